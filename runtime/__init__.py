@@ -1,0 +1,1 @@
+"""Bundle and audio in, text out. Needs numpy; an engine comes as an extra."""

@@ -1,0 +1,65 @@
+"""The null engine: right shapes, no arithmetic; for tests, for timing everything but the model, for users' mocks.
+
+Each output is zeros, except that a CTC head's logits put the blank first; output lengths are exact.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import Bundle, Variant
+from ..spec import FEATURE_LENGTHS, FEATURES, OUTPUT_LENGTHS, STAGES, ModelSpec
+from . import Arrays, EngineOptions
+
+
+def unavailable() -> str | None:
+    """The null engine runs everywhere."""
+    return None
+
+
+def refuses(spec: ModelSpec, variant: Variant) -> str | None:
+    """The null engine takes every variant."""
+    return None
+
+
+def load(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -> NullSession:
+    """A session of right shapes for a stage; nothing is read but the spec."""
+    return NullSession(bundle.spec, stage)
+
+
+class NullSession:
+    """Shapes from the spec's arithmetic."""
+
+    def __init__(self, spec: ModelSpec, stage: str) -> None:
+        """Prepare for a stage of a model."""
+        self.spec = spec
+        self.stage = stage
+        self.inputs = STAGES[stage]
+        self.outputs = (FEATURES, FEATURE_LENGTHS) if stage == "frontend" else spec.output_names
+
+    def run(self, feeds: Arrays) -> Arrays:
+        """Zeros of the right shapes."""
+        values = feeds[self.inputs[0]]
+        lengths = feeds[self.inputs[1]]
+        if self.stage == "encoder":
+            frames, output_lengths = values.shape[1], lengths
+        else:
+            frames = self.spec.frames(values.shape[1])
+            output_lengths = np.array([self.spec.frames(int(length)) for length in lengths], dtype=np.int64)
+        if self.stage == "frontend":
+            return {FEATURES: np.zeros((len(values), frames, 1), np.float32), FEATURE_LENGTHS: output_lengths}
+        sizes = {"batch": len(values), "frames": frames, "labels": len(self.spec.labels)}
+        result: dict[str, NDArray[Any]] = {}
+        for output in self.spec.outputs:
+            result[output.name] = np.zeros([sizes.get(axis, 1) for axis in output.axes], np.float32)
+            if self.spec.blank is not None and output.axes[-1] == "labels":
+                result[output.name][..., self.spec.blank] = 1.0
+        if OUTPUT_LENGTHS in self.outputs:
+            result[OUTPUT_LENGTHS] = output_lengths
+        return result
+
+    def close(self) -> None:
+        """Nothing to give back."""

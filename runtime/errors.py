@@ -1,0 +1,49 @@
+"""Every error that wav2edge raises on purpose: one line for the user, and an exit code for the shell.
+
+    Wav2EdgeError
+    ├── InputError(ValueError)            2  wrong usage or input
+    │   ├── AudioError                    2  a recording that cannot be used
+    │   ├── BundleError                   2  a bundle that is missing, damaged or too new
+    │   └── CheckpointError               2  a checkpoint that cannot be exported
+    ├── GateRefused(RuntimeError)         1  parity, words or selftest: the result was not good enough
+    └── EngineError(RuntimeError)         3  an engine or a device is missing or failed
+
+A message says what is wrong and, after a semicolon or in a second sentence, what to do.
+Errors of other libraries are translated once, where the library is called.
+"""
+
+from __future__ import annotations
+
+
+class Wav2EdgeError(Exception):
+    """The base of the family; ``exit_code`` is what the command line returns."""
+
+    exit_code = 2
+
+
+class InputError(Wav2EdgeError, ValueError):
+    """Wrong usage or input (exit code 2)."""
+
+
+class AudioError(InputError):
+    """A recording that cannot be used: missing, empty, not audio, NaN, too short."""
+
+
+class BundleError(InputError):
+    """A bundle that is missing, damaged, incomplete or of a newer format."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint that cannot be exported: missing, damaged, unsafe, or not of this family."""
+
+
+class GateRefused(Wav2EdgeError, RuntimeError):
+    """A result that was not good enough to keep: parity, words or selftest (exit code 1)."""
+
+    exit_code = 1
+
+
+class EngineError(Wav2EdgeError, RuntimeError):
+    """An engine or a device that is missing or failed (exit code 3)."""
+
+    exit_code = 3

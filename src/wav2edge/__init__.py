@@ -1,0 +1,39 @@
+"""wav2edge: a trained Wav2Vec 2.0 family checkpoint, proven and fast on a device.
+
+From Python::
+
+    import wav2edge
+    print(wav2edge.Transcriber.open("my-bundle")("talk.flac").text)
+
+Importing this package imports nothing heavy: the names below are loaded on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .runtime.bundle import Bundle as Bundle
+    from .runtime.spec import ModelSpec as ModelSpec
+    from .runtime.transcriber import Transcriber as Transcriber
+    from .runtime.transcript import Transcript as Transcript
+
+_HOMES = {
+    "Bundle": "wav2edge.runtime.bundle",
+    "ModelSpec": "wav2edge.runtime.spec",
+    "Transcriber": "wav2edge.runtime.transcriber",
+    "Transcript": "wav2edge.runtime.transcript",
+}
+
+__all__ = ["Bundle", "ModelSpec", "Transcriber", "Transcript", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use (PEP 562)."""
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'wav2edge' has no attribute {name!r}")
