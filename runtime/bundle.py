@@ -128,7 +128,7 @@ class Bundle:
         entry = self.raw["files"].get(name)
         if entry is None:
             raise BundleError(f"{self.path}: it lists no {name}")
-        path = self.path / entry["file"]
+        path = self.path / str(entry["file"])
         if sha256(path) != entry["sha256"]:
             raise BundleError(f"{path}: wrong SHA-256; the file was changed or damaged, copy it again")
         return path

@@ -124,8 +124,8 @@ def add_variants(
     """Move staged files into the bundle and list the variants; one of the same name is replaced.
 
     staged: a directory on the same file system with the files of the variants (named from ``free_stem``) and
-    ``files`` (listed files such as calibration.json; a new one gets a free name, see ``Bundle.file``). Until bundle.json is replaced the bundle
-    is the old one; what an interruption leaves behind is unlisted, and ignored. ``extra`` adds keys to bundle.json.
+    ``files`` (such as calibration.json; a new one gets a free name, see ``Bundle.file``). Until bundle.json is
+    replaced the bundle is the old one; what an interruption leaves behind is unlisted, and ignored. ``extra`` adds keys to bundle.json.
     """
     added = tuple(variants)
     names = {variant.name for variant in added}
