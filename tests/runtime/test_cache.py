@@ -1,0 +1,108 @@
+"""The cache: where it lies, files that are whole or absent, locks that die with their owner."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from wav2edge.runtime import cache
+from wav2edge.runtime.errors import InputError
+
+
+def test_where_it_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("WAV2EDGE_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache.root() == tmp_path / ".cache" / "wav2edge"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative/is/invalid")
+    assert cache.root() == tmp_path / ".cache" / "wav2edge"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache.root() == tmp_path / "xdg" / "wav2edge"
+    monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path / "mine"))
+    assert cache.directory("engines", "a") == tmp_path / "mine" / "engines" / "a"
+    assert (tmp_path / "mine" / "engines" / "a").is_dir()
+
+
+def test_keys_depend_on_values_not_on_order() -> None:
+    assert cache.key({"a": 1, "b": [2, "ü"]}) == cache.key({"b": [2, "ü"], "a": 1})
+    assert cache.key({"a": 1}) != cache.key({"a": 2})
+    assert len(cache.key({})) == 20
+
+
+def test_a_file_that_cannot_be_written_says_which_variable_to_set(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="WAV2EDGE_CACHE"):
+        cache.atomic_write(tmp_path / "file" / "below", "x")
+
+
+def test_a_failed_directory_leaves_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "engine"
+    with cache.atomic_directory(target) as made:
+        (made / "plan").write_text("old")
+    with pytest.raises(RuntimeError), cache.atomic_directory(target) as made:
+        (made / "plan").write_text("half")
+        raise RuntimeError("the build failed")
+    assert (target / "plan").read_text() == "old"
+    with cache.atomic_directory(target) as made:
+        (made / "plan").write_text("new")
+    assert (target / "plan").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["engine"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "tuning.json"
+    cache.atomic_write(target, '{"a": 1}')
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="No space left"):
+        cache.atomic_write(target, '{"a": 2}')
+    assert cache.read_json(target) == {"a": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["tuning.json"]
+
+
+def test_damaged_json_is_as_good_as_none(tmp_path: Path) -> None:
+    assert cache.read_json(tmp_path / "missing.json") is None
+    for content in (b'{"a": ', b"\xff\xfe", b"[1]", b""):
+        (tmp_path / "x.json").write_bytes(content)
+        assert cache.read_json(tmp_path / "x.json") is None
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from wav2edge.runtime import cache
+with cache.lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_lock_dies_with_its_owner(tmp_path: Path) -> None:
+    """A builder that is killed with -9 must not lock the machine out of its engine for ever."""
+    path = tmp_path / "engine.lock"
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        told: list[bool] = []
+        with pytest.raises(TimeoutError), cache.lock(path, waiting=lambda: told.append(True), timeout=0.3):
+            pass
+        assert told == [True]
+        holder.send_signal(signal.SIGKILL)
+        holder.wait(10)
+        started = time.monotonic()
+        with cache.lock(path, timeout=5):
+            assert time.monotonic() - started < 2
+    finally:
+        holder.kill()
+        holder.wait(10)
+        if holder.stdout is not None:
+            holder.stdout.close()
