@@ -19,6 +19,7 @@ from ..errors import EngineError, InputError
 from ..spec import ModelSpec
 
 Arrays = Mapping[str, NDArray[Any]]
+BuildProgress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,17 @@ class EngineOptions:
     threads: CPU threads (None: the engine's own choice, which is the number of physical cores).
     device: an engine's device by its own name (``CPU``, ``GPU.0``, ``cuda:0``), None for its default.
     longest_seconds: the longest clip to expect; engines with fixed shape profiles prepare for it.
+    window_seconds: the length of a live window, which such engines then serve with a profile of its own.
     profiling: ask for the engine's own per-node profile where it has one.
+    checkpoint: the directory of the checkpoint that the bundle was made from; only the engine ``torch`` reads it.
     """
 
     threads: int | None = None
     device: str | None = None
     longest_seconds: float | None = None
+    window_seconds: float | None = None
     profiling: bool = False
+    checkpoint: str | None = None
 
 
 class Session(Protocol):
@@ -51,7 +56,11 @@ class Session(Protocol):
 
 
 class Engine(Protocol):
-    """What a module of this folder offers. It may also offer ``build(bundle, variant, shapes, progress)``."""
+    """What a module of this folder offers.
+
+    It may also offer ``build(bundle, variant, stage, options, progress) -> Path``, which compiles and caches ahead
+    of first use, and says through ``progress`` what it does.
+    """
 
     def unavailable(self) -> str | None:
         """Why the engine cannot run here and what mends it; None when it can."""
@@ -98,6 +107,3 @@ def as_feeds(batch: NDArray[np.float32], lengths: NDArray[np.int64]) -> dict[str
         "input_values": np.ascontiguousarray(batch, dtype=np.float32),
         "input_lengths": np.ascontiguousarray(lengths, dtype=np.int64),
     }
-
-
-BuildProgress = Callable[[str], None]

@@ -1,0 +1,134 @@
+"""What every ONNX Runtime engine shares: a session that runs where it was asked to, or an error."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..bundle import Bundle, Variant
+from ..errors import EngineError
+from ..spec import STAGES
+from . import Arrays, EngineOptions
+
+CPU = "CPUExecutionProvider"
+# fmt: off
+SHAPE_WORK = frozenset(
+    {
+        "Shape", "Size", "Gather", "Slice", "Concat", "Unsqueeze", "Squeeze", "Cast", "Constant", "ConstantOfShape",
+        "Range", "Reshape", "Identity", "Expand", "Where", "Equal", "Less", "LessOrEqual", "Greater",
+        "GreaterOrEqual", "Not", "And", "Or", "Add", "Sub", "Mul", "Div", "Mod", "Floor", "Ceil", "Min", "Max", "Neg",
+        "Abs", "Sign", "If", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceSum", "MemcpyToHost", "MemcpyFromHost",
+    }
+)
+# fmt: on
+"""Operators that ONNX Runtime puts on the CPU on purpose, because they compute shapes; anything else there is a
+fallback. https://github.com/microsoft/onnxruntime/issues/17930"""
+
+
+def not_installed(extra: str) -> str | None:
+    """The reason and the pip line where onnxruntime is missing; None when it is there."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return f'onnxruntime is not installed; install it with `pip install "wav2edge[{extra}]"`'
+    return None
+
+
+def provider_missing(provider: str, remedy: str) -> str | None:
+    """The reason where the installed onnxruntime was built without a provider; None when it has it."""
+    import onnxruntime as ort
+
+    if provider in ort.get_available_providers():
+        return None
+    return f"the installed onnxruntime {ort.__version__} has no {provider}; {remedy}"
+
+
+def open_session(
+    bundle: Bundle,
+    variant: Variant,
+    stage: str,
+    options: EngineOptions,
+    providers: Sequence[tuple[str, Mapping[str, str]]],
+) -> Any:
+    """An ``InferenceSession`` on the first provider of the list.
+
+    Raises EngineError when ONNX Runtime refuses the graph, and when it would run any of it (shape arithmetic aside)
+    on the CPU without having been asked to: it falls back in silence, so the providers and the operators that it
+    placed are read back.
+    """
+    import onnxruntime as ort
+
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 3
+    if options.threads is not None:
+        settings.intra_op_num_threads = options.threads
+    # One graph node at a time: the family's graphs are a chain, parallel execution only costs threads.
+    settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    if options.profiling:
+        settings.enable_profiling = True
+    wanted = providers[0][0]
+    if wanted != CPU:
+        settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    name = variant.graphs[stage]
+    try:
+        session = ort.InferenceSession(
+            str(bundle.graph(variant, stage)),
+            settings,
+            providers=[provider for provider, _ in providers],
+            provider_options=[dict(values) for _, values in providers],
+        )
+    except Exception as error:  # onnxruntime's exceptions share no public base class
+        raise EngineError(f"onnxruntime cannot load {name} on {wanted}: {first_line(error)}") from error
+    session.disable_fallback()
+    used = session.get_providers()
+    if not used or used[0] != wanted:
+        raise EngineError(
+            f"onnxruntime fell back from {wanted} to {', '.join(used) or 'nothing'}; "
+            "its CUDA, cuDNN or TensorRT libraries do not load here: `wav2edge devices` says what is missing"
+        )
+    if wanted != CPU and (strays := strays_on_cpu(session)):
+        raise EngineError(
+            f"{wanted} leaves {', '.join(strays)} of {name} to the CPU; use another variant or another engine"
+        )
+    return session
+
+
+def strays_on_cpu(session: Any) -> list[str]:
+    """Operator kinds, shape arithmetic aside, that a session runs on the CPU; empty before ONNX Runtime 1.24."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return []
+    found: set[str] = set()
+    for subgraph in session.get_provider_graph_assignment_info():
+        if subgraph.ep_name == CPU:
+            found.update(node.op_type for node in subgraph.get_nodes())
+    return sorted(found - SHAPE_WORK)
+
+
+class OnnxRuntimeSession:
+    """A loaded ONNX Runtime session; ``raw`` is the library's own object."""
+
+    def __init__(self, session: Any, stage: str) -> None:
+        """Wrap a session; inputs that the graph does not use (lengths of a layer-norm frontend) are left out."""
+        self.raw = session
+        names = {item.name for item in session.get_inputs()}
+        self.inputs = tuple(name for name in STAGES[stage] if name in names)
+        self.outputs = tuple(item.name for item in session.get_outputs())
+
+    def run(self, feeds: Arrays) -> Arrays:
+        """Run once; raises EngineError."""
+        if self.raw is None:
+            raise EngineError("the session is closed")
+        try:
+            values = self.raw.run(None, {name: feeds[name] for name in self.inputs})
+        except Exception as error:  # onnxruntime's exceptions share no public base class
+            raise EngineError(f"onnxruntime failed: {first_line(error)}") from error
+        return dict(zip(self.outputs, values))
+
+    def close(self) -> None:
+        """Drop the session."""
+        self.raw = None
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's error, or its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

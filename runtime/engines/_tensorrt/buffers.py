@@ -1,0 +1,57 @@
+"""Memory that only grows: one device buffer and one pinned buffer for each tensor of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .cuda import Cuda, view
+
+_ALIGNMENT = 256
+_HEADROOM = 1.25
+"""A longer clip is often followed by one a little longer; each growth costs a synchronisation."""
+
+
+class Buffer:
+    """Device memory and its pinned twin. Addresses change only when it grows, and ``generation`` counts that."""
+
+    def __init__(self, cuda: Cuda) -> None:
+        """An empty buffer."""
+        self._cuda = cuda
+        self.size = 0
+        self.device = 0
+        self.pinned = 0
+        self.generation = 0
+
+    def at_least(self, size: int) -> None:
+        """Make room for ``size`` bytes; a buffer that is large enough stays as it is."""
+        if size <= self.size and self.device:
+            return
+        wanted = max(_ALIGNMENT, -(-int(size * (_HEADROOM if self.size else 1)) // _ALIGNMENT) * _ALIGNMENT)
+        # Nothing may still read or write the old memory when it is given back.
+        self._cuda.synchronize()
+        self.free()
+        self.device = self._cuda.allocate(wanted)
+        self.pinned = self._cuda.allocate_pinned(wanted)
+        self.size = wanted
+        self.generation += 1
+
+    def array(self, shape: Sequence[int], dtype: Any) -> NDArray[Any]:
+        """The beginning of the pinned memory as an array."""
+        kind = np.dtype(dtype)
+        size = int(np.prod(shape)) * kind.itemsize
+        array: NDArray[Any] = view(self.pinned, size).view(kind).reshape(tuple(shape))
+        return array
+
+    def free(self) -> None:
+        """Give both memories back."""
+        if self.device:
+            self._cuda.free(self.device)
+            self.device = 0
+        if self.pinned:
+            self._cuda.free_pinned(self.pinned)
+            self.pinned = 0
+        self.size = 0

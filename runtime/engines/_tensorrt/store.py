@@ -1,0 +1,106 @@
+"""Plans in the cache directory: found by what they were made of, trusted only when whole and proven.
+
+A file is one header line of JSON behind a mark, then the plan. The name holds what a user would call the same engine
+(graph, stage, profiles, GPU); what merely went out of date (library, driver) is compared inside, so that a rebuild can
+say why. Files appear by rename, under a lock that dies with its owner.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ... import cache
+from .._profiles import Profile
+
+_MARK = b"wav2edge engine 1\n"
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a plan was made of.
+
+    graph: SHA-256 of the ONNX file and of each weight file. gpu, capability, driver: None for a portable plan.
+    """
+
+    graph: tuple[str, ...]
+    stage: str
+    library: str
+    version: str
+    profiles: tuple[Profile, ...]
+    gpu: str | None = None
+    capability: str | None = None
+    driver: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The key as plain JSON values."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
+
+    @property
+    def path(self) -> Path:
+        """Where the plan lies, whether or not it is there."""
+        same = {name: value for name, value in self.to_json().items() if name not in ("version", "driver")}
+        return cache.root() / "engines" / f"{self.library}-{cache.key(same)}.engine"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the cache holds for a key.
+
+    plan: the engine, None where it has to be built. proven: whether it passed the selftest on a GPU.
+    reason: why a file that is there is not used.
+    """
+
+    plan: bytes | None = None
+    proven: bool = False
+    reason: str | None = None
+
+
+def read(key: Key) -> Found:
+    """Look a plan up; a truncated, foreign or outdated file is never used, and the reason is given."""
+    try:
+        content = key.path.read_bytes()
+    except FileNotFoundError:
+        return Found()
+    except OSError as error:
+        return Found(reason=f"the cached engine cannot be read ({error.strerror})")
+    mark, _, rest = content.partition(b"\n")
+    header, separator, plan = rest.partition(b"\n")
+    if mark + b"\n" != _MARK or not separator:
+        return Found(reason="the cached file is no engine of wav2edge")
+    try:
+        values = json.loads(header)
+        made_of, size, digest = values["key"], int(values["bytes"]), str(values["sha256"])
+        proven = bool(values["proven"])
+    except (ValueError, KeyError, TypeError):
+        return Found(reason="the cached engine's header is damaged")
+    if changed := _changes(made_of, key.to_json()):
+        return Found(reason=f"the cached engine was made with {changed}")
+    if len(plan) != size:
+        return Found(reason=f"the cached engine is truncated ({len(plan)} of {size} bytes)")
+    if hashlib.sha256(plan).hexdigest() != digest:
+        return Found(reason="the cached engine is damaged (wrong SHA-256)")
+    return Found(plan, proven)
+
+
+def write(key: Key, plan: bytes, *, proven: bool) -> None:
+    """Keep a plan; raises InputError where the cache cannot be written."""
+    header = {
+        "key": key.to_json(),
+        "bytes": len(plan),
+        "sha256": hashlib.sha256(plan).hexdigest(),
+        "proven": proven,
+    }
+    cache.atomic_write(key.path, _MARK + json.dumps(header).encode("ascii") + b"\n" + plan)
+
+
+def _changes(old: Any, new: Mapping[str, Any]) -> str:
+    if not isinstance(old, dict):
+        return "another key"
+    differences = [name for name in new if old.get(name) != new[name]]
+    return ", ".join(f"{name} {old.get(name)}, here it is {new[name]}" for name in differences)

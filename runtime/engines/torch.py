@@ -1,0 +1,154 @@
+"""PyTorch with transformers on the checkpoint itself: the reference that every other engine is measured against.
+
+A bundle holds no PyTorch weights, so this engine needs the checkpoint that the bundle was made from
+(``EngineOptions.checkpoint``, or the directory that the bundle's provenance names, where its weights are still the
+same). Each clip runs alone, as the parity gate's reference does: transformers itself lets padding change the results
+of group-norm models. ``EngineOptions.device``: ``cpu``, ``cuda:0``; ``cpu,compile`` or ``cuda:0,compile`` adds
+``torch.compile``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import Bundle, Variant, sha256
+from ..errors import CheckpointError, EngineError
+from ..spec import OUTPUT_LENGTHS, STAGES, ModelSpec
+from . import Arrays, EngineOptions
+
+_CLASSES = {"ctc": "ForCTC", "sequence_classification": "ForSequenceClassification", "xvector": "ForXVector"}
+
+
+def unavailable() -> str | None:
+    """Why torch cannot run here; None when it can."""
+    for name in ("torch", "transformers"):
+        if importlib.util.find_spec(name) is None:
+            return f'{name} is not installed; install it with `pip install "wav2edge[export]"`'
+    return None
+
+
+def refuses(spec: ModelSpec, variant: Variant) -> str | None:
+    """It runs the checkpoint in a float type; integer variants exist only as graphs."""
+    if variant.precision not in ("fp32", "fp16", "bf16"):
+        return "it runs the checkpoint, which has no integer form"
+    if spec.head not in _CLASSES or spec.frontend != "waveform":
+        return f"wav2edge does not run the head {spec.head} with front end {spec.frontend} in torch"
+    return None
+
+
+def checkpoint_of(bundle: Bundle, options: EngineOptions | None = None) -> Path:
+    """The checkpoint that a bundle was made from; raises CheckpointError where it is not at hand any more."""
+    if options is not None and options.checkpoint is not None:
+        directory = Path(options.checkpoint)
+        if not (directory / "config.json").is_file():
+            raise CheckpointError(f"{directory}: no config.json, so this is no Hugging Face checkpoint")
+        return directory
+    origin = bundle.provenance.get("checkpoint")
+    named = origin.get("path") if isinstance(origin, dict) else origin
+    if not isinstance(named, str) or not (Path(named) / "config.json").is_file():
+        raise CheckpointError("the checkpoint of this bundle is not here; name it with --checkpoint DIR")
+    directory = Path(named)
+    digests = origin.get("sha256", {}) if isinstance(origin, dict) else {}
+    for name, digest in digests.items() if isinstance(digests, dict) else ():
+        if not (directory / name).is_file() or sha256(directory / name) != digest:
+            raise CheckpointError(
+                f"{directory / name} has changed since the export; name the checkpoint with --checkpoint"
+            )
+    return directory
+
+
+def load(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -> TorchSession:
+    """Load the checkpoint in the variant's float type; raises EngineError or CheckpointError."""
+    import torch
+
+    if stage != "full":
+        raise EngineError(f"the engine torch runs whole models, not the stage {stage}")
+    directory = checkpoint_of(bundle, options)
+    device, _, extra = (options.device or "cpu").partition(",")
+    if extra not in ("", "compile"):
+        raise EngineError(f"no device {options.device!r}; torch takes cpu or cuda:0, and cuda:0,compile")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise EngineError("torch sees no CUDA device here; its CPU build cannot, and a driver is needed")
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[variant.precision]
+    model = _model(directory, bundle.spec).to(device=device, dtype=kind).eval()
+    if extra:
+        model = torch.compile(model)
+    return TorchSession(bundle.spec, model, device, kind)
+
+
+def _model(directory: Path, spec: ModelSpec) -> Any:
+    import transformers
+
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        named = (config.get("architectures") or [""])[0]
+        suffix = _CLASSES[spec.head]
+        auto = {"ForCTC": "CTC", "ForSequenceClassification": "AudioClassification", "ForXVector": "AudioXVector"}
+        loader = getattr(transformers, named if named.endswith(suffix) else f"AutoModelFor{auto[suffix]}")
+        return loader.from_pretrained(str(directory), local_files_only=True)
+    except Exception as error:  # transformers raises many kinds for a damaged checkpoint
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{directory}: transformers cannot load it ({line})") from error
+
+
+class TorchSession:
+    """A transformers model that takes the graph contract's feeds and gives its outputs."""
+
+    def __init__(self, spec: ModelSpec, model: Any, device: str, dtype: Any) -> None:
+        """Wrap a model in eval mode."""
+        self._spec, self._model, self._device, self._dtype = spec, model, device, dtype
+        self.inputs = STAGES["full"]
+        self.outputs = spec.output_names
+
+    def run(self, feeds: Arrays) -> Arrays:
+        """Run each clip of the batch alone; raises EngineError."""
+        import torch
+
+        if self._model is None:
+            raise EngineError("the session is closed")
+        values, lengths = (feeds[name] for name in self.inputs)
+        rows: list[dict[str, NDArray[Any]]] = []
+        try:
+            with torch.inference_mode():
+                for clip, length in zip(values, lengths):
+                    rows.append(self._clip(clip[: int(length)]))
+        except (RuntimeError, ValueError) as error:
+            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise EngineError(f"torch failed: {line}") from error
+        frames = self._spec.frames(values.shape[1])
+        result = {}
+        for output in self._spec.outputs:
+            arrays = [row[output.name] for row in rows]
+            if "frames" in output.axes:
+                arrays = [np.pad(array, [(0, frames - len(array)), (0, 0)]) for array in arrays]
+            result[output.name] = np.stack(arrays)
+        if OUTPUT_LENGTHS in self.outputs:
+            result[OUTPUT_LENGTHS] = np.array([self._spec.frames(int(n)) for n in lengths], np.int64)
+        return result
+
+    def close(self) -> None:
+        """Drop the model."""
+        self._model = None
+
+    def _clip(self, clip: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        import torch
+
+        if self._spec.normalize:
+            # Wav2Vec2FeatureExtractor's zero mean and unit variance, its 1e-7 included.
+            clip = (clip - clip.mean()) / np.sqrt(clip.var() + 1e-7)
+        inputs = torch.from_numpy(np.ascontiguousarray(clip, np.float32))[None].to(self._device, self._dtype)
+        outputs = self._model(inputs)
+        # Copying to the host also waits for the device.
+        return {
+            output.name: outputs[output.name][0].float().cpu().numpy()
+            for output in self._spec.outputs
+            if output.name in outputs
+        }
