@@ -31,7 +31,6 @@ class EngineOptions:
     longest_seconds: the longest clip to expect; engines with fixed shape profiles prepare for it.
     window_seconds: the length of a live window, which such engines then serve with a profile of its own.
     profiling: ask for the engine's own per-node profile where it has one.
-    checkpoint: the directory of the checkpoint that the bundle was made from; only the engine ``torch`` reads it.
     """
 
     threads: int | None = None
@@ -39,7 +38,6 @@ class EngineOptions:
     longest_seconds: float | None = None
     window_seconds: float | None = None
     profiling: bool = False
-    checkpoint: str | None = None
 
 
 class Session(Protocol):

@@ -1,16 +1,17 @@
 """PyTorch with transformers on the checkpoint itself: the reference that every other engine is measured against.
 
-A bundle holds no PyTorch weights, so this engine needs the checkpoint that the bundle was made from
-(``EngineOptions.checkpoint``, or the directory that the bundle's provenance names, where its weights are still the
-same). Each clip runs alone, as the parity gate's reference does: transformers itself lets padding change the results
+A bundle holds no PyTorch weights, so this engine needs the checkpoint that the bundle was made from: the directory in
+the environment variable WAV2EDGE_CHECKPOINT. Its weights must be those that the bundle names. Each clip runs alone, as the parity gate's reference does: transformers itself lets padding change the results
 of group-norm models. ``EngineOptions.device``: ``cpu``, ``cuda:0``; ``cpu,compile`` or ``cuda:0,compile`` adds
 ``torch.compile``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import Bundle, Variant, sha256
-from ..errors import CheckpointError, EngineError
+from ..errors import EngineError
 from ..spec import OUTPUT_LENGTHS, STAGES, ModelSpec
 from . import Arrays, EngineOptions
+
+CHECKPOINT = "WAV2EDGE_CHECKPOINT"
+"""The environment variable that names the checkpoint's directory."""
 
 _CLASSES = {"ctc": "ForCTC", "sequence_classification": "ForSequenceClassification", "xvector": "ForXVector"}
 
 
 def unavailable() -> str | None:
     """Why torch cannot run here; None when it can."""
+    if reason := not_installed():
+        return reason
+    if not os.environ.get(CHECKPOINT):
+        return f"it runs the checkpoint that a bundle was made from; set {CHECKPOINT} to its directory"
+    return None
+
+
+def not_installed() -> str | None:
+    """The reason and the pip line where torch or transformers is missing; None when both are there."""
     for name in ("torch", "transformers"):
         if importlib.util.find_spec(name) is None:
             return f'{name} is not installed; install it with `pip install "wav2edge[export]"`'
@@ -42,34 +55,32 @@ def refuses(spec: ModelSpec, variant: Variant) -> str | None:
     return None
 
 
-def checkpoint_of(bundle: Bundle, options: EngineOptions | None = None) -> Path:
-    """The checkpoint that a bundle was made from; raises CheckpointError where it is not at hand any more."""
-    if options is not None and options.checkpoint is not None:
-        directory = Path(options.checkpoint)
-        if not (directory / "config.json").is_file():
-            raise CheckpointError(f"{directory}: no config.json, so this is no Hugging Face checkpoint")
-        return directory
-    origin = bundle.provenance.get("checkpoint")
-    named = origin.get("path") if isinstance(origin, dict) else origin
-    if not isinstance(named, str) or not (Path(named) / "config.json").is_file():
-        raise CheckpointError("the checkpoint of this bundle is not here; name it with --checkpoint DIR")
-    directory = Path(named)
-    digests = origin.get("sha256", {}) if isinstance(origin, dict) else {}
-    for name, digest in digests.items() if isinstance(digests, dict) else ():
-        if not (directory / name).is_file() or sha256(directory / name) != digest:
-            raise CheckpointError(
-                f"{directory / name} has changed since the export; name the checkpoint with --checkpoint"
-            )
-    return directory
+def matches(bundle: Bundle, directory: Path) -> bool:
+    """Whether a checkpoint's weights are those that the bundle was made from (as far as the bundle tells)."""
+    wanted = bundle.provenance.get("weights_sha256")
+    if not isinstance(wanted, str):
+        return True
+    # As the export digests them: safetensors before pickles, shards in order.
+    for pattern in ("*.safetensors", "*.bin"):
+        digests = [sha256(path) for path in sorted(directory.glob(pattern))]
+        if digests:
+            found = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+            if found == wanted:
+                return True
+    return False
 
 
 def load(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -> TorchSession:
-    """Load the checkpoint in the variant's float type; raises EngineError or CheckpointError."""
+    """Load the checkpoint in the variant's float type; raises EngineError."""
     import torch
 
     if stage != "full":
         raise EngineError(f"the engine torch runs whole models, not the stage {stage}")
-    directory = checkpoint_of(bundle, options)
+    directory = Path(os.environ.get(CHECKPOINT, ""))
+    if not (directory / "config.json").is_file():
+        raise EngineError(f"{CHECKPOINT}={directory}: no config.json, so this is no Hugging Face checkpoint")
+    if not matches(bundle, directory):
+        raise EngineError(f"{directory} holds other weights than {bundle.path} was made from")
     device, _, extra = (options.device or "cpu").partition(",")
     if extra not in ("", "compile"):
         raise EngineError(f"no device {options.device!r}; torch takes cpu or cuda:0, and cuda:0,compile")
@@ -96,7 +107,7 @@ def _model(directory: Path, spec: ModelSpec) -> Any:
         return loader.from_pretrained(str(directory), local_files_only=True)
     except Exception as error:  # transformers raises many kinds for a damaged checkpoint
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{directory}: transformers cannot load it ({line})") from error
+        raise EngineError(f"{directory}: transformers cannot load it ({line})") from error
 
 
 class TorchSession:

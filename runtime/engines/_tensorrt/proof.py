@@ -33,4 +33,13 @@ def check(session: TensorRtSession, bundle: Bundle, variant: Variant, key: Key) 
 
 
 def _selftest(session: Session, bundle: Bundle, variant: Variant) -> None:
-    raise NotImplementedError
+    from ... import selftest  # it imports the engines
+
+    reference = selftest.read_archive(bundle)
+    found = selftest.run_clips(session, bundle.spec, [values["clip"] for values in reference])
+    outcome = selftest.compare(bundle.spec, variant, "", found, reference)
+    if outcome.status != "passed":
+        raise EngineError(
+            f"the engine built from {variant.graphs['full']} fails the selftest ({outcome.reason}), so it is not kept; "
+            "use another variant"
+        )
