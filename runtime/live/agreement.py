@@ -1,0 +1,64 @@
+"""Which words will stay: those on which successive hypotheses agree (LocalAgreement; Liu et al., 2020).
+
+A word of the new hypothesis agrees with one of the last when the text is the same and the frames coincide; it is stable
+when everything before it is stable and the window went on far enough behind it. Stable words never change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..transcript import Word
+
+
+class Agreement:
+    """The stable and the tentative words of one utterance; times are absolute seconds."""
+
+    def __init__(self, settle: float, tolerance: float, stable: Sequence[Word] = ()) -> None:
+        """settle: seconds of sound wanted behind a word; tolerance: by how much its start may move, s."""
+        self.settle = settle
+        self.tolerance = tolerance
+        self.stable = list(stable)
+        self.tentative: list[Word] = []
+
+    @property
+    def words(self) -> list[Word]:
+        """All words, the stable ones first."""
+        return self.stable + self.tentative
+
+    def update(self, words: Sequence[Word], trusted_from: float, end: float) -> None:
+        """Take the hypothesis of a window that ends at ``end``; its words before ``trusted_from`` lack context."""
+        while self.tentative and self.tentative[0].start < trusted_from:
+            self.stable.append(self.tentative.pop(0))  # it leaves the window: nothing will hear it better
+        boundary = self.stable[-1].end if self.stable else float("-inf")
+        fresh = [word for word in words if word.start >= trusted_from and not self._heard(word, boundary)]
+        agreed = 0
+        for old, new in zip(self.tentative, fresh):
+            same = old.text == new.text and abs(old.start - new.start) <= self.tolerance
+            if not same or new.end > end - self.settle:
+                break
+            agreed += 1
+        self.stable += fresh[:agreed]
+        self.tentative = fresh[agreed:]
+
+    def split(self, at: float) -> list[Word]:
+        """Keep the words before a time; returns the stable ones behind it."""
+        behind = [word for word in self.stable if word.start >= at]
+        self.stable = [word for word in self.stable if word.start < at]
+        self.tentative = [word for word in self.tentative if word.start < at]
+        return behind
+
+    def _heard(self, word: Word, boundary: float) -> bool:
+        return (word.start + word.end) / 2 <= boundary or boundary - word.start > self.tolerance
+
+
+def revised(stable: Sequence[Word], final: Sequence[Word]) -> int:
+    """How many stable words the final changed or dropped: those outside the longest common subsequence of texts."""
+    row = np.zeros(len(final) + 1, dtype=np.int64)
+    for word in stable:
+        above = row.copy()
+        for j, other in enumerate(final):
+            row[j + 1] = above[j] + 1 if word.text == other.text else max(above[j + 1], row[j])
+    return len(stable) - int(row[-1])

@@ -1,0 +1,85 @@
+"""The bounded queue between the sound card's thread and the decoder: it drops the oldest sound and says how much.
+
+The callback only copies and stamps (``put``); the reader takes the whole backlog in one go (``take``), so that falling
+behind costs one pass and not many.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Block:
+    """Mono samples float32 [samples] in [-1, 1]; ``start`` is the absolute index of the first at the model's rate."""
+
+    start: int
+    samples: NDArray[np.float32]
+
+    @property
+    def end(self) -> int:
+        """The index behind the last sample."""
+        return self.start + len(self.samples)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a callback hands over: int16 frames as bytes, their count and rate, the monotonic time of it (s).
+
+    stream: which opening of the device they came from. first: the index of the first frame in that stream.
+    """
+
+    stream: int
+    first: int
+    frames: int
+    rate: int
+    data: bytes
+    stamp: float
+
+
+class Backlog:
+    """Items in order, at most ``limit`` frames of sound; notices (anything that is no Raw) are never dropped."""
+
+    def __init__(self, limit: int) -> None:
+        """``limit`` in frames at the device's rate."""
+        self.limit = limit
+        self.frames = 0
+        self.dropped = 0
+        self._items: deque[object] = deque()
+        self._condition = threading.Condition()
+
+    def put(self, item: object) -> None:
+        """Add an item; the oldest sound goes when there is too much."""
+        with self._condition:
+            self._items.append(item)
+            if isinstance(item, Raw):
+                self.frames += item.frames
+                if self.frames > self.limit:
+                    self._drop()
+            self._condition.notify()
+
+    def take(self, timeout: float | None = None) -> list[object]:
+        """All items at once; waits up to ``timeout`` seconds for the first (None: for ever)."""
+        with self._condition:
+            if not self._items:
+                self._condition.wait(timeout)
+            items = list(self._items)
+            self._items.clear()
+            self.frames = 0
+            return items
+
+    def _drop(self) -> None:
+        kept: list[object] = []
+        while self.frames > self.limit and self._items:
+            oldest = self._items.popleft()
+            if isinstance(oldest, Raw):
+                self.frames -= oldest.frames
+                self.dropped += oldest.frames
+            else:
+                kept.append(oldest)
+        self._items.extendleft(reversed(kept))

@@ -1,0 +1,225 @@
+"""A microphone that survives: unplugging, a dying sound server, suspension and a slow reader become items to read.
+
+Three parties: PortAudio's thread copies and stamps (``_heard``); a supervisor thread opens, watches and opens again
+with backoff; the reader (``read``) takes the whole backlog, resamples it and gives it absolute indices.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import EngineError
+from . import portaudio
+from .backlog import Backlog, Block, Raw
+from .events import Dropped, SourceBack, SourceLost
+from .sources import RATE, Item, on_grid
+from .stream_clock import LossWatch, Timeline
+
+
+@dataclass(frozen=True)
+class CaptureSettings:
+    """All times in seconds.
+
+    device: a part of its name or its index (None: the system's default). rate: Hz to open it at (None: its own).
+    backlog: sound kept for a slow reader. watchdog: without a callback for so long, the source counts as stalled.
+    muted_after: of nothing but zeros. backoff: first and longest pause between two attempts to open it again.
+    """
+
+    device: str | int | None = None
+    rate: int | None = None
+    backlog: float = 20.0
+    watchdog: float = 1.0
+    muted_after: float = 5.0
+    backoff: tuple[float, float] = (0.1, 1.0)
+
+
+@dataclass(frozen=True)
+class _Lost:
+    stamp: float
+    cause: str
+    message: str
+
+
+class Microphone:
+    """A Source; raises EngineError when there is no PortAudio, no microphone, or none of that name."""
+
+    def __init__(self, settings: CaptureSettings | None = None) -> None:
+        """Open the device and begin to listen."""
+        self.settings = settings or CaptureSettings()
+        self._stop = threading.Event()
+        self._changed = threading.Event()
+        self._openings = 0
+        self._received = 0
+        self._last_callback = 0.0
+        self._timeline = Timeline()
+        self._lost_at: int | None = None
+        self._zeros_since: int | None = None
+        self._stream_id = -1
+        self._expected = 0
+        self._resampler: portaudio.Resampler | None = None
+        self._watch = LossWatch(RATE)
+        portaudio.refresh_if_empty()
+        device = portaudio.find(self.settings.device)
+        self.name = device.name
+        self.rate = self.settings.rate or device.rate
+        self._backlog = Backlog(int(self.settings.backlog * self.rate))
+        self._stream: portaudio.Stream | None = self._open(device)
+        self._supervisor = threading.Thread(target=self._supervise, name="wav2edge-capture", daemon=True)
+        self._supervisor.start()
+
+    def read(self, timeout: float) -> Sequence[Item]:
+        """Sound and faults since the last call."""
+        result: list[Item] = []
+        for item in self._backlog.take(timeout):
+            if isinstance(item, Raw):
+                result += self._convert(item)
+            elif isinstance(item, _Lost):
+                result += self._note_loss(item)
+        return result
+
+    def present(self) -> int:
+        """The index of this moment."""
+        return self._timeline.at(time.monotonic())
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._stop.set()
+        self._changed.set()
+        self._supervisor.join(timeout=2.0)
+
+    # PortAudio's thread: copy and stamp, nothing else.
+
+    def _heard(self, opening: int, data: bytes, frames: int, rate: int) -> None:
+        if opening != self._openings:
+            return  # the last breath of a stream that was given up
+        now = time.monotonic()
+        self._last_callback = now
+        self._backlog.put(Raw(opening, self._received, frames, rate, data, now))
+        self._received += frames
+
+    # The supervisor's thread.
+
+    def _open(self, device: portaudio.Device) -> portaudio.Stream:
+        self._openings += 1
+        opening = self._openings
+        self._received = 0
+        self._changed.clear()
+        self._last_callback = time.monotonic()
+        return portaudio.open_stream(
+            device,
+            self.settings.rate,
+            heard=lambda data, frames, rate: self._heard(opening, data, frames, rate),
+            finished=lambda: self._changed.set() if opening == self._openings else None,
+        )
+
+    def _supervise(self) -> None:
+        pause, longest = self.settings.backoff
+        while not self._stop.is_set():
+            fault = self._watch_stream()
+            if self._stream is not None:
+                if self._received:
+                    pause = self.settings.backoff[0]
+                self._stream.close()
+                self._stream = None
+            if fault is not None:
+                self._backlog.put(fault)
+            if self._stop.wait(pause):
+                return
+            pause = min(2 * pause, longest)
+            try:
+                portaudio.refresh()
+                self._stream = self._open(portaudio.find(self.name if self.settings.device is not None else None))
+            except EngineError:
+                continue  # its loss was reported; try again after the pause
+
+    def _watch_stream(self) -> _Lost | None:
+        """Wait until the stream ends or stalls; what it was, None when it was never there or is to stop."""
+        while self._stream is not None:
+            self._changed.wait(self.settings.watchdog / 4)
+            if self._stop.is_set():
+                return None
+            now = time.monotonic()
+            if not self._stream.active:
+                return _Lost(
+                    now, "unplugged", f"{self.name}: the stream ended (unplugged, or its sound server stopped)"
+                )
+            if now - self._last_callback > self.settings.watchdog:
+                return _Lost(
+                    now, "stalled", f"{self.name}: no sound for {now - self._last_callback:.1f} s (suspended?)"
+                )
+        return None
+
+    # The reader's thread.
+
+    def _note_loss(self, lost: _Lost) -> list[Item]:
+        if self._lost_at is not None and self._lost_at != self._zeros_since:
+            return []
+        self._zeros_since = None
+        self._lost_at = self._timeline.next
+        return [*self._flush(), SourceLost(self._lost_at / RATE, lost.cause, lost.message)]
+
+    def _flush(self) -> list[Item]:
+        tail = self._resampler.flush() if self._resampler is not None else np.zeros(0, np.float32)
+        self._resampler = None
+        return self._blocks(tail)
+
+    def _blocks(self, samples: NDArray[np.float32]) -> list[Item]:
+        if not len(samples):
+            return []
+        block = Block(self._timeline.next, on_grid(samples))
+        self._timeline.next = block.end
+        return [block]
+
+    def _convert(self, raw: Raw) -> list[Item]:
+        result: list[Item] = []
+        if raw.stream != self._stream_id:
+            result += self._flush()
+            self.rate = raw.rate
+            self._stream_id = raw.stream
+            self._expected = raw.first
+            self._watch = LossWatch(self.rate)
+            self._timeline.begin(raw.stamp, raw.frames, self.rate)
+            if raw.first and self._timeline.next == 0:
+                result += self._skip(raw.first / self.rate)
+        elif raw.first > self._expected:
+            result += self._skip((raw.first - self._expected) / self.rate)
+        lost = self._watch.update(raw.stamp, raw.first + raw.frames)
+        if lost:
+            result += self._skip(lost)
+        self._expected = raw.first + raw.frames
+        if self._resampler is None:
+            self._resampler = portaudio.Resampler(self.rate, RATE)
+        samples = portaudio.mono(raw.data, raw.frames)
+        if self._lost_at is not None and self._zeros_since is None:
+            result.append(SourceBack(self._timeline.next / RATE, (self._timeline.next - self._lost_at) / RATE))
+            self._lost_at = None
+        result += self._muted(samples)
+        result += self._blocks(self._resampler(samples))
+        return result
+
+    def _skip(self, seconds: float) -> list[Item]:
+        flushed = self._flush()
+        self._timeline.skip(seconds)
+        return [*flushed, Dropped(self._timeline.next / RATE, round(seconds, 3))]
+
+    def _muted(self, samples: NDArray[np.float32]) -> list[Item]:
+        now = self._timeline.next
+        if samples.any():
+            since, self._zeros_since = self._zeros_since, None
+            if since is not None and self._lost_at == since:
+                self._lost_at = None
+                return [SourceBack(now / RATE, (now - since) / RATE)]
+            return []
+        if self._zeros_since is None:
+            self._zeros_since = now
+        elif self._lost_at is None and now - self._zeros_since >= self.settings.muted_after * RATE:
+            self._lost_at = self._zeros_since
+            message = f"{self.name}: nothing but zeros for {self.settings.muted_after:.0f} s; is it muted?"
+            return [SourceLost(self._zeros_since / RATE, "muted", message)]
+        return []

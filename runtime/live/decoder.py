@@ -1,0 +1,263 @@
+"""The live decoder: samples go in, windows to run come out, outputs go in, events come out.
+
+It holds no sound card, no engine and no clock: the same samples give the same events at any speed, and a server can run
+the windows of many streams as one batch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import chunking, engines
+from ..errors import InputError
+from ..heads import ctc
+from ..segmentation import Segmentation
+from ..spec import FEATURES, OUTPUT_LENGTHS, ModelSpec
+from ..transcriber import Decoding
+from ..transcript import Transcript, Word
+from .agreement import revised
+from .endpoint import best_cut
+from .events import Event, Final, Partial, Silence
+from .tape import Tape
+from .utterance import LiveSettings, Utterance, Window
+from .vad import Detector, SpeechDetector, Turn
+
+Finish = Callable[[NDArray[np.float32], NDArray[np.float32]], Transcript]
+"""From a whole utterance's samples [samples] and their logits [frames, labels] to what ``transcribe`` says of them."""
+
+_CUT_SEARCH = 8.0  # an endless utterance is cut at its best pause in its last seconds
+
+
+@dataclass
+class _Ended:
+    utterance: Utterance
+    samples: NDArray[np.float32]
+    start: int
+    end: int
+    reason: str
+    quiet: int | None
+    issued: bool = False
+
+
+class LiveDecoder:
+    """The captions of one stream; see ``push``, ``window`` and ``accept``."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        detector: Detector,
+        settings: LiveSettings | None = None,
+        finish: Finish | None = None,
+    ) -> None:
+        """Prepare for a stream of a model with a CTC head at 16 kHz; raises InputError for another.
+
+        detector: gives the probability of speech (vad.Silero). finish: how a whole utterance's logits become text
+        (None: as a Transcriber with its defaults does it).
+        """
+        if spec.head != "ctc":
+            raise InputError(f"live captions need a model that transcribes; this one's head is {spec.head}")
+        if spec.sample_rate != 16000:
+            raise InputError(f"live captions work at 16000 Hz; this model wants {spec.sample_rate}")
+        self.spec = spec
+        self.settings = settings or LiveSettings()
+        self.finish: Finish = finish or (
+            lambda s, logits: decode(Decoding(spec, ctc.greedy, Segmentation()), s, logits)
+        )
+        self.vad = SpeechDetector(detector, self.settings.vad)
+        self._tape: Tape | None = None
+        self._floor = 0
+        self._count = 0
+        self._open: Utterance | None = None
+        self._ended: deque[_Ended] = deque()
+        self._running: Window | None = None
+
+    @property
+    def heard(self) -> int:
+        """The absolute index behind the last sample pushed."""
+        return self._tape.end if self._tape is not None else 0
+
+    @property
+    def speaking(self) -> bool:
+        """Whether an utterance runs."""
+        return self._open is not None
+
+    def push(self, samples: NDArray[np.float32], start: int) -> None:
+        """Hear mono samples [samples] in [-1, 1] whose first has the absolute 16 kHz index ``start``.
+
+        A jump forward is a gap: it ends the utterance. What was heard already is left out.
+        """
+        if self._tape is None:
+            self._begin(start)
+        elif start > self._tape.end:
+            self.close("gap")
+            self._begin(start)
+        assert self._tape is not None
+        samples = samples[max(0, self._tape.end - start) :]
+        for at in range(0, len(samples), self.spec.sample_rate):
+            piece = samples[at : at + self.spec.sample_rate]
+            self._tape.append(piece)
+            for turn in self.vad.push(piece):
+                self._hear(turn)
+
+    def close(self, reason: str = "end") -> None:
+        """End the running utterance now (the source was lost, or the stream is over)."""
+        if self._open is not None and self._tape is not None:
+            end = min(self._tape.end, self._open.voice_end + self._samples(self.settings.post_roll))
+            self._end(max(end, self._open.decoded), reason, quiet=None)
+
+    def window(self, behind: bool = False) -> Window | None:
+        """The next window to run, or None. ``behind``: skip partials, so that finals come in time."""
+        for ended in self._ended:
+            if not ended.issued:
+                ended.issued = True
+                feeds = engines.as_feeds(ended.samples[None], np.array([len(ended.samples)]))
+                return Window(ended.utterance.number, "final", "full", feeds, ended.start, ended.end)
+        if behind or self._open is None or self._tape is None or self._running is not None:
+            return None
+        end = self._open.due(self._tape.end)
+        if end is None:
+            return None
+        self._running = self._open.window(self._tape, end)
+        return self._running
+
+    def accept(self, window: Window, outputs: Mapping[str, NDArray[Any]]) -> list[Event]:
+        """Take what the model's stage gave for a window; returns the events that follow from it."""
+        if window.purpose == "final":
+            return self._accept_final(window, outputs)
+        if window is not self._running:
+            return []  # its utterance ended while the window ran
+        self._running = None
+        utterance = self._open
+        assert utterance is not None
+        if window.purpose == "features":
+            assert utterance.cache is not None
+            features = np.asarray(outputs[FEATURES][0], dtype=np.float32)
+            utterance.cache.add(features, (window.start - utterance.start) // self.spec.stride)
+            return []
+        return self._accept_partial(utterance, window, self._logits(outputs))
+
+    def _begin(self, start: int) -> None:
+        self._tape = Tape(start)
+        self._floor = start
+        self.vad.reset(start)
+
+    def _samples(self, seconds: float) -> int:
+        return round(seconds * self.spec.sample_rate)
+
+    def _seconds(self, samples: int) -> float:
+        return samples / self.spec.sample_rate
+
+    def _hear(self, turn: Turn) -> None:
+        assert self._tape is not None
+        if self._open is None:
+            first = turn.start if turn.onset is None else turn.onset
+            begin = max(self._floor, first - self._samples(self.settings.pre_roll))
+            self._tape.forget(begin)
+            if turn.speaking:
+                self._open = self._start(begin)
+        utterance = self._open
+        if utterance is None:
+            return
+        if turn.speaking:
+            utterance.voice_end = turn.end
+        reason = self.settings.endpoint.ended(
+            silence=self._seconds(turn.end - utterance.voice_end),
+            blank=self._seconds(utterance.decoded - utterance.last_label),
+            length=self._seconds(turn.end - utterance.start),
+            has_text=utterance.has_text,
+        )
+        if reason == "silence":
+            end = min(turn.end, utterance.voice_end + self._samples(self.settings.post_roll))
+            self._end(end, reason, quiet=utterance.voice_end)
+        elif reason == "blank":
+            self._blank(utterance, turn)
+        elif reason == "length":
+            self._cut(utterance, turn)
+
+    def _start(self, begin: int) -> Utterance:
+        self._count += 1
+        return Utterance(self._count, begin, self.spec, self.settings)
+
+    def _end(self, end: int, reason: str, quiet: int | None) -> None:
+        assert self._open is not None and self._tape is not None
+        utterance, self._open, self._running = self._open, None, None
+        samples = self._tape.read(utterance.start, end)
+        self._floor = end
+        if len(samples) >= self.spec.min_samples:
+            self._ended.append(_Ended(utterance, samples, utterance.start, end, reason, quiet))
+
+    def _blank(self, utterance: Utterance, turn: Turn) -> None:
+        """A voice with nothing decoded: end the utterance, or forget one that never gave text; listen on."""
+        at = turn.end - 2 * self._samples(self.settings.pre_roll)
+        if utterance.announced:
+            self._end(at, "blank", quiet=None)
+        else:
+            self._count -= 1
+        self._open, self._running = self._start(max(self._floor, at)), None
+        self._open.voice_end = turn.end
+
+    def _cut(self, utterance: Utterance, turn: Turn) -> None:
+        """Too long: cut at the best pause; the words behind it belong to the next utterance."""
+        assert self._tape is not None
+        limit = self._seconds(turn.end)
+        search = min(_CUT_SEARCH, self.settings.endpoint.longest_utterance / 2)
+        at = self._samples(best_cut(utterance.agreement.words, limit - search, limit - self.settings.settle))
+        behind = utterance.agreement.split(self._seconds(at))
+        self._end(at, "length", quiet=None)
+        self._open = self._start(at)
+        self._open.agreement.stable = behind
+        self._open.voice_end = turn.end
+
+    def _logits(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        frames = int(outputs[OUTPUT_LENGTHS][0])
+        return np.asarray(outputs[self.spec.outputs[0].name][0, :frames], dtype=np.float32)
+
+    def _at(self, word: Word, start: int) -> Word:
+        offset = self._seconds(start)
+        return replace(word, start=round(word.start + offset, 3), end=round(word.end + offset, 3))
+
+    def _accept_partial(self, utterance: Utterance, window: Window, logits: NDArray[np.float32]) -> list[Event]:
+        words = [self._at(word, window.start) for word in ctc.greedy(logits, self.spec)]
+        end = self._seconds(window.end)
+        cut_edge = window.start > utterance.start
+        trusted = self._seconds(window.start) + self.settings.edge if cut_edge else float("-inf")
+        utterance.agreement.update(words, trusted, end)
+        utterance.decoded = window.end
+        if words:
+            utterance.last_label = max(utterance.last_label, self._samples(words[-1].end))
+        agreement = utterance.agreement
+        shown = (ctc.joined(agreement.stable, self.spec), ctc.joined(agreement.tentative, self.spec))
+        if shown == utterance.shown:
+            return []
+        utterance.shown = shown
+        utterance.announced = True
+        return [Partial(utterance.number, self._seconds(utterance.start), end, *shown)]
+
+    def _accept_final(self, window: Window, outputs: Mapping[str, NDArray[Any]]) -> list[Event]:
+        ended = next(item for item in self._ended if item.issued and item.utterance.number == window.utterance)
+        self._ended.remove(ended)
+        utterance = ended.utterance
+        transcript = self.finish(ended.samples, self._logits(outputs))
+        words = tuple(self._at(word, ended.start) for word in transcript.words)
+        events: list[Event] = []
+        if words or utterance.announced:
+            changed = revised(utterance.agreement.stable, words)
+            start, end = self._seconds(ended.start), self._seconds(ended.end)
+            events.append(Final(utterance.number, start, end, transcript.text, words, changed, ended.reason))
+            if ended.quiet is not None and self._open is None:
+                events.append(Silence(self._seconds(ended.quiet)))
+        elif self._count == utterance.number and self._open is None:
+            self._count -= 1  # nobody heard of it
+        return events
+
+
+def decode(decoding: Decoding, samples: NDArray[np.float32], logits: NDArray[np.float32]) -> Transcript:
+    """A whole utterance, run in one window, on the way that every recording takes."""
+    decoding.push(chunking.Window(samples, 0, None), logits)
+    return decoding.transcript()

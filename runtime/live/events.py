@@ -1,0 +1,152 @@
+"""What a live session says: the events, and their form on the wire (JSON Lines with a published schema).
+
+Times are in seconds from the first sample that was heard; a second in which sound was lost still counts.
+An utterance's events are Partials, then one Final; after its Final it never appears again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, ClassVar
+
+from ..transcript import Word
+
+SCHEMA_FILE = "events.schema.json"
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What an utterance sounds like so far.
+
+    stable: text that later Partials of the utterance repeat unchanged. tentative: text behind it that may change.
+    """
+
+    kind: ClassVar[str] = "partial"
+    utterance: int
+    start: float
+    end: float
+    stable: str
+    tentative: str
+
+    @property
+    def text(self) -> str:
+        """Stable and tentative text together."""
+        return " ".join(part for part in (self.stable, self.tentative) if part)
+
+
+@dataclass(frozen=True)
+class Final:
+    """An utterance that has ended: one pass over all its samples, equal to ``transcribe`` of them.
+
+    words: with absolute times. revised: how many words that Partials had called stable it changed or dropped.
+    reason: what ended it: ``silence``, ``blank`` (voice but nothing decoded), ``length``, ``gap`` or ``end``.
+    """
+
+    kind: ClassVar[str] = "final"
+    utterance: int
+    start: float
+    end: float
+    text: str
+    words: tuple[Word, ...] = ()
+    revised: int = 0
+    reason: str = "silence"
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Nobody has spoken since ``start``; sent once when it becomes quiet."""
+
+    kind: ClassVar[str] = "silence"
+    start: float
+
+
+@dataclass(frozen=True)
+class SourceLost:
+    """No usable sound comes any more since ``time``.
+
+    cause: ``unplugged`` (the stream ended), ``stalled`` (no callback: suspended) or ``muted`` (only zeros).
+    message: the same for people.
+    """
+
+    kind: ClassVar[str] = "source_lost"
+    time: float
+    cause: str
+    message: str
+
+
+@dataclass(frozen=True)
+class SourceBack:
+    """Sound comes again at ``time``, after ``away`` seconds."""
+
+    kind: ClassVar[str] = "source_back"
+    time: float
+    away: float
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """``seconds`` of sound before ``time`` were heard but lost: nobody took them in time."""
+
+    kind: ClassVar[str] = "dropped"
+    time: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Stats:
+    """How the session keeps up, about once a second of sound.
+
+    time: sound heard so far. lag: seconds between a sound and its decoding now. hop_time: seconds that the last window
+    took to compute. rtf: computing time over sound since the last Stats. level: loudness of the sound since then, dBFS.
+    dropped: seconds lost so far.
+    """
+
+    kind: ClassVar[str] = "stats"
+    time: float
+    lag: float
+    hop_time: float
+    rtf: float
+    level: float
+    dropped: float
+
+
+Event = Partial | Final | Silence | SourceLost | SourceBack | Dropped | Stats
+KINDS = (Partial, Final, Silence, SourceLost, SourceBack, Dropped, Stats)
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """An event as plain JSON values; ``event`` names its kind."""
+    return {"event": event.kind, **dataclasses.asdict(event)}
+
+
+def to_line(event: Event) -> str:
+    """An event as one line of JSON, without the line's end."""
+    return json.dumps(to_json(event), ensure_ascii=False)
+
+
+def from_json(values: dict[str, Any]) -> Event:
+    """Read what ``to_json`` wrote; unknown keys are left to newer versions.
+
+    Raises ValueError for an unknown kind and TypeError for a missing field.
+    """
+    for kind in KINDS:
+        if kind.kind == values.get("event"):
+            known = {field.name for field in dataclasses.fields(kind)}
+            kept = {key: value for key, value in values.items() if key in known}
+            if kind is Final:
+                kept["words"] = tuple(Word(**word) for word in kept.get("words", ()))
+            made: Event = kind(**kept)
+            return made
+    raise ValueError(f"no event is called {values.get('event')!r}")
+
+
+@lru_cache(maxsize=1)
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of one line."""
+    text = (files("wav2edge.runtime.live") / "data" / SCHEMA_FILE).read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded

@@ -1,0 +1,79 @@
+"""Convolution features kept between hops, so that a partial computes only what is new.
+
+Layer norm looks at one frame at a time, so a frame's features never change once the waveform's normalisation is frozen
+(after the utterance's first second): kept features are exact, up to rounding. Group norm looks along the whole window;
+for it, new frames are computed with some sound before them, which approximates.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..spec import ModelSpec
+
+FROZEN_AFTER = 1.0
+
+
+def can_keep(spec: ModelSpec) -> bool:
+    """Whether a model's features can be kept: its frontend's frames are the output's (no adapters behind it)."""
+    return spec.frontend == "waveform" and not any(step.padding for step in spec.time)
+
+
+class FeatureCache:
+    """The features of one utterance's last frames; frame 0 begins at the utterance's first sample."""
+
+    def __init__(self, spec: ModelSpec, keep: int, overlap: int = 0) -> None:
+        """keep: how many frames a window needs. overlap: frames computed again before new ones (group norm)."""
+        self.spec = spec
+        self.keep = keep
+        self.overlap = overlap
+        self.first = 0
+        self.features: NDArray[np.float32] | None = None
+        self._mean = np.float32(0)
+        self._scale = np.float32(1)
+        self._frozen = False
+
+    @property
+    def frames(self) -> int:
+        """The frames that are known, forgotten ones included."""
+        return self.first + (0 if self.features is None else self.features.shape[0])
+
+    def freeze(self, samples: NDArray[np.float32]) -> None:
+        """Take the normalisation from the utterance's first second; later calls change nothing."""
+        if self._frozen:
+            return
+        self._frozen = True
+        if self.spec.normalize:
+            self._mean = samples.mean(dtype=np.float32)
+            self._scale = np.float32(1) / np.sqrt(samples.var(dtype=np.float32) + np.float32(1e-7))
+
+    def missing(self, samples: int) -> tuple[int, int] | None:
+        """Which samples [start, end) of the utterance the frontend must see for its first ``samples``; None: none."""
+        wanted = self.spec.frames(samples)
+        begin = max(self.frames, wanted - self.keep)
+        if wanted <= self.frames:
+            return None
+        first = max(0, begin - self.overlap)
+        return first * self.spec.stride, (wanted - 1) * self.spec.stride + self.spec.receptive_field
+
+    def normalized(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Samples as the frontend wants them, by the frozen statistics."""
+        values: NDArray[np.float32] = (samples - self._mean) * self._scale
+        return values
+
+    def last(self, frames: int) -> tuple[NDArray[np.float32], int]:
+        """The kept features [frames, channels] up to the utterance's frame ``frames``, and the first one's index."""
+        assert self.features is not None
+        return self.features[: frames - self.first], self.first
+
+    def add(self, features: NDArray[np.float32], first: int) -> None:
+        """Take features [frames, channels] whose first row is frame ``first``; frames known already are left."""
+        known = self.frames
+        if self.features is None or first > known:
+            self.first, self.features = first, features[-self.keep :].copy()
+            self.first += features.shape[0] - self.features.shape[0]
+            return
+        joined = np.concatenate((self.features, features[known - first :]))
+        self.features = joined[-self.keep :].copy()
+        self.first += joined.shape[0] - self.features.shape[0]

@@ -1,0 +1,124 @@
+"""One running utterance: where it began, what was decoded of it, and the next window that it wants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import engines
+from ..spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, ModelSpec
+from .agreement import Agreement
+from .endpoint import EndpointRules
+from .features import FROZEN_AFTER, FeatureCache
+from .tape import Tape
+from .vad import VadSettings
+
+_GRID = 5  # window ends lie on multiples of 5 frames (0.1 s), so that engines meet few different shapes
+
+
+@dataclass(frozen=True)
+class LiveSettings:
+    """How captions are made; all times in seconds of sound.
+
+    hop: between two partials; half of it until the first text. left_context: what a partial's window sees before its
+    hop. edge: words nearer than this to a window's cut left edge are not trusted. settle: sound wanted behind a word
+    before it may become stable. tolerance: by how much an agreed word's start may move. pre_roll, post_roll: sound
+    kept before and behind the voice. keep_features: keep convolution features between hops (None: LiveTranscriber
+    decides; it does where that is exact, with layer norm). overlap: sound computed again before new frames where
+    keeping them approximates.
+    """
+
+    hop: float = 0.5
+    left_context: float = 3.5
+    edge: float = 0.4
+    settle: float = 0.4
+    tolerance: float = 0.1
+    pre_roll: float = 0.4
+    post_roll: float = 0.4
+    keep_features: bool | None = None
+    overlap: float = 1.0
+    endpoint: EndpointRules = field(default_factory=EndpointRules)
+    vad: VadSettings = field(default_factory=VadSettings)
+
+
+@dataclass(frozen=True)
+class Window:
+    """One run of the model that the decoder wants.
+
+    purpose: ``features`` (kept, no events), ``partial`` or ``final``. stage: which of the bundle's stages to run
+    (spec.STAGES) on ``feeds``, a batch of one. start, end: absolute samples that it looks at.
+    """
+
+    utterance: int
+    purpose: str
+    stage: str
+    feeds: Mapping[str, NDArray[Any]]
+    start: int
+    end: int
+
+
+class Utterance:
+    """What is known of one utterance while it runs."""
+
+    def __init__(self, number: int, start: int, spec: ModelSpec, settings: LiveSettings) -> None:
+        """Begin at the absolute sample ``start``."""
+        self.number = number
+        self.start = start
+        self.spec = spec
+        self.settings = settings
+        self.agreement = Agreement(settings.settle, settings.tolerance)
+        self.voice_end = start
+        self.last_label = start
+        self.decoded = start
+        self.shown: tuple[str, str] = ("", "")
+        self.announced = False
+        rate, stride = spec.sample_rate, spec.stride
+        self.grid = _GRID * stride
+        self.longest = max(1, int((settings.left_context + settings.hop) * rate) // self.grid) * self.grid
+        self.cache = self._cache()
+
+    @property
+    def has_text(self) -> bool:
+        """Whether anything was decoded."""
+        return bool(self.agreement.stable or self.agreement.tentative)
+
+    def due(self, heard: int) -> int | None:
+        """The absolute end of the window that is due when the stream was heard up to ``heard``; None: none."""
+        rate, settings = self.spec.sample_rate, self.settings
+        hop = settings.hop if self.has_text else settings.hop / 2
+        end = self.start + (heard - self.start) // self.grid * self.grid
+        if end - self.decoded < hop * rate or end - self.start < self.spec.min_samples:
+            return None
+        # Behind the voice's end there is nothing new; the sound behind its last word lets that word settle.
+        if self.decoded >= self.voice_end + (settings.settle + settings.post_roll) * rate:
+            return None
+        return end
+
+    def window(self, tape: Tape, end: int) -> Window:
+        """The run that brings the partial up to ``end``: features first where some are missing."""
+        length = end - self.start
+        if self.cache is None or length < FROZEN_AFTER * self.spec.sample_rate:
+            begin = max(self.start, end - self.longest)
+            samples = tape.read(begin, end)
+            feeds = engines.as_feeds(samples[None], np.array([len(samples)]))
+            return Window(self.number, "partial", "full", feeds, begin, end)
+        self.cache.freeze(tape.read(self.start, self.start + int(FROZEN_AFTER * self.spec.sample_rate)))
+        missing = self.cache.missing(length)
+        if missing is not None:
+            begin, stop = self.start + missing[0], self.start + missing[1]
+            values = self.cache.normalized(tape.read(begin, stop))
+            feeds = {NORMALIZED: values[None], INPUT_LENGTHS: np.array([len(values)], np.int64)}
+            return Window(self.number, "features", "frontend", feeds, begin, stop)
+        features, first = self.cache.last(self.spec.frames(length))
+        feeds = {FEATURES: features[None], FEATURE_LENGTHS: np.array([len(features)], np.int64)}
+        return Window(self.number, "partial", "encoder", feeds, self.start + first * self.spec.stride, end)
+
+    def _cache(self) -> FeatureCache | None:
+        if not self.settings.keep_features:
+            return None
+        overlap = 0 if self.spec.norm == "layer" else int(self.settings.overlap * self.spec.sample_rate)
+        return FeatureCache(self.spec, self.spec.frames(self.longest), overlap // self.spec.stride)
