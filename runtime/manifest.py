@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import media
 from .errors import InputError
 
-AUDIO_SUFFIXES = frozenset(
-    f".{name}"
-    for name in ("wav", "flac", "mp3", "ogg", "oga", "opus", "aiff", "aif", "au", "caf", "w64")
-    + ("m4a", "mp4", "aac", "webm", "mkv", "mov", "wma")
+AUDIO_SUFFIXES = media.SUFFIXES | frozenset(
+    {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64", ".rf64"}
 )
 """What counts as audio in a folder; anything else there is left alone."""
 

@@ -1,17 +1,23 @@
 """Connectionist temporal classification: from logits to words with times and confidence.
 
 Greedy decoding: the best label of each frame, repeats collapsed, blanks dropped (Graves et al., 2006).
+Alignment: the most probable frames of a given label sequence (Viterbi).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from ..spec import ModelSpec
 from ..transcript import Word
+
+_PIECE = "▁"  # opens a word in SentencePiece vocabularies
 
 
 @dataclass(frozen=True)
@@ -27,12 +33,18 @@ class Options:
 
 @dataclass(frozen=True)
 class Token:
-    """One emitted label: ``frames`` [start, end) where it was the best, and its mean log-probability there."""
+    """One emitted label: the ``frames`` [start, end) where it stands, and its mean log-probability there."""
 
     label: int
     start: int
     end: int
     log_probability: float
+
+
+def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits [frames, labels] as log-probabilities."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), dtype=np.float32)
 
 
 def tokens(logits: NDArray[np.float32], blank: int) -> list[Token]:
@@ -52,22 +64,63 @@ def tokens(logits: NDArray[np.float32], blank: int) -> list[Token]:
     return [Token(int(best[start]), int(start), int(end), float(mean)) for start, end, mean in zip(starts, ends, means)]
 
 
+def align(logits: NDArray[np.float32], labels: Sequence[int], blank: int) -> list[Token]:
+    """The frames of each label of a known sequence, by the most probable CTC path through it (Viterbi).
+
+    Raises InputError when the logits [frames, labels] have too few frames for the sequence.
+    """
+    if len(labels) == 0:
+        return []
+    repeats = sum(first == second for first, second in pairwise(labels))
+    if len(logits) < len(labels) + repeats:
+        raise InputError(f"{len(logits)} frames are too few for {len(labels)} labels")
+    scores = log_softmax(logits)
+    states = np.full(2 * len(labels) + 1, blank)
+    states[1::2] = labels
+    may_skip = np.zeros(len(states), dtype=bool)  # past a blank, from one label to a different one
+    may_skip[3::2] = states[3::2] != states[1:-2:2]
+    emitted = scores[:, states].astype(np.float64)
+    best = np.full(len(states), -np.inf)
+    best[:2] = emitted[0, :2]
+    back = np.zeros((len(logits), len(states)), dtype=np.int8)
+    candidates = np.full((3, len(states)), -np.inf)
+    for frame in range(1, len(logits)):
+        candidates[0] = best
+        candidates[1, 1:] = best[:-1]
+        candidates[2, 2:] = np.where(may_skip[2:], best[:-2], -np.inf)
+        back[frame] = candidates.argmax(axis=0)
+        best = candidates.max(axis=0) + emitted[frame]
+    path = np.zeros(len(logits), dtype=np.int64)
+    path[-1] = len(states) - 1 if best[-1] >= best[-2] else len(states) - 2
+    for frame in range(len(logits) - 1, 0, -1):
+        path[frame - 1] = path[frame] - back[frame, path[frame]]
+    result = []
+    for place, label in enumerate(labels):
+        frames = np.flatnonzero(path == 2 * place + 1)
+        start, end = int(frames[0]), int(frames[-1]) + 1
+        result.append(Token(int(label), start, end, float(scores[start:end, label].mean())))
+    return result
+
+
 def words(found: list[Token], spec: ModelSpec, first_frame: int = 0) -> list[Word]:
     """Group tokens into words at the delimiter.
 
     first_frame: the absolute frame of the logits' first row. Times are in seconds: a word starts with the first frame
     of its first label and ends with the last frame of its last. Confidence is the geometric mean of its labels'
     probabilities, in (0, 1]. A model without a delimiter (phonemes, characters of some languages) gives one word a
-    label.
+    label; in a vocabulary of pieces a leading ``▁`` opens a word.
     """
     options: Options = spec.head_options
+    pieces = spec.tokenizer == "piece"
     seconds = spec.stride / spec.sample_rate
     result: list[Word] = []
     run: list[Token] = []
 
     def close() -> None:
-        if run:
-            text = "".join(spec.labels[token.label] for token in run)
+        text = "".join(spec.labels[token.label] for token in run)
+        if pieces:
+            text = text.replace(_PIECE, "")
+        if text:
             result.append(
                 Word(
                     text=text.lower() if options.lowercase else text,
@@ -76,7 +129,7 @@ def words(found: list[Token], spec: ModelSpec, first_frame: int = 0) -> list[Wor
                     confidence=round(float(np.exp(sum(t.log_probability for t in run) / len(run))), 4),
                 )
             )
-            run.clear()
+        run.clear()
 
     for token in found:
         label = spec.labels[token.label]
@@ -85,11 +138,19 @@ def words(found: list[Token], spec: ModelSpec, first_frame: int = 0) -> list[Wor
         if label == spec.delimiter:
             close()
             continue
+        if pieces and label.startswith(_PIECE):
+            close()
         run.append(token)
-        if spec.delimiter is None:
+        if spec.delimiter is None and not pieces:
             close()
     close()
     return result
+
+
+def joined(found: Sequence[Word], spec: ModelSpec) -> str:
+    """Words as text: with spaces, or without in a vocabulary of characters that has no word delimiter."""
+    gap = "" if spec.delimiter is None and spec.tokenizer == "char" else " "
+    return gap.join(word.text for word in found)
 
 
 def greedy(logits: NDArray[np.float32], spec: ModelSpec, first_frame: int = 0) -> list[Word]:

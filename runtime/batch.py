@@ -1,0 +1,127 @@
+"""Many recordings, one after the other, with the next ones decoded while the engine runs.
+
+Recordings are not run as padded batches: on a CPU that gains nothing (benchmarks/throughput.py prints the figures),
+and one at a time is exact by construction.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from . import audio
+from .chunking import Window
+from .errors import InputError
+from .transcriber import Transcriber
+from .transcript import Segment, Transcript
+
+Source = str | Path | BinaryIO
+Item = TypeVar("Item")
+
+AHEAD = 4
+"""Windows that wait for the engine: enough to hide the decoding of short files, 8 MB at 30 s each."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one recording: its transcript, or the error that it could not be transcribed for."""
+
+    source: Source
+    transcript: Transcript | None = None
+    error: InputError | None = None
+
+
+@dataclass(frozen=True)
+class _Opened:
+    source: Source
+    seconds: float | None
+
+
+def transcribe_all(
+    transcriber: Transcriber,
+    sources: Sequence[Source],
+    *,
+    on_segment: Callable[[Source, Segment], None] | None = None,
+    on_progress: Callable[[Source, float, float | None], None] | None = None,
+) -> Generator[Result, None, None]:
+    """Transcribe recordings in order; one that cannot be used gives a Result with its error, and the next follows.
+
+    on_segment: called with each segment as soon as it is complete. on_progress: called with the seconds that are done
+    and the recording's length where it is known. Engine errors are raised.
+    """
+    decoding = transcriber.decoding()
+    seconds: float | None = None
+    with Ahead(_read(transcriber, sources), AHEAD) as items:
+        for item in items:
+            if isinstance(item, Result):
+                yield item
+                continue
+            if isinstance(item, _Opened):
+                decoding, seconds = transcriber.decoding(), item.seconds
+                continue
+            source, window = item
+            for segment in decoding.push(window, transcriber.logits([window.samples])[0]):
+                if on_segment is not None:
+                    on_segment(source, segment)
+            if on_progress is not None:
+                on_progress(source, decoding.seconds, seconds)
+            if window.next_frame is None:
+                yield Result(source, decoding.transcript())
+
+
+def _read(transcriber: Transcriber, sources: Iterable[Source]) -> Iterator[Result | _Opened | tuple[Source, Window]]:
+    for source in sources:
+        try:
+            recording = audio.open_recording(source, transcriber.spec.sample_rate)
+            yield _Opened(source, recording.seconds)
+            for window in transcriber.cut(recording.blocks, recording.name):
+                yield source, window
+        except InputError as error:
+            yield Result(source, error=error)
+
+
+class Ahead(Iterable[Item]):
+    """Runs an iterator in a thread, at most ``depth`` items ahead of whoever takes them; use it in a ``with``."""
+
+    def __init__(self, items: Iterable[Item], depth: int) -> None:
+        """Start nothing yet; the thread starts with the ``with`` block and ends with it."""
+        self._items = items
+        self._queue: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(depth)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._fill, name="wav2edge-ahead", daemon=True)
+
+    def __enter__(self) -> Ahead[Item]:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        while self._thread.is_alive():
+            try:
+                self._queue.get(timeout=0.02)
+            except queue.Empty:
+                continue
+
+    def __iter__(self) -> Iterator[Item]:
+        """The items in order; an exception of the iterator is raised here."""
+        while True:
+            item, error = self._queue.get()
+            if error is not None:
+                if isinstance(error, StopIteration):
+                    return
+                raise error
+            yield item  # type: ignore[misc]
+
+    def _fill(self) -> None:
+        try:
+            for item in self._items:
+                self._queue.put((item, None))
+                if self._stopped.is_set():
+                    return
+            self._queue.put((None, StopIteration()))
+        except BaseException as error:  # handed to the taking thread, which raises it
+            self._queue.put((None, error))

@@ -1,0 +1,61 @@
+"""Words laid out as subtitle cues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ..transcript import Transcript, Word
+from . import Layout
+
+
+@dataclass(frozen=True)
+class Cue:
+    """What is shown at once: ``lines`` from ``start`` to ``end``, in seconds."""
+
+    start: float
+    end: float
+    lines: tuple[str, ...]
+
+
+def cues(transcript: Transcript, layout: Layout) -> list[Cue]:
+    """A transcript as cues in order, none overlapping the next, none beyond the recording's end.
+
+    A cue never crosses the end of a segment. One that would flash by stays for ``layout.shortest_cue``, or until the
+    next begins.
+    """
+    found = [cue for segment in transcript.segments for cue in _split(segment.words, layout)]
+    return [
+        replace(cue, end=max(cue.end, min(cue.start + layout.shortest_cue, limit)))
+        for cue, limit in zip(found, [*(cue.start for cue in found[1:]), transcript.seconds])
+    ]
+
+
+def _split(words: Sequence[Word], layout: Layout) -> Iterator[Cue]:
+    lines: list[list[str]] = [[]]
+    inside: list[Word] = []
+    for word in words:
+        width = sum(len(text) + 1 for text in lines[-1]) + len(word.text)
+        too_wide = bool(lines[-1]) and width > layout.max_line_width
+        full = too_wide and len(lines) == layout.max_line_count
+        if inside and (full or len(inside) == layout.max_words_per_cue):
+            yield _cue(inside, lines)
+            lines, inside = [[]], []
+        elif too_wide:
+            lines.append([])
+        lines[-1].append(word.text)
+        inside.append(word)
+    if inside:
+        yield _cue(inside, lines)
+
+
+def _cue(words: Sequence[Word], lines: Sequence[Sequence[str]]) -> Cue:
+    return Cue(words[0].start, words[-1].end, tuple(" ".join(line) for line in lines))
+
+
+def timestamp(seconds: float, mark: str) -> str:
+    """Seconds as ``HH:MM:SS,mmm``, with ``mark`` before the milliseconds."""
+    milliseconds = round(seconds * 1000)
+    minutes, milliseconds = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02d}:{minutes:02d}:{milliseconds // 1000:02d}{mark}{milliseconds % 1000:03d}"

@@ -1,0 +1,17 @@
+"""SubRip subtitles."""
+
+from __future__ import annotations
+
+from ..transcript import Transcript
+from . import Layout
+from ._cues import cues, timestamp
+
+SUFFIX = ".srt"
+
+
+def render(transcript: Transcript, name: str, layout: Layout) -> str:
+    """Numbered cues, an empty line between."""
+    return "\n".join(
+        f"{number}\n{timestamp(cue.start, ',')} --> {timestamp(cue.end, ',')}\n" + "".join(f"{x}\n" for x in cue.lines)
+        for number, cue in enumerate(cues(transcript, layout), 1)
+    )

@@ -1,0 +1,16 @@
+"""Tab-separated segments as whisper writes them: start and end in milliseconds, then the text."""
+
+from __future__ import annotations
+
+from ..transcript import Transcript
+from . import Layout
+
+SUFFIX = ".tsv"
+
+
+def render(transcript: Transcript, name: str, layout: Layout) -> str:
+    """A header line, then one line a segment."""
+    rows = (
+        f"{round(s.start * 1000)}\t{round(s.end * 1000)}\t{' '.join(s.text.split())}\n" for s in transcript.segments
+    )
+    return "start\tend\ttext\n" + "".join(rows)

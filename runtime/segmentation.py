@@ -1,0 +1,101 @@
+"""Cut a recording's frames into segments at pauses, as they come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Where segments end.
+
+    pause: seconds without a spoken label that end a segment. longest: seconds after which a segment is cut at its
+    longest pause, however short.
+    """
+
+    pause: float = 0.6
+    longest: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Raises InputError for lengths that make no segments."""
+        if not (self.pause > 0.0 and 2 * self.pause <= self.longest):
+            raise InputError(
+                f"pause {self.pause:g} s with segments up to {self.longest:g} s: "
+                "the pause must be above 0, and at most half of the longest segment"
+            )
+
+
+@dataclass(frozen=True)
+class Span:
+    """Consecutive frames of a recording: logits [frames, labels] from ``first_frame`` on."""
+
+    logits: NDArray[np.float32]
+    first_frame: int
+
+
+class Segmenter:
+    """Takes frames in any portions and gives back spans that hold speech; the cuts do not depend on the portions."""
+
+    def __init__(self, spec: ModelSpec, segmentation: Segmentation) -> None:
+        """Prepare for one recording."""
+        seconds = spec.stride / spec.sample_rate
+        self._pause = max(1, round(segmentation.pause / seconds))
+        self._longest = max(2 * self._pause, round(segmentation.longest / seconds))
+        silent = {spec.blank} | {i for i, s in enumerate(spec.labels) if s in spec.head_options.silent}
+        if spec.delimiter in spec.labels:
+            silent.add(spec.labels.index(spec.delimiter))
+        self._silent = np.array([index in silent for index in range(len(spec.labels))])
+        self._pending: list[NDArray[np.float32]] = []
+        self._spoken = np.zeros(0, dtype=bool)
+        self._first = 0
+
+    def push(self, logits: NDArray[np.float32]) -> list[Span]:
+        """Take the next frames [frames, labels]; returns the spans that are complete now."""
+        self._pending.append(logits)
+        self._spoken = np.concatenate((self._spoken, ~self._silent[logits.argmax(axis=1)]))
+        spans = []
+        while (cut := self._cut()) is not None:
+            spans += self._take(cut)
+        return spans
+
+    def finish(self) -> list[Span]:
+        """The last span, when the recording is over."""
+        return self._take(len(self._spoken))
+
+    def _cut(self) -> int | None:
+        """Where the pending frames are to be cut, if they can be."""
+        spoken = np.flatnonzero(self._spoken)
+        half = self._pause // 2
+        if len(spoken) == 0:  # silence so far: keep what may belong to the next word
+            return len(self._spoken) - half if len(self._spoken) > self._pause else None
+        if spoken[0] > half:
+            return int(spoken[0]) - half
+        places = np.concatenate((spoken, [len(self._spoken)]))
+        gaps = np.diff(places) - 1
+        wide = np.flatnonzero(gaps >= self._pause)
+        if len(wide) and (cut := int(places[wide[0]]) + 1 + half) <= self._longest:
+            return cut
+        if len(self._spoken) < self._longest + self._pause:
+            return None
+        inside = np.flatnonzero((places[:-1] >= self._longest // 2) & (places[1:] <= self._longest))
+        if len(inside) == 0:
+            return self._longest
+        best = inside[gaps[inside].argmax()]
+        return int(places[best]) + 1 + int(gaps[best]) // 2
+
+    def _take(self, cut: int) -> list[Span]:
+        if cut == 0:
+            return []
+        rows = np.concatenate(self._pending) if len(self._pending) > 1 else self._pending[0]
+        has_speech = bool(self._spoken[:cut].any())
+        span = Span(rows[:cut], self._first)
+        self._pending = [rows[cut:].copy()]  # a view would keep everything before it in memory
+        self._spoken = self._spoken[cut:]
+        self._first += cut
+        return [span] if has_speech else []
