@@ -49,13 +49,13 @@ class Machine:
 
     @property
     def nvidia(self) -> Gpu | None:
-        """The first NVIDIA GPU with a driver."""
-        return next((gpu for gpu in self.gpus if gpu.vendor == "nvidia" and gpu.driver), None)
+        """The first NVIDIA GPU with NVIDIA's driver."""
+        return next((gpu for gpu in self.gpus if gpu.vendor == "nvidia" and gpu.usable), None)
 
     @property
     def traits(self) -> frozenset[str]:
         """The words that a profile may ask for: CPU features, ``nvidia-gpu``, ``intel-gpu``."""
-        return frozenset(self.cpu.features) | {f"{gpu.vendor}-gpu" for gpu in self.gpus if gpu.driver}
+        return frozenset(self.cpu.features) | {f"{gpu.vendor}-gpu" for gpu in self.gpus if gpu.usable}
 
     def to_json(self) -> dict[str, Any]:
         """The machine as plain JSON values."""

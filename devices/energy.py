@@ -186,7 +186,6 @@ class EnergyMeter:
         except (OSError, ValueError):  # a rail that went to sleep, a driver that was unloaded
             self._failed = True
             return
-        # The first and the newest reading are enough, and the number between them.
         self._readings.append((now, joules))
 
     def __enter__(self) -> EnergyMeter:

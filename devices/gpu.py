@@ -28,6 +28,11 @@ class Gpu:
     memory: int | None = None
     cuda: str | None = None
 
+    @property
+    def usable(self) -> bool:
+        """Whether a driver is loaded that engines can use; NVIDIA's own has a version, nouveau computes nothing."""
+        return self.driver is not None and (self.vendor != "nvidia" or self.driver[0].isdigit())
+
 
 def detect(tree: Tree, jetson: Jetson | None) -> tuple[Gpu, ...]:
     """The GPUs of a machine: a Jetson's own, NVIDIA's from its driver, others from the PCI bus."""

@@ -135,6 +135,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def atomic_write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON object as ``atomic_write`` does; raises InputError."""
+    atomic_write(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+
 def flush(path: Path) -> None:
     """Wait until a file or a directory entry is on the disk."""
     handle = os.open(path, os.O_RDONLY)

@@ -121,7 +121,7 @@ int nvmlShutdown(void) { opened--; return 0; }
 int nvmlSystemGetCudaDriverVersion_v2(int *v) { *v = 13020; return opened ? 0 : 1; }
 int nvmlDeviceGetCount_v2(unsigned *n) { *n = 1; return opened ? 0 : 1; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned i, void **h) { *h = &gpu; return i == 0 ? 0 : 2; }
-int nvmlDeviceGetName(void *h, char *name, unsigned n) { strncpy(name, "NVIDIA Test GPU", n); return h == &gpu ? 0 : 2; }
+int nvmlDeviceGetName(void *h, char *name, unsigned n) { strncpy(name, "NVIDIA Test GPU", n); return h != &gpu; }
 int nvmlDeviceGetCudaComputeCapability(void *h, int *a, int *b) { *a = 8; *b = 9; return h == &gpu ? 0 : 2; }
 int nvmlDeviceGetMemoryInfo(void *h, unsigned long long *m) { m[0] = 12ULL << 30; return h == &gpu ? 0 : 2; }
 int nvmlDeviceGetTotalEnergyConsumption(void *h, unsigned long long *e)

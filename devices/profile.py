@@ -1,0 +1,141 @@
+"""DeviceProfile: what suits a board. A file in profiles/ is a board; its name is what ``pack --for`` takes.
+
+Each number in a profile names its source, or says that it is estimated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ..runtime.errors import InputError
+from .detect import Machine, detect
+
+
+@dataclass(frozen=True)
+class Preference:
+    """One engine and variant to try. needs: traits of the machine of which it takes at least one (none: any machine).
+
+    source: where the place in the order comes from.
+    """
+
+    engine: str
+    variant: str
+    source: str
+    needs: tuple[str, ...] = ()
+
+    def suits(self, machine: Machine) -> bool:
+        """Whether the machine has what it needs."""
+        return not self.needs or bool(machine.traits.intersection(self.needs))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A number and where it comes from: a page, a measurement, or ``estimated: …``."""
+
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
+class DeviceProfile:
+    """What suits a board.
+
+    order: engines with variants, best first. threads: CPU threads (None: one for each core that may be used).
+    window, hop: seconds of audio that a live pass sees, and seconds between passes. rails: power rails that add up to
+    the module. install: the shell lines that make the board ready. notes: what its owner should know.
+    """
+
+    name: str
+    title: str
+    match: Mapping[str, tuple[str, ...]]
+    order: tuple[Preference, ...]
+    window: Setting
+    hop: Setting
+    threads: Setting | None = None
+    rails: tuple[str, ...] = ()
+    install: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def detect(cls, root: str | Path = "/") -> DeviceProfile:
+        """The profile of the machine below ``root``."""
+        return for_machine(detect(root))
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The engines in their order."""
+        return tuple(dict.fromkeys(preference.engine for preference in self.order))
+
+    def variants(self, engine: str) -> tuple[str, ...]:
+        """The variants for one engine, best first."""
+        return tuple(preference.variant for preference in self.order if preference.engine == engine)
+
+
+def names() -> tuple[str, ...]:
+    """The names of all profiles."""
+    files = resources.files(__package__) / "profiles"
+    return tuple(sorted(item.name.removesuffix(".json") for item in files.iterdir() if item.name.endswith(".json")))
+
+
+def load(name: str) -> DeviceProfile:
+    """The profile of that name; raises InputError naming those there are."""
+    if name not in names():
+        raise InputError(f"no device profile {name!r}; there are {', '.join(names())}")
+    text = (resources.files(__package__) / "profiles" / f"{name}.json").read_text(encoding="utf-8")
+    return _parse(name, json.loads(text))
+
+
+def for_machine(machine: Machine) -> DeviceProfile:
+    """The profile that fits a machine best: its board, else its kind of processor and GPU."""
+    scored = [(_score(profile.match, machine), profile) for profile in map(load, names())]
+    fitting = [(score, profile) for score, profile in scored if score is not None]
+    if not fitting:
+        return load("x86-64")
+    return max(fitting, key=lambda pair: pair[0])[1]
+
+
+def _score(match: Mapping[str, tuple[str, ...]], machine: Machine) -> tuple[int, int] | None:
+    """How specific a match is, more is better; None for no match.
+
+    compatible: patterns for the device tree's names, of which earlier ones are more specific. architecture: one of.
+    traits: at least one of.
+    """
+    if "architecture" in match and machine.cpu.architecture not in match["architecture"]:
+        return None
+    if "traits" in match and not machine.traits.intersection(match["traits"]):
+        return None
+    board = 0
+    if "compatible" in match:
+        places = [
+            place
+            for place, name in enumerate(machine.compatible)
+            if any(fnmatchcase(name, pattern) for pattern in match["compatible"])
+        ]
+        if not places:
+            return None
+        board = 1000 - min(places)
+    return board, len(match) + ("nvidia-gpu" in match.get("traits", ()))
+
+
+def _parse(name: str, values: Mapping[str, Any]) -> DeviceProfile:
+    return DeviceProfile(
+        name=name,
+        title=values["title"],
+        match={key: tuple(found) for key, found in values["match"].items()},
+        order=tuple(
+            Preference(item["engine"], item["variant"], item["source"], tuple(item.get("needs", ())))
+            for item in values["order"]
+        ),
+        window=Setting(**values["window"]),
+        hop=Setting(**values["hop"]),
+        threads=Setting(**values["threads"]) if "threads" in values else None,
+        rails=tuple(values.get("rails", {}).get("value", ())),
+        install=tuple(values.get("install", ())),
+        notes=tuple(values.get("notes", ())),
+    )
