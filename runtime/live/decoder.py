@@ -170,7 +170,7 @@ class LiveDecoder:
             silence=self._seconds(turn.end - utterance.voice_end),
             blank=self._seconds(utterance.decoded - utterance.last_label),
             length=self._seconds(turn.end - utterance.start),
-            has_text=utterance.has_text,
+            has_text=utterance.may_have_text,
         )
         if reason == "silence":
             end = min(turn.end, utterance.voice_end + self._samples(self.settings.post_roll))

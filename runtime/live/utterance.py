@@ -86,6 +86,11 @@ class Utterance:
         """Whether anything was decoded."""
         return bool(self.agreement.stable or self.agreement.tentative)
 
+    @property
+    def may_have_text(self) -> bool:
+        """The same, or nobody had the time to look: endpoints must not depend on the machine's speed."""
+        return self.has_text or self.decoded < self.voice_end
+
     def due(self, heard: int) -> int | None:
         """The absolute end of the window that is due when the stream was heard up to ``heard``; None: none."""
         rate, settings = self.spec.sample_rate, self.settings
@@ -94,7 +99,7 @@ class Utterance:
         if end - self.decoded < hop * rate or end - self.start < self.spec.min_samples:
             return None
         # Behind the voice's end there is nothing new; the sound behind its last word lets that word settle.
-        if self.decoded >= self.voice_end + (settings.settle + settings.post_roll) * rate:
+        if self.decoded >= self.voice_end + settings.settle * rate:
             return None
         return end
 

@@ -1,0 +1,140 @@
+"""A model whose sound is its text: each 20 ms frame of samples holds one label, so windows are exactly predictable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from wav2edge.runtime.engines import Arrays
+from wav2edge.runtime.heads.ctc import Options
+from wav2edge.runtime.live.decoder import LiveDecoder
+from wav2edge.runtime.live.events import Event
+from wav2edge.runtime.live.utterance import LiveSettings, Window
+from wav2edge.runtime.spec import (
+    FEATURE_LENGTHS,
+    FEATURES,
+    INPUT_LENGTHS,
+    INPUT_VALUES,
+    NORMALIZED,
+    OUTPUT_LENGTHS,
+    Convolution,
+    ModelSpec,
+    Output,
+)
+
+LABELS = ("<pad>", "|", *"abcdefghijklmnopqrstuvwxyz")
+STRIDE = 320
+
+
+def spoken_spec(norm: str = "layer") -> ModelSpec:
+    return ModelSpec(
+        architecture="wav2vec2",
+        head="ctc",
+        normalize=False,
+        norm=norm,
+        outputs=(Output("logits", ("batch", "frames", "labels"), "CTC logits"),),
+        labels=LABELS,
+        time=(Convolution(10, 5, 0), *(Convolution(3, 2, 0),) * 4, *(Convolution(2, 2, 0),) * 2),
+        head_options=Options(),
+        blank=0,
+        delimiter="|",
+    )
+
+
+def speak(text: str, frames_per_label: int = 3) -> NDArray[np.float32]:
+    """Samples that say a text; ``.`` is a frame of silence (nothing to detect), ``_`` one of voice without a label."""
+    frames: list[float] = []
+    for character in text:
+        if character == ".":
+            frames.append(0.0)
+        elif character == "_":
+            frames.append(-0.5)
+        else:
+            frames += [LABELS.index("|" if character == " " else character) / 64] * frames_per_label + [-0.5]
+    return np.repeat(np.array(frames, np.float32), STRIDE)
+
+
+def quiet(seconds: float) -> NDArray[np.float32]:
+    return np.zeros(round(seconds * 16000), np.float32)
+
+
+class HearsVoice:
+    """Says that everything but zeros is speech."""
+
+    def __call__(self, window: NDArray[np.float32]) -> float:
+        return 1.0 if np.count_nonzero(window) > len(window) // 2 else 0.0
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+
+@dataclass
+class SpokenModel:
+    """All three stages of the model; ``blind``: frames at a window's end that it cannot tell yet."""
+
+    spec: ModelSpec
+    blind: int = 0
+    runs: list[tuple[str, int]] = field(default_factory=list)
+
+    def run(self, window: Window) -> Arrays:
+        feeds = window.feeds
+        if window.stage == "encoder":
+            labels = feeds[FEATURES][0, :, 0]
+            assert feeds[FEATURE_LENGTHS].tolist() == [len(labels)]
+        else:
+            samples = feeds[NORMALIZED if window.stage == "frontend" else INPUT_VALUES][0]
+            assert feeds[INPUT_LENGTHS].tolist() == [len(samples)]
+            frames = self.spec.frames(len(samples))
+            labels = samples[np.arange(frames) * STRIDE + STRIDE // 2]
+        self.runs.append((f"{window.purpose} {window.stage}", len(labels)))
+        count = np.array([len(labels)], np.int64)
+        if window.stage == "frontend":
+            return {FEATURES: labels[None, :, None].copy(), FEATURE_LENGTHS: count}
+        best = np.rint(np.maximum(labels, 0) * 64).astype(int)
+        if self.blind and window.purpose == "partial":
+            best[-self.blind :] = 0
+        logits: NDArray[Any] = np.zeros((1, len(labels), len(LABELS)), np.float32)
+        logits[0, np.arange(len(labels)), best] = 10.0
+        return {"logits": logits, OUTPUT_LENGTHS: count}
+
+
+def listen(
+    decoder: LiveDecoder, model: SpokenModel, samples: NDArray[np.float32], start: int = 0, piece: int = 800
+) -> list[Event]:
+    """Push samples piece by piece and run every window at once."""
+    events: list[Event] = []
+    for at in range(0, len(samples), piece):
+        decoder.push(samples[at : at + piece], start + at)
+        events += drain(decoder, model)
+    return events
+
+
+def drain(decoder: LiveDecoder, model: SpokenModel, behind: bool = False) -> list[Event]:
+    events: list[Event] = []
+    while (window := decoder.window(behind)) is not None:
+        events += decoder.accept(window, model.run(window))
+    return events
+
+
+class Booth:
+    """What the tests of this folder speak with."""
+
+    spec = staticmethod(spoken_spec)
+    speak = staticmethod(speak)
+    quiet = staticmethod(quiet)
+    listen = staticmethod(listen)
+    drain = staticmethod(drain)
+    model = SpokenModel
+    detector = HearsVoice
+
+    def decoder(self, settings: LiveSettings | None = None, **given: Any) -> LiveDecoder:
+        return LiveDecoder(self.spec(), HearsVoice(), settings or LiveSettings(keep_features=False), **given)
+
+
+@pytest.fixture
+def booth() -> Booth:
+    return Booth()

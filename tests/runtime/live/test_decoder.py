@@ -1,0 +1,262 @@
+"""The live decoder on a model whose sound is its text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.live.decoder import LiveDecoder
+from wav2edge.runtime.live.endpoint import EndpointRules
+from wav2edge.runtime.live.events import Event, Final, Partial, Silence
+from wav2edge.runtime.live.utterance import LiveSettings
+
+PLAIN = LiveSettings(keep_features=False)
+
+
+def finals_of(events: list[Event]) -> list[Final]:
+    return [event for event in events if isinstance(event, Final)]
+
+
+def partials_of(events: list[Event], utterance: int) -> list[Partial]:
+    return [event for event in events if isinstance(event, Partial) and event.utterance == utterance]
+
+
+def assert_stable_grows(events: list[Event]) -> None:
+    stable: dict[int, str] = {}
+    closed: set[int] = set()
+    for event in events:
+        if isinstance(event, Partial):
+            assert event.utterance not in closed, "a finalised utterance reopened"
+            before = stable.get(event.utterance, "")
+            assert event.stable == before or event.stable.startswith(before + " ") or not before
+            stable[event.utterance] = event.stable
+        elif isinstance(event, Final):
+            assert event.utterance not in closed
+            closed.add(event.utterance)
+
+
+def test_an_utterance_becomes_partials_and_one_final(booth: Any) -> None:
+    decoder, model = booth.decoder(), booth.model(booth.spec())
+    said = "turn the light off in the kitchen"
+    sound = np.concatenate((booth.quiet(1.0), booth.speak(said), booth.quiet(2.0)))
+    events = booth.listen(decoder, model, sound)
+    [final] = finals_of(events)
+    assert final.text == said
+    assert final.revised == 0
+    assert final.utterance == 1
+    assert final.reason == "silence"
+    assert isinstance(events[-1], Silence)
+    partials = partials_of(events, 1)
+    assert len(partials) > 5
+    assert partials[-1].text == said
+    assert_stable_grows(events)
+    # The first word starts one second in; times are those of the stream.
+    assert final.words[0].text == "turn"
+    assert final.words[0].start == pytest.approx(1.0, abs=0.03)
+    assert final.start == pytest.approx(1.0 - PLAIN.pre_roll, abs=0.04)
+    assert partials[0].end - final.words[0].start <= 0.5
+
+
+def test_the_final_is_decoded_from_exactly_the_samples_it_names(booth: Any) -> None:
+    """A program that recorded the stream can cut [start, end) out of it and transcribe that to the same text."""
+    seen: list[Any] = []
+
+    def finish(samples: Any, logits: Any) -> Any:
+        seen.append(samples.copy())
+        return booth.decoder().finish(samples, logits)
+
+    decoder = booth.decoder(finish=finish)
+    sound = np.concatenate([booth.quiet(0.7), booth.speak("one"), booth.quiet(2), booth.speak("two"), booth.quiet(2)])
+    events = booth.listen(decoder, booth.model(booth.spec()), sound, start=123)
+    assert [final.text for final in finals_of(events)] == ["one", "two"]
+    for final, samples in zip(finals_of(events), seen):
+        first, last = round(final.start * 16000) - 123, round(final.end * 16000) - 123
+        np.testing.assert_array_equal(sound[first:last], samples)
+
+
+@pytest.mark.parametrize("piece", [1, 160, 777, 16000, 100_000])
+def test_finals_do_not_depend_on_how_sound_arrives(booth: Any, piece: int) -> None:
+    sound = np.concatenate([booth.quiet(0.5), booth.speak("hello you"), booth.quiet(2), booth.speak("bye")])
+    sound = np.concatenate((sound, booth.quiet(2)))
+    if piece == 1:
+        sound = sound[: 3 * 16000]
+    decoder, model = booth.decoder(), booth.model(booth.spec())
+    events = booth.listen(decoder, model, sound, piece=piece)
+    decoder.close()
+    events += booth.drain(decoder, model)
+    expected = ["hello you"] if piece == 1 else ["hello you", "bye"]
+    assert [final.text for final in finals_of(events)] == expected
+
+
+@given(
+    words=st.lists(st.text("abcdefgh", min_size=1, max_size=6), min_size=1, max_size=12),
+    blind=st.integers(0, 12),
+    keep=st.booleans(),
+    piece=st.sampled_from([400, 800, 1600, 5000]),
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_stable_text_never_changes(booth: Any, words: list[str], blind: int, keep: bool, piece: int) -> None:
+
+    decoder = LiveDecoder(booth.spec(), booth.detector(), LiveSettings(keep_features=keep))
+    model = booth.model(booth.spec(), blind=blind)
+    sound = np.concatenate((booth.quiet(0.3), booth.speak(" ".join(words)), booth.quiet(1.5)))
+    events = booth.listen(decoder, model, sound, piece=piece)
+    assert_stable_grows(events)
+    assert [final.text for final in finals_of(events)] == [" ".join(words)]
+    assert finals_of(events)[0].revised == 0
+
+
+def test_kept_features_give_the_same_events_and_compute_each_frame_once(booth: Any) -> None:
+    said = "the quick brown fox jumps over the lazy dog and then some more of it until it is long enough"
+    sound = np.concatenate((booth.quiet(0.5), booth.speak(said), booth.quiet(2)))
+    events, runs = [], []
+    for keep in (False, True):
+        model = booth.model(booth.spec(), blind=5)
+        decoder = booth.decoder(replace(PLAIN, keep_features=keep))
+        events.append(booth.listen(decoder, model, sound))
+        runs.append(model.runs)
+    assert events[0] == events[1]
+    computed = sum(frames for what, frames in runs[1] if what == "features frontend")
+    final = finals_of(events[1])[0]
+    assert computed <= (final.end - final.start + PLAIN.hop) * 50, "some frame was computed twice"
+    assert all(frames <= 200 for what, frames in runs[1] if what.startswith("partial")), "the window must be bounded"
+
+
+def test_a_long_utterance_is_cut_at_a_pause_and_loses_nothing(booth: Any) -> None:
+    rules = EndpointRules(longest_utterance=6.0)
+    said = [f"{a}{b}" for a in "abcdef" for b in "ghijkl"]
+    text = "__________ ".join(" ".join(said[i : i + 6]) for i in range(0, 36, 6))
+    decoder = booth.decoder(replace(PLAIN, endpoint=rules))
+    model = booth.model(booth.spec())
+    events = booth.listen(decoder, model, np.concatenate((booth.speak(text), booth.quiet(2))))
+    finals = finals_of(events)
+    assert len(finals) >= 2
+    assert {final.reason for final in finals[:-1]} == {"length"}
+    assert " ".join(final.text for final in finals).split() == said
+    for before, after in pairwise(finals):
+        assert before.end == after.start
+        assert before.end - before.start <= 6.5
+    assert sum(final.revised for final in finals) == 0
+
+
+def test_a_gap_ends_the_utterance_and_times_go_on(booth: Any) -> None:
+    decoder, model = booth.decoder(), booth.model(booth.spec())
+    first = np.concatenate((booth.quiet(0.5), booth.speak("before the gap")))
+    events = booth.listen(decoder, model, first)
+    events += booth.listen(decoder, model, np.concatenate((booth.speak("after"), booth.quiet(2))), start=160_000)
+    one, two = finals_of(events)
+    assert (one.text, one.reason, one.utterance) == ("before the gap", "gap", 1)
+    assert (two.text, two.utterance) == ("after", 2)
+    assert two.start == 10.0
+    assert two.words[0].start == pytest.approx(10.0, abs=0.02)
+
+
+def test_sound_heard_twice_counts_once(booth: Any) -> None:
+    decoder, model = booth.decoder(), booth.model(booth.spec())
+    sound = np.concatenate((booth.quiet(0.5), booth.speak("only once"), booth.quiet(2)))
+    events = booth.listen(decoder, model, sound[:8000])
+    events += booth.listen(decoder, model, sound[4000:], start=4000)
+    assert [final.text for final in finals_of(events)] == ["only once"]
+
+
+def test_behind_schedule_partials_are_skipped_and_finals_are_not(booth: Any) -> None:
+    decoder, model = booth.decoder(), booth.model(booth.spec())
+    sound = np.concatenate((booth.quiet(0.5), booth.speak("much too slow"), booth.quiet(2)))
+    events: list[Event] = []
+    for at in range(0, len(sound), 800):
+        decoder.push(sound[at : at + 800], at)
+        events += booth.drain(decoder, model, behind=True)
+    assert [final.text for final in finals_of(events)] == ["much too slow"]
+    assert {what for what, _ in model.runs} == {"final full"}
+
+
+def test_a_backlog_costs_one_partial(booth: Any) -> None:
+    decoder, model = booth.decoder(), booth.model(booth.spec())
+    sound = np.concatenate((booth.quiet(0.5), booth.speak("a long line that was all spoken before anybody looked")))
+    decoder.push(sound, 0)
+    booth.drain(decoder, model)
+    assert [what for what, _ in model.runs] == ["partial full"]
+
+
+def test_noise_without_text_gives_no_event_and_no_number(booth: Any) -> None:
+    decoder, model = booth.decoder(), booth.model(booth.spec())
+    sound = np.concatenate(
+        (booth.quiet(0.5), booth.speak("_" * 400), booth.quiet(3), booth.speak("yes"), booth.quiet(2))
+    )
+    events = booth.listen(decoder, model, sound)
+    [final] = finals_of(events)
+    assert (final.text, final.utterance) == ("yes", 1)
+
+
+def test_voice_without_labels_ends_an_utterance(booth: Any) -> None:
+    decoder, model = booth.decoder(), booth.model(booth.spec())
+    sound = np.concatenate((booth.speak("words"), booth.speak("_" * 200), booth.speak("more"), booth.quiet(2)))
+    first, second = finals_of(booth.listen(decoder, model, sound))
+    assert (first.text, first.reason) == ("words", "blank")
+    assert (second.text, second.reason) == ("more", "silence")
+
+
+def test_endpoint_silence_is_what_was_asked_for(booth: Any) -> None:
+    for wanted in (0.5, 1.2):
+        decoder = booth.decoder(replace(PLAIN, endpoint=EndpointRules(silence_after_text=wanted)))
+        model = booth.model(booth.spec())
+        sound = np.concatenate((booth.speak("short"), booth.quiet(3)))
+        spoken = len(booth.speak("short"))
+        for at in range(0, len(sound), 160):
+            decoder.push(sound[at : at + 160], at)
+            if finals_of(booth.drain(decoder, model)):
+                break
+        assert (at + 160 - spoken) / 16000 == pytest.approx(wanted, abs=0.05)
+
+
+def test_revised_counts_the_stable_words_that_the_final_changed(booth: Any) -> None:
+    spec = booth.spec()
+
+    class Changeable(booth.model):  # type: ignore[misc]
+        def run(self, window: Any) -> Any:
+            outputs = dict(super().run(window))
+            if window.purpose == "final":  # b becomes z once everything is known
+                logits = outputs["logits"]
+                swapped = spec.labels.index("b"), spec.labels.index("z")
+                logits[..., swapped] = logits[..., swapped[::-1]]
+            return outputs
+
+    decoder = booth.decoder()
+    sound = np.concatenate((booth.speak("aa bb cc bb dd ee ff gg"), booth.quiet(2)))
+    [final] = finals_of(booth.listen(decoder, Changeable(spec), sound))
+    assert final.text == "aa zz cc zz dd ee ff gg"
+    assert final.revised == 2
+
+
+def test_memory_is_bounded_by_the_longest_utterance(booth: Any) -> None:
+    decoder, model = booth.decoder(), booth.model(booth.spec())
+    sound = np.concatenate((booth.speak("some words " * 8), booth.quiet(1.5)))
+    for turn in range(40):
+        booth.listen(decoder, model, sound, start=turn * len(sound), piece=4000)
+    assert decoder._tape is not None
+    assert len(decoder._tape._array) <= 2 * 22 * 16000
+    assert not decoder._ended
+
+
+def test_a_window_whose_utterance_ended_is_ignored(booth: Any) -> None:
+    decoder, model = booth.decoder(), booth.model(booth.spec())
+    decoder.push(booth.speak("hello there"), 0)
+    late = decoder.window()
+    assert late is not None and late.purpose == "partial"
+    decoder.close()
+    assert decoder.accept(late, model.run(late)) == []
+    assert [final.text for final in finals_of(booth.drain(decoder, model))] == ["hello there"]
+
+
+def test_models_that_do_not_transcribe_are_refused(booth: Any) -> None:
+    with pytest.raises(InputError, match="transcribes"):
+        LiveDecoder(replace(booth.spec(), head="xvector"), booth.detector())
+    with pytest.raises(InputError, match="16000"):
+        LiveDecoder(replace(booth.spec(), sample_rate=8000), booth.detector())
