@@ -96,7 +96,7 @@ def test_the_user_wins(board: Board, bundle_of: Make, laptop: Machine) -> None:
 
 
 def test_a_variant_kept_against_the_gate_is_used_only_when_named(bundle_of: Make, laptop: Machine) -> None:
-    bundle = bundle_of(*ALL, forced=("int8-s8s8", "int8-u8s8"))
+    bundle = bundle_of(*ALL, forced=("int8-s8s8", "int8-u8s8", "int8-u7s8"))
     assert choice.choose(bundle, machine=laptop).variant.name == "int8-dynamic"
     assert choice.choose(bundle, "openvino", machine=laptop).variant.name == "fp32"
     assert choice.choose(bundle, "null", machine=laptop).variant.name == "fp32"
