@@ -1,0 +1,141 @@
+"""Recordings in, transcripts out: alone, many at once, and those that cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from wav2edge.runtime.batch import Ahead, transcribe_all
+from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.chunking import Chunking
+from wav2edge.runtime.errors import AudioError, EngineError
+from wav2edge.runtime.transcriber import Transcriber
+from wav2edge.runtime.transcript import Segment
+
+Spell = Callable[[str], "np.ndarray[Any, np.dtype[np.float32]]"]
+
+
+def write(path: Path, samples: np.ndarray[Any, Any]) -> Path:
+    soundfile.write(path, samples, 16000, subtype="FLOAT" if path.suffix == ".wav" else None)
+    return path
+
+
+def test_a_file_and_its_samples_give_the_same_transcript(
+    level_transcriber: Transcriber, spell: Spell, tmp_path: Path
+) -> None:
+    samples = spell("hello there")
+    from_file = level_transcriber(write(tmp_path / "a.wav", samples))
+    assert from_file == level_transcriber(samples)
+    assert from_file.text == "hello there"
+    assert from_file.language == "en"
+    assert from_file.seconds == pytest.approx(len(samples) / 16000)
+
+
+@pytest.mark.parametrize("count", [0, 1, 399])
+def test_too_short_for_the_model(level_transcriber: Transcriber, count: int) -> None:
+    with pytest.raises(AudioError, match="no samples" if count == 0 else f"{count} samples at 16000 Hz.*at least 400"):
+        level_transcriber(np.zeros(count, np.float32))
+
+
+def test_the_shortest_clip(level_transcriber: Transcriber) -> None:
+    found = level_transcriber(np.zeros(400, np.float32))
+    assert (found.text, found.words, found.segments, found.seconds) == ("", (), (), 0.025)
+
+
+def test_the_null_engine_runs_the_whole_path(shapes_bundle: Bundle) -> None:
+    with Transcriber.open(shapes_bundle, "null") as transcriber:
+        assert transcriber(np.zeros(16000 * 70, np.float32)).text == ""
+        assert [len(rows) for rows in transcriber.logits([np.zeros(16000, np.float32), np.zeros(400, np.float32)])] == [
+            49,
+            1,
+        ]
+
+
+def test_many_recordings_come_in_order_and_bad_ones_stop_nobody(
+    level_transcriber: Transcriber, spell: Spell, tmp_path: Path
+) -> None:
+    good = [write(tmp_path / f"{n}.wav", spell(word)) for n, word in enumerate(("one", "two", "three"))]
+    (tmp_path / "text.wav").write_text("no sound")
+    half = write(tmp_path / "half.flac", np.random.default_rng(0).normal(0, 0.1, 160000))
+    half.write_bytes(half.read_bytes()[:100000])
+    sources = [good[0], tmp_path / "gone.wav", good[1], tmp_path / "text.wav", half, tmp_path, good[2]]
+    results = list(transcribe_all(level_transcriber, sources))
+    assert [result.source for result in results] == sources
+    assert [result.transcript.text if result.transcript else None for result in results] == [
+        "one",
+        None,
+        "two",
+        None,
+        None,
+        None,
+        "three",
+    ]
+    for source, result in zip(sources, results):
+        assert (result.error is None) == (source in good)
+        assert result.error is None or str(source) in str(result.error)
+
+
+def test_segments_and_progress_are_told_as_they_come(
+    level_transcriber: Transcriber, spell: Spell, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "long.wav", spell(("word" + "_" * 60) * 40))
+    level_transcriber.chunking = Chunking(window=8.0, context=1.0)
+    told: list[tuple[str, float]] = []
+    done: list[float] = []
+
+    def segment(_: Any, found: Segment) -> None:
+        told.append((found.text, done[-1] if done else 0.0))
+
+    def progress(_: Any, seconds: float, total: float | None) -> None:
+        assert total == pytest.approx(40 * (4 * 3 + 60) * 0.02, abs=0.1)
+        done.append(seconds)
+
+    (result,) = transcribe_all(level_transcriber, [path], on_segment=segment, on_progress=progress)
+    assert result.transcript is not None
+    assert [text for text, _ in told] == ["word"] * 40 == [s.text for s in result.transcript.segments]
+    assert told[1][1] < done[1], "the first segments come long before the end"
+    assert done == sorted(done) and done[-1] == pytest.approx(result.transcript.seconds)
+
+
+def test_chunked_and_whole_agree(level_transcriber: Transcriber, spell: Spell) -> None:
+    samples = spell("_" * 15 + " ".join(f"{a}{b}" for a in "abcdefgh" for b in "klmnopq") + "_" * 15)
+    whole = level_transcriber(samples)
+    level_transcriber.chunking = Chunking(window=3.0, context=0.5)
+    assert level_transcriber(samples) == whole
+
+
+def test_an_engine_that_fails_is_not_mistaken_for_a_bad_recording(
+    level_transcriber: Transcriber, spell: Spell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(feeds: Any) -> Any:
+        raise EngineError("the engine failed")
+
+    monkeypatch.setattr(level_transcriber.session, "run", fail)
+    with pytest.raises(EngineError):
+        list(transcribe_all(level_transcriber, [write(tmp_path / "a.wav", spell("a"))]))
+
+
+def test_reading_ahead_is_bounded_and_ends_with_its_reader() -> None:
+    made: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(1000):
+            made.append(number)
+            yield number
+
+    with Ahead(numbers(), 3) as items:
+        assert [next(iterator) for iterator in [iter(items)] * 5] == [0, 1, 2, 3, 4]
+    thread = items._thread
+    assert not thread.is_alive() and len(made) <= 5 + 3 + 3
+
+    def broken() -> Iterator[int]:
+        yield 1
+        raise ValueError("from the other thread")
+
+    with Ahead(broken(), 3) as items, pytest.raises(ValueError, match="from the other thread"):
+        list(items)
