@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import venv
 import zipfile
 from pathlib import Path
 
@@ -27,14 +28,19 @@ def test_folders_table_and_links_agree() -> None:
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def wheel_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)],
         check=True, capture_output=True, timeout=300,
     )  # fmt: skip
     (path,) = out.glob("*.whl")
-    with zipfile.ZipFile(path) as archive:
+    return path
+
+
+@pytest.fixture(scope="session")
+def wheel(wheel_path: Path) -> list[str]:
+    with zipfile.ZipFile(wheel_path) as archive:
         return archive.namelist()
 
 
@@ -44,8 +50,9 @@ def test_the_wheel_holds_one_import_name(wheel: list[str]) -> None:
 
 def test_the_wheel_holds_each_module_once_and_the_data(wheel: list[str]) -> None:
     assert len(wheel) == len(set(wheel))
-    for needed in ("cli/__init__.py", "py.typed", "runtime/bundle.py", "export/__init__.py",
-                   "runtime/embedded_data/clips/manifest.jsonl", "runtime/embedded_data/bundle/bundle.json"):  # fmt: skip
+    data = "runtime/embedded_data"
+    for needed in ("cli/__init__.py", "py.typed", "export/__init__.py", f"{data}/clips/manifest.jsonl",
+                   f"{data}/bundle/bundle.json"):  # fmt: skip
         assert f"wav2edge/{needed}" in wheel
     assert not [name for name in wheel if "__pycache__" in name or "/tests/" in name or name.endswith(".pyc")]
 
@@ -53,3 +60,29 @@ def test_the_wheel_holds_each_module_once_and_the_data(wheel: list[str]) -> None
 def test_licence_files_travel(wheel: list[str]) -> None:
     assert [name for name in wheel if name.endswith("licenses/LICENSE")]
     assert [name for name in wheel if name.endswith("licenses/NOTICE")]
+
+
+@pytest.mark.slow
+def test_the_wheel_with_cpu_alone_transcribes(wheel_path: Path, tmp_path: Path, clips: list[tuple[Path, str]]) -> None:
+    """A fresh environment, no network but the package index: no torch, transformers or onnx, under 300 MB."""
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env" / "bin" / "python"
+    install = [python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", f"{wheel_path}[cpu]"]
+    subprocess.run(install, check=True, timeout=280, capture_output=True)
+    clip = tmp_path / clips[0][0].name
+    clip.write_bytes(clips[0][0].read_bytes())
+    done = subprocess.run(
+        [python.parent / "wav2edge", "transcribe", clip], capture_output=True, text=True, timeout=60, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert "embedded demo model" in done.stderr
+    packages = next((tmp_path / "env" / "lib").glob("python*/site-packages"))
+    assert not [name for name in ("torch", "transformers", "onnx") if (packages / name).exists()]
+    tools = ("pip", "setuptools")
+    size = sum(
+        path.stat().st_size
+        for path in packages.rglob("*")
+        if path.is_file() and path.relative_to(packages).parts[0].split("-")[0] not in tools
+    )
+    assert size < 300e6
