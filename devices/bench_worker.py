@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,17 +30,15 @@ class Worker:
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         """Start a process that has imported nothing heavy yet."""
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close; a pipe nobody reads would fill up)
         self._process = subprocess.Popen(
             [sys.executable, "-m", _MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._log,
             text=True,
             env={**os.environ, **(environment or {})},
         )
-        # Read to the end by the operating system's pipe alone: a worker writes little, and only complaints.
-        assert self._process.stderr is not None
-        os.set_blocking(self._process.stderr.fileno(), False)
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Send a request and wait for its answer; raises EngineError."""
@@ -61,17 +60,15 @@ class Worker:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+        for stream in (self._process.stdin, self._process.stdout, self._log):
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
 
     def _last_words(self) -> str:
-        assert self._process.stderr is not None
-        with contextlib.suppress(OSError, TypeError):
-            lines = [line.strip() for line in (self._process.stderr.read() or "").splitlines() if line.strip()]
-            return lines[-1] if lines else "it said nothing"
-        return "it said nothing"
+        self._log.seek(0)
+        lines = [line.strip() for line in self._log.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        return lines[-1] if lines else "it said nothing"
 
 
 class _Runner(Protocol):
@@ -183,7 +180,7 @@ def _times(runner: _Runner, samples: NDArray[np.float32], runs: int, limit: floa
 
 
 def _peak_memory() -> int | None:
-    """This process's peak resident memory in bytes (getrusage would count the parent's before exec)."""
+    """The peak resident memory of this process in bytes (getrusage would count the parent's before exec)."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -1,9 +1,9 @@
 """PyTorch with transformers on the checkpoint itself: the reference that every other engine is measured against.
 
 A bundle holds no PyTorch weights, so this engine needs the checkpoint that the bundle was made from: the directory in
-the environment variable WAV2EDGE_CHECKPOINT. Its weights must be those that the bundle names. Each clip runs alone, as the parity gate's reference does: transformers itself lets padding change the results
-of group-norm models. ``EngineOptions.device``: ``cpu``, ``cuda:0``; ``cpu,compile`` or ``cuda:0,compile`` adds
-``torch.compile``.
+the environment variable WAV2EDGE_CHECKPOINT. Its weights must be those that the bundle names. Each clip runs alone,
+as the parity gate's reference does: transformers itself lets padding change the results of group-norm models.
+``EngineOptions.device``: ``cpu``, ``cuda:0``; ``cpu,compile`` or ``cuda:0,compile`` adds ``torch.compile``.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def matches(bundle: Bundle, directory: Path) -> bool:
     if not isinstance(wanted, str):
         return True
     # As the export digests them: safetensors before pickles, shards in order.
-    for pattern in ("*.safetensors", "*.bin"):
+    for pattern in ("model*.safetensors", "pytorch_model*.bin"):
         digests = [sha256(path) for path in sorted(directory.glob(pattern))]
         if digests:
             found = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -1,0 +1,326 @@
+"""Measure every engine × variant of this machine side by side.
+
+Each cell has a process of its own, and they take turns: a noisy neighbour then hits all alike. A cell is measured at
+one length until it has ``Plan.runs`` runs or ``Plan.limit`` seconds of running. Before that come its first run, which
+is reported, and a burn-in, which is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import platform
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..runtime import audio, embedded, manifest
+from ..runtime.bundle import Bundle
+from ..runtime.engines.torch import CHECKPOINT
+from ..runtime.errors import EngineError, InputError, Wav2EdgeError
+from . import bench_plan, detect, energy
+from .bench_plan import Cell, Plan
+from .bench_report import CellResult, Report, Skipped, Timing
+from .bench_worker import Worker
+
+Progress = Callable[[float, str], None]
+"""Told the share done, 0 to 1, and what is going on."""
+
+_BURN_IN_RUNS, _BURN_IN_SECONDS = 5, 1.0
+_TURN = 0.25
+"""Seconds of one turn: long enough to be measured apart, short against a neighbour's bursts."""
+_SETTLE = 0.01
+"""Seconds between turns: thread pools of the engine before spin for a few milliseconds before they sleep."""
+_WARM = 0.5
+"""A cell whose runs are shorter runs once unmeasured at the start of each turn: the cells before it emptied the CPU's
+caches, which in its own process they would not."""
+_RATE = 16000
+_PACKAGES = (
+    *("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "torch", "transformers"),
+    *("faster-whisper", "ctranslate2", "numpy", "wav2edge"),
+)
+
+
+@dataclass
+class _Running:
+    """A cell whose worker is up, and what it gave so far."""
+
+    cell: Cell
+    worker: Worker
+    load: float
+    device_before: int | None
+    first: dict[float, float] = field(default_factory=dict)
+    times: dict[float, list[float]] = field(default_factory=dict)
+    joules: float = 0.0
+    energy_seconds: float = 0.0
+
+
+def measure(plan: Plan, progress: Progress = lambda share, text: None) -> Report:
+    """Run a plan. A cell that fails is reported as skipped with its reason; raises EngineError when none ran."""
+    machine = detect.detect()
+    meter = energy.find()
+    failed = list(plan.skipped)
+    results: list[CellResult] = []
+    texts: dict[tuple[Path, str], list[str]] = {}
+    rows = _rows(plan)
+    memory = plan.memory if plan.memory is not None else int(0.7 * (machine.memory.available or machine.memory.usable))
+    grouped = bench_plan.groups(plan.cells, memory)
+    notes = [] if len(grouped) == 1 else [f"memory holds {len(grouped)} groups of cells; each was measured for itself"]
+    with tempfile.TemporaryDirectory(prefix="wav2edge-bench-") as folder, contextlib.ExitStack() as stack:
+        if meter is not None:
+            stack.callback(meter.close)
+        speech = Path(folder) / "speech.npy"
+        np.save(speech, speech_of(max(plan.lengths), rows))
+        for index, group in enumerate(grouped):
+            done = _Share(progress, index / len(grouped), 1 / len(grouped))
+            with _workers(group, speech, plan, failed, done) as running:
+                _take_turns(running, plan, meter, failed, done)
+                for item in running:
+                    if rows:
+                        _transcribe(item, rows, texts, failed, done)
+                    results.append(_result(item))
+    if not results:
+        raise EngineError("nothing could be measured: " + "; ".join(f"{s.name}: {s.reason}" for s in failed))
+    if rows:
+        results = _scored(results, plan, texts, [row.text for row in rows])
+    progress(1.0, "done")
+    order = {(str(cell.bundle), cell.name): number for number, cell in enumerate(plan.cells)}
+    return Report(
+        machine=machine.to_json(),
+        versions=_versions(),
+        cells=tuple(sorted(results, key=lambda cell: order.get((cell.bundle, cell.name), len(order)))),
+        skipped=tuple(failed),
+        baseline=plan.baseline or bench_plan.default_baseline(plan.cells),
+        energy_source=meter.name if meter is not None else None,
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        settings={
+            "batch": 1,
+            "runs": plan.runs,
+            "limit_s": plan.limit,
+            "burn_in_runs": _BURN_IN_RUNS,
+            "threads": sorted({cell.threads for cell in plan.cells}),
+            "power_mode": machine.power_mode,
+            "manifest": plan.manifest.name if plan.manifest else None,
+            "clips": len(rows) or None,
+        },
+        notes=(*notes, *([] if meter is not None else [f"no energy: {energy.missing()}"])),
+    )
+
+
+def speech_of(seconds: float, rows: Sequence[manifest.Row] = ()) -> NDArray[np.float32]:
+    """Speech [samples] at 16 kHz, of a manifest or of the clips that ship, one after the other and again if need be."""
+    wanted = int(seconds * _RATE)
+    paths = [row.path for row in rows[:20]]
+    if not paths:
+        with contextlib.suppress(Wav2EdgeError, OSError):
+            paths = [row.path for row in manifest.read(embedded.clips_manifest(), need_text=False)]
+    parts: list[NDArray[np.float32]] = []
+    while paths and sum(map(len, parts)) < wanted:
+        parts += [audio.load(path, _RATE) for path in paths]
+    if not parts:  # an installation without the clips: timing depends on the length alone
+        parts = [(0.1 * np.random.default_rng(0).standard_normal(wanted)).astype(np.float32)]
+    return np.concatenate(parts)[:wanted]
+
+
+@contextlib.contextmanager
+def _workers(
+    group: Sequence[Cell], speech: Path, plan: Plan, failed: list[Skipped], progress: _Share
+) -> Iterator[list[_Running]]:
+    """Start and load the group's workers one by one, so that load times are undisturbed."""
+    running: list[_Running] = []
+    with contextlib.ExitStack() as stack:
+        for number, cell in enumerate(group):
+            progress(0.15 * number / len(group), f"loading {cell.name}")
+            worker = Worker({CHECKPOINT: cell.checkpoint} if cell.checkpoint else None)
+            stack.callback(worker.close)
+            try:
+                answer = worker.ask(
+                    do="load",
+                    bundle=str(cell.bundle),
+                    engine=cell.engine,
+                    variant=cell.variant,
+                    threads=cell.threads,
+                    device=cell.device,
+                    language=cell.language,
+                    longest=max(plan.lengths),
+                    speech=str(speech),
+                )
+            except EngineError as error:
+                failed.append(Skipped(cell.name, str(error)))
+                worker.close()
+                continue
+            running.append(_Running(cell, worker, float(answer["seconds"]), answer["device_before"]))
+        yield running
+
+
+def _take_turns(
+    running: list[_Running], plan: Plan, meter: energy.EnergyMeter | None, failed: list[Skipped], progress: _Share
+) -> None:
+    """Every cell at every length, in an order that is shuffled anew each round, until all have enough."""
+    shuffle = random.Random(1).shuffle
+    total = len(running) * len(plan.lengths)
+    for seconds in plan.lengths:
+        for item in list(running):
+            progress(0.15 + 0.15 * sum(len(r.first) for r in running) / max(1, total), f"burn-in {item.cell.name}")
+            with _failing(item, running, failed):
+                samples = int(seconds * _RATE)
+                first = item.worker.ask(do="run", samples=samples, runs=1, limit=0.0)["times"][0]
+                item.first[seconds] = float(first)
+                item.times[seconds] = []
+                item.worker.ask(do="run", samples=samples, runs=_BURN_IN_RUNS, limit=_BURN_IN_SECONDS)
+    while True:
+        turns = [(item, s) for item in running for s in plan.lengths if not _enough(item.times[s], plan)]
+        if not turns:
+            return
+        shuffle(turns)
+        for item, seconds in turns:
+            if item not in running:
+                continue
+            shares = [_done(r.times[s], plan) for r in running for s in plan.lengths]
+            progress(0.3 + 0.6 * sum(shares) / len(shares), f"{item.cell.name}, {seconds:g} s of audio")
+            with _failing(item, running, failed):
+                _turn(item, seconds, plan, meter)
+
+
+def _turn(item: _Running, seconds: float, plan: Plan, meter: energy.EnergyMeter | None) -> None:
+    samples = int(seconds * _RATE)
+    time.sleep(_SETTLE)
+    known = item.times[seconds] or [item.first[seconds]]
+    if known[-1] < _WARM:
+        item.worker.ask(do="run", samples=samples, runs=1, limit=0.0)
+    left = plan.runs - len(item.times[seconds])
+    with meter if meter is not None else contextlib.nullcontext():
+        times = item.worker.ask(do="run", samples=samples, runs=left, limit=_TURN)["times"]
+    item.times[seconds] += times
+    if meter is not None and meter.energy is not None:
+        item.joules += meter.energy.joules
+        item.energy_seconds += seconds * len(times)
+
+
+def _transcribe(
+    item: _Running,
+    rows: Sequence[manifest.Row],
+    texts: dict[tuple[Path, str], list[str]],
+    failed: list[Skipped],
+    progress: _Share,
+) -> None:
+    found = []
+    try:
+        for number, row in enumerate(rows):
+            progress(0.9 + 0.1 * number / len(rows), f"words of {item.cell.name}")
+            found.append(str(item.worker.ask(do="text", path=str(row.path))["text"]))
+    except EngineError as error:
+        failed.append(Skipped(f"{item.cell.name}, WER", str(error)))
+        return
+    texts[(item.cell.bundle, item.cell.name)] = found
+
+
+def _result(item: _Running) -> CellResult:
+    cell = item.cell
+    memory = item.worker.ask(do="memory")
+    device = memory["device"]
+    return CellResult(
+        bundle=str(cell.bundle),
+        engine=cell.engine,
+        variant=cell.variant,
+        threads=cell.threads,
+        load=item.load,
+        timings=tuple(Timing(s, item.first[s], tuple(times)) for s, times in sorted(item.times.items())),
+        device=cell.device,
+        precision=cell.precision,
+        file_bytes=cell.file_bytes,
+        memory=memory["host"],
+        device_memory=max(0, device - item.device_before) if device is not None and item.device_before else None,
+        energy=item.joules / item.energy_seconds if item.energy_seconds else None,
+    )
+
+
+def _scored(
+    results: Sequence[CellResult], plan: Plan, texts: dict[tuple[Path, str], list[str]], references: list[str]
+) -> list[CellResult]:
+    """WER for each cell, and its rise over the bundle's fp32 (ONNX Runtime's, else the baseline's)."""
+    from dataclasses import replace
+
+    from ..runtime import scoring
+
+    rates = {key: scoring.score(references, found).wer for key, found in texts.items()}
+    scored = []
+    for cell in results:
+        rate = rates.get((Path(cell.bundle), cell.name))
+        if rate is None:
+            scored.append(cell)
+            continue
+        names = ("onnxruntime/fp32", "torch/fp32", plan.baseline or "")
+        against = next((rates[key] for name in names if (key := (Path(cell.bundle), name)) in rates), None)
+        rise = rate.value - against.value if against is not None else None
+        scored.append(replace(cell, wer=rate.value, wer_low=rate.low, wer_high=rate.high, wer_rise=rise))
+    return scored
+
+
+@contextlib.contextmanager
+def _failing(item: _Running, running: list[_Running], failed: list[Skipped]) -> Iterator[None]:
+    """A cell that fails while it is measured leaves the run, with its reason; the others go on."""
+    try:
+        yield
+    except EngineError as error:
+        failed.append(Skipped(item.cell.name, str(error)))
+        running.remove(item)
+
+
+def _enough(times: Sequence[float], plan: Plan) -> bool:
+    return len(times) >= plan.runs or sum(times) >= plan.limit
+
+
+def _done(times: Sequence[float], plan: Plan) -> float:
+    return min(1.0, max(len(times) / plan.runs, sum(times) / plan.limit))
+
+
+def _rows(plan: Plan) -> tuple[manifest.Row, ...]:
+    if plan.manifest is None:
+        return ()
+    rows = manifest.read(plan.manifest)
+    if not any(row.text for row in rows):
+        raise InputError(f"{plan.manifest}: no row has a text, so there is no WER to measure")
+    if plan.clips is None or plan.clips >= len(rows):
+        return rows
+    step = len(rows) / plan.clips
+    return tuple(rows[int(number * step)] for number in range(plan.clips))
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+class _Share:
+    """A part of the whole progress."""
+
+    def __init__(self, progress: Progress, start: float, size: float) -> None:
+        self._progress, self._start, self._size = progress, start, size
+
+    def __call__(self, share: float, text: str) -> None:
+        self._progress(self._start + self._size * share, text)
+
+
+def quick_plan(bundle: Bundle, threads: int | None = None, **choices: Any) -> Plan:
+    """A plan of seconds instead of minutes: two lengths, at most 20 runs or half a second for each cell."""
+    cells, skipped = bench_plan.cells([bundle], threads or detect.detect().cpu.threads, **choices)
+    return Plan(tuple(cells), tuple(skipped), lengths=(1.0, 10.0), runs=20, limit=0.5)
+
+
+def quick_table(bundle: Bundle, threads: int | None = None, progress: Progress = lambda share, text: None) -> str:
+    """A latency table of a bundle on every engine here, as text; raises EngineError when none runs."""
+    from .bench_table import text_table
+
+    return text_table(measure(quick_plan(bundle, threads), progress))

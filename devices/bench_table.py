@@ -1,0 +1,161 @@
+"""A benchmark as text, Markdown and CSV, and two of them side by side."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from .bench_report import CellResult, Report, verdicts
+
+_DASH = "–"
+_COLUMNS = (
+    *("bundle", "engine", "variant", "device", "threads", "seconds", "runs", "p50", "p95", "p99", "first", "rtf"),
+    *("ratio", "load", "memory", "device_memory", "joules_per_second", "wer", "wer_rise", "file_bytes"),
+)
+
+
+def text_table(report: Report) -> str:
+    """The table for a terminal: one line for each cell, then the verdicts."""
+    header, rows = _rows(report)
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    lines = [
+        "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))).rstrip()
+        for row in (header, *rows)
+    ]
+    lines.insert(1, "─" * max(map(len, lines)))
+    return "\n".join([*heading(report), "", *lines, "", *verdicts(report), *_footnotes(report)])
+
+
+def markdown(report: Report) -> str:
+    """The table and the verdicts as Markdown."""
+    header, rows = _rows(report)
+    lines = [f"| {' | '.join(header)} |", f"|{'|'.join('---' if i < 2 else '---:' for i in range(len(header)))}|"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    sentences = [f"- {line}" for line in (*verdicts(report), *_footnotes(report))]
+    return "\n".join(["  \n".join(heading(report)), "", *lines, "", *sentences, ""])
+
+
+def comma_separated(report: Report) -> str:
+    """One line for each cell and length, with plain numbers in seconds, bytes and fractions."""
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for cell in report.cells:
+        for timing in cell.timings:
+            ratio = report.ratio(cell, report.baseline_for(cell), timing.seconds)
+            values = [
+                *(cell.bundle, cell.engine, cell.variant, cell.device or "", cell.threads, timing.seconds),
+                *(len(timing.times), *(round(timing.percentile(share), 6) for share in (50, 95, 99))),
+                *(round(timing.first, 6), round(timing.rtf, 6), round(ratio, 4) if ratio else "", round(cell.load, 4)),
+                *(cell.memory, cell.device_memory, cell.energy, cell.wer, cell.wer_rise, cell.file_bytes),
+            ]
+            writer.writerow(["" if value is None else value for value in values])
+    return output.getvalue()
+
+
+def heading(report: Report) -> list[str]:
+    """What machine this is and how it was measured, in two lines."""
+    machine = report.machine
+    cpu = machine.get("cpu") or {}
+    names = [machine.get("model"), cpu.get("name"), *(gpu.get("name") for gpu in machine.get("gpus") or ())]
+    threads = "/".join(map(str, report.settings.get("threads") or ())) or "?"
+    mode = report.settings.get("power_mode")
+    first = ", ".join(str(name) for name in names if name) or "this machine"
+    parts = [f"{threads} threads", f"power mode {mode}" if mode else "power mode unknown", "batch 1"]
+    if report.baseline:
+        parts.append(f"ratio to {report.baseline}")
+    return [first, f"{', '.join(parts)}, {report.created[:10]}"]
+
+
+def compare(first: Report, second: Report, names: tuple[str, str]) -> str:
+    """Two reports side by side: the cells and lengths that both measured, medians and how much faster the second is."""
+    header = ["engine", "variant", "audio", names[0], names[1], "second is"]
+    rows = []
+    for cell in first.cells:
+        same = [c for c in second.cells if c.name == cell.name]
+        other = next((c for c in same if Path(c.bundle).name == Path(cell.bundle).name), same[0] if same else None)
+        if other is None:
+            continue
+        for timing in cell.timings:
+            theirs = other.timing(timing.seconds)
+            if theirs is not None:
+                ours, median = timing.percentile(50), theirs.percentile(50)
+                engine = f"{cell.engine} ({cell.device})" if cell.device else cell.engine
+                audio = f"{timing.seconds:g} s"
+                rows.append([engine, cell.variant, audio, _ms(ours), _ms(median), f"{ours / median:.2f}×"])
+    if not rows:
+        return "The two reports have no cell and length in common."
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    lines = [
+        "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))).rstrip()
+        for row in (header, *rows)
+    ]
+    lines.insert(1, "─" * max(map(len, lines)))
+    only = [f"only in {name}: {', '.join(missing)}" for name, missing in _unshared(first, second, names) if missing]
+    machines = [f"{name}: {'; '.join(heading(report))}" for name, report in zip(names, (first, second))]
+    return "\n".join([*machines, "", *lines, "", *only]).rstrip()
+
+
+def _rows(report: Report) -> tuple[list[str], list[list[str]]]:
+    """The header and a row for each cell; columns that nothing was measured for are left out."""
+    lengths = report.lengths
+    several = len({cell.bundle for cell in report.cells}) > 1
+    columns: list[tuple[str, list[str]]] = []
+    cells = report.cells
+    if several:
+        columns.append(("bundle", [Path(cell.bundle).name for cell in cells]))
+    columns.append(("engine", [f"{cell.engine} ({cell.device})" if cell.device else cell.engine for cell in cells]))
+    columns.append(("variant", [cell.variant for cell in cells]))
+    for seconds in lengths:
+        values = [_cell_ms(cell, seconds, 50) for cell in cells]
+        columns.append((f"{seconds:g} s p50", values))
+    reference = report.reference_length
+    if reference is not None:
+        for share in (95, 99):
+            columns.append((f"{reference:g} s p{share}", [_cell_ms(cell, reference, share) for cell in cells]))
+        timings = [cell.timing(reference) for cell in cells]
+        columns.append(("RTF", [f"{t.rtf:.3f}" if t else _DASH for t in timings]))
+        ratios = [report.ratio(cell, report.baseline_for(cell), reference) for cell in cells]
+        columns.append(("ratio", [f"{ratio:.2f}×" if ratio else _DASH for ratio in ratios]))
+        columns.append(("first", [_ms(cell.timings[0].first) if cell.timings else _DASH for cell in cells]))
+    columns.append(("load", [f"{cell.load:.1f} s" for cell in cells]))
+    columns.append(("memory", [_mb(cell.memory) for cell in cells]))
+    columns.append(("GPU memory", [_mb(cell.device_memory) for cell in cells]))
+    columns.append(("J per s", [f"{cell.energy:.2f}" if cell.energy is not None else _DASH for cell in cells]))
+    columns.append(("WER", [f"{100 * cell.wer:.1f} %" if cell.wer is not None else _DASH for cell in cells]))
+    rises = [f"{100 * cell.wer_rise:+.1f}" if cell.wer_rise is not None else _DASH for cell in cells]
+    columns.append(("rise", rises))
+    kept = [(name, values) for name, values in columns if any(value != _DASH for value in values)]
+    return [name for name, _ in kept], [[values[i] for _, values in kept] for i in range(len(cells))]
+
+
+def _footnotes(report: Report) -> list[str]:
+    lines = list(report.notes)
+    if report.energy_source:
+        lines.append(f"energy: {report.energy_source}")
+    reasons: dict[str, list[str]] = {}
+    for skipped in report.skipped:
+        reasons.setdefault(skipped.reason, []).append(skipped.name)
+    lines += [f"not measured: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    return lines
+
+
+def _unshared(first: Report, second: Report, names: Sequence[str]) -> list[tuple[str, list[str]]]:
+    a, b = ({cell.name for cell in report.cells} for report in (first, second))
+    return [(names[0], sorted(a - b)), (names[1], sorted(b - a))]
+
+
+def _cell_ms(cell: CellResult, seconds: float, share: float) -> str:
+    timing = cell.timing(seconds)
+    return _ms(timing.percentile(share)) if timing else _DASH
+
+
+def _ms(seconds: float) -> str:
+    ms = seconds * 1e3
+    return f"{ms:.2f} ms" if ms < 10 else f"{ms:.1f} ms" if ms < 100 else f"{ms:.0f} ms"
+
+
+def _mb(size: int | None) -> str:
+    return _DASH if size is None else f"{size / 1e6:.0f} MB"
