@@ -1,0 +1,97 @@
+"""From the torch module to files: trace, tidy, store with the weights beside, cut into stages."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..calibration.graphs.graph import Graph
+from ..calibration.graphs.split import split_stages
+from ..calibration.graphs.storage import save_model
+from ..runtime.errors import CheckpointError
+from ..runtime.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, INPUT_VALUES, NORMALIZED, ModelSpec
+from .operators import DOMAIN
+from .passes import tidy
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 17
+"""The first with LayerNormalization; every engine here reads it, TensorRT 10.3 included."""
+_SAMPLES = (16001, 9000)
+"""Lengths of the two clips that are traced; the graph holds for all others, which the parity gate proves."""
+
+
+def write_graphs(module: Any, spec: ModelSpec, directory: Path, stem: str = "fp32") -> dict[str, str]:
+    """Write the graphs of all stages and their data file into ``directory``; returns the stages' files.
+
+    Raises CheckpointError where torch cannot trace the model.
+    """
+    model = trace(module, spec, directory)
+    graph = Graph(model)
+    tidy(graph)
+    result = graph.to_model()
+    _describe(result, module)
+    save_model(result, directory / f"{stem}.onnx", f"{stem}.data")
+    return split_stages(directory, f"{stem}.onnx", stem)
+
+
+def trace(module: Any, spec: ModelSpec, directory: Path) -> onnx.ModelProto:
+    """The module as torch's tracing exporter writes it, weights in memory; ``directory`` takes temporary files."""
+    import onnx
+    import torch
+
+    shortest = spec.min_samples
+    lengths = torch.tensor([max(size, shortest) for size in _SAMPLES], dtype=torch.int64)
+    waveform = torch.randn((2, int(lengths.max())), generator=torch.Generator().manual_seed(0))
+    axes = {output.name: {0: "batch"} for output in spec.outputs}
+    for output in spec.outputs:
+        axes[output.name].update({i: axis for i, axis in enumerate(output.axes) if axis in ("batch", "frames")})
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".trace.") as folder, torch.no_grad():
+        file = Path(folder) / "traced.onnx"
+        with warnings.catch_warnings():
+            # The tracer warns of Python values taken as constants; each is a configuration value.
+            warnings.simplefilter("ignore")
+            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+            try:
+                torch.onnx.export(
+                    module,
+                    (waveform, lengths),
+                    str(file),
+                    dynamo=False,
+                    opset_version=OPSET,
+                    input_names=[INPUT_VALUES, INPUT_LENGTHS],
+                    output_names=list(spec.output_names),
+                    dynamic_axes={
+                        INPUT_VALUES: {0: "batch", 1: "samples"},
+                        INPUT_LENGTHS: {0: "batch"},
+                        **axes,
+                        **{name: {0: "batch"} for name in spec.output_names if name not in axes},
+                    },
+                    custom_opsets={DOMAIN: 1},
+                )
+            except OSError:
+                raise
+            except Exception as error:  # torch's exporter raises many classes of its own
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise CheckpointError(f"torch cannot trace this model: {reason}") from error
+        return onnx.load(str(file), load_external_data=True)
+
+
+def _describe(model: onnx.ModelProto, module: Any) -> None:
+    """State the types of the named values, so that cutting needs no shape inference; sign the graph."""
+    from onnx import TensorProto, helper
+
+    channels = module.feature_extractor.conv_layers[-1].conv.out_channels
+    model.graph.value_info.extend(
+        [
+            helper.make_tensor_value_info(NORMALIZED, TensorProto.FLOAT, ("batch", "samples")),
+            helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ("batch", "frames", channels)),
+            helper.make_tensor_value_info(FEATURE_LENGTHS, TensorProto.INT64, ("batch",)),
+        ]
+    )
+    model.graph.name = "wav2edge"
+    model.producer_name, model.producer_version = "wav2edge", ""

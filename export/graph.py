@@ -1,0 +1,68 @@
+"""The graph contract as a torch module: raw waveform and lengths in, the head's outputs and lengths out.
+
+Everything a client could get wrong happens inside, in FP32. Padding of any value, NaN included, never reaches a clip's
+own frames:
+
+1. Samples behind a clip's end are replaced by zero before and after normalisation.
+2. Statistics (waveform normalisation, group norm, pooling) are taken over a clip's own samples or frames.
+3. Hidden states behind a clip's end are zero wherever a convolution with padding follows (positional, adapter), since
+   that is what the convolution sees at the end of the clip alone.
+4. Attention scores towards frames behind the end get ``modules.MASKED``, whose softmax is exactly zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..runtime.spec import FEATURE_LENGTHS, FEATURES, NORMALIZED
+from .families import Family
+from .lengths import valid_positions, zero_outside
+from .modules import Adapter, Encoder, FeatureExtractor, first
+from .operators import mark
+
+VARIANCE_FLOOR = 1e-7
+"""What Wav2Vec2FeatureExtractor adds to a clip's variance."""
+
+
+class ContractGraph(nn.Module):
+    """A model of the family with the contract around it, in eval mode.
+
+    The exporter puts a wrapper that trains back into train mode, its inner modules with it: so eval is set here.
+    """
+
+    def __init__(self, model: Any, family: Family, head: nn.Module, normalize: bool) -> None:
+        """Wrap ``model``, whose network is its attribute ``family.core``; ``head`` turns hidden states into outputs."""
+        super().__init__()
+        core = getattr(model, family.core)
+        self.normalize = normalize
+        self.feature_extractor = FeatureExtractor(core.feature_extractor, model.config)
+        self.feature_projection = core.feature_projection
+        self.encoder = Encoder(core.encoder, model.config)
+        adapter = getattr(core, "adapter", None)
+        self.adapter = None if adapter is None else Adapter(adapter, model.config)
+        self.head = head
+        self.eval()
+
+    def forward(self, input_values: Tensor, input_lengths: Tensor) -> tuple[Tensor, ...]:
+        """Raw waveform [batch, samples] and lengths [batch] to the head's outputs."""
+        normalized = mark(self._normalized(input_values, input_lengths), NORMALIZED)
+        features, lengths = self.feature_extractor(normalized, input_lengths)
+        features, lengths = mark(features, FEATURES), mark(lengths, FEATURE_LENGTHS)
+        hidden, states = self.encoder(first(self.feature_projection(features)), lengths)
+        if self.adapter is not None:
+            hidden, lengths = self.adapter(hidden, lengths)
+        outputs: tuple[Tensor, ...] = self.head(hidden, lengths, states)
+        return outputs
+
+    def _normalized(self, waveform: Tensor, lengths: Tensor) -> Tensor:
+        valid = valid_positions(waveform.shape[1], lengths)
+        waveform = zero_outside(waveform, valid)
+        if not self.normalize:
+            return waveform
+        count = lengths.to(torch.float32).unsqueeze(1)
+        centred = zero_outside(waveform - waveform.sum(1, keepdim=True) / count, valid)
+        variance = (centred * centred).sum(1, keepdim=True) / count
+        return centred / torch.sqrt(variance + VARIANCE_FLOOR)

@@ -1,0 +1,120 @@
+"""Heads as torch modules: from hidden states to named outputs, pooled over each clip's own frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..runtime.heads import ctc, sequence_classification, xvector
+from ..runtime.spec import OUTPUT_LENGTHS, Convolution, Output
+from .lengths import output_lengths, valid_positions, zero_outside
+
+
+class CtcHead(nn.Module):
+    """Label scores for each frame."""
+
+    outputs = (Output("logits", ("batch", "frames", "labels"), "unnormalised score of each label at each frame"),)
+    names = ("logits", OUTPUT_LENGTHS)
+    after: tuple[Convolution, ...] = ()
+
+    def __init__(self, model: Any) -> None:
+        """Use the model's ``lm_head``."""
+        super().__init__()
+        self.lm_head = model.lm_head
+
+    def forward(self, hidden: Tensor, lengths: Tensor, between: list[Tensor]) -> tuple[Tensor, ...]:
+        """Logits [batch, frames, labels] and lengths in frames [batch]."""
+        return self.lm_head(hidden), lengths.clone()
+
+
+class SequenceClassificationHead(nn.Module):
+    """Scores for a whole clip: the mean of its frames, projected and classified."""
+
+    outputs = (Output("logits", ("batch", "labels"), "unnormalised score of each label for the clip"),)
+    names = ("logits",)
+    after: tuple[Convolution, ...] = ()
+
+    def __init__(self, model: Any) -> None:
+        """Use the model's ``projector`` and ``classifier``."""
+        super().__init__()
+        self.projector = model.projector
+        self.classifier = model.classifier
+        self.layers = LayerSum(model)
+
+    def forward(self, hidden: Tensor, lengths: Tensor, between: list[Tensor]) -> tuple[Tensor, ...]:
+        """Logits [batch, labels]."""
+        hidden = self.projector(self.layers(hidden, between))
+        valid = valid_positions(hidden.shape[1], lengths).unsqueeze(2)
+        total = zero_outside(hidden, valid).sum(1)
+        return (self.classifier(total / lengths.to(torch.float32).unsqueeze(1)),)
+
+
+class XVectorHead(nn.Module):
+    """Speaker embedding: time-delay layers, then mean and standard deviation over the clip's own frames."""
+
+    outputs = (
+        Output("embeddings", ("batch", "embedding"), "speaker embedding, to be compared by cosine"),
+        Output("logits", ("batch", "scores"), "the classifier's output for the embedding"),
+    )
+    names = ("embeddings", "logits")
+
+    def __init__(self, model: Any) -> None:
+        """Use the model's ``projector``, ``tdnn``, ``feature_extractor`` and ``classifier``."""
+        super().__init__()
+        self.projector = model.projector
+        self.tdnn = model.tdnn
+        self.feature_extractor = model.feature_extractor
+        self.classifier = model.classifier
+        self.layers = LayerSum(model)
+        self.steps = tuple(Convolution((t.kernel_size - 1) * t.dilation + 1, 1, 0) for t in model.tdnn)
+        # A standard deviation needs two frames.
+        self.after = (*self.steps, Convolution(2, 1, 0))
+
+    def forward(self, hidden: Tensor, lengths: Tensor, between: list[Tensor]) -> tuple[Tensor, ...]:
+        """Embeddings and logits [batch, size]."""
+        hidden = self.projector(self.layers(hidden, between))
+        for layer, step in zip(self.tdnn, self.steps):
+            hidden = layer(hidden)
+            lengths = output_lengths(lengths, step)
+        valid = valid_positions(hidden.shape[1], lengths).unsqueeze(2)
+        count = lengths.to(torch.float32).unsqueeze(1)
+        mean = zero_outside(hidden, valid).sum(1) / count
+        centred = zero_outside(hidden - mean.unsqueeze(1), valid)
+        deviation = torch.sqrt((centred * centred).sum(1) / (count - 1.0))
+        embeddings = self.feature_extractor(torch.cat((mean, deviation), dim=1))
+        return embeddings, self.classifier(embeddings)
+
+
+class LayerSum(nn.Module):
+    """The last hidden state, or the learnt weighted sum of all layers where the checkpoint has one."""
+
+    def __init__(self, model: Any) -> None:
+        """Use the model's ``layer_weights``."""
+        super().__init__()
+        weighted = bool(getattr(model.config, "use_weighted_layer_sum", False))
+        self.weights = model.layer_weights if weighted else None
+
+    def forward(self, hidden: Tensor, between: list[Tensor]) -> Tensor:
+        """Hidden states [batch, frames, hidden]."""
+        if self.weights is None:
+            return hidden
+        shares = torch.softmax(self.weights, dim=-1)
+        total = between[0] * shares[0]
+        for index in range(1, len(between)):
+            total = total + between[index] * shares[index]
+        return total
+
+
+MODULES: dict[str, type[Any]] = {
+    "ctc": CtcHead,
+    "sequence_classification": SequenceClassificationHead,
+    "xvector": XVectorHead,
+}
+
+OPTIONS = {
+    "ctc": ctc.Options,
+    "sequence_classification": sequence_classification.Options,
+    "xvector": xvector.Options,
+}

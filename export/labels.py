@@ -1,0 +1,103 @@
+"""What the label axis means: vocabulary, blank, delimiter, and how transformers' tokenizers write text from labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..runtime.errors import CheckpointError
+from .families import Head
+
+VOCABULARY = "vocab.json"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels by index, and for CTC the blank's index, the delimiter, the tokenizer's kind and its habits."""
+
+    names: tuple[str, ...]
+    blank: int | None = None
+    delimiter: str | None = None
+    tokenizer: str = "char"
+    lowercase: bool = False
+    language: str | None = None
+
+
+def read_labels(path: Path, config: Mapping[str, Any], head: Head) -> Labels:
+    """The labels of a checkpoint; raises CheckpointError where they are missing or do not fit its output layer."""
+    if head.name == "ctc":
+        return _ctc_labels(path, config)
+    if head.name == "xvector":
+        return Labels(())
+    names = config.get("id2label") or {}
+    if not isinstance(names, dict):
+        raise CheckpointError(f"{path / 'config.json'}: id2label is no table")
+    # transformers leaves the table out where there are two labels with no names.
+    return Labels(tuple(str(names[key]) for key in sorted(names, key=int)) or ("LABEL_0", "LABEL_1"))
+
+
+def _ctc_labels(path: Path, config: Mapping[str, Any]) -> Labels:
+    from .checkpoint import read_json
+
+    vocabulary = read_json(path / VOCABULARY, required="nothing says what its labels mean, add the tokenizer's file")
+    settings = read_json(path / "tokenizer_config.json")
+    special = {**read_json(path / "special_tokens_map.json"), **settings}
+    language = special.get("target_lang") if isinstance(special.get("target_lang"), str) else None
+    if any(isinstance(value, dict) for value in vocabulary.values()):
+        raise CheckpointError(
+            f"{path / VOCABULARY}: holds one vocabulary for each of {len(vocabulary)} languages; "
+            "save the checkpoint with one language's adapter and vocabulary first"
+        )
+    size = int(config.get("vocab_size", 32))
+    names = _by_index(path, vocabulary, read_json(path / "added_tokens.json"), size)
+    pad = _token(special.get("pad_token", "<pad>"))
+    delimiter = _token(special.get("word_delimiter_token", "|"))
+    phonemes = settings.get("tokenizer_class") == "Wav2Vec2PhonemeCTCTokenizer"
+    return Labels(
+        names=names,
+        blank=_blank(path, names, pad, config.get("pad_token_id")),
+        delimiter=delimiter if delimiter in names and not phonemes else None,
+        tokenizer="phoneme" if phonemes else "char",
+        lowercase=bool(special.get("do_lower_case", False)),
+        language=language,
+    )
+
+
+def _by_index(path: Path, vocabulary: Mapping[str, Any], added: Mapping[str, Any], size: int) -> tuple[str, ...]:
+    try:
+        table = {int(index): str(label) for label, index in vocabulary.items()}
+        table = {**{int(i): str(label) for label, i in added.items() if int(i) < size}, **table}
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path / VOCABULARY}: not a table of labels and their indices") from error
+    if sorted(table) != list(range(size)):
+        raise CheckpointError(
+            f"{path / VOCABULARY}: {len(table)} labels up to index {max(table, default=-1)}, but the output layer has "
+            f"{size}; this vocabulary belongs to another checkpoint"
+        )
+    return tuple(table[index] for index in range(size))
+
+
+def _blank(path: Path, names: tuple[str, ...], pad: str | None, configured: Any) -> int:
+    """CTC's blank is the padding token: what training used (config) and what decoding uses (tokenizer) must agree."""
+    by_tokenizer = names.index(pad) if pad in names else None
+    by_config = configured if isinstance(configured, int) and 0 <= configured < len(names) else None
+    if by_tokenizer is None and by_config is None:
+        raise CheckpointError(
+            f"{path}: no padding token (CTC's blank) in {VOCABULARY}; name it in tokenizer_config.json"
+        )
+    if by_tokenizer is not None and by_config is not None and by_tokenizer != by_config:
+        raise CheckpointError(
+            f"{path}: config.json says that CTC's blank is label {by_config} ({names[by_config]!r}), the tokenizer "
+            f"says {by_tokenizer} ({pad!r}); correct pad_token_id in config.json to the one it was trained with"
+        )
+    result = by_tokenizer if by_tokenizer is not None else by_config
+    assert result is not None
+    return result
+
+
+def _token(value: Any) -> str | None:
+    if isinstance(value, dict):
+        value = value.get("content")
+    return value if isinstance(value, str) else None

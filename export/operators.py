@@ -1,0 +1,48 @@
+"""Operators that the tracing exporter has no clean form for.
+
+``mark`` names an internal value: it leaves a node of our own domain, which the pass ``name_values`` takes out again.
+``divide`` is ONNX's integer Div; torch's own division would go through floats, inexact above 2^24 samples.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+DOMAIN = "wav2edge"
+NAME = "Name"
+
+
+class _Name(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, name: str) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def symbolic(graph: Any, value: Any, name: str) -> Any:
+        return graph.op(f"{DOMAIN}::{NAME}", value, name_s=name).setType(value.type())
+
+
+class _Divide(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, divisor: int) -> Tensor:
+        return torch.div(value, divisor, rounding_mode="trunc")
+
+    @staticmethod
+    def symbolic(graph: Any, value: Any, divisor: int) -> Any:
+        constant = graph.op("Constant", value_t=torch.tensor(divisor, dtype=torch.int64))
+        return graph.op("Div", value, constant).setType(value.type())
+
+
+def mark(value: Tensor, name: str) -> Tensor:
+    """The same value, to be called ``name`` in the exported graph."""
+    result: Tensor = _Name.apply(value, name)  # type: ignore[no-untyped-call]
+    return result
+
+
+def divide(value: Tensor, divisor: int) -> Tensor:
+    """An int64 tensor divided by a positive number, truncated."""
+    result: Tensor = _Divide.apply(value, divisor)  # type: ignore[no-untyped-call]
+    return result

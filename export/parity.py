@@ -1,0 +1,213 @@
+"""The gate between a checkpoint and a bundle: the written graphs against torch run on each clip alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..runtime import audio, embedded, engines
+from ..runtime.bundle import Bundle, Variant
+from ..runtime.engines import EngineOptions, Session
+from ..runtime.errors import GateRefused
+from ..runtime.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, OUTPUT_LENGTHS, ModelSpec
+
+TOLERANCE = 1e-3
+"""Largest difference allowed, as a share of the largest reference value (of 1 where that is smaller)."""
+LENGTHS = 100
+"""How many clip lengths ``frames()`` is checked at."""
+
+Clip = NDArray[np.float32]
+Reference = Callable[[Clip], dict[str, NDArray[Any]]]
+"""Torch on one clip [samples] alone: outputs by name, without the batch axis."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One point of the gate: clips that run as one batch; ``padding`` fills what lies behind the shorter ones."""
+
+    name: str
+    clips: tuple[Clip, ...]
+    padding: float = 0.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was found at one point.
+
+    difference: max |ours - torch| over the clips' own frames; limit: what is allowed; frames: how many were compared;
+    tokens: share of the frames with a clear margin that got the same token, None for heads without tokens.
+    """
+
+    name: str
+    batch: int
+    seconds: float
+    frames: int
+    difference: float
+    limit: float
+    tokens: float | None
+    passed: bool
+
+
+def cases(spec: ModelSpec) -> tuple[Case, ...]:
+    """The points: shortest to 30 s, ragged batches, silence, loud and quiet speech, padding of any value."""
+    speech = np.concatenate(speech_clips(spec.sample_rate))
+    rate, shortest = spec.sample_rate, spec.min_samples
+
+    def cut(seconds: float, start: float = 0.0) -> Clip:
+        first = int(start * rate)
+        return np.take(speech, np.arange(first, first + max(int(seconds * rate), shortest)), mode="wrap")
+
+    second, loud = cut(1.0), cut(3.0, 2.0)
+    loud = loud / np.abs(loud).max()
+    return (
+        Case("shortest clip", (cut(0.0, 1.0),)),
+        Case("1 s", (second,)),
+        Case("7.3 s", (cut(7.3),)),
+        Case("30 s", (cut(30.0),)),
+        Case("batch of 3, ragged", (cut(7.3, 1.0), cut(1.0, 3.0), cut(3.7, 5.0))),
+        Case("batch of 3 with the shortest", (cut(0.0, 2.0), cut(2.0, 4.0), cut(1.3, 6.0))),
+        Case("silence", (np.zeros(max(2 * rate, shortest), np.float32),)),
+        Case("loud speech, peak 1.0", (loud,)),
+        Case("quiet speech, peak 0.001", (loud * np.float32(1e-3),)),
+        Case("batch of 2, padded with noise of 3.0", (cut(2.5, 4.0), cut(1.1, 7.0)), padding=3.0),
+        Case("batch of 2, padded with NaN", (cut(1.7, 5.5), cut(0.9, 8.0)), padding=float("nan")),
+    )
+
+
+def check(bundle: Bundle, variant: Variant, reference: Reference, engine: str = "onnxruntime") -> tuple[Point, ...]:
+    """Run every point in an engine; the last rows compare the cut stages with the whole, and ``frames()``.
+
+    The difference must stay within ``TOLERANCE``, and every frame whose two best labels lie further apart than twice
+    the limit must get the same token.
+    """
+    spec = bundle.spec
+    session = engines.load(bundle, variant, engine, "full", EngineOptions())
+    points = []
+    for case in cases(spec):
+        got = session.run(_feeds(case))
+        expected = [reference(clip) for clip in case.clips]
+        points.append(compare(case, spec, got, expected))
+    points.append(_stages(bundle, variant, engine, session))
+    points.append(_frame_counts(bundle, variant, engine, session))
+    session.close()
+    return tuple(points)
+
+
+def refuse_mismatch(points: Sequence[Point]) -> None:
+    """Raise GateRefused, naming the worst point, unless all passed."""
+    failed = [point for point in points if not point.passed]
+    if failed:
+        worst = max(failed, key=lambda point: point.difference / point.limit if point.limit else np.inf)
+        raise GateRefused(
+            f"parity: {len(failed)} of {len(points)} points differ from torch, the worst at {worst.name!r}: "
+            f"{worst.difference:.2e} where {worst.limit:.2e} is allowed; no bundle was written"
+        )
+
+
+def compare(case: Case, spec: ModelSpec, got: engines.Arrays, expected: Sequence[dict[str, NDArray[Any]]]) -> Point:
+    """One point: an engine's batch against torch's clips one by one."""
+    difference, largest, frames, wanted, same = 0.0, 0.0, 0, 0, 0
+    shapes_agree = True
+    pairs: list[tuple[NDArray[Any], NDArray[Any]]] = []
+    for row, clip in enumerate(expected):
+        for output in spec.outputs:
+            ours, torchs = np.asarray(got[output.name][row], np.float64), clip[output.name].astype(np.float64)
+            if "frames" in output.axes:
+                count = int(got[OUTPUT_LENGTHS][row])
+                shapes_agree &= count == len(torchs) == spec.frames(len(case.clips[row]))
+                ours, torchs = ours[:count], torchs[:count]
+                frames += count
+            shapes_agree &= ours.shape == torchs.shape
+            if ours.shape == torchs.shape:
+                pairs.append((ours, torchs))
+                difference = max(difference, _worst(ours, torchs))
+                largest = max(largest, float(np.abs(torchs).max(initial=0.0)))
+    limit = TOLERANCE * max(1.0, largest)
+    tokens = None
+    if spec.blank is not None:
+        for ours, torchs in pairs:
+            top = np.sort(torchs, axis=1)
+            clear = top[:, -1] - top[:, -2] > 2 * limit
+            wanted += int(clear.sum())
+            same += int((ours.argmax(1) == torchs.argmax(1))[clear].sum())
+        tokens = same / wanted if wanted else 1.0
+    passed = shapes_agree and difference <= limit and (tokens is None or same == wanted)
+    seconds = sum(len(clip) for clip in case.clips) / spec.sample_rate
+    return Point(case.name, len(case.clips), round(seconds, 3), frames, difference, limit, tokens, passed)
+
+
+def _worst(ours: NDArray[Any], reference: NDArray[Any]) -> float:
+    """Largest |ours - reference|; infinite where either holds NaN."""
+    worst = float(np.abs(ours - reference).max(initial=0.0))
+    return worst if np.isfinite(worst) else float("inf")
+
+
+def _feeds(case: Case) -> dict[str, NDArray[Any]]:
+    lengths = np.array([len(clip) for clip in case.clips], dtype=np.int64)
+    batch = np.full((len(case.clips), int(lengths.max())), case.padding, dtype=np.float32)
+    for row, clip in zip(batch, case.clips):
+        row[: len(clip)] = clip
+    return engines.as_feeds(batch, lengths)
+
+
+def _stages(bundle: Bundle, variant: Variant, engine: str, full: Session) -> Point:
+    """The frontend's features through the encoder give what the full graph gives."""
+    spec = bundle.spec
+    case = next(case for case in cases(spec) if case.name == "batch of 3, ragged")
+    feeds = _feeds(case)
+    expected = full.run(feeds)
+    frontend = engines.load(bundle, variant, engine, "frontend", EngineOptions())
+    encoder = engines.load(bundle, variant, engine, "encoder", EngineOptions())
+    normalized = np.zeros_like(feeds["input_values"])
+    for row, clip in zip(normalized, case.clips):
+        row[: len(clip)] = (clip - clip.mean()) / np.sqrt(clip.var() + 1e-7) if spec.normalize else clip
+    middle = frontend.run({NORMALIZED: normalized, INPUT_LENGTHS: feeds["input_lengths"]})
+    got = encoder.run({FEATURES: middle[FEATURES], FEATURE_LENGTHS: middle[FEATURE_LENGTHS]})
+    frontend.close()
+    encoder.close()
+    clips = [{o.name: _own(expected, o.name, "frames" in o.axes, row) for o in spec.outputs} for row in range(3)]
+    point = compare(case, spec, got, clips)
+    return Point(**{**asdict(point), "name": "frontend, then encoder, against the whole"})
+
+
+def _own(outputs: engines.Arrays, name: str, timed: bool, row: int) -> NDArray[Any]:
+    values = np.asarray(outputs[name][row])
+    return values[: int(outputs[OUTPUT_LENGTHS][row])] if timed else values
+
+
+def _frame_counts(bundle: Bundle, variant: Variant, engine: str, full: Session) -> Point:
+    """``frames()`` against the graph's own number of frames, one clip at a time."""
+    spec = bundle.spec
+    timed = next((output.name for output in spec.outputs if "frames" in output.axes), None)
+    session = full if timed else engines.load(bundle, variant, engine, "frontend", EngineOptions())
+    first = spec.min_samples
+    lengths = [first + step for step in range(40)]
+    lengths += [first + 40 + (step * step * 7) // 2 for step in range(LENGTHS - len(lengths))]
+    wrong = 0
+    for samples in lengths:
+        length = np.array([samples], dtype=np.int64)
+        silence = np.zeros((1, samples), dtype=np.float32)
+        if timed:
+            outputs = full.run(engines.as_feeds(silence, length))
+            found = {int(outputs[OUTPUT_LENGTHS][0]), int(outputs[timed].shape[1])}
+            wrong += found != {spec.frames(samples)}
+        else:
+            outputs = session.run({NORMALIZED: silence, INPUT_LENGTHS: length})
+            wrong += int(outputs[FEATURE_LENGTHS][0]) != int(outputs[FEATURES].shape[1])
+    if not timed:
+        session.close()
+    seconds = round(sum(lengths) / spec.sample_rate, 3)
+    name = f"frames() at {len(lengths)} lengths"
+    return Point(name, 1, seconds, len(lengths), float(wrong), 0.0, None, wrong == 0)
+
+
+def speech_clips(rate: int) -> list[Clip]:
+    """The clips of real speech that ship with the package, at a rate in Hz."""
+    manifest = embedded.clips_manifest()
+    lines = manifest.read_text(encoding="utf-8").splitlines()
+    return [audio.load(manifest.parent / json.loads(line)["path"], rate) for line in lines if line.strip()]

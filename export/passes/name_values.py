@@ -1,0 +1,51 @@
+"""Give marked values their names.
+
+1. A node ``wav2edge.Name`` is a copy with a name for it (export/operators.py): it goes, its input takes the name.
+2. Where one of the two is an input or an output of the graph, that keeps its name: the node becomes an Identity.
+3. The domain ``wav2edge`` leaves the graph with the last of them.
+"""
+
+from __future__ import annotations
+
+from ...calibration.graphs.graph import Graph
+from ..operators import DOMAIN, NAME
+
+
+def name_values(graph: Graph) -> int:
+    """Take out every mark; returns how many there were."""
+    from onnx import helper
+
+    marks = [node for node in graph.nodes if node.domain == DOMAIN and node.op_type == NAME]
+    fixed = graph.outputs | {value.name for value in graph.model.graph.input}
+    for node in marks:
+        name = next(attribute.s.decode() for attribute in node.attribute if attribute.name == "name")
+        source, copy = node.input[0], node.output[0]
+        if copy in fixed or source in fixed:
+            start, end = (name, copy) if copy in fixed else (source, name)
+            _rename(graph, copy if end == name else source, name)
+            _read(graph, copy, name)
+            graph.substitute(node, [helper.make_node("Identity", [start], [end], node.name)])
+            continue
+        graph.substitute(node, [])
+        _rename(graph, source, name)
+        _rename(graph, copy, name)
+        graph.refresh()
+    kept = [entry for entry in graph.model.opset_import if entry.domain != DOMAIN]
+    del graph.model.opset_import[:]
+    graph.model.opset_import.extend(kept)
+    return len(marks)
+
+
+def _read(graph: Graph, old: str, new: str) -> None:
+    for node in graph.nodes:
+        for position, name in enumerate(node.input):
+            if name == old:
+                node.input[position] = new
+
+
+def _rename(graph: Graph, old: str, new: str) -> None:
+    for node in graph.nodes:
+        for names in (node.input, node.output):
+            for position, name in enumerate(names):
+                if name == old:
+                    names[position] = new

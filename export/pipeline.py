@@ -1,0 +1,146 @@
+"""The whole export: read, trace, store, prove, and only then write the bundle."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ..runtime.bundle import SELFTEST, Bundle
+from ..runtime.bundle_writer import describe_variant, new_bundle, write_manifest
+from ..runtime.heads import ctc
+from ..runtime.spec import ModelSpec
+from . import parity
+from .checkpoint import Checkpoint
+from .heads import MODULES, OPTIONS
+from .labels import VOCABULARY
+from .lengths import adapter_steps, feature_steps
+
+LANGUAGE_MODEL = "language_model"
+_TOOLS = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
+
+Progress = Callable[[str], None]
+
+
+def export(
+    checkpoint: Checkpoint,
+    destination: Path,
+    *,
+    overwrite: bool = False,
+    progress: Progress = lambda step: None,
+    on_parity: Callable[[tuple[parity.Point, ...]], None] = lambda points: None,
+) -> Bundle:
+    """Export a checkpoint as a new bundle, proven against torch.
+
+    progress is told each step, on_parity the gate's table whether it passes or not. Raises CheckpointError for a
+    checkpoint that cannot be exported, GateRefused for a mismatch; then nothing is written.
+    """
+    with new_bundle(destination, overwrite) as staged:
+        _export_into(checkpoint, staged, progress, on_parity)
+    return Bundle.open(destination)
+
+
+def _export_into(
+    checkpoint: Checkpoint,
+    staged: Path,
+    progress: Progress,
+    on_parity: Callable[[tuple[parity.Point, ...]], None],
+) -> None:
+    from .convert import write_graphs
+    from .graph import ContractGraph
+    from .reference import Reference
+    from .selftest_data import write_selftest
+
+    progress("loading the checkpoint")
+    model = checkpoint.load()
+    spec = model_spec(checkpoint, model)
+    reference = Reference(model, spec)
+    # Torch runs every clip before the model is taken apart: the reference is the untouched checkpoint.
+    progress("running torch on each clip")
+    points = parity.cases(spec)
+    for case in points:
+        for clip in case.clips:
+            reference(clip)
+    progress("tracing the graph")
+    head = MODULES[spec.head](model)
+    graphs = write_graphs(ContractGraph(model, checkpoint.family, head, checkpoint.normalize), spec, staged)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    del model
+    progress("checking parity")
+    variant = describe_variant(staged, "fp32", "fp32", graphs, data=("fp32.data",))
+    files = _copy_files(checkpoint, staged)
+    bundle = write_manifest(staged, spec, (variant,), {}, files)
+    found = parity.check(bundle, variant, reference)
+    on_parity(found)
+    parity.refuse_mismatch(found)
+    progress("writing the bundle")
+    write_selftest(bundle, variant, staged / SELFTEST)
+    provenance = _provenance(checkpoint, parameters, found)
+    write_manifest(staged, spec, (variant,), provenance, (*files, SELFTEST))
+
+
+def model_spec(checkpoint: Checkpoint, model: Any) -> ModelSpec:
+    """What a client must know of a loaded checkpoint."""
+    head = MODULES[checkpoint.head.name](model)
+    labels, config = checkpoint.labels, model.config
+    options: Any = OPTIONS[checkpoint.head.name]
+    if options is ctc.Options:
+        head_options = options(lowercase=labels.lowercase)
+    elif checkpoint.head.name == "sequence_classification":
+        head_options = options(multi_label=config.problem_type == "multi_label_classification")
+    else:
+        head_options = options()
+    return ModelSpec(
+        architecture=checkpoint.family.name,
+        head=checkpoint.head.name,
+        normalize=checkpoint.normalize,
+        norm=str(config.feat_extract_norm),
+        outputs=head.outputs,
+        labels=labels.names,
+        time=(*feature_steps(config), *adapter_steps(config), *head.after),
+        head_options=head_options,
+        blank=labels.blank,
+        delimiter=labels.delimiter,
+        tokenizer=labels.tokenizer,
+        sample_rate=checkpoint.sample_rate,
+        language=labels.language,
+    )
+
+
+def _copy_files(checkpoint: Checkpoint, staged: Path) -> tuple[str, ...]:
+    """Vocabulary and language model travel as they are; returns their names inside the bundle."""
+    copied = []
+    if (checkpoint.path / VOCABULARY).is_file():
+        shutil.copyfile(checkpoint.path / VOCABULARY, staged / VOCABULARY)
+        copied.append(VOCABULARY)
+    folder = checkpoint.path / LANGUAGE_MODEL
+    if folder.is_dir():
+        for source in sorted(path for path in folder.rglob("*") if path.is_file()):
+            name = f"{LANGUAGE_MODEL}/{source.relative_to(folder).as_posix()}"
+            (staged / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, staged / name)
+            copied.append(name)
+    return tuple(copied)
+
+
+def _provenance(checkpoint: Checkpoint, parameters: int, points: tuple[parity.Point, ...]) -> dict[str, Any]:
+    return {
+        "checkpoint": Path(checkpoint.name).name if Path(checkpoint.name).exists() else checkpoint.name,
+        "weights_sha256": checkpoint.digest(),
+        "parameters": parameters,
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "tools": {"python": platform.python_version(), **{name: _version(name) for name in ("wav2edge", *_TOOLS)}},
+        "parity": {"tolerance": parity.TOLERANCE, "engine": "onnxruntime", "points": [asdict(p) for p in points]},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
