@@ -1,0 +1,62 @@
+"""``wav2edge devices`` tells a new user what the machine is, what runs, and what to type where something is missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from wav2edge.cli import main
+from wav2edge.devices import report
+from wav2edge.devices.microphones import Microphone, Microphones
+from wav2edge.runtime import engines
+
+Board = Callable[[str], Path]
+ONE = Microphones((Microphone(3, "USB Audio: - (hw:1,0)", 1, 48000, "ALSA", True),))
+
+
+def test_engines_are_listed_with_reason_and_remedy() -> None:
+    states = {state.name: state for state in report.make(microphones=ONE).engines}
+    assert set(states) == set(engines.names()) - {"null"}
+    for state in states.values():
+        assert state.missing == engines.get(state.name).unavailable()
+    assert states["onnxruntime"].missing is None and "fp32" in states["onnxruntime"].variants
+    ready = [state.missing is None for state in states.values()]
+    assert ready == sorted(ready, reverse=True), "ready ones come first"
+
+
+def test_a_boards_engines_come_in_its_order(board: Board) -> None:
+    found = report.make(board("jetson-orin-nano"), ONE)
+    tensorrt = next(state for state in found.engines if state.name == "tensorrt")
+    assert tensorrt.variants == ("int8-s8s8", "fp16", "fp32")
+    assert (found.profile.name, found.energy, found.metered) == ("jetson-orin-nano", "VDD_IN", True)
+
+
+def test_json_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["devices", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"machine", "profile", "software", "engines", "microphones", "energy", "diagnoses"}
+    assert found["machine"]["threads"] >= 1
+    assert found["software"]["packages"]["onnxruntime"]
+    assert {engine["name"] for engine in found["engines"]} >= {"onnxruntime", "openvino"}
+    for diagnosis in found["diagnoses"]:
+        assert diagnosis["problem"] and diagnosis["remedy"]
+
+
+def test_text_is_readable(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["devices"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    for heading in ("Machine", "Engines, best first", "Microphones"):
+        assert f"\n{heading}\n" in f"\n{out}"
+    assert "onnxruntime           ready; runs" in out
+    for line in out.splitlines():
+        assert len(line) <= 100 or line.startswith("      "), "only a line to be copied may be long"
+
+
+def test_profiles_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["devices", "--profiles"]) == 0
+    out = capsys.readouterr().out
+    assert "raspberry-pi-5      Raspberry Pi 5\n" in out and "jetson-agx-thor" in out
