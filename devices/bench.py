@@ -34,6 +34,7 @@ from .bench_worker import Worker
 Progress = Callable[[float, str], None]
 """Told the share done, 0 to 1, and what is going on."""
 
+QUICK_LENGTHS = (1.0, 10.0)
 _BURN_IN_RUNS, _BURN_IN_SECONDS = 5, 1.0
 _TURN = 0.25
 """Seconds of one turn: long enough to be measured apart, short against a neighbour's bursts."""
@@ -316,7 +317,7 @@ class _Share:
 def quick_plan(bundle: Bundle, threads: int | None = None, **choices: Any) -> Plan:
     """A plan of seconds instead of minutes: two lengths, at most 20 runs or half a second for each cell."""
     cells, skipped = bench_plan.cells([bundle], threads or detect.detect().cpu.threads, **choices)
-    return Plan(tuple(cells), tuple(skipped), lengths=(1.0, 10.0), runs=20, limit=0.5)
+    return Plan(tuple(cells), tuple(skipped), lengths=QUICK_LENGTHS, runs=20, limit=0.5)
 
 
 def quick_table(bundle: Bundle, threads: int | None = None, progress: Progress = lambda share, text: None) -> str:

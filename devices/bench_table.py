@@ -18,22 +18,22 @@ _COLUMNS = (
 
 def text_table(report: Report) -> str:
     """The table for a terminal: one line for each cell, then the verdicts."""
-    header, rows = _rows(report)
+    header, rows = table(report)
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     lines = [
         "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))).rstrip()
         for row in (header, *rows)
     ]
     lines.insert(1, "─" * max(map(len, lines)))
-    return "\n".join([*heading(report), "", *lines, "", *verdicts(report), *_footnotes(report)])
+    return "\n".join([*heading(report), "", *lines, "", *verdicts(report), *footnotes(report)])
 
 
 def markdown(report: Report) -> str:
     """The table and the verdicts as Markdown."""
-    header, rows = _rows(report)
+    header, rows = table(report)
     lines = [f"| {' | '.join(header)} |", f"|{'|'.join('---' if i < 2 else '---:' for i in range(len(header)))}|"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
-    sentences = [f"- {line}" for line in (*verdicts(report), *_footnotes(report))]
+    sentences = [f"- {line}" for line in (*verdicts(report), *footnotes(report))]
     return "\n".join(["  \n".join(heading(report)), "", *lines, "", *sentences, ""])
 
 
@@ -98,7 +98,7 @@ def compare(first: Report, second: Report, names: tuple[str, str]) -> str:
     return "\n".join([*machines, "", *lines, "", *only]).rstrip()
 
 
-def _rows(report: Report) -> tuple[list[str], list[list[str]]]:
+def table(report: Report) -> tuple[list[str], list[list[str]]]:
     """The header and a row for each cell; columns that nothing was measured for are left out."""
     lengths = report.lengths
     several = len({cell.bundle for cell in report.cells}) > 1
@@ -131,7 +131,8 @@ def _rows(report: Report) -> tuple[list[str], list[list[str]]]:
     return [name for name, _ in kept], [[values[i] for _, values in kept] for i in range(len(cells))]
 
 
-def _footnotes(report: Report) -> list[str]:
+def footnotes(report: Report) -> list[str]:
+    """What else to know: notes, where energy comes from, and what was not measured and why."""
     lines = list(report.notes)
     if report.energy_source:
         lines.append(f"energy: {report.energy_source}")
