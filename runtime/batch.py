@@ -6,8 +6,10 @@ and one at a time is exact by construction.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,10 @@ Item = TypeVar("Item")
 
 AHEAD = 4
 """Windows that wait for the engine: enough to hide the decoding of short files, 8 MB at 30 s each."""
+
+
+_PATIENCE = 0.5
+"""Seconds to wait for the reading thread at the end; one that hangs in a pipe nobody writes to is left behind."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +106,10 @@ class Ahead(Iterable[Item]):
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
-        while self._thread.is_alive():
-            try:
+        deadline = time.monotonic() + _PATIENCE
+        while self._thread.is_alive() and time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
                 self._queue.get(timeout=0.02)
-            except queue.Empty:
-                continue
 
     def __iter__(self) -> Iterator[Item]:
         """The items in order; an exception of the iterator is raised here."""

@@ -1,0 +1,178 @@
+"""``wav2edge transcribe`` as a user runs it; the null engine hears nothing, but takes every step."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from wav2edge.cli import main
+from wav2edge.cli.transcribe import output_names
+from wav2edge.runtime.bundle import Bundle
+
+
+@pytest.fixture
+def null_options(shapes_bundle: Bundle) -> list[str]:
+    return ["-m", str(shapes_bundle.path), "--engine", "null"]
+
+
+@pytest.fixture
+def talks(tmp_path: Path) -> Path:
+    """A folder with recordings that can be used and recordings that cannot."""
+    folder = tmp_path / "talks"
+    folder.mkdir()
+    noise = np.random.default_rng(0).normal(0, 0.1, (16000, 6)).astype(np.float32)
+    soundfile.write(folder / "a.wav", noise[:, 0], 16000)
+    soundfile.write(folder / "narrow.wav", noise[:8000, 0], 8000)
+    soundfile.write(folder / "wide.wav", np.repeat(noise[:, 0], 12), 192000)
+    soundfile.write(folder / "six.wav", noise, 16000)
+    soundfile.write(folder / "half.flac", np.repeat(noise[:, 0], 10), 16000)
+    half = folder / "half.flac"
+    half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
+    (folder / "zero.wav").write_bytes(b"")
+    (folder / "text.wav").write_text("no sound\n" * 40)
+    soundfile.write(folder / "short.wav", noise[:399, 0], 16000)
+    (folder / "dir.wav").mkdir()
+    return folder
+
+
+BAD = ("dir.wav", "half.flac", "short.wav", "text.wav", "zero.wav")
+
+
+def test_bad_recordings_are_named_one_line_each_and_the_others_are_done(
+    talks: Path, tmp_path: Path, null_options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    vanished = str(talks / "vanished.wav")
+    url = "https://example.org/talk.mp3"
+    code = main(["transcribe", str(talks / "*"), vanished, url, *null_options, "-f", "json", "-o", str(out)])
+    said = capsys.readouterr().err.splitlines()
+    assert code == 2
+    assert sorted(path.name for path in out.iterdir()) == ["a.json", "narrow.json", "six.json", "wide.json"]
+    assert all(line.startswith("wav2edge: ") for line in said)
+    named = [line.split(": ")[1] for line in said[:-1]]
+    assert named == [*(str(talks / name) for name in BAD), vanished, url]
+    assert said[-1] == "wav2edge: 4 of 11 recordings transcribed, 7 could not be used"
+    for name in ("narrow", "wide", "six"):
+        assert json.loads((out / f"{name}.json").read_text("utf-8"))["duration"] == 1.0
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_one_bad_recording_alone(
+    talks: Path, null_options: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["transcribe", str(talks / name), *null_options]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and len(captured.err.splitlines()) == 1 and name in captured.err
+
+
+def test_every_format_is_printed(talks: Path, null_options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for name, start in {"text": "", "srt": "", "vtt": "WEBVTT\n", "tsv": "start\tend\ttext\n"}.items():
+        assert main(["transcribe", str(talks / "a.wav"), *null_options, "-f", name]) == 0
+        assert capsys.readouterr().out == start
+    two = [str(talks / "a.wav"), str(talks / "six.wav")]
+    assert main(["transcribe", *two, *null_options, "-f", "json"]) == 0
+    assert [document["file"] for document in json.loads(capsys.readouterr().out)] == two
+    assert main(["transcribe", *two, *null_options, "-f", "jsonl"]) == 0
+    assert [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()] == two
+    assert main(["transcribe", *two, *null_options, "-f", "srt"]) == 2
+    assert "add -o DIR" in capsys.readouterr().err
+
+
+def test_standard_input(talks: Path, null_options: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "wav2edge", "transcribe", "-", *null_options, "-f", "json"],
+        input=(talks / "a.wav").read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["duration"] == 1.0
+    nothing = subprocess.run(
+        [sys.executable, "-m", "wav2edge", "transcribe", "-", *null_options], input=b"", capture_output=True
+    )
+    assert nothing.returncode == 2
+    assert nothing.stderr.decode() == "wav2edge: standard input: it holds no data\n"
+
+
+def test_output_names_never_collide() -> None:
+    assert output_names(["x/a.wav", "b.mp3"], ".srt") == {"x/a.wav": "a.srt", "b.mp3": "b.srt"}
+    found = output_names(["x/a.wav", "y/a.wav", "y/a.mp3", "-", "z/x/a.wav", "z/x/a.wav"], ".srt")
+    assert found == {
+        "x/a.wav": "a.wav.srt",
+        "y/a.wav": "y-a.wav.srt",
+        "y/a.mp3": "a.mp3.srt",
+        "-": "stdin.srt",
+        "z/x/a.wav": "x-a.wav.srt",
+    }
+
+
+def test_an_output_directory_that_cannot_be_written(
+    talks: Path, null_options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["transcribe", str(talks / "a.wav"), *null_options, "-o", str(talks / "text.wav" / "x")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--context", "9"], "context"),
+        (["--pause", "0"], "pause"),
+        (["--lm", "gone.arpa"], "no such language model"),
+        (["--lm", "talk.wav"], "put --lm last"),
+        (["--lm"], "brings no language model"),
+        (["--hotwords", "@gone.txt"], "gone.txt"),
+    ],
+)
+def test_wrong_options_say_so_before_anything_runs(
+    talks: Path, null_options: list[str], options: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["transcribe", str(talks / "a.wav"), *null_options, *options]) == 2
+    captured = capsys.readouterr()
+    assert says in captured.err and captured.err.count("\n") == 1 and captured.out == ""
+
+
+def test_interrupting_keeps_what_is_done(talks: Path, tmp_path: Path, null_options: list[str]) -> None:
+    """The last recording is a pipe that nobody writes to: the command waits there until it is interrupted."""
+    out, pipe = tmp_path / "out", tmp_path / "pipe"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "wav2edge", "transcribe", str(talks / "a.wav"), str(pipe), *null_options]
+    process = subprocess.Popen([*command, "-f", "srt", "-o", str(out)], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (out / "a.srt").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == "wav2edge: interrupted\n"
+    assert [path.name for path in out.iterdir()] == ["a.srt"]
+
+
+def test_progress_on_a_terminal_only(tmp_path: Path, null_options: list[str]) -> None:
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.zeros(16000 * 1200, np.int16), 16000)
+    command = [sys.executable, "-m", "wav2edge", "transcribe", str(path), *null_options]
+    piped = subprocess.run(command, capture_output=True, check=True)
+    assert piped.stderr == b""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command, stderr=theirs, stdout=subprocess.DEVNULL)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(ours, 4096)
+        except OSError:  # the other end is closed
+            break
+    assert process.wait() == 0
+    assert re.search(rb"1/1 long.wav .*% .* of 20:00", shown)
+    assert shown.endswith(b"\r\x1b[K"), "the line is taken away at the end"
