@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,9 +94,9 @@ class LiveTranscriber:
         """A decoder for one stream of this model."""
         return LiveDecoder(self.transcriber.spec, self.detector, self.settings, self._finish)
 
-    def session(self, source: Source) -> LiveSession:
-        """Caption a source; the caller closes the source."""
-        return LiveSession(self, source)
+    def session(self, source: Source, record: Callable[[Block], None] | None = None) -> LiveSession:
+        """Caption a source, which the caller closes; ``record`` gets every block of sound before it is decoded."""
+        return LiveSession(self, source, record)
 
     def run(self, window: Window) -> engines.Arrays:
         """Run one window of a decoder."""
@@ -123,10 +123,11 @@ class LiveSession:
     heard, dropped: seconds of sound. words: in finals. lags: of the last windows, s. computed: seconds of computing.
     """
 
-    def __init__(self, live: LiveTranscriber, source: Source) -> None:
+    def __init__(self, live: LiveTranscriber, source: Source, record: Callable[[Block], None] | None) -> None:
         """Use ``LiveTranscriber.session``."""
         self.live = live
         self.source = source
+        self.record = record
         self.decoder = live.decoder()
         self.heard = 0.0
         self.dropped = 0.0
@@ -142,9 +143,6 @@ class LiveSession:
     def stop(self) -> None:
         """End in order: the running utterance gets its Final, then the iteration ends. Any thread may call it."""
         self._stopped = True
-
-    def blocks(self, block: Block) -> None:
-        """Called with every block of sound before it is decoded; a recorder takes its place."""
 
     def __iter__(self) -> Iterator[Event]:
         """The events, until the source is over or ``stop`` was called."""
@@ -173,7 +171,8 @@ class LiveSession:
             yield self._stats()
 
     def _push(self, block: Block) -> None:
-        self.blocks(block)
+        if self.record is not None:
+            self.record(block)
         began = time.perf_counter()
         self.decoder.push(block.samples, block.start)
         self.computed += time.perf_counter() - began

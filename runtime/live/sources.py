@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import audio
-from ..errors import AudioError
 from .backlog import Block
 from .events import Dropped, SourceBack, SourceLost
 
@@ -50,49 +49,83 @@ def as_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     return (samples * 32768).astype(np.int16)
 
 
-class FileSource:
-    """A recording, decoded as a stream: paced in real time, or as fast as its reader (one piece a call)."""
+class Clock:
+    """The machine's clock."""
 
-    def __init__(self, path: str | Path, fast: bool = False) -> None:
-        """Open it; raises AudioError when it cannot be read."""
-        self.path = Path(path)
-        self.fast = fast
-        self._pieces = pieces(self.path)
+    def now(self) -> float:
+        """Seconds that only grow."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Let seconds pass."""
+        time.sleep(seconds)
+
+
+class SkippingClock(Clock):
+    """A clock that jumps where one would wait: computing takes its real time, waiting takes none.
+
+    What is timed by it comes out as it would in real time, sooner.
+    """
+
+    def __init__(self) -> None:
+        """Begin with the machine's time."""
+        self._skipped = 0.0
+
+    def now(self) -> float:
+        """The machine's time and all that was skipped."""
+        return time.monotonic() + self._skipped
+
+    def sleep(self, seconds: float) -> None:
+        """Skip."""
+        self._skipped += seconds
+
+
+class PiecesSource:
+    """Pieces of sound, each handed out when it has been played: at a clock's pace, or without one at the reader's."""
+
+    def __init__(self, pieces: Iterator[NDArray[np.float32]], clock: Clock | None) -> None:
+        """Take the first piece, so that bad input is found now."""
+        self._pieces = pieces
         self._next = 0
-        self._rest: NDArray[np.float32] | None = next(self._pieces, None)  # a bad file is found now
-        self._began = time.monotonic()
+        self._rest: NDArray[np.float32] | None = next(pieces, None)
+        self._clock = clock
+        self._began = clock.now() if clock is not None else 0.0
 
     def read(self, timeout: float) -> Sequence[Item] | None:
-        """The pieces that are due."""
+        """The pieces that are due; without a clock one of them."""
         if self._rest is None:
             return None
-        if self.fast:
-            return [self._take()]
-        wait = (self._next + PIECE) / RATE - (time.monotonic() - self._began)
-        if wait > timeout:
-            time.sleep(timeout)
-            return []
-        time.sleep(max(0.0, wait))
+        if self._clock is None:
+            return [self._take(self._rest)]
+        wait = (self._next + len(self._rest)) / RATE - (self._clock.now() - self._began)
+        self._clock.sleep(min(max(0.0, wait), timeout))
         due = self.present()
         blocks: list[Item] = []
-        while self._rest is not None and (not blocks or self._next + len(self._rest) <= due):
-            blocks.append(self._take())
+        while self._rest is not None and self._next + len(self._rest) <= due + 1:
+            blocks.append(self._take(self._rest))
         return blocks
 
     def present(self) -> int:
-        """The sample that the clock has reached; with ``fast`` the one that was handed out last."""
-        return self._next if self.fast else int((time.monotonic() - self._began) * RATE)
+        """The sample that the clock has reached; without a clock the one that was handed out last."""
+        return self._next if self._clock is None else int((self._clock.now() - self._began) * RATE)
 
     def close(self) -> None:
-        """Stop decoding."""
+        """Stop."""
         self._rest = None
 
-    def _take(self) -> Block:
-        assert self._rest is not None
-        block = Block(self._next, self._rest)
+    def _take(self, samples: NDArray[np.float32]) -> Block:
+        block = Block(self._next, samples)
         self._next = block.end
         self._rest = next(self._pieces, None)
         return block
+
+
+class FileSource(PiecesSource):
+    """A recording, decoded as a stream: paced in real time, or ``fast``: as fast as its reader."""
+
+    def __init__(self, path: str | Path, fast: bool = False) -> None:
+        """Open it; raises AudioError when it cannot be read."""
+        super().__init__(pieces(audio.open_recording(path, RATE).blocks), None if fast else Clock())
 
 
 class RawSource:
@@ -126,33 +159,13 @@ class RawSource:
         """The descriptor belongs to the caller."""
 
 
-def pieces(path: Path) -> Iterator[NDArray[np.float32]]:
-    """A recording as mono pieces of at most 50 ms at 16 kHz on the 16-bit grid; memory does not grow with its length.
-
-    Raises AudioError when it cannot be read, at once or where it breaks off.
-    """
-    import soundfile
-    import soxr
-
-    audio.check_file(path)
-    try:
-        with soundfile.SoundFile(path) as file:
-            stream = soxr.ResampleStream(file.samplerate, RATE, 1, "float32") if file.samplerate != RATE else None
-            rest = np.zeros(0, np.float32)
-            while True:
-                frames = file.read(file.samplerate, dtype="float32", always_2d=True)
-                last = len(frames) == 0
-                mono = frames.mean(axis=1, dtype=np.float32) if frames.shape[1] > 1 else frames[:, 0]
-                if not np.isfinite(mono).all():
-                    raise AudioError(f"{path}: it holds NaN or infinite samples; record or convert it again")
-                if stream is not None:
-                    mono = stream.resample_chunk(mono, last=last)
-                rest = np.concatenate((rest, on_grid(mono)))
-                while len(rest) >= PIECE or (last and len(rest)):
-                    yield rest[:PIECE].copy()
-                    rest = rest[PIECE:]
-                if last:
-                    return
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise AudioError(f"{path}: not a recording that can be read ({lines[-1].rstrip('.')})") from error
+def pieces(blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    """Blocks [samples] at 16 kHz as pieces of 50 ms on the 16-bit grid, the last one shorter."""
+    rest = np.zeros(0, np.float32)
+    for block in blocks:
+        rest = np.concatenate((rest, on_grid(block)))
+        whole = len(rest) // PIECE * PIECE
+        yield from (rest[at : at + PIECE].copy() for at in range(0, whole, PIECE))
+        rest = rest[whole:].copy()
+    if len(rest):
+        yield rest

@@ -4,6 +4,7 @@ From Python::
 
     import wav2edge
     print(wav2edge.Transcriber.open("my-bundle")("talk.flac").text)
+    for event in wav2edge.live("my-bundle"): ...
 
 Importing this package imports nothing heavy: the names below are loaded on first use.
 """
@@ -16,6 +17,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .runtime.bundle import Bundle as Bundle
+    from .runtime.live.api import live as live
     from .runtime.spec import ModelSpec as ModelSpec
     from .runtime.transcriber import Transcriber as Transcriber
     from .runtime.transcript import Transcript as Transcript
@@ -25,9 +27,10 @@ _HOMES = {
     "ModelSpec": "wav2edge.runtime.spec",
     "Transcriber": "wav2edge.runtime.transcriber",
     "Transcript": "wav2edge.runtime.transcript",
+    "live": "wav2edge.runtime.live.api",
 }
 
-__all__ = ["Bundle", "ModelSpec", "Transcriber", "Transcript", "__version__"]
+__all__ = ["Bundle", "ModelSpec", "Transcriber", "Transcript", "__version__", "live"]
 
 
 def __getattr__(name: str) -> Any:

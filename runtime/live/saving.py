@@ -1,0 +1,134 @@
+"""What stays on the disk: captions line by line, and the sound. A power cut loses at most the running line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..formats import Layout
+from ..formats._cues import cues, timestamp
+from ..transcript import Segment, Transcript
+from .backlog import Block
+from .events import Event, Final, to_line
+from .sources import RATE, as_int16
+
+_LAYOUT = Layout(shortest_cue=0.0)
+_FLAC_BLOCK = 4096
+
+
+class CaptionFile:
+    """Finals as .srt or .vtt cues or .jsonl lines, each on the disk before the next event is looked at."""
+
+    def __init__(self, path: Path) -> None:
+        """Create the file; raises InputError when it exists already or its name has another ending."""
+        renderers: dict[str, Callable[[Final], str]] = {".srt": self._srt, ".vtt": self._vtt, ".jsonl": self._jsonl}
+        if path.suffix.lower() not in renderers:
+            raise InputError(f"{path}: captions are saved as .srt, .vtt or .jsonl")
+        self._render = renderers[path.suffix.lower()]
+        self._cues = 0
+        self._file: IO[str] = _create(path)
+        if path.suffix.lower() == ".vtt":
+            self._write("WEBVTT\n")
+
+    def __call__(self, event: Event) -> None:
+        """Keep a Final with text; other events pass by."""
+        if isinstance(event, Final) and event.text:
+            self._write(self._render(event))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _write(self, text: str) -> None:
+        self._file.write(text)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def _srt(self, final: Final) -> str:
+        text = ""
+        for cue in cues(_transcript(final), _LAYOUT):
+            gap = "\n" if self._cues else ""
+            self._cues += 1
+            times = f"{timestamp(cue.start, ',')} --> {timestamp(cue.end, ',')}"
+            text += f"{gap}{self._cues}\n{times}\n" + "".join(f"{line}\n" for line in cue.lines)
+        return text
+
+    def _vtt(self, final: Final) -> str:
+        from ..formats import vtt
+
+        return vtt.render(_transcript(final), "", _LAYOUT).removeprefix("WEBVTT\n")
+
+    def _jsonl(self, final: Final) -> str:
+        return to_line(final) + "\n"
+
+
+class Recording:
+    """The sound as 16-bit FLAC or WAV, in step with the events' times: what was lost is zeros."""
+
+    def __init__(self, path: Path) -> None:
+        """Create the file; raises InputError when it exists already or its name has another ending."""
+        import soundfile
+
+        if path.suffix.lower() not in (".flac", ".wav"):
+            raise InputError(f"{path}: sound is recorded as .flac or .wav")
+        _create(path).close()
+        self._path = path
+        self._file: Any = soundfile.SoundFile(path, "w", RATE, 1, "PCM_16")
+        self._flac = path.suffix.lower() == ".flac"
+        self._next = 0
+        self._marked = 0
+
+    def __call__(self, block: Block) -> None:
+        """Add a block, and zeros for what is missing before it."""
+        missing = block.start - self._next
+        while missing > 0:
+            step = min(missing, RATE)
+            self._add(np.zeros(step, np.int16))
+            missing -= step
+        self._add(as_int16(block.samples[max(0, -missing) :]))
+        if self._next - self._marked >= RATE:
+            self._mark()
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+    def _add(self, samples: NDArray[np.int16]) -> None:
+        self._file.write(samples)
+        self._next += len(samples)
+
+    def _mark(self) -> None:
+        """Bring the file's header up to date: what was written so far can be read after a power cut."""
+        self._marked = self._next
+        self._file.flush()
+        descriptor = os.open(self._path, os.O_RDWR)
+        try:
+            if self._flac:
+                # The last 36 of these 40 bits of STREAMINFO (RFC 9639, 8.2) count the samples; libFLAC writes them
+                # when it closes the file and holds back up to two blocks until then.
+                whole = max(0, self._next // _FLAC_BLOCK - 2) * _FLAC_BLOCK
+                before = os.pread(descriptor, 5, 21)
+                os.pwrite(
+                    descriptor, bytes([before[0] & 0xF0 | whole >> 32]) + (whole & 0xFFFFFFFF).to_bytes(4, "big"), 21
+                )
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _create(path: Path) -> IO[str]:
+    try:
+        return path.open("x", encoding="utf-8")
+    except FileExistsError as error:
+        raise InputError(f"{path}: exists already; choose another name or move it away") from error
+
+
+def _transcript(final: Final) -> Transcript:
+    segment = Segment(final.text, final.start, final.end, final.words)
+    return Transcript(final.text, final.end, final.words, (segment,))

@@ -1,0 +1,141 @@
+"""How live events look: plain lines, JSON Lines, or captions that rewrite themselves on a terminal (rich)."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Protocol
+
+from wav2edge.runtime.live.events import Dropped, Event, Final, Partial, SourceBack, SourceLost, Stats, to_line
+
+_FLOOR = -60.0  # dBFS at the left end of the level meter
+_METER = 16
+
+
+class Display(Protocol):
+    """Shows events as they come."""
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+class Lines:
+    """Finals as lines on stdout; faults as lines on stderr."""
+
+    def show(self, event: Event) -> None:
+        """Print a Final's text or a fault."""
+        if isinstance(event, Final):
+            if event.text:
+                print(event.text, flush=True)
+        elif notice := fault(event):
+            print(f"wav2edge: {notice}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class JsonLines:
+    """Every event as one line of JSON on stdout."""
+
+    def show(self, event: Event) -> None:
+        """Print the event."""
+        print(to_line(event), flush=True)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Captions:
+    """Captions on a terminal: white when stable, grey while tentative; below them level, lag and losses."""
+
+    def __init__(self, rich: Any) -> None:
+        """Start drawing with the module ``rich``, submodules loaded."""
+        self._text = rich.text.Text
+        self._group = rich.console.Group
+        self._console = rich.console.Console(highlight=False)
+        self._live = rich.live.Live(console=self._console, auto_refresh=False, transient=True)
+        self._partial: Partial | None = None
+        self._stats: Stats | None = None
+        self._fault = ""
+        self._live.start()
+        self._draw()
+
+    def show(self, event: Event) -> None:
+        """Take an event and draw."""
+        if isinstance(event, Partial):
+            self._partial = event
+        elif isinstance(event, Final):
+            self._partial = None
+            if event.text:
+                clock = self._text(f"{_clock(event.start)}  ", style="dim")
+                self._console.print(clock.append(event.text, style="not dim default"))
+        elif isinstance(event, Stats):
+            self._stats = event
+        elif isinstance(event, SourceBack):
+            self._fault = ""
+            self._console.print(self._text(fault(event), style="green"))
+        elif notice := fault(event):
+            self._fault = notice if isinstance(event, SourceLost) else self._fault
+            self._console.print(self._text(notice, style="yellow"))
+        self._draw()
+
+    def close(self) -> None:
+        """Stop drawing."""
+        self._live.stop()
+
+    def _draw(self) -> None:
+        caption = self._text("")
+        if self._partial is not None:
+            caption.append(self._partial.stable, style="bold white")
+            gap = " " if self._partial.stable and self._partial.tentative else ""
+            caption.append(gap + self._partial.tentative, style="grey50")
+        self._live.update(self._group(caption, self._status()), refresh=True)
+
+    def _status(self) -> Any:
+        if self._fault:
+            return self._text(self._fault, style="yellow")
+        if self._stats is None:
+            return self._text("listening; Ctrl-C ends", style="dim")
+        stats = self._stats
+        filled = round(_METER * min(1.0, max(0.0, 1 - stats.level / _FLOOR)))
+        status = self._text("█" * filled + "·" * (_METER - filled), style="green" if stats.level < -3 else "red")
+        numbers = f"  lag {stats.lag:.1f} s  load {100 * stats.rtf:.0f} %  {_clock(stats.time)}"
+        status.append(numbers, style="dim")
+        if stats.dropped:
+            status.append(f"  dropped {stats.dropped:.1f} s", style="yellow")
+        return status
+
+
+def fault(event: Event) -> str:
+    """A fault in words; empty for other events."""
+    if isinstance(event, SourceLost):
+        return f"[{_clock(event.time)}] sound lost: {event.message}"
+    if isinstance(event, SourceBack):
+        return f"[{_clock(event.time)}] sound is back after {event.away:.1f} s"
+    if isinstance(event, Dropped):
+        return f"[{_clock(event.time)}] {event.seconds:.1f} s of sound dropped: this machine is too slow or was busy"
+    return ""
+
+
+def choose(as_json: bool) -> Display:
+    """JSON Lines when asked for, captions on a terminal with rich, plain lines else."""
+    if as_json:
+        return JsonLines()
+    if not sys.stdout.isatty():
+        return Lines()
+    try:
+        import rich.console
+        import rich.live
+        import rich.text
+    except ImportError:
+        print('wav2edge: plain lines; for live captions `pip install "wav2edge[mic]"`', file=sys.stderr)
+        return Lines()
+    return Captions(rich)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"

@@ -1,0 +1,114 @@
+"""``wav2edge listen --measure``: the figures of a live run as a table, JSON or a plot."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from wav2edge.cli import _options
+from wav2edge.runtime import manifest
+from wav2edge.runtime.errors import EngineError
+from wav2edge.runtime.live import trial
+from wav2edge.runtime.live.capture import CaptureSettings
+from wav2edge.runtime.live.loop import LiveTranscriber
+
+
+def run(live: LiveTranscriber, arguments: argparse.Namespace) -> int:
+    """Play the manifest, print the report."""
+    rows = manifest.read(arguments.measure)
+    progress = _progress if sys.stderr.isatty() else None
+    if arguments.player:
+        capture = CaptureSettings(device=arguments.device, rate=arguments.rate)
+        result = trial.play_microphone(live, rows, arguments.player, capture, progress)
+    else:
+        result = trial.play_files(live, rows, arguments.fast, progress)
+    report = trial.report(live, result)
+    if arguments.json:
+        _options.write_json(report)
+    else:
+        print(table(report))
+    if arguments.plot:
+        plot(result, Path(arguments.plot))
+    return 0
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for people."""
+    corpora = report["corpora"]
+    rows: list[tuple[str, list[str]]] = [("", list(corpora))]
+
+    def add(name: str, show: Any) -> None:
+        rows.append((name, [show(figures) for figures in corpora.values()]))
+
+    add("clips, utterances", lambda f: f"{f['clips']}, {f['utterances']}")
+    add("WER of finals %", lambda f: _percent(f["wer_finals"]["value"]))
+    add("WER of whole clips %", lambda f: _percent(f["wer_batch"]["value"]))
+    add("rise, points", lambda f: _percent(f["wer_rise"]["value"], "+"))
+    add("  95 % interval", lambda f: f"{_percent(f['wer_rise']['low'], '+')} … {_percent(f['wer_rise']['high'], '+')}")
+    for key, name in (
+        ("first_text", "first text after the first word began, s"),
+        ("emission", "word shown after it ended, s"),
+        ("finalisation", "final after speech ended, s"),
+    ):
+        add(f"{name} (p50, p95)", lambda f, key=key: f"{_number(f[key]['p50'])}, {_number(f[key]['p95'])}")
+    add("UPWR", lambda f: _number(f["upwr"]))
+    add("stable words changed in partials", lambda f: str(f["stable_changed"]))
+    add("stable words revised by finals", lambda f: f"{f['revised']} of {f['words']}")
+    widths = [max(len(row[1][column]) for row in rows) for column in range(len(corpora))]
+    name_width = max(len(name) for name, _ in rows)
+    lines = [name.ljust(name_width) + "".join(f"  {v.rjust(w)}" for v, w in zip(vs, widths)) for name, vs in rows]
+    same, finals = report["finals_equal_to_transcribe"]
+    lag = report["lag"]
+    lines += [
+        f"finals equal to transcribe of the recorded samples: {same} of {finals}",
+        f"{report['engine']} {report['variant']}, features {'kept' if report['keeps_features'] else 'not kept'}: "
+        f"{report['cpu_per_second']:.3f} CPU-seconds per second of sound, "
+        f"lag p50 {_number(lag['p50'])} s, p95 {_number(lag['p95'])} s",
+    ]
+    return "\n".join(lines)
+
+
+def plot(result: trial.Trial, path: Path) -> None:
+    """Latencies as cumulative curves, written to an image file; raises EngineError without the extra [report]."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise EngineError('a plot needs matplotlib; install it with `pip install "wav2edge[report]"`') from error
+    matplotlib.use("Agg")
+    import numpy as np
+    from matplotlib import pyplot
+
+    from wav2edge.runtime.live.measure import Utterances
+
+    found = Utterances()
+    for timed in result.events:
+        found.add(timed)
+    figure, axes = pyplot.subplots(figsize=(7, 4))
+    for name, values in (
+        ("word shown after it ended", found.emissions),
+        ("final after speech ended", found.finalisations),
+    ):
+        if values:
+            axes.plot(np.sort(values), np.linspace(0, 100, len(values)), label=name)
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("% of cases")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+def _percent(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{100 * value:{sign}.2f}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _progress(done: int, all_of_them: int) -> None:
+    end = "\n" if done == all_of_them else ""
+    print(f"\r{done} of {all_of_them} clips", end=end, file=sys.stderr, flush=True)
