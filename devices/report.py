@@ -44,13 +44,16 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON values."""
-        packages = {name: package.version for name, package in self.software.packages.items()}
-        installed = dataclasses.asdict(dataclasses.replace(self.software, packages=packages))
         environment = self.software.environment
+        installed = {
+            **dataclasses.asdict(self.software),
+            "environment": None if environment is None else str(environment),
+            "packages": {name: package.version for name, package in self.software.packages.items()},
+        }
         return {
             "machine": self.machine.to_json(),
             "profile": self.profile.name,
-            "software": {**installed, "environment": None if environment is None else str(environment)},
+            "software": installed,
             "engines": [dataclasses.asdict(state) for state in self.engines],
             "microphones": dataclasses.asdict(self.microphones),
             "energy": {"available": self.metered, "source": self.energy},

@@ -1,0 +1,168 @@
+"""What is packed for a board opens there as a bundle, checks itself, and says how to install."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wav2edge.cli import main
+from wav2edge.devices import profile
+from wav2edge.devices.pack import pack, used
+from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.bundle_writer import describe_variant, new_bundle, write_manifest
+from wav2edge.runtime.errors import BundleError, InputError
+from wav2edge.runtime.spec import ModelSpec
+
+Make = Callable[..., Bundle]
+ALL = ("fp32", "fp16", "int8-dynamic", "int8-u8s8", "int8-u7s8", "int8-s8s8")
+
+
+@pytest.fixture
+def bundle_of(tmp_path: Path, ctc_spec: ModelSpec) -> Make:
+    def make(*names: str) -> Bundle:
+        with new_bundle(tmp_path / "my-model", overwrite=True) as directory:
+            variants = []
+            for number, name in enumerate(names):
+                noise = np.random.default_rng(number).bytes(50_000)
+                (directory / f"{name}.onnx").write_bytes(noise)
+                (directory / f"{name}.data").write_bytes(noise[::-1])
+                graphs = {"full": f"{name}.onnx"}
+                variants.append(describe_variant(directory, name, name.split("-")[0], graphs, data=[f"{name}.data"]))
+            (directory / "vocab.json").write_text('{"ü": 1}', encoding="utf-8")
+            (directory / "language_model").mkdir()
+            (directory / "language_model" / "unigrams.txt").write_text("coffee\n")
+            files = ["vocab.json", "language_model/unigrams.txt"]
+            write_manifest(directory, ctc_spec, variants, {"checkpoint": "x"}, files, unknown={"later": 1})
+        (tmp_path / "my-model" / "leftover.tmp").write_text("not listed")
+        return Bundle.open(tmp_path / "my-model")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("board", "expected"),
+    [
+        ("jetson-orin-nano", {"int8-s8s8", "int8-u8s8"}),
+        ("jetson-agx-thor", {"fp16", "int8-u8s8"}),
+        ("raspberry-pi-5", {"int8-u8s8"}),
+        ("x86-64-vnni", {"int8-s8s8", "int8-u8s8"}),
+        ("x86-64", {"int8-s8s8", "int8-u7s8"}),
+        # With VNNI or without: nobody knows before it is there.
+        ("x86-64-nvidia", {"fp16", "int8-s8s8", "int8-u8s8", "int8-u7s8"}),
+    ],
+)
+def test_only_what_the_board_uses(bundle_of: Make, board: str, expected: set[str]) -> None:
+    assert {variant.name for variant in used(bundle_of(*ALL), profile.load(board))} == expected
+
+
+def test_a_bundle_with_fp32_only_goes_everywhere(bundle_of: Make) -> None:
+    bundle = bundle_of("fp32")
+    for name in profile.names():
+        assert [variant.name for variant in used(bundle, profile.load(name))] == ["fp32"]
+
+
+def test_the_round_trip(bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Packed, unpacked on the board, checked by sha256sum, opened and verified."""
+    bundle = bundle_of(*ALL)
+    file = tmp_path / "out" / "pi.tar"
+    assert main(["pack", str(bundle.path), "--for", "raspberry-pi-5", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert "for Raspberry Pi 5, with int8-u8s8 (0.1 MB)" in out
+    assert 'pip install "wav2edge[cpu,mic]"' in out
+    board = tmp_path / "board"
+    board.mkdir()
+    subprocess.run(["tar", "xf", file], cwd=board, check=True)
+    subprocess.run(["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=board, check=True, capture_output=True)
+    there = Bundle.open(board / "my-model")
+    assert [variant.name for variant in there.variants] == ["int8-u8s8"]
+    there.verify(there.variants[0])
+    assert there.file("language_model/unigrams.txt").read_text() == "coffee\n"
+    assert there.spec == bundle.spec and there.raw["later"] == 1
+    every = {str(path.relative_to(board)) for path in board.rglob("*") if path.is_file()}
+    summed = {line.split("  ", 1)[1] for line in (board / "SHA256SUMS").read_text().splitlines()}
+    assert every == summed | {"SHA256SUMS"}
+    assert "my-model/leftover.tmp" not in every and "my-model/fp32.onnx" not in every
+    readme = (board / "README.txt").read_text()
+    assert "wav2edge selftest my-model" in readme and "libportaudio2" in readme
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tgz"])
+def test_the_same_bundle_gives_the_same_bytes(bundle_of: Make, tmp_path: Path, name: str) -> None:
+    board = profile.load("aarch64")
+    first = pack(bundle_of("fp32"), board, tmp_path / name)
+    digest = hashlib.sha256(first.path.read_bytes()).hexdigest()
+    for path in (tmp_path / "my-model").rglob("*"):
+        os.utime(path, (1, 1))
+    again = pack(Bundle.open(tmp_path / "my-model"), board, tmp_path / name, overwrite=True)
+    assert hashlib.sha256(again.path.read_bytes()).hexdigest() == digest
+    with tarfile.open(again.path) as archive:
+        assert "my-model/bundle.json" in archive.getnames()
+    assert (again.path.read_bytes()[:2] == b"\x1f\x8b") == (name != "a.tar")
+    assert oct(again.path.stat().st_mode)[-3:] == "644"
+
+
+def test_a_wheel_goes_along(bundle_of: Make, tmp_path: Path) -> None:
+    wheel = tmp_path / "wav2edge-0.1.0-py3-none-any.whl"
+    wheel.write_bytes(b"PK")
+    packed = pack(bundle_of("fp32"), profile.load("jetson-orin-nano"), tmp_path / "a.tar", wheel=wheel)
+    assert any('"./wav2edge-0.1.0-py3-none-any.whl[cpu,mic]"' in line for line in packed.install)
+    with tarfile.open(packed.path) as archive:
+        assert wheel.name in archive.getnames()
+
+
+def test_named_variants(bundle_of: Make, tmp_path: Path) -> None:
+    bundle = bundle_of(*ALL)
+    packed = pack(bundle, profile.load("aarch64"), tmp_path / "a.tar", variants=["fp16", "fp32"])
+    assert [variant.name for variant in packed.variants] == ["fp16", "fp32"]
+    with pytest.raises(BundleError, match="no variant 'fp8'"):
+        pack(bundle, profile.load("aarch64"), tmp_path / "b.tar", variants=["fp8"])
+
+
+def test_layouts_of_other_tools_are_refused(
+    bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for layout in ("onnx-asr", "sherpa-onnx", "triton"):
+        assert main(["pack", str(bundle_of("fp32").path), "--for", layout, str(tmp_path / "a.tar")]) == 2
+        err = capsys.readouterr().err
+        assert "does not write that layout yet" in err and len(err.splitlines()) == 1
+    assert not (tmp_path / "a.tar").exists()
+
+
+def test_bad_input_leaves_nothing(bundle_of: Make, tmp_path: Path) -> None:
+    bundle, board = bundle_of("fp16"), profile.load("raspberry-pi-5")
+    with pytest.raises(BundleError, match="no variant for raspberry-pi-5, which uses int8-u8s8, int8-dynamic, fp32"):
+        pack(bundle, board, tmp_path / "a.tar")
+    bundle = bundle_of("fp32")
+    with pytest.raises(InputError, match=r"name it \.tar or \.tar\.gz or \.tgz"):
+        pack(bundle, board, tmp_path / "a.zip")
+    with pytest.raises(InputError, match="no wheel of wav2edge"):
+        pack(bundle, board, tmp_path / "a.tar", wheel=tmp_path / "other.whl")
+    (tmp_path / "a.tar").write_text("mine")
+    with pytest.raises(InputError, match="already exists"):
+        pack(bundle, board, tmp_path / "a.tar")
+    assert (tmp_path / "a.tar").read_text() == "mine"
+    (bundle.path / "fp32.data").write_bytes(b"x" * 50_000)
+    with pytest.raises(BundleError, match="wrong SHA-256"):
+        pack(bundle, board, tmp_path / "b.tar")
+    shutil.rmtree(bundle.path)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.tar"}
+
+
+def test_a_full_disk_leaves_nothing(bundle_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = bundle_of("fp32")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=r"a\.tar: cannot be written \(No space left on device\)"):
+        pack(bundle, profile.load("aarch64"), tmp_path / "a.tar")
+    assert [path.name for path in tmp_path.iterdir()] == ["my-model"]
