@@ -7,9 +7,9 @@ from html import escape
 
 from . import bench_plots
 from .bench_report import Report, verdicts
-from .bench_table import footnotes, heading, table
+from .bench_table import NAMES, footnotes, heading, table
 
-_WIDE, _NARROW = 860, 340
+_WIDE, _NARROW = 1040, 340
 """Widths that plots are drawn for, in pixels: for a desk, and for a phone of 390."""
 
 _LIGHT = ("#2a78d6", "#1a8f63", "#d9541f", "#4a3aa7", "#d63a3a", "#c2488f", "#a37200", "#5b6770")
@@ -64,7 +64,7 @@ def _figure(report: Report, title: str, draw: Callable[[Report, int], str], note
 
 def _table(report: Report) -> str:
     header, rows = table(report)
-    names = sum(name in ("bundle", "engine", "variant") for name in header)
+    names = sum(name in NAMES for name in header)
     head = "".join(f"<th>{escape(name)}</th>" for name in header)
     body = "".join(
         "<tr>" + "".join(f"<td{'' if i < names else ' class=n'}>{escape(v)}</td>" for i, v in enumerate(row)) + "</tr>"
@@ -81,13 +81,14 @@ def _style() -> str:
     light = "--bg:#fcfcfb;--ink:#1a1c1e;--muted:#5c6268;--grid:#dfe2e5;--card:#fff;" + palette(_LIGHT)
     dark = "--bg:#15171a;--ink:#eceef0;--muted:#a4abb2;--grid:#343a40;--card:#1c1f23;" + palette(_DARK)
     colours = f":root{{color-scheme:light dark;{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
-    return f"{colours}{_RULES}{classes}"
+    texts = "".join(f"svg text.f-c{i}{{fill:var(--c{i})}}" for i in range(len(_LIGHT)))
+    return f"{colours}{_RULES}{classes}{texts}"
 
 
 _RULES = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
-main{max-width:960px;margin:0 auto;padding:24px 16px 48px}
+main{max-width:1110px;margin:0 auto;padding:24px 16px 48px}
 h1{font-size:26px;margin:0 0 4px} h2{font-size:18px;margin:0 0 8px}
 header p{margin:0;color:var(--muted)}
 section{background:var(--card);border:1px solid var(--grid);border-radius:10px;padding:16px;margin-top:16px}
@@ -96,7 +97,7 @@ section{background:var(--card);border:1px solid var(--grid);border-radius:10px;p
 .legend li{display:flex;align-items:center;gap:6px}
 svg{display:block;max-width:100%;height:auto;overflow:visible}
 svg text{font:13px system-ui,sans-serif;fill:var(--ink)}
-svg text.muted{fill:var(--muted)} svg text.strong{font-weight:600}
+svg text.muted{fill:var(--muted)} svg text[class^=f-]{font-weight:600} svg text.strong{font-weight:600}
 .grid{stroke:var(--grid)} .ink{stroke:var(--ink);stroke-width:2} .lead{stroke:var(--muted)}
 .line{fill:none;stroke-width:2} .soft{opacity:.25} .dot{opacity:.55} line[class^=s-]{stroke-width:2.5}
 .scroll{overflow-x:auto} table{border-collapse:collapse;font-size:14px;white-space:nowrap}
@@ -104,5 +105,5 @@ th,td{padding:6px 10px;border-bottom:1px solid var(--grid);text-align:left}
 td.n{text-align:right;font-variant-numeric:tabular-nums} th{color:var(--muted);font-weight:600}
 .notes{font-size:14px;color:var(--muted);overflow-wrap:anywhere} .notes ul{margin:0;padding-left:20px}
 .narrow{display:none}
-@media (max-width:760px){.wide{display:none}.narrow{display:block}section{padding:12px}}
+@media (max-width:1000px){.wide{display:none}.narrow{display:block}section{padding:12px}}
 """

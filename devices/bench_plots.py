@@ -1,5 +1,7 @@
-"""The plots of a benchmark as inline SVG, drawn by hand: they follow the page's light or dark colours and need no font,
-no script and no file beside the page. Each is drawn for a given width, so that text keeps its size on a phone.
+"""The plots of a benchmark as inline SVG.
+
+They follow the page's light or dark colours and need no font, no script and no file beside the page. Each is drawn for
+a given width, so that text keeps its size on a phone.
 """
 
 from __future__ import annotations
@@ -78,7 +80,10 @@ def rtf_by_length(report: Report, width: int) -> str:
         return ""
     palette = colours(report)
     values = [timing.rtf for cell in report.cells for timing in cell.timings]
-    top, bottom, left, right = 10, 330, 52, width - 16
+    narrow = width < 500
+    names = {id(cell): cell.variant if narrow else label(cell) for cell in report.cells}
+    room = max(map(len, names.values())) * _TEXT * 1.08 + 14  # they are bold
+    top, bottom, left, right = 10, max(330, 20 + 15 * len(report.cells)), 52, width - room
     across = _Log(lengths[0], lengths[-1], left, right, exact=True)
     up = _Log(min(values), max(values), bottom, top)
     parts = []
@@ -88,14 +93,18 @@ def rtf_by_length(report: Report, width: int) -> str:
         parts.append(_text(left - 8, y + 4, f"{value:g}", "end", "muted"))
     for value in lengths:
         parts.append(_text(across(value), bottom + 20, f"{value:g} s", "middle", "muted"))
-    parts.append(_text(left, bottom + 40, "real-time factor (lower is faster) over seconds of audio", "start", "muted"))
-    for cell in report.cells:
+    parts.append(_text(0, bottom + 40, "real-time factor, lower is faster; logarithmic", "start", "muted"))
+    ends = _spread([up(cell.timings[-1].rtf) for cell in report.cells])
+    for cell, end in zip(report.cells, ends):
         points = [(across(t.seconds), up(t.rtf)) for t in cell.timings]
         dash = _DASHES.get(cell.precision, "")
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         colour = palette[label_of_engine(cell)]
         title = f"<title>{escape(label(cell))}</title>"
         parts.append(f'<polyline class="s-{colour} line" points="{path}" stroke-dasharray="{dash}">{title}</polyline>')
+        x, y = points[-1]
+        parts.append(f'<line class="lead" x1="{x + 4:.1f}" y1="{y:.1f}" x2="{right + 10:.1f}" y2="{end:.1f}"/>')
+        parts.append(_text(right + 13, end + 4, names[id(cell)], kind=f"f-{colour}"))
         for (x, y), timing in zip(points, cell.timings):
             text = f"{label(cell)}, {timing.seconds:g} s: RTF {timing.rtf:.4f}"
             parts.append(
@@ -120,23 +129,24 @@ def latency_against_wer(report: Report, width: int) -> str:
     for value in up.ticks():
         parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{up(value):.1f}" y2="{up(value):.1f}"/>')
         parts.append(_text(left - 8, up(value) + 4, f"{value:g}", "end", "muted"))
-    parts.append(_text(left, bottom + 40, f"WER in % over median ms for {seconds:g} s of audio", "start", "muted"))
-    taken: list[float] = []
+    parts.append(_text(0, bottom + 40, f"WER in %, over median ms for {seconds:g} s of audio", "start", "muted"))
+    taken = [(across(time) - 6, up(rate) + 4, across(time) + 6) for rate, time in zip(rates, times)]
     for cell, rate, time in sorted(zip(cells, rates, times), key=lambda item: up(item[1])):
         x, y = across(time), up(rate)
         colour = palette[label_of_engine(cell)]
-        text_y = y + 4
-        while any(abs(text_y - other) < 14 for other in taken):
+        name = label(cell) if width >= 500 else cell.variant
+        begin, text_y, end = x + 10, y + 4, x + 14 + len(name) * _TEXT
+        while any(abs(text_y - other) < 14 and begin < last and first < end for first, other, last in taken):
             text_y += 14
-        taken.append(text_y)
+        taken.append((begin, text_y, end))
         parts.append(
             f'<circle class="f-{colour}" cx="{x:.1f}" cy="{y:.1f}" r="5"><title>'
             f"{escape(f'{label(cell)}: {_ms(time / 1e3)}, WER {rate:.1f} %')}</title></circle>"
         )
         if abs(text_y - y - 4) > 1:
             parts.append(f'<line class="lead" x1="{x + 5:.1f}" y1="{y:.1f}" x2="{x + 9:.1f}" y2="{text_y - 4:.1f}"/>')
-        parts.append(_text(x + 10, text_y, label(cell) if width >= 500 else cell.variant))
-    height = max(bottom + 50, max(taken) + 12)
+        parts.append(_text(begin, text_y, name))
+    height = max(bottom + 50, max(y for _, y, _ in taken) + 12)
     return _svg(width, int(height), parts, "Latency against word error rate")
 
 
@@ -152,6 +162,19 @@ def legend(report: Report) -> str:
         line = f'<line class="ink" x1="0" x2="28" y1="7" y2="7" stroke-dasharray="{dash}"/>'
         items.append(f'<li><svg width="28" height="14" aria-hidden="true">{line}</svg>{escape(precision)}</li>')
     return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def _spread(wanted: Sequence[float], gap: float = 15.0) -> list[float]:
+    """Heights of labels, near those wanted but never closer than ``gap``."""
+    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    placed = list(wanted)
+    for position in range(1, len(order)):
+        placed[order[position]] = max(wanted[order[position]], placed[order[position - 1]] + gap)
+    # What was pushed down in a crowd is moved up again by half of it, as far as the labels above allow.
+    for position, index in enumerate(order):
+        floor = placed[order[position - 1]] + gap if position else 4.0
+        placed[index] = max(floor, placed[index] - (placed[index] - wanted[index]) / 2)
+    return placed
 
 
 class _Log:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from .bench_report import CellResult, Report, verdicts
 
+NAMES = ("bundle", "engine", "variant")
+"""Columns of words; the others hold numbers."""
+
 _DASH = "–"
 _COLUMNS = (
     *("bundle", "engine", "variant", "device", "threads", "seconds", "runs", "p50", "p95", "p99", "first", "rtf"),
@@ -19,19 +22,14 @@ _COLUMNS = (
 def text_table(report: Report) -> str:
     """The table for a terminal: one line for each cell, then the verdicts."""
     header, rows = table(report)
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    lines = [
-        "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))).rstrip()
-        for row in (header, *rows)
-    ]
-    lines.insert(1, "─" * max(map(len, lines)))
+    lines = _aligned(header, rows)
     return "\n".join([*heading(report), "", *lines, "", *verdicts(report), *footnotes(report)])
 
 
 def markdown(report: Report) -> str:
     """The table and the verdicts as Markdown."""
     header, rows = table(report)
-    lines = [f"| {' | '.join(header)} |", f"|{'|'.join('---' if i < 2 else '---:' for i in range(len(header)))}|"]
+    lines = [f"| {' | '.join(header)} |", f"|{'|'.join('---' if name in NAMES else '---:' for name in header)}|"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     sentences = [f"- {line}" for line in (*verdicts(report), *footnotes(report))]
     return "\n".join(["  \n".join(heading(report)), "", *lines, "", *sentences, ""])
@@ -87,12 +85,7 @@ def compare(first: Report, second: Report, names: tuple[str, str]) -> str:
                 rows.append([engine, cell.variant, audio, _ms(ours), _ms(median), f"{ours / median:.2f}×"])
     if not rows:
         return "The two reports have no cell and length in common."
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    lines = [
-        "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))).rstrip()
-        for row in (header, *rows)
-    ]
-    lines.insert(1, "─" * max(map(len, lines)))
+    lines = _aligned(header, rows)
     only = [f"only in {name}: {', '.join(missing)}" for name, missing in _unshared(first, second, names) if missing]
     machines = [f"{name}: {'; '.join(heading(report))}" for name, report in zip(names, (first, second))]
     return "\n".join([*machines, "", *lines, "", *only]).rstrip()
@@ -141,6 +134,18 @@ def footnotes(report: Report) -> list[str]:
         reasons.setdefault(skipped.reason, []).append(skipped.name)
     lines += [f"not measured: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
     return lines
+
+
+def _aligned(header: list[str], rows: list[list[str]]) -> list[str]:
+    """Columns of names to the left, of numbers to the right, and a rule under the header."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    lines = []
+    for row in (header, *rows):
+        padded = [
+            cell.ljust(width) if name in NAMES else cell.rjust(width) for name, cell, width in zip(header, row, widths)
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return [lines[0], "─" * max(map(len, lines)), *lines[1:]]
 
 
 def _unshared(first: Report, second: Report, names: Sequence[str]) -> list[tuple[str, list[str]]]:
