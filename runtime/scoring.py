@@ -76,7 +76,7 @@ class Edits:
 class Rate:
     """A pooled error rate: ``value``, ``low`` and ``high`` are fractions (0.05 is 5 %), low to high the 95 % interval.
 
-    NaN where the references are empty.
+    ``value`` is NaN where the references are empty, the interval also where there is a single clip.
     """
 
     value: float
@@ -87,7 +87,9 @@ class Rate:
     clips: int
 
     def __str__(self) -> str:
-        """As ``5.0 % [4.1, 6.0]``."""
+        """As ``5.0 % [4.1, 6.0]``; without an interval where there is none."""
+        if not np.isfinite(self.low):
+            return f"{100 * self.value:.1f} %"
         return f"{100 * self.value:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
     def to_json(self) -> dict[str, Any]:
@@ -114,7 +116,9 @@ class Difference:
         return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:
-        """As ``+0.5 points [-0.1, 1.2]``."""
+        """As ``+0.5 points [-0.1, 1.2]``; without an interval where there is none."""
+        if not np.isfinite(self.low):
+            return f"{100 * self.value:+.2f} points"
         return f"{100 * self.value:+.2f} points [{100 * self.low:+.2f}, {100 * self.high:+.2f}]"
 
     def to_json(self) -> dict[str, Any]:
@@ -194,6 +198,8 @@ def _columns(edits: Sequence[Edits]) -> tuple[NDArray[np.float64], NDArray[np.fl
 
 
 def _interval(errors: NDArray[np.float64], lengths: NDArray[np.float64], draws: int, seed: int) -> tuple[float, float]:
+    if len(errors) < 2:  # one recording says nothing about others
+        return float("nan"), float("nan")
     generator = np.random.default_rng(seed)
     ratios = []
     block = max(1, 2_000_000 // len(errors))  # 16 MB of drawn indices at a time
@@ -208,10 +214,36 @@ def _interval(errors: NDArray[np.float64], lengths: NDArray[np.float64], draws: 
 def _edits(unit: str, reference: str, hypothesis: str, length: int, found: int) -> Edits:
     if length == 0:  # jiwer's rates are not defined there
         return Edits(0, 0, 0, found)
+    jiwer = _jiwer()
+    compare = jiwer.process_words if unit == "words" else jiwer.process_characters
+    counts = compare(reference, hypothesis)
+    return Edits(length, counts.substitutions, counts.deletions, counts.insertions)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A run of words of one kind: ``equal``, ``substitute``, ``delete`` (reference only) or ``insert``."""
+
+    kind: str
+    reference: tuple[str, ...]
+    hypothesis: tuple[str, ...]
+
+
+def word_alignment(reference: str, hypothesis: str) -> tuple[Piece, ...]:
+    """Which words of two texts stand for each other, with the fewest edits; the texts are taken as they stand."""
+    said, heard = tuple(reference.split()), tuple(hypothesis.split())
+    if not said or not heard:
+        kind = "delete" if said else "insert"
+        return (Piece(kind, said, heard),) if said or heard else ()
+    (chunks,) = _jiwer().process_words(reference, hypothesis).alignments
+    return tuple(
+        Piece(c.type, said[c.ref_start_idx : c.ref_end_idx], heard[c.hyp_start_idx : c.hyp_end_idx]) for c in chunks
+    )
+
+
+def _jiwer() -> Any:
     try:
         import jiwer
     except ImportError:
         raise EngineError('scores need jiwer; install it with `pip install "wav2edge[eval]"`') from None
-    compare = jiwer.process_words if unit == "words" else jiwer.process_characters
-    counts = compare(reference, hypothesis)
-    return Edits(length, counts.substitutions, counts.deletions, counts.insertions)
+    return jiwer

@@ -87,6 +87,25 @@ def test_empty_references_give_no_rate_but_count() -> None:
     assert json.loads(json.dumps(found.wer.to_json(), allow_nan=False))["value"] is None
 
 
+def test_a_single_clip_has_no_interval() -> None:
+    found = scoring.score(["a b"], ["a c"])
+    assert found.wer.value == 0.5 and math.isnan(found.wer.low) and str(found.wer) == "50.0 %"
+    assert not scoring.difference(found.words, found.words).significant
+
+
+def test_alignment_says_which_word_stands_for_which() -> None:
+    found = scoring.word_alignment("the cat sat down", "a cat sat quite down")
+    assert [(piece.kind, piece.reference, piece.hypothesis) for piece in found] == [
+        ("substitute", ("the",), ("a",)),
+        ("equal", ("cat", "sat"), ("cat", "sat")),
+        ("insert", (), ("quite",)),
+        ("equal", ("down",), ("down",)),
+    ]
+    assert scoring.word_alignment("", "") == ()
+    assert [piece.kind for piece in scoring.word_alignment("two words", "")] == ["delete"]
+    assert [piece.kind for piece in scoring.word_alignment("", "two")] == ["insert"]
+
+
 def test_score_needs_pairs() -> None:
     for texts in ([], ["a"]):
         with pytest.raises(InputError, match="needs pairs"):

@@ -23,7 +23,6 @@ class Progress:
         now = time.monotonic()
         if not self._shown or now - self._drawn < _EVERY:
             return
-        self._drawn = now
         columns = shutil.get_terminal_size().columns
         amount = f"{_clock(done)}" if total is None else f"{_clock(done)} of {_clock(total)}"
         line = f"{label}  {amount}"
@@ -32,9 +31,13 @@ class Progress:
             share = min(1.0, done / total)
             if width >= 5:
                 line = f"{label}  {'━' * round(width * share):·<{width}}  {share:4.0%}  {amount}"
-        sys.stderr.write("\r\x1b[K" + line[: columns - 1])
-        sys.stderr.flush()
-        self._stands = True
+        self._draw(line, now)
+
+    def count(self, label: str, done: int, total: int) -> None:
+        """Show how many of ``total`` recordings are done."""
+        now = time.monotonic()
+        if self._shown and now - self._drawn >= _EVERY:
+            self._draw(f"{label}  {done}/{total}", now)
 
     def clear(self) -> None:
         """Take the line away, before something else is printed."""
@@ -42,6 +45,12 @@ class Progress:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
             self._stands = False
+
+    def _draw(self, line: str, now: float) -> None:
+        sys.stderr.write("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1])
+        sys.stderr.flush()
+        self._drawn = now
+        self._stands = True
 
     def say(self, message: str) -> None:
         """Print a line on stderr."""

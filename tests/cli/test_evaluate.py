@@ -1,0 +1,146 @@
+"""``wav2edge evaluate``: the table, the JSON, the page; and manifests that are partly broken."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from wav2edge.cli import main
+from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.evaluation import Heard, System, evaluate, to_json
+from wav2edge.runtime.manifest import Row
+
+ROWS = tuple(
+    Row(Path(f"{n}.wav"), text, corpus, f"m:{n}")
+    for n, (text, corpus) in enumerate([("a b c d", "x"), ("e f", "x"), ("g h i", "y"), ("j <k> l", "y")] * 8)
+)
+RIGHT = tuple(row.text for row in ROWS)
+WRONG = tuple("z " + text.split(" ", 1)[1] if n % 4 else text for n, text in enumerate(RIGHT))
+
+
+def heard(texts: tuple[str | None, ...], variant: str, *problems: str) -> Heard:
+    return Heard(System("bundle", "onnxruntime", variant), texts, 60.0, 2.0, problems)
+
+
+def test_each_corpus_and_all_together_with_a_paired_difference() -> None:
+    found = evaluate(ROWS, [heard(RIGHT, "fp32"), heard(WRONG, "int8")])
+    table = {(line.corpus, line.system): line.scores.wer for line in found.lines}
+    assert set(table) == {(corpus, system) for corpus in ("x", "y", "all") for system in (0, 1)}
+    assert all(rate.errors == 0 for (_, system), rate in table.items() if system == 0)
+    assert (table["x", 1].errors, table["y", 1].errors, table["all", 1].length) == (8, 16, 96)
+    assert {other.corpus: other.wer.significant for other in found.comparisons} == {"x": True, "y": True, "all": True}
+    assert found.heard[0].speed == 30.0
+    values = json.loads(json.dumps(to_json(found), allow_nan=False))
+    assert values["systems"][1]["corpora"]["y"]["wer"]["errors"] == 16
+    assert values["clips"][3] == {
+        "path": "3.wav",
+        "corpus": "y",
+        "reference": "j <k> l",
+        "hypotheses": ["j <k> l", "z <k> l"],
+    }
+
+
+def test_the_worst_come_first_and_faultless_ones_not_at_all() -> None:
+    found = evaluate(ROWS[:4], [heard(("a b c d", "", "q q i", "j k l"), "fp32")])
+    assert found.worst(9) == [1, 2]
+
+
+def test_only_what_all_could_use_is_compared() -> None:
+    texts: list[str | None] = list(RIGHT)
+    texts[0] = None
+    found = evaluate(ROWS, [heard(RIGHT, "fp32"), heard(tuple(texts), "int8", "m:0: 0.wav: the file is empty")])
+    assert len(found.rows) == len(ROWS) - 1
+    assert found.problems == ("m:0: 0.wav: the file is empty",)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    for name in "ab":
+        soundfile.write(tmp_path / f"{name}.wav", np.zeros(16000, np.float32), 16000)
+    (tmp_path / "bad.wav").write_bytes(b"")
+    rows = [
+        {"path": "a.wav", "text": "one two", "corpus": "first"},
+        {"path": "gone.wav", "text": "x"},
+        {"path": "b.wav", "text": "Three, <four>!", "corpus": "second"},
+        {"path": "bad.wav", "text": "x"},
+    ]
+    path = tmp_path / "test.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"path": "a.wav"\n', "utf-8")
+    return path
+
+
+def test_a_partly_broken_manifest_is_evaluated_and_its_lines_are_named(
+    corpus: Path, shapes_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["-m", str(shapes_bundle.path), "--engine", "null"]
+    assert main(["evaluate", str(corpus), *options]) == 2
+    captured = capsys.readouterr()
+    said = captured.err.splitlines()
+    assert [re.search(r"test.jsonl:(\d)", line) and line.split("test.jsonl:")[1][0] for line in said[:3]] == list("254")
+    assert said[3].startswith("wav2edge: 3 rows of")
+    assert "first: 1 recordings, 2 words" in captured.out and "100.0 %" in captured.out
+    assert main(["evaluate", str(corpus), *options, "--json"]) == 2
+    values = json.loads(capsys.readouterr().out)
+    assert values["systems"][0]["corpora"]["all"]["wer"]["value"] == 1.0
+    assert len(values["problems"]) == 3
+
+
+class Tags(html.parser.HTMLParser):
+    """Checks that tags nest, and collects what would be fetched."""
+
+    VOID = ("meta", "br", "link", "img", "input")
+
+    def __init__(self) -> None:
+        """Start with nothing open."""
+        super().__init__()
+        self.open: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.fetched += [f"{tag} {name}" for name, _ in attributes if name in ("src", "href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_fetches_nothing(corpus: Path, shapes_bundle: Bundle, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    options = ["-m", str(shapes_bundle.path), "-m", str(shapes_bundle.path), "--engine", "null", "--html", str(page)]
+    assert main(["evaluate", str(corpus), *options]) == 2
+    text = page.read_text("utf-8")
+    tags = Tags()
+    tags.feed(text)
+    assert tags.open == [] and tags.fetched == []
+    assert "url(" not in text and "@import" not in text and "<script" not in text
+    assert "prefers-color-scheme: dark" in text and "width=device-width" in text
+    assert "Three, &lt;four&gt;!" in text and "<four>" not in text
+    assert "gone.wav" in text and "broken JSON" in text, "what could not be used is on the page too"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["--engine", "abacus"], 2, "no engine 'abacus'"),
+        (["--engine", "null", "--variant", "int4"], 2, "no variant 'int4'"),
+        (["--engine", "null", "--split", "eval"], 2, "no usable row of split 'eval'"),
+    ],
+)
+def test_wrong_names(
+    corpus: Path,
+    shapes_bundle: Bundle,
+    options: list[str],
+    code: int,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["evaluate", str(corpus), "-m", str(shapes_bundle.path), *options]) == code
+    captured = capsys.readouterr()
+    assert says in captured.err and captured.out == ""
