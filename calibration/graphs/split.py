@@ -78,9 +78,11 @@ def _described(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
     import onnx
 
     graph = model.graph
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        if value.name == name:
-            return value
+    stated: dict[str, onnx.ValueInfoProto] = {
+        value.name: value for value in (*graph.value_info, *graph.output, *graph.input)
+    }
+    if name in stated:
+        return stated[name]
     shapes: dict[str, tuple[int, tuple[str | None, ...]]] = {
         NORMALIZED: (onnx.TensorProto.FLOAT, ("batch", "samples")),
         INPUT_LENGTHS: (onnx.TensorProto.INT64, ("batch",)),

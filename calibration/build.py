@@ -1,0 +1,92 @@
+"""Write a variant's files into a staging folder, from the prepared graph and one calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wav2edge.runtime.bundle import Bundle, Variant
+from wav2edge.runtime.bundle_writer import describe_variant, free_stem
+from wav2edge.runtime.errors import InputError
+
+from .graphs.fuse_gelu import fuse_gelu
+from .graphs.graph import Graph
+from .graphs.half import to_half
+from .graphs.qdq import insert_qdq
+from .graphs.sites import Site
+from .graphs.split import split_stages
+from .graphs.storage import save_model
+from .graphs.weights_only import quantize_dynamic, quantize_int4
+from .ranges import Histogram, choose_range
+from .schemes import STATIC
+
+NAMES = (*STATIC, "int8-dynamic", "fp16", "bf16", "int4")
+"""Every variant that can be made."""
+DEFAULT = ("int8-u8s8", "int8-s8s8", "int8-u7s8", "int8-dynamic", "fp16")
+"""What is made when the user names none."""
+_PREFERRED: Mapping[str, tuple[str, ...]] = {
+    "fp16": ("tensorrt", "tensorrt-rtx", "onnxruntime-gpu"),
+    "bf16": (),
+    "int8-dynamic": (),
+    "int4": (),
+}
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What every build shares.
+
+    graph: the prepared fp32 graph (scales and outliers folded). sites: what can be quantised. histograms: the
+    calibration. method: how ranges come from it. folder: where files go.
+    """
+
+    bundle: Bundle
+    graph: Graph
+    sites: tuple[Site, ...]
+    histograms: Mapping[str, Histogram]
+    method: str
+    folder: Path
+
+    def ranges(self, unsigned: bool) -> dict[str, tuple[float, float]]:
+        """The range of every observed tensor."""
+        return {name: choose_range(seen, self.method, unsigned) for name, seen in self.histograms.items()}
+
+    def build(self, name: str, keep_float: frozenset[str], stages: bool = True) -> Variant:
+        """Write one variant with these nodes in float; ``stages`` False leaves out frontend and encoder.
+
+        Raises InputError for a variant of no such name.
+        """
+        graph = self.graph.copy()
+        kept = [site for site in self.sites if site.node not in keep_float]
+        scheme = STATIC.get(name)
+        if scheme is not None:
+            if scheme.unsigned:
+                fuse_gelu(graph)
+            insert_qdq(graph, kept, self.ranges(scheme.unsigned), scheme)
+        elif name == "int8-dynamic":
+            quantize_dynamic(graph, keep_float)
+        elif name == "int4":
+            quantize_int4(graph, keep_float)
+        elif name in ("fp16", "bf16"):
+            to_half(graph, name, keep_float)
+        else:
+            raise InputError(f"no variant {name!r} can be made; there are {', '.join(NAMES)}")
+        stem = free_stem(self.bundle, name)
+        data = f"{stem}.data"
+        save_model(graph.to_model(), self.folder / f"{stem}.onnx", data)
+        if (self.folder / data).stat().st_size == 0:
+            (self.folder / data).unlink()
+        graphs = {"full": f"{stem}.onnx"}
+        if stages:
+            graphs = split_stages(self.folder, f"{stem}.onnx", stem)
+        return describe_variant(
+            self.folder,
+            name,
+            name.partition("-")[0],
+            graphs,
+            scheme=name.partition("-")[2] or None,
+            data=(data,) if (self.folder / data).exists() else (),
+            preferred_by=scheme.preferred_by if scheme else _PREFERRED[name],
+            made_from="fp32",
+        )

@@ -1,0 +1,108 @@
+"""Run fp32 over the clips, one at a time, and keep of every tensor only its histogram."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wav2edge.runtime.engines import as_feeds
+from wav2edge.runtime.errors import EngineError
+
+from .graphs.graph import Graph
+from .graphs.storage import save_model
+from .ranges import Histogram
+
+Progress = Callable[[str, int, int], None]
+"""What is done, how many of how many."""
+
+
+def observe(
+    graph: Graph,
+    tensors: Iterable[str],
+    pieces: Iterable[NDArray[np.float32]],
+    folder: Path,
+    threads: int | None = None,
+) -> dict[str, Histogram]:
+    """The histogram of each tensor over all pieces [samples]; ``folder`` takes the graph while it runs."""
+    names = tuple(tensors)
+    histograms = {name: Histogram() for name in names}
+
+    def add(outputs: Mapping[str, NDArray[Any]]) -> None:
+        for name, values in outputs.items():
+            histograms[name].add(name, values)
+
+    run_with_outputs(graph, names, pieces, folder, add, threads)
+    return histograms
+
+
+def observe_channels(
+    graph: Graph,
+    tensors: Iterable[str],
+    pieces: Iterable[NDArray[np.float32]],
+    folder: Path,
+    threads: int | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """The largest magnitude in each channel (last axis) of each tensor over all pieces [samples]."""
+    found: dict[str, NDArray[np.float32]] = {}
+
+    def add(outputs: Mapping[str, NDArray[Any]]) -> None:
+        for name, values in outputs.items():
+            largest = np.abs(values).reshape(-1, values.shape[-1]).max(axis=0)
+            found[name] = np.maximum(found[name], largest) if name in found else largest
+
+    run_with_outputs(graph, tuple(tensors), pieces, folder, add, threads)
+    return found
+
+
+def run_with_outputs(
+    graph: Graph,
+    names: tuple[str, ...],
+    pieces: Iterable[NDArray[np.float32]],
+    folder: Path,
+    add: Callable[[Mapping[str, NDArray[Any]]], None],
+    threads: int | None = None,
+) -> None:
+    """Run a graph over pieces with inner tensors as outputs, handing them over piece by piece."""
+    session = float_session(graph, names, folder, threads)
+    wanted = {item.name for item in session.get_inputs()}
+    for piece in pieces:
+        feeds = as_feeds(piece[None], np.array([len(piece)], dtype=np.int64))
+        values = session.run(list(names), {name: value for name, value in feeds.items() if name in wanted})
+        add(dict(zip(names, values)))
+        del values
+
+
+def float_session(
+    graph: Graph, outputs: Iterable[str], folder: Path, threads: int | None = None, qdq: bool = True
+) -> Any:
+    """A session of a graph with more outputs; ``qdq`` False computes Q and DQ as written. Raises EngineError."""
+    import onnx
+
+    try:
+        import onnxruntime as ort
+    except ImportError:
+        raise EngineError(
+            'calibration needs onnxruntime; install it with `pip install "wav2edge[calibrate]"`'
+        ) from None
+
+    model = graph.to_model()
+    have = {value.name for value in model.graph.output}
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in outputs if name not in have)
+    path = folder / "observed.onnx"
+    save_model(model, path, "observed.data")
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 3
+    # The arena would keep the largest clip's tensors twice over for the whole pass.
+    settings.enable_cpu_mem_arena = False
+    if threads is not None:
+        settings.intra_op_num_threads = threads
+    if not qdq:
+        settings.add_session_config_entry("session.disable_quant_qdq", "1")
+    session = ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+    path.unlink()
+    (folder / "observed.data").unlink(missing_ok=True)
+    return session

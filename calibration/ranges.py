@@ -1,0 +1,147 @@
+"""From what a tensor held to the range that INT8 shall cover.
+
+One pass, memory that does not grow with the clips: exact extremes, and a histogram over [-limit, limit] whose limit
+is a power of two and doubles, neighbours merged, when a larger value comes. Same values in the same order, same range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wav2edge.runtime.errors import GateRefused, InputError
+
+HALF = 2048
+"""Bins on each side of zero: eight for each step of an 8-bit range at the limit."""
+SAMPLE = 1 << 17
+"""Values of a tensor that enter the histogram for each clip, evenly spread; the extremes look at all."""
+
+Range = tuple[float, float]
+
+
+class Histogram:
+    """What a tensor held, clip after clip."""
+
+    def __init__(self) -> None:
+        """Nothing seen."""
+        self.low = 0.0
+        self.high = 0.0
+        self.limit = 0.0
+        self.elements = 0
+        self.counts: NDArray[np.int64] = np.zeros(2 * HALF, np.int64)
+
+    def add(self, name: str, values: NDArray[np.float32]) -> None:
+        """Count one clip's values; raises GateRefused for NaN or Inf."""
+        low, high = float(values.min()), float(values.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise GateRefused(f"{name} holds NaN or infinite values in fp32; the model is damaged, export it again")
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        self._grow(max(-self.low, self.high))
+        self.elements += values.size
+        flat = values.reshape(-1)
+        step = -(-flat.size // SAMPLE)
+        index = ((flat[::step] * np.float32(1 / self.limit) + 1) * HALF).astype(np.int32)
+        np.clip(index, 0, 2 * HALF - 1, out=index)
+        self.counts += step * np.bincount(index, minlength=2 * HALF)
+
+    @property
+    def centres(self) -> NDArray[np.float64]:
+        """The middle of each bin."""
+        return np.asarray((np.arange(2 * HALF) + 0.5 - HALF) * (self.limit / HALF), dtype=np.float64)
+
+    def _grow(self, largest: float) -> None:
+        if self.limit == 0.0:
+            self.limit = float(2.0 ** np.ceil(np.log2(max(largest, 1e-6))))
+        while largest > self.limit:
+            merged = np.zeros_like(self.counts)
+            merged[HALF // 2 : HALF // 2 + HALF] = self.counts.reshape(-1, 2).sum(axis=1)
+            self.counts = merged
+            self.limit *= 2
+
+
+def min_max(histogram: Histogram, unsigned: bool) -> Range:
+    """Everything that was seen."""
+    return histogram.low, histogram.high
+
+
+def percentile(histogram: Histogram, unsigned: bool, share: float = 0.9999) -> Range:
+    """The range that holds this share of the values, the rest cut off in equal tails."""
+    total = np.cumsum(histogram.counts)
+    tail = (1 - share) / 2 * total[-1]
+    edge = histogram.limit / HALF
+    low = (int(np.searchsorted(total, tail, side="right")) - HALF) * edge
+    high = (int(np.searchsorted(total, total[-1] - tail)) + 1 - HALF) * edge
+    return max(low, histogram.low), min(high, histogram.high)
+
+
+def mean_squared_error(histogram: Histogram, unsigned: bool) -> Range:
+    """The range whose rounding and clipping together err least in the mean square."""
+    return _best(histogram, unsigned, _squared_error)
+
+
+def entropy(histogram: Histogram, unsigned: bool) -> Range:
+    """The range after which the histogram has lost least, as Kullback-Leibler divergence (Migacz, GTC 2017)."""
+    return _best(histogram, unsigned, _divergence)
+
+
+METHODS: Mapping[str, Callable[[Histogram, bool], Range]] = {
+    "min-max": min_max,
+    "entropy": entropy,
+    "percentile": percentile,
+    "mse": mean_squared_error,
+}
+"""The methods by the names users give."""
+
+
+def choose_range(histogram: Histogram, method: str, unsigned: bool) -> Range:
+    """The range of a tensor for uint8 (``unsigned``) or symmetric int8; raises InputError for an unknown method."""
+    if method not in METHODS:
+        raise InputError(f"no calibration method {method!r}; there are {', '.join(METHODS)}")
+    return METHODS[method](histogram, unsigned)
+
+
+def _best(
+    histogram: Histogram,
+    unsigned: bool,
+    error: Callable[[NDArray[np.float64], NDArray[np.float64], float, float], float],
+) -> Range:
+    seen = histogram.counts > 0
+    values, weights = histogram.centres[seen], histogram.counts[seen].astype(np.float64)
+    if not unsigned:
+        largest = max(-histogram.low, histogram.high)
+        spans = [(-largest * factor, largest * factor) for factor in _FACTORS]
+    else:
+        spans = [(histogram.low * factor, histogram.high * factor) for factor in _FACTORS]
+        # A GELU's short negative side needs another cut than its long positive one.
+        spans += [(histogram.low, histogram.high * factor) for factor in _FACTORS]
+    # The first of equals is the widest: clipping must earn its place.
+    return min(spans, key=lambda span: error(values, weights, *span))
+
+
+_FACTORS = tuple(float(factor) for factor in np.linspace(1.0, 0.1, 91))
+
+
+def _squared_error(values: NDArray[np.float64], weights: NDArray[np.float64], low: float, high: float) -> float:
+    step = max(high - low, 1e-12) / 255
+    rounded = np.clip(np.rint((values - low) / step), 0, 255) * step + low
+    # Bins are as wide as a fraction of a step: inside one the error is that of uniform values.
+    return float((weights * np.square(values - rounded)).sum())
+
+
+def _divergence(values: NDArray[np.float64], weights: NDArray[np.float64], low: float, high: float) -> float:
+    inside = (values >= low) & (values <= high)
+    if not inside.any():
+        return float("inf")
+    kept = weights[inside]
+    step = max(high - low, 1e-12) / 255
+    level = np.rint((values[inside] - low) / step).astype(np.int64)
+    members = np.bincount(level)
+    quantized = (np.bincount(level, weights=kept) / np.maximum(members, 1))[level]
+    # What is cut off piles up at the ends of the true distribution; the quantised one does not know of it.
+    true = kept.copy()
+    true[0] += weights[values < low].sum()
+    true[-1] += weights[values > high].sum()
+    true, quantized = true / true.sum(), quantized / quantized.sum()
+    return float((true * np.log(true / quantized)).sum())

@@ -1,0 +1,106 @@
+"""OpenVINO: the fastest engine for symmetric INT8 (s8s8) on x86, and the one for Intel's graphics and NPUs.
+
+Compiled models are kept in the cache directory (``openvino/``), keyed by OpenVINO itself from the graph, the device
+and the options, so that a second start skips the compilation. One compiled model serves every length.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from typing import Any
+
+from .. import cache
+from ..bundle import Bundle, Variant
+from ..errors import EngineError, InputError
+from ..spec import STAGES, ModelSpec
+from . import Arrays, EngineOptions
+
+DEVICE = "CPU"
+_INSTALL = 'install it with `pip install "wav2edge[openvino]"`'
+
+
+def unavailable() -> str | None:
+    """Why OpenVINO cannot run here; None when it can."""
+    if importlib.util.find_spec("openvino") is None:
+        return f"openvino is not installed; {_INSTALL}"
+    return None
+
+
+def refuses(spec: ModelSpec, variant: Variant) -> str | None:
+    """Bfloat16 needs a device that computes in it; fp16, INT8 and INT4 run on every one."""
+    if variant.precision == "bf16" and "BF16" not in _capabilities(DEVICE):
+        return "this CPU computes no bfloat16 (it needs avx512_bf16 or amx_bf16); use fp32 or int8-s8s8"
+    return None
+
+
+def load(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -> OpenVinoSession:
+    """Load a stage on ``options.device`` (default: CPU); raises EngineError naming the devices there are."""
+    import openvino
+
+    core = openvino.Core()
+    device = options.device or DEVICE
+    family = device.split(".")[0].split(":")[0]
+    have = core.available_devices
+    if family not in {*(name.split(".")[0] for name in have), "AUTO", "MULTI", "HETERO"}:
+        raise EngineError(f"openvino has no device {device} here; it has {', '.join(have) or 'none'}")
+    settings: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        # Without the hint a CPU with bfloat16 would compute fp32 variants in it, unasked and unmeasured.
+        "INFERENCE_PRECISION_HINT": "bf16" if variant.precision == "bf16" else "f32",
+    }
+    if family not in ("CPU", "AUTO"):
+        settings["INFERENCE_PRECISION_HINT"] = "f32" if variant.precision == "fp32" else "f16"
+    if options.threads is not None and family == "CPU":
+        settings["INFERENCE_NUM_THREADS"] = options.threads
+    if options.profiling:
+        settings["PERF_COUNT"] = True
+    # A machine without a writable cache still runs; it only compiles at each start.
+    with contextlib.suppress(InputError):
+        settings["CACHE_DIR"] = str(cache.directory("openvino"))
+    graph = bundle.graph(variant, stage)
+    try:
+        compiled = core.compile_model(core.read_model(str(graph)), device, settings)
+    except RuntimeError as error:
+        raise EngineError(f"openvino cannot load {graph.name} on {device}: {_reason(error)}") from error
+    return OpenVinoSession(compiled, stage)
+
+
+class OpenVinoSession:
+    """A compiled model and one inference request; ``raw`` is the library's compiled model."""
+
+    def __init__(self, compiled: Any, stage: str) -> None:
+        """Wrap a compiled model; inputs that the graph does not use are left out."""
+        self.raw = compiled
+        self._request = compiled.create_infer_request()
+        names = {name for port in compiled.inputs for name in port.names}
+        self.inputs = tuple(name for name in STAGES[stage] if name in names)
+        self.outputs = tuple(port.any_name for port in compiled.outputs)
+
+    def run(self, feeds: Arrays) -> Arrays:
+        """Run once; the outputs are copies that stay valid. Raises EngineError."""
+        if self._request is None:
+            raise EngineError("the session is closed")
+        try:
+            self._request.infer({name: feeds[name] for name in self.inputs}, share_inputs=True)
+        except RuntimeError as error:
+            raise EngineError(f"openvino failed: {_reason(error)}") from error
+        return {name: self._request.get_tensor(name).data.copy() for name in self.outputs}
+
+    def close(self) -> None:
+        """Drop the compiled model."""
+        self._request = None
+        self.raw = None
+
+
+def _capabilities(device: str) -> list[str]:
+    import openvino
+
+    return list(openvino.Core().get_property(device, "OPTIMIZATION_CAPABILITIES"))
+
+
+def _reason(error: BaseException) -> str:
+    """The telling line of OpenVINO's long exceptions: the last one that is not a source location."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    return (telling or lines or [type(error).__name__])[-1]

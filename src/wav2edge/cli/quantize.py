@@ -1,0 +1,133 @@
+"""``wav2edge quantize BUNDLE --speech MANIFEST``: calibrated variants that keep their words, or none."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wav2edge.cli import _options
+
+if TYPE_CHECKING:
+    from wav2edge.calibration.quantize import Outcome
+    from wav2edge.runtime.bundle import Bundle
+
+HELP = "add calibrated INT8, FP16 and INT4 variants that keep their words"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommand's arguments."""
+    add = parser.add_argument
+    add("bundle", metavar="BUNDLE", help="bundle to add variants to")
+    add("--speech", metavar="MANIFEST", default="built-in", help="speech to calibrate on (default: the built-in clips)")
+    add("--dev", metavar="MANIFEST", help="speech with text to judge on (default: every second clip of --speech)")
+    add("--max-wer-rise", type=float, default=0.5, metavar="POINTS", help="words that may be lost (default: 0.5)")
+    add(
+        "--min-token-agreement",
+        type=float,
+        default=98.0,
+        metavar="PERCENT",
+        help="frames that must keep fp32's label (default: 98)",
+    )
+    add(
+        "--variants",
+        metavar="NAME,NAME",
+        help="which to make (default: int8-u8s8,int8-s8s8,int8-u7s8,int8-dynamic,fp16)",
+    )
+    add("--method", choices=("min-max", "entropy", "percentile", "mse"), default="mse", help="how ranges are found")
+    add(
+        "--keep-float",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="leave these modules in float: module path or regular expression, such as "
+        "'feature_extractor.conv_layers.[1-3]'; may be repeated",
+    )
+    add("--list-layers", action="store_true", help="print the layers that --keep-float can name, and stop")
+    add("--longest", type=float, default=10.0, metavar="SECONDS", help="clip length that the device will see")
+    add("--limit", type=_options.positive, metavar="N", help="calibrate on at most N recordings, evenly spread")
+    add("--no-smooth", action="store_true", help="do not fold outliers of activations into weights")
+    add("--no-search", action="store_true", help="do not put layers back in float; judge as it is")
+    add("--force", action="store_true", help="keep what the gate refuses, marked as forced")
+    add("--report", metavar="FILE", help="HTML report (default: BUNDLE.quantization.html beside the bundle)")
+    add("--threads", type=_options.positive, metavar="N", help="CPU threads (default: the engine's choice)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Quantise, print one line for each variant, write the report."""
+    from wav2edge.calibration import report
+    from wav2edge.calibration.build import DEFAULT
+    from wav2edge.calibration.gate import Budget
+    from wav2edge.calibration.quantize import Options, quantize
+    from wav2edge.runtime.bundle import Bundle
+
+    bundle = Bundle.open(arguments.bundle)
+    if arguments.list_layers:
+        return _list_layers(bundle)
+    options = Options(
+        variants=tuple(dict.fromkeys(arguments.variants.split(","))) if arguments.variants else DEFAULT,
+        method=arguments.method,
+        budget=Budget(arguments.max_wer_rise, arguments.min_token_agreement),
+        keep_float=tuple(arguments.keep_float),
+        smooth=not arguments.no_smooth,
+        searching=not arguments.no_search,
+        force=arguments.force,
+        longest=arguments.longest,
+        limit=arguments.limit,
+        threads=arguments.threads,
+    )
+    bar = _Bar()
+
+    def report_one(outcome: Outcome) -> None:
+        bar.clear()
+        _print(outcome)
+
+    made = quantize(bundle, arguments.speech, arguments.dev, options, bar, report_one)
+    bar.clear()
+    default = bundle.path.resolve().with_name(f"{bundle.path.resolve().name}.quantization.html")
+    place = Path(arguments.report) if arguments.report else default
+    place.write_text(report.page(made), encoding="utf-8")
+    print(f"report: {place}")
+    if made.refused is not None:
+        print(f"wav2edge: {bundle.path} is as it was; {made.refused}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _print(outcome: Outcome) -> None:
+    measured, variant = outcome.measured, outcome.variant
+    print(f"{variant.name}: {outcome.verdict.text}")
+    print(f"  size {variant.bytes / 1e6:.1f} MB; WER {measured.wer}, {measured.rise} against fp32 on the same clips")
+    print(
+        f"  token agreement {100 * measured.token_agreement:.2f} %, SQNR {measured.sqnr_db:.1f} dB; "
+        f"{outcome.latency_ms:.1f} ms, {outcome.latency_ratio:.2f} of fp32 on {measured.engine}"
+    )
+    kept = ", ".join(f"{layer}: {why}" for layer, why in outcome.kept_float.items())
+    print(f"  in float: {kept or 'nothing'}", flush=True)
+
+
+def _list_layers(bundle: Bundle) -> int:
+    from wav2edge.calibration.graphs.graph import Graph
+    from wav2edge.calibration.graphs.sites import find_sites
+
+    for site in find_sites(Graph.load(bundle.graph(bundle.variant("fp32"), "full"))):
+        print(site.path)
+    return 0
+
+
+class _Bar:
+    """One line of progress on a terminal; silent where stderr is none."""
+
+    def __init__(self) -> None:
+        self.shown = sys.stderr.isatty()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if self.shown:
+            filled = 20 * done // total if total else 0
+            bar = f" [{'#' * filled}{'.' * (20 - filled)}] {done}/{total}" if total else " …"
+            print(f"\r\033[K{stage}{bar}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if self.shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
