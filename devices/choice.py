@@ -5,7 +5,7 @@ What the user names wins; then what ``bench --tune`` measured here; then the pro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ..runtime import choice, engines
@@ -49,7 +49,9 @@ def choose(
         if engine not in (None, candidate.engine) or variant not in (None, candidate.variant):
             continue
         found = next((item for item in bundle.variants if item.name == candidate.variant), None)
-        if found is None or (choice.forced(found) and variant is None) or not _runs(bundle, candidate.engine, found):
+        if found is None or (choice.forced(found) and variant is None):
+            continue
+        if (engine is None and not candidate.pays(found.bytes)) or not _runs(bundle, candidate.engine, found):
             continue
         reason = "named" if engine is not None and variant is not None else candidate.reason
         return Choice(candidate.engine, found, threads or candidate.threads, reason, profile.name)
@@ -66,16 +68,18 @@ class _Candidate:
     variant: str
     threads: int
     reason: str
+    pays: Callable[[int], bool]
 
 
 def _candidates(machine: Machine, profile: DeviceProfile, tuned: Tuning | None) -> Iterator[_Candidate]:
     if tuned is not None:
         cell = tuned.chosen
-        yield _Candidate(cell.engine, cell.variant, cell.threads, f"tuned on this machine on {tuned.date[:10]}")
+        reason = f"tuned on this machine on {tuned.date[:10]}"
+        yield _Candidate(cell.engine, cell.variant, cell.threads, reason, lambda size: True)
     for preference in profile.order:
         if preference.suits(machine):
-            threads = _threads(machine, profile)
-            yield _Candidate(preference.engine, preference.variant, threads, f"profile {profile.name}")
+            threads, reason = _threads(machine, profile), f"profile {profile.name}"
+            yield _Candidate(preference.engine, preference.variant, threads, reason, preference.pays)
 
 
 def _runs(bundle: Bundle, engine: str, variant: Variant) -> bool:

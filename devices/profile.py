@@ -21,6 +21,7 @@ from .detect import Machine, detect
 class Preference:
     """One engine and variant to try. needs: traits of the machine of which it takes at least one (none: any machine).
 
+    megabytes: the size of variant from which the engine gains more than it costs to start (0: any size).
     source: where the place in the order comes from.
     """
 
@@ -28,10 +29,15 @@ class Preference:
     variant: str
     source: str
     needs: tuple[str, ...] = ()
+    megabytes: float = 0.0
 
     def suits(self, machine: Machine) -> bool:
         """Whether the machine has what it needs."""
         return not self.needs or bool(machine.traits.intersection(self.needs))
+
+    def pays(self, size: int) -> bool:
+        """Whether the engine is worth starting for a variant of ``size`` bytes."""
+        return size >= self.megabytes * 1e6
 
 
 @dataclass(frozen=True)
@@ -128,10 +134,7 @@ def _parse(name: str, values: Mapping[str, Any]) -> DeviceProfile:
         name=name,
         title=values["title"],
         match={key: tuple(found) for key, found in values["match"].items()},
-        order=tuple(
-            Preference(item["engine"], item["variant"], item["source"], tuple(item.get("needs", ())))
-            for item in values["order"]
-        ),
+        order=tuple(Preference(**{**item, "needs": tuple(item.get("needs", ()))}) for item in values["order"]),
         window=Setting(**values["window"]),
         hop=Setting(**values["hop"]),
         threads=Setting(**values["threads"]) if "threads" in values else None,

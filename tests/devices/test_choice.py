@@ -26,11 +26,13 @@ def bundle_of(tmp_path: Path, ctc_spec: ModelSpec, monkeypatch: pytest.MonkeyPat
     """A bundle with the variants named; the graphs are bytes that nothing loads. The cache is the test's own."""
     monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path / "cache"))
 
-    def make(*names: str, forced: Sequence[str] = (), path: str = "bundle") -> Bundle:
+    def make(*names: str, forced: Sequence[str] = (), path: str = "bundle", megabytes: int = 31) -> Bundle:
         with new_bundle(tmp_path / path, overwrite=True) as directory:
             variants = []
             for name in names:
-                (directory / f"{name}.onnx").write_bytes(name.encode())
+                with (directory / f"{name}.onnx").open("wb") as file:
+                    file.write(name.encode())
+                    file.truncate(megabytes * 1_000_000 if name == "int8-s8s8" else 1000)
                 precision, _, scheme = name.partition("-")
                 variants.append(
                     describe_variant(
@@ -83,6 +85,16 @@ def test_threads_follow_limits_and_the_user(board: Board, bundle_of: Make) -> No
 def test_only_fp32_runs_where_it_loads_fastest(bundle_of: Make, laptop: Machine) -> None:
     found = choice.choose(bundle_of("fp32"), machine=laptop)
     assert (found.engine, found.variant.name) == ("onnxruntime", "fp32")
+
+
+def test_a_small_model_takes_the_engine_that_starts_faster(bundle_of: Make, laptop: Machine) -> None:
+    """OpenVINO's runs are shorter, but one short command on a small model is over before that pays."""
+    small = bundle_of(*ALL, megabytes=6)
+    found = choice.choose(small, machine=laptop)
+    assert (found.engine, found.variant.name) == ("onnxruntime", "int8-u8s8")
+    assert choice.choose(small, "openvino", machine=laptop).variant.name == "int8-s8s8", "named, it gets its best"
+    tuning.save(small, laptop, tuned("openvino", "int8-s8s8"))
+    assert choice.choose(small, machine=laptop).engine == "openvino", "measured here"
 
 
 def test_the_user_wins(board: Board, bundle_of: Make, laptop: Machine) -> None:
