@@ -20,7 +20,7 @@ body { margin: 0 auto; max-width: 68rem; padding: 1.5rem 1rem 4rem; background: 
   font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
 p, dd { color: var(--soft); } b, td { color: var(--ink); }
-.scroll { overflow-x: auto; }
+
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 600; color: var(--soft); font-size: .85rem; }
 th, td { padding: .4rem .8rem .4rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
@@ -33,7 +33,10 @@ article h3 { margin: 0 0 .5rem; font-size: .9rem; font-weight: 600; }
 dl { margin: 0; display: grid; grid-template-columns: minmax(6rem, 12rem) 1fr; gap: .25rem 1rem; }
 dt { color: var(--soft); font-size: .85rem; padding-top: .1rem; } dd { margin: 0; color: var(--ink); }
 del { color: var(--wrong); } ins { color: var(--extra); text-decoration: none; font-weight: 600; }
-@media (max-width: 40rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; } }
+@media (max-width: 44rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; }
+  thead { display: none; } tr { display: block; border-bottom: 1px solid var(--line); padding: .5rem 0; }
+  td { display: grid; grid-template-columns: 9rem 1fr; border: 0; padding: .1rem 0; } td:empty { display: none; }
+  td::before { content: attr(data-label); color: var(--soft); font-size: .85rem; } td br { display: none; } td small { padding-left: .3rem; } }
 """
 
 
@@ -74,8 +77,9 @@ def _head(found: Evaluation, manifest: str) -> str:
 def _corpus(found: Evaluation, labels: Sequence[str], corpus: str) -> str:
     lines = [line for line in found.lines if line.corpus == corpus]
     against = {other.system: other for other in found.comparisons if other.corpus == corpus}
-    finite = [rate.high for line in lines for rate in (line.scores.wer,) if rate.high == rate.high]
+    finite = [x for line in lines for x in (line.scores.wer.high, line.scores.wer.value) if x == x]
     scale = max([*finite, 0.01]) * 1.05
+    columns = ("System", "WER", f"0 to {100 * scale:.0f} %", "CER", "WER to the first", "Real time")
     rows = []
     for line in lines:
         other = against.get(line.system)
@@ -84,18 +88,25 @@ def _corpus(found: Evaluation, labels: Sequence[str], corpus: str) -> str:
             change = (
                 f"{escape(str(other.wer))}<br><small>{'beyond' if other.wer.significant else 'may be'} chance</small>"
             )
-        rows.append(
-            f"<tr><td>{escape(labels[line.system])}</td><td>{_rate(line.scores.wer)}</td>"
-            f"<td>{_bar(line.scores.wer, scale)}</td><td>{_rate(line.scores.cer)}</td><td>{change}</td>"
-            f"<td>{found.heard[line.system].speed:.1f}×</td></tr>"
+        cells = (
+            escape(labels[line.system]),
+            _rate(line.scores.wer),
+            _bar(line.scores.wer, scale),
+            _rate(line.scores.cer),
+            change,
+            f"{found.heard[line.system].speed:.1f}×",
         )
+        tds = (
+            f'<td data-label="{name}"><span>{cell}</span></td>' if cell else "<td></td>"
+            for name, cell in zip(columns, cells)
+        )
+        rows.append(f"<tr>{''.join(tds)}</tr>")
     first = lines[0].scores.wer
     return (
         f"<h2>{escape(corpus)}</h2>\n<p>{first.clips} recordings, {first.length} words.</p>\n"
-        '<div class="scroll"><table><thead><tr><th>System</th><th>WER</th><th>0 to '
-        f"{100 * scale:.0f} %</th><th>CER</th><th>WER against the first</th><th>Real time</th></tr></thead>\n<tbody>\n"
+        f"<table><thead><tr>{''.join(f'<th>{name}</th>' for name in columns)}</tr></thead>\n<tbody>\n"
         + "\n".join(rows)
-        + "\n</tbody></table></div>"
+        + "\n</tbody></table>"
     )
 
 
@@ -108,7 +119,7 @@ def _rate(rate: Rate) -> str:
 
 
 def _bar(rate: Rate, scale: float) -> str:
-    if rate.low != rate.low:
+    if rate.low != rate.low:  # no interval
         return ""
     low, middle, high = (100 * value / scale for value in (rate.low, rate.value, rate.high))
     return (
