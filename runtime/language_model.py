@@ -7,6 +7,7 @@ mean what they mean in greedy decoding.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import platform
@@ -109,6 +110,8 @@ class BeamDecoder:
 
     def __call__(self, logits: NDArray[np.float32], spec: ModelSpec, first_frame: int = 0) -> list[Word]:
         """The words of logits [frames, labels]; times as in ctc.words."""
+        if len(logits) == 0:
+            return []
         scores = self._alphabet.folded(ctc.log_softmax(logits))
         beams = self._search.decode_beams(
             scores,
@@ -188,8 +191,7 @@ def _build(alphabet: _Alphabet, model: LanguageModel) -> Any:
     try:
         from ctc_beam_decoder import build_ctcdecoder
     except ImportError:
-        from pyctcdecode import build_ctcdecoder
-
+        build_ctcdecoder = importlib.import_module("pyctcdecode").build_ctcdecoder
         if model.path is not None and importlib.util.find_spec("kenlm") is None:
             raise EngineError('language models need KenLM; install it with `pip install "wav2edge[lm]"`') from None
     try:
