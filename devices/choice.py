@@ -19,13 +19,13 @@ from .tuning import Tuning
 
 @dataclass(frozen=True)
 class Choice:
-    """What to run. reason: why, in words, such as ``profile raspberry-pi-5``. profile: its name."""
+    """What to run. reason: why, in words, such as ``profile raspberry-pi-5``. profile: what suits this machine."""
 
     engine: str
     variant: Variant
     threads: int
     reason: str
-    profile: str
+    profile: DeviceProfile
 
 
 def choose(
@@ -54,12 +54,12 @@ def choose(
         if (engine is None and not candidate.pays(found.bytes)) or not _runs(bundle, candidate.engine, found):
             continue
         reason = "named" if engine is not None and variant is not None else candidate.reason
-        return Choice(candidate.engine, found, threads or candidate.threads, reason, profile.name)
+        return Choice(candidate.engine, found, threads or candidate.threads, reason, profile)
     best = bundle.variant(variant).preferred_by if variant is not None else ()
     order = tuple(dict.fromkeys((*(name for name in best if name in profile.engines), *profile.engines, *choice.ORDER)))
     name, chosen = choice.choose(bundle, engine, variant, order)
     reason = "named" if engine or variant else f"the first that runs; profile {profile.name} lists no other"
-    return Choice(name, chosen, threads or _threads(machine, profile), reason, profile.name)
+    return Choice(name, chosen, threads or _threads(machine, profile), reason, profile)
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,9 @@ class DeviceProfile:
     """What suits a board.
 
     order: engines with variants, best first. threads: CPU threads (None: one for each core that may be used).
-    window, hop: seconds of audio that a live pass sees, and seconds between passes. rails: power rails that add up to
-    the module. install: the shell lines that make the board ready. notes: what its owner should know.
+    window, hop: seconds of audio that a live partial sees (left context and hop), and seconds between partials.
+    rails: power rails that add up to the module. install: the shell lines that make the board ready. notes: what its
+    owner should know.
     """
 
     name: str

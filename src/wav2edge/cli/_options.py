@@ -6,9 +6,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wav2edge.runtime import embedded
 from wav2edge.runtime.bundle import Bundle
+
+if TYPE_CHECKING:
+    from wav2edge.devices.choice import Choice
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +23,12 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """``--engine``, ``--variant`` and ``--threads``: everywhere an engine runs."""
     parser.add_argument("--engine", metavar="ENGINE", help="engine to run (default: the best one here)")
-    parser.add_argument("--variant", metavar="VARIANT", help="variant of the bundle (default: the engine's best)")
-    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: the engine's choice)")
+    parser.add_argument(
+        "--variant", metavar="VARIANT", help="variant of the bundle (default: the best for this machine)"
+    )
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="CPU threads (default: one a core, as the device profile says)"
+    )
 
 
 def positive(text: str) -> int:
@@ -40,6 +48,13 @@ def open_bundle(model: str | None) -> Bundle:
     worth = f" (word error rate: {', '.join(f'{k} {v} %' for k, v in wer.items())})" if isinstance(wer, dict) else ""
     print(f"wav2edge: using the small embedded demo model{worth}; for real work name your own with -m", file=sys.stderr)
     return bundle
+
+
+def choose(arguments: argparse.Namespace, bundle: Bundle) -> Choice:
+    """What ``add_engine``'s options name; what they leave open is tuned, or of this machine's profile."""
+    from wav2edge.devices import choice
+
+    return choice.choose(bundle, arguments.engine, arguments.variant, arguments.threads)
 
 
 def write_json(value: object, path: Path | None = None) -> None:

@@ -15,6 +15,7 @@ from wav2edge.cli import _options
 from wav2edge.runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from wav2edge.devices.profile import DeviceProfile
     from wav2edge.runtime.live.backlog import Block
     from wav2edge.runtime.live.events import Event
     from wav2edge.runtime.live.loop import LiveSession
@@ -44,8 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--record", metavar="FILE", help="keep the sound: .flac or .wav")
     output.add_argument("--plot", metavar="FILE", help="with --measure: latencies as an image")
     rules = parser.add_argument_group("captions (seconds)")
-    rules.add_argument("--hop", type=seconds, metavar="S", help="between two partials (0.5)")
-    rules.add_argument("--left-context", type=seconds, metavar="S", help="what a partial sees before its hop (3.5)")
+    rules.add_argument(
+        "--hop", type=seconds, metavar="S", help="between two partials (0.5; the device profile may say more)"
+    )
+    rules.add_argument(
+        "--left-context", type=seconds, metavar="S", help="what a partial sees before its hop (3.5; the same)"
+    )
     rules.add_argument("--silence-after-text", type=seconds, metavar="S", help="silence that ends an utterance (1.2)")
     rules.add_argument("--silence-without-text", type=seconds, metavar="S", help="the same before any text (2.4)")
     rules.add_argument("--longest-utterance", type=seconds, metavar="S", help="longer ones are cut at a pause (20)")
@@ -72,8 +77,13 @@ def run(arguments: argparse.Namespace) -> int:
             stack.callback(source.close)
         keepers, record = _keepers(arguments, stack)
         bundle = _options.open_bundle(arguments.model)
+        chosen = _options.choose(arguments, bundle)
         live = LiveTranscriber.open(
-            bundle, arguments.engine, arguments.variant, threads=arguments.threads, settings=_settings(arguments)
+            bundle,
+            chosen.engine,
+            chosen.variant.name,
+            threads=chosen.threads,
+            settings=_settings(arguments, chosen.profile),
         )
         stack.callback(live.close)
         if source is None:
@@ -113,7 +123,7 @@ def _source(arguments: argparse.Namespace) -> Source:
     return Microphone(CaptureSettings(device=arguments.device, rate=arguments.rate))
 
 
-def _settings(arguments: argparse.Namespace) -> LiveSettings:
+def _settings(arguments: argparse.Namespace, profile: DeviceProfile) -> LiveSettings:
     from dataclasses import replace
 
     from wav2edge.runtime.live.utterance import LiveSettings
@@ -121,7 +131,8 @@ def _settings(arguments: argparse.Namespace) -> LiveSettings:
     def given(*names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(arguments, name)) is not None}
 
-    default = LiveSettings()
+    hop = profile.hop.value
+    default = replace(LiveSettings(), hop=hop, left_context=profile.window.value - hop)
     rules = given("silence_after_text", "silence_without_text", "longest_utterance")
     endpoint = replace(default.endpoint, **rules)
     vad = default.vad

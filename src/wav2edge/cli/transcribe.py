@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     if len(sources) > 1 and arguments.output is None and arguments.format in ("srt", "vtt", "tsv"):
         raise InputError(f"{len(sources)} recordings as {arguments.format}: add -o DIR, one file is written for each")
     bundle = _options.open_bundle(arguments.model)
+    chosen = _options.choose(arguments, bundle)
     progress = Progress()
     writer: Printer | Files
     if arguments.output is None:
@@ -74,9 +75,9 @@ def run(arguments: argparse.Namespace) -> int:
     with (
         Transcriber.open(
             bundle,
-            arguments.engine,
-            arguments.variant,
-            threads=arguments.threads,
+            chosen.engine,
+            chosen.variant.name,
+            threads=chosen.threads,
             decoder=_decoding.decoder(arguments, bundle),
             chunking=chunking,
             segmentation=segmentation,
