@@ -140,11 +140,15 @@ class Microphone:
 
     def _watch_stream(self) -> _Lost | None:
         """Wait until the stream ends or stalls; what it was, None when it was never there or is to stop."""
+        woke = time.monotonic()
         while self._stream is not None:
             self._changed.wait(self.settings.watchdog / 4)
             if self._stop.is_set():
                 return None
-            now = time.monotonic()
+            slept, woke = woke, time.monotonic()
+            if woke - slept > self.settings.watchdog:  # this process stood still, not the source
+                self._last_callback = max(self._last_callback, woke)
+            now = woke
             if not self._stream.active:
                 return _Lost(
                     now, "unplugged", f"{self.name}: the stream ended (unplugged, or its sound server stopped)"
