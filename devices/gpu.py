@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from . import nvml
 from .jetson import Jetson
 from .tree import Tree
 
@@ -47,7 +46,13 @@ def _nvidia(tree: Tree) -> tuple[Gpu, ...]:
     driver = _nvidia_driver(tree)
     if driver is None:
         return ()
-    if tree.live and (found := nvml.devices()):
+    if tree.live:
+        from . import nvml  # ctypes is loaded only where there is a driver to ask
+
+        found = nvml.devices()
+    else:
+        found = ()
+    if found:
         return tuple(Gpu("nvidia", d.name, driver, d.compute_capability, d.memory, d.cuda) for d in found)
     # The driver lists its GPUs below /proc also where nvidia-smi and its library are not installed.
     names = []

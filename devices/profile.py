@@ -9,12 +9,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ..runtime.errors import InputError
 from .detect import Machine, detect
+
+_FOLDER = Path(__file__).parent / "profiles"
 
 
 @dataclass(frozen=True)
@@ -86,16 +87,14 @@ class DeviceProfile:
 
 def names() -> tuple[str, ...]:
     """The names of all profiles."""
-    files = resources.files(__package__) / "profiles"
-    return tuple(sorted(item.name.removesuffix(".json") for item in files.iterdir() if item.name.endswith(".json")))
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.json")))
 
 
 def load(name: str) -> DeviceProfile:
     """The profile of that name; raises InputError naming those there are."""
     if name not in names():
         raise InputError(f"no device profile {name!r}; there are {', '.join(names())}")
-    text = (resources.files(__package__) / "profiles" / f"{name}.json").read_text(encoding="utf-8")
-    return _parse(name, json.loads(text))
+    return _parse(name, json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8")))
 
 
 def for_machine(machine: Machine) -> DeviceProfile:
