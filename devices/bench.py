@@ -26,7 +26,7 @@ from ..runtime import audio, embedded, manifest
 from ..runtime.bundle import Bundle
 from ..runtime.engines.torch import CHECKPOINT
 from ..runtime.errors import EngineError, InputError, Wav2EdgeError
-from . import bench_plan, detect, energy
+from . import bench_plan, detect, energy, profile
 from .bench_plan import Cell, Plan
 from .bench_report import CellResult, Report, Skipped, Timing
 from .bench_worker import Worker
@@ -67,7 +67,7 @@ class _Running:
 def measure(plan: Plan, progress: Progress = lambda share, text: None) -> Report:
     """Run a plan. A cell that fails is reported as skipped with its reason; raises EngineError when none ran."""
     machine = detect.detect()
-    meter = energy.find()
+    meter = energy.find(rails=profile.for_machine(machine).rails)
     failed = list(plan.skipped)
     results: list[CellResult] = []
     texts: dict[tuple[Path, str], list[str]] = {}

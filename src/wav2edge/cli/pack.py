@@ -56,4 +56,6 @@ def run(arguments: argparse.Namespace) -> int:
     for line in packed.install:
         print(f"  {line}")
     print(f"  wav2edge selftest {Path(arguments.bundle).resolve().name}")
+    if arguments.wheel is None:
+        print("\nTo carry wav2edge itself along: `pip wheel --no-deps .` in its repository, then --wheel FILE.whl")
     return 0
