@@ -27,7 +27,12 @@ class Family:
     core: str
 
 
-FAMILIES = (Family("wav2vec2", "wav2vec2", classes="Wav2Vec2", core="wav2vec2"),)
+FAMILIES = (
+    Family("wav2vec2", "wav2vec2", classes="Wav2Vec2", core="wav2vec2"),
+    Family("hubert", "hubert", classes="Hubert", core="hubert"),
+    Family("unispeech", "unispeech", classes="UniSpeech", core="unispeech"),
+    Family("unispeech-sat", "unispeech-sat", classes="UniSpeechSat", core="unispeech_sat"),
+)
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,10 @@ class Encoder(nn.Module):
         """Take over transformers' encoder; weight normalisation is folded into the weight."""
         super().__init__()
         self.pos_conv_embed = encoder.pos_conv_embed
+        # Some HuBERTs normalise before the positional convolution, which turns zeros into something else: it runs
+        # here, before the frames behind the end are zeroed.
+        self.batch_norm = getattr(self.pos_conv_embed, "batch_norm", None)
+        self.pos_conv_embed.batch_norm = None
         for module in list(self.pos_conv_embed.modules()):
             if nn.utils.parametrize.is_parametrized(module, "weight"):
                 nn.utils.parametrize.remove_parametrizations(module, "weight")
@@ -94,7 +98,10 @@ class Encoder(nn.Module):
         valid = valid_positions(hidden.shape[1], lengths)
         hidden = zero_outside(hidden, valid.unsqueeze(2))
         bias = torch.where(valid, 0.0, MASKED).unsqueeze(1).unsqueeze(1)
-        hidden = hidden + self.pos_conv_embed(hidden)
+        around = hidden
+        if self.batch_norm is not None:
+            around = zero_outside(self.batch_norm(hidden.transpose(1, 2)).transpose(1, 2), valid.unsqueeze(2))
+        hidden = hidden + self.pos_conv_embed(around)
         if not self.norm_last:
             hidden = self.layer_norm(hidden)
         states = [hidden]

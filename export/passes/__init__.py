@@ -17,10 +17,10 @@ def tidy(graph: Graph) -> dict[str, int]:
     """Run every pass; returns how often each found something to do."""
     done = {
         "name_values": name_values(graph),
-        "static_reshapes": static_reshapes(graph),
         "name_weights": name_weights(graph),
         "fold_attention_scale": fold_attention_scale(graph),
         "fold_padding": fold_padding(graph),
+        "static_reshapes": static_reshapes(graph),
     }
     graph.drop_unused()
     return done

@@ -3,8 +3,8 @@
 1. A Reshape's target is a Concat of pieces: constants, and single dimensions read with Gather(Shape(x), i).
 2. A piece at position i that reads dimension i of the very tensor that is reshaped becomes 0 (ONNX: copy it).
 3. A read of another tensor's dimension counts as well when the operators between keep it: LayerNormalization, Softmax,
-   MatMul, Transpose, static Reshape, and Add (of tensors of one shape, a bias, or the attention mask, which Unsqueeze
-   brought to four dimensions).
+   MatMul, Transpose, static Reshape, and Add or Mul (of tensors of one shape, a weight, or the attention mask, which
+   Unsqueeze brought to four dimensions).
 4. At most one piece may be unknown; it becomes -1. With two the Reshape is left alone.
 
 The attention of each layer loses some 30 nodes, and an engine sees fixed heads and head size.
@@ -85,9 +85,9 @@ def _step(graph: Graph, node: Any, axis: int) -> _Dimension | None:
         if node.input[1] in graph.weights and graph.weights[node.input[1]].ndim == 2 and axis < 2:
             return node.input[0], axis
         return _second_last(graph, node, axis)
-    if node.op_type == "Add":
-        summands = [name for name in node.input if not _is_broadcast(graph, name)]
-        return (summands[0], axis) if summands else None
+    if node.op_type in ("Add", "Mul"):
+        terms = [name for name in node.input if not _is_broadcast(graph, name)]
+        return (terms[0], axis) if terms else None
     if node.op_type == "Softmax":
         return node.input[0], axis
     if node.op_type == "Transpose":
@@ -106,7 +106,7 @@ def _second_last(graph: Graph, node: Any, axis: int) -> _Dimension | None:
 
 
 def _is_broadcast(graph: Graph, name: str) -> bool:
-    """Whether a summand is a bias or a mask, whose dimensions say nothing of the sum's."""
+    """Whether a term is a weight or a mask, whose dimensions say nothing of the result's."""
     if name in graph.weights:
         return True
     producer = graph.producer.get(name)

@@ -1,0 +1,71 @@
+"""Random checkpoints of any shape, made by transformers while the tests run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="export needs the extra [export]")
+transformers = pytest.importorskip("transformers", reason="export needs the extra [export]")
+
+LABELS = ("<pad>", "<s>", "</s>", "<unk>", "|", "'", *"abcdefghijklmnopqrstuvwxyz")
+TINY: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "conv_dim": (16,) * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+    "vocab_size": len(LABELS),
+    "pad_token_id": 0,
+    "apply_spec_augment": False,
+}
+LAYER: dict[str, Any] = {**TINY, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+GROUP: dict[str, Any] = {**TINY, "feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
+
+MakeCheckpoint = Callable[..., Path]
+
+
+def write_checkpoint(directory: Path, head: str = "ForCTC", classes: str = "Wav2Vec2", **config: Any) -> Path:
+    """A random model of a shape with everything that a checkpoint has; biases and norms are random as well."""
+    torch.manual_seed(7)
+    settings = {**LAYER, **config}
+    model = getattr(transformers, classes + head)(getattr(transformers, f"{classes}Config")(**settings)).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(0, 0.1)
+            elif "norm" in name and parameter.ndim == 1:
+                parameter.add_(torch.randn_like(parameter) * 0.2)
+            elif "layer_weights" in name:
+                parameter.normal_(0, 1)
+            elif name.startswith(("lm_head", "classifier")):
+                parameter.normal_(0, 0.3)
+    model.save_pretrained(directory)
+    if head == "ForCTC":
+        labels = LABELS[: settings["vocab_size"]]
+        write_json(directory / "vocab.json", {label: index for index, label in enumerate(labels)})
+        write_json(
+            directory / "tokenizer_config.json", {"tokenizer_class": "Wav2Vec2CTCTokenizer", "pad_token": "<pad>"}
+        )
+    write_json(directory / "preprocessor_config.json", {"do_normalize": True, "sampling_rate": 16000})
+    return directory
+
+
+def write_json(path: Path, values: object) -> None:
+    path.write_text(json.dumps(values), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
+    """Write a random checkpoint: ``make_checkpoint(head="ForXVector", hidden_size=48)``."""
+
+    def make(**options: Any) -> Path:
+        return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), **options)
+
+    return make
