@@ -37,7 +37,7 @@ _PREFERRED: Mapping[str, tuple[str, ...]] = {
 class Workshop:
     """What every build shares.
 
-    graph: the prepared fp32 graph (scales and outliers folded). sites: what can be quantised. histograms: the
+    graph: the prepared fp32 graph (outliers folded). sites: what can be quantised. histograms: the
     calibration. method: how ranges come from it. folder: where files go.
     """
 

@@ -24,7 +24,6 @@ from . import record
 from .build import DEFAULT, NAMES, Workshop
 from .clips import Clips, calibration_clips, dev_clips, hold_out
 from .gate import Budget, Verdict, decide
-from .graphs.fold_scales import fold_scales
 from .graphs.graph import Graph
 from .graphs.qdq import observed
 from .graphs.sites import find_sites, match_sites
@@ -160,13 +159,9 @@ def _staging(bundle: Bundle) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _prepare(
-    bundle: Bundle, clips: Clips, folder: Path, options: Options, progress: Progress
-) -> tuple[Workshop, dict[str, int]]:
+def _prepare(bundle: Bundle, clips: Clips, folder: Path, options: Options, progress: Progress) -> tuple[Workshop, int]:
     graph = Graph.load(bundle.graph(bundle.variant("fp32"), "full"))
-    folds = {"attention scales": fold_scales(graph)}
-    if options.smooth:
-        folds["outliers"] = _smooth(graph, clips, folder, options, progress)
+    folds = _smooth(graph, clips, folder, options, progress) if options.smooth else 0
     sites = find_sites(graph)
     pieces = _counted(clips, "calibrating", progress)
     histograms = observe(graph, observed(sites), pieces, folder, options.threads)

@@ -31,7 +31,7 @@ def values(
     options: Options,
     outcomes: Sequence[Outcome],
     sensitivities: Mapping[str, Sequence[Sensitivity]],
-    folds: Mapping[str, int],
+    folds: int,
     refused: str | None,
 ) -> dict[str, Any]:
     """Everything about a run as plain JSON values; runs whose variants are still in the bundle stay listed."""
@@ -47,7 +47,7 @@ def values(
         "longest_seconds": options.longest,
         "calibrated_on": {"clips": len(clips.rows), "sha256": clips.digest},
         "judged_on": {"clips": len(judge.dev.rows), "words": judge.dev.words, "sha256": judge.dev.digest},
-        "folds": dict(folds),
+        "folds": folds,
         "fp32_wer": judge.reference.wer.to_json(),
         "sensitivities": {
             scheme: [{"layer": s.layer, "sqnr_db": s.sqnr_db, "cost": s.cost} for s in found]

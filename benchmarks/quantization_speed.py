@@ -1,0 +1,219 @@
+"""Time of quantised variants at base shape (94 M parameters, random weights: speed only), side by side.
+
+    python benchmarks/quantization_speed.py BASE_BUNDLE [--seconds 10] [--threads 2] [--runs 12] [--only NAME,NAME]
+
+BASE_BUNDLE: an export of a base-shape checkpoint. Each contender has a process of its own and they take turns; the
+smallest of its runs counts. NNCF's default INT8 of the same graph runs beside ours, torch too. Ends with the operators
+that ONNX Runtime fused, and the sizes of the files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wav2edge.calibration.build import Workshop
+from wav2edge.calibration.clips import BUILT_IN, calibration_clips
+from wav2edge.calibration.graphs.graph import Graph
+from wav2edge.calibration.graphs.qdq import observed
+from wav2edge.calibration.graphs.sites import find_sites, match_sites
+from wav2edge.calibration.observe import observe
+from wav2edge.runtime.bundle import Bundle
+
+FIRST = "conv_layers.[0-3]"
+PLAN = (
+    # name, variant, float layers, engine
+    ("torch fp32", "torch", "", "torch"),
+    ("fp32", "fp32", "", "onnxruntime"),
+    ("int8-u8s8", "int8-u8s8", "", "onnxruntime"),
+    ("int8-u8s8, conv 0-3 float", "int8-u8s8", FIRST, "onnxruntime"),
+    ("int8-dynamic", "int8-dynamic", "", "onnxruntime"),
+    ("fp32 openvino", "fp32", "", "openvino"),
+    ("int8-s8s8", "int8-s8s8", "", "openvino"),
+    ("int8-s8s8, conv 0-3 float", "int8-s8s8", FIRST, "openvino"),
+    ("nncf default", "nncf", "", "openvino"),
+)
+
+
+def onnxruntime_runner(path: str, threads: int) -> Callable[[dict[str, Any]], object]:
+    """One run of an ONNX file in ONNX Runtime."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = {item.name for item in session.get_inputs()}
+    return lambda feeds: session.run(None, {name: value for name, value in feeds.items() if name in names})
+
+
+def openvino_runner(path: str, threads: int) -> Callable[[dict[str, Any]], object]:
+    """One run of an ONNX or OpenVINO file in OpenVINO."""
+    import openvino
+
+    core = openvino.Core()
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": threads,
+    }
+    request = core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()
+    return lambda feeds: request.infer(feeds, share_inputs=True)
+
+
+def torch_runner(path: str, threads: int) -> Callable[[dict[str, Any]], object]:
+    """One run of transformers' own model of base shape, random weights."""
+    import torch
+    from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
+
+    torch.set_num_threads(threads)
+    layer = path == "layer"
+    config = Wav2Vec2Config(
+        vocab_size=32,
+        feat_extract_norm="layer" if layer else "group",
+        do_stable_layer_norm=layer,
+        conv_bias=layer,
+    )
+    model = Wav2Vec2ForCTC(config).eval()
+
+    def run(feeds: dict[str, Any]) -> object:
+        with torch.inference_mode():
+            return model(torch.from_numpy(feeds["input_values"]))
+
+    return run
+
+
+RUNNERS = {"onnxruntime": onnxruntime_runner, "openvino": openvino_runner, "torch": torch_runner}
+
+
+def work(pipe: Any, engine: str, path: str, threads: int, samples: int) -> None:
+    """Load in this process, then run once for each word from the pipe and answer with the seconds."""
+    run = RUNNERS[engine](path, threads)
+    values = np.random.default_rng(0).normal(0, 0.1, (1, samples)).astype(np.float32)
+    feeds = {"input_values": values, "input_lengths": np.array([samples], dtype=np.int64)}
+    run(feeds)
+    pipe.send("ready")
+    while pipe.recv() == "run":
+        start = time.perf_counter()
+        run(feeds)
+        pipe.send(time.perf_counter() - start)
+
+
+def nncf_model(source: Path, target: Path, samples: int) -> None:
+    """NNCF's default INT8 of the same graph."""
+    import nncf
+    import openvino
+
+    values = np.random.default_rng(0).normal(0, 0.1, (1, samples)).astype(np.float32)
+    feeds = {"input_values": values, "input_lengths": np.array([samples], dtype=np.int64)}
+    model = openvino.Core().read_model(str(source))
+    openvino.save_model(nncf.quantize(model, nncf.Dataset([feeds] * 2), subset_size=2), target, compress_to_fp16=False)
+
+
+def fused(path: Path, threads: int) -> Counter[str]:
+    """The operators of the graph that ONNX Runtime makes of a file."""
+    import onnx
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
+        ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        model = onnx.load(options.optimized_model_filepath, load_external_data=False)
+    return Counter(node.op_type for node in model.graph.node)
+
+
+def files(bundle: Bundle, folder: Path, samples: int, wanted: set[str]) -> dict[str, Path]:
+    """Calibrate on the built-in clips and write every contender; returns their graphs."""
+    clips = calibration_clips(BUILT_IN, bundle.spec, longest=5.0, limit=3)
+    graph = Graph.load(bundle.graph(bundle.variant("fp32"), "full"))
+    sites = find_sites(graph)
+    started = time.perf_counter()
+    histograms = observe(graph, observed(sites), clips.pieces(), folder)
+    print(f"calibrated on {len(clips.rows)} clips in {time.perf_counter() - started:.1f} s; {len(sites)} sites")
+    made = {}
+    for name, variant, patterns, engine in PLAN:
+        if name not in wanted:
+            continue
+        place = folder / name.replace(" ", "_")
+        place.mkdir()
+        if variant == "torch":
+            made[name] = Path(bundle.spec.norm)
+        elif variant == "fp32":
+            made[name] = bundle.graph(bundle.variant("fp32"), "full")
+        elif variant == "nncf":
+            made[name] = place / "nncf.xml"
+            nncf_model(bundle.graph(bundle.variant("fp32"), "full"), made[name], samples)
+        else:
+            keep = match_sites(sites, [patterns]) if patterns else frozenset()
+            shop = Workshop(bundle, graph, sites, histograms, "min-max", place)
+            written = shop.build(variant, keep, stages=False)
+            made[name] = place / written.graphs["full"]
+            size = written.bytes / bundle.variant("fp32").bytes
+            print(f"{name}: {written.bytes / 1e6:.1f} MB, {size:.3f} of fp32")
+        if engine == "onnxruntime":
+            counts = fused(made[name], 2)
+            kinds = ("QLinearMatMul", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QLinearConv", "MatMul", "Conv")
+            print(f"{name}: in ONNX Runtime {', '.join(f'{kind} {counts[kind]}' for kind in kinds if counts[kind])}")
+    return made
+
+
+def main() -> None:
+    """Build, take turns, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=12)
+    parser.add_argument("--only", help="names of contenders, by comma")
+    arguments = parser.parse_args()
+    bundle = Bundle.open(arguments.bundle)
+    samples = int(arguments.seconds * 16000)
+    wanted = {row[0] for row in PLAN}
+    if arguments.only:
+        wanted = {name for name in wanted if any(part.strip() in name for part in arguments.only.split(","))}
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        made = files(bundle, Path(folder), samples, wanted)
+        workers = {}
+        for name, _, _, engine in PLAN:
+            if name not in wanted:
+                continue
+            ours, theirs = context.Pipe()
+            process = context.Process(target=work, args=(theirs, engine, str(made[name]), arguments.threads, samples))
+            process.start()
+            assert ours.recv() == "ready"
+            workers[name] = (process, ours)
+        times: dict[str, list[float]] = {name: [] for name in workers}
+        for _ in range(arguments.runs):
+            for name, (_, pipe) in workers.items():
+                time.sleep(0.05)  # the pool of the contender before spins for a moment
+                pipe.send("run")
+                times[name].append(pipe.recv())
+        for process, pipe in workers.values():
+            pipe.send("stop")
+            process.join()
+    best = {name: min(values) for name, values in times.items()}
+    print(
+        f"\n{arguments.seconds:g} s of audio, {arguments.threads} threads, {arguments.runs} runs in turns, min (median)"
+    )
+    for name, value in best.items():
+        ratios = [
+            f"{value / best[other]:.3f} of {other}"
+            for other in ("fp32", "torch fp32", "fp32 openvino", "nncf default")
+            if other in best and other != name
+        ]
+        print(f"{name:28} {value * 1000:7.1f} ms ({np.median(times[name]) * 1000:.1f})  {'  '.join(ratios)}")
+
+
+if __name__ == "__main__":
+    main()
