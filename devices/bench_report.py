@@ -180,16 +180,16 @@ def verdicts(report: Report) -> list[str]:
         facts = []
         for label, other in _references(report, cell):
             if other.name != cell.name and (ratio := report.ratio(cell, other, seconds)) is not None:
-                facts.append(f"{ratio:.1f}× {label}")
+                facts.append(f"{ratio:.1f}× {label}" if ratio >= 0.95 else f"{ratio:.2f}× {label}")
         if cell.wer_rise is not None:
             facts.append(f"WER {100 * cell.wer_rise:+.1f}")
         elif cell.wer is not None:
             facts.append(f"WER {100 * cell.wer:.1f} %")
         timing = cell.timing(seconds)
         if timing is not None:
-            facts.append(f"{1 / timing.rtf:.0f}× real time")
+            facts.append(f"{1 / timing.rtf:.3g}× real time")
         several = len({other.bundle for other in report.cells}) > 1
-        on = f" ({cell.bundle})" if several else ""
+        on = f" ({Path(cell.bundle).name})" if several else ""
         device = f" ({cell.device})" if cell.device else ""
         lines.append(f"{cell.variant} on {cell.engine}{device}{on}: {', '.join(facts)}")
     return lines

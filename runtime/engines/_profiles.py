@@ -25,12 +25,13 @@ class Profile:
     """A range of lengths along the time axis (samples, or feature frames for the stage ``encoder``).
 
     Kernels are chosen for ``longest``, because most padded lengths lie near it and it is the slowest case.
-    batch: the largest batch; bigger ones are run in turns.
+    batch: the largest batch; bigger ones are run in turns. window: one length alone, that of a live window.
     """
 
     shortest: int
     longest: int
     batch: int = 1
+    window: bool = False
 
     def padded(self, length: int) -> int:
         """The length to pad to: at most 7 values (one for a profile of one length), never below ``shortest``."""
@@ -58,7 +59,7 @@ def plan(spec: ModelSpec, stage: str, options: EngineOptions, batch: int = 1) ->
         shortest = last + 1
     if options.window_seconds is not None:
         window = time_steps(spec, stage, round(options.window_seconds * spec.sample_rate))
-        profiles.insert(0, Profile(window, window, batch))
+        profiles.insert(0, Profile(window, window, batch, window=True))
     return tuple(profiles)
 
 
@@ -68,9 +69,9 @@ def pick(profiles: Sequence[Profile], length: int) -> int:
     A profile of exactly this length (the live window) comes first, then the smallest range that holds it.
     """
     for index, profile in enumerate(profiles):
-        if profile.shortest == profile.longest == length:
+        if profile.window and profile.longest == length:
             return index
-    fitting = [i for i, p in enumerate(profiles) if p.longest >= length and (p.shortest < p.longest or i == 0)]
+    fitting = [index for index, profile in enumerate(profiles) if not profile.window and profile.longest >= length]
     if not fitting:
         longest = max(profile.longest for profile in profiles)
         raise EngineError(

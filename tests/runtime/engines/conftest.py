@@ -63,6 +63,7 @@ def write_graph(path: Path, name: str, stage: str = "full", spoiled: bool = Fals
     random = np.random.default_rng(3)
     kind = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}.get(name, TensorProto.FLOAT)
     nodes: list[Any] = []
+    inputs: list[Any]
     weights: list[Any] = []
 
     def constant(label: str, value: Any) -> str:

@@ -1,0 +1,111 @@
+"""ONNX Runtime runs where it was asked to, or says so; and the engine layer costs next to nothing."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import numpy as np
+import pytest
+
+from wav2edge.runtime import engines
+from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.engines import EngineOptions, _gpu, _ort
+from wav2edge.runtime.errors import EngineError, InputError
+
+
+def test_runs_every_scheme_it_accepts(small_bundle: Bundle) -> None:
+    values = (0.1 * np.random.default_rng(0).standard_normal((2, 800))).astype(np.float32)
+    feeds = engines.as_feeds(values, np.array([800, 500]))
+    reference = None
+    for name in ("fp32", "fp16", "int8-s8s8", "int8-u8s8"):
+        session = engines.load(small_bundle, small_bundle.variant(name), "onnxruntime")
+        outputs = session.run(feeds)
+        frames = small_bundle.spec.frames(800)
+        assert outputs["logits"].shape == (2, frames, 8)
+        assert outputs["output_lengths"].tolist() == [frames, small_bundle.spec.frames(500)]
+        if name == "fp32":
+            reference = outputs["logits"]
+        elif name == "fp16":
+            assert np.abs(outputs["logits"] - reference).max() < 5e-3
+        session.close()
+        with pytest.raises(EngineError, match="closed"):
+            session.run(feeds)
+
+
+def test_a_provider_that_leaves_the_graph_to_the_cpu_is_an_error(small_bundle: Bundle) -> None:
+    """Azure's provider is in every wheel, accepts the session and runs nothing: the purest silent fallback."""
+    import onnxruntime as ort
+
+    if "AzureExecutionProvider" not in ort.get_available_providers():
+        pytest.skip("this onnxruntime was built without the Azure provider")
+    with pytest.raises(EngineError, match=r"leaves .*Conv.* to the CPU"):
+        engines.load(small_bundle, small_bundle.variant("fp32"), "onnxruntime", options=EngineOptions(device="Azure"))
+
+
+def test_an_unknown_provider_is_named_with_those_there_are(small_bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match=r"no provider 'TPU' here; it has .*CPUExecutionProvider"):
+        engines.load(small_bundle, small_bundle.variant("fp32"), "onnxruntime", options=EngineOptions(device="TPU"))
+
+
+def test_shape_work_on_the_cpu_is_no_fallback() -> None:
+    class Node:
+        def __init__(self, kind: str) -> None:
+            self.op_type = kind
+
+    class Part:
+        def __init__(self, provider: str, kinds: list[str]) -> None:
+            self.ep_name, self._kinds = provider, kinds
+
+        def get_nodes(self) -> list[Node]:
+            return [Node(kind) for kind in self._kinds]
+
+    class Session:
+        def __init__(self, *parts: Part) -> None:
+            self._parts = parts
+
+        def get_provider_graph_assignment_info(self) -> tuple[Part, ...]:
+            return self._parts
+
+    gpu = Part("CUDAExecutionProvider", ["Conv", "MatMul"])
+    assert _ort.strays_on_cpu(Session(gpu, Part(_ort.CPU, ["Shape", "Gather", "Concat"]))) == []
+    assert _ort.strays_on_cpu(Session(gpu, Part(_ort.CPU, ["Shape", "Softmax", "Conv"]))) == ["Conv", "Softmax"]
+    assert _ort.strays_on_cpu(object()) == []
+
+
+@pytest.mark.parametrize("name", ["onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx"])
+def test_gpu_engines_say_what_is_missing_where_there_is_no_gpu(small_bundle: Bundle, name: str) -> None:
+    if _gpu.missing() is None:
+        pytest.skip("this machine has a GPU; tests/gpu runs these engines")
+    reason = engines.get(name).unavailable()
+    assert reason is not None
+    assert any(word in reason for word in ("NVIDIA", "pip install"))
+    with pytest.raises(EngineError, match=f"engine {name}:"):
+        engines.load(small_bundle, small_bundle.variant("fp32"), name)
+
+
+def test_integer_variants_are_refused_where_no_integer_kernel_would_run(small_bundle: Bundle) -> None:
+    spec, variants = small_bundle.spec, {variant.name: variant for variant in small_bundle.variants}
+    assert engines.get("onnxruntime-cuda").refuses(spec, variants["int8-s8s8"]) is not None
+    assert engines.get("onnxruntime-cuda").refuses(spec, variants["fp16"]) is None
+    for name in ("tensorrt", "tensorrt-rtx", "onnxruntime-tensorrt"):
+        assert "s8s8" in str(engines.get(name).refuses(spec, variants["int8-u8s8"]))
+        assert engines.get(name).refuses(spec, variants["int8-s8s8"]) is None
+    assert "bfloat16" in str(engines.get("onnxruntime").refuses(spec, variants["bf16"]))
+
+
+def test_an_engine_that_does_not_exist_is_named(small_bundle: Bundle) -> None:
+    with pytest.raises(InputError, match="no engine 'tflite'; there are"):
+        engines.get("tflite")
+
+
+def test_the_engine_layer_adds_little(shapes_bundle: Bundle) -> None:
+    """At most 0.3 ms for a call: the null engine on 10 s of audio, median of 1 000."""
+    session = engines.load(shapes_bundle, shapes_bundle.variant("fp32"), "null")
+    values, lengths = np.zeros((1, 160_000), np.float32), np.array([160_000])
+    times = []
+    for _ in range(1000):
+        started = time.perf_counter()
+        session.run(engines.as_feeds(values, lengths))
+        times.append(time.perf_counter() - started)
+    assert statistics.median(times) <= 0.3e-3
