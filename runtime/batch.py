@@ -1,7 +1,7 @@
 """Many recordings, one after the other, with the next ones decoded while the engine runs.
 
-Recordings are not run as padded batches: on a CPU that gains nothing (benchmarks/throughput.py prints the figures),
-and one at a time is exact by construction.
+On a CPU padded batches gain nothing (benchmarks/throughput.py prints the figures), so windows run one at a time unless
+the caller asks for batches, as a GPU wants them. Padding never changes a recording's text (the graph contract).
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from . import audio
 from .chunking import Window
 from .errors import InputError
@@ -27,6 +30,9 @@ Item = TypeVar("Item")
 AHEAD = 4
 """Windows that wait for the engine: enough to hide the decoding of short files, 8 MB at 30 s each."""
 
+
+_ALIKE = 1.25
+"""Windows whose lengths differ by more than this are not padded to one batch."""
 
 _PATIENCE = 0.5
 """Seconds to wait for the reading thread at the end; one that hangs in a pipe nobody writes to is left behind."""
@@ -47,47 +53,89 @@ class _Opened:
     seconds: float | None
 
 
+@dataclass(frozen=True)
+class _Cut:
+    source: Source
+    window: Window
+
+
+_Step = Result | _Opened | _Cut
+
+
 def transcribe_all(
     transcriber: Transcriber,
     sources: Sequence[Source],
     *,
+    batch: int = 1,
     on_segment: Callable[[Source, Segment], None] | None = None,
     on_progress: Callable[[Source, float, float | None], None] | None = None,
 ) -> Generator[Result, None, None]:
     """Transcribe recordings in order; one that cannot be used gives a Result with its error, and the next follows.
 
-    on_segment: called with each segment as soon as it is complete. on_progress: called with the seconds that are done
-    and the recording's length where it is known. Engine errors are raised.
+    batch: windows that are run at once, of one recording or of several. on_segment: called with each segment as soon
+    as it is complete. on_progress: called with the seconds that are done and the recording's length where it is known.
+    Engine errors are raised.
     """
     decoding = transcriber.decoding()
     seconds: float | None = None
-    with Ahead(_read(transcriber, sources), AHEAD) as items:
-        for item in items:
-            if isinstance(item, Result):
-                yield item
-                continue
-            if isinstance(item, _Opened):
-                decoding, seconds = transcriber.decoding(), item.seconds
-                continue
-            source, window = item
-            for segment in decoding.push(window, transcriber.logits([window.samples])[0]):
-                if on_segment is not None:
-                    on_segment(source, segment)
-            if on_progress is not None:
-                on_progress(source, decoding.seconds, seconds)
-            if window.next_frame is None:
-                yield Result(source, decoding.transcript())
+    with Ahead(_read(transcriber, sources), max(AHEAD, 2 * batch)) as steps:
+        for step, logits in _run(transcriber, steps, batch):
+            if isinstance(step, Result):
+                yield step
+            elif isinstance(step, _Opened):
+                decoding, seconds = transcriber.decoding(), step.seconds
+            elif logits is not None:
+                for segment in decoding.push(step.window, logits):
+                    if on_segment is not None:
+                        on_segment(step.source, segment)
+                if on_progress is not None:
+                    on_progress(step.source, decoding.seconds, seconds)
+                if step.window.next_frame is None:
+                    yield Result(step.source, decoding.transcript())
 
 
-def _read(transcriber: Transcriber, sources: Iterable[Source]) -> Iterator[Result | _Opened | tuple[Source, Window]]:
+def _read(transcriber: Transcriber, sources: Iterable[Source]) -> Iterator[_Step]:
     for source in sources:
         try:
             recording = audio.open_recording(source, transcriber.spec.sample_rate)
             yield _Opened(source, recording.seconds)
             for window in transcriber.cut(recording.blocks, recording.name):
-                yield source, window
+                yield _Cut(source, window)
         except InputError as error:
             yield Result(source, error=error)
+
+
+def _run(
+    transcriber: Transcriber, steps: Iterable[_Step], batch: int
+) -> Iterator[tuple[_Step, NDArray[np.float32] | None]]:
+    """The steps in order, each window with its logits."""
+    waiting: list[_Step] = []
+    count = 0
+    for step in steps:
+        waiting.append(step)
+        count += isinstance(step, _Cut)
+        if count == batch or not count:
+            yield from _run_together(transcriber, waiting)
+            waiting, count = [], 0
+    yield from _run_together(transcriber, waiting)
+
+
+def _run_together(
+    transcriber: Transcriber, steps: Sequence[_Step]
+) -> Iterator[tuple[_Step, NDArray[np.float32] | None]]:
+    """Run the windows among some steps in as few batches as their lengths allow."""
+    cuts = {index: step.window.samples for index, step in enumerate(steps) if isinstance(step, _Cut)}
+    groups: list[list[int]] = []
+    for index in sorted(cuts, key=lambda index: len(cuts[index])):
+        if groups and len(cuts[index]) <= _ALIKE * len(cuts[groups[-1][0]]):
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    found: dict[int, NDArray[np.float32]] = {}
+    for group in groups:
+        found.update(zip(group, transcriber.logits([cuts[index] for index in group])))
+    for index, step in enumerate(steps):
+        yield step, found.get(index)
 
 
 class Ahead(Iterable[Item]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,26 @@ def test_many_recordings_come_in_order_and_bad_ones_stop_nobody(
     for source, result in zip(sources, results):
         assert (result.error is None) == (source in good)
         assert result.error is None or str(source) in str(result.error)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 16])
+def test_batches_change_nothing(level_transcriber: Transcriber, spell: Spell, tmp_path: Path, batch: int) -> None:
+    words = ("a", "bc", "bd", "long word" * 9, "be", "bf", "g" + "_" * 700 + "h")
+    sources = [write(tmp_path / f"{n}.wav", spell(word)) for n, word in enumerate(words)]
+    sources.insert(2, tmp_path / "gone.wav")
+    level_transcriber.chunking = Chunking(window=4.0, context=0.5)
+    alone = list(transcribe_all(level_transcriber, sources))
+    runs: list[int] = []
+    logits = level_transcriber.logits
+
+    def counted(clips: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+        runs.append(len(clips))
+        return logits(clips)
+
+    level_transcriber.logits = counted  # type: ignore[method-assign]
+    together = list(transcribe_all(level_transcriber, sources, batch=batch))
+    assert [(r.source, r.transcript) for r in together] == [(r.source, r.transcript) for r in alone]
+    assert 1 < max(runs) <= batch
 
 
 def test_segments_and_progress_are_told_as_they_come(

@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", "--format", choices=formats.names(), default="text", help="output format (default: text)")
     parser.add_argument("-o", "--output", metavar="DIR", help="write DIR/<recording>.<format> instead of printing")
     _options.add_engine(parser)
+    parser.add_argument(
+        "--batch", type=_options.positive, default=1, metavar="N", help="windows run at once, for GPUs (default: 1)"
+    )
     group = parser.add_argument_group("segments and subtitles")
     group.add_argument(
         "--pause", type=float, default=0.6, metavar="S", help="silence that ends a segment (default: 0.6)"
@@ -87,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         results = transcribe_all(
             transcriber,
             sources,
+            batch=arguments.batch,
             on_segment=writer.segment,
             on_progress=lambda source, done, total: progress.update(
                 f"{sources.index(source) + 1}/{len(sources)} {os.path.basename(named(source))}", done, total
