@@ -1,4 +1,4 @@
-"""Does every name that we call exist in TensorRT 10.3, 10.16, 11.4 and in TensorRT for RTX?
+"""Every name that we call must exist in TensorRT 10.3, 10.16, 11.4 and in TensorRT for RTX.
 
 The real Python bindings of each version (1.3 MB wheels) import against stub shared objects, with no TensorRT on the
 machine. That proves names and nothing else; what the calls do is for tests/gpu.
