@@ -59,7 +59,7 @@ def _export(checkpoint: Path | None, bundle: Path) -> int:
 def _words(bundle: Path, clips: Path) -> None:
     import json
 
-    from wav2edge.runtime.scoring import word_errors
+    from wav2edge.runtime.scoring import score
     from wav2edge.runtime.transcriber import Transcriber
 
     _title("What it hears", f"wav2edge transcribe clips/*.opus clips/*.flac -m {bundle.name}")
@@ -69,7 +69,8 @@ def _words(bundle: Path, clips: Path) -> None:
             if row["path"] in SHOWN:
                 text = transcriber(clips / row["path"]).text
                 print(f"  {row['path']} ({row['seconds']} s, {row['corpus']})")
-                print(f"    said   {row['text']}\n    heard  {text}\n    WER    {word_errors(row['text'], text)}")
+                errors = score([row["text"]], [text]).wer
+                print(f"    said   {row['text']}\n    heard  {text}\n    WER    {errors}")
 
 
 def _step(title: str, command: list[str]) -> int:
