@@ -22,8 +22,6 @@ def sections(tmp_path: Path) -> dict[int, dict[tuple[str, ...], tuple[float, flo
     subprocess.run([sys.executable, str(RECIPE), str(tmp_path / "texts.txt"), "-o", str(arpa)], check=True)
     known = {"<s>", "</s>", "<unk>", "the", "cat", "sat", "ran", "a", "on", "mat"}
     assert set(open_language_model(arpa).unigrams or ()) == known
-        *["<s>", "</s>", "<unk>", "the", "cat", "sat", "ran", "a", "on", "mat"]
-    }
     found: dict[int, dict[tuple[str, ...], tuple[float, float]]] = {}
     for line in arpa.read_text("utf-8").splitlines():
         if line.startswith("\\") and line.endswith("-grams:"):
