@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from wav2edge.cli import main
 from wav2edge.devices import choice, profile, tuning
 from wav2edge.devices.detect import Machine, detect
 from wav2edge.devices.tuning import Cell, Tuning, within_budget
@@ -194,3 +195,15 @@ def test_a_budget_that_nothing_meets_names_the_closest() -> None:
         within_budget([Cell("openvino", "fp32", 2, 0.1)], max_wer_rise=0.5)
     with pytest.raises(GateRefused, match="nothing was measured"):
         within_budget([])
+
+
+def test_the_command_follows_the_tuning(
+    shapes_bundle: Bundle, clips: list[tuple[Path, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its graph is no graph, so ONNX Runtime cannot load it; the null engine, chosen by a tuning, needs none."""
+    monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path / "cache"))
+    command = ["transcribe", str(clips[0][0]), "-m", str(shapes_bundle.path)]
+    assert main(command) == 3
+    tuning.save(shapes_bundle, detect(), tuned("null", "fp32"))
+    assert main(command) == 0
+    assert main([*command, "--engine", "onnxruntime"]) == 3, "the user wins"
