@@ -66,11 +66,14 @@ class LiveTranscriber:
         exact = transcriber.spec.norm == "layer"
         keep = possible and (exact if settings.keep_features is None else settings.keep_features)
         self.settings = replace(settings, keep_features=keep)
-        longest, window = settings.endpoint.longest_utterance, transcriber.chunking.window
-        if longest + 1.0 > window:
-            raise InputError(f"the longest utterance ({longest:g} s) must be 1 s shorter than one pass ({window:g} s)")
+        longest, pass_seconds = settings.endpoint.longest_utterance, transcriber.chunking.window
+        if longest + 1.0 > pass_seconds:
+            raise InputError(
+                f"the longest utterance ({longest:g} s) must be 1 s shorter than one pass ({pass_seconds:g} s)"
+            )
         for stage in ("frontend", "encoder") if keep else ():
-            options = EngineOptions(threads=threads, longest_seconds=longest)
+            window = self.settings.left_context + self.settings.hop
+            options = EngineOptions(threads=threads, longest_seconds=longest, window_seconds=window)
             session = engines.load(transcriber.bundle, variant, transcriber.engine, stage, options)
             self.sessions[stage] = session
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wav2edge.cli import _options
+from wav2edge.cli import _decoding, _options
 from wav2edge.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rules.add_argument("--speech-threshold", type=share, metavar="P", help="probability of speech that counts (0.5)")
     _options.add_model(parser)
     _options.add_engine(parser)
+    _decoding.add_language_model(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -83,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
             chosen.engine,
             chosen.variant.name,
             threads=chosen.threads,
+            decoder=_decoding.decoder(arguments, bundle),
             settings=_settings(arguments, chosen.profile),
         )
         stack.callback(live.close)

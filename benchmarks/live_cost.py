@@ -1,0 +1,120 @@
+"""What live captions cost: CPU-seconds of all threads per second of one long utterance, hop by hop.
+
+    python benchmarks/live_cost.py BUNDLE [--engine E] [--variant V] [--speech FILE …]
+
+Three ways over the same sound: the live window with features kept between hops, the same window without, and the whole
+utterance so far at every hop. The final pass over the whole utterance is part of each; the last column leaves it out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wav2edge.runtime import audio, embedded
+from wav2edge.runtime.live.decoder import LiveDecoder
+from wav2edge.runtime.live.loop import LiveTranscriber
+from wav2edge.runtime.live.utterance import LiveSettings
+from wav2edge.runtime.live.vad import Silero
+
+RATE = 16000
+
+
+class AlwaysSpeech:
+    """A detector that never hears a pause, so that one utterance lasts as long as the sound."""
+
+    def __call__(self, window: NDArray[np.float32]) -> float:
+        """Speech."""
+        return 1.0
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+
+def speech(files: list[str], seconds: float) -> NDArray[np.float32]:
+    """Recordings, one after the other, as often as needed."""
+    paths = [Path(name) for name in files] or sorted(embedded.clips_manifest().parent.glob("librispeech*"))
+    once = np.concatenate([audio.load(path, RATE) for path in paths])
+    return np.resize(once, round(seconds * RATE))
+
+
+def play(live: LiveTranscriber, settings: LiveSettings, sound: NDArray[np.float32]) -> tuple[float, float, float, int]:
+    """CPU-seconds of partials and of the final, the slowest partial's wall time, and the number of partials."""
+    decoder = LiveDecoder(live.transcriber.spec, AlwaysSpeech(), settings)
+    cost = {"features": 0.0, "partial": 0.0, "final": 0.0}
+    slowest, count = 0.0, 0
+
+    def drain() -> None:
+        nonlocal slowest, count
+        hop = 0.0
+        while (window := decoder.window()) is not None:
+            cpu, wall = time.process_time(), time.perf_counter()
+            decoder.accept(window, live.run(window))
+            cost[window.purpose] += time.process_time() - cpu
+            hop += time.perf_counter() - wall
+            count += window.purpose == "partial"
+        slowest = max(slowest, hop if not decoder._ended else 0.0)
+
+    for at in range(0, len(sound), 800):
+        decoder.push(sound[at : at + 800], at)
+        drain()
+    partial_slowest = slowest
+    decoder.close()
+    drain()
+    return cost["features"] + cost["partial"], cost["final"], partial_slowest, count
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("bundle")
+    parser.add_argument("--engine")
+    parser.add_argument("--variant")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--hop", type=float, default=LiveSettings.hop)
+    parser.add_argument("--left-context", type=float, default=LiveSettings.left_context)
+    parser.add_argument("--overlap", type=float, default=LiveSettings.overlap)
+    parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--speech", nargs="*", default=[])
+    options = parser.parse_args()
+    sound = speech(options.speech, options.seconds)
+    base = LiveSettings(hop=options.hop, left_context=options.left_context, overlap=options.overlap, keep_features=True)
+    never_blank = replace(base.endpoint, silence_without_text=3600.0, longest_utterance=28.0)
+    base = replace(base, endpoint=never_blank)
+    with LiveTranscriber.open(
+        options.bundle, options.engine, options.variant, threads=options.threads, settings=base
+    ) as live:
+        transcriber = live.transcriber
+        print(f"{options.bundle} ({transcriber.spec.norm} norm), {transcriber.engine} {transcriber.variant}, ", end="")
+        print(f"{options.seconds:g} s utterance, hop {base.hop:g} s, left context {base.left_context:g} s")
+        print(f"{'':34} {'CPU-s per s':>11} {'partials':>9} {'final':>7} {'partials':>9} {'slowest hop ms':>15}")
+        detector = Silero()
+        ways = {
+            "window, features kept": base,
+            "window": replace(base, keep_features=False),
+            "whole utterance at every hop": replace(base, keep_features=False, left_context=options.seconds + 1),
+        }
+        totals = {}
+        for name, settings in ways.items():
+            runs = [play(live, settings, sound) for _ in range(options.repeat)]
+            partials, final, slowest, count = min(runs)
+            per = (partials / options.seconds, final / options.seconds)
+            totals[name] = sum(per)
+            print(f"{name:34} {sum(per):11.3f} {per[0]:9.3f} {per[1]:7.3f} {count:9} {1000 * slowest:15.0f}")
+        began = time.process_time()
+        for at in range(0, len(sound) - 512, 512):
+            detector(sound[at : at + 512])
+        print(f"{'speech detector, extra':34} {(time.process_time() - began) / options.seconds:11.4f}")
+        kept, window, whole = totals.values()
+        print(f"features kept: {window / kept:.2f} times less; whole against window {whole / window:.2f}, ", end="")
+        print(f"against window with features kept {whole / kept:.2f}")
+
+
+if __name__ == "__main__":
+    main()

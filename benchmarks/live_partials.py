@@ -1,0 +1,84 @@
+"""How far the partials of a bounded window are from those of the whole utterance so far, on real speech.
+
+    python benchmarks/live_partials.py MANIFEST [-m BUNDLE] [--engine E] [--variant V] [--split NAME] [--limit N]
+
+At every partial window the text shown is compared with one pass over the utterance from its start to the same sample.
+Differences are counted in characters (CER); references are the whole-utterance texts. Printed for windows with and
+without kept features, and for group norm with several overlaps: the evidence behind the defaults.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+import numpy as np
+
+from wav2edge.runtime import audio, engines, manifest, scoring
+from wav2edge.runtime.heads import ctc
+from wav2edge.runtime.live.decoder import LiveDecoder
+from wav2edge.runtime.live.loop import LiveTranscriber
+from wav2edge.runtime.live.sources import on_grid
+from wav2edge.runtime.live.utterance import LiveSettings
+
+RATE = 16000
+
+
+def compare(live: LiveTranscriber, settings: LiveSettings, rows: tuple[manifest.Row, ...]) -> scoring.Scores:
+    """The texts shown against those of whole utterances."""
+    spec = live.transcriber.spec
+    whole, shown = [], []
+    for row in rows:
+        decoder = LiveDecoder(spec, live.detector, settings)
+        samples = np.concatenate((on_grid(audio.load(row.path, RATE)), np.zeros(RATE, np.float32)))
+        for at in range(0, len(samples), 800):
+            decoder.push(samples[at : at + 800], at)
+            while (window := decoder.window()) is not None:
+                utterance = decoder._open
+                decoder.accept(window, live.run(window))
+                if window.purpose != "partial" or utterance is None:
+                    continue
+                cut = samples[utterance.start : window.end]
+                feeds = engines.as_feeds(cut[None], np.array([len(cut)]))
+                outputs = live.sessions["full"].run(feeds)
+                logits = outputs[spec.outputs[0].name][0, : int(outputs["output_lengths"][0])]
+                whole.append(ctc.joined(ctc.greedy(logits, spec), spec))
+                shown.append(ctc.joined(utterance.agreement.words, spec))
+    return scoring.score(whole, shown, "none")
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("manifest")
+    parser.add_argument("-m", "--model", metavar="BUNDLE")
+    parser.add_argument("--engine")
+    parser.add_argument("--variant")
+    parser.add_argument("--split")
+    parser.add_argument("--corpus")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--left-context", type=float, nargs="*", default=[LiveSettings.left_context])
+    parser.add_argument("--hop", type=float, default=LiveSettings.hop)
+    options = parser.parse_args()
+    rows = manifest.read(options.manifest, split=options.split)
+    rows = tuple(row for row in rows if options.corpus in (None, row.corpus))
+    rows = rows[:: max(1, len(rows) // options.limit)] if options.limit else rows
+    base = LiveSettings(hop=options.hop, keep_features=True)
+    with LiveTranscriber.open(options.model, options.engine, options.variant, settings=base) as live:
+        norm = live.transcriber.spec.norm
+        print(
+            f"{len(rows)} clips, {norm} norm, {live.transcriber.engine} {live.transcriber.variant}, hop {base.hop:g} s"
+        )
+        print(f"{'left context':>12} {'features':28} {'CER against whole-utterance partials':>38} {'partials':>9}")
+        for context in options.left_context:
+            ways = {"computed anew": replace(base, keep_features=False)}
+            for overlap in (0.0,) if norm == "layer" else (0.0, 0.5, 1.0, 2.0):
+                name = "kept" if norm == "layer" else f"kept, overlap {overlap:g} s"
+                ways[name] = replace(base, overlap=overlap)
+            for name, settings in ways.items():
+                scores = compare(live, replace(settings, left_context=context), rows)
+                print(f"{context:12g} {name:28} {scores.cer!s:>38} {scores.cer.clips:9}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

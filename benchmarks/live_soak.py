@@ -1,0 +1,96 @@
+"""Hours of speech through the live path as fast as it goes: memory, drift of times, drops.
+
+    python benchmarks/live_soak.py --hours 4 [-m BUNDLE] [--engine E] [--variant V] [--speech MANIFEST]
+
+Recordings are repeated with pauses between them; every hop is decoded (back-pressure). Each recording lies at a known
+place, so the words of its Finals must stay where they were the first time: that difference is the drift.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wav2edge.runtime import audio, embedded, manifest
+from wav2edge.runtime.live.events import Dropped, Final, Partial
+from wav2edge.runtime.live.loop import LiveTranscriber
+from wav2edge.runtime.live.sources import PIECE, PiecesSource, on_grid, pieces
+
+RATE = 16000
+PAUSE = 2.5
+SETTLING = 600.0  # seconds of sound before memory counts
+
+
+def resident() -> float:
+    """Memory of this process, MB."""
+    text = Path("/proc/self/statm").read_text("ascii")
+    return int(text.split()[1]) * 4096 / 1e6
+
+
+def main() -> None:
+    """Print a line every ten minutes of sound, then the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("-m", "--model", metavar="BUNDLE")
+    parser.add_argument("--engine")
+    parser.add_argument("--variant")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--hours", type=float, default=4.0)
+    parser.add_argument("--speech", help="manifest (default: the clips that ship)")
+    parser.add_argument("--clips", type=int, default=20, help="recordings to repeat")
+    options = parser.parse_args()
+    rows = manifest.read(options.speech or embedded.clips_manifest())[: options.clips]
+    clips = [on_grid(audio.load(row.path, RATE)) for row in rows]
+    # Whole pieces, so that every turn meets the same blocks at the same places in them.
+    padded = [np.concatenate((clip, np.zeros(int(PAUSE * RATE) + -len(clip) % PIECE, np.float32))) for clip in clips]
+    turn = sum(len(clip) for clip in padded)
+    wanted = options.hours * 3600 * RATE
+
+    def stream() -> Iterator[NDArray[np.float32]]:
+        sent = 0
+        while sent < wanted:
+            for clip in padded:
+                yield clip
+                sent += len(clip)
+
+    memory: list[tuple[float, float]] = []
+    words: dict[int, set[tuple[str, ...]]] = defaultdict(set)
+    times: dict[tuple[int, str], list[float]] = defaultdict(list)
+    dropped, partials, finals, told = 0.0, 0, 0, 0.0
+    began = time.perf_counter()
+    with LiveTranscriber.open(options.model, options.engine, options.variant, threads=options.threads) as live:
+        session = live.session(PiecesSource(pieces(stream()), None))
+        for event in session:
+            if isinstance(event, Final):
+                finals += 1
+                at = event.start * RATE % turn
+                number = int(np.searchsorted(np.cumsum([len(clip) for clip in padded]), at, side="right"))
+                words[number].add(tuple(word.text for word in event.words))
+                if event.words:
+                    key = (number, event.text)
+                    times[key].append(event.words[-1].end - event.start * RATE // turn * turn / RATE)
+            elif isinstance(event, Partial):
+                partials += 1
+            elif isinstance(event, Dropped):
+                dropped += event.seconds
+            if session.heard - told >= 60:
+                told = session.heard
+                memory.append((session.heard, resident()))
+                if len(memory) % 10 == 0:
+                    speed = session.heard / (time.perf_counter() - began)
+                    print(f"{session.heard / 60:6.0f} min  {resident():8.1f} MB  {speed:5.1f}× real time", flush=True)
+    late = np.array([entry for entry in memory if entry[0] > SETTLING])
+    slope = float(np.polyfit(late[:, 0] / 3600, late[:, 1], 1)[0]) if len(late) > 2 else float("nan")
+    drift = max((max(seen) - min(seen) for seen in times.values()), default=0.0)
+    print(f"{session.heard / 3600:.2f} h of sound, {finals} finals, {partials} partials, {dropped:.1f} s dropped")
+    print(f"memory slope after the first 10 minutes: {slope:+.2f} MB per hour of sound")
+    print(f"drift of word times over the repetitions: {1000 * drift:.1f} ms (a frame is 20 ms)")
+
+
+if __name__ == "__main__":
+    main()
