@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 from dataclasses import dataclass
 
 from .tree import Tree, cpu_list
@@ -88,13 +90,19 @@ def detect(tree: Tree) -> Cpu:
     blocks = _blocks(tree.read("/proc/cpuinfo") or "")
     first = blocks[0] if blocks else {}
     words = set(first.get("flags", first.get("Features", "")).split())
+    architecture = _architecture(first)
+    if tree.live and (own := _own_architecture()) != architecture:
+        # Not Linux; or an emulator that shows its host's /proc/cpuinfo, whose instructions are not this process's.
+        architecture, blocks, words = own, [], set()
     online = cpu_list(tree.read("/sys/devices/system/cpu/online")) or frozenset(
         int(block["processor"]) for block in blocks if block.get("processor", "").isdigit()
     )
+    if tree.live and not online:
+        online = frozenset(range(os.cpu_count() or 1))
     siblings = {cpu: _siblings(tree, cpu) & online | {cpu} for cpu in online}
     allowed = (cpu_list(_status(tree, "Cpus_allowed_list")) & online) or online
     return Cpu(
-        architecture=_architecture(first),
+        architecture=architecture,
         name=_name(blocks),
         features=tuple(dict.fromkeys(ours for theirs, ours in _FEATURES.items() if theirs in words)),
         cores=max(1, len(set(siblings.values()))),
@@ -134,9 +142,17 @@ def _architecture(block: dict[str, str]) -> str:
         return "aarch64" if block.get("CPU architecture") == "8" else "arm"
     if "flags" in block:
         return "x86_64" if "lm" in block["flags"].split() else "x86"
+    return "unknown"
+
+
+def _own_architecture() -> str:
+    """The architecture that this process runs as, by Linux's names; a 32-bit program on a 64-bit kernel is 32 bits."""
     import platform
 
-    return platform.machine()
+    name = platform.machine().lower()
+    if sys.maxsize < 1 << 32:
+        return "arm" if name.startswith(("arm", "aarch")) else "x86"
+    return {"arm64": "aarch64", "amd64": "x86_64"}.get(name, name)
 
 
 def _name(blocks: list[dict[str, str]]) -> str:

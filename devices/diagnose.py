@@ -168,11 +168,14 @@ def _hidden_tensorrt(machine: Machine, software: Software) -> Iterator[Diagnosis
             f"python3.{match[1]} -m venv --system-site-packages wav2edge-env",
         )
     elif not software.sees_system and software.environment is not None:
+        config = software.environment / "pyvenv.cfg"
+        remedy = f"sed -i 's/^include-system-site-packages = false/include-system-site-packages = true/' {config}"
+        if not config.exists():  # conda
+            remedy = "/usr/bin/python3 -m venv --system-site-packages wav2edge-env"
         yield Diagnosis(
             "hidden-tensorrt",
             f"the environment {software.environment} hides the system's TensorRT ({software.tensorrt_module})",
-            "sed -i 's/^include-system-site-packages = false/include-system-site-packages = true/' "
-            f"{software.environment / 'pyvenv.cfg'}",
+            remedy,
         )
 
 

@@ -99,11 +99,9 @@ def load(name: str) -> DeviceProfile:
 
 def for_machine(machine: Machine) -> DeviceProfile:
     """The profile that fits a machine best: its board, else its kind of processor and GPU."""
-    scored = [(_score(profile.match, machine), profile) for profile in map(load, names())]
+    scored = ((_score(profile.match, machine), profile) for profile in map(load, names()))
     fitting = [(score, profile) for score, profile in scored if score is not None]
-    if not fitting:
-        return load("x86-64")
-    return max(fitting, key=lambda pair: pair[0])[1]
+    return max(fitting, key=lambda pair: pair[0])[1]  # ``generic`` fits every machine
 
 
 def _score(match: Mapping[str, tuple[str, ...]], machine: Machine) -> tuple[int, int] | None:

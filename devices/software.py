@@ -46,9 +46,9 @@ class Package:
 class Software:
     """What is installed.
 
-    python: version numbers. environment: the virtual environment's folder, None outside one; sees_system: whether it
-    sees the system's packages. packages: by name. cuda: the toolkit's release. tensorrt: the system's TensorRT
-    library, ``10.3.0``. tensorrt_module: the folder of the system's TensorRT module for Python.
+    python: version numbers. environment: the virtual (or conda) environment's folder, None outside one; sees_system:
+    whether it sees the system's packages. packages: by name. cuda: the toolkit's release. tensorrt: the system's
+    TensorRT library, ``10.3.0``. tensorrt_module: the folder of the system's TensorRT module for Python.
     distribution: ``debian``, ``fedora`` … as in os-release, family names included.
     """
 
@@ -74,8 +74,9 @@ def detect(
     machine written down.
     """
     tree = Tree(root)
-    if environment is None and tree.live and sys.prefix != sys.base_prefix:
-        environment = Path(sys.prefix)
+    if environment is None and tree.live:
+        own = sys.prefix != sys.base_prefix or Path(sys.prefix, "conda-meta").is_dir()
+        environment = Path(sys.prefix) if own else None
     dpkg = _dpkg(tree)
     nvinfer = sorted((name for name in dpkg if re.fullmatch(r"libnvinfer\d+", name)), key=lambda name: dpkg[name])
     return Software(

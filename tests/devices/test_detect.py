@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,14 @@ def test_an_empty_root_is_a_machine_with_nothing_known(tmp_path: Path) -> None:
     machine = detect(tmp_path)
     assert (machine.model, machine.gpus, machine.jetson, machine.power_mode) == (None, (), None, None)
     assert machine.cpu.threads == 1 and machine.cpu.name == "unknown"
+
+
+def test_an_emulator_that_shows_its_hosts_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """qemu-user may show the host's /proc/cpuinfo: its instructions are not those of the program that runs."""
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    found = detect().cpu
+    assert (found.architecture, found.features) == ("riscv64", ())
+    assert found.cores >= 1
 
 
 def test_garbage_never_stops_detection(board: Board) -> None:

@@ -116,6 +116,11 @@ def test_an_environment_that_hides_tensorrt(board: Board, tmp_path: Path) -> Non
     assert "include-system-site-packages = true" in config.read_text()
 
 
+def test_a_conda_environment_hides_tensorrt_for_good(board: Board, tmp_path: Path) -> None:
+    problem = found(board("jetson-orin-nano"), tmp_path / "site", (3, 10, 12), tmp_path / "miniforge3")
+    assert problem["hidden-tensorrt"].remedy == "/usr/bin/python3 -m venv --system-site-packages wav2edge-env"
+
+
 def test_another_python_than_the_systems_tensorrt_is_for(board: Board, tmp_path: Path) -> None:
     problem = found(board("jetson-orin-nano"), tmp_path, (3, 12, 1))["hidden-tensorrt"]
     assert "is for Python 3.10, this is Python 3.12" in problem.problem

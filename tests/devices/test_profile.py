@@ -51,8 +51,12 @@ def test_other_machines_get_the_profile_of_their_processor(board: Board) -> None
     assert profile.DeviceProfile.detect(root).name == "x86-64", "AVX2 without VNNI, and a driver that computes nothing"
 
 
+def test_a_machine_of_which_nothing_is_known(tmp_path: Path) -> None:
+    assert profile.DeviceProfile.detect(tmp_path).name == "generic"
+
+
 def test_an_unknown_profile_names_those_there_are() -> None:
-    with pytest.raises(InputError, match=r"no device profile 'jetson'; there are aarch64, jetson-agx-orin, "):
+    with pytest.raises(InputError, match=r"no device profile 'jetson'; there are aarch64, generic, jetson-agx-orin, "):
         profile.load("jetson")
     with pytest.raises(InputError):
         profile.load("../profile")
