@@ -1,0 +1,73 @@
+"""Make the bundle that ships with the package from the checkpoint: export, quantise on train and dev, note the WER.
+
+    python make_bundle.py --speech speech/manifest.jsonl [--variants int8-u8s8,int8-s8s8]
+
+Calibration hears train clips, the gate judges on dev clips (both by data.py's split); eval is never read here. What the
+closing measurement found is taken from results.json, where there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from data import Utterance, read_manifest, split_of
+
+from wav2edge.cli import main as wav2edge
+from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.bundle_writer import add_variants
+
+HERE = Path(__file__).resolve().parent
+CHECKPOINT = HERE / "checkpoint"
+RESULTS = HERE / "results.json"
+BUNDLE = HERE.parent.parent / "runtime" / "embedded_data" / "bundle"
+
+
+def write_manifest(rows: list[Utterance], path: Path) -> Path:
+    """A manifest of absolute paths for wav2edge."""
+    lines = [json.dumps({"path": str(r.path.resolve()), "text": r.text, "corpus": r.corpus}) for r in rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def every(rows: list[Utterance], count: int) -> list[Utterance]:
+    """At most ``count`` rows, evenly spread."""
+    step = max(1, -(-len(rows) // count))
+    return rows[::step]
+
+
+def main() -> int:
+    """Make the bundle in a scratch directory, then put it in its place."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--speech", type=Path, required=True, help="manifest that the checkpoint was trained on")
+    parser.add_argument("--variants", default="int8-u8s8,int8-s8s8")
+    parser.add_argument("--max-wer-rise", default="0.5")
+    arguments = parser.parse_args()
+    rows = read_manifest(arguments.speech)
+    with tempfile.TemporaryDirectory(dir=BUNDLE.parent, prefix=".bundle-") as scratch:
+        made = Path(scratch) / "bundle"
+        calibration = [row for row in rows if split_of(row) == "train"]
+        dev = [row for row in rows if split_of(row) == "dev"]
+        command = ["quantize", str(made), "--variants", arguments.variants, "--max-wer-rise", arguments.max_wer_rise]
+        command += ["--speech", str(write_manifest(every(calibration, 100), Path(scratch) / "calibration.jsonl"))]
+        command += ["--dev", str(write_manifest(dev, Path(scratch) / "dev.jsonl"))]
+        command += ["--report", str(Path(scratch) / "report.html")]
+        code = wav2edge(["export", str(CHECKPOINT), str(made)])
+        # A refused variant leaves the bundle without it, which is still a good bundle.
+        if code or wav2edge(command) > 1:
+            return code or 1
+        bundle = Bundle.open(made)
+        if RESULTS.exists():
+            found = json.loads(RESULTS.read_text("utf-8"))["eval"]
+            wer = {corpus: rates["wer"] for corpus, rates in found.items()}
+            add_variants(bundle, made, [], extra={"provenance": {**bundle.provenance, "wer": wer}})
+        shutil.rmtree(BUNDLE, ignore_errors=True)
+        made.rename(BUNDLE)
+    return wav2edge(["inspect", str(BUNDLE)])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
