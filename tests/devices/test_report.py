@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from wav2edge.cli import main
+from wav2edge.cli.devices import render
 from wav2edge.devices import report
 from wav2edge.devices.microphones import Microphone, Microphones
 from wav2edge.runtime import engines
@@ -32,6 +33,24 @@ def test_a_boards_engines_come_in_its_order(board: Board) -> None:
     tensorrt = next(state for state in found.engines if state.name == "tensorrt")
     assert tensorrt.variants == ("int8-s8s8", "fp16", "fp32")
     assert (found.profile.name, found.energy, found.metered) == ("jetson-orin-nano", "VDD_IN", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("jetson-orin-nano", ["JetPack       6.2 (L4T 36.4.3)", "TensorRT      10.3.0.30, Python module in"]),
+        ("jetson-agx-orin", ["8 cores, 8 threads used", "power mode    MODE_30W", "no Python module"]),
+        ("jetson-agx-thor", ["compute capability 11.0", "VDD_GPU+VDD_CPU_SOC_MSS+VIN_SYS_5V0"]),
+        ("raspberry-pi-5", ["2 CPUs of time", "limited to 2.0 GiB", "no power monitor"]),
+        ("x86-laptop", ["avx2, avx-vnni", "powersave, on battery", "package-0 (RAPL)"]),
+        ("x86-desktop-nvidia", ["8 allowed", "RTX 4070, driver 580.65.06", "sudo chmod a+r"]),
+    ],
+)
+def test_every_board_as_text(board: Board, name: str, words: list[str]) -> None:
+    text = "\n".join(render(report.make(board(name), ONE)))
+    for word in words:
+        assert word in text
+    assert "USB Audio: - (hw:1,0): 1 channel, 48000 Hz, ALSA (default)" in text
 
 
 def test_json_is_complete(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,11 +34,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _options.write_json(found.to_json())
     else:
-        print("\n".join(_lines(found)))
+        print("\n".join(render(found)))
     return 0
 
 
-def _lines(found: Report) -> Iterator[str]:
+def render(found: Report) -> Iterator[str]:
+    """The report as lines of text, made for reading."""
     yield "Machine"
     for name, value in _machine(found):
         yield from _row(name, value)
