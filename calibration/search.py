@@ -28,14 +28,15 @@ def search(
     order: Sequence[Sensitivity],
     build: Callable[[frozenset[str]], Result],
     inside: Callable[[Result], bool],
-    prune: int = 12,
+    prune: int = 20,
 ) -> Found[Result]:
     """The cheapest set of float layers that passes.
 
     order: layers, worst first. build: makes and measures the candidate with these layers in float.
     1. Everything quantised, if it passes.
     2. 1, 2, 4, 8 … of the worst layers in float until it passes, then halving back to the fewest.
-    3. Of those the layers that cost most time are quantised again where it still passes, at most ``prune`` tries.
+    3. Of those as many as still pass are quantised again, by halves, quarters and one by one, the ones that cost
+       most time first, in at most ``prune`` tries (delta debugging, Zeller, 1999).
     """
     known: dict[frozenset[str], Result] = {}
 
@@ -65,9 +66,14 @@ def search(
         else:
             low = middle
     kept = worst(high)
-    dearest = sorted((item for item in order[:high]), key=lambda item: (-item.cost, item.layer))
-    for item in dearest[:prune]:
-        fewer = kept - {item.layer}
-        if fewer and attempt(fewer)[1]:
-            kept = fewer
+    cost = {item.layer: item.cost for item in order}
+    chunk, tries = len(kept) // 2, prune
+    while chunk and tries:
+        dearest = sorted(kept, key=lambda layer: (-cost[layer], layer))
+        for start in range(0, len(dearest), chunk):
+            fewer = kept - set(dearest[start : start + chunk])
+            if fewer and fewer != kept and tries:
+                tries -= 1
+                kept = fewer if attempt(fewer)[1] else kept
+        chunk //= 2
     return Found(kept, known[kept], True, len(known))

@@ -7,6 +7,8 @@
 3. uint8 activations have a zero point and a range that holds zero; int8 activations are symmetric.
 4. Where the scheme asks for it the operator's output is quantised too, so that ONNX Runtime fuses the whole operator.
 5. Biases stay float, or become int32 in the scale input × weight where the scheme asks for it.
+6. ONNX Runtime turns quantised convolutions channels-last and pushes the transposes down. A group norm, whose sums run
+   over time, then reads with a stride and takes ten times as long: a Reshape to the same shape stops the transposes.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from ..schemes import Scheme
 from .graph import Graph
 from .sites import Site
 
+_OVER_TIME = frozenset({"ReduceSum", "ReduceMean", "Where", "Sub", "Mul"})
 Range = tuple[float, float]
 
 
@@ -91,7 +94,10 @@ class _Writer:
         if self.scheme.quantize_outputs and site.kind == "convolution" and site.output not in self.graph.outputs:
             # Shape moves too: ONNX Runtime fuses an operator only where its quantiser is the one reader.
             readers = self.graph.consumers.get(site.output, [])
-            self._rewire(readers, site.output, self._pair(site.output, site.output, site))
+            result = self._pair(site.output, site.output, site)
+            if not self.switched and {reader.op_type for reader in readers} & _OVER_TIME:
+                result = self._barrier(result)
+            self._rewire(readers, site.output, result)
 
     def finish(self) -> None:
         self.graph.nodes.extend(self.added)
@@ -146,6 +152,12 @@ class _Writer:
         names = self._store(stem, scale, np.zeros(len(scale), np.int32))
         self._add("DequantizeLinear", [f"{stem}_quantized", *names], f"{stem}_dequantized", axis=0)
         return f"{stem}_dequantized"
+
+    def _barrier(self, tensor: str) -> str:
+        """A Reshape that reshapes nothing, see rule 6."""
+        self.graph.weights["same_shape"] = np.array([0, 0, -1], dtype=np.int64)
+        self._add("Reshape", [tensor, "same_shape"], f"{tensor}_channels_first")
+        return f"{tensor}_channels_first"
 
     def _store(self, stem: str, scale: NDArray[Any], zero: NDArray[Any]) -> list[str]:
         names = [f"{stem}_scale", f"{stem}_zero_point"]

@@ -1,0 +1,97 @@
+"""Cutting a graph at its named values, without torch, whatever the passes before did."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from wav2edge.calibration.graphs.split import extract, split_stages
+from wav2edge.calibration.graphs.storage import load_graph, save_model
+from wav2edge.runtime.errors import BundleError
+
+
+def value(name: str, shape: list[Any], kind: int = TensorProto.FLOAT) -> Any:
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def contract_model() -> onnx.ModelProto:
+    """Normalized = -input_values; features = normalized[..., None] @ w; logits = features @ v; lengths pass through."""
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Neg", ["input_values"], ["normalized"]),
+        helper.make_node("Unsqueeze", ["normalized", "last"], ["column"]),
+        helper.make_node("MatMul", ["column", "w"], ["features"]),
+        helper.make_node("Identity", ["input_lengths"], ["feature_lengths"]),
+        helper.make_node("MatMul", ["features", "v"], ["logits"]),
+        helper.make_node("Identity", ["feature_lengths"], ["output_lengths"]),
+    ]
+    weights = {
+        "w": random.normal(size=(1, 400)).astype("f4"),
+        "v": random.normal(size=(400, 5)).astype("f4"),
+        "last": np.array([2]),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "contract",
+        [value("input_values", ["batch", "samples"]), value("input_lengths", ["batch"], TensorProto.INT64)],
+        [value("logits", ["batch", "frames", 5]), value("output_lengths", ["batch"], TensorProto.INT64)],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def run(path: Path, **feeds: Any) -> dict[str, Any]:
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return dict(zip([output.name for output in session.get_outputs()], session.run(None, feeds)))
+
+
+def test_stages_share_the_data_file_and_compose(tmp_path: Path) -> None:
+    save_model(contract_model(), tmp_path / "int8.onnx", "int8.data")
+    files = split_stages(tmp_path, "int8.onnx", "int8")
+    assert files == {"full": "int8.onnx", "frontend": "int8.frontend.onnx", "encoder": "int8.encoder.onnx"}
+    assert {path.name for path in tmp_path.iterdir()} == {*files.values(), "int8.data"}
+    assert all((tmp_path / file).stat().st_size < 2000 for file in files.values())
+    waveform, lengths = np.float32([[1, 2, 3], [4, 5, 6]]), np.array([3, 2])
+    whole = run(tmp_path / files["full"], input_values=waveform, input_lengths=lengths)
+    middle = run(tmp_path / files["frontend"], normalized=-waveform, input_lengths=lengths)
+    end = run(tmp_path / files["encoder"], **middle)
+    np.testing.assert_array_equal(end["logits"], whole["logits"])
+    np.testing.assert_array_equal(end["output_lengths"], lengths)
+
+
+def test_equal_models_give_equal_files(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        save_model(contract_model(), tmp_path / name / "m.onnx", "m.data")
+    for file in ("m.onnx", "m.data"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_small_tensors_stay_in_the_graph(tmp_path: Path) -> None:
+    save_model(contract_model(), tmp_path / "m.onnx", "m.data")
+    stored = {t.name: t.data_location for t in load_graph(tmp_path / "m.onnx").graph.initializer}
+    assert stored == {"w": TensorProto.EXTERNAL, "v": TensorProto.EXTERNAL, "last": TensorProto.DEFAULT}
+
+
+def test_a_missing_name_is_an_error() -> None:
+    model = contract_model()
+    with pytest.raises(BundleError, match="no value 'hidden'"):
+        extract(model, ["hidden"], ["logits"])
+    with pytest.raises(BundleError, match="also needs 'input_lengths'"):
+        extract(model, ["features"], ["logits", "output_lengths"])
+
+
+def test_splitting_needs_no_torch() -> None:
+    program = (
+        "import sys, wav2edge.calibration.graphs.split as s; import onnx; "
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
