@@ -15,8 +15,8 @@ from .spec import ModelSpec
 class Segmentation:
     """Where segments end.
 
-    pause: seconds without a spoken label that end a segment. longest: seconds after which a segment is cut at its
-    longest pause, however short.
+    pause: seconds without a spoken label, between two words, that end a segment.
+    longest: seconds after which a segment is cut at its longest pause, however short.
     """
 
     pause: float = 0.6
@@ -48,17 +48,20 @@ class Segmenter:
         self._pause = max(1, round(segmentation.pause / seconds))
         self._longest = max(2 * self._pause, round(segmentation.longest / seconds))
         silent = {spec.blank} | {i for i, s in enumerate(spec.labels) if s in spec.head_options.silent}
-        if spec.delimiter in spec.labels:
-            silent.add(spec.labels.index(spec.delimiter))
-        self._silent = np.array([index in silent for index in range(len(spec.labels))])
+        between = {spec.labels.index(spec.delimiter)} if spec.delimiter in spec.labels else silent
+        self._silent = np.array([index in silent | between for index in range(len(spec.labels))])
+        self._between = np.array([index in between for index in range(len(spec.labels))])
         self._pending: list[NDArray[np.float32]] = []
         self._spoken = np.zeros(0, dtype=bool)
+        self._parts = np.zeros(0, dtype=bool)  # where a label stands that parts words
         self._first = 0
 
     def push(self, logits: NDArray[np.float32]) -> list[Span]:
         """Take the next frames [frames, labels]; returns the spans that are complete now."""
         self._pending.append(logits)
-        self._spoken = np.concatenate((self._spoken, ~self._silent[logits.argmax(axis=1)]))
+        best = logits.argmax(axis=1)
+        self._spoken = np.concatenate((self._spoken, ~self._silent[best]))
+        self._parts = np.concatenate((self._parts, self._between[best]))
         spans = []
         while (cut := self._cut()) is not None:
             spans += self._take(cut)
@@ -76,17 +79,23 @@ class Segmenter:
             return len(self._spoken) - half if len(self._spoken) > self._pause else None
         if spoken[0] > half:
             return int(spoken[0]) - half
-        places = np.concatenate((spoken, [len(self._spoken)]))
+        # Nothing beyond this frame is looked at, so that the cuts depend on the recording alone.
+        end = min(len(self._spoken), self._longest + self._pause)
+        places = np.concatenate((spoken[spoken < end], [end]))
         gaps = np.diff(places) - 1
-        wide = np.flatnonzero(gaps >= self._pause)
-        if len(wide) and (cut := int(places[wide[0]]) + 1 + half) <= self._longest:
-            return cut
-        if len(self._spoken) < self._longest + self._pause:
+        parted = np.concatenate(([0], np.cumsum(self._parts[:end])))
+        parts_words = parted[places[1:]] > parted[places[:-1]]  # a pause inside a word ends no segment
+        cuts = places[:-1] + 1 + half
+        wide = np.flatnonzero((gaps >= self._pause) & parts_words & (cuts <= self._longest))
+        if len(wide):
+            return int(cuts[wide[0]])
+        if end < self._longest + self._pause:
             return None
-        inside = np.flatnonzero((places[:-1] >= self._longest // 2) & (places[1:] <= self._longest))
+        inside = np.flatnonzero((places[:-1] >= self._longest // 2) & (places[:-1] < self._longest - 1))
         if len(inside) == 0:
             return self._longest
-        best = inside[gaps[inside].argmax()]
+        gaps = np.minimum(places[1:], self._longest) - places[:-1] - 1
+        best = inside[np.lexsort((-gaps[inside], ~parts_words[inside], gaps[inside] < self._pause))[0]]
         return int(places[best]) + 1 + int(gaps[best]) // 2
 
     def _take(self, cut: int) -> list[Span]:
@@ -97,5 +106,6 @@ class Segmenter:
         span = Span(rows[:cut], self._first)
         self._pending = [rows[cut:].copy()]  # a view would keep everything before it in memory
         self._spoken = self._spoken[cut:]
+        self._parts = self._parts[cut:]
         self._first += cut
         return [span] if has_speech else []

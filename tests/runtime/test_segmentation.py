@@ -33,7 +33,7 @@ def spans_of(rows: np.ndarray, cuts: list[int], spec: ModelSpec, settings: Segme
 
 
 def test_a_pause_ends_a_segment_and_silence_is_dropped(ctc_spec: ModelSpec) -> None:
-    rows = frames_of("_" * 50 + "a_b" + "_" * 10 + "c" + "|" * 12 + "_" * 100 + "d__", ctc_spec)
+    rows = frames_of("_" * 50 + "a_b" + "_____|____" + "c" + "|" * 12 + "_" * 100 + "d__", ctc_spec)
     assert spans_of(rows, [], ctc_spec, Segmentation(pause=0.2)) == [(45, 58), (58, 69), (171, 179)]
 
 
@@ -58,15 +58,27 @@ def test_portions_do_not_matter_and_no_speech_is_lost(
     assert covered[spoken].all()
 
 
+def test_a_pause_inside_a_word_does_not_part_it(ctc_spec: ModelSpec) -> None:
+    rows = frames_of("a" + "_" * 30 + "b" + "_" * 29 + "|" + "c" + "_" * 40, ctc_spec)
+    assert spans_of(rows, [], ctc_spec, Segmentation(pause=0.2)) == [(0, 37), (57, 103)]
+    assert spans_of(rows, [33, 62], ctc_spec, Segmentation(pause=0.2)) == [(0, 37), (57, 103)]
+
+
 def test_speech_without_pause_is_cut_at_its_longest_gap(ctc_spec: ModelSpec) -> None:
     rows = frames_of("ab_" * 20 + "____" + "ab_" * 40, ctc_spec)
     first, *_ = spans_of(rows, [], ctc_spec, Segmentation(pause=0.5, longest=2.0))
     assert first[0] == 0 and 59 < first[1] < 64
+    rows = frames_of("ab_" * 20 + "____" + "ab_" * 5 + "|" + "ab_" * 40, ctc_spec)
+    first, *_ = spans_of(rows, [], ctc_spec, Segmentation(pause=0.5, longest=2.0))
+    assert 77 < first[1] < 82, "between two words, if it can be"
+    rows = frames_of("ab_" * 25 + "_" * 200, ctc_spec)
+    first, *_ = spans_of(rows, [], ctc_spec, Segmentation(pause=0.3, longest=2.0))
+    assert 75 < first[1] <= 100, "in the silence that follows"
 
 
 def test_segments_of_a_transcript(level_transcriber: Transcriber, spell: Callable[[str], np.ndarray]) -> None:
     gap = "_" * 60
-    found = level_transcriber(spell(f"one two{gap}three{gap}"))
+    found = level_transcriber(spell(f"one two {gap}three{gap}"))
     assert [segment.text for segment in found.segments] == ["one two", "three"]
     assert found.text == "one two three"
     assert [word.text for word in found.words] == ["one", "two", "three"]

@@ -82,7 +82,7 @@ def test_many_recordings_come_in_order_and_bad_ones_stop_nobody(
 
 @pytest.mark.parametrize("batch", [2, 3, 16])
 def test_batches_change_nothing(level_transcriber: Transcriber, spell: Spell, tmp_path: Path, batch: int) -> None:
-    words = ("a", "bc", "bd", "long word" * 9, "be", "bf", "g" + "_" * 700 + "h")
+    words = ("a", "bc", "bd", "long word" * 9, "be", "bf", "g " + "_" * 700 + "h")
     sources = [write(tmp_path / f"{n}.wav", spell(word)) for n, word in enumerate(words)]
     sources.insert(2, tmp_path / "gone.wav")
     level_transcriber.chunking = Chunking(window=4.0, context=0.5)
@@ -103,7 +103,7 @@ def test_batches_change_nothing(level_transcriber: Transcriber, spell: Spell, tm
 def test_segments_and_progress_are_told_as_they_come(
     level_transcriber: Transcriber, spell: Spell, tmp_path: Path
 ) -> None:
-    path = write(tmp_path / "long.wav", spell(("word" + "_" * 60) * 40))
+    path = write(tmp_path / "long.wav", spell(("word " + "_" * 60) * 40))
     level_transcriber.chunking = Chunking(window=8.0, context=1.0)
     told: list[tuple[str, float]] = []
     done: list[float] = []
@@ -112,7 +112,7 @@ def test_segments_and_progress_are_told_as_they_come(
         told.append((found.text, done[-1] if done else 0.0))
 
     def progress(_: Any, seconds: float, total: float | None) -> None:
-        assert total == pytest.approx(40 * (4 * 3 + 60) * 0.02, abs=0.1)
+        assert total == pytest.approx(40 * (5 * 3 + 60) * 0.02, abs=0.1)
         done.append(seconds)
 
     (result,) = transcribe_all(level_transcriber, [path], on_segment=segment, on_progress=progress)
