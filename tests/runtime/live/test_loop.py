@@ -1,0 +1,189 @@
+"""The live loop: a source in, an engine between, events out; and the numeric claims on a real graph."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+import wav2edge
+from wav2edge.runtime import audio
+from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.chunking import Chunking
+from wav2edge.runtime.errors import AudioError, InputError
+from wav2edge.runtime.live.backlog import Block
+from wav2edge.runtime.live.endpoint import EndpointRules
+from wav2edge.runtime.live.events import Dropped, Final, Partial, SourceBack, SourceLost, Stats
+from wav2edge.runtime.live.loop import LiveTranscriber
+from wav2edge.runtime.live.sources import FileSource, Item, on_grid
+from wav2edge.runtime.live.utterance import LiveSettings
+from wav2edge.runtime.transcriber import Transcriber
+
+RATE = 16000
+
+
+class Played:
+    """A source that hands out what it was given, one item a call; ``lag`` seconds behind its clock."""
+
+    def __init__(self, items: list[Item], lag: float = 0.0) -> None:
+        """Play from the first item."""
+        self.items = list(items)
+        self.lag = lag
+        self.end = 0
+
+    def read(self, timeout: float) -> list[Item] | None:
+        if not self.items:
+            return None
+        item = self.items.pop(0)
+        if isinstance(item, Block):
+            self.end = item.end
+        return [item]
+
+    def present(self) -> int:
+        return self.end + round(self.lag * RATE)
+
+    def close(self) -> None: ...
+
+
+def in_blocks(samples: Any, start: int = 0, size: int = 800) -> list[Item]:
+    return [Block(start + at, samples[at : at + size]) for at in range(0, len(samples), size)]
+
+
+@pytest.fixture
+def live(booth: Any, shapes_bundle: Bundle) -> LiveTranscriber:
+    model = booth.model(booth.spec())
+
+    class Session:
+        inputs: tuple[str, ...] = ("input_values", "input_lengths")
+        outputs: tuple[str, ...] = ("logits", "output_lengths")
+
+        def run(self, feeds: Any) -> Any:
+            from wav2edge.runtime.live.utterance import Window
+
+            return model.run(Window(0, "final", "full", feeds, 0, 0))
+
+        def close(self) -> None: ...
+
+    bundle = replace(shapes_bundle, spec=booth.spec())
+    return LiveTranscriber(Transcriber(bundle, Session(), "fake", "fp32"), detector=booth.detector())
+
+
+def test_a_session_tells_everything(booth: Any, live: LiveTranscriber) -> None:
+    sound = np.concatenate((booth.quiet(0.5), booth.speak("hello there"), booth.quiet(2.5)))
+    recorded: list[Block] = []
+    session = live.session(Played(in_blocks(sound)), recorded.append)
+    events = list(session)
+    finals = [event for event in events if isinstance(event, Final)]
+    stats = [event for event in events if isinstance(event, Stats)]
+    assert [final.text for final in finals] == ["hello there"]
+    assert session.words == 2
+    assert session.heard == pytest.approx(len(sound) / RATE)
+    assert len(stats) == int(session.heard) + 1
+    assert stats[0].level > -60 and stats[-1].level == -120
+    assert stats[-1].time == pytest.approx(session.heard, abs=0.001)
+    np.testing.assert_array_equal(np.concatenate([block.samples for block in recorded]), sound)
+
+
+def test_a_lost_source_loses_nothing_that_was_heard(booth: Any, live: LiveTranscriber) -> None:
+    said = booth.speak("half a sen")
+    items: list[Item] = in_blocks(said)
+    lost, back = SourceLost(len(said) / RATE, "unplugged", "gone"), SourceBack(10.0, 7.0)
+    items += [lost, back, *in_blocks(np.concatenate((booth.speak("tence"), booth.quiet(2))), start=160_000)]
+    events = list(live.session(Played(items)))
+    kinds = [event for event in events if not isinstance(event, (Stats, Partial))]
+    assert [type(event).__name__ for event in kinds] == ["Final", "SourceLost", "SourceBack", "Final", "Silence"]
+    finals = [event for event in events if isinstance(event, Final)]
+    assert [(final.text, final.reason) for final in finals] == [("half a sen", "gap"), ("tence", "silence")]
+    assert finals[1].words[0].start == pytest.approx(10.0, abs=0.03)
+
+
+def test_the_end_of_the_source_ends_the_utterance(booth: Any, live: LiveTranscriber) -> None:
+    events = list(live.session(Played(in_blocks(booth.speak("no pause at the end")))))
+    [final] = [event for event in events if isinstance(event, Final)]
+    assert (final.text, final.reason) == ("no pause at the end", "end")
+
+
+def test_stop_ends_in_order(booth: Any, live: LiveTranscriber) -> None:
+    session = live.session(Played(in_blocks(booth.speak("one two three four five six"))))
+    events = []
+    for event in session:
+        events.append(event)
+        if isinstance(event, Partial) and "two" in event.text:
+            session.stop()
+    [final] = [event for event in events if isinstance(event, Final)]
+    assert final.text.startswith("one two")
+    assert final.reason == "end"
+
+
+def test_far_behind_only_finals_are_computed(booth: Any, live: LiveTranscriber) -> None:
+    sound = np.concatenate((booth.speak("too slow for partials"), booth.quiet(2)))
+    events = list(live.session(Played(in_blocks(sound), lag=5.0)))
+    assert not [event for event in events if isinstance(event, Partial)]
+    assert [event.text for event in events if isinstance(event, Final)] == ["too slow for partials"]
+
+
+def test_dropped_sound_is_counted_and_ends_the_utterance(booth: Any, live: LiveTranscriber) -> None:
+    said = booth.speak("before")
+    items: list[Item] = [*in_blocks(said), Dropped(5.0, 3.5)]
+    items += in_blocks(np.concatenate((booth.speak("after"), booth.quiet(2))), start=80_000)
+    session = live.session(Played(items))
+    events = list(session)
+    assert [event.text for event in events if isinstance(event, Final)] == ["before", "after"]
+    assert session.dropped == 3.5
+    assert [event for event in events if isinstance(event, Stats)][-1].dropped == 3.5
+
+
+def test_settings_that_cannot_hold_are_refused(booth: Any, live: LiveTranscriber) -> None:
+    with pytest.raises(InputError, match="frontend"):
+        LiveTranscriber(live.transcriber, LiveSettings(keep_features=True), detector=booth.detector())
+    with pytest.raises(InputError, match="one pass"):
+        long = LiveSettings(endpoint=EndpointRules(longest_utterance=40))
+        LiveTranscriber(live.transcriber, long, detector=booth.detector())
+    live.transcriber.chunking = Chunking(window=60.0)
+    LiveTranscriber(live.transcriber, long, detector=booth.detector())
+
+
+def test_the_null_engine_is_enough_to_listen(shapes_bundle: Bundle, clips: list[tuple[Path, str]]) -> None:
+    with LiveTranscriber.open(shapes_bundle, "null") as live:
+        session = live.session(FileSource(clips[0][0], fast=True))
+        events = list(session)
+    assert events and all(isinstance(event, Stats) for event in events)
+    assert session.heard > 3
+
+
+def test_live_is_public_and_finds_bad_input_at_once(shapes_bundle: Bundle, clips: list[tuple[Path, str]]) -> None:
+    events = list(wav2edge.live(shapes_bundle, file=clips[0][0], fast=True, engine="null"))
+    assert isinstance(events[-1], Stats)
+    with pytest.raises(AudioError):
+        wav2edge.live(shapes_bundle, file="missing.wav", engine="null")
+
+
+def embedded_finals(path: Path, settings: LiveSettings | None = None) -> tuple[list[Any], Any]:
+    with LiveTranscriber.open(settings=settings) as live:
+        events = list(live.session(FileSource(path, fast=True)))
+        samples = on_grid(audio.load(path, RATE))
+        for event in events:
+            if isinstance(event, Final):
+                cut = samples[round(event.start * RATE) : round(event.end * RATE)]
+                assert event.text == live.transcriber(cut).text
+    return events, samples
+
+
+def test_finals_of_real_speech_equal_transcribe(clips: list[tuple[Path, str]]) -> None:
+    for path, _ in clips[:3]:
+        events, _ = embedded_finals(path)
+        assert [event for event in events if isinstance(event, Final) and event.text]
+
+
+def test_the_same_sound_gives_the_same_events_at_any_block_size(clips: list[tuple[Path, str]], tmp_path: Path) -> None:
+    samples = on_grid(audio.load(clips[1][0], RATE))
+    soundfile.write(tmp_path / "x.wav", samples, RATE, subtype="PCM_16")
+    with LiveTranscriber.open() as live:
+        one = [e for e in live.session(FileSource(tmp_path / "x.wav", fast=True)) if isinstance(e, Final)]
+        two = [e for e in live.session(Played(in_blocks(samples, size=4321))) if isinstance(e, Final)]
+    # Stable words come from partials, which may fall elsewhere; what was said does not.
+    assert [replace(final, revised=0) for final in one] == [replace(final, revised=0) for final in two]
