@@ -18,7 +18,14 @@ MASKED = -30000.0
 
 
 class MaskedGroupNorm(nn.Module):
-    """Group norm, one channel in each group, with statistics over each clip's own frames."""
+    """Group norm, one channel in each group, with statistics over each clip's own frames.
+
+    The mean and the mean square are products with a vector that is 1/frames inside the clip and 0 behind it, and what
+    remains is one multiplication and one addition: as fast as a group norm without mask in ONNX Runtime (10 s of base
+    shape: 92 ms with convolution and GELU, 91 without mask, 180 with selections and sums; benchmarks/export_norms.py).
+    The variance is the mean square less the square of the mean, which loses digits where the mean is large: the
+    convolution in front must have no bias (a group norm takes it out anyway), and its input is centred.
+    """
 
     def __init__(self, norm: nn.GroupNorm) -> None:
         """Take over a group norm's parameters; raises ValueError for groups of several channels."""
@@ -29,29 +36,46 @@ class MaskedGroupNorm(nn.Module):
 
     def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
         """Normalise [batch, channels, frames] by the statistics of the first ``lengths`` frames."""
-        valid = valid_positions(values.shape[2], lengths).unsqueeze(1)
-        count = lengths.to(torch.float32).unsqueeze(1).unsqueeze(2)
-        mean = zero_outside(values, valid).sum(2, keepdim=True) / count
-        centred = zero_outside(values - mean, valid)
-        variance = (centred * centred).sum(2, keepdim=True) / count
+        valid = valid_positions(values.shape[2], lengths).to(torch.float32)
+        share = (valid / lengths.to(torch.float32).unsqueeze(1)).unsqueeze(2)
+        mean = torch.matmul(values, share)
+        variance = torch.clamp(torch.matmul(values * values, share) - mean * mean, min=0.0)
         scale = self.weight.unsqueeze(0).unsqueeze(2) / torch.sqrt(variance + self.eps)
-        return centred * scale + self.bias.unsqueeze(0).unsqueeze(2)
+        return values * scale + (self.bias.unsqueeze(0).unsqueeze(2) - mean * scale)
 
 
 class GroupNormLayer(nn.Module):
     """The first convolution of a group-norm model."""
 
     def __init__(self, layer: Any) -> None:
-        """Take over transformers' layer."""
+        """Take over transformers' layer, less the convolution's bias, which the norm subtracts again."""
         super().__init__()
         self.conv = layer.conv
+        self.conv.bias = None
         self.layer_norm = MaskedGroupNorm(layer.layer_norm)
         self.activation = layer.activation
 
     def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
         """[batch, channels, samples] to [batch, channels, frames]; ``lengths`` are those behind the convolution."""
-        values = self.activation(self.layer_norm(self.conv(values), lengths))
-        return values
+        result: Tensor = self.activation(self.layer_norm(self.conv(values), lengths))
+        return result
+
+
+class LayerNormLayer(nn.Module):
+    """A convolution of a layer-norm model; the activation runs before the channels go back in front of the frames.
+
+    That is a fifth faster in ONNX Runtime than the order in transformers, and the same numbers.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        """Take over transformers' layer."""
+        super().__init__()
+        self.conv, self.layer_norm, self.activation = layer.conv, layer.layer_norm, layer.activation
+
+    def forward(self, values: Tensor) -> Tensor:
+        """[batch, channels, samples] to [batch, channels, frames]."""
+        result: Tensor = self.activation(self.layer_norm(self.conv(values).transpose(1, 2))).transpose(1, 2)
+        return result
 
 
 class FeatureExtractor(nn.Module):
@@ -61,10 +85,7 @@ class FeatureExtractor(nn.Module):
         """Take over transformers' feature encoder."""
         super().__init__()
         self.steps = feature_steps(config)
-        self.conv_layers = nn.ModuleList(
-            GroupNormLayer(layer) if isinstance(getattr(layer, "layer_norm", None), nn.GroupNorm) else layer
-            for layer in extractor.conv_layers
-        )
+        self.conv_layers = nn.ModuleList(_with_lengths(layer) for layer in extractor.conv_layers)
 
     def forward(self, normalized: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """[batch, samples] to features [batch, frames, channels] and their lengths [batch]."""
@@ -129,6 +150,14 @@ class Adapter(nn.Module):
             hidden = layer(zero_outside(hidden, valid_positions(hidden.shape[2], lengths).unsqueeze(1)))
             lengths = output_lengths(lengths, step)
         return hidden.transpose(1, 2), lengths
+
+
+def _with_lengths(layer: Any) -> nn.Module:
+    norm = getattr(layer, "layer_norm", None)
+    if isinstance(norm, nn.GroupNorm):
+        return GroupNormLayer(layer)
+    plain: nn.Module = layer
+    return LayerNormLayer(layer) if isinstance(norm, nn.LayerNorm) else plain
 
 
 def first(outputs: Any) -> Tensor:

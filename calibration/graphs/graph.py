@@ -181,6 +181,11 @@ def use_domain(graph: Graph, domain: str) -> None:
         graph.model.opset_import.append(helper.make_opsetid(domain, 1))
 
 
+def inside_norm(node: Any) -> bool:
+    """Whether a node belongs to a norm, whose products and sums are statistics: never to be rounded."""
+    return "/layer_norm/" in node.name
+
+
 def scalar(values: NDArray[Any]) -> float | None:
     """The number of a one-element weight; None for any other."""
     return float(values.reshape(-1)[0]) if values.size == 1 and np.issubdtype(values.dtype, np.floating) else None

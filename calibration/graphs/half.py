@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .graph import SHAPE_ONLY, Graph
+from .graph import SHAPE_ONLY, Graph, inside_norm
 
 _COMPUTE = frozenset({"Conv", "MatMul", "Gemm", "Gelu"})
 _FOLLOW = SHAPE_ONLY | {"Slice", "Erf", "Add", "Mul", "Div", "Relu"}
@@ -30,7 +30,7 @@ def to_half(graph: Graph, precision: str, keep_float: Collection[str] = ()) -> i
     half: set[str] = set()
     chosen: list[Any] = []
     for node in graph.nodes:
-        if node.name in keep_float:
+        if node.name in keep_float or inside_norm(node):
             continue
         if node.op_type in _COMPUTE or (node.op_type in _FOLLOW and _follows(graph, node, half, floats)):
             chosen.append(node.output[0])

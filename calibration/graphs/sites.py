@@ -9,7 +9,7 @@ from typing import Any
 
 from wav2edge.runtime.errors import InputError
 
-from .graph import Graph
+from .graph import Graph, inside_norm
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def find_sites(graph: Graph) -> tuple[Site, ...]:
             found.append(_site(graph, node, "convolution", (node.input[0],), node.input[1], bias))
         elif node.op_type == "MatMul" and node.input[1] in graph.weights:
             found.append(_site(graph, node, "linear", (node.input[0],), node.input[1], None))
-        elif node.op_type == "MatMul" and node.input[0] not in graph.weights:
+        elif node.op_type == "MatMul" and node.input[0] not in graph.weights and not inside_norm(node):
             found.append(_site(graph, node, "attention", tuple(node.input), None, None))
     return tuple(found)
 

@@ -22,7 +22,11 @@ def fold_attention_scale(graph: Graph) -> int:
     folded = 0
     for node in [node for node in graph.nodes if node.op_type == "Mul"]:
         factors = [name for name in node.input if name in graph.weights]
-        if len(factors) != 1 or (number := scalar(graph.weights[factors[0]])) is None:
+        if (
+            node.output[0] in graph.outputs
+            or len(factors) != 1
+            or (number := scalar(graph.weights[factors[0]])) is None
+        ):
             continue
         scores = next(name for name in node.input if name != factors[0])
         product = graph.producer.get(scores)

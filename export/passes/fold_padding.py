@@ -19,6 +19,8 @@ def fold_padding(graph: Graph) -> int:
         conv = graph.producer.get(node.input[0])
         if conv is None or conv.op_type != "Conv" or len(graph.consumers[node.input[0]]) != 1:
             continue
+        if node.output[0] in graph.outputs:
+            continue
         pads = next((a for a in conv.attribute if a.name == "pads"), None)
         if pads is None or len(pads.ints) != 2 or pads.ints[1] < 1 or not _cuts_last_frame(graph, node):
             continue

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from wav2edge.export.checkpoint import Checkpoint
+from wav2edge.export.pipeline import export
+from wav2edge.runtime.bundle import Bundle
+
 torch = pytest.importorskip("torch", reason="export needs the extra [export]")
 transformers = pytest.importorskip("transformers", reason="export needs the extra [export]")
 
@@ -50,11 +54,14 @@ def write_checkpoint(directory: Path, head: str = "ForCTC", classes: str = "Wav2
     if head == "ForCTC":
         labels = LABELS[: settings["vocab_size"]]
         write_json(directory / "vocab.json", {label: index for index, label in enumerate(labels)})
-        write_json(
-            directory / "tokenizer_config.json", {"tokenizer_class": "Wav2Vec2CTCTokenizer", "pad_token": "<pad>"}
-        )
+        tokenizer = {"tokenizer_class": "Wav2Vec2CTCTokenizer", "pad_token": "<pad>", "word_delimiter_token": "|"}
+        write_json(directory / "tokenizer_config.json", tokenizer)
     write_json(directory / "preprocessor_config.json", {"do_normalize": True, "sampling_rate": 16000})
     return directory
+
+
+def export_bundle(checkpoint: Path, destination: Path) -> Bundle:
+    return export(Checkpoint.open(checkpoint), destination)
 
 
 def write_json(path: Path, values: object) -> None:
@@ -69,3 +76,27 @@ def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
         return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def layer_checkpoint(make_checkpoint: MakeCheckpoint) -> Path:
+    """A small CTC model with a layer-norm front end."""
+    return make_checkpoint(**LAYER)
+
+
+@pytest.fixture(scope="session")
+def group_checkpoint(make_checkpoint: MakeCheckpoint) -> Path:
+    """A small CTC model with a group-norm front end."""
+    return make_checkpoint(**GROUP)
+
+
+@pytest.fixture(scope="session")
+def layer_bundle(layer_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The bundle of ``layer_checkpoint``."""
+    return export_bundle(layer_checkpoint, tmp_path_factory.mktemp("bundles") / "layer")
+
+
+@pytest.fixture(scope="session")
+def group_bundle(group_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The bundle of ``group_checkpoint``."""
+    return export_bundle(group_checkpoint, tmp_path_factory.mktemp("bundles") / "group")

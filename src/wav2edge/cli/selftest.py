@@ -54,8 +54,14 @@ def _print(outcomes: Sequence[Outcome]) -> None:
             "" if outcome.tokens is None else f"{outcome.tokens:.1%}",
             "" if outcome.same_text is None else ("same" if outcome.same_text else "differs"),
             "" if outcome.seconds is None else f"{outcome.seconds * 1000:.0f} ms",
-            f"{outcome.status}: {outcome.reason}" if outcome.reason else outcome.status,
+            outcome.status,
         )
         for outcome in outcomes
+        if outcome.status in ("passed", "failed")
     ]
-    print(_tables.table(("engine", "variant", "max|Δ|", "cosine", "tokens", "text", "time", ""), rows, indent=""))
+    if rows:
+        print(_tables.table(("engine", "variant", "max|Δ|", "cosine", "tokens", "text", "time", ""), rows, indent=""))
+    for status in ("failed", "refused", "missing"):
+        for outcome in outcomes:
+            if outcome.status == status:
+                print(f"{status}: {outcome.engine} {outcome.variant}".rstrip() + f": {outcome.reason}")

@@ -59,7 +59,7 @@ def test_stages_share_the_data_file_and_compose(tmp_path: Path) -> None:
     assert files == {"full": "int8.onnx", "frontend": "int8.frontend.onnx", "encoder": "int8.encoder.onnx"}
     assert {path.name for path in tmp_path.iterdir()} == {*files.values(), "int8.data"}
     assert all((tmp_path / file).stat().st_size < 2000 for file in files.values())
-    waveform, lengths = np.float32([[1, 2, 3], [4, 5, 6]]), np.array([3, 2])
+    waveform, lengths = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.float32), np.array([3, 2])
     whole = run(tmp_path / files["full"], input_values=waveform, input_lengths=lengths)
     middle = run(tmp_path / files["frontend"], normalized=-waveform, input_lengths=lengths)
     end = run(tmp_path / files["encoder"], **middle)

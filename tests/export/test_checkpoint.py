@@ -1,0 +1,224 @@
+"""Checkpoints that cannot be exported: one line that says what and what to do, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from wav2edge.cli import main
+from wav2edge.export.checkpoint import Checkpoint
+from wav2edge.export.hub import download
+from wav2edge.runtime.errors import CheckpointError
+
+
+@pytest.fixture
+def checkpoint(layer_checkpoint: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(layer_checkpoint, tmp_path / "checkpoint"))
+
+
+def edit_json(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def refusal(checkpoint: Path | str, destination: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """Run the command; returns the one line on stderr that says why it refused."""
+    assert main(["export", str(checkpoint), str(destination), *options]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("[")]
+    assert len(lines) == 1, lines
+    assert not destination.exists()
+    assert list(destination.parent.glob(".*")) == []
+    return lines[0]
+
+
+def test_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refusal(tmp_path / "nowhere", tmp_path / "out", capsys)
+    assert "no such directory" in line
+
+
+def test_directory_without_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "no config.json" in refusal(tmp_path / "empty", tmp_path / "out", capsys)
+
+
+def test_file_instead_of_directory(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is a directory, this is a file" in refusal(checkpoint / "config.json", tmp_path / "out", capsys)
+
+
+def test_hub_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(CheckpointError, match="did not give it"):
+        download("someone/some-model")
+
+
+def test_other_family(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit_json(checkpoint / "config.json", model_type="whisper")
+    assert "'whisper' is not of this family" in refusal(checkpoint, tmp_path / "out", capsys)
+
+
+def test_pre_trained_without_head(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit_json(checkpoint / "config.json", architectures=["Wav2Vec2ForPreTraining"])
+    assert "fine-tune it first" in refusal(checkpoint, tmp_path / "out", capsys)
+
+
+def test_weights_of_another_head(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit_json(checkpoint / "config.json", architectures=["Wav2Vec2ForSequenceClassification"])
+    line = refusal(checkpoint, tmp_path / "out", capsys)
+    assert "weights are missing, such as projector" in line
+
+
+def test_no_vocabulary(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (checkpoint / "vocab.json").unlink()
+    assert "no vocab.json" in refusal(checkpoint, tmp_path / "out", capsys)
+
+
+@pytest.mark.parametrize("size", [31, 33])
+def test_vocabulary_of_another_size(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], size: int
+) -> None:
+    labels = ["<pad>", "|", *(f"x{index}" for index in range(size - 2))]
+    (checkpoint / "vocab.json").write_text(json.dumps({label: index for index, label in enumerate(labels)}))
+    line = refusal(checkpoint, tmp_path / "out", capsys)
+    assert f"{size} labels" in line and "has 32" in line
+
+
+def test_vocabulary_with_a_gap(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = json.loads((checkpoint / "vocab.json").read_text())
+    labels["z"] = 40
+    (checkpoint / "vocab.json").write_text(json.dumps(labels))
+    assert "another checkpoint" in refusal(checkpoint, tmp_path / "out", capsys)
+
+
+def test_blank_that_config_and_tokenizer_dispute(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Decoding with the wrong blank turns every transcript to garbage, so nothing is guessed."""
+    edit_json(checkpoint / "config.json", pad_token_id=5)
+    assert "CTC's blank is label 5" in refusal(checkpoint, tmp_path / "out", capsys)
+
+
+def test_no_preprocessing(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (checkpoint / "preprocessor_config.json").unlink()
+    line = refusal(checkpoint, tmp_path / "out", capsys)
+    assert "--normalize yes" in line and "--normalize no" in line
+    assert Checkpoint.open(checkpoint, normalize=False).normalize is False
+    assert Checkpoint.open(checkpoint, normalize=True).normalize is True
+
+
+def test_preprocessing_inside_processor_config(checkpoint: Path) -> None:
+    """Transformers 5 writes the feature extractor's settings there."""
+    (checkpoint / "preprocessor_config.json").unlink()
+    nested = {"feature_extractor": {"do_normalize": False, "sampling_rate": 8000}}
+    (checkpoint / "processor_config.json").write_text(json.dumps(nested))
+    found = Checkpoint.open(checkpoint)
+    assert (found.normalize, found.sample_rate) == (False, 8000)
+
+
+@pytest.mark.parametrize("size", [0, 5, 4096, -1000])
+def test_truncated_safetensors(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], size: int) -> None:
+    weights = checkpoint / "model.safetensors"
+    os.truncate(weights, size if size >= 0 else weights.stat().st_size + size)
+    assert "truncated or damaged" in refusal(checkpoint, tmp_path / "out", capsys)
+
+
+def test_no_weights(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (checkpoint / "model.safetensors").unlink()
+    assert "no weights" in refusal(checkpoint, tmp_path / "out", capsys)
+
+
+def test_weights_of_another_shape(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit_json(checkpoint / "config.json", intermediate_size=64)
+    assert "config.json asks for" in refusal(checkpoint, tmp_path / "out", capsys)
+
+
+def test_configuration_that_describes_no_model(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit_json(checkpoint / "config.json", num_attention_heads=7)
+    assert "config.json describes no model" in refusal(checkpoint, tmp_path / "out", capsys)
+
+
+class Bomb:
+    """A pickle that would write a file where it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_pickle_that_wants_to_run_code(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (checkpoint / "model.safetensors").unlink()
+    torch.save({"weight": Bomb(tmp_path / "it-ran")}, checkpoint / "pytorch_model.bin")
+    assert "wants to run code" in refusal(checkpoint, tmp_path / "out", capsys)
+    (checkpoint / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(tmp_path / "it-ran")))
+    refusal(checkpoint, tmp_path / "out", capsys)
+    assert not (tmp_path / "it-ran").exists()
+
+
+def test_legacy_pickle_gives_the_same_model(checkpoint: Path) -> None:
+    """Old checkpoints are pickles, and store the positional convolution's weight norm as weight_g and weight_v."""
+    expected = Checkpoint.open(checkpoint).load().state_dict()
+    state = load_file(checkpoint / "model.safetensors")
+    for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
+        name = next(key for key in state if key.endswith(f"parametrizations.weight.{new}"))
+        state[name.replace(f"parametrizations.weight.{new}", old)] = state.pop(name)
+    (checkpoint / "model.safetensors").unlink()
+    torch.save(state, checkpoint / "pytorch_model.bin")
+    found = Checkpoint.open(checkpoint).load().state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_sharded_weights(checkpoint: Path) -> None:
+    from safetensors.torch import save_file
+
+    expected = Checkpoint.open(checkpoint).load().state_dict()
+    state = load_file(checkpoint / "model.safetensors")
+    names = sorted(state)
+    parts = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    for file, part in parts.items():
+        save_file({name: state[name] for name in part}, checkpoint / file)
+    index = {"weight_map": {name: file for file, part in parts.items() for name in part}}
+    (checkpoint / "model.safetensors").unlink()
+    (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
+    opened = Checkpoint.open(checkpoint)
+    assert len(opened.weights) == 2
+    found = opened.load().state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    (checkpoint / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="missing"):
+        Checkpoint.open(checkpoint)
+
+
+def test_nested_vocabulary_is_refused(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (checkpoint / "vocab.json").write_text(json.dumps({"eng": {"<pad>": 0}, "fra": {"<pad>": 0}}))
+    assert "2 languages" in refusal(checkpoint, tmp_path / "out", capsys)
+
+
+def test_destination_that_exists(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious.txt").write_text("mine")
+    assert main(["export", str(checkpoint), str(tmp_path / "out")]) == 2
+    assert main(["export", str(checkpoint), str(tmp_path / "out"), "--overwrite"]) == 2
+    assert "left alone" in capsys.readouterr().err
+    assert (tmp_path / "out" / "precious.txt").read_text() == "mine"
+
+
+def test_destination_that_cannot_be_written(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["export", str(checkpoint), str(tmp_path / "file" / "out")]) == 2
+    assert "cannot be written" in capsys.readouterr().err

@@ -1,0 +1,103 @@
+"""Our text is the text of transformers' own processor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import Wav2Vec2CTCTokenizer
+
+from wav2edge.export.families import HEADS
+from wav2edge.export.labels import Labels, read_labels
+from wav2edge.runtime.errors import CheckpointError
+from wav2edge.runtime.heads import ctc
+from wav2edge.runtime.spec import Convolution, ModelSpec, Output
+
+NAMES = ("<pad>", "<s>", "</s>", "<unk>", "|", "'", "a", "b", "c", "É")
+CTC = HEADS[0]
+
+
+def spec_of(labels: Labels) -> ModelSpec:
+    return ModelSpec(
+        architecture="wav2vec2",
+        head="ctc",
+        normalize=True,
+        norm="layer",
+        outputs=(Output("logits", ("batch", "frames", "labels"), "scores"),),
+        labels=labels.names,
+        time=(Convolution(400, 320, 0),),
+        head_options=ctc.Options(lowercase=labels.lowercase),
+        blank=labels.blank,
+        delimiter=labels.delimiter,
+        tokenizer=labels.tokenizer,
+    )
+
+
+def our_text(path: list[int], labels: Labels) -> str:
+    logits = np.zeros((len(path), len(labels.names)), dtype=np.float32)
+    logits[np.arange(len(path)), path] = 5.0
+    return " ".join(word.text for word in ctc.greedy(logits, spec_of(labels)))
+
+
+def write(directory: Path, **files: object) -> Path:
+    directory.mkdir(exist_ok=True)
+    for name, values in files.items():
+        (directory / f"{name}.json").write_text(json.dumps(values))
+    return directory
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["as they are", "lower case"])
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Wav2Vec2CTCTokenizer, Labels]:
+    directory = tmp_path_factory.mktemp("tokenizer")
+    vocabulary = write(directory, vocab={name: i for i, name in enumerate(NAMES)}) / "vocab.json"
+    tokenizer = Wav2Vec2CTCTokenizer(str(vocabulary), do_lower_case=request.param)  # type: ignore[no-untyped-call]
+    tokenizer.save_pretrained(directory)
+    return tokenizer, read_labels(directory, {"vocab_size": len(NAMES), "pad_token_id": 0}, CTC)
+
+
+@settings(max_examples=200, deadline=None)
+@given(path=st.lists(st.integers(0, len(NAMES) - 1), max_size=30))
+def test_text_equals_the_processors(pair: tuple[Wav2Vec2CTCTokenizer, Labels], path: list[int]) -> None:
+    """Repeats, blanks, delimiters, and special labels, which transformers writes out unless told otherwise.
+
+    A pause between two delimiters gives transformers two spaces; words are what is compared.
+    """
+    tokenizer, labels = pair
+    assert our_text(path, labels).split() == tokenizer.batch_decode([path])[0].split()
+
+
+def test_added_tokens_complete_the_vocabulary(tmp_path: Path) -> None:
+    """XLS-R recipes keep <s> and </s> in added_tokens.json, behind the vocabulary's own labels."""
+    write(tmp_path, vocab={"a": 0, "|": 1, "[PAD]": 2}, added_tokens={"<s>": 3, "</s>": 4})
+    write(tmp_path, tokenizer_config={"pad_token": {"content": "[PAD]"}, "word_delimiter_token": "|"})
+    full = read_labels(tmp_path, {"vocab_size": 5, "pad_token_id": 2}, CTC)
+    assert full.names == ("a", "|", "[PAD]", "<s>", "</s>") and full.blank == 2
+    without = read_labels(tmp_path, {"vocab_size": 3, "pad_token_id": 2}, CTC)
+    assert without.names == ("a", "|", "[PAD]")
+
+
+def test_blank_from_config_where_the_tokenizer_says_nothing(tmp_path: Path) -> None:
+    write(tmp_path, vocab={"a": 0, "|": 1, "[PAD]": 2})
+    assert read_labels(tmp_path, {"vocab_size": 3, "pad_token_id": 2}, CTC).blank == 2
+    with pytest.raises(CheckpointError, match="no padding token"):
+        read_labels(tmp_path, {"vocab_size": 3, "pad_token_id": None}, CTC)
+
+
+def test_phonemes_have_no_delimiter(tmp_path: Path) -> None:
+    write(tmp_path, vocab={"<pad>": 0, "tʃ": 1, "aɪ": 2, "|": 3})
+    write(tmp_path, tokenizer_config={"tokenizer_class": "Wav2Vec2PhonemeCTCTokenizer"})
+    labels = read_labels(tmp_path, {"vocab_size": 4, "pad_token_id": 0}, CTC)
+    assert (labels.tokenizer, labels.delimiter) == ("phoneme", None)
+    assert our_text([1, 0, 2, 2], labels) == "tʃ aɪ"
+
+
+def test_labels_of_a_classifier(tmp_path: Path) -> None:
+    head = next(head for head in HEADS if head.name == "sequence_classification")
+    table = {"10": "k", **{str(i): c for i, c in enumerate("abcdefghij")}}
+    assert read_labels(tmp_path, {"id2label": table}, head).names == tuple("abcdefghijk")

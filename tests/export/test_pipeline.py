@@ -1,0 +1,153 @@
+"""From a checkpoint to a bundle: what is written, what is proven, and what refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wav2edge.cli import main
+from wav2edge.export import modules
+from wav2edge.export.checkpoint import Checkpoint
+from wav2edge.export.pipeline import export
+from wav2edge.runtime import engines
+from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.transcriber import Transcriber
+
+
+@pytest.fixture(params=["layer", "group"])
+def bundle(request: pytest.FixtureRequest) -> Bundle:
+    """Bundles of both kinds of front end."""
+    found: Bundle = request.getfixturevalue(f"{request.param}_bundle")
+    return found
+
+
+def test_bundle_holds_what_it_lists(bundle: Bundle) -> None:
+    variant = bundle.variant("fp32")
+    assert set(variant.graphs) == {"full", "frontend", "encoder"}
+    bundle.verify(variant)
+    listed = {*variant.files, *(entry["file"] for entry in bundle.raw["files"].values()), "bundle.json"}
+    assert {path.name for path in bundle.path.iterdir()} == listed
+    assert {"vocab.json", "selftest.npz"} <= set(bundle.raw["files"])
+
+
+def test_provenance_says_where_it_came_from(layer_bundle: Bundle, layer_checkpoint: Path) -> None:
+    found = layer_bundle.provenance
+    assert found["checkpoint"] == layer_checkpoint.name
+    assert found["weights_sha256"] == Checkpoint.open(layer_checkpoint).digest()
+    assert found["tools"]["torch"] and found["created"].endswith("+00:00")
+    points = found["parity"]["points"]
+    assert len(points) >= 10 and all(point["passed"] for point in points)
+
+
+def test_spec_of_the_checkpoint(group_bundle: Bundle) -> None:
+    spec = group_bundle.spec
+    assert (spec.architecture, spec.head, spec.norm, spec.normalize) == ("wav2vec2", "ctc", "group", True)
+    assert (spec.blank, spec.delimiter, spec.min_samples, spec.stride) == (0, "|", 400, 320)
+    assert spec.frames(16000) == 49
+
+
+def test_a_clip_never_depends_on_its_neighbours(bundle: Bundle, clips: list[tuple[Path, str]]) -> None:
+    from wav2edge.runtime import audio
+
+    samples = [audio.load(path)[:24000] for path, _ in clips[:3]]
+    samples[1] = samples[1][:9000]
+    with Transcriber.open(bundle, engine="onnxruntime") as transcriber:
+        alone = [transcriber.logits([clip])[0] for clip in samples]
+        together = transcriber.logits(samples)
+    for one, other in zip(alone, together):
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+@pytest.mark.parametrize("padding", [0.0, 7.0, float("nan"), float("inf")])
+def test_padding_of_any_value_changes_nothing(bundle: Bundle, padding: float) -> None:
+    session = engines.load(bundle, bundle.variant("fp32"), "onnxruntime")
+    clip = np.random.default_rng(3).normal(0, 0.1, 6000).astype(np.float32)
+    alone = session.run(engines.as_feeds(clip[None], np.array([6000])))
+    padded = np.full((2, 16000), padding, dtype=np.float32)
+    padded[0, :6000] = clip
+    padded[1] = np.sin(np.arange(16000))
+    found = session.run(engines.as_feeds(padded, np.array([6000, 16000])))
+    frames = int(found["output_lengths"][0])
+    assert frames == len(alone["logits"][0]) == bundle.spec.frames(6000)
+    np.testing.assert_allclose(found["logits"][0, :frames], alone["logits"][0], atol=1e-4)
+    assert np.isfinite(found["logits"]).all()
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.25])
+def test_silence_and_a_constant_are_finite(bundle: Bundle, constant: float) -> None:
+    session = engines.load(bundle, bundle.variant("fp32"), "onnxruntime")
+    found = session.run(engines.as_feeds(np.full((1, 8000), constant, np.float32), np.array([8000])))
+    assert np.isfinite(found["logits"]).all()
+
+
+def test_mismatch_writes_nothing_and_exits_1(
+    group_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A graph without its attention mask is wrong for ragged batches only, and the gate sees it."""
+    monkeypatch.setattr(modules, "MASKED", 0.0)
+    assert main(["export", str(group_checkpoint), str(tmp_path / "out")]) == 1
+    captured = capsys.readouterr()
+    assert "differ from torch" in captured.err and "no bundle was written" in captured.err
+    failed = [line.split("  ")[1] for line in captured.out.splitlines() if "MISMATCH" in line]
+    assert failed and all(name.startswith("batch of") for name in failed)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_overwriting_with_a_checkpoint_that_has_a_language_model(
+    layer_checkpoint: Path, group_bundle: Bundle, tmp_path: Path
+) -> None:
+    checkpoint = Path(shutil.copytree(layer_checkpoint, tmp_path / "from" / "checkpoint"))
+    (checkpoint / "language_model").mkdir()
+    (checkpoint / "language_model" / "5gram.bin").write_bytes(b"not really")
+    (checkpoint / "language_model" / "attrs.json").write_text("{}")
+    old = Path(shutil.copytree(group_bundle.path, tmp_path / "to" / "bundle"))
+    bundle = export(Checkpoint.open(checkpoint), old, overwrite=True)
+    assert bundle.spec.norm == "layer"
+    assert bundle.file("language_model/5gram.bin").read_bytes() == b"not really"
+    assert bundle.file("language_model/attrs.json").is_file()
+    assert [path.name for path in (tmp_path / "to").iterdir()] == ["bundle"]
+
+
+@pytest.mark.slow
+def test_equal_checkpoints_give_equal_graphs(layer_checkpoint: Path, layer_bundle: Bundle, tmp_path: Path) -> None:
+    again = export(Checkpoint.open(layer_checkpoint), tmp_path / "again")
+    assert again.variant("fp32").sha256 == layer_bundle.variant("fp32").sha256
+
+
+def test_disk_full_leaves_nothing(layer_checkpoint: Path, tmp_path: Path) -> None:
+    """Files may not grow beyond 64 kB, which is what a full disk looks like to a writer."""
+    program = (
+        "import resource, signal, sys\n"
+        "from wav2edge.cli import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
+        f"sys.exit(main(['export', {str(layer_checkpoint)!r}, {str(tmp_path / 'out')!r}]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("wav2edge:")]
+    assert len(lines) == 1 and "written" in lines[0]
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command_tells_what_it_found_and_what_comes_next(
+    layer_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(layer_checkpoint), str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert "wav2vec2, head ctc" in out and "layer-norm front end" in out and "blank '<pad>' (index 0)" in out
+    assert "frames() at 100 lengths" in out and "MISMATCH" not in out
+    assert f"wav2edge transcribe AUDIO -m {tmp_path / 'out'}" in out
+    assert main(["inspect", str(tmp_path / "out"), "--verify"]) == 0
+    shown = capsys.readouterr().out
+    assert "parity with torch" in shown and "fp32" in shown and "all files match" in shown
+    assert main(["inspect", str(tmp_path / "out"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["format"] == 1

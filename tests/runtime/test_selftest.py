@@ -1,0 +1,151 @@
+"""The selftest sees what is wrong and passes what is right."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wav2edge.cli import main
+from wav2edge.runtime import engines, selftest
+from wav2edge.runtime.bundle import SELFTEST, Bundle, Variant
+from wav2edge.runtime.bundle_writer import write_manifest
+from wav2edge.runtime.engines import EngineOptions
+from wav2edge.runtime.errors import BundleError, EngineError, InputError
+from wav2edge.runtime.spec import ModelSpec
+
+
+def outputs_of(spec: ModelSpec, seed: int = 0) -> list[selftest.Outputs]:
+    random = np.random.default_rng(seed)
+    values: list[selftest.Outputs] = []
+    for frames in (49, 99):
+        logits = random.normal(0, 3, (frames, len(spec.labels))).astype(np.float32)
+        entry: selftest.Outputs = {"clip": np.zeros(frames * 320 + 80, np.int16), "logits": logits}
+        entry["text"] = np.array(selftest.text_of(entry, spec))
+        values.append(entry)
+    return values
+
+
+def variant(precision: str) -> Variant:
+    return Variant(precision, precision, {}, {}, {})
+
+
+def with_noise(values: list[selftest.Outputs], size: float) -> list[selftest.Outputs]:
+    random = np.random.default_rng(5)
+    return [{"logits": v["logits"] + random.normal(0, size, v["logits"].shape).astype(np.float32)} for v in values]
+
+
+@pytest.mark.parametrize(
+    ("precision", "noise", "status"),
+    [
+        ("fp32", 0.0, "passed"),
+        ("fp32", 1e-5, "passed"),
+        ("fp32", 0.05, "failed"),
+        ("fp16", 0.01, "passed"),
+        ("fp16", 0.5, "failed"),
+        ("int8", 0.3, "passed"),
+        ("int8", 4.0, "failed"),
+        ("a precision of tomorrow", 0.3, "passed"),
+    ],
+)
+def test_tolerance_follows_the_precision(ctc_spec: ModelSpec, precision: str, noise: float, status: str) -> None:
+    wanted = outputs_of(ctc_spec)
+    outcome = selftest.compare(ctc_spec, variant(precision), "some", with_noise(wanted, noise), wanted)
+    assert outcome.status == status, outcome
+
+
+def test_a_wrong_kernel_fails_even_int8(ctc_spec: ModelSpec) -> None:
+    """What a broken kernel computes is unrelated to the reference, though its numbers look alike."""
+    outcome = selftest.compare(ctc_spec, variant("int8"), "some", outputs_of(ctc_spec, seed=1), outputs_of(ctc_spec))
+    assert outcome.status == "failed" and "cosine" in outcome.reason
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_fails(ctc_spec: ModelSpec, bad: float) -> None:
+    wanted = outputs_of(ctc_spec)
+    found = with_noise(wanted, 0.0)
+    found[1]["logits"][3, 4] = bad
+    outcome = selftest.compare(ctc_spec, variant("int8"), "some", found, wanted)
+    assert (outcome.status, outcome.reason) == ("failed", "logits holds NaN or Inf")
+
+
+def test_another_number_of_frames_fails(ctc_spec: ModelSpec) -> None:
+    wanted = outputs_of(ctc_spec)
+    found = [{"logits": entry["logits"][1:]} for entry in wanted]
+    assert "shape" in selftest.compare(ctc_spec, variant("fp32"), "some", found, wanted).reason
+
+
+@pytest.fixture
+def bundle(shapes_bundle: Bundle) -> Bundle:
+    """The shapes-only bundle with an archive of what a real model might say."""
+    arrays = {}
+    for index, values in enumerate(outputs_of(shapes_bundle.spec)):
+        arrays[selftest.clip_key(index)] = values["clip"]
+        for name in ("logits", "text"):
+            arrays[selftest.output_key(index, name)] = values[name]
+    selftest.write_archive(shapes_bundle.path / SELFTEST, arrays)
+    names = (*shapes_bundle.raw["files"], SELFTEST)
+    return write_manifest(shapes_bundle.path, shapes_bundle.spec, shapes_bundle.variants, {}, names)
+
+
+def test_null_engine_runs_and_fails(bundle: Bundle) -> None:
+    """It computes nothing, so it must not pass."""
+    reference = selftest.read_archive(bundle)
+    outcome = selftest.check(bundle, bundle.variants[0], "null", reference, EngineOptions())
+    assert outcome.status == "failed" and outcome.seconds is not None
+    assert outcome.cosine is not None and outcome.cosine < 0.5
+
+
+def test_archive_round_trip(bundle: Bundle) -> None:
+    wanted = outputs_of(bundle.spec)
+    found = selftest.read_archive(bundle)
+    assert len(found) == 2 and str(found[0]["text"]) == str(wanted[0]["text"])
+    np.testing.assert_array_equal(found[1]["logits"], wanted[1]["logits"])
+
+
+def test_bundle_without_selftest(shapes_bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match=r"lists no selftest\.npz"):
+        selftest.read_archive(shapes_bundle)
+
+
+def test_damaged_archive(bundle: Bundle) -> None:
+    (bundle.path / SELFTEST).write_bytes(b"no archive")
+    names = tuple(bundle.raw["files"])
+    with pytest.raises(BundleError, match="damaged"):
+        selftest.read_archive(write_manifest(bundle.path, bundle.spec, bundle.variants, {}, names))
+
+
+def test_missing_engines_are_listed_and_a_named_one_is_an_error(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines.get("openvino"), "unavailable", lambda: "it is not installed; install it")
+    outcomes = list(selftest.run(bundle))
+    missing = [outcome for outcome in outcomes if outcome.engine == "openvino"]
+    assert [(outcome.status, outcome.reason) for outcome in missing] == [("missing", "it is not installed; install it")]
+    assert all(outcome.engine != "null" for outcome in outcomes)
+    with pytest.raises(EngineError, match="engine openvino"):
+        list(selftest.run(bundle, "openvino"))
+    with pytest.raises(InputError, match="no engine 'abacus'"):
+        list(selftest.run(bundle, "abacus"))
+    with pytest.raises(BundleError, match="no variant"):
+        list(selftest.run(bundle, "null", "int3"))
+
+
+def test_exit_codes(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(bundle.path)
+    assert main(["selftest", path, "--engine", "null"]) == 1
+    captured = capsys.readouterr()
+    assert "failed: null fp32" in captured.out and "do not use it" in captured.err
+    assert main(["selftest", path, "--engine", "null", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)[0]["status"] == "failed"
+    monkeypatch.setattr(engines.get("onnxruntime"), "unavailable", lambda: "gone; bring it back")
+    assert main(["selftest", path, "--engine", "onnxruntime"]) == 3
+    assert main(["selftest", str(Path(path) / "nowhere")]) == 2
+
+
+def test_outcomes_are_plain_values(bundle: Bundle) -> None:
+    outcome = next(iter(selftest.run(bundle, "null")))
+    assert json.loads(json.dumps(dataclasses.asdict(outcome)))["engine"] == "null"
