@@ -1,0 +1,151 @@
+"""``wav2edge listen`` as its user meets it: files, pipes, saving, Ctrl-C, bad input."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import soundfile
+
+from wav2edge.cli import main
+from wav2edge.runtime import audio
+from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.live import events
+
+COMMAND = [sys.executable, "-m", "wav2edge", "listen"]
+
+
+@pytest.fixture
+def shapes(shapes_bundle: Bundle) -> list[str]:
+    return ["-m", str(shapes_bundle.path), "--engine", "null"]
+
+
+def test_every_line_of_json_fits_the_schema(
+    shapes: list[str], clips: list[tuple[Path, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["listen", *shapes, "--file", str(clips[0][0]), "--fast", "--json"]) == 0
+    out, err = capsys.readouterr()
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert lines
+    for line in lines:
+        jsonschema.validate(line, events.schema())
+    assert "s heard" in err and "dropped" in err
+
+
+def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["listen", "--schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == events.schema()
+
+
+def test_a_file_becomes_lines_and_files(
+    clips: list[tuple[Path, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = [tmp_path / f"x{suffix}" for suffix in (".srt", ".vtt", ".jsonl")]
+    arguments = [word for path in saved for word in ("--save", str(path))]
+    assert main(["listen", "--file", str(clips[0][0]), "--fast", *arguments, "--record", str(tmp_path / "x.flac")]) == 0
+    out, err = capsys.readouterr()
+    finals = [json.loads(line) for line in saved[2].read_text("utf-8").splitlines()]
+    assert out.splitlines() == [final["text"] for final in finals]
+    assert finals
+    assert saved[0].read_text("utf-8").startswith("1\n00:00:0")
+    assert saved[1].read_text("utf-8").startswith("WEBVTT\n")
+    recorded, rate = soundfile.read(tmp_path / "x.flac", dtype="float32")
+    played = audio.load(clips[0][0])
+    assert (rate, len(recorded)) == (16000, len(played))
+    assert np.abs(recorded - played).max() <= 1 / 32768
+    assert "small embedded demo model" in err
+
+
+def test_a_pipe_gives_what_its_file_gives(shapes: list[str], clips: list[tuple[Path, str]]) -> None:
+    samples = (audio.load(clips[0][0]) * 32767).astype("<i2").tobytes()
+    done = subprocess.run([*COMMAND, *shapes, "--stdin", "--json"], input=samples, capture_output=True, timeout=60)
+    assert done.returncode == 0
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert last["time"] == pytest.approx(len(samples) / 32000, abs=0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_with_a_summary(
+    shapes: list[str], clips: list[tuple[Path, str]], tmp_path: Path, number: signal.Signals
+) -> None:
+    recording = tmp_path / "x.flac"
+    process = subprocess.Popen(
+        [*COMMAND, *shapes, "--file", str(clips[0][0]), "--json", "--record", str(recording)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(0.2)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "s heard" in err.splitlines()[-1]
+    assert len(soundfile.read(recording)[0]) >= 16000
+
+
+def test_a_closed_pipe_is_no_error(shapes: list[str], clips: list[tuple[Path, str]]) -> None:
+    command = " ".join([*COMMAND, *shapes, "--file", str(clips[0][0]), "--fast", "--json", "| head -n 1"])
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert len(done.stdout.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--file", "missing.wav"], "no such file"),
+        (["--fast"], "--fast needs --file"),
+        (["--file", "{clip}", "--save", "x.doc"], ".srt, .vtt or .jsonl"),
+        (["--file", "{clip}", "--record", "x.mp3"], ".flac or .wav"),
+        (["--file", "{clip}", "--record", "{clip}"], "exists already"),
+        (["--file", "{clip}", "--longest-utterance", "40"], "longest utterance"),
+        (["--measure", "missing.jsonl"], "missing.jsonl"),
+    ],
+)
+def test_bad_input_is_one_line(
+    shapes: list[str],
+    clips: list[tuple[Path, str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+) -> None:
+    clip = tmp_path / "clip.flac"
+    clip.write_bytes(next(path for path, _ in clips if path.suffix == ".flac").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert main(["listen", *shapes, *(word.replace("{clip}", str(clip)) for word in arguments)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["clip.flac"]
+
+
+def test_measure_prints_a_table_and_json(
+    clips: list[tuple[Path, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jiwer", reason="the scores need the extra [eval]")
+    path, text = clips[0]
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text(json.dumps({"path": str(path), "text": text, "corpus": "commands"}) + "\n")
+    plot = tmp_path / "x.png"
+    assert main(["listen", "--measure", str(manifest), "--fast", "--plot", str(plot)]) == 0
+    table = capsys.readouterr().out
+    assert "commands" in table and "UPWR" in table
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert main(["listen", "--measure", str(manifest), "--fast", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    same, finals = report["finals_equal_to_transcribe"]
+    assert same == finals >= 1
+    figures = report["corpora"]["commands"]
+    assert figures["stable_changed"] == 0
+    assert figures["finalisation"]["p95"] <= report["endpoint_silence"] + 0.3
+    assert report["seconds"] > 3
