@@ -31,9 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--engine", metavar="ENGINE", action="append", help=f"engine (default: each one here){several}")
     parser.add_argument("--variant", metavar="VARIANT", action="append", help=f"variant (default: each){several}")
-    parser.add_argument(
-        "--threads", type=_options.positive, metavar="N", help="CPU threads (default: the engine's choice)"
-    )
+    parser.add_argument("--threads", type=_options.positive, metavar="N", help="CPU threads (default: one a core)")
     parser.add_argument("--split", metavar="SPLIT", help="only rows of this split")
     parser.add_argument(
         "--text-norm",
@@ -52,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate each system on the same recordings; exit code 2 when some could not be used."""
+    from wav2edge.devices import choice
     from wav2edge.runtime import evaluation, manifest
     from wav2edge.runtime.chunking import Chunking
     from wav2edge.runtime.transcriber import Transcriber
@@ -68,8 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
     for bundle, system in systems:
         beam = beams[bundle.path] if system.decoding != "greedy" else None
         label = _label(system, [other for _, other in systems])
+        threads = choice.choose(bundle, system.engine, system.variant, arguments.threads).threads
         with Transcriber.open(
-            bundle, system.engine, system.variant, threads=arguments.threads, decoder=beam, chunking=chunking
+            bundle, system.engine, system.variant, threads=threads, decoder=beam, chunking=chunking
         ) as transcriber:
             count = functools.partial(progress.count, label, total=len(rows))
             heard.append(evaluation.listen(transcriber, system, rows, count))
