@@ -1,7 +1,8 @@
 """OpenVINO: the fastest engine for symmetric INT8 (s8s8) on x86, and the one for Intel's graphics and NPUs.
 
-Compiled models are kept in the cache directory (``openvino/``), keyed by OpenVINO itself from the graph, the device
-and the options, so that a second start skips the compilation. One compiled model serves every length.
+Compiled models are kept in the cache directory (``openvino/``), keyed by the variant's digests, and within by OpenVINO
+itself from the graph, the device and the options: a second start skips the compilation. One compiled model serves
+every length.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from .. import cache
 from ..bundle import Bundle, Variant
 from ..errors import EngineError, InputError
-from ..spec import STAGES, ModelSpec
+from ..spec import FEATURE_LENGTHS, FEATURES, STAGES, ModelSpec
 from . import Arrays, EngineOptions
 
 DEVICE = "CPU"
@@ -57,25 +58,28 @@ def load(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -
         settings["PERF_COUNT"] = True
     # A machine without a writable cache still runs; it only compiles at each start.
     with contextlib.suppress(InputError):
-        settings["CACHE_DIR"] = str(cache.directory("openvino"))
+        settings["CACHE_DIR"] = str(cache.directory("openvino", cache.key(dict(variant.sha256))))
     graph = bundle.graph(variant, stage)
     try:
         compiled = core.compile_model(core.read_model(str(graph)), device, settings)
     except RuntimeError as error:
         raise EngineError(f"openvino cannot load {graph.name} on {device}: {_reason(error)}") from error
-    return OpenVinoSession(compiled, stage)
+    return OpenVinoSession(compiled, stage, {*bundle.spec.output_names, FEATURES, FEATURE_LENGTHS})
 
 
 class OpenVinoSession:
     """A compiled model and one inference request; ``raw`` is the library's compiled model."""
 
-    def __init__(self, compiled: Any, stage: str) -> None:
-        """Wrap a compiled model; inputs that the graph does not use are left out."""
+    def __init__(self, compiled: Any, stage: str, known: set[str]) -> None:
+        """Wrap a compiled model; inputs that the graph does not use are left out.
+
+        known: the outputs' names in the contract; OpenVINO gives a port every name that its value had on the way.
+        """
         self.raw = compiled
         self._request = compiled.create_infer_request()
         names = {name for port in compiled.inputs for name in port.names}
         self.inputs = tuple(name for name in STAGES[stage] if name in names)
-        self.outputs = tuple(port.any_name for port in compiled.outputs)
+        self.outputs = tuple(min(known & port.names, default=port.any_name) for port in compiled.outputs)
 
     def run(self, feeds: Arrays) -> Arrays:
         """Run once; the outputs are copies that stay valid. Raises EngineError."""

@@ -1,0 +1,124 @@
+"""OpenVINO: the same numbers, any length, a cache that is used, and errors that say what to do."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wav2edge.runtime import engines
+from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.engines import EngineOptions
+from wav2edge.runtime.errors import EngineError
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason='needs `pip install "wav2edge[openvino]"`'
+)
+
+
+@pytest.fixture(autouse=True)
+def cache_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def feeds(samples: int, batch: int = 1) -> dict[str, np.ndarray]:
+    values = 0.1 * np.random.default_rng(samples).standard_normal((batch, samples))
+    return engines.as_feeds(values.astype(np.float32), np.full(batch, samples, dtype=np.int64))
+
+
+@pytest.mark.parametrize("name", ["fp32", "fp16", "int8-s8s8", "int8-u8s8"])
+def test_gives_onnxruntimes_numbers(small_bundle: Bundle, name: str) -> None:
+    ours = engines.load(small_bundle, small_bundle.variant(name), "openvino")
+    theirs = engines.load(small_bundle, small_bundle.variant(name), "onnxruntime")
+    for samples, batch in ((800, 1), (1600, 3), (805, 2)):
+        mine, other = ours.run(feeds(samples, batch)), theirs.run(feeds(samples, batch))
+        assert set(mine) == set(other) == {"logits", "output_lengths"}
+        assert mine["logits"].shape == other["logits"].shape
+        assert mine["output_lengths"].tolist() == other["output_lengths"].tolist()
+        scale = float(np.abs(other["logits"]).max())
+        step = 0.05 if name.startswith("int8") else 0.01
+        assert np.abs(mine["logits"] - other["logits"]).max() <= step * scale
+    ours.close()
+    with pytest.raises(EngineError, match="closed"):
+        ours.run(feeds(800))
+
+
+def test_results_stay_valid_after_the_next_run(small_bundle: Bundle) -> None:
+    """The request's own buffers are used again; a first result that changed under its owner was the bug to avoid."""
+    session = engines.load(small_bundle, small_bundle.variant("fp32"), "openvino")
+    first = session.run(feeds(800))["logits"]
+    kept = first.copy()
+    session.run(feeds(801))
+    assert np.array_equal(first, kept)
+
+
+def test_a_new_length_compiles_nothing(small_bundle: Bundle) -> None:
+    session = engines.load(small_bundle, small_bundle.variant("fp32"), "openvino")
+    session.run(feeds(800))
+    started = time.perf_counter()
+    for samples in range(810, 1410, 20):
+        session.run(feeds(samples))
+    each = (time.perf_counter() - started) / 30
+    compiling = time.perf_counter()
+    engines.load(small_bundle, small_bundle.variant("int8-s8s8"), "openvino")
+    assert each < 0.5 * (time.perf_counter() - compiling)
+
+
+def test_compiled_models_go_to_the_cache_directory(small_bundle: Bundle, cache_here: Path) -> None:
+    before = sorted(path.name for path in small_bundle.path.iterdir())
+    engines.load(small_bundle, small_bundle.variant("fp32"), "openvino").close()
+    blobs = sorted((cache_here / "openvino").rglob("*.*"))
+    assert blobs, "nothing was cached"
+    stamps = [path.stat().st_mtime_ns for path in blobs]
+    session = engines.load(small_bundle, small_bundle.variant("fp32"), "openvino")
+    assert session.run(feeds(800))["logits"].shape[1] == small_bundle.spec.frames(800)
+    assert [path.stat().st_mtime_ns for path in sorted((cache_here / "openvino").rglob("*.*"))] == stamps
+    assert sorted(path.name for path in small_bundle.path.iterdir()) == before
+
+
+def test_runs_without_a_cache(small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path / "file"))
+    session = engines.load(small_bundle, small_bundle.variant("fp32"), "openvino")
+    assert np.isfinite(session.run(feeds(800))["logits"]).all()
+
+
+def test_options_reach_the_engine(small_bundle: Bundle) -> None:
+    variant = small_bundle.variant("fp32")
+    session = engines.load(small_bundle, variant, "openvino", options=EngineOptions(threads=1, profiling=True))
+    raw = session.raw  # type: ignore[attr-defined]
+    assert int(raw.get_property("INFERENCE_NUM_THREADS")) == 1
+    assert raw.get_property("PERF_COUNT") in (True, "YES")
+    assert "32" in str(raw.get_property("INFERENCE_PRECISION_HINT"))
+
+
+def test_a_device_that_is_not_there_is_named(small_bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match=r"no device NPU here; it has .*CPU"):
+        engines.load(small_bundle, small_bundle.variant("fp32"), "openvino", options=EngineOptions(device="NPU"))
+
+
+def test_bfloat16_is_refused_where_the_cpu_has_none(small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = engines.get("openvino")
+    monkeypatch.setattr(module, "_capabilities", lambda device: ["FP32", "INT8"])
+    reason = module.refuses(small_bundle.spec, small_bundle.variant("bf16"))
+    assert reason is not None and "int8-s8s8" in reason
+    monkeypatch.setattr(module, "_capabilities", lambda device: ["FP32", "BF16"])
+    assert module.refuses(small_bundle.spec, small_bundle.variant("bf16")) is None
+
+
+def test_missing_package_names_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert 'pip install "wav2edge[openvino]"' in str(engines.get("openvino").unavailable())
+
+
+def test_a_damaged_graph_is_one_line(small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"\x00not a graph" * 10)
+    monkeypatch.setattr(Bundle, "graph", lambda *_: broken)
+    with pytest.raises(EngineError, match=r"openvino cannot load broken\.onnx") as caught:
+        engines.get("openvino").load(small_bundle, small_bundle.variant("fp32"), "full", EngineOptions())
+    assert "\n" not in str(caught.value)
