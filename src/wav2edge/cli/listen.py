@@ -72,11 +72,10 @@ def run(arguments: argparse.Namespace) -> int:
     from wav2edge.runtime.live.loop import LiveTranscriber
 
     with ExitStack() as stack:
-        # What can be wrong with the source and the files is found before the model is loaded.
+        # A bad source is found before the model is loaded; files are made when all else is well.
         source = None if arguments.measure else _source(arguments)
         if source is not None:
             stack.callback(source.close)
-        keepers, record = _keepers(arguments, stack)
         bundle = _options.open_bundle(arguments.model)
         chosen = _options.choose(arguments, bundle)
         live = LiveTranscriber.open(
@@ -92,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
             from wav2edge.cli import _live_measure
 
             return _live_measure.run(live, arguments)
+        keepers, record = _keepers(arguments, stack)
         return _caption(live.session(source, record), arguments, keepers)
 
 
