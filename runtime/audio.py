@@ -198,5 +198,5 @@ def _check_finite(samples: Samples, name: str) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
+    text = str(getattr(error, "error_string", error)).strip().splitlines()  # libsndfile's words, without the name
     return text[-1].rstrip(".") if text else type(error).__name__
