@@ -88,6 +88,8 @@ class Rate:
 
     def __str__(self) -> str:
         """As ``5.0 % [4.1, 6.0]``; without an interval where there is none."""
+        if self.length == 0:
+            return "no words"
         if not np.isfinite(self.low):
             return f"{100 * self.value:.1f} %"
         return f"{100 * self.value:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"

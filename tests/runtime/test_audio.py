@@ -76,7 +76,10 @@ def truncated(path: Path) -> None:
 BAD = {
     "gone.wav": (None, "no such file"),
     "zero.wav": (lambda path: path.write_bytes(b""), "the file is empty"),
-    "text.wav": (lambda path: path.write_text("these are words, no sound\n" * 50), r"not a recording that can be read \(Format not recognised\)"),
+    "text.wav": (
+        lambda path: path.write_text("these are words, no sound\n" * 50),
+        r"not a recording that can be read \(Format not recognised\)",
+    ),
     "silent.wav": (lambda path: soundfile.write(path, np.zeros(0, np.float32), 16000), "holds no samples"),
     "nan.wav": (
         lambda path: soundfile.write(path, np.array([0.0, math.nan] * 800, np.float32), 16000, subtype="FLOAT"),

@@ -6,13 +6,14 @@ import csv
 import io
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import jsonschema
 import pytest
 import srt
 import webvtt
 
-from wav2edge.runtime import formats
+from wav2edge.runtime import formats, manifest
 from wav2edge.runtime.errors import InputError
 from wav2edge.runtime.formats import Layout
 from wav2edge.runtime.transcript import Segment, Transcript, Word
@@ -126,6 +127,15 @@ def test_jsonl_is_one_line_and_a_manifest_row(transcript: Transcript) -> None:
     assert text.count("\n") == 1 and text.endswith("\n")
     row = json.loads(text)
     assert (row["path"], row["text"], row["seconds"]) == ("/x/a.wav", transcript.text, 3602.0)
+
+
+def test_jsonl_reads_back_as_a_manifest_wherever_it_lies(transcript: Transcript, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"sound")
+    (tmp_path / "elsewhere").mkdir()
+    path = tmp_path / "elsewhere" / "labels.jsonl"
+    path.write_text(formats.get("jsonl").render(transcript, str(tmp_path / "a.wav"), Layout()), "utf-8")
+    (row,) = manifest.read(path)
+    assert (row.path, row.text, row.seconds, row.language) == (tmp_path / "a.wav", transcript.text, 3602.0, "en")
 
 
 def test_tsv_is_whispers(transcript: Transcript) -> None:
