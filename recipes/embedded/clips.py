@@ -14,6 +14,7 @@ class ClipStore:
     """Clips of 16 kHz speech: `samples.i16` holds them end to end, `index.jsonl` says where each lies."""
 
     def __init__(self, folder: Path) -> None:
+        """Open a store, or begin one."""
         folder.mkdir(parents=True, exist_ok=True)
         self._samples, self._index = folder / "samples.i16", folder / "index.jsonl"
         self.rows: list[dict[str, object]] = []

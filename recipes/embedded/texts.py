@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 import struct
@@ -54,10 +55,10 @@ def phrases(lines: Iterable[str], fewest: int = 3, most: int = 16) -> list[str]:
     """
     text = "\n".join(lines)
     found: dict[str, None] = {}
+    for title, said in _TITLES.items():
+        text = re.sub(rf"(?i)(?<!\w){re.escape(title)}", said, text)
     for paragraph in re.split(r"\n\s*\n", text):
         for sentence in re.split(r"(?<=[.!?;:])[\"”')]*\s+", " ".join(paragraph.split())):
-            for title, said in _TITLES.items():
-                sentence = re.sub(rf"(?i)(?<!\w){re.escape(title)}", said, sentence)
             if not sentence or not _SPOKEN.fullmatch(sentence) or sentence.upper() == sentence:
                 continue
             for piece in _pieces(sentence.split(), most):
@@ -80,7 +81,7 @@ def command_mixtures(commands: list[str], count: int, generator: random.Random) 
     follow: dict[str, list[str]] = {}
     for command in commands:
         words = ["<s>", *command.split(), "</s>"]
-        for left, right in zip(words, words[1:]):
+        for left, right in itertools.pairwise(words):
             follow.setdefault(left, []).append(right)
     made: dict[str, None] = {}
     while len(made) < count:

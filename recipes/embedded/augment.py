@@ -1,0 +1,89 @@
+"""What happens to a clip before the model hears it: colour, room, noise, and hidden stretches of features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from clips import RATE
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How often and how much. Levels in dB, lengths in s; `strength` 0 turns all of it off."""
+
+    strength: float = 1.0
+    noise: float = 0.6
+    quietest_ratio: float = 6.0
+    loudest_ratio: float = 30.0
+    colour: float = 0.6
+    room: float = 0.3
+    hidden_share: float = 0.12
+
+
+class NoiseBank:
+    """Coloured noise and babble, 20 s of each, made once."""
+
+    def __init__(self, clips: list[np.ndarray], generator: np.random.Generator, seconds: float = 20.0) -> None:
+        """Make the noises; babble is cut from the given clips (16 kHz)."""
+        length = int(seconds * RATE)
+        self.noises: list[np.ndarray] = []
+        bins = np.arange(length // 2 + 1) / length * RATE
+        for power in (0.0, 0.5, 1.0, 1.5):
+            spectrum = np.fft.rfft(generator.standard_normal(length)) / np.maximum(bins, 30.0) ** power
+            self.noises.append(_level(np.fft.irfft(spectrum, length)))
+        for voices in (3, 8):
+            babble = np.zeros(length, np.float32)
+            for _ in range(voices * 6):
+                clip = clips[int(generator.integers(len(clips)))][:length]
+                start = int(generator.integers(length - len(clip) + 1))
+                babble[start : start + len(clip)] += _level(clip)
+            self.noises.append(_level(babble))
+
+    def cut(self, length: int, generator: np.random.Generator) -> np.ndarray:
+        """Return a random stretch of a random noise, at unit level."""
+        noise = self.noises[int(generator.integers(len(self.noises)))]
+        start = int(generator.integers(len(noise)))
+        return np.resize(np.roll(noise, -start) if length > len(noise) - start else noise[start:], length)
+
+
+def _level(samples: np.ndarray) -> np.ndarray:
+    return (samples / (np.sqrt((samples**2).mean()) + 1e-9)).astype(np.float32)
+
+
+def disturb(clip: np.ndarray, how: Augmentation, bank: NoiseBank, generator: np.random.Generator) -> np.ndarray:
+    """Return the clip through a random colour and room, with noise added; same length, no delay."""
+    if how.strength <= 0:
+        return clip
+    coloured, roomy = generator.random() < how.colour, generator.random() < how.room
+    if coloured or roomy:
+        length = 1 << int(np.ceil(np.log2(len(clip) + (RATE // 3 if roomy else 0))))
+        spectrum = np.fft.rfft(clip, length)
+        if coloured:
+            gains = generator.normal(0, 4 * how.strength, 9)
+            edges = np.linspace(0, len(spectrum) - 1, 9)
+            spectrum *= 10 ** (np.interp(np.arange(len(spectrum)), edges, gains) / 20)
+        if roomy:
+            decay = generator.uniform(0.05, 0.3)
+            tail = generator.standard_normal(int(decay * RATE)) * 10 ** (
+                -3 * np.arange(int(decay * RATE)) / decay / RATE
+            )
+            tail *= generator.uniform(0.1, 0.6) * how.strength / (np.sqrt((tail**2).sum()) + 1e-9)
+            tail[0] = 1.0
+            spectrum *= np.fft.rfft(tail, length)
+        clip = np.fft.irfft(spectrum, length)[: len(clip)].astype(np.float32)
+    if generator.random() < how.noise:
+        ratio = generator.uniform(how.quietest_ratio, how.loudest_ratio)
+        loud = np.sqrt((clip**2).mean()) + 1e-6
+        clip = clip + bank.cut(len(clip), generator) * np.float32(loud * 10 ** (-ratio / 20))
+    return clip
+
+
+def hide(batch: int, frames: int, how: Augmentation, generator: np.random.Generator) -> np.ndarray:
+    """Return a mask [batch, frames, 1]: 0 on stretches of 4 to 16 frames, about `hidden_share` of all."""
+    mask = np.ones((batch, frames, 1), np.float32)
+    for row in mask:
+        for _ in range(int(generator.poisson(how.strength * how.hidden_share * frames / 10))):
+            start = int(generator.integers(frames))
+            row[start : start + int(generator.integers(4, 17))] = 0
+    return mask

@@ -1,0 +1,86 @@
+"""Teacher features of a clip store, computed once and kept; and speed-perturbed copies of a store."""
+
+from __future__ import annotations
+
+import argparse
+import random
+from pathlib import Path
+
+import numpy as np
+import soxr
+from clips import RATE, ClipStore
+
+RECEPTIVE, HOP = 400, 320
+
+
+def frames(samples: int) -> int:
+    """Frames that a Wav2Vec 2.0 makes of so many samples at 16 kHz."""
+    return max(0, (samples - RECEPTIVE) // HOP + 1)
+
+
+def frame_starts(store: ClipStore) -> np.ndarray:
+    """First feature row of every clip, and the total at the end [clips + 1]."""
+    return np.concatenate([[0], np.cumsum([frames(int(r["samples"])) for r in store.rows])]).astype(np.int64)
+
+
+def perturb(source: ClipStore, target: ClipStore, seed: int, skip: str = "", slowest: float = 0.85) -> None:
+    """Copy clips at a random speed (pitch and formants move with it), appending to `target` where it stopped.
+
+    Corpora with `skip` in their name are left out; the fastest is 1 / `slowest`.
+    """
+    audio, fastest = source.audio(), 1 / slowest
+    rows = [row for row in source.rows if not skip or skip not in str(row["corpus"])]
+    for row in rows[len(target) :]:
+        factor = random.Random(f"{seed}/{len(target)}").uniform(slowest, fastest)
+        start, length = int(row["start"]), int(row["samples"])
+        clip = audio[start : start + length].astype(np.float32) / 32768
+        clip = soxr.resample(clip, RATE * factor, RATE)
+        target.append(clip, str(row["text"]), f"{row['speaker']}@{factor:.2f}", str(row["corpus"]))
+
+
+def extend_features(store: ClipStore, folder: Path, whisper: Path, device: str = "cpu") -> np.ndarray:
+    """Compute what is missing of `features.f16` and return all of it as a memory map [frames, width]."""
+    from teacher import Teacher
+
+    path, width = folder / "features.f16", 512
+    starts = frame_starts(store)
+    done = path.stat().st_size // (2 * width) if path.exists() else 0
+    first = int(np.searchsorted(starts, done, "right") - 1)
+    if first < len(store):
+        teacher, audio = Teacher(whisper, device), store.audio()
+        with open(path, "r+b" if path.exists() else "w+b") as file:
+            file.seek(int(starts[first]) * 2 * width)
+            for i in range(first, len(store)):
+                row = store.rows[i]
+                start, length = int(row["start"]), int(row["samples"])
+                clip = audio[start : start + length].astype(np.float32) / 32768
+                file.write(teacher.features(clip, int(starts[i + 1] - starts[i])).tobytes())
+    return features_of(folder, int(starts[-1]))
+
+
+def features_of(folder: Path, rows: int | None = None, width: int = 512) -> np.ndarray:
+    """Open the features that are there as a read-only memory map [frames, width]."""
+    path = folder / "features.f16"
+    rows = path.stat().st_size // (2 * width) if rows is None else rows
+    return np.memmap(path, np.float16, "r", shape=(rows, width))
+
+
+def main() -> None:
+    """Compute the features of one or more stores."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("whisper", type=Path, help="CTranslate2 Whisper directory")
+    parser.add_argument("stores", type=Path, nargs="+")
+    parser.add_argument(
+        "--perturb-from", type=Path, help="first fill the one store with speed-perturbed copies of this"
+    )
+    parser.add_argument("--skip", default="", help="leave out corpora with this in their name when perturbing")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    if options.perturb_from:
+        perturb(ClipStore(options.perturb_from), ClipStore(options.stores[0]), options.seed, options.skip)
+    for folder in options.stores:
+        extend_features(ClipStore(folder), folder, options.whisper)
+
+
+if __name__ == "__main__":
+    main()

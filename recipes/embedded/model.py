@@ -1,0 +1,213 @@
+"""The small Wav2Vec 2.0: its shape, its vocabulary, and writing it as a Hugging Face directory."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
+
+LABELS = ["<pad>", "<s>", "</s>", "<unk>", "|", "'", *"abcdefghijklmnopqrstuvwxyz"]
+IDS = {label: i for i, label in enumerate(LABELS)}
+KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)
+SPECIAL = 4
+_LOGGER = logging.getLogger(__name__)
+
+
+def embedded_config(hidden: int = 256, layers: int = 5, inner: int = 768, heads: int = 4) -> Wav2Vec2Config:
+    """Return the layer-norm shape of the embedded checkpoint: cheap convolutions at high rates, pre-norm layers."""
+    return Wav2Vec2Config(
+        **_common(),
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=inner,
+        conv_dim=(32, 64, 80, 112, 160, 224, 320),
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+        conv_bias=True,
+        num_conv_pos_embeddings=31,
+        num_conv_pos_embedding_groups=4,
+    )
+
+
+def tiny_group_config() -> Wav2Vec2Config:
+    """Return the shape of the group-norm sibling that tests use."""
+    return Wav2Vec2Config(
+        **_common(),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
+        conv_dim=(32,) * 7,
+        feat_extract_norm="group",
+        do_stable_layer_norm=False,
+        conv_bias=False,
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=4,
+    )
+
+
+def _common() -> dict[str, object]:
+    return {
+        "vocab_size": len(LABELS),
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "conv_kernel": KERNELS,
+        "conv_stride": STRIDES,
+        "feat_extract_activation": "gelu",
+        "hidden_act": "gelu",
+        "hidden_dropout": 0.0,
+        "attention_dropout": 0.0,
+        "activation_dropout": 0.0,
+        "feat_proj_dropout": 0.0,
+        "final_dropout": 0.0,
+        "layerdrop": 0.0,
+        "apply_spec_augment": False,
+        "mask_time_prob": 0.0,
+        "ctc_loss_reduction": "mean",
+        "ctc_zero_infinity": True,
+    }
+
+
+def encode(text: str) -> list[int]:
+    """Turn a normalised transcript into label ids; a space is `|`."""
+    return [IDS["|" if c == " " else c] for c in text]
+
+
+def greedy(ids: np.ndarray) -> str:
+    """Collapse the best label of every frame [frames] into text."""
+    kept = ids[np.concatenate([[True], ids[1:] != ids[:-1]])] if len(ids) else ids
+    return " ".join("".join(LABELS[i] for i in kept if i >= SPECIAL).replace("|", " ").split())
+
+
+def normalise(audio: np.ndarray) -> np.ndarray:
+    """Bring a clip to zero mean and unit variance, as Wav2Vec2FeatureExtractor does."""
+    return ((audio - audio.mean()) / np.sqrt(audio.var() + 1e-7)).astype(np.float32)
+
+
+class Student(nn.Module):
+    """Wav2Vec2ForCTC run in two cuts, so that features can be masked and compared between them."""
+
+    def __init__(self, net: Wav2Vec2ForCTC) -> None:
+        """Wrap a model; its weights stay its own."""
+        super().__init__()
+        self.net = net
+
+    def convolve(self, audio: Tensor) -> Tensor:
+        """Return convolution features [batch, frames, channels] of normalised audio [batch, samples].
+
+        The layer-norm front end computed with channels last in memory: the same numbers, at a third of the time on a
+        CPU, because neither the norms nor GELU see a transposed layout.
+        """
+        hidden = audio[:, None, None, :]
+        for layer in self.net.wav2vec2.feature_extractor.conv_layers:
+            weight = layer.conv.weight[:, :, None, :].contiguous(memory_format=torch.channels_last)
+            hidden = F.conv2d(hidden, weight, layer.conv.bias, stride=(1, layer.conv.stride[0]))
+            hidden = F.gelu(layer.layer_norm(hidden.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        return hidden[:, :, 0].transpose(1, 2)
+
+    def encode(self, features: Tensor, frames: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return hidden states [batch, frames, hidden] of the last layer and of the middle one.
+
+        `mask` [batch, frames, 1] is 0 on frames to hide. The same as the encoder's own forward, which shows no middle.
+        """
+        core = self.net.wav2vec2
+        hidden, _ = core.feature_projection(features)
+        if mask is not None:
+            hidden = hidden * mask
+        valid = torch.arange(hidden.shape[1], device=hidden.device)[None] < frames[:, None]
+        attended = None
+        if not bool(valid.all()):
+            hidden = hidden * valid[..., None]
+            attended = valid[:, None, None, :]
+        hidden = hidden + core.encoder.pos_conv_embed(hidden)
+        middle = hidden
+        for i, layer in enumerate(core.encoder.layers, 1):
+            hidden = layer(hidden, attention_mask=attended)
+            if i == len(core.encoder.layers) // 2:
+                middle = hidden
+        return core.encoder.layer_norm(hidden), core.encoder.layer_norm(middle)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return label scores [batch, frames, labels]."""
+        return self.net.lm_head(hidden)
+
+
+def new_model(config: Wav2Vec2Config) -> Wav2Vec2ForCTC:
+    """Build random weights of a shape, with attention by torch's fused kernel."""
+    config._attn_implementation = "sdpa"
+    model = Wav2Vec2ForCTC(config)
+    width = config.hidden_size
+    with torch.no_grad():
+        model.lm_head.weight.normal_(0, 0.02)
+        for layer in model.wav2vec2.encoder.layers:
+            # Queries equal to keys, at a useful size: frames look at like frames (mostly neighbours) from the first
+            # step, where small random ones would average the whole clip (Trockman and Kolter, "Mimetic
+            # initialization of self-attention layers", 2023).
+            layer.attention.q_proj.weight.normal_(0, 0.75 * width**-0.5)
+            layer.attention.k_proj.weight.copy_(layer.attention.q_proj.weight)
+            for linear in (layer.attention.v_proj, layer.attention.out_proj):
+                linear.weight.normal_(0, 0.7 * width**-0.5)
+            layer.feed_forward.intermediate_dense.weight.normal_(0, width**-0.5)
+            layer.feed_forward.output_dense.weight.normal_(0, 0.5 * config.intermediate_size**-0.5)
+    return model
+
+
+def open_checkpoint(folder: Path) -> Wav2Vec2ForCTC:
+    """Open a Hugging Face directory in float32."""
+    config = Wav2Vec2Config.from_pretrained(folder)
+    model = new_model(config)
+    state = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
+    model.load_state_dict(state, strict=False)
+    return model
+
+
+def adopt(model: Wav2Vec2ForCTC, folder: Path) -> list[str]:
+    """Copy what fits from another checkpoint folder and return the names that kept their own weights."""
+    ours, theirs = model.state_dict(), load_file(folder / "model.safetensors")
+    fitting = {k: v.float() for k, v in theirs.items() if k in ours and v.shape == ours[k].shape}
+    model.load_state_dict(fitting, strict=False)
+    return sorted(set(ours) - set(fitting))
+
+
+def save_checkpoint(model: Wav2Vec2ForCTC, folder: Path) -> int:
+    """Write a Hugging Face directory in float16 and return its number of parameters."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = json.loads(model.config.to_json_string(use_diff=False))
+    keep = {**{k: v for k, v in config.items() if not k.startswith("_")}, "dtype": "float16"}
+    keep["architectures"] = ["Wav2Vec2ForCTC"]
+    _write(folder / "config.json", keep)
+    _write(folder / "vocab.json", IDS)
+    attention = model.config.feat_extract_norm == "layer"
+    _write(
+        folder / "preprocessor_config.json",
+        {
+            "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+            "do_normalize": True,
+            "feature_size": 1,
+            "padding_side": "right",
+            "padding_value": 0.0,
+            "return_attention_mask": attention,
+            "sampling_rate": 16000,
+        },
+    )
+    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    _write(folder / "special_tokens_map.json", special)
+    tokenizer = {"tokenizer_class": "Wav2Vec2CTCTokenizer", "word_delimiter_token": "|", "do_lower_case": False}
+    _write(folder / "tokenizer_config.json", {**special, **tokenizer, "replace_word_delimiter_char": " "})
+    state = {name: value.detach().cpu().half().contiguous() for name, value in model.state_dict().items()}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
+    return sum(p.numel() for p in model.parameters())
+
+
+def _write(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, sort_keys=False) + "\n", "utf-8")

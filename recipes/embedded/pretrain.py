@@ -1,0 +1,104 @@
+"""The seed idea of Wav2Vec 2.0 at this size: masked contrastive pre-training on untranscribed audio."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from augment import Augmentation
+from batches import Collator, Speech, draw
+from model import adopt, embedded_config, new_model, save_checkpoint
+from transformers import Wav2Vec2Config, Wav2Vec2ForCTC, Wav2Vec2ForPreTraining
+from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices, _sample_negative_indices
+
+_LOGGER = logging.getLogger("pretrain")
+
+
+def pretraining_config() -> Wav2Vec2Config:
+    """Return the embedded shape with the quantiser and masking of the paper, a smaller codebook and fewer negatives."""
+    config = embedded_config()
+    config.num_codevectors_per_group, config.num_codevector_groups = 160, 2
+    config.codevector_dim = config.proj_codevector_dim = 128
+    config.num_negatives = 50
+    config.mask_time_prob, config.mask_time_length = 0.065, 10
+    config._attn_implementation = "sdpa"
+    return config
+
+
+def pretrain(
+    speech: Speech, folder: Path, minutes: float, front: Path | None, seed: int = 0, rate: float = 7e-4
+) -> None:
+    """Train for so many minutes of processor time and write a checkpoint folder that `train.py --init-from` adopts."""
+    torch.manual_seed(seed)
+    config = pretraining_config()
+    model = Wav2Vec2ForPreTraining(config).train()
+    seed_model = new_model(embedded_config())
+    if front:
+        adopt(seed_model, front)
+    model.wav2vec2.load_state_dict(seed_model.wav2vec2.state_dict(), strict=False)
+    optimizer = torch.optim.AdamW(model.parameters(), rate, (0.9, 0.98), weight_decay=0.01, fused=True)
+    collate, generator = Collator(speech, Augmentation(strength=0.0), seed, None), np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    worked, heard, step = 0.0, 0.0, 0
+    while worked < minutes * 60:
+        for clips in draw(speech, dict.fromkeys(speech.groups, 1.0), 24.0, 16.0, generator):
+            tick = time.process_time()
+            batch = collate(clips)
+            valid = torch.arange(int(batch.frames.max()))[None] < batch.frames[:, None]
+            masked = _compute_mask_indices(tuple(valid.shape), 0.65, 10, valid.long(), min_masks=2)
+            negatives = _sample_negative_indices(tuple(valid.shape), config.num_negatives, masked & valid.numpy())
+            samples = torch.arange(batch.audio.shape[1])[None] < (batch.frames * 320 + 80)[:, None]
+            model.set_gumbel_temperature(max(2.0 * 0.9995**step, 0.5))
+            for group in optimizer.param_groups:
+                group["lr"] = rate * min(1.0, (step + 1) / 200, max(0.02, 2 * (1 - worked / 60 / minutes)))
+            output = model(
+                batch.audio,
+                attention_mask=samples.long(),
+                mask_time_indices=torch.from_numpy(masked),
+                sampled_negative_indices=torch.from_numpy(negatives),
+            )
+            optimizer.zero_grad(set_to_none=True)
+            (output.loss / masked.sum()).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            worked += time.process_time() - tick
+            heard, step = heard + batch.seconds / 3600, step + 1
+            if step % 25 == 0:
+                row = {
+                    "step": step,
+                    "heard": round(heard, 3),
+                    "cpu_minutes": round(worked / 60, 2),
+                    "contrastive": round(float(output.contrastive_loss.detach()) / int(masked.sum()), 4),
+                    "perplexity": round(float(output.codevector_perplexity.detach()), 1),
+                }
+                _LOGGER.info(json.dumps(row))
+                with open(folder / "log.jsonl", "a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+            if worked >= minutes * 60:
+                break
+    result: Wav2Vec2ForCTC = new_model(embedded_config())
+    result.wav2vec2.load_state_dict(model.wav2vec2.state_dict(), strict=False)
+    save_checkpoint(result, folder)
+
+
+def main() -> None:
+    """Pre-train on the audio of some stores; transcripts are not looked at."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--stores", type=Path, nargs="+", required=True)
+    parser.add_argument("--minutes", type=float, default=15.0)
+    parser.add_argument("--init-from", type=Path, help="a checkpoint whose convolutions to start from")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_num_threads(options.threads)
+    pretrain(Speech(options.stores, False), options.folder, options.minutes, options.init_from)
+
+
+if __name__ == "__main__":
+    main()
