@@ -26,7 +26,7 @@ NAMES = (*STATIC, "int8-dynamic", "fp16", "bf16", "int4")
 DEFAULT = ("int8-u8s8", "int8-s8s8", "int8-u7s8", "int8-dynamic", "fp16")
 """What is made when the user names none."""
 _PREFERRED: Mapping[str, tuple[str, ...]] = {
-    "fp16": ("tensorrt", "tensorrt-rtx", "onnxruntime-gpu"),
+    "fp16": ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda"),
     "bf16": (),
     "int8-dynamic": (),
     "int4": (),
