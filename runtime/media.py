@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .errors import AudioError
 
 SUFFIXES = frozenset(
-    {".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".webm", ".mkv", ".mka", ".avi", ".aac", ".wma", ".ac3", ".amr", ".ts"}
+    {".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".webm", ".mkv", ".mka", ".avi", ".aac", ".wma", ".ac3", ".amr"}
 )
 """Names that tell a user who lacks PyAV that it is PyAV that is missing."""
 
