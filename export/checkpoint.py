@@ -37,6 +37,11 @@ class Checkpoint:
     sample_rate: int
     weights: tuple[Path, ...]
 
+    @property
+    def saved_in_half(self) -> bool:
+        """Whether its weights were saved in float16, as config.json says."""
+        return str(self.config.get("dtype") or self.config.get("torch_dtype")).split(".")[-1] == "float16"
+
     @classmethod
     def open(cls, source: str | Path, normalize: bool | None = None, revision: str | None = None) -> Checkpoint:
         """Read a directory, or a repository of the Hugging Face hub.

@@ -25,17 +25,19 @@ _SAMPLES = (16001, 9000)
 """Lengths of the two clips that are traced; the graph holds for all others, which the parity gate proves."""
 
 
-def write_graphs(module: Any, spec: ModelSpec, directory: Path, stem: str = "fp32") -> dict[str, str]:
+def write_graphs(
+    module: Any, spec: ModelSpec, directory: Path, stem: str = "fp32", compact: bool = False
+) -> dict[str, str]:
     """Write the graphs of all stages and their data file into ``directory``; returns the stages' files.
 
-    Raises CheckpointError where torch cannot trace the model.
+    compact: store what float16 holds exactly in float16. Raises CheckpointError where torch cannot trace the model.
     """
     model = trace(module, spec, directory)
     graph = Graph(model)
     tidy(graph)
     result = graph.to_model()
     _describe(result, module)
-    save_model(result, directory / f"{stem}.onnx", f"{stem}.data")
+    save_model(result, directory / f"{stem}.onnx", f"{stem}.data", compact)
     return split_stages(directory, f"{stem}.onnx", stem)
 
 

@@ -59,6 +59,7 @@ def _export_into(
     progress("loading the checkpoint")
     model = checkpoint.load()
     spec = model_spec(checkpoint, model)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     reference = Reference(model, spec)
     # Torch runs every clip before the model is taken apart: the reference is the untouched checkpoint.
     progress("running torch on each clip")
@@ -68,9 +69,9 @@ def _export_into(
             reference(clip)
     progress("tracing the graph")
     head = MODULES[spec.head](model)
-    graphs = write_graphs(ContractGraph(model, checkpoint.family, head, checkpoint.normalize), spec, staged)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    del model
+    module = ContractGraph(model, checkpoint.family, head, checkpoint.normalize)
+    graphs = write_graphs(module, spec, staged, compact=checkpoint.saved_in_half)
+    del model, module
     progress("checking parity")
     variant = describe_variant(staged, "fp32", "fp32", graphs, data=("fp32.data",))
     files = _copy_files(checkpoint, staged)

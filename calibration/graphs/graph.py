@@ -165,6 +165,8 @@ class Graph:
                 node.input[position] = same.get(name, name)
             if node.op_type == "Constant" and node.attribute[0].name == "value":
                 self.weights[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+            elif _is_stored_half(node) and node.input[0] in self.weights and node.output[0] not in outputs:
+                self.weights[node.output[0]] = self.weights[node.input[0]].astype(np.float32)
             elif node.op_type == "Identity" and node.input[0] in self.weights and node.output[0] not in outputs:
                 same[node.output[0]] = node.input[0]
             else:
@@ -179,6 +181,11 @@ def use_domain(graph: Graph, domain: str) -> None:
 
     if not any(entry.domain == domain for entry in graph.model.opset_import):
         graph.model.opset_import.append(helper.make_opsetid(domain, 1))
+
+
+def _is_stored_half(node: Any) -> bool:
+    """Whether a node is the Cast of a weight that storage.py keeps in float16 because nothing is lost."""
+    return node.op_type == "Cast" and node.name.endswith("_cast") and str(node.input[0]).endswith("_float16")
 
 
 def inside_norm(node: Any) -> bool:

@@ -13,6 +13,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from wav2edge.calibration.graphs.graph import Graph
 from wav2edge.calibration.graphs.split import extract, split_stages
 from wav2edge.calibration.graphs.storage import load_graph, save_model
 from wav2edge.runtime.errors import BundleError
@@ -95,3 +96,28 @@ def test_splitting_needs_no_torch() -> None:
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_weights_that_float16_holds_are_stored_in_half_the_bytes(tmp_path: Path) -> None:
+    """A checkpoint saved in float16 loses nothing; a pass that reads the file sees plain float32 weights."""
+    random = np.random.default_rng(0)
+    exact = random.normal(size=(64, 128)).astype(np.float16).astype(np.float32)
+    inexact = random.normal(size=(128, 64)).astype(np.float32)
+    huge = np.full((64, 64), 1e6, dtype=np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "exact"], ["a"]),
+        helper.make_node("MatMul", ["a", "inexact"], ["b"]),
+        helper.make_node("MatMul", ["b", "huge"], ["y"]),
+    ]
+    weights = {"exact": exact, "inexact": inexact, "huge": huge}
+    tensors = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    graph = helper.make_graph(nodes, "halves", [value("x", ["n", 64])], [value("y", ["n", 64])], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    x = random.normal(size=(3, 64)).astype(np.float32)
+    expected = ort.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
+    save_model(model, tmp_path / "m.onnx", "m.data", compact=True)
+    assert (tmp_path / "m.data").stat().st_size == exact.nbytes // 2 + inexact.nbytes + huge.nbytes
+    np.testing.assert_array_equal(run(tmp_path / "m.onnx", x=x)["y"], expected)
+    loaded = Graph.load(tmp_path / "m.onnx")
+    assert [node.op_type for node in loaded.nodes] == ["MatMul"] * 3
+    np.testing.assert_array_equal(loaded.weights["exact"], exact)

@@ -1,0 +1,68 @@
+"""How long an export takes and how much memory: a random checkpoint of wav2vec2-base's shape, through the command.
+
+    python benchmarks/export_speed.py [--norm group|layer]
+
+Prints wall time, CPU time and peak resident memory of the whole process. Bars: under 90 s, under 4 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from wav2edge.cli._tables import table
+
+LABELS = ("<pad>", "<s>", "</s>", "<unk>", "|", "'", *"abcdefghijklmnopqrstuvwxyz")
+
+
+def write_checkpoint(directory: Path, norm: str) -> int:
+    """Write a random base-shape checkpoint; returns its number of parameters."""
+    from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
+
+    layer = norm == "layer"
+    config = Wav2Vec2Config(
+        vocab_size=len(LABELS), pad_token_id=0, feat_extract_norm=norm, do_stable_layer_norm=layer, conv_bias=layer
+    )
+    model = Wav2Vec2ForCTC(config)
+    model.save_pretrained(directory)
+    (directory / "vocab.json").write_text(json.dumps({label: index for index, label in enumerate(LABELS)}))
+    (directory / "preprocessor_config.json").write_text(json.dumps({"do_normalize": True, "sampling_rate": 16000}))
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--norm", choices=("group", "layer"), default="group")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint, bundle = Path(folder) / "checkpoint", Path(folder) / "bundle"
+        parameters = write_checkpoint(checkpoint, arguments.norm)
+        started = time.monotonic()
+        command = [sys.executable, "-m", "wav2edge", "export", str(checkpoint), str(bundle)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        wall = time.monotonic() - started
+        if done.returncode != 0:
+            sys.exit(done.stderr)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        size = sum(path.stat().st_size for path in bundle.iterdir())
+    print(done.stderr)
+    row = (
+        f"base, {arguments.norm} norm",
+        f"{parameters / 1e6:.1f}",
+        f"{wall:.0f}",
+        f"{used.ru_utime + used.ru_stime:.0f}",
+        f"{used.ru_maxrss / 1e6:.2f}",
+        f"{size / 1e6:.0f}",
+    )
+    print(table(("shape", "M parameters", "wall s", "CPU s", "peak GB", "bundle MB"), [row], indent=""))
+
+
+if __name__ == "__main__":
+    main()
