@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 OPSET = 17
 """The first with LayerNormalization; every engine here reads it, TensorRT 10.3 included."""
+_OPEN_AXES = ("batch", "frames")
 _SAMPLES = (16001, 9000)
 """Lengths of the two clips that are traced; the graph holds for all others, which the parity gate proves."""
 
@@ -36,7 +37,7 @@ def write_graphs(
     graph = Graph(model)
     tidy(graph)
     result = graph.to_model()
-    _describe(result, module)
+    _describe(result, module, spec)
     save_model(result, directory / f"{stem}.onnx", f"{stem}.data", compact)
     return split_stages(directory, f"{stem}.onnx", stem)
 
@@ -51,7 +52,7 @@ def trace(module: Any, spec: ModelSpec, directory: Path) -> onnx.ModelProto:
     waveform = torch.randn((2, int(lengths.max())), generator=torch.Generator().manual_seed(0))
     axes = {output.name: {0: "batch"} for output in spec.outputs}
     for output in spec.outputs:
-        axes[output.name].update({i: axis for i, axis in enumerate(output.axes) if axis in ("batch", "frames")})
+        axes[output.name].update({i: axis for i, axis in enumerate(output.axes) if axis in _OPEN_AXES})
     with tempfile.TemporaryDirectory(dir=directory, prefix=".trace.") as folder, torch.no_grad():
         file = Path(folder) / "traced.onnx"
         with warnings.catch_warnings():
@@ -83,10 +84,19 @@ def trace(module: Any, spec: ModelSpec, directory: Path) -> onnx.ModelProto:
         return onnx.load(str(file), load_external_data=True)
 
 
-def _describe(model: onnx.ModelProto, module: Any) -> None:
-    """State the types of the named values, so that cutting needs no shape inference; sign the graph."""
+def _describe(model: onnx.ModelProto, module: Any, spec: ModelSpec) -> None:
+    """State the shapes of outputs and named values, so that cutting needs no shape inference; sign the graph."""
+    import torch
     from onnx import TensorProto, helper
 
+    with torch.no_grad():
+        results = module(torch.zeros(1, spec.min_samples), torch.tensor([spec.min_samples]))
+    shapes = dict(zip(spec.output_names, (tuple(result.shape) for result in results)))
+    for output in spec.outputs:
+        # A static label dimension is what other runtimes size their decoders by.
+        sizes = [axis if axis in _OPEN_AXES else size for axis, size in zip(output.axes, shapes[output.name])]
+        described = next(value for value in model.graph.output if value.name == output.name)
+        described.CopyFrom(helper.make_tensor_value_info(output.name, TensorProto.FLOAT, sizes))
     channels = module.feature_extractor.conv_layers[-1].conv.out_channels
     model.graph.value_info.extend(
         [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from ..runtime.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED,
 
 TOLERANCE = 1e-3
 """Largest difference allowed, as a share of the largest reference value (of 1 where that is smaller)."""
+RAGGED = "batch of 3, ragged"
 LENGTHS = 100
 """How many clip lengths ``frames()`` is checked at."""
 
@@ -69,7 +70,7 @@ def cases(spec: ModelSpec) -> tuple[Case, ...]:
         Case("1 s", (second,)),
         Case("7.3 s", (cut(7.3),)),
         Case("30 s", (cut(30.0),)),
-        Case("batch of 3, ragged", (cut(7.3, 1.0), cut(1.0, 3.0), cut(3.7, 5.0))),
+        Case(RAGGED, (cut(7.3, 1.0), cut(1.0, 3.0), cut(3.7, 5.0))),
         Case("batch of 3 with the shortest", (cut(0.0, 2.0), cut(2.0, 4.0), cut(1.3, 6.0))),
         Case("silence", (np.zeros(max(2 * rate, shortest), np.float32),)),
         Case("loud speech, peak 1.0", (loud,)),
@@ -92,9 +93,12 @@ def check(bundle: Bundle, variant: Variant, reference: Reference, engine: str = 
         got = session.run(_feeds(case))
         expected = [reference(clip) for clip in case.clips]
         points.append(compare(case, spec, got, expected))
-    points.append(_stages(bundle, variant, engine, session))
     points.append(_frame_counts(bundle, variant, engine, session))
+    ragged = next(case for case in cases(spec) if case.name == RAGGED)
+    whole = session.run(_feeds(ragged))
+    # One session at a time: each holds the weights.
     session.close()
+    points.append(_stages(bundle, variant, engine, ragged, whole))
     return tuple(points)
 
 
@@ -155,24 +159,22 @@ def _feeds(case: Case) -> dict[str, NDArray[Any]]:
     return engines.as_feeds(batch, lengths)
 
 
-def _stages(bundle: Bundle, variant: Variant, engine: str, full: Session) -> Point:
+def _stages(bundle: Bundle, variant: Variant, engine: str, case: Case, whole: engines.Arrays) -> Point:
     """The frontend's features through the encoder give what the full graph gives."""
     spec = bundle.spec
-    case = next(case for case in cases(spec) if case.name == "batch of 3, ragged")
     feeds = _feeds(case)
-    expected = full.run(feeds)
-    frontend = engines.load(bundle, variant, engine, "frontend", EngineOptions())
-    encoder = engines.load(bundle, variant, engine, "encoder", EngineOptions())
     normalized = np.zeros_like(feeds["input_values"])
     for row, clip in zip(normalized, case.clips):
         row[: len(clip)] = (clip - clip.mean()) / np.sqrt(clip.var() + 1e-7) if spec.normalize else clip
+    frontend = engines.load(bundle, variant, engine, "frontend", EngineOptions())
     middle = frontend.run({NORMALIZED: normalized, INPUT_LENGTHS: feeds["input_lengths"]})
-    got = encoder.run({FEATURES: middle[FEATURES], FEATURE_LENGTHS: middle[FEATURE_LENGTHS]})
     frontend.close()
+    encoder = engines.load(bundle, variant, engine, "encoder", EngineOptions())
+    got = encoder.run({FEATURES: middle[FEATURES], FEATURE_LENGTHS: middle[FEATURE_LENGTHS]})
     encoder.close()
-    clips = [{o.name: _own(expected, o.name, "frames" in o.axes, row) for o in spec.outputs} for row in range(3)]
-    point = compare(case, spec, got, clips)
-    return Point(**{**asdict(point), "name": "frontend, then encoder, against the whole"})
+    rows = range(len(case.clips))
+    clips = [{o.name: _own(whole, o.name, "frames" in o.axes, row) for o in spec.outputs} for row in rows]
+    return replace(compare(case, spec, got, clips), name="frontend, then encoder, against the whole")
 
 
 def _own(outputs: engines.Arrays, name: str, timed: bool, row: int) -> NDArray[Any]:

@@ -131,7 +131,7 @@ def _copy_files(checkpoint: Checkpoint, staged: Path) -> tuple[str, ...]:
 
 def _provenance(checkpoint: Checkpoint, parameters: int, points: tuple[parity.Point, ...]) -> dict[str, Any]:
     return {
-        "checkpoint": Path(checkpoint.name).name if Path(checkpoint.name).exists() else checkpoint.name,
+        "checkpoint": Path(checkpoint.name).resolve().name if Path(checkpoint.name).exists() else checkpoint.name,
         "weights_sha256": checkpoint.digest(),
         "parameters": parameters,
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

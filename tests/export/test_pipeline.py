@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +37,17 @@ def test_bundle_holds_what_it_lists(bundle: Bundle) -> None:
     assert {"vocab.json", "selftest.npz"} <= set(bundle.raw["files"])
 
 
+def test_shapes_are_stated(bundle: Bundle) -> None:
+    """Decoders of other runtimes size themselves by a static label dimension."""
+    import onnx
+
+    for stage in bundle.variant("fp32").graphs.values():
+        onnx.checker.check_model(str(bundle.path / stage), full_check=True)
+    graph = onnx.load(str(bundle.path / "fp32.onnx"), load_external_data=False).graph
+    dimensions = graph.output[0].type.tensor_type.shape.dim
+    assert [d.dim_param or d.dim_value for d in dimensions] == ["batch", "frames", 32]
+
+
 def test_provenance_says_where_it_came_from(layer_bundle: Bundle, layer_checkpoint: Path) -> None:
     found = layer_bundle.provenance
     assert found["checkpoint"] == layer_checkpoint.name
@@ -50,6 +62,28 @@ def test_spec_of_the_checkpoint(group_bundle: Bundle) -> None:
     assert (spec.architecture, spec.head, spec.norm, spec.normalize) == ("wav2vec2", "ctc", "group", True)
     assert (spec.blank, spec.delimiter, spec.min_samples, spec.stride) == (0, "|", 400, 320)
     assert spec.frames(16000) == 49
+
+
+def test_text_equals_transformers(
+    bundle: Bundle, layer_checkpoint: Path, group_checkpoint: Path, clips: list[tuple[Path, str]]
+) -> None:
+    """The bundle's transcript of real speech is what transformers' own processor and model say of it."""
+    import torch
+    from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
+
+    from wav2edge.runtime import audio
+
+    path = layer_checkpoint if bundle.spec.norm == "layer" else group_checkpoint
+    model: Any = Wav2Vec2ForCTC.from_pretrained(path)
+    tokenizer: Any = Wav2Vec2CTCTokenizer.from_pretrained(path)
+    extractor: Any = Wav2Vec2FeatureExtractor.from_pretrained(path)
+    with Transcriber.open(bundle, engine="onnxruntime") as transcriber, torch.inference_mode():
+        for clip, _ in clips[:3]:
+            samples = audio.load(clip)
+            values = extractor(samples, sampling_rate=16000, return_tensors="pt").input_values
+            expected = tokenizer.batch_decode(model.eval()(values).logits.argmax(-1))[0]
+            assert expected
+            assert transcriber(clip).text.split() == expected.split()
 
 
 def test_a_clip_never_depends_on_its_neighbours(bundle: Bundle, clips: list[tuple[Path, str]]) -> None:
