@@ -1,0 +1,174 @@
+"""Every GPU engine on a real GPU: the same numbers as the CPU, no memory lost, and how fast.
+
+Marked ``gpu``: run by ``scripts/test --gpu`` and by nothing else. conftest.py says how to name a bundle.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wav2edge.devices import bench, bench_plan, bench_table, detect
+from wav2edge.devices.bench_worker import _device_memory, _peak_memory
+from wav2edge.runtime import engines, selftest
+from wav2edge.runtime.bundle import SELFTEST, Bundle, Variant
+from wav2edge.runtime.engines import EngineOptions, Session, _gpu
+from wav2edge.runtime.errors import EngineError
+from wav2edge.runtime.selftest import TOLERANCES
+
+pytestmark = [pytest.mark.gpu, pytest.mark.timeout(3600)]
+
+DOCS = Path(__file__).parents[2] / "docs"
+RATE = 16000
+
+
+def speech(seconds: float, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Real speech of a length, from another place for each seed."""
+    start = seed * 7919
+    return np.roll(bench.speech_of(20.0), start)[: int(seconds * RATE)]
+
+
+def feeds(*clips: np.ndarray[Any, np.dtype[np.float32]]) -> dict[str, Any]:
+    batch = np.zeros((len(clips), max(map(len, clips))), np.float32)
+    for row, clip in zip(batch, clips):
+        row[: len(clip)] = clip
+    return engines.as_feeds(batch, np.array([len(clip) for clip in clips]))
+
+
+def compare(session: Session, reference: Session, bundle: Bundle, variant: Variant, values: dict[str, Any]) -> None:
+    """Within the selftest's tolerance of the variant's precision, clip by clip."""
+    ours, theirs = session.run(values), reference.run(values)
+    allowed = TOLERANCES[variant.precision]
+    for output in bundle.spec.outputs:
+        assert ours[output.name].shape == theirs[output.name].shape
+        for row in range(len(values["input_lengths"])):
+            a, b = (np.asarray(found[output.name][row], np.float64) for found in (ours, theirs))
+            if "frames" in output.axes:
+                assert ours["output_lengths"][row] == theirs["output_lengths"][row]
+                a, b = a[: ours["output_lengths"][row]], b[: ours["output_lengths"][row]]
+            assert np.isfinite(a).all()
+            assert np.abs(a - b).max() <= allowed.difference * max(1.0, np.abs(b).max())
+            cosine = (a * b).sum() / max(1e-30, np.linalg.norm(a) * np.linalg.norm(b))
+            assert cosine >= allowed.cosine
+
+
+def test_an_engine_runs_here(bundle: Bundle, gpu_engine: str) -> None:
+    """One line for each engine that is missing, so that a table without it is not mistaken for its absence of merit."""
+    if reason := engines.get(gpu_engine).unavailable():
+        pytest.skip(reason)
+
+
+def test_at_least_one_engine_is_there(gpu_engines: tuple[str, ...]) -> None:
+    reasons = {name: engines.get(name).unavailable() for name in gpu_engines}
+    assert None in reasons.values(), f"no engine uses the GPU: {reasons}"
+
+
+@pytest.mark.parametrize("seconds", [0.025, 0.5, 1.0, 3.3, 7.3, 10.0])
+def test_parity(session: Session, reference: Session, bundle: Bundle, variant: Variant, seconds: float) -> None:
+    compare(session, reference, bundle, variant, feeds(speech(max(seconds, bundle.spec.min_samples / RATE))))
+
+
+def test_parity_of_a_ragged_batch(session: Session, reference: Session, bundle: Bundle, variant: Variant) -> None:
+    compare(session, reference, bundle, variant, feeds(speech(4.0), speech(0.7, 1), speech(9.1, 2)))
+
+
+def test_parity_of_repeated_shapes(session: Session, reference: Session, bundle: Bundle, variant: Variant) -> None:
+    """A CUDA graph is recorded on the third run of a shape and must then compute on the new samples and lengths."""
+    for seed in range(6):
+        compare(session, reference, bundle, variant, feeds(speech(5.0, seed)))
+    for seed, seconds in enumerate((4.99, 4.95, 4.97, 5.0)):
+        compare(session, reference, bundle, variant, feeds(speech(seconds, seed)))
+    compare(session, reference, bundle, variant, feeds(speech(2.0, 1)))
+    compare(session, reference, bundle, variant, feeds(speech(5.0, 9)))
+
+
+def test_the_selftest_passes(session: Session, bundle: Bundle, variant: Variant, gpu_engine: str) -> None:
+    if SELFTEST not in bundle.raw["files"]:
+        pytest.skip("the bundle has no selftest")
+    kept = selftest.read_archive(bundle)
+    found = selftest.run_clips(session, bundle.spec, [values["clip"] for values in kept])
+    outcome = selftest.compare(bundle.spec, variant, gpu_engine, found, kept)
+    # A random model's text hangs on ties; its numbers do not.
+    assert outcome.status == "passed" or outcome.reason == "another text", outcome.reason
+
+
+def test_no_memory_is_lost_over_changing_lengths(session: Session) -> None:
+    """Onnxruntime 1.24 to 1.26 lost about 11 MB a run where the length changes."""
+    lengths = np.random.default_rng(5).uniform(0.3, 9.9, 40)
+    for seconds in (*lengths, 10.0):
+        session.run(feeds(speech(seconds)))
+    gc.collect()
+    device, host = _device_memory(), _resident()
+    for _ in range(5):
+        for seconds in lengths:
+            session.run(feeds(speech(seconds)))
+    gc.collect()
+    grown = (_device_memory() or 0) - (device or 0)
+    assert grown <= 32 << 20, f"{grown / 1e6:.0f} MB of device memory lost in 200 runs"
+    assert _resident() - host <= 64 << 20, "host memory lost in 200 runs"
+
+
+def test_loading_and_closing_gives_the_memory_back(bundle: Bundle, gpu_engine: str) -> None:
+    module = engines.get(gpu_engine)
+    if reason := module.unavailable():
+        pytest.skip(reason)
+    variant = bundle.variant("fp32")
+
+    def once() -> None:
+        loaded = engines.load(bundle, variant, gpu_engine, options=EngineOptions(longest_seconds=2.0))
+        loaded.run(feeds(speech(1.0)))
+        loaded.close()
+        gc.collect()
+
+    once()
+    before = _device_memory() or 0
+    for _ in range(3):
+        once()
+    assert (_device_memory() or 0) - before <= 64 << 20
+
+
+def test_a_clip_that_is_too_long_is_an_error_or_runs(session: Session, bundle: Bundle) -> None:
+    try:
+        frames = session.run(feeds(speech(12.0)))["output_lengths"][0]
+    except EngineError as error:
+        assert "--longest" in str(error)
+    else:
+        assert frames == bundle.spec.frames(12 * RATE)
+
+
+def test_latency_table(bundle: Bundle, checkpoint: Path | None, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every cell in one run, torch eager and compiled among them; the table goes to docs/, to be committed."""
+    cells, skipped = bench_plan.cells(
+        [bundle], detect.detect().cpu.threads, checkpoints=[checkpoint] if checkpoint else []
+    )
+    cpu_only = [cell for cell in cells if cell.engine in ("onnxruntime", "openvino") and cell.variant != "fp32"]
+    rehearsal = _gpu.missing() is not None
+    plan = bench_plan.Plan(
+        tuple(cell for cell in cells if cell not in cpu_only),
+        tuple(skipped),
+        lengths=(1.0, 10.0) if rehearsal else (1.0, 5.0, 10.0, 30.0),
+        runs=5 if rehearsal else 50,
+        limit=1.0 if rehearsal else 10.0,
+        baseline=next((cell.name for cell in cells if cell.name == "torch(cuda:0)/fp16"), None),
+    )
+    report = bench.measure(plan)
+    with capsys.disabled():
+        print("\n" + bench_table.text_table(report))  # noqa: T201 (the table is what the suite is run for)
+    assert all(timing.percentile(50) > 0 for cell in report.cells for timing in cell.timings)
+    if rehearsal:
+        return
+    gpu = detect.detect().nvidia
+    name = re.sub(r"[^a-z0-9]+", "-", (gpu.name if gpu else "gpu").lower()).strip("-")
+    (DOCS / f"gpu-{name}.md").write_text(f"# {gpu.name if gpu else 'GPU'}\n\n{bench_table.markdown(report)}")
+
+
+def _resident() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return _peak_memory() or 0
