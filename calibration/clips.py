@@ -23,6 +23,9 @@ MIN_WORDS = 20
 SILENCE = 1e-4
 """A clip whose loudest sample is below this (-80 dB) holds no speech."""
 
+CLOSED = frozenset({"eval", "test"})
+"""Splits that no search may look at."""
+
 Samples = NDArray[np.float32]
 
 
@@ -77,7 +80,7 @@ def calibration_clips(source: str | Path, spec: ModelSpec, *, longest: float, li
     limit: at most so many, spread evenly over the manifest. Raises InputError where there are none, or none that
     is more than silence.
     """
-    rows = _rows(source, need_text=False)
+    rows = _rows(source)
     clips = Clips(_spread(rows, limit), spec, longest)
     if not any(float(np.abs(samples).max()) > SILENCE for _, samples in clips.whole()):
         raise InputError(f"{source}: silence only; calibrate on speech as the device will hear it")
@@ -86,7 +89,7 @@ def calibration_clips(source: str | Path, spec: ModelSpec, *, longest: float, li
 
 def dev_clips(source: str | Path, spec: ModelSpec, *, longest: float) -> Clips:
     """The clips to judge on: each with its text; raises InputError where text is missing or under 20 words."""
-    rows = _rows(source, need_text=False)
+    rows = _rows(source)
     wordless = [row for row in rows if not row.text.strip()]
     if len(wordless) == len(rows):
         raise InputError(f"{source}: no text; --dev needs what is said in each recording, to count words")
@@ -110,10 +113,12 @@ def _enough(clips: Clips, source: str) -> Clips:
     return clips
 
 
-def _rows(source: str | Path, need_text: bool) -> tuple[Row, ...]:
+def _rows(source: str | Path) -> tuple[Row, ...]:
     if str(source) == BUILT_IN:
         source = embedded.clips_manifest()
-    return manifest.read(source, need_text=need_text)
+    rows = manifest.read(source, need_text=False)
+    # What a manifest sets aside to measure on is neither calibrated nor searched on, unless it holds nothing else.
+    return tuple(row for row in rows if row.split not in CLOSED) or rows
 
 
 def _spread(rows: Sequence[Row], limit: int | None) -> tuple[Row, ...]:

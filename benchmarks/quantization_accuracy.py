@@ -1,0 +1,162 @@
+"""What the quantiser keeps of the embedded model's words, beside everything-INT8, on dev and on each eval corpus.
+
+    python benchmarks/quantization_accuracy.py --speech CAL --dev DEV --eval EVAL [--bundle BUNDLE] [--haswell]
+
+CAL and DEV are manifests that share nothing with EVAL; EVAL is read once, by the variants that the gate kept. Prints
+the bars beside the figures. ``--haswell`` runs the u8s8 and u7s8 variants again under ``qemu-x86_64 -cpu Haswell``,
+x86 without VNNI, where u8s8 can saturate (slow: one minute for each minute of speech).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from wav2edge.calibration.clips import Clips, dev_clips
+from wav2edge.calibration.judge import Judge, agreement
+from wav2edge.calibration.quantize import Calibration, Options, quantize
+from wav2edge.runtime import embedded, manifest
+from wav2edge.runtime.bundle import MANIFEST, Bundle
+from wav2edge.runtime.heads import ctc
+from wav2edge.runtime.scoring import difference, score
+
+STATIC = ("int8-u8s8", "int8-s8s8", "int8-u7s8")
+EMULATOR = ("qemu-x86_64", "-cpu", "Haswell")
+CHILD = """
+import sys, numpy as np
+from wav2edge.runtime import engines
+from wav2edge.runtime.bundle import Bundle
+bundle = Bundle.open(sys.argv[1])
+session = engines.load(bundle, bundle.variant(sys.argv[2]), "onnxruntime")
+clips, out = np.load(sys.argv[3]), {}
+for name in clips.files:
+    values = session.run(engines.as_feeds(clips[name][None], np.array([len(clips[name])])))
+    out[name] = values["logits"][0, : values["output_lengths"][0]]
+np.savez(sys.argv[4], **out)
+"""
+
+
+def only_fp32(source: Path, target: Path) -> Bundle:
+    """A copy of a bundle with fp32 alone."""
+    shutil.copytree(source, target)
+    values = json.loads((target / MANIFEST).read_text("utf-8"))
+    values["variants"] = [variant for variant in values["variants"] if variant["name"] == "fp32"]
+    values["files"].pop("calibration.json", None)
+    (target / MANIFEST).write_text(json.dumps(values), "utf-8")
+    return Bundle.open(target)
+
+
+def show(title: str, made: Calibration) -> None:
+    """The table of one run on dev."""
+    print(f"\n{title}: fp32 {made.judge.reference.wer} on {made.judge.dev.words} words of dev")
+    fp32 = made.bundle.variant("fp32").bytes
+    for outcome in made.outcomes:
+        measured = outcome.measured
+        share = float_share(made, outcome.kept_float)
+        print(
+            f"  {outcome.variant.name:13} rise {measured.rise}  tokens {100 * measured.token_agreement:.2f} %  "
+            f"SQNR {measured.sqnr_db:5.1f} dB  size {outcome.variant.bytes / fp32:.3f} "
+            f"(bar {0.27 + 0.75 * share:.3f})  time {outcome.latency_ratio:.2f}  {outcome.verdict.text}"
+        )
+        print(f"  {'':13} {outcome.trials} candidates; in float: {', '.join(outcome.kept_float) or 'nothing'}")
+
+
+def float_share(made: Calibration, layers: object) -> float:
+    """The share of the parameters whose layers stay in float."""
+    from wav2edge.calibration.graphs.graph import Graph
+    from wav2edge.calibration.graphs.sites import find_sites
+
+    assert isinstance(layers, dict)
+    sites = find_sites(Graph.load(made.bundle.graph(made.bundle.variant("fp32"), "full")))
+    total = sum(site.parameters for site in sites)
+    return sum(site.parameters for site in sites if site.layer in layers) / total
+
+
+def by_corpus(clips: Clips) -> dict[str, Clips]:
+    """The clips of each corpus."""
+    names = dict.fromkeys(row.corpus for row in clips.rows)
+    return {
+        name: Clips(tuple(row for row in clips.rows if row.corpus == name), clips.spec, clips.longest) for name in names
+    }
+
+
+def closing(bundle: Bundle, path: str) -> None:
+    """fp32 and every variant on each corpus of EVAL."""
+    for corpus, clips in by_corpus(Clips(manifest.read(path), bundle.spec, 10.0)).items():
+        judge = Judge(bundle, clips, None)
+        print(f"\n{corpus}: {len(clips.rows)} clips, {clips.words} words, fp32 {judge.reference.wer}")
+        for variant in bundle.variants:
+            if variant.name != "fp32":
+                measured = judge.judge(bundle, variant)
+                print(
+                    f"  {variant.name:13} {measured.wer}  rise {measured.rise}  tokens "
+                    f"{100 * measured.token_agreement:.2f} %  SQNR {measured.sqnr_db:.1f} dB  ({measured.engine})"
+                )
+
+
+def haswell(bundle: Bundle, dev: Clips, folder: Path) -> None:
+    """u8s8 and u7s8 natively and without VNNI, on the same clips."""
+    samples = [clip for _, clip in dev.whole()]
+    np.savez(folder / "clips.npz", **{f"{index:04d}": clip for index, clip in enumerate(samples)})
+    references = [row.text for row in dev.rows]
+    heard: dict[tuple[str, str], list[np.ndarray]] = {}
+    places: tuple[tuple[str, tuple[str, ...]], ...] = (("native", ()), ("Haswell", EMULATOR))
+    for name in ("fp32", "int8-u8s8", "int8-u7s8"):
+        for place, prefix in places:
+            if name == "fp32" and prefix:
+                continue
+            target = folder / f"{name}-{place}.npz"
+            arguments = [str(bundle.path), name, str(folder / "clips.npz"), str(target)]
+            subprocess.run([*prefix, sys.executable, "-c", CHILD, *arguments], check=True, stderr=subprocess.DEVNULL)
+            stored = np.load(target)
+            heard[name, place] = [stored[key] for key in sorted(stored.files)]
+
+    def texts(logits: list[np.ndarray]) -> list[str]:
+        return [" ".join(word.text for word in ctc.greedy(values, bundle.spec)) for values in logits]
+
+    reference = score(references, texts(heard["fp32", "native"]))
+    print(f"\nwithout VNNI: {len(samples)} clips, {dev.words} words, fp32 {reference.wer}")
+    for (name, place), logits in heard.items():
+        scores = score(references, texts(logits))
+        print(
+            f"  {name:10} {place:8} {scores.wer}  rise {difference(reference.words, scores.words)}  tokens "
+            f"{100 * agreement(heard['fp32', 'native'], logits):.2f} %"
+        )
+
+
+def main() -> None:
+    """Quantise twice (naively, and with the search), then close on EVAL."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", default=None)
+    parser.add_argument("--speech", required=True)
+    parser.add_argument("--dev", required=True)
+    parser.add_argument("--eval")
+    parser.add_argument("--method", default=Options.method)
+    parser.add_argument("--haswell", action="store_true")
+    parser.add_argument("--haswell-clips", type=int, default=24)
+    arguments = parser.parse_args()
+    source = Path(arguments.bundle) if arguments.bundle else embedded.bundle_path()
+    with tempfile.TemporaryDirectory() as folder:
+        naive = only_fp32(source, Path(folder) / "naive")
+        options = Options(variants=STATIC, method=arguments.method, smooth=False, searching=False)
+        show("everything INT8", quantize(naive, arguments.speech, arguments.dev, options))
+        bundle = only_fp32(source, Path(folder) / "model")
+        made = quantize(bundle, arguments.speech, arguments.dev, Options(method=arguments.method))
+        show("wav2edge quantize", made)
+        if arguments.eval and made.refused is None:
+            closing(made.bundle, arguments.eval)
+        if arguments.haswell and made.refused is None:
+            dev = dev_clips(arguments.dev, bundle.spec, longest=10.0)
+            rows = dev.rows[:: max(1, len(dev.rows) // arguments.haswell_clips)]
+            haswell(made.bundle, Clips(rows, dev.spec, dev.longest), Path(folder))
+
+
+if __name__ == "__main__":
+    main()

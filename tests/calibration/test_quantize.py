@@ -1,0 +1,195 @@
+"""From a bundle and speech to variants that keep their words: the whole way, on the embedded model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wav2edge.calibration.clips import BUILT_IN
+from wav2edge.calibration.gate import Budget
+from wav2edge.calibration.graphs.graph import Graph
+from wav2edge.calibration.graphs.storage import save_model
+from wav2edge.calibration.quantize import Calibration, Options, quantize
+from wav2edge.cli import main
+from wav2edge.runtime import embedded, engines
+from wav2edge.runtime.bundle import MANIFEST, Bundle, variant_to_json
+from wav2edge.runtime.bundle_writer import describe_variant
+from wav2edge.runtime.engines import EngineOptions
+from wav2edge.runtime.transcriber import Transcriber
+
+BUILT_IN_DEV = embedded.clips_manifest()
+ONE = Options(variants=("int8-u8s8",), timed_seconds=2.0)
+"""Speed is not what these tests are about: a busy machine must not refuse a variant."""
+
+
+@pytest.fixture(autouse=True)
+def any_speed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    if "timed" not in request.keywords:
+        monkeypatch.setattr("wav2edge.calibration.judge.Judge.latency_ratio", lambda *_: (0.5, 1.0))
+
+
+@pytest.fixture
+def plant(fp32_bundle: Bundle, tmp_path: Path) -> Callable[[str], Bundle]:
+    """Rescale a feed-forward block so that outliers appear in its input and nothing changes in what it computes.
+
+    Some channels of the LayerNormalization before it times 300, the rows of the linear layer that reads them divided
+    by 300: the same function, and one scale for all channels can no longer hold the others.
+    """
+
+    def make(layer: str) -> Bundle:
+        path = tmp_path / f"outliers-{layer}"
+        shutil.copytree(fp32_bundle.path, path)
+        bundle = Bundle.open(path)
+        variant = bundle.variant("fp32")
+        graph = Graph.load(bundle.graph(variant, "full"))
+        dense = next(
+            node
+            for node in graph.nodes
+            if node.op_type == "MatMul" and node.name.endswith(f"{layer}/feed_forward/intermediate_dense/MatMul")
+        )
+        norm = graph.producer[dense.input[0]]
+        assert norm.op_type == "LayerNormalization" and len(graph.readers(norm.output[0])) == 1
+        factor = np.ones(len(graph.weights[norm.input[1]]), np.float32)
+        factor[5::48] = 300.0
+        graph.weights[norm.input[1]] = graph.weights[norm.input[1]] * factor
+        graph.weights[norm.input[2]] = graph.weights[norm.input[2]] * factor
+        graph.weights[dense.input[1]] = graph.weights[dense.input[1]] / factor[:, None]
+        save_model(graph.to_model(), path / variant.graphs["full"], variant.data[0])
+        new = describe_variant(path, "fp32", "fp32", {"full": variant.graphs["full"]}, data=variant.data)
+        values = json.loads((path / MANIFEST).read_text("utf-8"))
+        values["variants"] = [variant_to_json(new)]
+        (path / MANIFEST).write_text(json.dumps(values), "utf-8")
+        return Bundle.open(path)
+
+    return make
+
+
+def texts(bundle: Bundle, variant: str, engine: str = "onnxruntime") -> list[str]:
+    rows = [json.loads(line) for line in BUILT_IN_DEV.read_text("utf-8").splitlines()]
+    with Transcriber.open(bundle, engine, variant) as transcriber:
+        return [transcriber(BUILT_IN_DEV.parent / row["path"]).text for row in rows]
+
+
+def rise(made: Calibration) -> float:
+    return 100 * made.outcomes[0].measured.rise.value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("index", [0, -1])
+def test_planted_outliers_break_int8_and_the_search_finds_them(
+    plant: Callable[[str], Bundle], fp32_bundle: Bundle, index: int
+) -> None:
+    """The gate earns its place: the same function in fp32, useless in INT8, brought back by one layer in float."""
+    count = len({n.split("/")[2] for n in node_names(fp32_bundle) if n.startswith("/encoder/layers.")})
+    layer = f"layers.{index % count}"
+    bundle = plant(layer)
+    assert texts(bundle, "fp32") == texts(fp32_bundle, "fp32")
+    naive = quantize(bundle, BUILT_IN, BUILT_IN_DEV, dataclasses.replace(ONE, smooth=False, searching=False))
+    assert rise(naive) >= 10 and naive.refused is not None
+    assert {variant.name for variant in Bundle.open(bundle.path).variants} == {"fp32"}
+    found = quantize(bundle, BUILT_IN, BUILT_IN_DEV, dataclasses.replace(ONE, smooth=False))
+    assert found.refused is None and rise(found) <= 0.5
+    assert f"encoder.{layer}.feed_forward" in found.outcomes[0].kept_float
+    worst = found.sensitivities["u8s8"][0]
+    assert worst.layer == f"encoder.{layer}.feed_forward", "the sensitivities name the layer that was spoiled"
+
+
+@pytest.mark.slow
+def test_folding_mends_planted_outliers_without_float(plant: Callable[[str], Bundle]) -> None:
+    made = quantize(plant("layers.1"), BUILT_IN, BUILT_IN_DEV, ONE)
+    assert made.refused is None and rise(made) <= 0.5
+    assert "encoder.layers.1.feed_forward" not in made.outcomes[0].kept_float
+
+
+@pytest.mark.slow
+def test_every_variant_is_made_recorded_and_runs(own_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    report = own_bundle.path.parent / "report.html"
+    arguments = ["--dev", str(BUILT_IN_DEV), "--report", str(report)]
+    assert main(["quantize", str(own_bundle.path), "--speech", str(BUILT_IN_DEV), *arguments]) == 0
+    said = capsys.readouterr().out
+    bundle = Bundle.open(own_bundle.path)
+    assert [v.name for v in bundle.variants] == ["fp32", "int8-u8s8", "int8-s8s8", "int8-u7s8", "int8-dynamic", "fp16"]
+    record = json.loads(bundle.file("calibration.json").read_text("utf-8"))
+    page = report.read_text("utf-8")
+    assert page.count("<svg") >= 3 and "src=" not in page and "href=" not in page, "the report needs nothing else"
+    clips = np.random.default_rng(0).normal(0, 0.05, 16000).astype(np.float32)
+    for variant in bundle.variants[1:]:
+        bundle.verify(variant)
+        assert set(variant.graphs) == {"full", "frontend", "encoder"}
+        assert variant.metrics["verdict"].startswith("kept") and variant.metrics["wer_rise"] <= 0.5
+        assert variant.metrics["token_agreement"] >= 98
+        assert record["variants"][variant.name]["judged_on"]["clips"] == 6
+        assert record["variants"][variant.name]["tools"]["onnxruntime"]
+        assert f"{variant.name}: kept" in said and variant.name in page
+        # The stages cut from it give what the whole gives.
+        normalized = (clips - clips.mean()) / np.sqrt(clips.var() + 1e-7) if bundle.spec.normalize else clips
+        front, encoder, full = (
+            engines.load(bundle, variant, "onnxruntime", stage, EngineOptions())
+            for stage in ("frontend", "encoder", "full")
+        )
+        lengths = np.array([len(clips)], dtype=np.int64)
+        features = front.run({"normalized": normalized[None], "input_lengths": lengths})
+        cut = encoder.run({name: features[name] for name in encoder.inputs})["logits"]
+        whole = full.run(engines.as_feeds(clips[None], lengths))["logits"]
+        assert np.abs(cut - whole).max() <= 0.05 * np.abs(whole).max()
+    assert len(record["variants"]["int8-u8s8"]["sensitivities"]["u8s8"]) > 10
+
+
+@pytest.mark.slow
+def test_same_clips_same_bytes(fp32_bundle: Bundle, tmp_path: Path) -> None:
+    digests = []
+    for run in ("first", "second"):
+        shutil.copytree(fp32_bundle.path, tmp_path / run)
+        options = dataclasses.replace(ONE, searching=False, force=True)
+        made = quantize(Bundle.open(tmp_path / run), BUILT_IN, BUILT_IN_DEV, options)
+        digests.append(made.bundle.variant("int8-u8s8").sha256)
+    assert digests[0] == digests[1]
+
+
+def test_refusal_is_exit_1_and_force_marks(own_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path.name: path.read_bytes() for path in own_bundle.path.iterdir()}
+    arguments = ["quantize", str(own_bundle.path), "--variants", "int4", "--no-search", "--no-smooth"]
+    arguments += ["--min-token-agreement", "100", "--dev", str(BUILT_IN_DEV)]
+    assert main(arguments) == 1
+    assert "is as it was; int4: refused, too many" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in own_bundle.path.iterdir()} == before
+    assert main([*arguments, "--force"]) == 0
+    variant = Bundle.open(own_bundle.path).variant("int4")
+    assert variant.metrics["forced"] is True and "--force" in variant.metrics["verdict"]
+
+
+def test_keep_float_is_kept_and_named(own_bundle: Bundle) -> None:
+    options = dataclasses.replace(
+        ONE, searching=False, force=True, keep_float=("feature_extractor.conv_layers.[1-3]", "lm_head")
+    )
+    made = quantize(own_bundle, BUILT_IN, BUILT_IN_DEV, options)
+    layers = {f"feature_extractor.conv_layers.{index}" for index in (1, 2, 3)}
+    kept = made.outcomes[0].kept_float
+    assert layers < set(kept) and len(kept) == 4 and set(kept.values()) == {"--keep-float"}
+    graph = Graph.load(made.bundle.graph(made.bundle.variant("int8-u8s8"), "full"))
+    for node in graph.nodes:
+        if node.op_type == "Conv":
+            quantized = node.input[1].endswith("_dequantized")
+            assert quantized is not any(f"conv_layers.{index}/" in node.name for index in (1, 2, 3)), node.name
+
+
+def test_a_second_run_replaces_a_variant_and_keeps_the_others(own_bundle: Bundle) -> None:
+    forced = dataclasses.replace(ONE, searching=False, force=True, budget=Budget(50.0, 0.0))
+    first = quantize(own_bundle, BUILT_IN, BUILT_IN_DEV, forced)
+    both = quantize(first.bundle, BUILT_IN, BUILT_IN_DEV, dataclasses.replace(forced, variants=("fp16",)))
+    again = quantize(both.bundle, BUILT_IN, BUILT_IN_DEV, forced)
+    assert sorted(variant.name for variant in again.bundle.variants) == ["fp16", "fp32", "int8-u8s8"]
+    record = json.loads(again.bundle.file("calibration.json").read_text("utf-8"))
+    assert sorted(record["variants"]) == ["fp16", "int8-u8s8"]
+    again.bundle.verify(again.bundle.variant("int8-u8s8"))
+
+
+def node_names(bundle: Bundle) -> list[str]:
+    graph = Graph.load(bundle.graph(bundle.variant("fp32"), "full"))
+    return [node.name for node in graph.nodes]
