@@ -30,13 +30,18 @@ _MODULE = "wav2edge.runtime.engines._tensorrt.builder"
 
 @dataclass(frozen=True)
 class Request:
-    """One engine to build. module: ``tensorrt`` or ``tensorrt_rtx``; timing_cache: kept between builds, or None."""
+    """One engine to build.
+
+    module: ``tensorrt`` or ``tensorrt_rtx``. timing_cache: kept between builds, or None. before: the graph whose
+    outputs are this one's inputs (the frontend, for an encoder), which tells sizes that this graph leaves open.
+    """
 
     module: str
     graph: str
     plan: str
     profiles: tuple[Profile, ...]
     timing_cache: str | None = None
+    before: str | None = None
 
     @classmethod
     def from_json(cls, text: str) -> Request:
@@ -94,10 +99,8 @@ def build(request: Request, say: BuildProgress) -> None:
     trt = import_module(request.module)
     logger = _logger(trt)
     builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)  # `network` outlives the parser: it crashes otherwise
-    if not parser.parse_from_file(request.graph):
-        raise EngineError(_parser_errors(request.graph, parser))
+    network, _parser = _parse(trt, builder, request.graph, logger)
+    _fix_sizes(trt, builder, network, request, logger)
     config = builder.create_builder_config()
     # An fp32 variant means float32: TF32 keeps 10 bits of mantissa. Speed comes from fp16, bf16 or int8-s8s8.
     config.clear_flag(trt.BuilderFlag.TF32)
@@ -114,6 +117,29 @@ def build(request: Request, say: BuildProgress) -> None:
         from ... import cache
 
         cache.atomic_write(Path(request.timing_cache), bytes(memoryview(timing_cache.serialize())))
+
+
+def _parse(trt: Any, builder: Any, graph: str, logger: Any) -> tuple[Any, Any]:
+    """A network and its parser, which must live as long: the library crashes otherwise."""
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(graph):
+        raise EngineError(_parser_errors(graph, parser))
+    return network, parser
+
+
+def _fix_sizes(trt: Any, builder: Any, network: Any, request: Request, logger: Any) -> None:
+    """Give inputs of open size (features: batch, frames, ?) the size that the graph before this one gives them."""
+    tensors = [network.get_input(index) for index in range(network.num_inputs)]
+    open_ones = [tensor for tensor in tensors if any(size < 0 for size in tuple(tensor.shape)[2:])]
+    if not open_ones or request.before is None:
+        return
+    earlier, _parser = _parse(trt, builder, request.before, logger)
+    outputs = (earlier.get_output(index) for index in range(earlier.num_outputs))
+    shapes = {output.name: tuple(output.shape) for output in outputs}
+    for tensor in open_ones:
+        if tensor.name in shapes:
+            tensor.shape = (-1, -1, *shapes[tensor.name][2:])
 
 
 def _optimization_profile(builder: Any, network: Any, profile: Profile) -> Any:

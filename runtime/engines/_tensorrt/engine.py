@@ -103,7 +103,11 @@ def _build_plan(flavor: Flavor, bundle: Bundle, variant: Variant, key: store.Key
         if not flavor.portable:
             timing = str(folder / f"{flavor.engine}-{cache.key({'version': key.version, 'gpu': key.gpu})}.timing")
         graph = str(bundle.graph(variant, key.stage))
-        build_apart(Request(flavor.module, graph, str(target), key.profiles, timing), progress)
+        before = None
+        if key.stage == "encoder" and "frontend" in variant.graphs:
+            bundle.verify(variant, "frontend")
+            before = str(bundle.graph(variant, "frontend"))
+        build_apart(Request(flavor.module, graph, str(target), key.profiles, timing, before), progress)
         return target.read_bytes()
 
 

@@ -36,7 +36,7 @@ def small_spec() -> ModelSpec:
 
 @pytest.fixture(scope="session")
 def small_bundle(tmp_path_factory: pytest.TempPathFactory, small_spec: ModelSpec) -> Bundle:
-    """Variants fp32, fp16, bf16, int8-s8s8 and int8-u8s8, with the stages full and encoder."""
+    """Variants fp32, fp16, bf16, int8-s8s8 and int8-u8s8, each with its three stages."""
     path = tmp_path_factory.mktemp("engines") / "small"
     with new_bundle(path) as directory:
         variants = []
@@ -47,7 +47,7 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory, small_spec: ModelSpec
             ("int8-s8s8", "int8", "s8s8"),
             ("int8-u8s8", "int8", "u8s8"),
         ):
-            graphs = {"full": f"{name}.onnx", "encoder": f"{name}-encoder.onnx"}
+            graphs = {stage: f"{name}.{stage}.onnx" for stage in ("full", "frontend", "encoder")}
             for stage, file in graphs.items():
                 write_graph(directory / file, name, stage)
             variants.append(describe_variant(directory, name, precision, graphs, scheme=scheme))
@@ -55,8 +55,8 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory, small_spec: ModelSpec
     return Bundle.open(path)
 
 
-def write_graph(path: Path, name: str, stage: str = "full", spoiled: bool = False) -> None:
-    """One stage of the model. ``spoiled`` puts an operator in that TensorRT does not know."""
+def write_graph(path: Path, name: str, stage: str) -> None:
+    """One stage of the model in one scheme."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -77,9 +77,10 @@ def write_graph(path: Path, name: str, stage: str = "full", spoiled: bool = Fals
         nodes.append(helper.make_node("Cast", [f"{label}.stored"], [label], to=kind))
         return label
 
-    if stage == "full":
-        nodes.append(helper.make_node("Unsqueeze", ["input_values", constant("one", np.array([1]))], ["wave"]))
-        inputs = [("input_values", TensorProto.FLOAT, ["batch", "samples"])]
+    if stage != "encoder":
+        wave = "input_values" if stage == "full" else "normalized"
+        nodes.append(helper.make_node("Unsqueeze", [wave, constant("one", np.array([1]))], ["wave"]))
+        inputs = [(wave, TensorProto.FLOAT, ["batch", "samples"])]
         last = "wave"
         lengths = "input_lengths"
         for index, (channels, step) in enumerate(zip((1, CHANNELS), TIME)):
@@ -92,8 +93,7 @@ def write_graph(path: Path, name: str, stage: str = "full", spoiled: bool = Fals
                     "Conv", [last, kernel], [f"conv{index}.out"], strides=[step.stride], name=f"conv{index}"
                 )
             )
-            operator = "NonZero" if spoiled else "Relu"
-            nodes.append(helper.make_node(operator, [f"conv{index}.out"], [f"relu{index}"], name=f"activation{index}"))
+            nodes.append(helper.make_node("Relu", [f"conv{index}.out"], [f"relu{index}"], name=f"activation{index}"))
             last = f"relu{index}"
             taken = constant(f"kernel{index}", np.array(step.kernel))
             nodes.append(helper.make_node("Sub", [lengths, taken], [f"less{index}"]))
@@ -108,10 +108,23 @@ def write_graph(path: Path, name: str, stage: str = "full", spoiled: bool = Fals
         inputs.append(("input_lengths", TensorProto.INT64, ["batch"]))
     else:
         inputs = [
-            ("features", TensorProto.FLOAT, ["batch", "frames", CHANNELS]),
+            ("features", TensorProto.FLOAT, ["batch", "frames", None]),  # as the export cuts it: size left open
             ("feature_lengths", TensorProto.INT64, ["batch"]),
         ]
         lengths = "feature_lengths"
+    if stage == "frontend":
+        nodes.append(helper.make_node("Identity", [lengths], ["feature_lengths"]))
+        nodes[-2].output[0] = "features.raw"
+        nodes.append(helper.make_node("Cast", ["features.raw"], ["features"], to=TensorProto.FLOAT))
+        outputs = [
+            helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", "frames", CHANNELS]),
+            helper.make_tensor_value_info("feature_lengths", TensorProto.INT64, ["batch"]),
+        ]
+        graph = helper.make_graph(
+            nodes, "small", [helper.make_tensor_value_info(*item) for item in inputs], outputs, weights
+        )
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+        return
     hidden = "features"
     if stage == "encoder" and kind != TensorProto.FLOAT:
         nodes.append(helper.make_node("Cast", ["features"], ["features.cast"], to=kind))

@@ -48,7 +48,7 @@ def build(bundle: Bundle, name: str, stage: str = "full", options: EngineOptions
     return module.build(bundle, bundle.variant(name), stage, options, said.append), said
 
 
-@pytest.mark.parametrize("stage", ["full", "encoder"])
+@pytest.mark.parametrize("stage", ["full", "frontend", "encoder"])
 @pytest.mark.parametrize("name", ["fp32", "fp16", "bf16", "int8-s8s8"])
 def test_every_scheme_and_stage_builds(small_bundle: Bundle, name: str, stage: str) -> None:
     path, said = build(small_bundle, name, stage)
@@ -107,7 +107,7 @@ def test_a_crash_of_the_builder_is_an_error_message(small_bundle: Bundle, monkey
     """TensorRT's builder has died with SIGSEGV on graphs it did not like; the caller must live on."""
     crash = "import os, signal, sys; sys.stdin.readline(); print('going down', file=sys.stderr, flush=True); "
     _replace_builder(monkeypatch, crash + "os.kill(os.getpid(), signal.SIGSEGV)")
-    with pytest.raises(EngineError, match=r"was killed by SIGSEGV while building fp32.onnx: going down"):
+    with pytest.raises(EngineError, match=r"was killed by SIGSEGV while building fp32.full.onnx: going down"):
         build(small_bundle, "fp32")
     _replace_builder(monkeypatch, "import sys; sys.exit(4)")
     with pytest.raises(EngineError, match="ended with status 4"):

@@ -39,7 +39,7 @@ MEMBERS = {
         "create_optimization_profile",
         "build_serialized_network",
     ),
-    "INetworkDefinition": ("num_inputs", "get_input"),
+    "INetworkDefinition": ("num_inputs", "get_input", "num_outputs", "get_output"),
     "ITensor": ("name", "shape", "is_shape_tensor"),
     "IBuilderConfig": (
         "clear_flag",
