@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 
-def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
+def orthogonal(matrices: Tensor, steps: int = 3) -> Tensor:
     """Bring the singular values of matrices [count, rows, columns] (rows <= columns) near one by Newton-Schulz."""
     a, b, c = 3.4445, -4.7750, 2.0315
     matrices = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)

@@ -116,12 +116,12 @@ def rate_at(plan: Plan, step: int, progress: float) -> float:
 class Run:
     """A training run in a folder: it resumes from `state.pt` there and logs to `log.jsonl`."""
 
-    def __init__(self, folder: Path, plan: Plan, start: Path | None, device: str) -> None:
+    def __init__(self, folder: Path, plan: Plan, start: Path | None, device: str, shape: tuple[int, ...] = ()) -> None:
         """Begin a run, from the weights of `start` that fit, or go on with the one that is in the folder."""
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(plan.seed)
         self.folder, self.plan, self.device = folder, plan, device
-        net = new_model(embedded_config())
+        net = new_model(embedded_config(*shape))
         if start:
             adopt(net, start)
         self.student = Student(net).to(device).train()
@@ -136,6 +136,8 @@ class Run:
             self.optimizers.append(Muon(matrices, plan.matrix_rate))
         self.average = {k: v.detach().clone() for k, v in self.student.state_dict().items()}
         self.step, self.heard, self.worked = 0, 0.0, 0.0
+        if start and (start / "heads.pt").exists() and not (folder / "state.pt").exists():
+            self.heads.load_state_dict(torch.load(start / "heads.pt", map_location=device, weights_only=True))
         if (folder / "state.pt").exists():
             state = torch.load(folder / "state.pt", map_location=device, weights_only=True)
             self.student.load_state_dict(state["student"])
@@ -258,6 +260,7 @@ def main() -> None:
     parser.add_argument("--dev", type=Path, required=True)
     parser.add_argument("--shares", default="{}", help="JSON: share of time of each corpus; others get 1")
     parser.add_argument("--init-from", type=Path, help="a checkpoint folder to start from")
+    parser.add_argument("--shape", type=int, nargs=4, default=(), metavar=("HIDDEN", "LAYERS", "INNER", "HEADS"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--every", type=float, default=5.0, help="minutes between saves and dev readings")
     parser.add_argument("--no-targets", action="store_true", help="transcripts only: no teacher")
@@ -272,7 +275,7 @@ def main() -> None:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     plan = Plan(**{name: getattr(options, name) for name in asdict(Plan())})
-    run = Run(options.folder, plan, options.init_from, device)
+    run = Run(options.folder, plan, options.init_from, device, tuple(options.shape))
     channels = run.student.net.config.conv_dim[-1] if options.cached else 0
     speech, dev = Speech(options.stores, not options.no_targets, channels), Speech([options.dev], False)
     shares = dict.fromkeys(speech.groups, 1.0) | json.loads(options.shares)
