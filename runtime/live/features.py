@@ -1,8 +1,10 @@
 """Convolution features kept between hops, so that a partial computes only what is new.
 
-Layer norm looks at one frame at a time, so a frame's features never change once the waveform's normalisation is frozen
-(after the utterance's first second): kept features are exact, up to rounding. Group norm looks along the whole window;
-for it, new frames are computed with some sound before them, which approximates.
+Layer norm looks at one frame at a time: a frame's features never change while the waveform's normalisation is frozen:
+kept features are exact, up to rounding. It is frozen after the utterance's first second, and again whenever twice as
+much was heard, because a second is little to know a voice's loudness by; only then a window is computed anew.
+Group norm looks along the whole window; for it, new frames are computed with some sound before them, which approximates
+(benchmarks/live_group_norm.py).
 """
 
 from __future__ import annotations
@@ -32,21 +34,23 @@ class FeatureCache:
         self.features: NDArray[np.float32] | None = None
         self._mean = np.float32(0)
         self._scale = np.float32(1)
-        self._frozen = False
+        self._frozen_at = 0
 
     @property
     def frames(self) -> int:
         """The frames that are known, forgotten ones included."""
         return self.first + (0 if self.features is None else self.features.shape[0])
 
+    def stale(self, samples: int) -> bool:
+        """Whether an utterance of so many samples is to be normalised by newer statistics (see ``freeze``)."""
+        return self.spec.normalize and samples >= max(2 * self._frozen_at, int(FROZEN_AFTER * self.spec.sample_rate))
+
     def freeze(self, samples: NDArray[np.float32]) -> None:
-        """Take the normalisation from the utterance's first second; later calls change nothing."""
-        if self._frozen:
-            return
-        self._frozen = True
-        if self.spec.normalize:
-            self._mean = samples.mean(dtype=np.float32)
-            self._scale = np.float32(1) / np.sqrt(samples.var(dtype=np.float32) + np.float32(1e-7))
+        """Take the normalisation from the utterance so far, and forget features that were normalised otherwise."""
+        self._frozen_at = len(samples)
+        self._mean = samples.mean(dtype=np.float32)
+        self._scale = np.float32(1) / np.sqrt(samples.var(dtype=np.float32) + np.float32(1e-7))
+        self.first, self.features = 0, None
 
     def missing(self, samples: int) -> tuple[int, int] | None:
         """Which samples [start, end) of the utterance the frontend must see for its first ``samples``; None: none."""

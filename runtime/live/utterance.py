@@ -111,7 +111,8 @@ class Utterance:
             samples = tape.read(begin, end)
             feeds = engines.as_feeds(samples[None], np.array([len(samples)]))
             return Window(self.number, "partial", "full", feeds, begin, end)
-        self.cache.freeze(tape.read(self.start, self.start + int(FROZEN_AFTER * self.spec.sample_rate)))
+        if self.cache.stale(length):
+            self.cache.freeze(tape.read(self.start, end))
         missing = self.cache.missing(length)
         if missing is not None:
             begin, stop = self.start + missing[0], self.start + missing[1]

@@ -68,6 +68,7 @@ class Captions:
             self._partial = event
         elif isinstance(event, Final):
             self._partial = None
+            self._draw()
             if event.text:
                 clock = self._text(f"{_clock(event.start)}  ", style="dim")
                 self._console.print(clock.append(event.text, style="not dim default"))
@@ -100,7 +101,8 @@ class Captions:
             return self._text("listening; Ctrl-C ends", style="dim")
         stats = self._stats
         filled = round(_METER * min(1.0, max(0.0, 1 - stats.level / _FLOOR)))
-        status = self._text("█" * filled + "·" * (_METER - filled), style="green" if stats.level < -3 else "red")
+        status = self._text("")
+        status.append("█" * filled + "·" * (_METER - filled), style="green" if stats.level < -3 else "red")
         numbers = f"  lag {stats.lag:.1f} s  load {100 * stats.rtf:.0f} %  {_clock(stats.time)}"
         status.append(numbers, style="dim")
         if stats.dropped:
