@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ class Graph:
         """Wrap a ModelProto whose weights are in memory; ``Constant`` nodes and copies of weights become weights."""
         self.model = model
         self.weights: dict[str, NDArray[Any]] = {}
+        self.from_half: set[str] = set()
         self._read_weights()
         self.refresh()
 
@@ -139,14 +140,23 @@ class Graph:
         self.weights = {name: values for name, values in self.weights.items() if name in needed}
 
     def to_model(self) -> Any:
-        """A new ModelProto with the weights inside."""
+        """A new ModelProto with the weights inside; those that came as fp16 and still fit go back as fp16."""
         import onnx
         from onnx import numpy_helper
 
         self.drop_unused()
         result = onnx.ModelProto()
         result.CopyFrom(self.model)
-        result.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in self.weights.items())
+        casts = []
+        for name, values in self.weights.items():
+            stored = name
+            if name in self.from_half and np.array_equal(values, half := values.astype(np.float16)):
+                stored, values = f"{name}_float16", half
+                casts.append(onnx.helper.make_node("Cast", [stored], [name], f"{name}_cast", to=onnx.TensorProto.FLOAT))
+            result.graph.initializer.append(numpy_helper.from_array(values, stored))
+        nodes = [*casts, *result.graph.node]
+        del result.graph.node[:]
+        result.graph.node.extend(nodes)
         return result
 
     def _read_weights(self) -> None:
@@ -169,10 +179,21 @@ class Graph:
                 self.weights[node.output[0]] = self.weights[node.input[0]].astype(np.float32)
             elif node.op_type == "Identity" and node.input[0] in self.weights and node.output[0] not in outputs:
                 same[node.output[0]] = node.input[0]
+            elif _widens(node, self.weights) and node.output[0] not in outputs:
+                self.weights[node.output[0]] = self.weights[node.input[0]].astype(np.float32)
+                self.from_half.add(node.output[0])
             else:
                 kept.append(node)
         del graph.node[:]
         graph.node.extend(kept)
+
+
+def _widens(node: Any, weights: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether a node only brings a weight that is stored as fp16 to fp32."""
+    if node.op_type != "Cast" or node.input[0] not in weights:
+        return False
+    to_float = next(attribute.i for attribute in node.attribute if attribute.name == "to") == 1
+    return to_float and weights[node.input[0]].dtype == np.float16
 
 
 def use_domain(graph: Graph, domain: str) -> None:
