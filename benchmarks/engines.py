@@ -34,7 +34,7 @@ def main() -> int:
     for _ in range(1 if arguments.once else 2):
         reports.append(bench.measure(plan))
         print(bench_table.text_table(reports[-1]), end="\n\n", flush=True)
-    return 0 if arguments.once else _repeats(*reports, arguments.seconds)
+    return 0 if arguments.once else _repeats(reports[0], reports[1], arguments.seconds)
 
 
 def _repeats(first: bench_report.Report, second: bench_report.Report, seconds: float) -> int:

@@ -83,7 +83,7 @@ def cells(
     found: list[Cell] = []
     skipped: list[Skipped] = []
     for name in engines.names():
-        if name == "null" or (only_engines and name not in only_engines):
+        if name not in (only_engines or set(engines.names()) - {"null"}):
             continue
         if name == "torch":
             _add_torch(bundles, threads, only_variants, checkpoints, found, skipped)

@@ -1,0 +1,97 @@
+"""``wav2edge bench`` and ``build`` as a user runs them, on the null engine."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from wav2edge.cli import main
+from wav2edge.runtime.bundle import Bundle
+
+FAST = ["--seconds", "0.5,1", "--runs", "4", "--limit", "1", "--threads", "1"]
+
+
+@pytest.fixture
+def null(shapes_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path / "cache"))
+    return ["bench", "-m", str(shapes_bundle.path), "--engine", "null", *FAST]
+
+
+def test_a_report_folder_holds_every_form(null: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "new" / "report"
+    assert main([*null, "--report", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert "0.5 s p50" in out and "1 s p99" in out
+    assert sorted(path.name for path in folder.iterdir()) == ["bench.csv", "bench.json", "bench.md", "index.html"]
+    assert len(list(csv.DictReader((folder / "bench.csv").open()))) == 2
+    assert json.loads((folder / "bench.json").read_text())["cells"][0]["name"] == "null/fp32"
+    assert "<svg" in (folder / "index.html").read_text()
+
+
+def test_json_alone_is_json_alone(null: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*null, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["cells"][0]["timings"]) == 2
+
+
+def test_two_runs_are_set_side_by_side(null: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        assert main([*null, "--json", str(tmp_path / f"{name}.json")]) == 0
+    capsys.readouterr()
+    assert main(["bench", "--compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("null ")]
+    assert len(rows) == 2
+    assert all("×" in row for row in rows)
+
+
+def test_tune_keeps_the_choice_and_a_budget_can_refuse(
+    null: list[str], shapes_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from wav2edge.devices import detect, tuning
+
+    assert main([*null, "--tune"]) == 0
+    assert "now runs fp32 on null here" in capsys.readouterr().err
+    kept = tuning.load(shapes_bundle, detect.detect())
+    assert kept is not None
+    assert (kept.chosen.engine, kept.chosen.variant, kept.chosen.threads) == ("null", "fp32", 1)
+    assert main([*null, "--tune", "--max-latency", "0.000000001"]) == 1
+    assert "nothing stays inside" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("extra", "code", "words"),
+    [
+        (["--baseline", "torch/fp64"], 2, "no cell 'torch/fp64'; there are null/fp32"),
+        (["--max-latency", "1"], 2, "add --tune"),
+        (["--tune", "--max-wer-rise", "1"], 2, "add --manifest"),
+        (["--with", "kaldi", "x"], 2, "only whisper is known"),
+        (["--with", "whisper", "/nowhere"], 2, "no model.bin"),
+        (["--variant", "int3"], 2, "no variant 'int3'"),
+        (["--engine", "tflite"], 2, "no engine 'tflite'"),
+        (["--json", "/nowhere/at/all.json"], 2, "no such directory"),
+        (["--compare", "/nowhere/a.json", "/nowhere/b.json"], 2, "cannot be read as JSON"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    null: list[str], capsys: pytest.CaptureFixture[str], extra: list[str], code: int, words: str
+) -> None:
+    assert main([*null, *extra]) == code
+    error = capsys.readouterr().err
+    assert words in error
+    assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "ten", "1,,2"])
+def test_lengths_must_be_numbers_above_zero(null: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*null, f"--seconds={text}"])
+    assert caught.value.code == 2
+
+
+def test_build_names_the_engines_that_are_built(shapes_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["build", str(shapes_bundle.path), "--engine", "onnxruntime"]) == 2
+    assert "those that do are tensorrt, tensorrt-rtx" in capsys.readouterr().err
+    assert main(["build", str(shapes_bundle.path), "--engine", "tensorrt-rtx", "--longest", "0"]) == 2
+    assert "--longest 0: give seconds above 0" in capsys.readouterr().err
