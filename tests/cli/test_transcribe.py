@@ -18,6 +18,7 @@ import soundfile
 
 from wav2edge.cli import main
 from wav2edge.cli.transcribe import output_names
+from wav2edge.runtime import language_model
 from wav2edge.runtime.bundle import Bundle
 
 
@@ -140,6 +141,21 @@ def test_wrong_options_say_so_before_anything_runs(
     assert main(["transcribe", str(talks / "a.wav"), *null_options, *options]) == 2
     captured = capsys.readouterr()
     assert says in captured.err and captured.err.count("\n") == 1 and captured.out == ""
+
+
+@pytest.mark.skipif(language_model.unavailable() is not None, reason="the extra [lm] is not installed on this machine")
+def test_a_language_model_is_loaded_without_a_word(talks: Path, tmp_path: Path, null_options: list[str]) -> None:
+    """KenLM draws a progress bar into stderr, terminal or not."""
+    arpa = tmp_path / "x.arpa"
+    sections = (
+        "\\data\\\nngram 1=3\nngram 2=1\n",
+        "\\1-grams:\n-99\t<s>\t0\n-1\t</s>\n-1\ta\t0\n",
+        "\\2-grams:\n-1\t<s> a\n",
+    )
+    arpa.write_text("\n".join((*sections, "\\end\\\n")), "utf-8")
+    command = [sys.executable, "-m", "wav2edge", "transcribe", str(talks / "a.wav"), *null_options, "--lm", str(arpa)]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"", b"")
 
 
 def test_interrupting_keeps_what_is_done(talks: Path, tmp_path: Path, null_options: list[str]) -> None:

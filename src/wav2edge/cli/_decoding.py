@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,9 +78,24 @@ def decoder(arguments: argparse.Namespace, bundle: Bundle) -> WordDecoder | None
         model = open_language_model(arguments.lm, bundle)
         weights = {"alpha": arguments.lm_alpha, "beta": arguments.lm_beta}
         model = dataclasses.replace(model, **{key: value for key, value in weights.items() if value is not None})
-    return BeamDecoder(
-        bundle.spec, model, hotwords=words, hotword_weight=arguments.hotword_weight, beam_width=arguments.beam_width
-    )
+    with _hushed():
+        return BeamDecoder(
+            bundle.spec, model, hotwords=words, hotword_weight=arguments.hotword_weight, beam_width=arguments.beam_width
+        )
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep KenLM's own progress bar, which it draws into any stderr, out of ours; its errors are exceptions."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _hotwords(value: str) -> tuple[str, ...]:
