@@ -2,8 +2,8 @@
 
     python benchmarks/chunking.py SPEECH [-m BUNDLE] [--recordings 10] [--seconds 60]
 
-SPEECH is a manifest or a folder of recordings with text. Recordings are made of whole utterances of one speaker order,
-with 0.3 s between them. ``changed`` is the character error rate of the chunked text against that of one pass over the
+SPEECH is a manifest or a folder of recordings with text. Recordings are made of whole utterances in a
+drawn order, with 0.3 s between them. ``changed`` is the character error rate of the chunked text against that of one pass over the
 whole recording; ``work`` is how many seconds the model is run on for each second of audio.
 """
 
@@ -33,6 +33,8 @@ def main() -> None:
     parser.add_argument("--split")
     parser.add_argument("--recordings", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--windows", type=float, nargs="+", default=WINDOWS)
+    parser.add_argument("--contexts", type=float, nargs="+", default=CONTEXTS)
     arguments = parser.parse_args()
     rows = manifest.scan(arguments.speech, split=arguments.split)[0]
     with Transcriber.open(arguments.model, arguments.engine, arguments.variant) as transcriber:
@@ -48,8 +50,8 @@ def main() -> None:
         print(f"{transcriber.engine} {transcriber.variant}: {len(made)} recordings, {seconds / 60:.1f} minutes")
         print(f"one pass over each whole recording: WER {rate.wer}, CER {rate.cer}\n")
         print(f"{'window':>7} {'context':>8} {'changed':>9} {'WER':>8} {'work':>6} {'× real time':>12}")
-        for window in WINDOWS:
-            for context in CONTEXTS:
+        for window in arguments.windows:
+            for context in arguments.contexts:
                 if 4 * context > window:
                     continue
                 transcriber.chunking = Chunking(window, context)
