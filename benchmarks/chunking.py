@@ -2,8 +2,8 @@
 
     python benchmarks/chunking.py SPEECH [-m BUNDLE] [--recordings 10] [--seconds 60]
 
-SPEECH is a manifest or a folder of recordings with text. Recordings are made of whole utterances in a
-drawn order, with 0.3 s between them. ``changed`` is the character error rate of the chunked text against that of one pass over the
+SPEECH is a manifest or a folder of recordings with text. Recordings are made of whole utterances in a drawn order,
+with 0.3 s between them. ``changed`` is the character error rate of the chunked text against that of one pass over the
 whole recording; ``work`` is how many seconds the model is run on for each second of audio.
 """
 
