@@ -16,12 +16,17 @@ from ..transcript import Word
 class Agreement:
     """The stable and the tentative words of one utterance; times are absolute seconds."""
 
-    def __init__(self, settle: float, tolerance: float, stable: Sequence[Word] = ()) -> None:
-        """settle: seconds of sound wanted behind a word; tolerance: by how much its start may move, s."""
+    def __init__(self, settle: float, tolerance: float, wanted: int = 2) -> None:
+        """settle: seconds of sound wanted behind a word; tolerance: by how much its start may move, s.
+
+        wanted: how many hypotheses in a row must agree.
+        """
         self.settle = settle
         self.tolerance = tolerance
-        self.stable = list(stable)
+        self.wanted = wanted
+        self.stable: list[Word] = []
         self.tentative: list[Word] = []
+        self._agreed: list[int] = []  # for each tentative word, hypotheses in a row that had it
 
     @property
     def words(self) -> list[Word]:
@@ -32,23 +37,30 @@ class Agreement:
         """Take the hypothesis of a window that ends at ``end``; its words before ``trusted_from`` lack context."""
         while self.tentative and self.tentative[0].start < trusted_from:
             self.stable.append(self.tentative.pop(0))  # it leaves the window: nothing will hear it better
+            self._agreed.pop(0)
         boundary = self.stable[-1].end if self.stable else float("-inf")
         fresh = [word for word in words if word.start >= trusted_from and not self._heard(word, boundary)]
-        agreed = 0
-        for old, new in zip(self.tentative, fresh):
-            same = old.text == new.text and abs(old.start - new.start) <= self.tolerance
-            if not same or new.end > end - self.settle:
-                break
-            agreed += 1
-        self.stable += fresh[:agreed]
-        self.tentative = fresh[agreed:]
+        agreed = [1 + self._before(word) for word in fresh]
+        ready = 0
+        while ready < len(fresh) and agreed[ready] >= self.wanted and fresh[ready].end <= end - self.settle:
+            ready += 1
+        self.stable += fresh[:ready]
+        self.tentative, self._agreed = fresh[ready:], agreed[ready:]
 
     def split(self, at: float) -> list[Word]:
         """Keep the words before a time; returns the stable ones behind it."""
         behind = [word for word in self.stable if word.start >= at]
         self.stable = [word for word in self.stable if word.start < at]
         self.tentative = [word for word in self.tentative if word.start < at]
+        self._agreed = self._agreed[: len(self.tentative)]
         return behind
+
+    def _before(self, word: Word) -> int:
+        """How many hypotheses in a row had a word so far."""
+        for old, agreed in zip(self.tentative, self._agreed):
+            if old.text == word.text and abs(old.start - word.start) <= self.tolerance:
+                return agreed
+        return 0
 
     def _heard(self, word: Word, boundary: float) -> bool:
         return (word.start + word.end) / 2 <= boundary or boundary - word.start > self.tolerance

@@ -232,7 +232,10 @@ class LiveDecoder:
         if words:
             utterance.last_label = max(utterance.last_label, self._samples(words[-1].end))
         agreement = utterance.agreement
-        shown = (ctc.joined(agreement.stable, self.spec), ctc.joined(agreement.tentative, self.spec))
+        tentative = [word for word in agreement.tentative if word.end <= end - self.settings.hold]
+        if not tentative and not agreement.stable:
+            tentative = agreement.tentative[:1]
+        shown = (ctc.joined(agreement.stable, self.spec), ctc.joined(tentative, self.spec))
         if shown == utterance.shown:
             return []
         utterance.shown = shown

@@ -26,16 +26,19 @@ class LiveSettings:
 
     hop: between two partials; half of it until the first text. left_context: what a partial's window sees before its
     hop. edge: words nearer than this to a window's cut left edge are not trusted. settle: sound wanted behind a word
-    before it may become stable. tolerance: by how much an agreed word's start may move. pre_roll, post_roll: sound
-    kept before and behind the voice. keep_features: keep convolution features between hops (None: LiveTranscriber
-    decides; it does where that is exact, with layer norm). overlap: sound computed again before new frames where
-    keeping them approximates.
+    before it may become stable; agreement: hypotheses in a row that must have it for that. hold: a word that ends
+    nearer than this to a window's end is not shown yet, unless it is the first. tolerance: by how much an agreed
+    word's start may move. pre_roll, post_roll: sound kept before and behind the voice. keep_features: keep convolution
+    features between hops (None: LiveTranscriber decides; it does where that is exact, with layer norm). overlap: sound
+    computed again before new frames where keeping them approximates.
     """
 
     hop: float = 0.5
     left_context: float = 3.5
     edge: float = 0.4
     settle: float = 0.4
+    agreement: int = 3
+    hold: float = 0.3
     tolerance: float = 0.1
     pre_roll: float = 0.4
     post_roll: float = 0.4
@@ -70,7 +73,7 @@ class Utterance:
         self.start = start
         self.spec = spec
         self.settings = settings
-        self.agreement = Agreement(settings.settle, settings.tolerance)
+        self.agreement = Agreement(settings.settle, settings.tolerance, settings.agreement)
         self.voice_end = start
         self.last_label = start
         self.decoded = start
