@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..runtime import audio, embedded, manifest
+from ..runtime import manifest
 from ..runtime.bundle import Bundle
 from ..runtime.engines.torch import CHECKPOINT
-from ..runtime.errors import EngineError, InputError, Wav2EdgeError
+from ..runtime.errors import EngineError
 from . import bench_plan, detect, energy, profile
+from .bench_audio import RATE, manifest_rows, speech_of
 from .bench_plan import Cell, Plan
 from .bench_report import CellResult, Report, Skipped, Timing
 from .bench_worker import Worker
@@ -43,7 +43,6 @@ _SETTLE = 0.01
 _WARM = 0.5
 """A cell whose runs are shorter runs once unmeasured at the start of each turn: the cells before it emptied the CPU's
 caches, which in its own process they would not."""
-_RATE = 16000
 _PACKAGES = (
     *("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "torch", "transformers"),
     *("faster-whisper", "ctranslate2", "numpy", "wav2edge"),
@@ -71,7 +70,7 @@ def measure(plan: Plan, progress: Progress = lambda share, text: None) -> Report
     failed = list(plan.skipped)
     results: list[CellResult] = []
     texts: dict[tuple[Path, str], list[str]] = {}
-    rows = _rows(plan)
+    rows = manifest_rows(plan)
     memory = plan.memory if plan.memory is not None else int(0.7 * (machine.memory.available or machine.memory.usable))
     grouped = bench_plan.groups(plan.cells, memory)
     notes = [] if len(grouped) == 1 else [f"memory holds {len(grouped)} groups of cells; each was measured for itself"]
@@ -116,21 +115,6 @@ def measure(plan: Plan, progress: Progress = lambda share, text: None) -> Report
     )
 
 
-def speech_of(seconds: float, rows: Sequence[manifest.Row] = ()) -> NDArray[np.float32]:
-    """Speech [samples] at 16 kHz, of a manifest or of the clips that ship, one after the other and again if need be."""
-    wanted = int(seconds * _RATE)
-    paths = [row.path for row in rows[:20]]
-    if not paths:
-        with contextlib.suppress(Wav2EdgeError, OSError):
-            paths = [row.path for row in manifest.read(embedded.clips_manifest(), need_text=False)]
-    parts: list[NDArray[np.float32]] = []
-    while paths and sum(map(len, parts)) < wanted:
-        parts += [audio.load(path, _RATE) for path in paths]
-    if not parts:  # an installation without the clips: timing depends on the length alone
-        parts = [(0.1 * np.random.default_rng(0).standard_normal(wanted)).astype(np.float32)]
-    return np.concatenate(parts)[:wanted]
-
-
 @contextlib.contextmanager
 def _workers(
     group: Sequence[Cell], speech: Path, plan: Plan, failed: list[Skipped], progress: _Share
@@ -172,7 +156,7 @@ def _take_turns(
         for item in list(running):
             progress(0.15 + 0.15 * sum(len(r.first) for r in running) / max(1, total), f"burn-in {item.cell.name}")
             with _failing(item, running, failed):
-                samples = int(seconds * _RATE)
+                samples = int(seconds * RATE)
                 first = item.worker.ask(do="run", samples=samples, runs=1, limit=0.0)["times"][0]
                 item.first[seconds] = float(first)
                 item.times[seconds] = []
@@ -192,7 +176,7 @@ def _take_turns(
 
 
 def _turn(item: _Running, seconds: float, plan: Plan, meter: energy.EnergyMeter | None) -> None:
-    samples = int(seconds * _RATE)
+    samples = int(seconds * RATE)
     time.sleep(_SETTLE)
     known = item.times[seconds] or [item.first[seconds]]
     if known[-1] < _WARM:
@@ -282,18 +266,6 @@ def _enough(times: Sequence[float], plan: Plan) -> bool:
 
 def _done(times: Sequence[float], plan: Plan) -> float:
     return min(1.0, max(len(times) / plan.runs, sum(times) / plan.limit))
-
-
-def _rows(plan: Plan) -> tuple[manifest.Row, ...]:
-    if plan.manifest is None:
-        return ()
-    rows = manifest.read(plan.manifest)
-    if not any(row.text for row in rows):
-        raise InputError(f"{plan.manifest}: no row has a text, so there is no WER to measure")
-    if plan.clips is None or plan.clips >= len(rows):
-        return rows
-    step = len(rows) / plan.clips
-    return tuple(rows[int(number * step)] for number in range(plan.clips))
 
 
 def _versions() -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wav2edge.devices import bench, bench_plan
+from wav2edge.devices import bench, bench_audio, bench_plan
 from wav2edge.devices.bench_plan import Cell, Plan
 from wav2edge.devices.bench_worker import Worker
 from wav2edge.runtime import embedded
@@ -99,7 +99,7 @@ def test_names_that_do_not_exist_are_refused(shapes_bundle: Bundle, tmp_path: Pa
 
 def test_the_speech_is_as_long_as_asked_for() -> None:
     for seconds in (0.5, 9.0, 60.0):
-        samples = bench.speech_of(seconds)
+        samples = bench_audio.speech_of(seconds)
         assert samples.shape == (int(seconds * 16000),)
         assert 0.001 < np.abs(samples).mean() < 0.5
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wav2edge.devices import bench, bench_plan, bench_table, detect
+from wav2edge.devices import bench, bench_audio, bench_plan, bench_table, detect
 from wav2edge.devices.bench_worker import _device_memory, _peak_memory
 from wav2edge.runtime import engines, selftest
 from wav2edge.runtime.bundle import SELFTEST, Bundle, Variant
@@ -30,7 +30,7 @@ RATE = 16000
 def speech(seconds: float, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Real speech of a length, from another place for each seed."""
     start = seed * 7919
-    return np.roll(bench.speech_of(20.0), start)[: int(seconds * RATE)]
+    return np.roll(bench_audio.speech_of(20.0), start)[: int(seconds * RATE)]
 
 
 def feeds(*clips: np.ndarray[Any, np.dtype[np.float32]]) -> dict[str, Any]:
