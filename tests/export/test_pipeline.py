@@ -155,6 +155,7 @@ def test_equal_checkpoints_give_equal_graphs(layer_checkpoint: Path, layer_bundl
     assert again.variant("fp32").sha256 == layer_bundle.variant("fp32").sha256
 
 
+@pytest.mark.slow
 def test_disk_full_leaves_nothing(layer_checkpoint: Path, tmp_path: Path) -> None:
     """Files may not grow beyond 64 kB, which is what a full disk looks like to a writer."""
     program = (

@@ -19,14 +19,6 @@ TDNN: dict[str, Any] = {"tdnn_dim": (20, 24, 20, 20, 40), "xvector_output_dim": 
 QUICK: dict[str, dict[str, Any]] = {
     "sequence classification": {**LAYER, "head": "ForSequenceClassification", "num_labels": 5},
     "x-vector": {**LAYER, "head": "ForXVector", **TDNN},
-    "adapter of another width": {
-        **GROUP,
-        "add_adapter": True,
-        "num_adapter_layers": 2,
-        "output_hidden_size": 24,
-        "adapter_kernel_size": 4,
-        "adapter_stride": 3,
-    },
 }
 SLOW: dict[str, dict[str, Any]] = {
     "96 hidden, 3 layers, 48 channels, odd positional kernel": {
@@ -83,6 +75,14 @@ SLOW: dict[str, dict[str, Any]] = {
         "num_conv_pos_embeddings": 3,
         "num_conv_pos_embedding_groups": 32,
         "num_attention_heads": 1,
+    },
+    "adapter of another width": {
+        **GROUP,
+        "add_adapter": True,
+        "num_adapter_layers": 2,
+        "output_hidden_size": 24,
+        "adapter_kernel_size": 4,
+        "adapter_stride": 3,
     },
     "adapter": {**LAYER, "add_adapter": True, "num_adapter_layers": 3},
     "attention adapters": {**LAYER, "adapter_attn_dim": 16},
