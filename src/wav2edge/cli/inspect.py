@@ -59,22 +59,37 @@ def _print_spec(bundle: Bundle) -> None:
 
 
 def _print_variants(bundle: Bundle) -> None:
-    rows = []
-    for variant in bundle.variants:
-        metrics = ", ".join(f"{name} {_short(value)}" for name, value in variant.metrics.items() if _is_figure(value))
-        rows.append(
-            (
-                variant.name,
-                _tables.size(variant.bytes),
-                " ".join(variant.graphs),
-                ", ".join(variant.preferred_by) or "–",
-                variant.made_from or "–",
-                metrics or "–",
-            )
+    rows = [
+        (
+            variant.name,
+            _tables.size(variant.bytes),
+            " ".join(variant.graphs),
+            ", ".join(variant.preferred_by) or "–",
+            *_figures(variant.metrics),
         )
+        for variant in bundle.variants
+    ]
+    headings = ("name", "size", "stages", "preferred by", "WER % (95 %)", "rise", "tokens %", "time of fp32")
+    measured = any(variant.metrics for variant in bundle.variants)
     print("\nvariants")
-    print(_tables.table(("name", "size", "stages", "preferred by", "made from", "metrics"), rows))
+    print(_tables.table(headings, rows) if measured else _tables.table(headings[:4], [row[:4] for row in rows]))
+    for variant in bundle.variants:
+        if variant.metrics:
+            verdict = variant.metrics.get("verdict", "measured")
+            floats = ", ".join(map(str, variant.metrics.get("kept_float") or ())) or "nothing"
+            print(f"  {variant.name}: {verdict}; left in float: {floats}")
     print("\nfiles        " + ", ".join(f"{n} {_tables.size(e['bytes'])}" for n, e in bundle.raw["files"].items()))
+
+
+def _figures(metrics: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """WER with its interval, its rise, token agreement and the share of fp32's time, where they were measured."""
+    wer = _short(metrics.get("wer"))
+    if "wer_low" in metrics and "wer_high" in metrics:
+        wer += f" ({_short(metrics['wer_low'])}–{_short(metrics['wer_high'])})"
+    latency = _short(metrics.get("latency_ratio"))
+    if "latency_engine" in metrics:
+        latency += f" on {metrics['latency_engine']}"
+    return wer, _short(metrics.get("wer_rise")), _short(metrics.get("token_agreement")), latency
 
 
 def _print_provenance(provenance: Mapping[str, Any]) -> None:
@@ -96,9 +111,5 @@ def _print_provenance(provenance: Mapping[str, Any]) -> None:
         print(_tables.table(("point", "max|Δ|", "allowed", ""), rows))
 
 
-def _is_figure(value: object) -> bool:
-    return isinstance(value, (int, float, str))
-
-
 def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, (int, float)) else "–"
