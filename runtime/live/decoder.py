@@ -173,8 +173,9 @@ class LiveDecoder:
             has_text=utterance.may_have_text,
         )
         if reason == "silence":
-            end = min(turn.end, utterance.voice_end + self._samples(self.settings.post_roll))
-            self._end(end, reason, quiet=utterance.voice_end)
+            length = utterance.voice_end + self._samples(self.settings.post_roll) - utterance.start
+            length = -(-length // utterance.grid) * utterance.grid  # few different shapes for the engine
+            self._end(min(turn.end, utterance.start + length), reason, quiet=utterance.voice_end)
         elif reason == "blank":
             self._blank(utterance, turn)
         elif reason == "length":
