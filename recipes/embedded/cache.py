@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import soxr
+import torch
 from clips import RATE, ClipStore
 
 RECEPTIVE, HOP = 400, 320
@@ -76,10 +77,11 @@ def main() -> None:
     parser.add_argument("--skip", default="", help="leave out corpora with this in their name when perturbing")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     if options.perturb_from:
         perturb(ClipStore(options.perturb_from), ClipStore(options.stores[0]), options.seed, options.skip)
     for folder in options.stores:
-        extend_features(ClipStore(folder), folder, options.whisper)
+        extend_features(ClipStore(folder), folder, options.whisper, device)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from curves import COMMANDS, OPEN, WAKE, read_log
 from data import read_manifest, split_of
 
 HERE = Path(__file__).parent
+LOGS = HERE / "logs"
 
 
 def rate_table(results: dict[str, dict[str, dict[str, object]]]) -> str:
@@ -23,17 +24,19 @@ def rate_table(results: dict[str, dict[str, dict[str, object]]]) -> str:
     return "\n".join(lines)
 
 
-def data_table(manifest: Path, synthetic: list[dict[str, object]]) -> str:
-    """Table of corpora with hours by split and licence."""
-    hours: dict[tuple[str, str], Counter[str]] = {}
+def data_table(manifest: Path, stores: dict[str, dict[str, dict[str, float]]], licences: dict[str, str]) -> str:
+    """Table of corpora with minutes by split and licence, synthetic ones last."""
+    minutes: dict[tuple[str, str], Counter[str]] = {}
     for row in read_manifest(manifest):
-        hours.setdefault((row.corpus, row.licence), Counter())[split_of(row)] += row.seconds / 60  # type: ignore[assignment]
+        minutes.setdefault((row.corpus, row.licence), Counter())[split_of(row)] += row.seconds / 60  # type: ignore[assignment]
     lines = ["| corpus | train min | dev min | test min | eval min | licence |", "|---|---|---|---|---|---|"]
-    for (corpus, licence), minutes in hours.items():
-        cells = [f"{minutes[split]:.1f}" for split in ("train", "dev", "test", "eval")]
+    for (corpus, licence), splits in minutes.items():
+        cells = [f"{splits[split]:.1f}" for split in ("train", "dev", "test", "eval")]
         lines.append(f"| {corpus} | " + " | ".join(cells) + f" | {licence} |")
-    for row in synthetic:
-        lines.append(f"| {row['corpus']} | {row['minutes']} | 0 | 0 | 0 | {row['licence']} |")
+    for sizes in stores.values():
+        for corpus, size in sizes.items():
+            if corpus.startswith("synthetic"):
+                lines.append(f"| {corpus} | {size['minutes']} | 0 | 0 | 0 | {licences.get(corpus, '')} |")
     return "\n".join(lines)
 
 
@@ -57,28 +60,40 @@ def confusions(results: dict[str, list[dict[str, str]]], count: int = 12) -> str
     return ", ".join(f"{word} {times} of {said[word]}" for word, times in lost.most_common(count))
 
 
-def trials_table(trials: list[dict[str, object]]) -> str:
-    """Table of what was tried: best dev rates of each trial with its budget."""
+def train_gap(results: dict[str, dict[str, dict[str, object]]]) -> str:
+    """Compare CER on a sample of train with dev, corpus by corpus."""
+    pairs = [
+        f"{corpus} {row['cer']} against {results['dev'][corpus]['cer']}"
+        for corpus, row in results["train"].items()
+        if corpus in results["dev"]
+    ]
+    return "CER % on a sample of train against dev: " + "; ".join(pairs) + "."
+
+
+def trials_table(trials: list[dict[str, str]]) -> str:
+    """Table of what was tried: the last dev reading of each run in logs/ with its budget."""
     lines = [
         "| trial | hours heard | CPU min | dev LibriSpeech WER % | CER % | commands WER % | wake exact % | verdict |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for trial in trials:
-        row = trial["at"]
-        assert isinstance(row, dict)
+        readings = [row for row in read_log(LOGS / f"{trial['log']}.jsonl") if "dev" in row]
+        if not readings:
+            continue
+        row = readings[-1]
         dev = row["dev"]
+        assert isinstance(dev, dict)
         cells = [dev[OPEN]["wer"], dev[OPEN]["cer"], dev[COMMANDS]["wer"], dev[WAKE]["exact"]]
-        lines.append(
-            f"| {trial['name']} | {row['heard']} | {row['cpu_minutes']} | "
-            + " | ".join(str(c) for c in cells)
-            + f" | {trial['verdict']} |"
-        )
+        budget = f"{float(str(row['heard'])):.1f} | {float(str(row['cpu_minutes'])):.1f}"
+        lines.append(f"| {trial['name']} | {budget} | " + " | ".join(map(str, cells)) + f" | {trial['verdict']} |")
     return "\n".join(lines)
 
 
-def last_reading(log: Path) -> dict[str, object]:
-    """The last dev reading of a run."""
-    return [row for row in read_log(log) if "dev" in row][-1]
+def budget(log: Path) -> str:
+    """Say in one line what the shipped run heard and used."""
+    rows = read_log(log)
+    heard, minutes = float(str(rows[-1]["heard"])), float(str(rows[-1]["cpu_minutes"]))
+    return f"Heard {heard:.1f} hours of audio (repeats counted) in {minutes:.0f} minutes of processor time."
 
 
 def main() -> None:
@@ -86,23 +101,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--results", type=Path, default=HERE / "results.json")
-    parser.add_argument("--runs", type=Path, default=HERE / "runs.json", help="measured trials and budgets")
+    parser.add_argument("--notes", type=Path, default=HERE / "card_notes.json", help="names and verdicts of the trials")
     parser.add_argument("--template", type=Path, default=HERE / "card_template.md")
     parser.add_argument("--checkpoint", type=Path, default=HERE / "checkpoint")
     options = parser.parse_args()
-    results, runs = json.loads(options.results.read_text()), json.loads(options.runs.read_text())
+    results, notes = json.loads(options.results.read_text()), json.loads(options.notes.read_text())
+    stores = json.loads((LOGS / "stores.json").read_text())
+    head = json.loads((LOGS / "head.json").read_text())["dev"]
     text = options.template.read_text("utf-8")
     fields = {
         "parameters": f"{results['parameters']:,}",
         "bytes": f"{results['bytes']:,}",
         "sha256": results["sha256"],
         "rates": rate_table(results),
-        "data": data_table(options.manifest, runs["synthetic"]),
-        "trials": trials_table(runs["trials"]),
+        "data": data_table(options.manifest, stores, notes["licences"]),
+        "trials": trials_table(notes["trials"]),
+        "budget": budget(LOGS / f"{notes['shipped']}.jsonl"),
+        "head_dev": f"LibriSpeech WER {head[OPEN]['wer']} %, commands {head[COMMANDS]['wer']} %",
         "open_errors": worst(results, "eval", "librispeech-test-other"),
         "command_errors": worst(results, "eval", COMMANDS),
         "lost": confusions(results),
-        **{name: str(value) for name, value in runs["facts"].items()},
+        "train_gap": train_gap(results),
+        **notes["text"],
     }
     for name, value in fields.items():
         text = text.replace("{{" + name + "}}", value)

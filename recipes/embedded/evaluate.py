@@ -33,9 +33,11 @@ def edits(reference: list[str], hypothesis: list[str]) -> int:
 @torch.inference_mode()
 def transcribe(student: Student, speech: Speech, device: str = "cpu", seconds: float = 40.0) -> list[Reading]:
     """Read every clip of the stores, greedily."""
-    collate = Collator(speech, Augmentation(strength=0.0), 0, None)
-    readings = []
+    readings: list[Reading] = []
     clips = [clip for group in speech.groups.values() for clip in group]
+    if not clips:
+        return readings
+    collate = Collator(speech, Augmentation(strength=0.0), 0, None)
     for some in length_batches(clips, seconds):
         batch = collate(some)
         frames = batch.frames.to(device)

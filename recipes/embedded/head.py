@@ -88,7 +88,12 @@ def train_head(speech: Speech, dev: Speech, out: Path, hours: float, shares: dic
                 group["lr"] = 2e-3 * min(1.0, (step + 1) / 100) * max(0.01, 1 - heard / hours)
             scores = head(batch.features.to(device) * batch.mask.to(device)).log_softmax(-1).transpose(0, 1)
             loss = F.ctc_loss(
-                scores, batch.labels, batch.frames, batch.label_lengths, reduction="none", zero_infinity=True
+                scores,
+                batch.labels.to(device),
+                batch.frames.to(device),
+                batch.label_lengths.to(device),
+                reduction="none",
+                zero_infinity=True,
             )
             loss = loss.sum() / batch.label_lengths.sum()
             optimizer.zero_grad()

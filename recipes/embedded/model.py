@@ -20,7 +20,7 @@ SPECIAL = 4
 _LOGGER = logging.getLogger(__name__)
 
 
-def embedded_config(hidden: int = 256, layers: int = 5, inner: int = 768, heads: int = 4) -> Wav2Vec2Config:
+def embedded_config(hidden: int = 160, layers: int = 4, inner: int = 640, heads: int = 4) -> Wav2Vec2Config:
     """Return the layer-norm shape of the embedded checkpoint: cheap convolutions at high rates, pre-norm layers."""
     return Wav2Vec2Config(
         **_common(),

@@ -1,4 +1,7 @@
-"""The seed idea of Wav2Vec 2.0 at this size: masked contrastive pre-training on untranscribed audio."""
+"""The seed idea of Wav2Vec 2.0 at this size: masked contrastive pre-training on untranscribed audio.
+
+It runs on cached convolution features (frontend.py), so its budget compares with `train.py --cached --no-targets`.
+"""
 
 from __future__ import annotations
 
@@ -13,34 +16,44 @@ import torch
 from augment import Augmentation
 from batches import Collator, Speech, draw
 from model import adopt, embedded_config, new_model, save_checkpoint
-from transformers import Wav2Vec2Config, Wav2Vec2ForCTC, Wav2Vec2ForPreTraining
+from torch import Tensor, nn
+from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices, _sample_negative_indices
 
 _LOGGER = logging.getLogger("pretrain")
 
 
-def pretraining_config() -> Wav2Vec2Config:
-    """Return the embedded shape with the quantiser and masking of the paper, a smaller codebook and fewer negatives."""
-    config = embedded_config()
+class Cached(nn.Module):
+    """Stands where the convolutions stand: what comes in already is their output [batch, channels, frames]."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the features as they are."""
+        return features
+
+    def _freeze_parameters(self) -> None:
+        """Nothing to freeze."""
+
+
+def pretraining_config(shape: tuple[int, ...]) -> Wav2Vec2Config:
+    """Return the embedded shape with the paper's masking, a smaller codebook and fewer negatives."""
+    config = embedded_config(*shape)
     config.num_codevectors_per_group, config.num_codevector_groups = 160, 2
     config.codevector_dim = config.proj_codevector_dim = 128
     config.num_negatives = 50
-    config.mask_time_prob, config.mask_time_length = 0.065, 10
+    config.mask_time_prob, config.mask_time_length = 0.65, 10
     config._attn_implementation = "sdpa"
     return config
 
 
-def pretrain(
-    speech: Speech, folder: Path, minutes: float, front: Path | None, seed: int = 0, rate: float = 7e-4
-) -> None:
+def pretrain(speech: Speech, folder: Path, minutes: float, front: Path, shape: tuple[int, ...], seed: int = 0) -> None:
     """Train for so many minutes of processor time and write a checkpoint folder that `train.py --init-from` adopts."""
     torch.manual_seed(seed)
-    config = pretraining_config()
+    config, rate = pretraining_config(shape), 1e-3
+    start = new_model(embedded_config(*shape))
+    adopt(start, front)
     model = Wav2Vec2ForPreTraining(config).train()
-    seed_model = new_model(embedded_config())
-    if front:
-        adopt(seed_model, front)
-    model.wav2vec2.load_state_dict(seed_model.wav2vec2.state_dict(), strict=False)
+    model.wav2vec2.load_state_dict(start.wav2vec2.state_dict(), strict=False)
+    model.wav2vec2.feature_extractor = Cached()
     optimizer = torch.optim.AdamW(model.parameters(), rate, (0.9, 0.98), weight_decay=0.01, fused=True)
     collate, generator = Collator(speech, Augmentation(strength=0.0), seed, None), np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,22 +62,21 @@ def pretrain(
         for clips in draw(speech, dict.fromkeys(speech.groups, 1.0), 24.0, 16.0, generator):
             tick = time.process_time()
             batch = collate(clips)
+            assert batch.convolved is not None
             valid = torch.arange(int(batch.frames.max()))[None] < batch.frames[:, None]
-            masked = _compute_mask_indices(tuple(valid.shape), 0.65, 10, valid.long(), min_masks=2)
-            negatives = _sample_negative_indices(tuple(valid.shape), config.num_negatives, masked & valid.numpy())
-            samples = torch.arange(batch.audio.shape[1])[None] < (batch.frames * 320 + 80)[:, None]
+            masked = _compute_mask_indices(tuple(valid.shape), 0.65, 10, valid.long(), min_masks=2) & valid.numpy()
+            negatives = _sample_negative_indices(tuple(valid.shape), config.num_negatives, masked)
             model.set_gumbel_temperature(max(2.0 * 0.9995**step, 0.5))
             for group in optimizer.param_groups:
-                group["lr"] = rate * min(1.0, (step + 1) / 200, max(0.02, 2 * (1 - worked / 60 / minutes)))
+                group["lr"] = rate * min(1.0, (step + 1) / 100, max(0.02, 2 * (1 - worked / 60 / minutes)))
             output = model(
-                batch.audio,
-                attention_mask=samples.long(),
+                batch.convolved.transpose(1, 2),
                 mask_time_indices=torch.from_numpy(masked),
                 sampled_negative_indices=torch.from_numpy(negatives),
             )
             optimizer.zero_grad(set_to_none=True)
             (output.loss / masked.sum()).backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             worked += time.process_time() - tick
             heard, step = heard + batch.seconds / 3600, step + 1
@@ -81,9 +93,9 @@ def pretrain(
                     file.write(json.dumps(row) + "\n")
             if worked >= minutes * 60:
                 break
-    result: Wav2Vec2ForCTC = new_model(embedded_config())
-    result.wav2vec2.load_state_dict(model.wav2vec2.state_dict(), strict=False)
-    save_checkpoint(result, folder)
+    learned = {k: v for k, v in model.wav2vec2.state_dict().items() if not k.startswith("masked_spec")}
+    start.wav2vec2.load_state_dict(learned, strict=False)
+    save_checkpoint(start, folder)
 
 
 def main() -> None:
@@ -92,12 +104,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--stores", type=Path, nargs="+", required=True)
     parser.add_argument("--minutes", type=float, default=15.0)
-    parser.add_argument("--init-from", type=Path, help="a checkpoint whose convolutions to start from")
+    parser.add_argument("--init-from", type=Path, required=True, help="the checkpoint whose convolutions were cached")
+    parser.add_argument("--shape", type=int, nargs=4, default=(160, 4, 640, 4))
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(options.threads)
-    pretrain(Speech(options.stores, False), options.folder, options.minutes, options.init_from)
+    shape = tuple(options.shape)
+    speech = Speech(options.stores, True, embedded_config(*shape).conv_dim[-1])
+    pretrain(speech, options.folder, options.minutes, options.init_from, shape)
 
 
 if __name__ == "__main__":

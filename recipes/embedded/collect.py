@@ -1,0 +1,53 @@
+"""Keep the evidence: copy run logs, the teacher head's dev reading and the sizes of the stores beside the recipe."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from clips import RATE, ClipStore
+
+LOGS = Path(__file__).parent / "logs"
+
+
+def store_sizes(folders: dict[str, Path]) -> dict[str, dict[str, dict[str, float]]]:
+    """Clips, minutes and speakers of every corpus in every store."""
+    sizes: dict[str, dict[str, dict[str, float]]] = {}
+    for name, folder in folders.items():
+        for row in ClipStore(folder).rows:
+            entry = sizes.setdefault(name, {}).setdefault(str(row["corpus"]), {"clips": 0, "minutes": 0.0})
+            entry["clips"] += 1
+            entry["minutes"] += float(str(row["samples"])) / RATE / 60
+    return {n: {c: {k: round(v, 1) for k, v in e.items()} for c, e in s.items()} for n, s in sizes.items()}
+
+
+def main() -> None:
+    """Copy what the card and the curves are drawn from."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", nargs="*", default=[], help="NAME=folder of a training run, several joined by +")
+    parser.add_argument("--stores", nargs="*", default=[], help="NAME=folder of a clip store")
+    parser.add_argument("--head", type=Path, help="the teacher head's head.json")
+    options = parser.parse_args()
+    LOGS.mkdir(exist_ok=True)
+    for item in options.runs:
+        name, folders = item.split("=", 1)
+        rows: list[dict[str, object]] = []
+        heard = minutes = 0.0
+        for folder in folders.split("+"):
+            part = [json.loads(line) for line in (Path(folder) / "log.jsonl").read_text("utf-8").splitlines()]
+            for row in part:
+                row["heard"], row["cpu_minutes"] = row["heard"] + heard, row["cpu_minutes"] + minutes
+            rows += part
+            heard, minutes = rows[-1]["heard"], rows[-1]["cpu_minutes"]  # type: ignore[assignment]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (LOGS / f"{name}.jsonl").write_text(text, "utf-8")
+    if options.stores:
+        folders_of = {name: Path(folder) for name, folder in (item.split("=", 1) for item in options.stores)}
+        (LOGS / "stores.json").write_text(json.dumps(store_sizes(folders_of), indent=1) + "\n")
+    if options.head:
+        (LOGS / "head.json").write_text(options.head.read_text())
+
+
+if __name__ == "__main__":
+    main()
