@@ -5,6 +5,8 @@ https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html
 
 from __future__ import annotations
 
+import contextlib
+import io
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +52,7 @@ def load(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -
     With CUDA graphs where ONNX Runtime accepts the graph for them, else without.
     """
     device = device_index(options)
+    preload()
     settings = {"device_id": str(device), "use_tf32": "0", "cudnn_conv_use_max_workspace": "1"}
     try:
         raw = _ort.open_session(bundle, variant, stage, options, [(PROVIDER, {**settings, "enable_cuda_graph": "1"})])
@@ -60,6 +63,15 @@ def load(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -
         raw = _ort.open_session(bundle, variant, stage, options, [(PROVIDER, settings)])
         graphs = False
     return CudaSession(raw, stage, device, graphs=graphs)
+
+
+def preload() -> None:
+    """Find CUDA and cuDNN where pip put them (``onnxruntime-gpu[cuda,cudnn]``); the system's are found without."""
+    import onnxruntime as ort
+
+    if hasattr(ort, "preload_dlls"):  # since 1.21; it prints what it does not find, and the session then says why
+        with contextlib.redirect_stdout(io.StringIO()):
+            ort.preload_dlls()
 
 
 def device_index(options: EngineOptions) -> int:

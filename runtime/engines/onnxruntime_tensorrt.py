@@ -135,6 +135,7 @@ class BucketedSession:
         with self._lock:
             if index not in self._sessions:
                 device = onnxruntime_cuda.device_index(self._options)
+                onnxruntime_cuda.preload()
                 settings = provider_options(
                     self._bundle, self._variant, self._stage, self._profiles[index], rest, device
                 )

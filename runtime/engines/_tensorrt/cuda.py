@@ -57,7 +57,7 @@ class Cuda:
         except (OSError, IndexError):
             text = ""
         return Gpu(
-            name.decode() if isinstance(name, bytes) else str(name),
+            name.decode().rstrip("\0") if isinstance(name, bytes) else str(name),
             f"{properties.major}.{properties.minor}",
             f"CUDA {cuda // 1000}.{cuda % 1000 // 10}; {text}".rstrip("; "),
         )
