@@ -91,6 +91,14 @@ def test_a_partly_broken_manifest_is_evaluated_and_its_lines_are_named(
     assert len(values["problems"]) == 3
 
 
+def test_equal_systems_are_called_equal(
+    corpus: Path, shapes_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(shapes_bundle.path)
+    main(["evaluate", str(corpus), "-m", path, "-m", path, "--engine", "null"])
+    assert "as many errors as shapes null fp32 in every recording" in capsys.readouterr().out
+
+
 class Tags(html.parser.HTMLParser):
     """Checks that tags nest, and collects what would be fetched."""
 

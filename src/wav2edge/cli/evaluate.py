@@ -146,6 +146,9 @@ def _print(found: Evaluation, systems: list[System], worst: int) -> None:
         print(f"  {labels[line.system]:{width}}  {line.scores.wer!s:<24}{line.scores.cer!s:<24}{speed:>9}")
         for other in found.comparisons:
             if other.corpus == corpus and other.system == line.system:
+                if other.wer.low == other.wer.high == 0:
+                    print(f"  {'':{width}}  as many errors as {labels[0]} in every recording")
+                    continue
                 sure = "" if other.wer.significant else " (could be chance)"
                 print(f"  {'':{width}}  WER {other.wer} against {labels[0]}{sure}")
     for number, index in enumerate(found.worst(worst)):
