@@ -96,7 +96,7 @@ def test_equal_systems_are_called_equal(
 ) -> None:
     path = str(shapes_bundle.path)
     main(["evaluate", str(corpus), "-m", path, "-m", path, "--engine", "null"])
-    assert "as many errors as shapes null fp32 in every recording" in capsys.readouterr().out
+    assert "as many errors as null fp32 in every recording" in capsys.readouterr().out
 
 
 class Tags(html.parser.HTMLParser):
