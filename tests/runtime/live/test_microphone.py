@@ -115,12 +115,17 @@ def test_what_is_played_is_heard(microphone: VirtualMicrophone, noise: Path) -> 
     assert source.present() / RATE == pytest.approx(3.5, abs=0.5)
 
 
+@pytest.mark.parametrize("noise_db", [None, pytest.param(10, marks=pytest.mark.slow)])
 def test_speech_into_the_microphone_becomes_the_text_of_its_recording(
-    microphone: VirtualMicrophone, clips: list[tuple[Path, str]], tmp_path: Path
+    microphone: VirtualMicrophone, clips: list[tuple[Path, str]], tmp_path: Path, noise_db: int | None
 ) -> None:
-    """The command itself, embedded model, real speech; then ``transcribe`` of what it recorded."""
+    """The command itself, embedded model, real speech (also in noise); then ``transcribe`` of what it recorded."""
     path = tmp_path / "clip.wav"
-    soundfile.write(path, audio.load(clips[0][0]), RATE, subtype="PCM_16")
+    speech = audio.load(clips[0][0])
+    if noise_db is not None:
+        noise = np.random.default_rng(0).standard_normal(len(speech)).astype(np.float32)
+        speech = 0.5 * (speech + noise * speech.std() * 10 ** (-noise_db / 20))
+    soundfile.write(path, speech, RATE, subtype="PCM_16")
     recording = tmp_path / "heard.flac"
     with Listener(["--record", str(recording)]) as listener:
         listener.wait_for("stats", timeout=20)
