@@ -67,7 +67,7 @@ def test_the_wheel_with_cpu_alone_transcribes(wheel_path: Path, tmp_path: Path, 
     """A fresh environment, no network but the package index: no torch, transformers or onnx, under 300 MB."""
     venv.create(tmp_path / "env", with_pip=True)
     python = tmp_path / "env" / "bin" / "python"
-    install = [python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", f"{wheel_path}[cpu]"]
+    install = [str(python), "-m", "pip", "install", "-q", "-c", str(ROOT / "constraints.txt"), f"{wheel_path}[cpu]"]
     subprocess.run(install, check=True, timeout=280, capture_output=True)
     clip = tmp_path / clips[0][0].name
     clip.write_bytes(clips[0][0].read_bytes())
