@@ -6,7 +6,6 @@ Nothing of it is executed: weights are safetensors, or pickles that torch loads 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from ..runtime.bundle import sha256
 from ..runtime.errors import CheckpointError
 from .families import Family, Head, family_of, head_of
+from .json_files import one_line, read_json
 from .labels import Labels, read_labels
 from .weights import load_weights, weight_files
 
@@ -111,27 +111,6 @@ class Checkpoint:
         """The SHA-256 of its weights (of the files' digests, where there are several)."""
         digests = [sha256(path) for path in self.weights]
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def read_json(path: Path, required: str | None = None) -> dict[str, Any]:
-    """A JSON object; empty when the file is missing, unless ``required`` says what that means."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if required is None:
-            return {}
-        raise CheckpointError(f"{path.parent}: no {path.name}; {required}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({one_line(error)})") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: no JSON object")
-    return values
-
-
-def one_line(error: BaseException) -> str:
-    """The first line of an error's message."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _preprocessing(path: Path, normalize: bool | None) -> tuple[bool, int]:

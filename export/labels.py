@@ -9,6 +9,7 @@ from typing import Any
 
 from ..runtime.errors import CheckpointError
 from .families import Head
+from .json_files import read_json
 
 VOCABULARY = "vocab.json"
 
@@ -39,8 +40,6 @@ def read_labels(path: Path, config: Mapping[str, Any], head: Head) -> Labels:
 
 
 def _ctc_labels(path: Path, config: Mapping[str, Any]) -> Labels:
-    from .checkpoint import read_json
-
     vocabulary = read_json(path / VOCABULARY, required="nothing says what its labels mean, add the tokenizer's file")
     settings = read_json(path / "tokenizer_config.json")
     special = {**read_json(path / "special_tokens_map.json"), **settings}

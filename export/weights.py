@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime.errors import CheckpointError
+from .json_files import read_json
 
 _NAMES = ("model.safetensors", "pytorch_model.bin")
 
 
 def weight_files(path: Path) -> tuple[Path, ...]:
     """A checkpoint's weight files, safetensors first, shards in order; raises CheckpointError where there are none."""
-    from .checkpoint import read_json
-
     for name in _NAMES:
         if (path / name).is_file():
             return (path / name,)
