@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,8 +28,7 @@ def only_fp32(source: Path, target: Path) -> Bundle:
 @pytest.fixture(scope="session")
 def fp32_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The embedded bundle with fp32 alone; read only by agreement."""
-    source = Path(os.environ.get("W2E_TRY") or embedded.bundle_path())
-    return only_fp32(source, tmp_path_factory.mktemp("bundle") / "model")
+    return only_fp32(embedded.bundle_path(), tmp_path_factory.mktemp("bundle") / "model")
 
 
 @pytest.fixture
