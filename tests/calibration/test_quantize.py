@@ -91,6 +91,7 @@ def rise(made: Calibration) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("layer", ["feature_projection.projection", "head.lm_head"])
 def test_planted_outliers_break_int8_and_the_search_finds_them(
     plant: Callable[[str], Bundle], fp32_bundle: Bundle, own_words: Path, layer: str
@@ -108,6 +109,7 @@ def test_planted_outliers_break_int8_and_the_search_finds_them(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_folding_mends_planted_outliers_without_float(plant: Callable[[str], Bundle]) -> None:
     made = quantize(plant("head.lm_head"), BUILT_IN, BUILT_IN_DEV, ONE)
     assert made.refused is None and rise(made) <= 0.5
@@ -115,6 +117,7 @@ def test_folding_mends_planted_outliers_without_float(plant: Callable[[str], Bun
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_every_variant_is_made_recorded_and_runs(own_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     report = own_bundle.path.parent / "report.html"
     arguments = ["--dev", str(BUILT_IN_DEV), "--report", str(report)]
@@ -149,6 +152,7 @@ def test_every_variant_is_made_recorded_and_runs(own_bundle: Bundle, capsys: pyt
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_same_clips_same_bytes(fp32_bundle: Bundle, tmp_path: Path) -> None:
     digests = []
     for run in ("first", "second"):
@@ -186,6 +190,8 @@ def test_keep_float_is_kept_and_named(own_bundle: Bundle) -> None:
             assert quantized is not any(f"conv_layers.{index}/" in node.name for index in (1, 2, 3)), node.name
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_second_run_replaces_a_variant_and_keeps_the_others(own_bundle: Bundle) -> None:
     forced = dataclasses.replace(ONE, searching=False, force=True, budget=Budget(50.0, 0.0))
     first = quantize(own_bundle, BUILT_IN, BUILT_IN_DEV, forced)
