@@ -11,63 +11,29 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from wav2edge.runtime.bundle import Bundle, Variant
+from wav2edge.runtime.bundle import Bundle
 from wav2edge.runtime.bundle_writer import add_variants
 from wav2edge.runtime.errors import GateRefused, InputError
 
 from . import record
 from .build import DEFAULT, NAMES, Workshop
 from .clips import Clips, calibration_clips, dev_clips, hold_out
-from .gate import Budget, Verdict, decide
+from .gate import decide
 from .graphs.graph import Graph
 from .graphs.qdq import observed
 from .graphs.sites import find_sites, match_sites
 from .graphs.smooth import find_folds, fold_outliers
 from .judge import Judge, Measured, sqnr, staged_bundle
 from .observe import Progress, observe, observe_channels, run_with_outputs
+from .options import Options, Outcome
 from .schemes import S8S8, STATIC, U8S8
 from .search import search
 from .sensitivity import Sensitivity, layer_costs, measure_sensitivities
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to quantise. method: see ranges.METHODS. budget: what may be lost. keep_float: module paths or regexes.
-
-    smooth: fold outliers into weights. searching: put layers back in float until the words are back. force: keep what
-    the gate refuses, and mark it. longest: seconds of the pieces that calibrate, as the device will see them.
-    limit: at most so many recordings to calibrate on. timed_seconds: speech in one timed run. threads: CPU threads.
-    """
-
-    variants: tuple[str, ...] = DEFAULT
-    method: str = "mse"
-    budget: Budget = field(default_factory=Budget)
-    keep_float: tuple[str, ...] = ()
-    smooth: bool = True
-    searching: bool = True
-    force: bool = False
-    longest: float = 10.0
-    limit: int | None = None
-    timed_seconds: float = 10.0
-    threads: int | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One variant as it came out. kept_float: layers left in float, and why. latency_ratio: to fp32, same engine."""
-
-    variant: Variant
-    measured: Measured
-    verdict: Verdict
-    kept_float: dict[str, str]
-    latency_ratio: float
-    latency_ms: float
-    trials: int
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,15 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wav2edge.runtime.bundle import Bundle
 from wav2edge.runtime.errors import BundleError
 
 from .clips import Clips
 from .judge import Judge
+from .options import Options, Outcome
 from .sensitivity import Sensitivity
-
-if TYPE_CHECKING:
-    from .quantize import Options, Outcome
 
 FILE = "calibration.json"
 _TOOLS = ("wav2edge", "onnx", "onnxruntime", "openvino", "numpy", "jiwer")

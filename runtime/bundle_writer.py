@@ -125,7 +125,8 @@ def add_variants(
 
     staged: a directory on the same file system with the files of the variants (named from ``free_stem``) and
     ``files`` (such as calibration.json; a new one gets a free name, see ``Bundle.file``). Until bundle.json is
-    replaced the bundle is the old one; what an interruption leaves behind is unlisted, and ignored. ``extra`` adds keys to bundle.json.
+    replaced the bundle is the old one; what an interruption leaves behind is unlisted, and ignored. ``extra`` adds
+    keys to bundle.json.
     """
     added = tuple(variants)
     names = {variant.name for variant in added}

@@ -36,7 +36,8 @@ del { color: var(--wrong); } ins { color: var(--extra); text-decoration: none; f
 @media (max-width: 44rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; }
   thead { display: none; } tr { display: block; border-bottom: 1px solid var(--line); padding: .5rem 0; }
   td { display: grid; grid-template-columns: 9rem 1fr; border: 0; padding: .1rem 0; } td:empty { display: none; }
-  td::before { content: attr(data-label); color: var(--soft); font-size: .85rem; } td br { display: none; } td small { padding-left: .3rem; } }
+  td::before { content: attr(data-label); color: var(--soft); font-size: .85rem; }
+  td br { display: none; } td small { padding-left: .3rem; } }
 """
 
 
