@@ -131,7 +131,7 @@ def test_a_damaged_model_is_refused(
     from onnx import numpy_helper
 
     for tensor in model.graph.initializer:
-        if tensor.name.endswith("lm_head.weight"):
+        if "lm_head.weight" in tensor.name:
             spoiled = numpy_helper.to_array(tensor).copy()
             spoiled[0, 0] = np.nan
             tensor.CopyFrom(numpy_helper.from_array(spoiled, tensor.name))
