@@ -40,7 +40,7 @@ def torch_texts(clips: Clips) -> list[str]:
     from wav2edge.runtime import audio
 
     model = AutoModelForCTC.from_pretrained(CHECKPOINT, dtype=torch.float32).eval()
-    processor = AutoProcessor.from_pretrained(CHECKPOINT)
+    processor = AutoProcessor.from_pretrained(CHECKPOINT)  # type: ignore[no-untyped-call]
     texts = []
     for path, _ in clips:
         inputs = processor(audio.load(path), sampling_rate=16000, return_tensors="pt")
