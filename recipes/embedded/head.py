@@ -163,8 +163,9 @@ def main() -> None:
         head = Head().to(device).eval()
         head.load_state_dict(torch.load(options.out, map_location=device, weights_only=True))
     else:
-        shares = dict.fromkeys(speech.groups, 1.0) | json.loads(options.shares)
-        head = train_head(speech, Speech([options.dev]), options.out, options.hours, shares, device)
+        taught = Speech([folder for folder in options.stores if folder != options.dev])
+        shares = dict.fromkeys(taught.groups, 1.0) | json.loads(options.shares)
+        head = train_head(taught, Speech([options.dev]), options.out, options.hours, shares, device)
     for number, folder in enumerate(options.stores):
         extend_posteriors(head, folder, speech, number, device, options.redo)
 

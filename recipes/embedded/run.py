@@ -16,8 +16,8 @@ from data import store_real
 
 HERE = Path(__file__).parent
 SHARES = (
-    '{"librispeech-train-clean-100": 2, "ljspeech": 1, "picovoice-wake-words": 0.4, "picovoice-speech-to-intent": 0.9,'
-    ' "synthetic-kokoro": 1.0, "synthetic-piper": 0.8}'
+    '{"librispeech-train-clean-100": 1.6, "ljspeech": 0.7, "picovoice-wake-words": 0.5,'
+    ' "picovoice-speech-to-intent": 1.6, "synthetic-kokoro": 0.4, "synthetic-piper": 0.4}'
 )
 
 
@@ -79,13 +79,14 @@ def main() -> None:
     common = ["--dev", dev, *shares, *threads, "--seed", options.seed, "--stores", *stores]
     front = options.init_from
     if front is None:
-        budget = ["--hours", options.mel_hours, "--mel-hours", options.mel_hours, "--decay-from", 0.5]
+        budget = ["--hours", options.mel_hours, "--mel-hours", options.mel_hours, "--rate", 1e-3]
         stage("train.py", work / "front", *budget, *common)
         front = work / "front/checkpoint"
     stage("frontend.py", front, *stores, "--copies", *range(1, options.copies + 1))
     cached = ["--hours", options.encoder_hours, "--cached", "--mel-hours", 0, "--init-from", front]
     stage("train.py", work / "encoder", *cached, *common)
     whole = ["--hours", options.whole_hours, "--mel-hours", 0, "--mel-until", 0.01, "--decay-from", 0.3, "--rate", 5e-4]
+    whole += ["--matrix-rate", 8e-4]
     stage("train.py", work / "whole", *whole, "--init-from", work / "encoder/checkpoint", *common)
     options.out.mkdir(parents=True, exist_ok=True)
     for file in (work / "whole/checkpoint").iterdir():

@@ -31,19 +31,19 @@ class Plan:
 
     hours: float = 50.0
     minutes: float = 1e9
-    rate: float = 1e-3
-    matrix_rate: float = 0.0
+    rate: float = 2e-3
+    matrix_rate: float = 3e-3
     warm_steps: int = 300
-    decay_from: float = 0.75
-    batch_seconds: float = 28.0
+    decay_from: float = 0.5
+    batch_seconds: float = 18.0
     mel_hours: float = 1.0
     mel_until: float = 5.0
-    longest_first: float = 6.0
+    longest_first: float = 18.0
     longest_until: float = 8.0
     feature_weight: float = 1.0
-    middle_weight: float = 0.5
+    middle_weight: float = 0.3
     posterior_weight: float = 1.0
-    ctc_weight: float = 0.5
+    ctc_weight: float = 0.6
     average: float = 0.998
     strength: float = 1.0
     seed: int = 1
