@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .bundle import FORMAT, MANIFEST, Bundle, Variant, sha256, variant_to_json
+from .cache import flush
 from .errors import BundleError, InputError
 from .spec import ModelSpec
 
@@ -42,7 +43,7 @@ def new_bundle(destination: Path, overwrite: bool = False) -> Iterator[Path]:
         yield temporary
         for path in temporary.rglob("*"):
             if path.is_file():
-                _flush(path)
+                flush(path)
         _replace_directory(temporary, destination)
     except OSError as error:
         raise InputError(f"{destination}: cannot be written ({error.strerror or error})") from error
@@ -138,10 +139,10 @@ def add_variants(
     listed: dict[str, Any] = dict(bundle.raw.get("files", {}))
     try:
         for name in [file for variant in added for file in variant.files]:
-            _flush(staged / name)
+            flush(staged / name)
             os.replace(staged / name, bundle.path / name)
         for name in files:
-            _flush(staged / name)
+            flush(staged / name)
             stored = _free_name(name, before)
             listed[name] = _listing(staged / name, stored)
             os.replace(staged / name, bundle.path / stored)
@@ -181,9 +182,9 @@ def _replace_json(path: Path, values: Mapping[str, Any]) -> None:
     temporary = path.with_name(path.name + ".tmp")
     try:
         temporary.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        _flush(temporary)
+        flush(temporary)
         os.replace(temporary, path)
-        _flush(path.parent)
+        flush(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
@@ -198,13 +199,4 @@ def _replace_directory(temporary: Path, destination: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
     else:
         os.replace(temporary, destination)
-    _flush(destination.parent)
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file or a directory entry is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    flush(destination.parent)
