@@ -2,6 +2,10 @@
 
 It holds no sound card, no engine and no clock: the same samples give the same events at any speed, and a server can run
 the windows of many streams as one batch.
+
+The pass over a whole utterance that makes its Final runs ahead, while the endpoint's silence still lasts: where an
+utterance ends follows from its last voice alone, so its samples are known by then. When somebody goes on after all,
+that pass is forgotten.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import chunking, engines
+from .. import chunking
 from ..errors import InputError
 from ..heads import ctc
 from ..segmentation import Segmentation
@@ -25,7 +29,7 @@ from .agreement import revised
 from .endpoint import best_cut
 from .events import Event, Final, Partial, Silence
 from .tape import Tape
-from .utterance import LiveSettings, Utterance, Window
+from .utterance import LiveSettings, Utterance, WholePass, Window
 from .vad import Detector, SpeechDetector, Turn
 
 Finish = Callable[[NDArray[np.float32], NDArray[np.float32]], Transcript]
@@ -37,12 +41,9 @@ _CUT_SEARCH = 8.0  # an endless utterance is cut at its best pause in its last s
 @dataclass
 class _Ended:
     utterance: Utterance
-    samples: NDArray[np.float32]
-    start: int
-    end: int
+    whole: WholePass
     reason: str
     quiet: int | None
-    issued: bool = False
 
 
 class LiveDecoder:
@@ -75,6 +76,7 @@ class LiveDecoder:
         self._count = 0
         self._open: Utterance | None = None
         self._ended: deque[_Ended] = deque()
+        self._ready: list[Event] = []
         self._running: Window | None = None
 
     @property
@@ -87,15 +89,16 @@ class LiveDecoder:
         """Whether an utterance runs."""
         return self._open is not None
 
-    def push(self, samples: NDArray[np.float32], start: int) -> None:
+    def push(self, samples: NDArray[np.float32], start: int) -> list[Event]:
         """Hear mono samples [samples] in [-1, 1] whose first has the absolute 16 kHz index ``start``.
 
-        A jump forward is a gap: it ends the utterance. What was heard already is left out.
+        A jump forward is a gap: it ends the utterance. What was heard already is left out. Returns the events of
+        utterances that are over now and were decoded ahead.
         """
         if self._tape is None:
             self._begin(start)
         elif start > self._tape.end:
-            self.close("gap")
+            self._close("gap")
             self._begin(start)
         assert self._tape is not None
         samples = samples[max(0, self._tape.end - start) :]
@@ -104,27 +107,27 @@ class LiveDecoder:
             self._tape.append(piece)
             for turn in self.vad.push(piece):
                 self._hear(turn)
+        return self._take_ready()
 
-    def close(self, reason: str = "end") -> None:
-        """End the running utterance now (the source was lost, or the stream is over)."""
-        if self._open is not None and self._tape is not None:
-            end = min(self._tape.end, self._open.voice_end + self._samples(self.settings.post_roll))
-            self._end(max(end, self._open.decoded), reason, quiet=None)
+    def close(self, reason: str = "end") -> list[Event]:
+        """End the running utterance now (the source was lost, or the stream is over); returns what ``push`` does."""
+        self._close(reason)
+        return self._take_ready()
 
     def window(self, behind: bool = False) -> Window | None:
         """The next window to run, or None. ``behind``: skip partials, so that finals come in time."""
         for ended in self._ended:
-            if not ended.issued:
-                ended.issued = True
-                feeds = engines.as_feeds(ended.samples[None], np.array([len(ended.samples)]))
-                return Window(ended.utterance.number, "final", "full", feeds, ended.start, ended.end)
-        if behind or self._open is None or self._tape is None or self._running is not None:
+            if ended.whole.window is None:
+                return ended.whole.issue(ended.utterance.number)
+        if behind or self._open is None or self._tape is None:
             return None
-        end = self._open.due(self._tape.end)
-        if end is None:
-            return None
-        self._running = self._open.window(self._tape, end)
-        return self._running
+        if self._running is None and (end := self._open.due(self._tape.end)) is not None:
+            self._running = self._open.window(self._tape, end)
+            return self._running
+        if self._open.whole is None and self._open.may_end(self._tape.end):
+            self._open.whole = self._pass(self._open, self._open.natural_end)
+            return self._open.whole.issue(self._open.number)
+        return None
 
     def accept(self, window: Window, outputs: Mapping[str, NDArray[Any]]) -> list[Event]:
         """Take what the model's stage gave for a window; returns the events that follow from it."""
@@ -141,6 +144,14 @@ class LiveDecoder:
             utterance.cache.add(features, (window.start - utterance.start) // self.spec.stride)
             return []
         return self._accept_partial(utterance, window, self._logits(outputs))
+
+    def _take_ready(self) -> list[Event]:
+        ready, self._ready = self._ready, []
+        return ready
+
+    def _close(self, reason: str) -> None:
+        if self._open is not None and self._tape is not None:
+            self._end(min(self._tape.end, self._open.natural_end), reason, quiet=None)
 
     def _begin(self, start: int) -> None:
         self._tape = Tape(start)
@@ -164,8 +175,7 @@ class LiveDecoder:
         utterance = self._open
         if utterance is None:
             return
-        if turn.speaking:
-            utterance.voice_end = turn.end
+        utterance.hear(turn)
         reason = self.settings.endpoint.ended(
             silence=self._seconds(turn.end - utterance.voice_end),
             blank=self._seconds(utterance.decoded - utterance.last_label),
@@ -173,9 +183,7 @@ class LiveDecoder:
             has_text=utterance.may_have_text,
         )
         if reason == "silence":
-            length = utterance.voice_end + self._samples(self.settings.post_roll) - utterance.start
-            length = -(-length // utterance.grid) * utterance.grid  # few different shapes for the engine
-            self._end(min(turn.end, utterance.start + length), reason, quiet=utterance.voice_end)
+            self._end(min(turn.end, utterance.natural_end), reason, quiet=utterance.voice_end)
         elif reason == "blank":
             self._blank(utterance, turn)
         elif reason == "length":
@@ -188,10 +196,17 @@ class LiveDecoder:
     def _end(self, end: int, reason: str, quiet: int | None) -> None:
         assert self._open is not None and self._tape is not None
         utterance, self._open, self._running = self._open, None, None
-        samples = self._tape.read(utterance.start, end)
         self._floor = end
-        if len(samples) >= self.spec.min_samples:
-            self._ended.append(_Ended(utterance, samples, utterance.start, end, reason, quiet))
+        whole = utterance.whole
+        if whole is None or whole.end != end:
+            whole = self._pass(utterance, end)
+        if len(whole.samples) >= self.spec.min_samples:
+            self._ended.append(_Ended(utterance, whole, reason, quiet))
+            self._finish_decoded()
+
+    def _pass(self, utterance: Utterance, end: int) -> WholePass:
+        assert self._tape is not None
+        return WholePass(self._tape.read(utterance.start, end), utterance.start, end)
 
     def _blank(self, utterance: Utterance, turn: Turn) -> None:
         """A voice with nothing decoded: end the utterance, or forget one that never gave text; listen on."""
@@ -244,21 +259,32 @@ class LiveDecoder:
         return [Partial(utterance.number, self._seconds(utterance.start), end, *shown)]
 
     def _accept_final(self, window: Window, outputs: Mapping[str, NDArray[Any]]) -> list[Event]:
-        ended = next(item for item in self._ended if item.issued and item.utterance.number == window.utterance)
-        self._ended.remove(ended)
-        utterance = ended.utterance
-        transcript = self.finish(ended.samples, self._logits(outputs))
-        words = tuple(self._at(word, ended.start) for word in transcript.words)
-        events: list[Event] = []
+        passes = [ended.whole for ended in self._ended]
+        if self._open is not None and self._open.whole is not None:
+            passes.append(self._open.whole)
+        whole = next((item for item in passes if item.window is window), None)
+        if whole is None:
+            return []  # somebody went on speaking while it ran
+        whole.transcript = self.finish(whole.samples, self._logits(outputs))
+        self._finish_decoded()
+        return self._take_ready()
+
+    def _finish_decoded(self) -> None:
+        """Finals of the utterances that are over and decoded, in their order."""
+        while self._ended and (transcript := self._ended[0].whole.transcript) is not None:
+            self._finish(self._ended.popleft(), transcript)
+
+    def _finish(self, ended: _Ended, transcript: Transcript) -> None:
+        utterance, whole = ended.utterance, ended.whole
+        words = tuple(self._at(word, whole.start) for word in transcript.words)
         if words or utterance.announced:
             changed = revised(utterance.agreement.stable, words)
-            start, end = self._seconds(ended.start), self._seconds(ended.end)
-            events.append(Final(utterance.number, start, end, transcript.text, words, changed, ended.reason))
+            start, end = self._seconds(whole.start), self._seconds(whole.end)
+            self._ready.append(Final(utterance.number, start, end, transcript.text, words, changed, ended.reason))
             if ended.quiet is not None and self._open is None:
-                events.append(Silence(self._seconds(ended.quiet)))
+                self._ready.append(Silence(self._seconds(ended.quiet)))
         elif self._count == utterance.number and self._open is None:
             self._count -= 1  # nobody heard of it
-        return events
 
 
 def decode(decoding: Decoding, samples: NDArray[np.float32], logits: NDArray[np.float32]) -> Transcript:

@@ -157,44 +157,46 @@ class LiveSession:
             behind = present is not None and present - self.decoder.heard > self.live.loop.behind * RATE
             for item in items:
                 if isinstance(item, Block):
-                    self._push(item)
+                    yield from self._push(item)
                     continue
                 if isinstance(item, Dropped):
                     self.dropped += item.seconds
                 if isinstance(item, SourceLost):
-                    self.decoder.close("gap")
+                    yield from self._counted(self.decoder.close("gap"))
                     yield from self._windows(behind=True)
                 yield item
             yield from self._windows(behind)
             if self.heard - self._told >= self.live.loop.stats_every:
                 yield self._stats()
-        self.decoder.close("end")
+        yield from self._counted(self.decoder.close("end"))
         yield from self._windows(behind=True)
         if self.heard > self._told:
             yield self._stats()
 
-    def _push(self, block: Block) -> None:
+    def _push(self, block: Block) -> Iterator[Event]:
         if self.record is not None:
             self.record(block)
         began = time.perf_counter()
-        self.decoder.push(block.samples, block.start)
+        events = self.decoder.push(block.samples, block.start)
         self.computed += time.perf_counter() - began
         self.heard += len(block.samples) / RATE
         self._power += float(np.dot(block.samples, block.samples))
+        return self._counted(events)
+
+    def _counted(self, events: Sequence[Event]) -> Iterator[Event]:
+        self.words += sum(len(event.words) for event in events if isinstance(event, Final))
+        return iter(events)
 
     def _windows(self, behind: bool) -> Iterator[Event]:
         while (window := self.decoder.window(behind)) is not None:
             began = time.perf_counter()
-            events: Sequence[Event] = self.decoder.accept(window, self.live.run(window))
+            events = self.decoder.accept(window, self.live.run(window))
             self._hop_time = time.perf_counter() - began
             self.computed += self._hop_time
             present = self.source.present()
             if window.purpose == "partial" and present is not None:
                 self.lags.append(max(0.0, (present - window.end) / RATE))
-            for event in events:
-                if isinstance(event, Final):
-                    self.words += len(event.words)
-                yield event
+            yield from self._counted(events)
 
     def _stats(self) -> Stats:
         seconds = self.heard - self._told

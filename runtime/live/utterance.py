@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from .. import engines
 from ..spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, ModelSpec
+from ..transcript import Transcript
 from .agreement import Agreement
 from .endpoint import EndpointRules
 from .features import FROZEN_AFTER, FeatureCache
 from .tape import Tape
-from .vad import VadSettings
+from .vad import Turn, VadSettings
 
 _GRID = 5  # window ends lie on multiples of 5 frames (0.1 s), so that engines meet few different shapes
 
@@ -28,7 +29,9 @@ class LiveSettings:
     hop. edge: words nearer than this to a window's cut left edge are not trusted. settle: sound wanted behind a word
     before it may become stable; agreement: hypotheses in a row that must have it for that. hold: a word that ends
     nearer than this to a window's end is not shown yet, unless it is the first. tolerance: by how much an agreed
-    word's start may move. pre_roll, post_roll: sound kept before and behind the voice. keep_features: keep convolution
+    word's start may move. pre_roll, post_roll: sound kept before and behind the voice. ahead: how long before the end
+    of the endpoint's silence the pass over the whole utterance runs, so that its Final is ready by then; it runs for
+    nothing when somebody goes on (0: never ahead). keep_features: keep convolution
     features between hops (None: LiveTranscriber decides; it does where that is exact, with layer norm). overlap: sound
     computed again before new frames where keeping them approximates.
     """
@@ -42,6 +45,7 @@ class LiveSettings:
     tolerance: float = 0.1
     pre_roll: float = 0.4
     post_roll: float = 0.4
+    ahead: float = 0.6
     keep_features: bool | None = None
     overlap: float = 1.0
     endpoint: EndpointRules = field(default_factory=EndpointRules)
@@ -64,6 +68,23 @@ class Window:
     end: int
 
 
+@dataclass
+class WholePass:
+    """One pass over a whole utterance: its samples, its window once handed out, its transcript once it is back."""
+
+    samples: NDArray[np.float32]
+    start: int
+    end: int
+    window: Window | None = None
+    transcript: Transcript | None = None
+
+    def issue(self, number: int) -> Window:
+        """The window to run."""
+        feeds = engines.as_feeds(self.samples[None], np.array([len(self.samples)]))
+        self.window = Window(number, "final", "full", feeds, self.start, self.end)
+        return self.window
+
+
 class Utterance:
     """What is known of one utterance while it runs."""
 
@@ -75,6 +96,8 @@ class Utterance:
         self.settings = settings
         self.agreement = Agreement(settings.settle, settings.tolerance, settings.agreement)
         self.voice_end = start
+        self.heard = start
+        self.whole: WholePass | None = None
         self.last_label = start
         self.decoded = start
         self.shown: tuple[str, str] = ("", "")
@@ -92,10 +115,36 @@ class Utterance:
     @property
     def may_have_text(self) -> bool:
         """The same, or nobody had the time to look: endpoints must not depend on the machine's speed."""
+        if self.whole is not None and self.whole.transcript is not None and self.whole.transcript.words:
+            return True
         return self.has_text or self.decoded < self.voice_end
+
+    @property
+    def natural_end(self) -> int:
+        """Where it ends when nobody goes on: behind its last voice, on the grid."""
+        length = self.voice_end + round(self.settings.post_roll * self.spec.sample_rate) - self.start
+        return self.start + -(-length // self.grid) * self.grid  # few different shapes for the engine
+
+    def hear(self, turn: Turn) -> None:
+        """Follow the speech detector."""
+        self.heard = turn.end
+        if turn.speaking:
+            self.voice_end = turn.end
+            self.whole = None
+
+    def may_end(self, heard: int) -> bool:
+        """Whether it is time to decode the whole of it, should nobody go on; ``heard``: the samples that are there."""
+        silence = max(0.0, self.settings.endpoint.silence_after_text - self.settings.ahead)
+        return (
+            heard >= self.natural_end
+            and self.heard - self.voice_end >= silence * self.spec.sample_rate
+            and self.natural_end - self.start >= self.spec.min_samples
+        )
 
     def due(self, heard: int) -> int | None:
         """The absolute end of the window that is due when the stream was heard up to ``heard``; None: none."""
+        if self.whole is not None:
+            return None  # all of it is decoded, or being decoded
         rate, settings = self.spec.sample_rate, self.settings
         hop = settings.hop if self.has_text else settings.hop / 2
         end = self.start + (heard - self.start) // self.grid * self.grid

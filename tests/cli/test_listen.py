@@ -147,6 +147,7 @@ def test_measure_prints_a_table_and_json(
     assert same == finals >= 1
     figures = report["corpora"]["commands"]
     assert figures["stable_changed"] == 0
-    # The bar is 0.3 s on a quiet machine; one that runs tests beside this one may be slower.
-    assert report["endpoint_silence"] <= figures["finalisation"]["p95"] <= report["endpoint_silence"] + 1.5
+    # What the machine is slow at today shows in how late the partials of the same run are.
+    late = figures["finalisation"]["p95"] - report["endpoint_silence"]
+    assert 0 <= late <= 0.3 + 2 * report["lag"]["p95"]
     assert report["seconds"] > 3

@@ -108,7 +108,7 @@ def listen(
     """Push samples piece by piece and run every window at once."""
     events: list[Event] = []
     for at in range(0, len(samples), piece):
-        decoder.push(samples[at : at + piece], start + at)
+        events += decoder.push(samples[at : at + piece], start + at)
         events += drain(decoder, model)
     return events
 

@@ -89,7 +89,7 @@ def test_finals_do_not_depend_on_how_sound_arrives(booth: Any, piece: int) -> No
         sound = sound[: 3 * 16000]
     decoder, model = booth.decoder(), booth.model(booth.spec())
     events = booth.listen(decoder, model, sound, piece=piece)
-    decoder.close()
+    events += decoder.close()
     events += booth.drain(decoder, model)
     expected = ["hello you"] if piece == 1 else ["hello you", "bye"]
     assert [final.text for final in finals_of(events)] == expected
@@ -171,7 +171,7 @@ def test_behind_schedule_partials_are_skipped_and_finals_are_not(booth: Any) -> 
     sound = np.concatenate((booth.quiet(0.5), booth.speak("much too slow"), booth.quiet(2)))
     events: list[Event] = []
     for at in range(0, len(sound), 800):
-        decoder.push(sound[at : at + 800], at)
+        events += decoder.push(sound[at : at + 800], at)
         events += booth.drain(decoder, model, behind=True)
     assert [final.text for final in finals_of(events)] == ["much too slow"]
     assert {what for what, _ in model.runs} == {"final full"}
@@ -210,10 +210,82 @@ def test_endpoint_silence_is_what_was_asked_for(booth: Any) -> None:
         sound = np.concatenate((booth.speak("short"), booth.quiet(3)))
         spoken = len(booth.speak("short"))
         for at in range(0, len(sound), 160):
-            decoder.push(sound[at : at + 160], at)
-            if finals_of(booth.drain(decoder, model)):
+            if finals_of(decoder.push(sound[at : at + 160], at) + booth.drain(decoder, model)):
                 break
         assert (at + 160 - spoken) / 16000 == pytest.approx(wanted, abs=0.05)
+
+
+def test_the_final_is_decoded_while_the_endpoint_still_waits(booth: Any) -> None:
+    """On a slow machine the final came seconds after the endpoint, because its pass began only then."""
+    decoder, model = booth.decoder(), booth.model(booth.spec())
+    sound = np.concatenate((booth.speak("turn it off"), booth.quiet(2)))
+    spoken = len(booth.speak("turn it off"))
+    for at in range(0, len(sound), 800):
+        events = decoder.push(sound[at : at + 800], at)
+        if finals_of(events):
+            break
+        booth.drain(decoder, model)
+        decoded = [what for what, _ in model.runs].count("final full")
+        silence = (at + 800 - spoken) / 16000
+        if silence < PLAIN.endpoint.silence_after_text - PLAIN.ahead:
+            assert decoded == 0, "too early: pauses inside an utterance would cost a pass each"
+        elif silence > PLAIN.endpoint.silence_after_text - PLAIN.ahead + 0.1:
+            assert decoded == 1
+    [final] = finals_of(events)
+    assert final.text == "turn it off"
+    assert booth.drain(decoder, model) == [], "the pass ran once"
+
+
+def test_a_final_decoded_ahead_is_forgotten_when_somebody_goes_on(booth: Any) -> None:
+    said = booth.speak("turn it"), booth.quiet(0.9), booth.speak("off"), booth.quiet(2)
+    decoder, model = booth.decoder(), booth.model(booth.spec())
+    [final] = finals_of(booth.listen(decoder, model, np.concatenate(said)))
+    assert final.text.replace(" ", "") == "turnitoff"
+    assert [what for what, _ in model.runs].count("final full") == 2
+    never, plain = booth.decoder(replace(PLAIN, ahead=0.0)), booth.model(booth.spec())
+    assert finals_of(booth.listen(never, plain, np.concatenate(said))) == [final]
+    assert [what for what, _ in plain.runs].count("final full") == 1
+
+
+def test_a_pass_ahead_may_still_run_when_its_utterance_ends_or_goes_on(booth: Any) -> None:
+    """A server runs windows of many streams at once; what it gives back late must find its place or be dropped."""
+    for rest, expected in ((booth.quiet(1.5), ["yes"]), (np.concatenate((booth.speak("no"), booth.quiet(2))), None)):
+        decoder, model = booth.decoder(), booth.model(booth.spec())
+        sound = np.concatenate((booth.speak("yes"), booth.quiet(0.9)))
+        decoder.push(sound, 0)
+        _partial, whole = iter(decoder.window, None)
+        assert whole.purpose == "final"
+        events = decoder.push(rest, len(sound))
+        assert finals_of(events) == []
+        late = decoder.accept(whole, model.run(whole))
+        if expected is None:
+            assert late == []
+            assert len(finals_of(booth.drain(decoder, model))) == 1
+        else:
+            assert [final.text for final in finals_of(late)] == expected
+            assert finals_of(booth.drain(decoder, model)) == []
+
+
+def test_words_that_only_the_whole_pass_hears_end_the_utterance_as_soon_as_others(booth: Any) -> None:
+    """Without text in partials the endpoint waited for 2.4 s instead of 1.2, and then gave a final with words."""
+
+    class Deaf(booth.model):  # type: ignore[misc]
+        def run(self, window: Any) -> Any:
+            outputs = dict(super().run(window))
+            if window.purpose == "partial":
+                outputs["logits"][...] = 0
+                outputs["logits"][..., 0] = 10
+            return outputs
+
+    decoder, model = booth.decoder(), Deaf(booth.spec())
+    sound = np.concatenate((booth.speak("short"), booth.quiet(3)))
+    events: list[Event] = []
+    at = 0
+    while not finals_of(events):
+        events = decoder.push(sound[at : at + 800], at) + booth.drain(decoder, model)
+        at += 800
+    assert [final.text for final in finals_of(events)] == ["short"]
+    assert (at - len(booth.speak("short"))) / 16000 == pytest.approx(1.2, abs=0.1)
 
 
 def test_revised_counts_the_stable_words_that_the_final_changed(booth: Any) -> None:
