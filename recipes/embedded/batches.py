@@ -74,6 +74,8 @@ class Speech:
             ready = len(cached) if cached is not None else 0
             copies = sorted(folder.glob("convolved-*.f16")) if self.channels else []
             self.convolved.append([features_of_width(path, self.channels) for path in copies])
+            if self.posteriors[-1] is not None:
+                ready = min(ready, len(self.posteriors[-1]))
             if self.channels:
                 ready = min([ready, *(len(c) for c in self.convolved[-1])]) if copies else 0
             for i, row in enumerate(store.rows):
@@ -142,7 +144,7 @@ class Collator:
                 features[i, : clip.frames] = np.clip((raw - mean) / deviation, -5, 5)
             if posteriors is not None:
                 posteriors[i, : clip.frames] = self.speech.posteriors[clip.store][rows]
-        labels = [torch.tensor(c.labels) for c in clips]
+        labels = [torch.tensor(c.labels, dtype=torch.long) for c in clips]
         return Batch(
             torch.from_numpy(audio),
             torch.tensor([c.frames for c in clips]),

@@ -10,8 +10,10 @@ import numpy as np
 import soxr
 import torch
 from clips import RATE, ClipStore
+from teacher import Teacher
 
 RECEPTIVE, HOP = 400, 320
+CHUNK, BATCH_FRAMES = 64, 1500  # Clips that are sorted by length together; frames of a batch.
 
 
 def frames(samples: int) -> int:
@@ -41,8 +43,6 @@ def perturb(source: ClipStore, target: ClipStore, seed: int, skip: str = "", slo
 
 def extend_features(store: ClipStore, folder: Path, whisper: Path, device: str = "cpu") -> np.ndarray:
     """Compute what is missing of `features.f16` and return all of it as a memory map [frames, width]."""
-    from teacher import Teacher
-
     path, width = folder / "features.f16", 512
     starts = frame_starts(store)
     done = path.stat().st_size // (2 * width) if path.exists() else 0
@@ -51,12 +51,35 @@ def extend_features(store: ClipStore, folder: Path, whisper: Path, device: str =
         teacher, audio = Teacher(whisper, device), store.audio()
         with open(path, "r+b" if path.exists() else "w+b") as file:
             file.seek(int(starts[first]) * 2 * width)
-            for i in range(first, len(store)):
-                row = store.rows[i]
-                start, length = int(row["start"]), int(row["samples"])
-                clip = audio[start : start + length].astype(np.float32) / 32768
-                file.write(teacher.features(clip, int(starts[i + 1] - starts[i])).tobytes())
+            for begin in range(first, len(store), CHUNK):
+                numbers = range(begin, min(begin + CHUNK, len(store)))
+                found = _encode(teacher, audio, store, starts, list(numbers))
+                for i in numbers:
+                    file.write(found[i].tobytes())
+                file.flush()
     return features_of(folder, int(starts[-1]))
+
+
+def _encode(
+    teacher: Teacher, audio: np.ndarray, store: ClipStore, starts: np.ndarray, numbers: list[int]
+) -> dict[int, np.ndarray]:
+    """Features of some clips of a store, encoded in batches of like length."""
+    counts = {i: int(starts[i + 1] - starts[i]) for i in numbers}
+    found: dict[int, np.ndarray] = {}
+    batch: list[int] = []
+
+    def flush() -> None:
+        rows = [store.rows[i] for i in batch]
+        clips = [audio[int(r["start"]) : int(r["start"]) + int(r["samples"])].astype(np.float32) / 32768 for r in rows]
+        found.update(zip(batch, teacher.features(clips, [counts[i] for i in batch])))
+        batch.clear()
+
+    for i in sorted(numbers, key=lambda n: counts[n]):
+        if batch and (len(batch) + 1) * (counts[i] + 12) > BATCH_FRAMES:
+            flush()
+        batch.append(i)
+    flush()
+    return found
 
 
 def features_of(folder: Path, rows: int | None = None, width: int = 512) -> np.ndarray:

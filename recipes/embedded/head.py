@@ -54,7 +54,7 @@ class FeatureCollator(Collator):
         for i, clip in enumerate(clips):
             raw = np.asarray(self.speech.features[clip.store][clip.frame : clip.frame + clip.frames], np.float32)
             features[i, : clip.frames] = np.clip((raw - self.scale[0]) / self.scale[1], -5, 5)
-        labels = [torch.tensor(c.labels) for c in clips]
+        labels = [torch.tensor(c.labels, dtype=torch.long) for c in clips]
         return Batch(
             torch.zeros(0),
             torch.tensor([c.frames for c in clips]),

@@ -17,6 +17,7 @@ LABELS = ["<pad>", "<s>", "</s>", "<unk>", "|", "'", *"abcdefghijklmnopqrstuvwxy
 IDS = {label: i for i, label in enumerate(LABELS)}
 KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)
 SPECIAL = 4
+_LAYERS = "wav2vec2.encoder.layers."
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -171,11 +172,30 @@ def open_checkpoint(folder: Path) -> Wav2Vec2ForCTC:
 
 
 def adopt(model: Wav2Vec2ForCTC, folder: Path) -> list[str]:
-    """Copy what fits from another checkpoint folder and return the names that kept their own weights."""
+    """Copy what fits from another checkpoint folder and return the names that kept their own weights.
+
+    Where the model is a whole number of times as deep, the other's layers are spread evenly over its own, and those
+    between begin as the identity (output projections at zero), so that it starts at the other's text.
+    """
     ours, theirs = model.state_dict(), load_file(folder / "model.safetensors")
-    fitting = {k: v.float() for k, v in theirs.items() if k in ours and v.shape == ours[k].shape}
+    depth = len({name.split(".")[3] for name in theirs if name.startswith(_LAYERS)})
+    layers = model.wav2vec2.encoder.layers
+    times = len(layers) // depth if depth and len(layers) % depth == 0 else 1
+    spread = {_spread(name, times): value for name, value in theirs.items()}
+    fitting = {k: v.float() for k, v in spread.items() if k in ours and v.shape == ours[k].shape}
     model.load_state_dict(fitting, strict=False)
+    for i, layer in enumerate(layers):
+        if i % times:
+            for linear in (layer.attention.out_proj, layer.feed_forward.output_dense):
+                nn.init.zeros_(linear.weight)
     return sorted(set(ours) - set(fitting))
+
+
+def _spread(name: str, times: int) -> str:
+    if not name.startswith(_LAYERS):
+        return name
+    parts = name.split(".")
+    return ".".join([*parts[:3], str(int(parts[3]) * times), *parts[4:]])
 
 
 def save_checkpoint(model: Wav2Vec2ForCTC, folder: Path) -> int:

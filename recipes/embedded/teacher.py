@@ -98,13 +98,18 @@ class Teacher:
         return (mel + 4.0) / 4.0
 
     @torch.no_grad()
-    def features(self, audio: np.ndarray, frames: int) -> np.ndarray:
-        """Return float16 features [frames, width] on the frames of a Wav2Vec 2.0 over the same samples."""
-        level = float(np.sqrt((audio.astype(np.float64) ** 2).mean())) + 1e-6
-        signal = torch.from_numpy(audio[ALIGN:] * np.float32(min(0.06 / level, 100.0))).to(self.device)
-        wanted = (frames + 12) * 320
-        signal = torch.nn.functional.pad(signal, (0, max(0, wanted - len(signal))))[:wanted]
-        mel = self.log_mel(signal[None])
+    def features(self, clips: list[np.ndarray], frames: list[int]) -> list[np.ndarray]:
+        """Return float16 features [frames, width] of each clip, on the frames of a Wav2Vec 2.0 over the same samples.
+
+        Clips of one call are encoded together, padded with silence to the longest: let them be of like length.
+        """
+        wanted = (max(frames) + 12) * 320
+        signals = torch.zeros(len(clips), wanted)
+        for row, audio in zip(signals, clips):
+            level = float(np.sqrt((audio.astype(np.float64) ** 2).mean())) + 1e-6
+            heard = torch.from_numpy(audio[ALIGN : ALIGN + wanted] * np.float32(min(0.06 / level, 100.0)))
+            row[: len(heard)] = heard
+        mel = self.log_mel(signals.to(self.device))
         encoder = self.encoder
         hidden = torch.nn.functional.gelu(encoder.conv1(mel))
         hidden = torch.nn.functional.gelu(encoder.conv2(hidden)).transpose(1, 2)
@@ -112,4 +117,5 @@ class Teacher:
         for layer in encoder.layers:
             output = layer(hidden, None)
             hidden = output[0] if isinstance(output, tuple) else output
-        return encoder.layer_norm(hidden)[0, :frames].half().cpu().numpy()
+        features = encoder.layer_norm(hidden).half().cpu().numpy()
+        return [row[:count] for row, count in zip(features, frames)]

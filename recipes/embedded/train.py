@@ -100,10 +100,13 @@ def losses(student: Student, heads: Heads, batch: Batch, plan: Plan, heard: floa
         if plan.middle_weight > 0:
             early = student.logits(middle)[valid].log_softmax(-1)
             found["middle_posteriors"] = -plan.middle_weight * 0.5 * (target * early).sum(-1).mean()
-    ctc = F.ctc_loss(
-        scores.transpose(0, 1), batch.labels, batch.frames, batch.label_lengths, reduction="none", zero_infinity=True
-    )
-    found["ctc"] = plan.ctc_weight * ctc.sum() / batch.label_lengths.sum()
+    told = batch.label_lengths > 0  # Speech without a transcript has the teacher alone.
+    if bool(told.any()):
+        lengths = batch.label_lengths[told]
+        ctc = F.ctc_loss(
+            scores[told].transpose(0, 1), batch.labels[told], batch.frames[told], lengths, 0, "none", zero_infinity=True
+        )
+        found["ctc"] = plan.ctc_weight * ctc.sum() / lengths.sum()
     return found
 
 
@@ -116,14 +119,26 @@ def rate_at(plan: Plan, step: int, progress: float) -> float:
 class Run:
     """A training run in a folder: it resumes from `state.pt` there and logs to `log.jsonl`."""
 
-    def __init__(self, folder: Path, plan: Plan, start: Path | None, device: str, shape: tuple[int, ...] = ()) -> None:
-        """Begin a run, from the weights of `start` that fit, or go on with the one that is in the folder."""
+    def __init__(
+        self,
+        folder: Path,
+        plan: Plan,
+        start: Path | None,
+        device: str,
+        shape: tuple[int, ...] = (),
+        frozen: int = 0,
+    ) -> None:
+        """Begin a run, from the weights of `start` that fit, or go on with the one that is in the folder.
+
+        The first `frozen` convolutions stay as they are.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(plan.seed)
         self.folder, self.plan, self.device = folder, plan, device
         net = new_model(embedded_config(*shape))
         if start:
             adopt(net, start)
+        net.wav2vec2.feature_extractor.conv_layers[:frozen].requires_grad_(False)
         self.student = Student(net).to(device).train()
         self.heads = Heads(net.config.conv_dim[-1], net.config.hidden_size).to(device)
         self.parameters = [*self.student.parameters(), *self.heads.parameters()]
@@ -265,6 +280,7 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=5.0, help="minutes between saves and dev readings")
     parser.add_argument("--no-targets", action="store_true", help="transcripts only: no teacher")
     parser.add_argument("--cached", action="store_true", help="train the encoder alone, on cached convolution features")
+    parser.add_argument("--frozen", type=int, default=0, help="convolutions that stay as they are, from the first")
     parser.add_argument("--device", default="auto")
     for name, value in asdict(Plan()).items():
         parser.add_argument("--" + name.replace("_", "-"), type=type(value), default=value)
@@ -275,7 +291,7 @@ def main() -> None:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     plan = Plan(**{name: getattr(options, name) for name in asdict(Plan())})
-    run = Run(options.folder, plan, options.init_from, device, tuple(options.shape))
+    run = Run(options.folder, plan, options.init_from, device, tuple(options.shape), options.frozen)
     channels = run.student.net.config.conv_dim[-1] if options.cached else 0
     speech, dev = Speech(options.stores, not options.no_targets, channels), Speech([options.dev], False)
     shares = dict.fromkeys(speech.groups, 1.0) | json.loads(options.shares)
