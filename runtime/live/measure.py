@@ -3,6 +3,7 @@
 The definitions, all from the time at which an event left the session:
 first text      from the start of the clip's first word (whole-clip pass) to the first Partial with text
 emission        from the end of a final's word to the first Partial, or the Final, that had it
+stable          the same for the first Partial that called it stable
 finalisation    from the end of speech, as the detector heard it, to the Final
 UPWR            of the words of Partials that were followed by another word, the share that later changed (after the
                 unstable partial word ratio of Shangguan et al., "Analyzing the Quality and Stability of a Streaming
@@ -32,11 +33,13 @@ class Timed:
 class Utterances:
     """What the events of a session say about its latency and its steadiness; feed it with ``add``.
 
-    first_text: of each utterance with text, when and where (start, emitted). emissions, finalisations: seconds.
+    first_text: of each utterance with text, when and where (start, emitted). emissions, settled (words that became
+    stable), finalisations: seconds.
     """
 
     first_text: list[tuple[float, float]] = field(default_factory=list)
     emissions: list[float] = field(default_factory=list)
+    settled: list[float] = field(default_factory=list)
     finalisations: list[float] = field(default_factory=list)
     finals: list[Final] = field(default_factory=list)
     completed: int = 0
@@ -74,7 +77,7 @@ class Utterances:
         self.finals.append(final)
         self.revised += final.revised
         words = [word.text for word in final.words]
-        emitted = [timed.at] * len(words)
+        emitted, settled = [timed.at] * len(words), [timed.at] * len(words)
         followed: list[str] = []
         stable: list[str] = []
         for partial in self._partials:
@@ -86,8 +89,11 @@ class Utterances:
             followed = self._follow(followed, shown, shown[:-1])
             for index in _matches(shown, words):
                 emitted[index] = min(emitted[index], partial.at)
+            for index in _matches(stable, words):
+                settled[index] = min(settled[index], partial.at)
         self._follow(followed, words, words)
         self.emissions += [at - word.end for at, word in zip(emitted, final.words)]
+        self.settled += [at - word.end for at, word in zip(settled, final.words)]
         self._partials.clear()
 
     def _follow(self, before: Sequence[str], shown: Sequence[str], followed: Sequence[str]) -> list[str]:

@@ -52,12 +52,18 @@ class Trial:
     sound: NDArray[np.int16]
 
 
-def play_files(live: LiveTranscriber, rows: Sequence[Row], fast: bool, progress: Progress | None = None) -> Trial:
+def play_files(
+    live: LiveTranscriber,
+    rows: Sequence[Row],
+    fast: bool,
+    progress: Progress | None = None,
+    clock: Clock | None = None,
+) -> Trial:
     """Play clips in real time with silence between them; ``fast`` skips the waiting and times as if it had not.
 
-    Raises AudioError for a recording that cannot be used.
+    clock: another clock than these two. Raises AudioError for a recording that cannot be used.
     """
-    clock = SkippingClock() if fast else Clock()
+    clock = clock or (SkippingClock() if fast else Clock())
     gap = np.zeros(_gap(live), np.float32)
     starts: list[int] = []
     lengths: list[int] = []
@@ -127,10 +133,6 @@ def play_microphone(
 
 def report(live: LiveTranscriber, trial: Trial, normalization: str = scoring.DEFAULT_NORMALIZATION) -> dict[str, Any]:
     """The figures of a run, for each corpus and for all, as JSON values; rates are fractions, times seconds."""
-    corpora = sorted({clip.row.corpus for clip in trial.clips})
-    groups = {name: [c for c in trial.clips if c.row.corpus == name] for name in corpora}
-    if len(corpora) > 1:
-        groups["all"] = list(trial.clips)
     silence = live.settings.endpoint.silence_after_text
     return {
         "bundle": str(live.transcriber.bundle.path),
@@ -142,8 +144,17 @@ def report(live: LiveTranscriber, trial: Trial, normalization: str = scoring.DEF
         "cpu_per_second": round(trial.cpu / trial.seconds, 4),
         "lag": _pair(trial.lags),
         "finals_equal_to_transcribe": _equal(live, trial),
-        "corpora": {name: _figures(clips, trial, normalization) for name, clips in groups.items()},
+        "corpora": figures(trial, normalization),
     }
+
+
+def figures(trial: Trial, normalization: str = scoring.DEFAULT_NORMALIZATION) -> dict[str, Any]:
+    """The figures of each corpus of a run, and of ``all`` where there are several, as JSON values."""
+    corpora = sorted({clip.row.corpus for clip in trial.clips})
+    groups = {name: [c for c in trial.clips if c.row.corpus == name] for name in corpora}
+    if len(corpora) > 1:
+        groups["all"] = list(trial.clips)
+    return {name: _figures(clips, trial, normalization) for name, clips in groups.items()}
 
 
 def _run(
@@ -247,6 +258,7 @@ def _figures(clips: Sequence[Clip], trial: Trial, normalization: str) -> dict[st
         "first_text": _pair(first),
         "emission": _pair(found.emissions),
         "finalisation": _pair(found.finalisations),
+        "stable": _pair(found.settled),
         "upwr": _round(found.upwr),
         "stable_changed": found.stable_changed,
         "revised": found.revised,

@@ -1,0 +1,188 @@
+"""What the live settings trade: steady words against early ones, in simulated time.
+
+    python benchmarks/live_settings.py MANIFEST [-m BUNDLE] [--split NAME] [--limit N] [--hold S …] [--agreement N …] …
+
+Clips are played through the live session by a clock that knows only sound and an assumed cost of computing (``--cost``,
+seconds for each second of a window), so that the table is the same on every machine. Each window is computed once and
+remembered, so that a further setting costs only the loop. Rows that hold every bar are marked with ``*``.
+
+UPWR            of partial words that were followed by another, the share that later changed
+revised         of all words, those that a Partial had called stable and the Final changed
+emission        from a word's end to the first Partial, or the Final, that showed it
+first           from the first word's start in a whole-clip pass to the first Partial with text
+WER             of the finals, in percent; ``rise`` is against one pass over each whole clip, in points
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wav2edge.runtime import engines, manifest
+from wav2edge.runtime.live import trial
+from wav2edge.runtime.live.loop import LiveTranscriber
+from wav2edge.runtime.live.sources import RATE, Clock
+from wav2edge.runtime.live.utterance import LiveSettings, Window
+from wav2edge.runtime.live.vad import Detector
+
+SWEPT = ("hop", "left_context", "hold", "agreement", "settle", "edge", "pre_roll", "post_roll")
+BARS = {"upwr": 0.25, "emission": 1.0, "first": 1.0, "revised": 0.02}
+
+
+class SimulatedClock(Clock):
+    """A clock that moves only when somebody waits or computes."""
+
+    def __init__(self) -> None:
+        """Begin at zero."""
+        self.time = 0.0
+
+    def now(self) -> float:
+        """Seconds so far."""
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        """Let seconds pass."""
+        self.time += seconds
+
+
+class Remembering:
+    """A session that runs each input once."""
+
+    def __init__(self, session: engines.Session) -> None:
+        """Wrap a session."""
+        self.session = session
+        self.inputs, self.outputs = session.inputs, session.outputs
+        self._known: dict[bytes, engines.Arrays] = {}
+
+    def run(self, feeds: engines.Arrays) -> engines.Arrays:
+        """Run, or remember."""
+        key = hashlib.blake2b(b"".join(np.ascontiguousarray(feeds[name]).tobytes() for name in self.inputs)).digest()
+        if key not in self._known:
+            self._known[key] = self.session.run(feeds)
+        return self._known[key]
+
+    def close(self) -> None:
+        """Close the session."""
+        self.session.close()
+
+
+class RememberingDetector:
+    """A detector that hears one and the same stream again and again."""
+
+    def __init__(self, detector: Detector) -> None:
+        """Wrap a detector."""
+        self.detector = detector
+        self._known: list[float] = []
+        self._next = 0
+
+    def reset(self) -> None:
+        """The stream begins again."""
+        self._next = 0
+        if not self._known:
+            self.detector.reset()
+
+    def __call__(self, window: NDArray[np.float32]) -> float:
+        """The probability of speech, remembered."""
+        if self._next == len(self._known):
+            self._known.append(self.detector(window))
+        self._next += 1
+        return self._known[self._next - 1]
+
+
+class Simulated(LiveTranscriber):
+    """Computing costs what was assumed."""
+
+    clock: SimulatedClock
+    cost: float
+
+    def run(self, window: Window) -> engines.Arrays:
+        """Run one window, and let the clock move."""
+        self.clock.sleep(self.cost * (window.end - window.start) / RATE)
+        return super().run(window)
+
+
+def play(live: Simulated, settings: LiveSettings, rows: tuple[manifest.Row, ...]) -> dict[str, Any]:
+    """The figures of each corpus under some settings."""
+    live.settings = replace(settings, keep_features=live.settings.keep_features)
+    live.clock = SimulatedClock()
+    played = trial.play_files(live, rows, fast=True, clock=live.clock)
+    return trial.figures(played)
+
+
+def main() -> None:
+    """Print the table."""
+    default = LiveSettings()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("manifest")
+    parser.add_argument("-m", "--model", metavar="BUNDLE")
+    parser.add_argument("--engine")
+    parser.add_argument("--variant")
+    parser.add_argument("--split")
+    parser.add_argument("--corpus", action="append", help="only this corpus (may be given again)")
+    parser.add_argument("--limit", type=int, default=10, help="clips of each corpus")
+    parser.add_argument("--cost", type=float, default=0.02, help="assumed computing, s for each second of a window")
+    parser.add_argument("--minutes", type=float, default=3.5, help="stop sweeping after so long")
+    for name in SWEPT:
+        kind = type(getattr(default, name))
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=kind, nargs="+", default=[getattr(default, name)])
+    options = parser.parse_args()
+    found = manifest.read(options.manifest, split=options.split)
+    rows: tuple[manifest.Row, ...] = ()
+    for corpus in sorted({row.corpus for row in found if not options.corpus or row.corpus in options.corpus}):
+        of = [row for row in found if row.corpus == corpus]
+        rows += tuple(of[:: max(1, len(of) // options.limit)][: options.limit])
+    deadline = time.monotonic() + 60 * options.minutes
+    with Simulated.open(options.model, options.engine, options.variant) as live:
+        assert isinstance(live, Simulated)
+        live.cost = options.cost
+        live.sessions = {stage: Remembering(session) for stage, session in live.sessions.items()}
+        live.transcriber.session = live.sessions["full"]
+        live.detector = RememberingDetector(live.detector)
+        print(f"{len(rows)} clips, {live.transcriber.engine} {live.transcriber.variant}, ", end="")
+        print(
+            f"{options.cost:g} s of computing for each second of a window; bars: {', '.join(f'{name} {bar:g}' for name, bar in BARS.items())}"
+        )
+        swept = [name for name in SWEPT if len(getattr(options, name)) > 1] or ["hop"]
+        heading = " ".join(f"{name:>12}" for name in swept)
+        print(f"{heading}  {'corpus':32} {'UPWR':>6} {'revised':>8} {'emission p50, p95':>18} {'first p50, p95':>15} "
+              f"{'stable p50':>10} {'WER':>6} {'rise':>6}")  # fmt: skip
+        for values in itertools.product(*(getattr(options, name) for name in SWEPT)):
+            if time.monotonic() > deadline:
+                print(f"stopped after {options.minutes:g} minutes; ask for fewer settings or clips")
+                break
+            chosen = dict(zip(SWEPT, values))
+            for corpus, figures in play(live, replace(default, **chosen), rows).items():
+                print(line(" ".join(f"{chosen[name]:12g}" for name in swept), corpus, figures), flush=True)
+
+
+def line(heading: str, corpus: str, figures: dict[str, Any]) -> str:
+    """One corpus under one setting."""
+    revised = figures["revised"] / max(1, figures["words"])
+    held = {"upwr": figures["upwr"], "emission": figures["emission"]["p50"], "first": figures["first_text"]["p95"]}
+    held["revised"] = revised
+    mark = "*" if all(held[name] is not None and held[name] <= bar for name, bar in BARS.items()) else ""
+    emission, first = figures["emission"], figures["first_text"]
+    return (
+        f"{heading}  {corpus:32} {number(figures['upwr']):>6} {100 * revised:6.1f} % "
+        f"{number(emission['p50']):>9}, {number(emission['p95']):>7} "
+        f"{number(first['p50']):>6}, {number(first['p95']):>7} "
+        f"{number(figures['stable']['p50']):>10} {100 * figures['wer_finals']['value']:6.1f} "
+        f"{100 * figures['wer_rise']['value']:+6.1f} {mark}"
+    )
+
+
+def number(value: float | None) -> str:
+    """Two digits, or a dash."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+if __name__ == "__main__":
+    main()
