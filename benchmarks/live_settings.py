@@ -147,9 +147,8 @@ def main() -> None:
         live.transcriber.session = live.sessions["full"]
         live.detector = RememberingDetector(live.detector)
         print(f"{len(rows)} clips, {live.transcriber.engine} {live.transcriber.variant}, ", end="")
-        print(
-            f"{options.cost:g} s of computing for each second of a window; bars: {', '.join(f'{name} {bar:g}' for name, bar in BARS.items())}"
-        )
+        bars = ", ".join(f"{name} {bar:g}" for name, bar in BARS.items())
+        print(f"{options.cost:g} s of computing for each second of a window; bars: {bars}")
         swept = [name for name in SWEPT if len(getattr(options, name)) > 1] or ["hop"]
         heading = " ".join(f"{name:>12}" for name in swept)
         print(f"{heading}  {'corpus':32} {'UPWR':>6} {'revised':>8} {'emission p50, p95':>18} {'first p50, p95':>15} "
