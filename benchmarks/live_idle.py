@@ -9,7 +9,6 @@ the machine does, so that the figure holds on a busy one too; the threads that c
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import subprocess
 import sys
