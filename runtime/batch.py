@@ -99,7 +99,7 @@ def _read(transcriber: Transcriber, sources: Iterable[Source]) -> Iterator[_Step
         try:
             recording = audio.open_recording(source, transcriber.spec.sample_rate)
             yield _Opened(source, recording.seconds)
-            for window in transcriber.cut(recording.blocks, recording.name):
+            for window in transcriber.cut(recording.blocks, recording.name, transcriber.again(source)):
                 yield _Cut(source, window)
         except InputError as error:
             yield Result(source, error=error)
@@ -124,16 +124,21 @@ def _run_together(
     transcriber: Transcriber, steps: Sequence[_Step]
 ) -> Iterator[tuple[_Step, NDArray[np.float32] | None]]:
     """Run the windows among some steps in as few batches as their lengths allow."""
-    cuts = {index: step.window.samples for index, step in enumerate(steps) if isinstance(step, _Cut)}
+    cuts = {index: step.window for index, step in enumerate(steps) if isinstance(step, _Cut)}
     groups: list[list[int]] = []
-    for index in sorted(cuts, key=lambda index: len(cuts[index])):
-        if groups and len(cuts[index]) <= _ALIKE * len(cuts[groups[-1][0]]):
+
+    def kind(index: int) -> tuple[bool, int]:
+        return cuts[index].loudness is None, len(cuts[index].samples)
+
+    for index in sorted(cuts, key=kind):
+        first = kind(groups[-1][0]) if groups else None
+        if first is not None and kind(index)[0] == first[0] and kind(index)[1] <= _ALIKE * first[1]:
             groups[-1].append(index)
         else:
             groups.append([index])
     found: dict[int, NDArray[np.float32]] = {}
     for group in groups:
-        found.update(zip(group, transcriber.logits([cuts[index] for index in group])))
+        found.update(zip(group, transcriber.run([cuts[index] for index in group])))
     for index, step in enumerate(steps):
         yield step, found.get(index)
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .loudness import Loudness
 from .spec import ModelSpec
 
 
@@ -43,12 +44,14 @@ class Window:
     """A stretch of a recording to be run at once.
 
     samples: [samples] at the model's rate. first_frame: the frame of the recording at which it starts.
-    next_frame: the frame at which the next window starts; None in the last.
+    next_frame: the frame at which the next window starts; None in the last. loudness: what to normalise it by; None
+    where the graph is to normalise it by itself, as it does with a recording of one window.
     """
 
     samples: NDArray[np.float32]
     first_frame: int
     next_frame: int | None
+    loudness: Loudness | None = None
 
 
 def windows(blocks: Iterable[NDArray[np.float32]], spec: ModelSpec, chunking: Chunking) -> Iterator[Window]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,12 +16,16 @@ from .chunking import Chunking, Stitcher, Window, windows
 from .engines import EngineOptions, Session
 from .errors import AudioError, InputError
 from .heads import ctc
+from .loudness import Meter, measure
 from .segmentation import Segmentation, Segmenter, Span
-from .spec import OUTPUT_LENGTHS, ModelSpec
+from .spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, OUTPUT_LENGTHS, ModelSpec
 from .transcript import Segment, Transcript, Word
 
 WordDecoder = Callable[[NDArray[np.float32], ModelSpec, int], list[Word]]
 """From logits [frames, labels], the spec and the absolute first frame to words: ctc.greedy, or a beam search."""
+
+Blocks = Iterable[NDArray[np.float32]]
+Source = str | Path | BinaryIO | NDArray[np.float32]
 
 
 class Transcriber:
@@ -36,6 +41,7 @@ class Transcriber:
         decoder: WordDecoder = ctc.greedy,
         chunking: Chunking | None = None,
         segmentation: Segmentation | None = None,
+        options: EngineOptions | None = None,
     ) -> None:
         """Use ``Transcriber.open``."""
         self.bundle = bundle
@@ -46,6 +52,8 @@ class Transcriber:
         self.decoder = decoder
         self.chunking = chunking or Chunking()
         self.segmentation = segmentation or Segmentation()
+        self._options = options or EngineOptions()
+        self._halves: tuple[Session, Session] | None = None
 
     @classmethod
     def open(
@@ -71,7 +79,8 @@ class Transcriber:
         if bundle.spec.head != "ctc":
             raise InputError(f"{bundle.path}: its head is {bundle.spec.head}, which does not transcribe")
         name, chosen = choice.choose(bundle, engine, variant)
-        session = engines.load(bundle, chosen, name, options=EngineOptions(threads=threads))
+        options = EngineOptions(threads=threads)
+        session = engines.load(bundle, chosen, name, options=options)
         return cls(
             bundle,
             session,
@@ -80,11 +89,10 @@ class Transcriber:
             decoder=decoder or ctc.greedy,
             chunking=chunking,
             segmentation=segmentation,
+            options=options,
         )
 
-    def __call__(
-        self, source: str | Path | BinaryIO | NDArray[np.float32], sample_rate: int | None = None
-    ) -> Transcript:
+    def __call__(self, source: Source, sample_rate: int | None = None) -> Transcript:
         """Transcribe a file, or samples [samples] or [samples, channels] in [-1, 1] at ``sample_rate`` Hz.
 
         The same samples give the same transcript, whatever file they came from. Raises AudioError for a recording
@@ -92,43 +100,82 @@ class Transcriber:
         """
         decoding = self.decoding()
         for window in self.windows(source, sample_rate):
-            decoding.push(window, self.logits([window.samples])[0])
+            decoding.push(window, self.run([window])[0])
         return decoding.transcript()
 
-    def windows(
-        self, source: str | Path | BinaryIO | NDArray[np.float32], sample_rate: int | None = None
-    ) -> Iterator[Window]:
+    def windows(self, source: Source, sample_rate: int | None = None) -> Iterator[Window]:
         """The windows of a recording that are to be run one after the other; a short recording is one window."""
-        blocks: Iterable[NDArray[np.float32]]
+        blocks: Blocks
         if isinstance(source, np.ndarray):
             name = "the samples"
             rate = sample_rate or self.spec.sample_rate
             blocks = (audio.prepare(source, rate, self.spec.sample_rate),)
-        else:
-            recording = audio.open_recording(source, self.spec.sample_rate)
-            name, blocks = recording.name, recording.blocks
-        return self.cut(blocks, name)
+            return self.cut(blocks, name, lambda: blocks)
+        recording = audio.open_recording(source, self.spec.sample_rate)
+        return self.cut(recording.blocks, recording.name, self.again(source))
 
-    def cut(self, blocks: Iterable[NDArray[np.float32]], name: str) -> Iterator[Window]:
-        """The windows of a recording that comes in blocks; raises AudioError when it is too short for the model."""
+    def again(self, source: str | Path | BinaryIO) -> Callable[[], Blocks] | None:
+        """How to read a recording's blocks once more; None for a stream."""
+        if isinstance(source, (str, Path)):
+            return lambda: audio.open_recording(source, self.spec.sample_rate).blocks
+        return None
+
+    def cut(self, blocks: Blocks, name: str, again: Callable[[], Blocks] | None = None) -> Iterator[Window]:
+        """The windows of a recording that comes in blocks; raises AudioError when it is too short for the model.
+
+        again: gives the same blocks anew, for the loudness of the whole recording, which normalises all windows of a
+        long one. Without it (a stream) a window is normalised by everything up to its end, and so is every window
+        where the engine or the variant cannot run the stages apart: by itself.
+        """
+        meter, whole, heard = Meter(), None, 0
         for window in windows(blocks, self.spec, self.chunking):
             if len(window.samples) < self.spec.min_samples:
                 raise AudioError(
                     f"{name}: {len(window.samples)} samples at {self.spec.sample_rate} Hz; "
                     f"the model needs at least {self.spec.min_samples}"
                 )
-            yield window
+            if (window.first_frame == 0 and window.next_frame is None) or not self._can_halve():
+                yield window
+                continue
+            if whole is None and again is not None:
+                whole = measure(again())
+            start = window.first_frame * self.spec.stride
+            meter.add(window.samples[heard - start :])
+            heard = start + len(window.samples)
+            yield replace(window, loudness=whole or meter.loudness())
+
+    def run(self, found: Sequence[Window]) -> list[NDArray[np.float32]]:
+        """The logits [frames, labels] of windows, run as one padded batch; all of them have a loudness, or none."""
+        if found[0].loudness is None:
+            return self.logits([window.samples for window in found])
+        frontend, encoder = self._half_sessions()
+        values = [window.loudness.normalized(window.samples) for window in found if window.loudness is not None]
+        batch, lengths = _padded(values)
+        features = frontend.run({NORMALIZED: batch, INPUT_LENGTHS: lengths})
+        return self._rows(encoder.run({name: features[name] for name in (FEATURES, FEATURE_LENGTHS)}))
+
+    def _can_halve(self) -> bool:
+        """Whether the normalisation can be left to us: the graph has one, and the stages behind it can be run apart.
+
+        An engine that compiles for minutes before it runs a stage is spared that.
+        """
+        graphs = self.bundle.variant(self.variant).graphs
+        known = self.engine in engines.names() and not hasattr(engines.get(self.engine), "build")
+        waveform = self.spec.normalize and self.spec.frontend == "waveform"
+        return known and waveform and {"frontend", "encoder"} <= set(graphs)
+
+    def _half_sessions(self) -> tuple[Session, Session]:
+        if self._halves is None:
+            variant = self.bundle.variant(self.variant)
+            frontend = engines.load(self.bundle, variant, self.engine, "frontend", self._options)
+            self._halves = frontend, engines.load(self.bundle, variant, self.engine, "encoder", self._options)
+        return self._halves
 
     def logits(self, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """The logits [frames, labels] of clips [samples] at the model's rate, run as one padded batch."""
-        lengths = np.array([len(clip) for clip in clips], dtype=np.int64)
-        if len(clips) == 1:
-            batch = clips[0][None]
-        else:
-            batch = np.zeros((len(clips), int(lengths.max())), dtype=np.float32)
-            for row, clip in zip(batch, clips):
-                row[: len(clip)] = clip
-        outputs = self.session.run(engines.as_feeds(batch, lengths))
+        return self._rows(self.session.run(engines.as_feeds(*_padded(clips))))
+
+    def _rows(self, outputs: engines.Arrays) -> list[NDArray[np.float32]]:
         return [
             np.asarray(values[:frames], dtype=np.float32)
             for values, frames in zip(outputs[self.spec.outputs[0].name], outputs[OUTPUT_LENGTHS])
@@ -140,13 +187,25 @@ class Transcriber:
 
     def close(self) -> None:
         """Give back what the engine holds."""
-        self.session.close()
+        for session in (self.session, *(self._halves or ())):
+            session.close()
 
     def __enter__(self) -> Transcriber:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _padded(clips: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Clips [samples] as a batch [batch, samples] and their lengths [batch]."""
+    lengths = np.array([len(clip) for clip in clips], dtype=np.int64)
+    if len(clips) == 1:
+        return clips[0][None], lengths
+    batch = np.zeros((len(clips), int(lengths.max())), dtype=np.float32)
+    for row, clip in zip(batch, clips):
+        row[: len(clip)] = clip
+    return batch, lengths
 
 
 class Decoding:

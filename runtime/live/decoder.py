@@ -210,7 +210,7 @@ class LiveDecoder:
 
     def _blank(self, utterance: Utterance, turn: Turn) -> None:
         """A voice with nothing decoded: end the utterance, or forget one that never gave text; listen on."""
-        at = turn.end - 2 * self._samples(self.settings.pre_roll)
+        at = turn.end - self._samples(self.settings.pre_roll)
         if utterance.announced:
             self._end(at, "blank", quiet=None)
         else:

@@ -29,7 +29,8 @@ class LiveSettings:
     hop. edge: words nearer than this to a window's cut left edge are not trusted. settle: sound wanted behind a word
     before it may become stable; agreement: hypotheses in a row that must have it for that. hold: a word that ends
     nearer than this to a window's end is not shown yet, unless it is the first. tolerance: by how much an agreed
-    word's start may move. pre_roll, post_roll: sound kept before and behind the voice. ahead: how long before the end
+    word's start may move. pre_roll, post_roll: sound kept before and behind the voice; models
+    that were trained on clips with silence around the speech lose words without. ahead: how long before the end
     of the endpoint's silence the pass over the whole utterance runs, so that its Final is ready by then; it runs for
     nothing when somebody goes on (0: never ahead). keep_features: keep convolution
     features between hops (None: LiveTranscriber decides; it does where that is exact, with layer norm). overlap: sound
@@ -43,9 +44,9 @@ class LiveSettings:
     agreement: int = 3
     hold: float = 0.3
     tolerance: float = 0.1
-    pre_roll: float = 0.4
-    post_roll: float = 0.4
-    ahead: float = 0.6
+    pre_roll: float = 0.8
+    post_roll: float = 0.8
+    ahead: float = 0.4
     keep_features: bool | None = None
     overlap: float = 1.0
     endpoint: EndpointRules = field(default_factory=EndpointRules)

@@ -237,7 +237,7 @@ def test_the_final_is_decoded_while_the_endpoint_still_waits(booth: Any) -> None
 
 
 def test_a_final_decoded_ahead_is_forgotten_when_somebody_goes_on(booth: Any) -> None:
-    said = booth.speak("turn it"), booth.quiet(0.9), booth.speak("off"), booth.quiet(2)
+    said = booth.speak("turn it"), booth.quiet(1.05), booth.speak("off"), booth.quiet(2)
     decoder, model = booth.decoder(), booth.model(booth.spec())
     [final] = finals_of(booth.listen(decoder, model, np.concatenate(said)))
     assert final.text.replace(" ", "") == "turnitoff"
@@ -251,7 +251,7 @@ def test_a_pass_ahead_may_still_run_when_its_utterance_ends_or_goes_on(booth: An
     """A server runs windows of many streams at once; what it gives back late must find its place or be dropped."""
     for rest, expected in ((booth.quiet(1.5), ["yes"]), (np.concatenate((booth.speak("no"), booth.quiet(2))), None)):
         decoder, model = booth.decoder(), booth.model(booth.spec())
-        sound = np.concatenate((booth.speak("yes"), booth.quiet(0.9)))
+        sound = np.concatenate((booth.speak("yes"), booth.quiet(1.05)))
         decoder.push(sound, 0)
         _partial, whole = iter(decoder.window, None)
         assert whole.purpose == "final"

@@ -1,0 +1,62 @@
+"""The mean and the spread of a recording's samples, by which every window of it is normalised alike.
+
+Models of this family want input of zero mean and unit variance. Their graphs normalise what they are given; for a long
+recording that would be each window by itself, and a loud passage would make its neighbours quiet. So windows of a long
+recording are normalised here, by the whole recording, and enter the graph behind its own normalisation, at the stage
+``frontend``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SMALLEST = 1e-7  # added to the variance, as the graphs and the family's feature extractors do
+
+
+@dataclass(frozen=True)
+class Loudness:
+    """mean and scale: ``(samples - mean) * scale`` has zero mean and unit variance over the recording."""
+
+    mean: float
+    scale: float
+
+    def normalized(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Samples [samples] as the stage ``frontend`` wants them."""
+        values: NDArray[np.float32] = (samples - np.float32(self.mean)) * np.float32(self.scale)
+        return values
+
+
+class Meter:
+    """Sums up samples that come in blocks; in float64, so that hours lose nothing."""
+
+    def __init__(self) -> None:
+        """Nothing was heard."""
+        self.samples = 0
+        self._sum = 0.0
+        self._squares = 0.0
+
+    def add(self, samples: NDArray[np.float32]) -> None:
+        """Take the next samples [samples]."""
+        values = samples.astype(np.float64)
+        self.samples += len(values)
+        self._sum += float(values.sum())
+        self._squares += float(values @ values)
+
+    def loudness(self) -> Loudness:
+        """Of everything so far."""
+        count = max(1, self.samples)
+        mean = self._sum / count
+        return Loudness(mean, 1 / math.sqrt(max(0.0, self._squares / count - mean * mean) + _SMALLEST))
+
+
+def measure(blocks: Iterable[NDArray[np.float32]]) -> Loudness:
+    """The loudness of a whole recording that comes in blocks [samples]."""
+    meter = Meter()
+    for block in blocks:
+        meter.add(block)
+    return meter.loudness()
