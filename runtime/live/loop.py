@@ -21,6 +21,7 @@ from .backlog import Block
 from .decoder import LiveDecoder, decode
 from .events import Dropped, Event, Final, SourceLost, Stats
 from .features import can_keep
+from .gate import QuietGate
 from .sources import RATE, Source
 from .utterance import LiveSettings, Window
 from .vad import Detector, Silero
@@ -56,7 +57,7 @@ class LiveTranscriber:
         """
         self.transcriber = transcriber
         self.loop = loop or LoopSettings()
-        self.detector = detector or Silero()
+        self.detector = detector or QuietGate(Silero())
         self.sessions: dict[str, Session] = {"full": transcriber.session}
         settings = settings or LiveSettings()
         variant = transcriber.bundle.variant(transcriber.variant)

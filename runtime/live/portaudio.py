@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import EngineError
 
-_BLOCK_SECONDS = 0.05
+_BLOCK_SECONDS = 0.1  # partials end on tenths of a second; shorter blocks would only wake more threads
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from wav2edge.runtime.live import events
 from wav2edge.runtime.live.agreement import Agreement, revised
 from wav2edge.runtime.live.backlog import Backlog, Block, Raw
 from wav2edge.runtime.live.endpoint import EndpointRules, best_cut
+from wav2edge.runtime.live.gate import GateSettings, QuietGate
 from wav2edge.runtime.live.measure import Timed, Utterances
 from wav2edge.runtime.live.saving import CaptionFile, Recording
 from wav2edge.runtime.live.sources import FileSource, PiecesSource, RawSource, SkippingClock, on_grid, pieces
@@ -370,6 +371,61 @@ def test_a_recording_keeps_step_with_the_events(tmp_path: Path) -> None:
     np.testing.assert_array_equal(kept[:1600], sound)
     assert not kept[1600:40_000].any()
     np.testing.assert_array_equal(kept[40_000:], np.concatenate((sound, sound[800:])))
+
+
+# A quiet room
+
+
+class Counted:
+    """Silero, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.detector = Silero()
+        self.asked = 0
+
+    def reset(self) -> None:
+        self.detector.reset()
+
+    def __call__(self, window: Any) -> float:
+        self.asked += 1
+        return self.detector(window)
+
+
+def room(seconds: float, level: float, seed: int = 0) -> Any:
+    return (np.random.default_rng(seed).standard_normal(round(seconds * 16000)) * 10 ** (level / 20)).astype(np.float32)
+
+
+def verdicts(detector: Any, sound: Any) -> list[tuple[int, bool]]:
+    return [(turn.start, turn.speaking) for turn in SpeechDetector(detector).push(sound)]
+
+
+def test_a_quiet_room_hardly_asks_the_network() -> None:
+    counted = Counted()
+    assert not any(speaking for _, speaking in verdicts(QuietGate(counted), room(20, -60)))
+    assert counted.asked < 0.25 * 20 * 16000 / WINDOW
+
+
+def test_a_detector_that_rested_hears_what_another_hears(clips: list[tuple[Path, str]]) -> None:
+    """It hears faint speech sooner, even: minutes of noise make the network's memory numb."""
+    from wav2edge.runtime import audio
+
+    for path, _ in clips[:1]:
+        speech = audio.load(path)[: 4 * 16000]
+        sound = np.concatenate((room(4, -60), speech, room(5, -60, 1), 0.1 * speech, room(2, -60, 2)))
+        sound[: len(sound) // WINDOW * WINDOW] += room(len(sound) // WINDOW * WINDOW / 16000, -62, 3)
+        rested, awake = verdicts(QuietGate(Silero()), sound), verdicts(Silero(), sound)
+        onsets = [next(start for start, speaking in found if speaking) for found in (rested, awake)]
+        assert abs(onsets[0] - onsets[1]) <= 2 * WINDOW
+        missed = sum(heard and not hears for (_, hears), (_, heard) in zip(rested, awake))
+        assert missed <= 3, "no more than a window at an onset"
+
+
+def test_sound_that_rises_slowly_wakes_it() -> None:
+    counted = Counted()
+    gate = QuietGate(counted, GateSettings(longest_rest=10_000))
+    ramp = room(10, 0) * np.geomspace(1e-3, 1e-1, 160_000).astype(np.float32)
+    verdicts(gate, np.concatenate((room(3, -60), ramp)))
+    assert counted.asked > 0.5 * 10 * 16000 / WINDOW
 
 
 # Measures
