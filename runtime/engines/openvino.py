@@ -15,7 +15,7 @@ from .. import cache
 from ..bundle import Bundle, Variant
 from ..errors import EngineError, InputError
 from ..spec import FEATURE_LENGTHS, FEATURES, STAGES, ModelSpec
-from . import Arrays, EngineOptions
+from . import Arrays, EngineOptions, _openvino_unsigned
 
 DEVICE = "CPU"
 _INSTALL = 'install it with `pip install "wav2edge[openvino]"`'
@@ -61,7 +61,10 @@ def load(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -
         settings["CACHE_DIR"] = str(cache.directory("openvino", cache.key(dict(variant.sha256))))
     graph = bundle.graph(variant, stage)
     try:
-        compiled = core.compile_model(core.read_model(str(graph)), device, settings)
+        model = core.read_model(str(graph))
+        if family == "CPU" and variant.precision == "int8" and _openvino_unsigned.helps():
+            _openvino_unsigned.read_unsigned(model)
+        compiled = core.compile_model(model, device, settings)
     except RuntimeError as error:
         raise EngineError(f"openvino cannot load {graph.name} on {device}: {_reason(error)}") from error
     return OpenVinoSession(compiled, stage, {*bundle.spec.output_names, FEATURES, FEATURE_LENGTHS})
