@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--hop", type=seconds, metavar="S", help="between two partials (0.5; the device profile may say more)"
     )
     rules.add_argument(
-        "--left-context", type=seconds, metavar="S", help="what a partial sees before its hop (3.5; the same)"
+        "--left-context", type=seconds, metavar="S", help="what a partial sees before its hop (3; the same)"
     )
     rules.add_argument("--silence-after-text", type=seconds, metavar="S", help="silence that ends an utterance (1.2)")
     rules.add_argument("--silence-without-text", type=seconds, metavar="S", help="the same before any text (2.4)")
