@@ -4,7 +4,8 @@
 
 SPEECH is a manifest or a folder of recordings with text. Recordings are made of whole utterances in a drawn order,
 with 0.3 s between them. ``changed`` is the character error rate of the chunked text against that of one pass over the
-whole recording; ``work`` is how many seconds the model is run on for each second of audio.
+whole recording; ``work`` is how many seconds the model is run on for each second of audio. ``alone`` is ``changed``
+where every window is normalised by itself instead of by the whole recording, printed for the defaults.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from wav2edge.runtime.chunking import Chunking, windows
 from wav2edge.runtime.transcriber import Transcriber
 
 GAP = 0.3
-WINDOWS = (8.0, 15.0, 20.0, 30.0, 45.0)
-CONTEXTS = (0.1, 0.5, 1.0, 2.0, 4.0)
+WINDOWS = (15.0, 20.0, 30.0, 45.0)
+CONTEXTS = (0.5, 1.0, 2.0, 4.0)
 
 
 def main() -> None:
@@ -35,7 +36,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--windows", type=float, nargs="+", default=WINDOWS)
     parser.add_argument("--contexts", type=float, nargs="+", default=CONTEXTS)
+    parser.add_argument("--minutes", type=float, default=3.5, help="stop after so long")
     arguments = parser.parse_args()
+    deadline = time.monotonic() + 60 * arguments.minutes
     rows = manifest.scan(arguments.speech, split=arguments.split)[0]
     with Transcriber.open(arguments.model, arguments.engine, arguments.variant) as transcriber:
         made = [
@@ -52,7 +55,7 @@ def main() -> None:
         print(f"{'window':>7} {'context':>8} {'changed':>9} {'WER':>8} {'work':>6} {'× real time':>12}")
         for window in arguments.windows:
             for context in arguments.contexts:
-                if 4 * context > window:
+                if 4 * context > window or time.monotonic() > deadline:
                     continue
                 transcriber.chunking = Chunking(window, context)
                 started = time.perf_counter()
@@ -68,8 +71,22 @@ def main() -> None:
                 work = run / transcriber.spec.sample_rate / seconds
                 print(
                     f"{window:5.0f} s {context:6.1f} s {100 * changed:7.2f} % {100 * wer:6.1f} % {work:6.2f} "
-                    f"{seconds / elapsed:12.1f}"
+                    f"{seconds / elapsed:12.1f}",
+                    flush=True,
                 )
+        transcriber.chunking = Chunking()
+        apart = scoring.score(whole, [alone(transcriber, samples) for samples, _ in made], "none").cer.value
+        print(f"alone, {Chunking().window:g} s and {Chunking().context:g} s: {100 * apart:.2f} %")
+        if time.monotonic() > deadline:
+            print(f"stopped after {arguments.minutes:g} minutes")
+
+
+def alone(transcriber: Transcriber, samples: np.ndarray) -> str:
+    """The text of a recording whose windows are normalised each by itself."""
+    decoding = transcriber.decoding()
+    for window in windows([samples], transcriber.spec, transcriber.chunking):
+        decoding.push(window, transcriber.logits([window.samples])[0])
+    return decoding.transcript().text
 
 
 def recording(rows: tuple[manifest.Row, ...], seed: int, seconds: float, sample_rate: int) -> tuple[np.ndarray, str]:
