@@ -16,16 +16,17 @@ from ..transcript import Word
 class Agreement:
     """The stable and the tentative words of one utterance; times are absolute seconds."""
 
-    def __init__(self, settle: float, tolerance: float, wanted: int = 2) -> None:
+    def __init__(self, settle: float, tolerance: float, wanted: int = 2, confirm: int = 1) -> None:
         """settle: seconds of sound wanted behind a word; tolerance: by how much its start may move, s.
 
-        wanted: how many hypotheses in a row must agree.
+        wanted: how many hypotheses in a row must agree; confirm: the same for a correction to be shown (see Steady).
         """
         self.settle = settle
         self.tolerance = tolerance
         self.wanted = wanted
         self.stable: list[Word] = []
         self.tentative: list[Word] = []
+        self.steady = Steady(tolerance, confirm)
         self._agreed: list[int] = []  # for each tentative word, hypotheses in a row that had it
 
     @property
@@ -46,6 +47,8 @@ class Agreement:
             ready += 1
         self.stable += fresh[:ready]
         self.tentative, self._agreed = fresh[ready:], agreed[ready:]
+        boundary = self.stable[-1].end if self.stable else float("-inf")
+        self.steady.update(self.tentative, self._agreed, boundary)
 
     def split(self, at: float) -> list[Word]:
         """Keep the words before a time; returns the stable ones behind it."""
@@ -53,17 +56,64 @@ class Agreement:
         self.stable = [word for word in self.stable if word.start < at]
         self.tentative = [word for word in self.tentative if word.start < at]
         self._agreed = self._agreed[: len(self.tentative)]
+        self.steady = Steady(self.tolerance, self.steady.confirm)
         return behind
 
     def _before(self, word: Word) -> int:
         """How many hypotheses in a row had a word so far."""
         for old, agreed in zip(self.tentative, self._agreed):
-            if old.text == word.text and abs(old.start - word.start) <= self.tolerance:
+            if _same(old, word, self.tolerance):
                 return agreed
         return 0
 
     def _heard(self, word: Word, boundary: float) -> bool:
         return (word.start + word.end) / 2 <= boundary or boundary - word.start > self.tolerance
+
+
+class Steady:
+    """The tentative words as they are shown: a word that was followed by another is not corrected on a whim.
+
+    Hypotheses waver: a word turns into another and back. So a correction is shown once ``confirm`` hypotheses in a row
+    had it. A word that was shown last, with nothing behind it, may change at once: it is still being spoken.
+    """
+
+    def __init__(self, tolerance: float, confirm: int) -> None:
+        """tolerance: by how much a word's start may move, s."""
+        self.tolerance = tolerance
+        self.confirm = confirm
+        self.words: list[Word] = []
+        self._doubts: dict[
+            Word, int
+        ] = {}  # for how many hypotheses in a row a word has been kept without any having it
+
+    def update(self, fresh: Sequence[Word], agreed: Sequence[int], boundary: float) -> None:
+        """Take the tentative words of a hypothesis and how many in a row had each; stable words end at ``boundary``."""
+        shown = [word for word in self.words if (word.start + word.end) / 2 > boundary]
+        kept: dict[Word, int] = {}
+        for word in shown[:-1]:
+            if any(_same(word, other, self.tolerance) for other in fresh):
+                continue
+            doubts = self._doubts.get(word, 0) + 1
+            rivals = [times for other, times in zip(fresh, agreed) if _overlap(word, other)]
+            settled = min(rivals) >= self.confirm or doubts > self.confirm if rivals else doubts >= self.confirm
+            if not settled:
+                kept[word] = doubts
+        free = [
+            word
+            for word in fresh
+            if not any(_overlap(word, other) for other in kept)
+            or any(_same(other, word, self.tolerance) for other in shown)
+        ]
+        self.words = sorted([*kept, *free], key=lambda word: word.start)
+        self._doubts = kept
+
+
+def _same(one: Word, other: Word, tolerance: float) -> bool:
+    return one.text == other.text and abs(one.start - other.start) <= tolerance
+
+
+def _overlap(one: Word, other: Word) -> bool:
+    return one.start < other.end and other.start < one.end
 
 
 def revised(stable: Sequence[Word], final: Sequence[Word]) -> int:

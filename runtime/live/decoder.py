@@ -248,9 +248,9 @@ class LiveDecoder:
         if words:
             utterance.last_label = max(utterance.last_label, self._samples(words[-1].end))
         agreement = utterance.agreement
-        tentative = [word for word in agreement.tentative if word.end <= end - self.settings.hold]
+        tentative = [word for word in agreement.steady.words if word.end <= end - self.settings.hold]
         if not tentative and not agreement.stable:
-            tentative = agreement.tentative[:1]
+            tentative = agreement.steady.words[:1]
         shown = (ctc.joined(agreement.stable, self.spec), ctc.joined(tentative, self.spec))
         if shown == utterance.shown:
             return []

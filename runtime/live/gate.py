@@ -41,12 +41,17 @@ class QuietGate:
         """Begin awake."""
         self.detector = detector
         self.settings = settings or GateSettings()
-        self._forget()
+        self._quiet = 0
+        self._rested = 0
+        self._noise = 0.0
+        self._slept: deque[NDArray[np.float32]] = deque(maxlen=self.settings.memory)
 
     def reset(self) -> None:
         """Forget what was heard."""
         self.detector.reset()
-        self._forget()
+        self._quiet = self._rested = 0
+        self._noise = 0.0
+        self._slept.clear()
 
     def __call__(self, window: NDArray[np.float32]) -> float:
         """The probability of speech in the next window [512]."""
@@ -68,9 +73,3 @@ class QuietGate:
         else:
             self._quiet, self._noise = 0, 0.0
         return probability
-
-    def _forget(self) -> None:
-        self._quiet = 0
-        self._rested = 0
-        self._noise = 0.0
-        self._slept: deque[NDArray[np.float32]] = deque(maxlen=self.settings.memory)

@@ -29,12 +29,13 @@ class LiveSettings:
     hop. edge: words nearer than this to a window's cut left edge are not trusted. settle: sound wanted behind a word
     before it may become stable; agreement: hypotheses in a row that must have it for that. hold: a word that ends
     nearer than this to a window's end is not shown yet, unless it is the first. tolerance: by how much an agreed
-    word's start may move. pre_roll, post_roll: sound kept before and behind the voice; models that were trained on
-    clips with silence around the speech lose words without. ahead: how long before the end of the endpoint's silence
-    the pass over the whole utterance runs, so that its Final is ready by then; it runs for nothing when somebody goes
-    on (0: never ahead). keep_features: keep convolution features between hops (None: LiveTranscriber decides; it does
-    where that is exact, with layer norm). overlap: sound computed again before new frames where keeping them
-    approximates.
+    word's start may move. confirm: hypotheses in a row that must have a correction of a word that was followed by
+    another, before it is shown (1: shown at once). pre_roll, post_roll: sound kept before and behind the voice;
+    models that were trained on clips with silence around the speech lose words without. ahead: how long before the
+    end of the endpoint's silence the pass over the whole utterance runs, so that its Final is ready by then; it runs
+    for nothing when somebody goes on (0: never ahead). keep_features: keep convolution features between hops (None:
+    LiveTranscriber decides; it does where that is exact, with layer norm). overlap: sound computed again before new
+    frames where keeping them approximates.
     """
 
     hop: float = 0.5
@@ -44,6 +45,7 @@ class LiveSettings:
     agreement: int = 3
     hold: float = 0.3
     tolerance: float = 0.1
+    confirm: int = 2
     pre_roll: float = 0.8
     post_roll: float = 0.8
     ahead: float = 0.4
@@ -95,7 +97,7 @@ class Utterance:
         self.start = start
         self.spec = spec
         self.settings = settings
-        self.agreement = Agreement(settings.settle, settings.tolerance, settings.agreement)
+        self.agreement = Agreement(settings.settle, settings.tolerance, settings.agreement, settings.confirm)
         self.voice_end = start
         self.heard = start
         self.whole: WholePass | None = None
