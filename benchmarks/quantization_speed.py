@@ -27,6 +27,7 @@ from wav2edge.calibration.graphs.qdq import observed
 from wav2edge.calibration.graphs.sites import find_sites, match_sites
 from wav2edge.calibration.observe import observe
 from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.engines import _openvino_unsigned
 
 FIRST = "conv_layers.[0-3]"
 PLAN = (
@@ -55,8 +56,8 @@ def onnxruntime_runner(path: str, threads: int) -> Callable[[dict[str, Any]], ob
     return lambda feeds: session.run(None, {name: value for name, value in feeds.items() if name in names})
 
 
-def openvino_runner(path: str, threads: int) -> Callable[[dict[str, Any]], object]:
-    """One run of an ONNX or OpenVINO file in OpenVINO."""
+def openvino_compiled(path: str, threads: int) -> Any:
+    """An ONNX or OpenVINO file as the engine compiles it."""
     import openvino
 
     core = openvino.Core()
@@ -65,8 +66,18 @@ def openvino_runner(path: str, threads: int) -> Callable[[dict[str, Any]], objec
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": threads,
     }
-    request = core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()
-    return lambda feeds: request.infer(feeds, share_inputs=True)
+    model = core.read_model(path)
+    if "int8" in path and _openvino_unsigned.helps():  # as the engine does
+        _openvino_unsigned.read_unsigned(model)
+    return core.compile_model(model, "CPU", settings)
+
+
+def openvino_runner(path: str, threads: int) -> Callable[[dict[str, Any]], object]:
+    """One run of a file in OpenVINO."""
+    compiled = openvino_compiled(path, threads)
+    request = compiled.create_infer_request()
+    names = {name for port in compiled.inputs for name in port.names}
+    return lambda feeds: request.infer({k: v for k, v in feeds.items() if k in names}, share_inputs=True)
 
 
 def torch_runner(path: str, threads: int) -> Callable[[dict[str, Any]], object]:
@@ -132,6 +143,16 @@ def fused(path: Path, threads: int) -> Counter[str]:
     return Counter(node.op_type for node in model.graph.node)
 
 
+def integer_operators(path: Path, threads: int) -> Counter[str]:
+    """What of a file OpenVINO computes in INT8: convolutions and products, attention's fused into ``Subgraph``."""
+    found: Counter[str] = Counter()
+    for node in openvino_compiled(str(path), threads).get_runtime_model().get_ordered_ops():
+        kind, precision = (node.get_rt_info()[key].astype(str) for key in ("layerType", "runtimePrecision"))
+        if precision in ("i8", "u8") and kind.startswith(("Conv", "GroupConv", "FullyConnected", "MatMul", "Subgraph")):
+            found[kind] += 1
+    return found
+
+
 def files(bundle: Bundle, folder: Path, samples: int, wanted: set[str]) -> dict[str, Path]:
     """Calibrate on the built-in clips and write every contender; returns their graphs."""
     clips = calibration_clips(BUILT_IN, bundle.spec, longest=5.0, limit=3)
@@ -158,8 +179,11 @@ def files(bundle: Bundle, folder: Path, samples: int, wanted: set[str]) -> dict[
             shop = Workshop(bundle, graph, sites, histograms, "min-max", place)
             written = shop.build(variant, keep, stages=False)
             made[name] = place / written.graphs["full"]
-            size = written.bytes / bundle.variant("fp32").bytes
-            print(f"{name}: {written.bytes / 1e6:.1f} MB, {size:.3f} of fp32")
+            size = written.bytes / (4 * graph.parameters)
+            print(f"{name}: {written.bytes / 1e6:.1f} MB, {size:.3f} of four bytes a parameter")
+        if engine == "openvino" and variant != "fp32":
+            counts = integer_operators(made[name], 2)
+            print(f"{name}: in OpenVINO in INT8 {', '.join(f'{kind} {count}' for kind, count in counts.items())}")
         if engine == "onnxruntime":
             counts = fused(made[name], 2)
             kinds = ("QLinearMatMul", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QLinearConv", "MatMul", "Conv")
