@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,16 +10,17 @@ from wav2edge.runtime.bundle import Bundle, Variant
 from wav2edge.runtime.bundle_writer import describe_variant, free_stem
 from wav2edge.runtime.errors import InputError
 
+from .graphs.channels_last import channels_last
 from .graphs.fuse_gelu import fuse_gelu
 from .graphs.graph import Graph
 from .graphs.half import to_half
 from .graphs.qdq import insert_qdq
-from .graphs.sites import Site
+from .graphs.sites import Site, find_sites
 from .graphs.split import split_stages
 from .graphs.storage import save_model
 from .graphs.weights_only import quantize_dynamic, quantize_int4
 from .ranges import Histogram, choose_range
-from .schemes import STATIC
+from .schemes import S8S8, STATIC
 
 NAMES = (*STATIC, "int8-dynamic", "fp16", "bf16", "int4")
 """Every variant that can be made."""
@@ -52,17 +53,34 @@ class Workshop:
         """The range of every observed tensor."""
         return {name: choose_range(seen, self.method, unsigned) for name, seen in self.histograms.items()}
 
+    def never_quantised(self, name: str) -> dict[str, str]:
+        """The layers that a variant leaves in float whatever the search says, and why."""
+        if name != S8S8.variant:
+            return {}
+        left = {site.layer for site in self._turned(self.graph.copy())}
+        return {site.layer: "one input channel: nothing to gain" for site in self.sites if site.layer not in left}
+
+    def _turned(self, graph: Graph, in_float: Collection[str] = ()) -> tuple[Site, ...]:
+        """The sites of a graph whose convolutions were turned channels-last, in place, where they could be."""
+        if not channels_last(graph, in_float):
+            return self.sites
+        known = {site.node for site in self.sites}
+        return tuple(site for site in find_sites(graph) if site.node in known)
+
     def build(self, name: str, keep_float: frozenset[str], stages: bool = True) -> Variant:
         """Write one variant with these nodes in float; ``stages`` False leaves out frontend and encoder.
 
         Raises InputError for a variant of no such name.
         """
         graph = self.graph.copy()
-        kept = [site for site in self.sites if site.node not in keep_float]
         scheme = STATIC.get(name)
         if scheme is not None:
+            sites = self.sites
             if scheme.unsigned:
                 fuse_gelu(graph)
+            else:
+                sites = self._turned(graph, keep_float)
+            kept = [site for site in sites if site.node not in keep_float]
             insert_qdq(graph, kept, self.ranges(scheme.unsigned), scheme)
         elif name == "int8-dynamic":
             quantize_dynamic(graph, keep_float)
@@ -74,7 +92,7 @@ class Workshop:
             raise InputError(f"no variant {name!r} can be made; there are {', '.join(NAMES)}")
         stem = free_stem(self.bundle, name)
         data = f"{stem}.data"
-        save_model(graph.to_model(), self.folder / f"{stem}.onnx", data)
+        save_model(graph.to_model(), self.folder / f"{stem}.onnx", data, compact=True)
         if (self.folder / data).stat().st_size == 0:
             (self.folder / data).unlink()
         graphs = {"full": f"{stem}.onnx"}

@@ -204,7 +204,8 @@ def _one(
     """Build, search and judge one variant; its final files are staged."""
     named = {site.layer for site in workshop.sites if site.node in forced_float}
     usable = [site for site in workshop.sites if name in STATIC or site.kind == "linear" or name in ("fp16", "bf16")]
-    layers = {site.layer for site in usable if site.node not in forced_float}
+    never = workshop.never_quantised(name)
+    layers = {site.layer for site in usable if site.node not in forced_float} - set(never)
     trials = 0
 
     def nodes(float_layers: frozenset[str]) -> frozenset[str]:
@@ -226,7 +227,7 @@ def _one(
     timed = ratio if name.startswith("int8") else None
     verdict = decide(found.result, timed, options.budget, options.force)
     prices = {item.layer: item.sqnr_db for item in order}
-    kept = dict.fromkeys(sorted(named), "--keep-float")
+    kept = {**never, **dict.fromkeys(sorted(named), "--keep-float")}
     kept |= {
         layer: f"search ({prices[layer]:.1f} dB alone)" for layer in sorted(found.float_layers, key=prices.__getitem__)
     }

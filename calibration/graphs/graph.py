@@ -23,6 +23,7 @@ class Graph:
         self.model = model
         self.weights: dict[str, NDArray[Any]] = {}
         self.from_half: set[str] = set()
+        self.same_numbers: dict[str, str] = {}
         self._read_weights()
         self.refresh()
 
@@ -43,6 +44,7 @@ class Graph:
         twin = copy.copy(self)
         twin.model = copy.deepcopy(self.model)
         twin.weights = dict(self.weights)
+        twin.same_numbers = dict(self.same_numbers)
         twin.refresh()
         return twin
 
@@ -69,8 +71,12 @@ class Graph:
         return [node for node in self.consumers.get(tensor, []) if node.op_type != "Shape"]
 
     def anchor(self, tensor: str) -> str:
-        """Where a quantiser of ``tensor`` belongs: above the shape-only operators that feed nothing else."""
+        """Where a quantiser of ``tensor`` belongs: above the shape-only operators that feed nothing else.
+
+        ``same_numbers`` names further tensors that hold another's numbers and zeros alone (windows of a convolution).
+        """
         while True:
+            tensor = self.same_numbers.get(tensor, tensor)
             node = self.producer.get(tensor)
             if node is None or node.op_type not in SHAPE_ONLY or node.input[0] in self.weights:
                 return tensor
@@ -128,15 +134,24 @@ class Graph:
             waiting = rest
         self.replace_nodes(ordered)
 
+    @property
+    def parameters(self) -> int:
+        """How many floating-point numbers its weights hold: four bytes each are what a file's size is held against."""
+        return sum(values.size for values in self.weights.values() if np.issubdtype(values.dtype, np.floating))
+
     def drop_unused(self) -> None:
         """Remove nodes and weights that reach no output."""
-        needed = set(self.outputs)
-        kept = []
-        for node in reversed(self.nodes):
-            if any(name in needed for name in node.output):
-                kept.append(node)
-                needed.update(node.input)
-        self.replace_nodes(reversed(kept))
+        producer = {name: node for node in self.nodes for name in node.output}
+        needed: set[str] = set()
+        waiting = list(self.outputs)
+        while waiting:
+            name = waiting.pop()
+            if name in needed:
+                continue
+            needed.add(name)
+            if name in producer:
+                waiting.extend(producer[name].input)
+        self.replace_nodes([node for node in self.nodes if needed.intersection(node.output)])
         self.weights = {name: values for name, values in self.weights.items() if name in needed}
 
     def to_model(self) -> Any:

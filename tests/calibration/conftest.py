@@ -65,3 +65,49 @@ def logits(tmp_path: Path) -> Logits:
         return values
 
     return run
+
+
+RandomBundle = Callable[..., Bundle]
+
+
+@pytest.fixture(scope="session")
+def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> RandomBundle:
+    """Export a Wav2Vec2ForCTC of random weights: ``random_bundle("group", hidden_size=32)``; each shape once."""
+    torch = pytest.importorskip("torch", reason="needs the extra [export]")
+    transformers = pytest.importorskip("transformers", reason="needs the extra [export]")
+    from wav2edge.export.checkpoint import Checkpoint
+    from wav2edge.export.pipeline import export
+
+    made: dict[str, Bundle] = {}
+    labels = ("<pad>", "<s>", "</s>", "<unk>", "|", "'", *"abcdefghijklmnopqrstuvwxyz")
+
+    def make(norm: str, **settings: object) -> Bundle:
+        key = f"{norm} {sorted(settings.items())}"
+        if key in made:
+            return made[key]
+        folder = tmp_path_factory.mktemp("random")
+        layer = norm == "layer"
+        config = transformers.Wav2Vec2Config(
+            vocab_size=len(labels),
+            feat_extract_norm=norm,
+            do_stable_layer_norm=layer,
+            conv_bias=layer,
+            **settings,
+        )
+        torch.manual_seed(7)
+        model = transformers.Wav2Vec2ForCTC(config).eval()
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if parameter.ndim == 1 and ("norm" in name or name.endswith("bias")):
+                    parameter.add_(torch.randn_like(parameter) * 0.1)
+        model.save_pretrained(folder / "checkpoint")
+        for file, values in (
+            ("vocab.json", {label: index for index, label in enumerate(labels)}),
+            ("tokenizer_config.json", {"tokenizer_class": "Wav2Vec2CTCTokenizer", "pad_token": "<pad>"}),
+            ("preprocessor_config.json", {"do_normalize": True, "sampling_rate": 16000}),
+        ):
+            (folder / "checkpoint" / file).write_text(json.dumps(values), "utf-8")
+        made[key] = export(Checkpoint.open(folder / "checkpoint"), folder / "bundle")
+        return made[key]
+
+    return make

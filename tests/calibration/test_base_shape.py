@@ -1,0 +1,57 @@
+"""Base width on TensorRT for RTX: what the calibration makes of it parses and builds, with no GPU."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wav2edge.calibration.build import Workshop
+from wav2edge.calibration.graphs.graph import Graph
+from wav2edge.calibration.graphs.qdq import observed
+from wav2edge.calibration.graphs.sites import find_sites
+from wav2edge.calibration.observe import observe
+from wav2edge.runtime import engines
+from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.engines import EngineOptions
+
+LAYERS = 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None, reason='needs `pip install "wav2edge[rtx]"` (x86-64, aarch64)'
+)
+@pytest.mark.parametrize("norm", ["layer", "group"])
+def test_int8_and_fp16_of_base_width_build(
+    random_bundle: Callable[..., Bundle],
+    norm: str,
+    speech: list[np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two transformer layers of the twelve, everything else as in wav2vec2-base (24 M parameters).
+
+    The ten others are the same graph again; with all twelve the export, the calibration and the builds take minutes.
+    """
+    monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path / "cache"))
+    bundle = random_bundle(norm, num_hidden_layers=LAYERS)
+    graph = Graph.load(bundle.graph(bundle.variant("fp32"), "full"))
+    assert graph.parameters > 20e6
+    sites = find_sites(graph)
+    seen = observe(graph, observed(sites), [speech[0][:16000]], tmp_path)
+    shop = Workshop(bundle, graph, sites, seen, "min-max", tmp_path)
+    module: Any = engines.get("tensorrt-rtx")
+    for name in ("int8-s8s8", "fp16"):
+        variant = shop.build(name, frozenset())
+        assert variant.bytes < (0.33 if name == "int8-s8s8" else 0.55) * 4 * graph.parameters
+        staged = dataclasses.replace(bundle, path=tmp_path, variants=(variant,))
+        said: list[str] = []
+        engine = module.build(staged, variant, "full", EngineOptions(longest_seconds=1.0), said.append)
+        assert engine.stat().st_size > 0.8 * variant.bytes, said
