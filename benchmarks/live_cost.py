@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wav2edge.runtime import audio, embedded
+from wav2edge.runtime.bundle import Bundle
 from wav2edge.runtime.live.decoder import LiveDecoder
 from wav2edge.runtime.live.loop import LiveTranscriber
 from wav2edge.runtime.live.utterance import LiveSettings
@@ -78,13 +79,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--hop", type=float, default=LiveSettings.hop)
-    parser.add_argument("--left-context", type=float, default=LiveSettings.left_context)
+    parser.add_argument("--left-context", type=float)
     parser.add_argument("--overlap", type=float, default=LiveSettings.overlap)
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--speech", nargs="*", default=[])
     options = parser.parse_args()
     sound = speech(options.speech, options.seconds)
-    base = LiveSettings(hop=options.hop, left_context=options.left_context, overlap=options.overlap, keep_features=True)
+    layer = Bundle.open(options.bundle).spec.norm == "layer"
+    context = options.left_context or (LiveSettings.kept_context if layer else LiveSettings.left_context)
+    base = LiveSettings(
+        hop=options.hop, left_context=context, kept_context=context, overlap=options.overlap, keep_features=True
+    )
     never_blank = replace(base.endpoint, silence_without_text=3600.0, longest_utterance=28.0)
     base = replace(base, endpoint=never_blank)
     with LiveTranscriber.open(

@@ -38,7 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     paths = [Path(name) for name in options.speech] or sorted(embedded.clips_manifest().parent.glob("librispeech*"))
     sound = np.resize(np.concatenate([audio.load(path, RATE) for path in paths]), round(options.seconds * RATE))
-    base = LiveSettings(left_context=options.left_context, keep_features=True)
+    base = LiveSettings(left_context=options.left_context, kept_context=options.left_context, keep_features=True)
     with LiveTranscriber.open(
         options.bundle, options.engine, options.variant, threads=options.threads, settings=base
     ) as live:

@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--split")
     parser.add_argument("--corpus")
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--left-context", type=float, nargs="*", default=[LiveSettings.left_context])
+    parser.add_argument("--left-context", type=float, nargs="*", default=[3.0, 5.0])
     parser.add_argument("--hop", type=float, default=LiveSettings.hop)
     options = parser.parse_args()
     rows = manifest.read(options.manifest, split=options.split)
@@ -76,7 +76,7 @@ def main() -> None:
                 name = "kept" if norm == "layer" else f"kept, overlap {overlap:g} s"
                 ways[name] = replace(base, overlap=overlap)
             for name, settings in ways.items():
-                scores = compare(live, replace(settings, left_context=context), rows)
+                scores = compare(live, replace(settings, left_context=context, kept_context=context), rows)
                 print(f"{context:12g} {name:28} {scores.cer!s:>38} {scores.cer.clips:9}", flush=True)
 
 

@@ -32,7 +32,18 @@ from wav2edge.runtime.live.sources import RATE, Clock
 from wav2edge.runtime.live.utterance import LiveSettings, Window
 from wav2edge.runtime.live.vad import Detector
 
-SWEPT = ("hop", "left_context", "hold", "agreement", "settle", "confirm", "edge", "pre_roll", "post_roll")
+SWEPT = (
+    "hop",
+    "left_context",
+    "kept_context",
+    "hold",
+    "agreement",
+    "settle",
+    "confirm",
+    "edge",
+    "pre_roll",
+    "post_roll",
+)
 BARS = {"upwr": 0.25, "emission": 1.0, "first": 1.0, "revised": 0.02}
 
 

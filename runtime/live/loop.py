@@ -73,7 +73,7 @@ class LiveTranscriber:
                 f"the longest utterance ({longest:g} s) must be 1 s shorter than one pass ({pass_seconds:g} s)"
             )
         for stage in ("frontend", "encoder") if keep else ():
-            window = self.settings.left_context + self.settings.hop
+            window = self.settings.window
             options = EngineOptions(threads=threads, longest_seconds=longest, window_seconds=window)
             session = engines.load(transcriber.bundle, variant, transcriber.engine, stage, options)
             self.sessions[stage] = session

@@ -26,33 +26,40 @@ class LiveSettings:
     """How captions are made; all times in seconds of sound.
 
     hop: between two partials; half of it until the first text. left_context: what a partial's window sees before its
-    hop. edge: words nearer than this to a window's cut left edge are not trusted. settle: sound wanted behind a word
-    before it may become stable; agreement: hypotheses in a row that must have it for that. hold: a word that ends
-    nearer than this to a window's end is not shown yet, unless it is the first. tolerance: by how much an agreed
-    word's start may move. confirm: hypotheses in a row that must have a correction of a word that was followed by
-    another, before it is shown (1: shown at once). pre_roll, post_roll: sound kept before and behind the voice;
-    models that were trained on clips with silence around the speech lose words without. ahead: how long before the
-    end of the endpoint's silence the pass over the whole utterance runs, so that its Final is ready by then; it runs
-    for nothing when somebody goes on (0: never ahead). keep_features: keep convolution features between hops (None:
-    LiveTranscriber decides; it does where that is exact, with layer norm). overlap: sound computed again before new
-    frames where keeping them approximates.
+    hop. kept_context: the same where convolution features are kept, which pays for a longer one. edge: words nearer
+    than this to a window's cut left edge are not trusted. settle: sound wanted behind a word before it may become
+    stable; agreement: hypotheses in a row that must have it for that. hold: a word that ends nearer than this to a
+    window's end is not shown yet, unless it is the first. tolerance: by how much an agreed word's start may move.
+    confirm: hypotheses in a row that must have a correction of a word that was followed by another, before it is
+    shown (1: shown at once). pre_roll, post_roll: sound kept before and behind the voice; models that were trained on
+    clips with silence around the speech lose words without. ahead: how long before the end of the endpoint's silence
+    the pass over the whole utterance runs, so that its Final is ready by then; it runs for nothing when somebody goes
+    on (0: never ahead). keep_features: keep convolution features between hops (None: LiveTranscriber decides; it does
+    where that is exact, with layer norm). overlap: sound computed again before new frames where keeping them
+    approximates.
     """
 
     hop: float = 0.5
     left_context: float = 3.0
+    kept_context: float = 5.5
     edge: float = 0.4
     settle: float = 0.4
     agreement: int = 3
     hold: float = 0.3
     tolerance: float = 0.1
-    confirm: int = 2
-    pre_roll: float = 0.8
+    confirm: int = 3
+    pre_roll: float = 1.4
     post_roll: float = 0.8
     ahead: float = 0.4
     keep_features: bool | None = None
     overlap: float = 1.0
     endpoint: EndpointRules = field(default_factory=EndpointRules)
     vad: VadSettings = field(default_factory=VadSettings)
+
+    @property
+    def window(self) -> float:
+        """The longest window of a partial."""
+        return self.hop + (self.kept_context if self.keep_features else self.left_context)
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ class Utterance:
         self.announced = False
         rate, stride = spec.sample_rate, spec.stride
         self.grid = _GRID * stride
-        self.longest = max(1, int((settings.left_context + settings.hop) * rate) // self.grid) * self.grid
+        self.longest = max(1, int(settings.window * rate) // self.grid) * self.grid
         self.cache = self._cache()
 
     @property

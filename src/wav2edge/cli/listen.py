@@ -49,7 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--hop", type=seconds, metavar="S", help="between two partials (0.5; the device profile may say more)"
     )
     rules.add_argument(
-        "--left-context", type=seconds, metavar="S", help="what a partial sees before its hop (3; the same)"
+        "--left-context",
+        type=seconds,
+        metavar="S",
+        help="what a partial sees before its hop (5.5 with layer norm, else 3; the same)",
     )
     rules.add_argument("--silence-after-text", type=seconds, metavar="S", help="silence that ends an utterance (1.2)")
     rules.add_argument("--silence-without-text", type=seconds, metavar="S", help="the same before any text (2.4)")
@@ -134,13 +137,16 @@ def _settings(arguments: argparse.Namespace, profile: DeviceProfile) -> LiveSett
         return {name: value for name in names if (value := getattr(arguments, name)) is not None}
 
     hop = profile.hop.value
-    default = replace(LiveSettings(), hop=hop, left_context=profile.window.value - hop)
+    default = LiveSettings()
+    context = arguments.left_context or profile.window.value - hop
+    kept = arguments.left_context or context * default.kept_context / default.left_context
+    default = replace(default, hop=hop, left_context=context, kept_context=kept)
     rules = given("silence_after_text", "silence_without_text", "longest_utterance")
     endpoint = replace(default.endpoint, **rules)
     vad = default.vad
     if arguments.speech_threshold is not None:
         vad = replace(vad, threshold=arguments.speech_threshold)
-    return replace(default, endpoint=endpoint, vad=vad, **given("hop", "left_context"))
+    return replace(default, endpoint=endpoint, vad=vad, **given("hop"))
 
 
 def _keepers(

@@ -45,7 +45,7 @@ def assert_stable_grows(events: list[Event]) -> None:
 def test_an_utterance_becomes_partials_and_one_final(booth: Any) -> None:
     decoder, model = booth.decoder(), booth.model(booth.spec())
     said = "turn the light off in the kitchen"
-    sound = np.concatenate((booth.quiet(1.0), booth.speak(said), booth.quiet(2.0)))
+    sound = np.concatenate((booth.quiet(2.0), booth.speak(said), booth.quiet(2.0)))
     events = booth.listen(decoder, model, sound)
     [final] = finals_of(events)
     assert final.text == said
@@ -57,10 +57,10 @@ def test_an_utterance_becomes_partials_and_one_final(booth: Any) -> None:
     assert len(partials) > 5
     assert partials[-1].text == said
     assert_stable_grows(events)
-    # The first word starts one second in; times are those of the stream.
+    # The first word starts two seconds in; times are those of the stream.
     assert final.words[0].text == "turn"
-    assert final.words[0].start == pytest.approx(1.0, abs=0.03)
-    assert final.start == pytest.approx(1.0 - PLAIN.pre_roll, abs=0.04)
+    assert final.words[0].start == pytest.approx(2.0, abs=0.03)
+    assert final.start == pytest.approx(2.0 - PLAIN.pre_roll, abs=0.04)
     assert partials[0].end - final.words[0].start <= 0.5
 
 
@@ -119,7 +119,7 @@ def test_kept_features_give_the_same_events_and_compute_each_frame_once(booth: A
     events, runs = [], []
     for keep in (False, True):
         model = booth.model(booth.spec(), blind=5)
-        decoder = booth.decoder(replace(PLAIN, keep_features=keep))
+        decoder = booth.decoder(replace(PLAIN, keep_features=keep, kept_context=PLAIN.left_context))
         events.append(booth.listen(decoder, model, sound))
         runs.append(model.runs)
     assert events[0] == events[1]
