@@ -66,7 +66,7 @@ def show(title: str, made: Calibration) -> None:
         print(
             f"  {outcome.variant.name:13} {measured.wer}  rise {measured.rise} ({at_most(measured.rise, 0.5)})  "
             f"tokens {100 * measured.token_agreement:.2f} % (bar 98)  SQNR {measured.sqnr_db:5.1f} dB  "
-            f"size {outcome.variant.bytes / (4 * graph.parameters):.3f} (bar {bar:.3f})  "
+            f"size {outcome.variant.bytes / (4 * graph.parameters):.4f} (bar {bar:.4f})  "
             f"time {outcome.latency_ratio:.2f}  {outcome.verdict.text}"
         )
         kept = ", ".join(f"{layer} ({why})" for layer, why in outcome.kept_float.items())
@@ -79,8 +79,8 @@ def at_most(rise: Difference, points: float) -> str:
 
 
 def float_share(graph: Graph, layers: Mapping[str, str]) -> float:
-    """The share of all parameters whose layers stay in float."""
-    return sum(site.parameters for site in find_sites(graph) if site.layer in layers) / graph.parameters
+    """The share of all parameters that stays in float: these layers, and every bias and norm."""
+    return 1 - sum(site.parameters for site in find_sites(graph) if site.layer not in layers) / graph.parameters
 
 
 def by_corpus(clips: Clips) -> dict[str, Clips]:

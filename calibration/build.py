@@ -9,6 +9,7 @@ from pathlib import Path
 from wav2edge.runtime.bundle import Bundle, Variant
 from wav2edge.runtime.bundle_writer import describe_variant, free_stem
 from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.spec import FEATURE_LENGTHS, FEATURES, NORMALIZED
 
 from .graphs.channels_last import channels_last
 from .graphs.fuse_gelu import fuse_gelu
@@ -17,7 +18,7 @@ from .graphs.half import to_half
 from .graphs.qdq import insert_qdq
 from .graphs.sites import Site, find_sites
 from .graphs.split import split_stages
-from .graphs.storage import save_model
+from .graphs.storage import halve_weights, save_model, shorten_names
 from .graphs.weights_only import quantize_dynamic, quantize_int4
 from .ranges import Histogram, choose_range
 from .schemes import S8S8, STATIC
@@ -92,7 +93,10 @@ class Workshop:
             raise InputError(f"no variant {name!r} can be made; there are {', '.join(NAMES)}")
         stem = free_stem(self.bundle, name)
         data = f"{stem}.data"
-        save_model(graph.to_model(), self.folder / f"{stem}.onnx", data, compact=True)
+        model = graph.to_model()
+        halve_weights(model)
+        shorten_names(model, (NORMALIZED, FEATURES, FEATURE_LENGTHS))
+        save_model(model, self.folder / f"{stem}.onnx", data)
         if (self.folder / data).stat().st_size == 0:
             (self.folder / data).unlink()
         graphs = {"full": f"{stem}.onnx"}

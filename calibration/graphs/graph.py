@@ -137,7 +137,8 @@ class Graph:
     @property
     def parameters(self) -> int:
         """How many floating-point numbers its weights hold: four bytes each are what a file's size is held against."""
-        return sum(values.size for values in self.weights.values() if np.issubdtype(values.dtype, np.floating))
+        read = (values for name, values in self.weights.items() if name in self.consumers)
+        return sum(values.size for values in read if np.issubdtype(values.dtype, np.floating))
 
     def drop_unused(self) -> None:
         """Remove nodes and weights that reach no output."""

@@ -160,7 +160,8 @@ class _Writer:
         return f"{tensor}_channels_first"
 
     def _store(self, stem: str, scale: NDArray[Any], zero: NDArray[Any]) -> list[str]:
-        names = [f"{stem}_scale", f"{stem}_zero_point"]
+        # All weights of a width share one row of zeros.
+        names = [f"{stem}_scale", f"{stem}_zero_point" if zero.ndim == 0 else f"zeros_{zero.dtype}_{len(zero)}"]
         self.graph.weights[names[0]], self.graph.weights[names[1]] = scale, zero
         return names
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import onnx
 
-THRESHOLD = 1024
-"""Tensors of fewer bytes stay in the graph: shapes and scalars must be readable without the data file."""
+THRESHOLD = 256
+"""Tensors of fewer bytes stay in the graph: shapes and scalars must be readable without the data file. Larger
+ones would be stored again in each stage's graph."""
 SMALLEST_HALF = 4096
 """Weights of fewer elements are not worth a Cast."""
 ALIGNMENT = 64
@@ -79,6 +81,32 @@ def halve_weights(model: onnx.ModelProto) -> int:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return len(casts)
+
+
+def shorten_names(model: onnx.ModelProto, kept: Collection[str]) -> None:
+    """Give tensors short names, all but the graph's inputs and outputs and those ``kept``; in place.
+
+    A small quantised model's graphs were a fifth of its bytes, most of it the names that each of the three repeats.
+    Nodes keep theirs, but for quantisers and the Casts of weights, which are named after their tensors.
+    """
+    graph = model.graph
+    stays = {*kept, "", *(value.name for value in (*graph.input, *graph.output))}
+    names: dict[str, str] = {}
+
+    def short(name: str) -> str:
+        if name in stays:
+            return name
+        return names.setdefault(name, f"t{len(names)}")
+
+    for tensor in graph.initializer:
+        tensor.name = short(tensor.name)
+    for node in graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Cast"):
+            node.name = ""
+        for names_of in (node.input, node.output):
+            for position, name in enumerate(names_of):
+                names_of[position] = short(name)
+    del graph.value_info[:]
 
 
 def _refer(tensor: onnx.TensorProto, data: str, offset: int, length: int) -> None:

@@ -217,7 +217,8 @@ def test_keep_float_is_kept_and_named(own_bundle: Bundle) -> None:
     graph = Graph.load(made.bundle.graph(made.bundle.variant("int8-u8s8"), "full"))
     for node in graph.nodes:
         if node.op_type == "Conv":
-            quantized = node.input[1].endswith("_dequantized")
+            source = graph.producer.get(node.input[1])
+            quantized = source is not None and source.op_type == "DequantizeLinear"
             assert quantized is not any(f"conv_layers.{index}/" in node.name for index in (1, 2, 3)), node.name
 
 

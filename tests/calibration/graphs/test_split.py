@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from wav2edge.calibration.graphs.graph import Graph
 from wav2edge.calibration.graphs.split import extract, split_stages
-from wav2edge.calibration.graphs.storage import load_graph, save_model
+from wav2edge.calibration.graphs.storage import load_graph, save_model, shorten_names
 from wav2edge.runtime.errors import BundleError
 
 
@@ -121,3 +121,18 @@ def test_weights_that_float16_holds_are_stored_in_half_the_bytes(tmp_path: Path)
     loaded = Graph.load(tmp_path / "m.onnx")
     assert [node.op_type for node in loaded.nodes] == ["MatMul"] * 3
     np.testing.assert_array_equal(loaded.weights["exact"], exact)
+
+
+def test_short_names_keep_the_contract_and_the_numbers(tmp_path: Path) -> None:
+    """A small model's INT8 graphs were a fifth of its bytes, names for the most part."""
+    model = contract_model()
+    save_model(contract_model(), tmp_path / "long.onnx", "long.data")
+    shorten_names(model, ("normalized", "features", "feature_lengths"))
+    save_model(model, tmp_path / "short.onnx", "short.data")
+    contract = {"normalized", "features", "feature_lengths", "logits", "output_lengths"}
+    written = {name for node in model.graph.node for name in node.output}
+    assert contract < written and all(len(name) == 2 for name in written - contract)
+    feeds = {"input_values": np.ones((1, 3), np.float32), "input_lengths": np.array([3])}
+    for name, values in run(tmp_path / "long.onnx", **feeds).items():
+        np.testing.assert_array_equal(run(tmp_path / "short.onnx", **feeds)[name], values)
+    split_stages(tmp_path, "short.onnx", "short")
