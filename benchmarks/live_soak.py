@@ -25,7 +25,7 @@ from wav2edge.runtime.live.sources import PIECE, PiecesSource, on_grid, pieces
 from wav2edge.runtime.live.vad import WINDOW
 
 RATE = 16000
-PAUSE = 2.5
+PAUSE = 4.0
 PHASE = int(np.lcm(PIECE, WINDOW))  # recordings begin where a piece and a window of the speech detector begin
 SETTLING = 600.0  # seconds of sound before memory counts
 
