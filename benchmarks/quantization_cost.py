@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from wav2edge.calibration.clips import BUILT_IN
 from wav2edge.calibration.options import Options
@@ -69,9 +70,10 @@ def main() -> int:
         total = time.perf_counter() - started
     for stage, (wall, cpu) in stages.seconds.items():
         print(f"{stage:45} {wall:7.1f} s  ({cpu:.1f} s of processor time)")
-    clips = made.values["calibrated_on"]
+    record: Any = made.values["variants"]
+    clips = next(iter(record.values()))["calibrated_on"]["clips"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
-    print(f"\ncalibrated on {clips}; {len(made.outcomes)} variants")
+    print(f"\ncalibrated on {clips} clips; {len(made.outcomes)} variants")
     print(f"time {total:.0f} s (bar {BAR_SECONDS:.0f} s); peak memory {peak:.2f} GB (bar {BAR_GB:g} GB)")
     return int(total > BAR_SECONDS or peak > BAR_GB)
 
