@@ -1,8 +1,9 @@
 """Convolution features kept between hops, so that a partial computes only what is new.
 
 Layer norm looks at one frame at a time: a frame's features never change while the waveform's normalisation is frozen:
-kept features are exact, up to rounding. It is frozen after the utterance's first second, and again whenever twice as
-much was heard, because a second is little to know a voice's loudness by; only then a window is computed anew.
+kept features are exact, up to rounding. It is frozen after the utterance's first second, and again whenever what was
+heard since has moved the utterance's loudness by a tenth: a second, much of it silence, is little to know a voice by.
+Only then a window is computed anew.
 Group norm looks along the whole window; for it, new frames are computed with some sound before them, which approximates
 (benchmarks/live_group_norm.py).
 """
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from ..spec import ModelSpec
 
 FROZEN_AFTER = 1.0
+_MOVED = 0.1
 
 
 def can_keep(spec: ModelSpec) -> bool:
@@ -34,22 +36,24 @@ class FeatureCache:
         self.features: NDArray[np.float32] | None = None
         self._mean = np.float32(0)
         self._scale = np.float32(1)
-        self._frozen_at = 0
+        self._frozen = False
 
     @property
     def frames(self) -> int:
         """The frames that are known, forgotten ones included."""
         return self.first + (0 if self.features is None else self.features.shape[0])
 
-    def stale(self, samples: int) -> bool:
-        """Whether an utterance of so many samples is to be normalised by newer statistics (see ``freeze``)."""
-        return self.spec.normalize and samples >= max(2 * self._frozen_at, int(FROZEN_AFTER * self.spec.sample_rate))
+    def stale(self, samples: NDArray[np.float32]) -> bool:
+        """Whether the utterance so far [samples] is to be normalised by newer statistics (see ``freeze``)."""
+        if not self.spec.normalize or len(samples) < FROZEN_AFTER * self.spec.sample_rate:
+            return False
+        return not self._frozen or abs(float(np.log(_scale(samples) / self._scale))) > _MOVED
 
     def freeze(self, samples: NDArray[np.float32]) -> None:
         """Take the normalisation from the utterance so far, and forget features that were normalised otherwise."""
-        self._frozen_at = len(samples)
+        self._frozen = True
         self._mean = samples.mean(dtype=np.float32)
-        self._scale = np.float32(1) / np.sqrt(samples.var(dtype=np.float32) + np.float32(1e-7))
+        self._scale = _scale(samples)
         self.first, self.features = 0, None
 
     def missing(self, samples: int) -> tuple[int, int] | None:
@@ -81,3 +85,7 @@ class FeatureCache:
         joined = np.concatenate((self.features, features[known - first :]))
         self.features = joined[-self.keep :].copy()
         self.first += joined.shape[0] - self.features.shape[0]
+
+
+def _scale(samples: NDArray[np.float32]) -> np.float32:
+    return np.float32(1) / np.float32(np.sqrt(samples.var(dtype=np.float32) + np.float32(1e-7)))

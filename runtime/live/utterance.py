@@ -173,8 +173,9 @@ class Utterance:
             samples = tape.read(begin, end)
             feeds = engines.as_feeds(samples[None], np.array([len(samples)]))
             return Window(self.number, "partial", "full", feeds, begin, end)
-        if self.cache.stale(length):
-            self.cache.freeze(tape.read(self.start, end))
+        heard = tape.read(self.start, end)
+        if self.cache.stale(heard):
+            self.cache.freeze(heard)
         missing = self.cache.missing(length)
         if missing is not None:
             begin, stop = self.start + missing[0], self.start + missing[1]

@@ -30,7 +30,7 @@ def test_kept_features_are_those_of_one_pass(ctc_spec: Any, normalize: bool, ove
     sound[: 2 * RATE] *= 0.1  # it begins quietly: what the first second says of loudness is wrong
     computed, frozen = 0, []
     for end in range(RATE, len(sound) + 1, RATE // 2):
-        if cache.stale(end):
+        if cache.stale(sound[:end]):
             cache.freeze(sound[:end])
             frozen.append(end // RATE)
         missing = cache.missing(end)
@@ -46,7 +46,8 @@ def test_kept_features_are_those_of_one_pass(ctc_spec: Any, normalize: bool, ove
         everything = frontend(cache.normalized(sound[:end]))
         np.testing.assert_allclose(kept, everything[first:], atol=1e-5)
     hops = 39
-    assert frozen == ([1, 2, 4, 8, 16] if normalize else [])
+    assert frozen[:1] == ([1] if normalize else []) and len(frozen) <= 14
+    assert not normalize or cache.normalized(sound).std() == pytest.approx(1, abs=0.11), "it follows the loudness"
     assert computed <= hops * (25 + overlap) + 100 * (len(frozen) + 1)
 
 
