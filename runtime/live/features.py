@@ -88,4 +88,5 @@ class FeatureCache:
 
 
 def _scale(samples: NDArray[np.float32]) -> np.float32:
-    return np.float32(1) / np.float32(np.sqrt(samples.var(dtype=np.float32) + np.float32(1e-7)))
+    scale: np.float32 = np.float32(1) / np.sqrt(samples.var(dtype=np.float32) + np.float32(1e-7))
+    return scale
