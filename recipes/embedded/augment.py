@@ -18,7 +18,11 @@ class Augmentation:
     loudest_ratio: float = 30.0
     colour: float = 0.6
     room: float = 0.3
-    hidden_share: float = 0.12
+    speed: float = 0.8
+    fastest: float = 1.15
+    trimmed: float = 0.5
+    inside: float = 0.15
+    hidden_share: float = 0.2
 
 
 class NoiseBank:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import soxr
 import torch
 from augment import Augmentation, NoiseBank, disturb, hide
-from cache import HOP, RECEPTIVE, features_of, frame_starts
+from cache import HOP, RECEPTIVE, features_of, frame_starts, frames
 from clips import RATE, ClipStore
 from model import LABELS, encode, normalise
 from torch import Tensor
@@ -44,6 +46,14 @@ class Batch:
     seconds: float
     texts: list[str] = field(default_factory=list)
     corpora: list[str] = field(default_factory=list)
+
+
+class Said(NamedTuple):
+    """What is heard of a clip: samples at 16 kHz, the target frame of each frame, and label ids (none: not known)."""
+
+    samples: np.ndarray
+    rows: np.ndarray
+    labels: tuple[int, ...]
 
 
 class Speech:
@@ -118,8 +128,10 @@ class Collator:
 
     def __call__(self, clips: list[Clip]) -> Batch:
         """Return the batch of some clips."""
-        longest, width = max(c.samples for c in clips), max(c.frames for c in clips)
         cached = bool(self.speech.channels)
+        heard = [self._said(clip) for clip in clips]
+        counts = [len(said.rows) for said in heard]
+        longest, width = max(len(said.samples) for said in heard), max(counts)
         audio = np.zeros((len(clips), 0 if cached else longest), np.float32)
         convolved = np.zeros((len(clips), width, self.speech.channels), np.float32) if cached else None
         has_features = all(self.speech.features[c.store] is not None for c in clips) and self.scale is not None
@@ -128,36 +140,83 @@ class Collator:
         )
         features = np.zeros((len(clips), width, 512), np.float32) if has_features else None
         posteriors = np.zeros((len(clips), width, len(LABELS)), np.float32) if has_posteriors else None
-        for i, clip in enumerate(clips):
-            rows = slice(clip.frame, clip.frame + clip.frames)
+        for i, (clip, (samples, rows, _)) in enumerate(zip(clips, heard)):
+            whole = slice(clip.frame, clip.frame + clip.frames)
             if convolved is not None:
                 copies = self.speech.convolved[clip.store]
-                convolved[i, : clip.frames] = copies[int(self.generator.integers(len(copies)))][rows]
+                convolved[i, : clip.frames] = copies[int(self.generator.integers(len(copies)))][whole]
             else:
-                samples = self.speech.samples(clip)
                 if self.bank is not None:
                     samples = disturb(samples, self.how, self.bank, self.generator)
-                audio[i, : clip.samples] = normalise(samples)
+                audio[i, : len(samples)] = normalise(samples)
             if features is not None and self.scale is not None:
                 mean, deviation = self.scale
-                raw = np.asarray(self.speech.features[clip.store][rows], np.float32)
-                features[i, : clip.frames] = np.clip((raw - mean) / deviation, -5, 5)
+                raw = np.asarray(self.speech.features[clip.store][whole], np.float32)[rows]
+                features[i, : len(rows)] = np.clip((raw - mean) / deviation, -5, 5)
             if posteriors is not None:
-                posteriors[i, : clip.frames] = self.speech.posteriors[clip.store][rows]
-        labels = [torch.tensor(c.labels, dtype=torch.long) for c in clips]
+                posteriors[i, : len(rows)] = self.speech.posteriors[clip.store][whole][rows]
+        labels = [torch.tensor(said.labels, dtype=torch.long) for said in heard]
         return Batch(
             torch.from_numpy(audio),
-            torch.tensor([c.frames for c in clips]),
+            torch.tensor(counts),
             torch.from_numpy(hide(len(clips), width, self.how, self.generator)),
             torch.nn.utils.rnn.pad_sequence(labels, batch_first=True),
             torch.tensor([len(label) for label in labels]),
             None if features is None else torch.from_numpy(features),
             None if posteriors is None else torch.from_numpy(posteriors),
             None if convolved is None else torch.from_numpy(convolved),
-            sum(c.samples for c in clips) / RATE,
+            sum(c.samples for c in clips) / RATE if cached else sum(len(said.samples) for said in heard) / RATE,
             [c.text for c in clips],
             [c.corpus for c in clips],
         )
+
+    def _said(self, clip: Clip) -> Said:
+        """A clip as it is said this time: cut at random, at a random speed.
+
+        Pitch and formants move with the speed (Ko et al., "Audio augmentation for speech recognition", 2015); the
+        targets of the clip as it was are stretched along.
+        """
+        whole = Said(np.zeros(clip.samples, np.float32), np.arange(clip.frames), clip.labels)
+        if self.speech.channels:
+            return whole
+        whole = Said(self.speech.samples(clip), whole.rows, clip.labels)
+        if self.how.strength <= 0:
+            return whole
+        said = self._cut(clip, whole)
+        if self.generator.random() >= self.how.speed:
+            return said
+        factor = float(self.generator.uniform(1 / self.how.fastest, self.how.fastest))
+        faster = soxr.resample(said.samples, RATE * factor, RATE, quality="LQ")
+        count = frames(len(faster))
+        if count < 5 or len(said.labels) + 2 > count:
+            return said
+        at = ((np.arange(count) * HOP + RECEPTIVE // 2) * factor - RECEPTIVE // 2) / HOP
+        return Said(faster, said.rows[np.clip(np.round(at).astype(int), 0, len(said.rows) - 1)], said.labels)
+
+    def _cut(self, clip: Clip, said: Said) -> Said:
+        """Cut off silence at the ends by chance, or keep a stretch from the middle of the speech, without transcript.
+
+        A live window begins and ends anywhere: a model that always heard silence around the speech loses words there.
+        """
+        posteriors = self.speech.posteriors[clip.store]
+        if posteriors is None or clip.frame + clip.frames > len(posteriors):
+            return said
+        spoken = np.flatnonzero(posteriors[clip.frame : clip.frame + clip.frames, 0] < 0.5)
+        chance = self.generator.random()
+        if not len(spoken) or chance >= self.how.trimmed + self.how.inside:
+            return said
+        labels = said.labels
+        if chance < self.how.trimmed:
+            first = int(self.generator.integers(max(0, int(spoken[0]) - 5) + 1))
+            last = int(self.generator.integers(min(clip.frames, int(spoken[-1]) + 8), clip.frames + 1))
+        else:
+            length = int(self.generator.integers(75, 300))
+            first = int(self.generator.integers(max(1, clip.frames - length)))
+            last, labels = min(clip.frames, first + length), ()
+        if last - first < max(20, len(labels) + 2):
+            return said
+        samples = said.samples[first * HOP : (last - 1) * HOP + RECEPTIVE]
+        return Said(samples, said.rows[first:last], labels)
 
 
 def length_batches(clips: list[Clip], seconds: float) -> Iterator[list[Clip]]:

@@ -14,10 +14,12 @@ HERE = Path(__file__).parent
 LOGS = HERE / "logs"
 
 
-def rate_table(results: dict[str, dict[str, dict[str, object]]]) -> str:
+def rate_table(
+    results: dict[str, dict[str, dict[str, object]]], splits: tuple[str, ...] = ("eval", "test", "dev")
+) -> str:
     """Table of WER, CER and exact phrases with intervals for each corpus of each split."""
     lines = ["| split | corpus | clips | WER % (95 %) | CER % (95 %) | exact % (95 %) |", "|---|---|---|---|---|---|"]
-    for split in ("eval", "test", "dev"):
+    for split in splits:
         for corpus, row in results[split].items():
             cells = [f"{row[k]} ({row[k + '_interval'][0]}–{row[k + '_interval'][1]})" for k in ("wer", "cer", "exact")]  # type: ignore[index]
             lines.append(f"| {split} | {corpus} | {row['clips']} | " + " | ".join(cells) + " |")
@@ -96,8 +98,17 @@ def budget(log: Path) -> str:
     return f"Heard {heard:.1f} hours of audio (repeats counted) in {minutes:.0f} minutes of processor time."
 
 
+def show_in_readme(readme: Path, table: str) -> None:
+    """Put the table between the README's two marks; raises ValueError where they are missing."""
+    before, begin, rest = readme.read_text("utf-8").partition("<!-- embedded model: begin -->\n")
+    _, end, after = rest.partition("<!-- embedded model: end -->")
+    if not begin or not end:
+        raise ValueError(f"{readme} lacks the marks of the embedded model's table")
+    readme.write_text(f"{before}{begin}{table}\n{end}{after}", "utf-8")
+
+
 def main() -> None:
-    """Fill the template with measurements and write the card beside the recipe and into the checkpoint."""
+    """Fill the template with measurements; write the card here and into the checkpoint, and the README's table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--results", type=Path, default=HERE / "results.json")
@@ -127,6 +138,7 @@ def main() -> None:
     for name, value in fields.items():
         text = text.replace("{{" + name + "}}", value)
     (HERE / "MODEL_CARD.md").write_text(text, "utf-8")
+    show_in_readme(HERE.parent.parent / "README.md", rate_table(results, ("eval", "test")))
     (options.checkpoint / "README.md").write_text(text.replace("(curves/", "(../curves/"), "utf-8")
 
 

@@ -14,11 +14,13 @@ from pathlib import Path
 
 from data import store_real
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+CURVES = HERE / "curves"
 SHARES = (
-    '{"librispeech-train-clean-100": 1.6, "ljspeech": 0.7, "picovoice-wake-words": 0.5,'
-    ' "picovoice-speech-to-intent": 1.6, "synthetic-kokoro": 0.4, "synthetic-piper": 0.4}'
+    '{"librispeech-train-clean-100": 2, "ljspeech": 1.2, "picovoice-wake-words": 0.35, "picovoice-speech-to-intent": 1,'
+    ' "amazon-queen-dialogue": 1.2, "synthetic-kokoro": 0.3, "synthetic-piper": 1}'
 )
+SHAPE = ("--shape", 160, 8, 640, 4)
 
 
 def stage(*arguments: object) -> None:
@@ -55,12 +57,13 @@ def main() -> None:
     parser.add_argument("--init-from", type=Path, help="go on from a checkpoint: skips the convolutions' warm start")
     parser.add_argument("--head-hours", type=float, default=16.0)
     parser.add_argument("--mel-hours", type=float, default=4.0)
-    parser.add_argument("--encoder-hours", type=float, default=60.0)
-    parser.add_argument("--whole-hours", type=float, default=15.0)
+    parser.add_argument("--encoder-hours", type=float, default=8.0)
+    parser.add_argument("--whole-hours", type=float, default=60.0)
     parser.add_argument("--copies", type=int, default=3, help="disturbed copies whose convolution features are kept")
     parser.add_argument("--books", type=Path, nargs="*", default=[], help="texts to speak: .txt, fortune files, .rdb")
     for name in ("kokoro", "kokoro-voices", "kokoro-symbols", "piper"):
         parser.add_argument("--" + name, type=Path)
+    parser.add_argument("--dialogue", type=Path, help="queen.1c: untranscribed speech for the teacher (dialogue.py)")
     parser.add_argument("--kokoro-hours", type=float, default=0.0)
     parser.add_argument("--piper-hours", type=float, default=0.0)
     options = parser.parse_args()
@@ -72,6 +75,9 @@ def main() -> None:
     store_real(options.manifest, work / "real")
     real, dev, perturbed = work / "real/train", work / "real/dev", work / "perturbed"
     stores = [real, perturbed, *synthesise(options, work)]
+    if options.dialogue:
+        stage("dialogue.py", options.dialogue, work / "dialogue")
+        stores.append(work / "dialogue")
     stage("cache.py", options.whisper, dev, real, *stores[2:])
     stage("cache.py", options.whisper, perturbed, "--perturb-from", real, "--skip", "wake", "--seed", options.seed)
     shares, threads = ["--shares", SHARES], ["--threads", options.threads]
@@ -83,17 +89,20 @@ def main() -> None:
         stage("train.py", work / "front", *budget, *common)
         front = work / "front/checkpoint"
     stage("frontend.py", front, *stores, "--copies", *range(1, options.copies + 1))
-    cached = ["--hours", options.encoder_hours, "--cached", "--mel-hours", 0, "--init-from", front]
-    stage("train.py", work / "encoder", *cached, *common)
-    whole = ["--hours", options.whole_hours, "--mel-hours", 0, "--mel-until", 0.01, "--decay-from", 0.3, "--rate", 5e-4]
-    whole += ["--matrix-rate", 8e-4]
+    encoder = ["--hours", options.encoder_hours, "--cached", "--mel-hours", 0, "--batch-seconds", 14]
+    stage("train.py", work / "encoder", *encoder, "--init-from", front, *SHAPE, *common)
+    whole = ["--hours", options.whole_hours, "--mel-hours", 0, "--mel-until", 0.01, "--frozen", 2, "--rate", 1.2e-3]
+    whole += ["--matrix-rate", 2e-3, "--ctc-weight", 0.4, "--batch-seconds", 24, *SHAPE]
     stage("train.py", work / "whole", *whole, "--init-from", work / "encoder/checkpoint", *common)
     options.out.mkdir(parents=True, exist_ok=True)
     for file in (work / "whole/checkpoint").iterdir():
         (options.out / file.name).write_bytes(file.read_bytes())
     stage("closing.py", options.out, "--manifest", options.manifest, "--why", "closing measurement of run.py")
-    logs = [f"{name}={work / name / 'log.jsonl'}" for name in ("front", "encoder", "whole") if (work / name).exists()]
-    stage("curves.py", *logs, "--out", HERE / "curves")
+    runs = [f"{name}={work / name}" for name in ("front", "encoder", "whole") if (work / name).exists()]
+    sizes = [f"{folder.relative_to(work)}={folder}" for folder in (*stores, dev)]
+    stage("collect.py", "--runs", *runs, "--stores", *sizes, "--head", work / "head.json")
+    stage("curves.py", *(f"{run.split('=')[0]}={HERE}/logs/{run.split('=')[0]}.jsonl" for run in runs), "--out", CURVES)
+    stage("card.py", "--manifest", options.manifest, "--checkpoint", options.out)
 
 
 if __name__ == "__main__":

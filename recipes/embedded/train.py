@@ -7,6 +7,9 @@ import json
 import logging
 import signal
 import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from augment import Augmentation
-from batches import Batch, Collator, Speech, draw, feature_scale
+from batches import Batch, Clip, Collator, Speech, draw, feature_scale
 from clips import RATE
 from evaluate import measure
 from model import Student, adopt, embedded_config, new_model, save_checkpoint
@@ -46,6 +49,7 @@ class Plan:
     ctc_weight: float = 0.6
     average: float = 0.998
     strength: float = 1.0
+    dropout: float = 0.0
     seed: int = 1
 
 
@@ -139,6 +143,9 @@ class Run:
         if start:
             adopt(net, start)
         net.wav2vec2.feature_extractor.conv_layers[:frozen].requires_grad_(False)
+        for module in net.wav2vec2.encoder.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = plan.dropout
         self.student = Student(net).to(device).train()
         self.heads = Heads(net.config.conv_dim[-1], net.config.hidden_size).to(device)
         self.parameters = [*self.student.parameters(), *self.heads.parameters()]
@@ -224,6 +231,18 @@ def to_device(batch: Batch, device: str) -> Batch:
     return Batch(**{**vars(batch), **moved})
 
 
+def ahead(collate: Collator, drawn: list[list[Clip]]) -> Iterator[Batch]:
+    """Yield the batches of some draws, the next one made while the last is learned from."""
+    with ThreadPoolExecutor(1) as pool:
+        coming: deque[Future[Batch]] = deque()
+        for clips in drawn:
+            coming.append(pool.submit(collate, clips))
+            if len(coming) > 2:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+
+
 def train(run: Run, speech: Speech, dev: Speech, shares: dict[str, float], every: float) -> None:
     """Train to the end of the budget; measure on dev and save every `every` minutes, and save when told to end."""
     plan = run.plan
@@ -235,9 +254,10 @@ def train(run: Run, speech: Speech, dev: Speech, shares: dict[str, float], every
     signal.signal(signal.SIGTERM, lambda number, _: ended.append(number))
     while run.progress < 1:
         longest = plan.longest_first if run.heard < plan.longest_until else 18.0
-        for clips in draw(speech, shares, plan.batch_seconds, longest, generator):
+        drawn = draw(speech, shares, plan.batch_seconds, longest, generator)
+        for batch in ahead(collate, drawn):
             tick = time.process_time()
-            found = run.learn(to_device(collate(clips), run.device))
+            found = run.learn(to_device(batch, run.device))
             run.worked += time.process_time() - tick
             counted += 1
             for name, value in found.items():
