@@ -27,7 +27,7 @@ def rate_table(
 
 
 def data_table(manifest: Path, stores: dict[str, dict[str, dict[str, float]]], licences: dict[str, str]) -> str:
-    """Table of corpora with minutes by split and licence, synthetic ones last."""
+    """Table of corpora with minutes by split and licence, those that no manifest lists last."""
     minutes: dict[tuple[str, str], Counter[str]] = {}
     for row in read_manifest(manifest):
         minutes.setdefault((row.corpus, row.licence), Counter())[split_of(row)] += row.seconds / 60  # type: ignore[assignment]
@@ -35,10 +35,13 @@ def data_table(manifest: Path, stores: dict[str, dict[str, dict[str, float]]], l
     for (corpus, licence), splits in minutes.items():
         cells = [f"{splits[split]:.1f}" for split in ("train", "dev", "test", "eval")]
         lines.append(f"| {corpus} | " + " | ".join(cells) + f" | {licence} |")
-    for sizes in stores.values():
+    known = {corpus for corpus, _ in minutes}
+    for store, sizes in stores.items():
         for corpus, size in sizes.items():
-            if corpus.startswith("synthetic"):
-                lines.append(f"| {corpus} | {size['minutes']} | 0 | 0 | 0 | {licences.get(corpus, '')} |")
+            if corpus not in known or store == "ljspeech-more":
+                title = f"{corpus} (more of it)" if corpus in known else corpus
+                licence = licences.get(corpus) or next((text for name, text in minutes if name == corpus), "")
+                lines.append(f"| {title} | {size['minutes']} | 0 | 0 | 0 | {licence} |")
     return "\n".join(lines)
 
 
