@@ -12,24 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from augment import Augmentation
-from batches import Collator, Speech, length_batches
-from evaluate import Reading, rates
+from batches import Speech
+from evaluate import Reading, rates, scores
 from model import IDS, Student, greedy, open_checkpoint, save_checkpoint
 
 BLANK, SPACE = IDS["<pad>"], IDS["|"]
 STEPS = (-0.5, 0.0, 0.5, 1.0, 1.5)
-
-
-@torch.inference_mode()
-def scores(student: Student, speech: Speech) -> list[tuple[str, str, np.ndarray]]:
-    """Corpus, reference and label scores [frames, labels] of every clip."""
-    collate, found = Collator(speech, Augmentation(strength=0.0), 0, None), []
-    for clips in length_batches([clip for group in speech.groups.values() for clip in group], 40.0):
-        batch = collate(clips)
-        logits = student.logits(student.encode(student.convolve(batch.audio), batch.frames)[0]).numpy()
-        found += [(c.corpus, c.text, row[: c.frames]) for c, row in zip(clips, logits)]
-    return found
 
 
 def word_errors(rows: list[tuple[str, str, np.ndarray]], blank: float, space: float) -> dict[str, float]:
@@ -47,7 +35,8 @@ def main() -> None:
     parser.add_argument("--dev", type=Path, required=True, help="a clip store")
     options = parser.parse_args()
     net = open_checkpoint(options.checkpoint).eval()
-    rows = scores(Student(net).eval(), Speech([options.dev], False))
+    found = scores(Student(net).eval(), Speech([options.dev], False))
+    rows = [(clip.corpus, clip.text, row) for clip, row in found]
     table = {pair: word_errors(rows, *pair) for pair in itertools.product(STEPS, STEPS)}
     best = min(table, key=lambda pair: sum(table[pair].values()))
     for pair in ((0.0, 0.0), best):

@@ -132,7 +132,7 @@ class Collator:
         heard = [self._said(clip) for clip in clips]
         counts = [len(said.rows) for said in heard]
         longest, width = max(len(said.samples) for said in heard), max(counts)
-        audio = np.zeros((len(clips), 0 if cached else longest), np.float32)
+        audio = np.zeros((len(clips), longest), np.float32)
         convolved = np.zeros((len(clips), width, self.speech.channels), np.float32) if cached else None
         has_features = all(self.speech.features[c.store] is not None for c in clips) and self.scale is not None
         has_posteriors = all(
@@ -176,11 +176,10 @@ class Collator:
         Pitch and formants move with the speed (Ko et al., "Audio augmentation for speech recognition", 2015); the
         targets of the clip as it was are stretched along.
         """
-        whole = Said(np.zeros(clip.samples, np.float32), np.arange(clip.frames), clip.labels)
-        if self.speech.channels:
-            return whole
-        whole = Said(self.speech.samples(clip), whole.rows, clip.labels)
-        if self.how.strength <= 0:
+        cached = bool(self.speech.channels)
+        samples = np.zeros(0, np.float32) if cached else self.speech.samples(clip)
+        whole = Said(samples, np.arange(clip.frames), clip.labels)
+        if cached or self.how.strength <= 0:
             return whole
         said = self._cut(clip, whole)
         if self.generator.random() >= self.how.speed:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from augment import Augmentation
-from batches import Collator, Speech, length_batches
+from batches import Clip, Collator, Speech, length_batches
 from model import Student, greedy
 
 
@@ -31,21 +32,25 @@ def edits(reference: list[str], hypothesis: list[str]) -> int:
 
 
 @torch.inference_mode()
-def transcribe(student: Student, speech: Speech, device: str = "cpu", seconds: float = 40.0) -> list[Reading]:
-    """Read every clip of the stores, greedily."""
-    readings: list[Reading] = []
+def scores(
+    student: Student, speech: Speech, device: str = "cpu", seconds: float = 40.0
+) -> Iterator[tuple[Clip, np.ndarray]]:
+    """Yield every clip of the stores with its label scores [frames, labels]."""
     clips = [clip for group in speech.groups.values() for clip in group]
     if not clips:
-        return readings
+        return
     collate = Collator(speech, Augmentation(strength=0.0), 0, None)
     for some in length_batches(clips, seconds):
         batch = collate(some)
-        frames = batch.frames.to(device)
-        hidden, _ = student.encode(student.convolve(batch.audio.to(device)), frames)
-        best = student.logits(hidden).argmax(-1).cpu().numpy()
-        for clip, ids in zip(some, best):
-            readings.append(Reading(clip.corpus, clip.text, greedy(ids[: clip.frames])))
-    return readings
+        hidden, _ = student.encode(student.convolve(batch.audio.to(device)), batch.frames.to(device))
+        for clip, row in zip(some, student.logits(hidden).cpu().numpy()):
+            yield clip, row[: clip.frames]
+
+
+def transcribe(student: Student, speech: Speech, device: str = "cpu", seconds: float = 40.0) -> list[Reading]:
+    """Read every clip of the stores, greedily."""
+    found = scores(student, speech, device, seconds)
+    return [Reading(clip.corpus, clip.text, greedy(row.argmax(-1))) for clip, row in found]
 
 
 def rates(readings: list[Reading], draws: int = 0) -> dict[str, dict[str, object]]:

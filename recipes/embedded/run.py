@@ -97,6 +97,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for file in (work / "whole/checkpoint").iterdir():
         (options.out / file.name).write_bytes(file.read_bytes())
+    stage("balance.py", options.out, "--dev", dev)
     stage("closing.py", options.out, "--manifest", options.manifest, "--why", "closing measurement of run.py")
     runs = [f"{name}={work / name}" for name in ("front", "encoder", "whole") if (work / name).exists()]
     sizes = [f"{folder.relative_to(work)}={folder}" for folder in (*stores, dev)]
