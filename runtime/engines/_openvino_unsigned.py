@@ -33,20 +33,19 @@ def helps(flags: frozenset[str] | None = None) -> bool:
 
 def read_unsigned(model: Any) -> int:
     """Rewrite an ``openvino.Model`` in place; returns how many linear layers read unsigned numbers now."""
-    quantised: dict[str, tuple[Any, Any, float]] = {}
-    changed = 0
+    found: list[tuple[Any, list[tuple[Any, Any]], float]] = []
     for node in model.get_ordered_ops():
-        if node.get_type_name() == "Multiply" and (found := _activation(node)) is not None:
-            sinks = _sinks(node)
-            if sinks and all(_linear(sink) is not None for sink in sinks):
-                quantised[node.get_friendly_name()] = (node, sinks, found)
-    for node, sinks, scale in quantised.values():
-        changed += len(sinks)
-        _replace(node, sinks, scale)
-    return changed
+        if node.get_type_name() == "Multiply" and (scale := _activation(node)) is not None:
+            layers = [(sink, _linear(sink)) for sink in _sinks(node)]
+            if layers and all(sums is not None for _, sums in layers):
+                found.append((node, layers, scale))
+    for node, layers, scale in found:
+        _replace(node, layers, scale)
+    return sum(len(layers) for _, layers, _ in found)
 
 
-def _replace(node: Any, sinks: list[Any], scale: float) -> None:
+def _replace(node: Any, layers: list[tuple[Any, Any]], scale: float) -> None:
+    """Let linear layers, each with its sums of weights, read a dequantised activation unsigned."""
     from openvino import opset13 as operators
 
     quantizer = _quantizer(node)
@@ -56,9 +55,7 @@ def _replace(node: Any, sinks: list[Any], scale: float) -> None:
     unsigned.set_friendly_name(f"{node.get_friendly_name()}/unsigned")
     for target in node.output(0).get_target_inputs():
         target.replace_source_output(unsigned.output(0))
-    for sink in sinks:
-        sums = _linear(sink)
-        assert sums is not None
+    for sink, sums in layers:
         targets = list(sink.output(0).get_target_inputs())
         corrected = operators.add(sink.output(0), operators.constant((-_SHIFT * scale * sums).astype(np.float32)))
         for target in targets:
