@@ -137,11 +137,12 @@ class Transcriber:
             if (window.first_frame == 0 and window.next_frame is None) or not self._can_halve():
                 yield window
                 continue
-            if whole is None and again is not None:
+            if again is None:
+                start = window.first_frame * self.spec.stride
+                meter.add(window.samples[heard - start :])
+                heard = start + len(window.samples)
+            elif whole is None:
                 whole = measure(again())
-            start = window.first_frame * self.spec.stride
-            meter.add(window.samples[heard - start :])
-            heard = start + len(window.samples)
             yield replace(window, loudness=whole or meter.loudness())
 
     def run(self, found: Sequence[Window]) -> list[NDArray[np.float32]]:
