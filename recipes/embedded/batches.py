@@ -13,7 +13,7 @@ import torch
 from augment import Augmentation, NoiseBank, disturb, hide
 from cache import HOP, RECEPTIVE, features_of, frame_starts, frames
 from clips import RATE, ClipStore
-from model import LABELS, encode, normalise
+from model import IDS, LABELS, encode, normalise
 from torch import Tensor
 
 
@@ -54,6 +54,12 @@ class Said(NamedTuple):
     samples: np.ndarray
     rows: np.ndarray
     labels: tuple[int, ...]
+
+
+Chain = tuple[Clip, ...]
+"""Clips said one after another; most often one alone."""
+
+_SPACE = IDS["|"]
 
 
 class Speech:
@@ -126,48 +132,54 @@ class Collator:
         loud = how.strength > 0 and not speech.channels
         self.bank = NoiseBank([speech.samples(c) for c in picked], self.generator) if loud else None
 
-    def __call__(self, clips: list[Clip]) -> Batch:
-        """Return the batch of some clips."""
+    def __call__(self, chains: list[Chain]) -> Batch:
+        """Return the batch of some chains of clips."""
         cached = bool(self.speech.channels)
-        heard = [self._said(clip) for clip in clips]
+        clips = [clip for chain in chains for clip in chain]
+        parts = [[self._said(clip) for clip in chain] for chain in chains]
+        heard = [_joined(said) for said in parts]
         counts = [len(said.rows) for said in heard]
         longest, width = max(len(said.samples) for said in heard), max(counts)
-        audio = np.zeros((len(clips), longest), np.float32)
-        convolved = np.zeros((len(clips), width, self.speech.channels), np.float32) if cached else None
+        audio = np.zeros((len(chains), longest), np.float32)
+        convolved = np.zeros((len(chains), width, self.speech.channels), np.float32) if cached else None
         has_features = all(self.speech.features[c.store] is not None for c in clips) and self.scale is not None
         has_posteriors = all(
             (p := self.speech.posteriors[c.store]) is not None and c.frame + c.frames <= len(p) for c in clips
         )
-        features = np.zeros((len(clips), width, 512), np.float32) if has_features else None
-        posteriors = np.zeros((len(clips), width, len(LABELS)), np.float32) if has_posteriors else None
-        for i, (clip, (samples, rows, _)) in enumerate(zip(clips, heard)):
-            whole = slice(clip.frame, clip.frame + clip.frames)
-            if convolved is not None:
-                copies = self.speech.convolved[clip.store]
-                convolved[i, : clip.frames] = copies[int(self.generator.integers(len(copies)))][whole]
-            else:
+        features = np.zeros((len(chains), width, 512), np.float32) if has_features else None
+        posteriors = np.zeros((len(chains), width, len(LABELS)), np.float32) if has_posteriors else None
+        for i, (chain, said) in enumerate(zip(chains, heard)):
+            if convolved is None:
+                samples = said.samples
                 if self.bank is not None:
                     samples = disturb(samples, self.how, self.bank, self.generator)
                 audio[i, : len(samples)] = normalise(samples)
-            if features is not None and self.scale is not None:
-                mean, deviation = self.scale
-                raw = np.asarray(self.speech.features[clip.store][whole], np.float32)[rows]
-                features[i, : len(rows)] = np.clip((raw - mean) / deviation, -5, 5)
-            if posteriors is not None:
-                posteriors[i, : len(rows)] = self.speech.posteriors[clip.store][whole][rows]
+            at = 0
+            for clip, part in zip(chain, parts[i]):
+                whole, here = slice(clip.frame, clip.frame + clip.frames), slice(at, at + len(part.rows))
+                at = here.stop
+                if convolved is not None:
+                    copies = self.speech.convolved[clip.store]
+                    convolved[i, here] = copies[int(self.generator.integers(len(copies)))][whole]
+                if features is not None and self.scale is not None:
+                    mean, deviation = self.scale
+                    raw = np.asarray(self.speech.features[clip.store][whole], np.float32)[part.rows]
+                    features[i, here] = np.clip((raw - mean) / deviation, -5, 5)
+                if posteriors is not None:
+                    posteriors[i, here] = self.speech.posteriors[clip.store][whole][part.rows]
         labels = [torch.tensor(said.labels, dtype=torch.long) for said in heard]
         return Batch(
             torch.from_numpy(audio),
             torch.tensor(counts),
-            torch.from_numpy(hide(len(clips), width, self.how, self.generator)),
+            torch.from_numpy(hide(len(chains), width, self.how, self.generator)),
             torch.nn.utils.rnn.pad_sequence(labels, batch_first=True),
             torch.tensor([len(label) for label in labels]),
             None if features is None else torch.from_numpy(features),
             None if posteriors is None else torch.from_numpy(posteriors),
             None if convolved is None else torch.from_numpy(convolved),
             sum(c.samples for c in clips) / RATE if cached else sum(len(said.samples) for said in heard) / RATE,
-            [c.text for c in clips],
-            [c.corpus for c in clips],
+            [" ".join(c.text for c in chain) for chain in chains],
+            [chain[0].corpus for chain in chains],
         )
 
     def _said(self, clip: Clip) -> Said:
@@ -218,22 +230,69 @@ class Collator:
         return Said(samples, said.rows[first:last], labels)
 
 
-def length_batches(clips: list[Clip], seconds: float) -> Iterator[list[Clip]]:
-    """Cut clips, sorted by length, into batches of at most `seconds` of padded audio."""
-    batch: list[Clip] = []
-    for clip in sorted(clips, key=lambda c: c.samples):
-        if batch and (len(batch) + 1) * clip.samples > seconds * RATE:
+def _joined(parts: list[Said]) -> Said:
+    """Say some clips one after another, frame upon frame: each but the last keeps a hop of samples for each frame."""
+    if len(parts) == 1:
+        return parts[0]
+    samples = [part.samples[: len(part.rows) * HOP] for part in parts[:-1]]
+    labels: list[int] = []
+    for part in parts:
+        labels += [*([_SPACE] if labels else []), *part.labels]
+    known = all(part.labels for part in parts)
+    rows = np.concatenate([part.rows for part in parts])
+    return Said(np.concatenate([*samples, parts[-1].samples]), rows, tuple(labels) if known else ())
+
+
+def chain_up(clips: list[Clip], share: float, longest: float, generator: np.random.Generator) -> list[Chain]:
+    """Put about `share` of the time into chains of up to `longest` s, in random order; the rest stays single.
+
+    Long recordings are many people's utterances in a row: a model that never heard more than one at a time lets far
+    speech disturb what it reads.
+    """
+    budget = share * sum(c.samples for c in clips)
+    chains: list[Chain] = []
+    links: list[Clip] = []
+    for i in generator.permutation(len(clips)):
+        if budget <= 0:
+            chains.append((clips[i],))
+            continue
+        budget -= clips[i].samples
+        if links and sum(c.samples for c in links) + clips[i].samples > longest * RATE:
+            chains.append(tuple(links))
+            links = []
+        links.append(clips[i])
+    return [*chains, tuple(links)] if links else chains
+
+
+def length_batches(chains: list[Chain], seconds: float) -> Iterator[list[Chain]]:
+    """Cut chains, sorted by length, into batches of at most `seconds` of padded audio."""
+    batch: list[Chain] = []
+    for chain in sorted(chains, key=_length):
+        if batch and (len(batch) + 1) * _length(chain) > seconds * RATE:
             yield batch
             batch = []
-        batch.append(clip)
+        batch.append(chain)
     if batch:
         yield batch
 
 
+def _length(chain: Chain) -> int:
+    return sum(clip.samples for clip in chain)
+
+
 def draw(
-    speech: Speech, shares: dict[str, float], seconds: float, longest: float, generator: np.random.Generator
-) -> list[list[Clip]]:
-    """Draw about twelve batches: groups by `shares` of time, clips of at most `longest` s, batches of like length."""
+    speech: Speech,
+    shares: dict[str, float],
+    seconds: float,
+    longest: float,
+    generator: np.random.Generator,
+    joined: float = 0.0,
+    chained: float = 30.0,
+) -> list[list[Chain]]:
+    """Draw about twelve batches: groups by `shares` of time, clips of at most `longest` s, batches of like length.
+
+    A share `joined` of the time is said in chains of up to `chained` s.
+    """
     pools = {g: [c for c in clips if c.samples <= longest * RATE] for g, clips in speech.groups.items()}
     pools = {g: clips for g, clips in pools.items() if clips and shares.get(g, 0) > 0}
     total = sum(shares[g] for g in pools)
@@ -245,7 +304,7 @@ def draw(
             clip = clips[int(generator.integers(len(clips)))]
             budget -= clip.samples
             chosen.append(clip)
-    batches = list(length_batches(chosen, seconds))
+    batches = list(length_batches(chain_up(chosen, joined, chained, generator), seconds))
     generator.shuffle(batches)  # type: ignore[arg-type]
     return batches
 

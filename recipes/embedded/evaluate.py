@@ -36,14 +36,14 @@ def scores(
     student: Student, speech: Speech, device: str = "cpu", seconds: float = 40.0
 ) -> Iterator[tuple[Clip, np.ndarray]]:
     """Yield every clip of the stores with its label scores [frames, labels]."""
-    clips = [clip for group in speech.groups.values() for clip in group]
-    if not clips:
+    chains = [(clip,) for group in speech.groups.values() for clip in group]
+    if not chains:
         return
     collate = Collator(speech, Augmentation(strength=0.0), 0, None)
-    for some in length_batches(clips, seconds):
+    for some in length_batches(chains, seconds):
         batch = collate(some)
         hidden, _ = student.encode(student.convolve(batch.audio.to(device)), batch.frames.to(device))
-        for clip, row in zip(some, student.logits(hidden).cpu().numpy()):
+        for (clip,), row in zip(some, student.logits(hidden).cpu().numpy()):
             yield clip, row[: clip.frames]
 
 

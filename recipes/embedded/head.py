@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from augment import Augmentation, hide
-from batches import Batch, Clip, Collator, Speech, draw, feature_scale, length_batches
+from batches import Batch, Chain, Collator, Speech, draw, feature_scale, length_batches
 from cache import frame_starts, frames
 from evaluate import Reading, rates
 from model import LABELS, greedy
@@ -46,9 +46,10 @@ class Head(nn.Module):
 class FeatureCollator(Collator):
     """Batches without audio: features and transcripts only."""
 
-    def __call__(self, clips: list[Clip]) -> Batch:
-        """Return the batch of some clips."""
+    def __call__(self, chains: list[Chain]) -> Batch:
+        """Return the batch of some clips, each alone."""
         assert self.scale is not None
+        clips = [clip for (clip,) in chains]
         width = max(c.frames for c in clips)
         features = np.zeros((len(clips), width, 512), np.float32)
         for i, clip in enumerate(clips):
@@ -118,11 +119,11 @@ def read_features(head: Head, speech: Speech, device: str) -> list[Reading]:
         speech, Augmentation(strength=0.0), 0, (head.mean.cpu().numpy(), head.deviation.cpu().numpy())
     )
     readings = []
-    for some in length_batches([c for clips in speech.groups.values() for c in clips], 60.0):
+    for some in length_batches([(c,) for clips in speech.groups.values() for c in clips], 60.0):
         batch = collate(some)
         assert batch.features is not None
         best = head(batch.features.to(device)).argmax(-1).cpu().numpy()
-        readings += [Reading(c.corpus, c.text, greedy(ids[: c.frames])) for c, ids in zip(some, best)]
+        readings += [Reading(c.corpus, c.text, greedy(ids[: c.frames])) for (c,), ids in zip(some, best)]
     return readings
 
 

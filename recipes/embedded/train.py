@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from augment import Augmentation
-from batches import Batch, Clip, Collator, Speech, draw, feature_scale
+from batches import Batch, Chain, Collator, Speech, draw, feature_scale
 from clips import RATE
 from evaluate import measure
 from model import Student, adopt, embedded_config, new_model, save_checkpoint
@@ -50,6 +50,8 @@ class Plan:
     average: float = 0.998
     strength: float = 1.0
     dropout: float = 0.0
+    joined: float = 0.0
+    chained: float = 30.0
     seed: int = 1
 
 
@@ -231,7 +233,7 @@ def to_device(batch: Batch, device: str) -> Batch:
     return Batch(**{**vars(batch), **moved})
 
 
-def ahead(collate: Collator, drawn: list[list[Clip]]) -> Iterator[Batch]:
+def ahead(collate: Collator, drawn: list[list[Chain]]) -> Iterator[Batch]:
     """Yield the batches of some draws, the next one made while the last is learned from."""
     with ThreadPoolExecutor(1) as pool:
         coming: deque[Future[Batch]] = deque()
@@ -254,7 +256,7 @@ def train(run: Run, speech: Speech, dev: Speech, shares: dict[str, float], every
     signal.signal(signal.SIGTERM, lambda number, _: ended.append(number))
     while run.progress < 1:
         longest = plan.longest_first if run.heard < plan.longest_until else 18.0
-        drawn = draw(speech, shares, plan.batch_seconds, longest, generator)
+        drawn = draw(speech, shares, plan.batch_seconds, longest, generator, plan.joined, plan.chained)
         for batch in ahead(collate, drawn):
             tick = time.process_time()
             found = run.learn(to_device(batch, run.device))
