@@ -1,8 +1,8 @@
 """Measure every engine × variant of this machine side by side.
 
-Each cell has a process of its own, and they take turns: a noisy neighbour then hits all alike. A cell is measured at
-one length until it has ``Plan.runs`` runs or ``Plan.limit`` seconds of running. Before that come its first run, which
-is reported, and a burn-in, which is not.
+Each cell has a process of its own, and they take turns (bench_turns), each between two of the baseline: a noisy
+neighbour then hits all alike. A cell is measured at one length until it has ``Plan.runs`` runs or ``Plan.limit``
+seconds of running. Before that come its first run, which is reported, and a burn-in, which is not.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import platform
-import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,31 +24,26 @@ from ..runtime import manifest
 from ..runtime.bundle import Bundle
 from ..runtime.engines.torch import CHECKPOINT
 from ..runtime.errors import EngineError
-from . import bench_plan, detect, energy, profile
+from . import bench_plan, bench_report, bench_turns, detect, energy, profile
 from .bench_audio import RATE, manifest_rows, speech_of
 from .bench_plan import Cell, Plan
 from .bench_report import CellResult, Report, Skipped, Timing
+from .bench_turns import Seat
 from .bench_worker import Worker
 
 Progress = Callable[[float, str], None]
 """Told the share done, 0 to 1, and what is going on."""
 
 QUICK_LENGTHS = (1.0, 10.0)
-_BURN_IN_RUNS, _BURN_IN_SECONDS = 5, 1.0
-_TURN = 0.25
-"""Seconds of one turn: long enough to be measured apart, short against a neighbour's bursts."""
-_SETTLE = 0.01
-"""Seconds between turns: thread pools of the engine before spin for a few milliseconds before they sleep."""
-_WARM = 0.5
-"""A cell whose runs are shorter runs once unmeasured at the start of each turn: the cells before it emptied the CPU's
-caches, which in its own process they would not."""
+_SETTLE = 0.05
+"""Seconds before a turn: the engine before keeps its idle threads spinning, ONNX Runtime's for about 30 ms of CPU."""
 _PACKAGES = (
     *("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "torch", "transformers"),
     *("faster-whisper", "ctranslate2", "numpy", "wav2edge"),
 )
 
 
-@dataclass
+@dataclass(eq=False)
 class _Running:
     """A cell whose worker is up, and what it gave so far."""
 
@@ -57,10 +51,25 @@ class _Running:
     worker: Worker
     load: float
     device_before: int | None
-    first: dict[float, float] = field(default_factory=dict)
-    times: dict[float, list[float]] = field(default_factory=dict)
+    seat: Seat = field(init=False)
+    meter: energy.EnergyMeter | None = None
     joules: float = 0.0
     energy_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.seat = Seat(self.cell.name, self.run)
+
+    def run(self, seconds: float, runs: int, limit: float, warm: int) -> list[float]:
+        """Times of the worker's runs (see bench_turns.Run); the energy is of all but the very first."""
+        time.sleep(_SETTLE)
+        meter = self.meter if seconds in self.seat.first else None
+        with meter if meter is not None else contextlib.nullcontext():
+            answer = self.worker.ask(do="run", samples=int(seconds * RATE), runs=runs, limit=limit, warm=warm)
+        times: list[float] = answer["times"]
+        if meter is not None and meter.energy is not None:
+            self.joules += meter.energy.joules
+            self.energy_seconds += seconds * (len(times) + warm)
+        return times
 
 
 def measure(plan: Plan, progress: Progress = lambda share, text: None) -> Report:
@@ -72,7 +81,8 @@ def measure(plan: Plan, progress: Progress = lambda share, text: None) -> Report
     texts: dict[tuple[Path, str], list[str]] = {}
     rows = manifest_rows(plan)
     memory = plan.memory if plan.memory is not None else int(0.7 * (machine.memory.available or machine.memory.usable))
-    grouped = bench_plan.groups(plan.cells, memory)
+    baseline = plan.baseline or bench_plan.default_baseline(plan.cells)
+    grouped = bench_plan.groups(plan.cells, memory, baseline)
     notes = [] if len(grouped) == 1 else [f"memory holds {len(grouped)} groups of cells; each was measured for itself"]
     with tempfile.TemporaryDirectory(prefix="wav2edge-bench-") as folder, contextlib.ExitStack() as stack:
         if meter is not None:
@@ -81,9 +91,15 @@ def measure(plan: Plan, progress: Progress = lambda share, text: None) -> Report
         np.save(speech, speech_of(max(plan.lengths), rows))
         for index, group in enumerate(grouped):
             done = _Share(progress, index / len(grouped), 1 / len(grouped))
+            before = {(cell.bundle, cell.name) for cell in results}
             with _workers(group, speech, plan, failed, done) as running:
-                _take_turns(running, plan, meter, failed, done)
+                if plan.baseline is None and not results:
+                    baseline = bench_plan.default_baseline([item.cell for item in running])
+                _take_turns(running, plan, baseline, meter, done)
+                failed += [Skipped(item.cell.name, item.seat.failure) for item in running if item.seat.failure]
                 for item in running:
+                    if item.seat.failure or (str(item.cell.bundle), item.cell.name) in before:
+                        continue  # a baseline that is there for a second group's ratios was reported with the first
                     if rows:
                         _transcribe(item, rows, texts, failed, done)
                     results.append(_result(item))
@@ -98,14 +114,14 @@ def measure(plan: Plan, progress: Progress = lambda share, text: None) -> Report
         versions=_versions(),
         cells=tuple(sorted(results, key=lambda cell: order.get((cell.bundle, cell.name), len(order)))),
         skipped=tuple(failed),
-        baseline=plan.baseline or bench_plan.default_baseline(plan.cells),
+        baseline=baseline,
         energy_source=meter.name if meter is not None else None,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         settings={
             "batch": 1,
             "runs": plan.runs,
             "limit_s": plan.limit,
-            "burn_in_runs": _BURN_IN_RUNS,
+            "burn_in_runs": bench_turns.BURN_IN_RUNS,
             "threads": sorted({cell.threads for cell in plan.cells}),
             "power_mode": machine.power_mode,
             "manifest": plan.manifest.name if plan.manifest else None,
@@ -147,47 +163,21 @@ def _workers(
 
 
 def _take_turns(
-    running: list[_Running], plan: Plan, meter: energy.EnergyMeter | None, failed: list[Skipped], progress: _Share
+    running: list[_Running], plan: Plan, baseline: str | None, meter: energy.EnergyMeter | None, progress: _Share
 ) -> None:
-    """Every cell at every length, in an order that is shuffled anew each round, until all have enough."""
-    shuffle = random.Random(1).shuffle
-    total = len(running) * len(plan.lengths)
-    for seconds in plan.lengths:
-        for item in list(running):
-            progress(0.15 + 0.15 * sum(len(r.first) for r in running) / max(1, total), f"burn-in {item.cell.name}")
-            with _failing(item, running, failed):
-                samples = int(seconds * RATE)
-                first = item.worker.ask(do="run", samples=samples, runs=1, limit=0.0)["times"][0]
-                item.first[seconds] = float(first)
-                item.times[seconds] = []
-                item.worker.ask(do="run", samples=samples, runs=_BURN_IN_RUNS, limit=_BURN_IN_SECONDS)
-    while True:
-        turns = [(item, s) for item in running for s in plan.lengths if not _enough(item.times[s], plan)]
-        if not turns:
-            return
-        shuffle(turns)
-        for item, seconds in turns:
-            if item not in running:
-                continue
-            shares = [_done(r.times[s], plan) for r in running for s in plan.lengths]
-            progress(0.3 + 0.6 * sum(shares) / len(shares), f"{item.cell.name}, {seconds:g} s of audio")
-            with _failing(item, running, failed):
-                _turn(item, seconds, plan, meter)
-
-
-def _turn(item: _Running, seconds: float, plan: Plan, meter: energy.EnergyMeter | None) -> None:
-    samples = int(seconds * RATE)
-    time.sleep(_SETTLE)
-    known = item.times[seconds] or [item.first[seconds]]
-    if known[-1] < _WARM:
-        item.worker.ask(do="run", samples=samples, runs=1, limit=0.0)
-    left = plan.runs - len(item.times[seconds])
-    with meter if meter is not None else contextlib.nullcontext():
-        times = item.worker.ask(do="run", samples=samples, runs=left, limit=_TURN)["times"]
-    item.times[seconds] += times
-    if meter is not None and meter.energy is not None:
-        item.joules += meter.energy.joules
-        item.energy_seconds += seconds * len(times)
+    by_cell = {item.cell: item for item in running}
+    for item in running:
+        item.meter = meter
+        against = bench_plan.baseline_of(item.cell, list(by_cell), baseline)
+        item.seat.baseline = by_cell[against].seat if against is not None else None
+    bench_turns.take_turns(
+        [item.seat for item in running],
+        plan.lengths,
+        plan.runs,
+        plan.limit,
+        lambda share, text: progress(0.15 + 0.75 * share, text),
+        shown=bench_report.shown_length(plan.lengths),
+    )
 
 
 def _transcribe(
@@ -209,7 +199,7 @@ def _transcribe(
 
 
 def _result(item: _Running) -> CellResult:
-    cell = item.cell
+    cell, seat = item.cell, item.seat
     memory = item.worker.ask(do="memory")
     device = memory["device"]
     return CellResult(
@@ -218,7 +208,9 @@ def _result(item: _Running) -> CellResult:
         variant=cell.variant,
         threads=cell.threads,
         load=item.load,
-        timings=tuple(Timing(s, item.first[s], tuple(times)) for s, times in sorted(item.times.items())),
+        timings=tuple(
+            Timing(s, seat.first[s], tuple(times), tuple(seat.trios[s])) for s, times in sorted(seat.times.items())
+        ),
         device=cell.device,
         precision=cell.precision,
         file_bytes=cell.file_bytes,
@@ -248,24 +240,6 @@ def _scored(
         rise = rate.value - against.value if against is not None else None
         scored.append(replace(cell, wer=rate.value, wer_low=rate.low, wer_high=rate.high, wer_rise=rise))
     return scored
-
-
-@contextlib.contextmanager
-def _failing(item: _Running, running: list[_Running], failed: list[Skipped]) -> Iterator[None]:
-    """A cell that fails while it is measured leaves the run, with its reason; the others go on."""
-    try:
-        yield
-    except EngineError as error:
-        failed.append(Skipped(item.cell.name, str(error)))
-        running.remove(item)
-
-
-def _enough(times: Sequence[float], plan: Plan) -> bool:
-    return len(times) >= plan.runs or sum(times) >= plan.limit
-
-
-def _done(times: Sequence[float], plan: Plan) -> float:
-    return min(1.0, max(len(times) / plan.runs, sum(times) / plan.limit))
 
 
 def _versions() -> dict[str, str]:

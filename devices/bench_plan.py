@@ -133,21 +133,28 @@ def default_baseline(chosen: Sequence[Cell]) -> str | None:
     return next((name for name in ("torch/fp32", "onnxruntime/fp32") if name in names), names[0] if names else None)
 
 
-def groups(chosen: Sequence[Cell], memory: int | None) -> list[list[Cell]]:
+def baseline_of(cell: Cell, chosen: Sequence[Cell], name: str | None) -> Cell | None:
+    """The baseline of a cell's bundle, else of the first bundle that has one."""
+    named = [other for other in chosen if other.name == name]
+    return next((other for other in named if other.bundle == cell.bundle), named[0] if named else None)
+
+
+def groups(chosen: Sequence[Cell], memory: int | None, baseline: str | None = None) -> list[list[Cell]]:
     """Cells whose workers fit into memory together; one group where they all do.
 
-    A worker is estimated at 150 MB of libraries, twice its files (weights, and a repacked copy) and 600 MB for the
-    activations of 30 s at base shape.
+    Every group has the baselines of its cells, which run between their turns. A worker is estimated at 150 MB of
+    libraries, twice its files (weights, and a repacked copy) and 600 MB for the activations of 30 s at base shape.
     """
     result: list[list[Cell]] = [[]]
-    filled = 0
     for cell in chosen:
-        need = 750_000_000 + 2 * (cell.file_bytes or 0)
-        if memory is not None and result[-1] and filled + need > memory:
-            result.append([])
-            filled = 0
-        result[-1].append(cell)
-        filled += need
+        lead = baseline_of(cell, chosen, baseline)
+        wanted = [cell] if lead is None or lead is cell else [lead, cell]
+        together = [*result[-1], *(item for item in wanted if item not in result[-1])]
+        need = sum(750_000_000 + 2 * (item.file_bytes or 0) for item in together)
+        if memory is not None and result[-1] and need > memory:
+            result.append(wanted)
+        else:
+            result[-1] = together
     return result
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,39 @@ import numpy as np
 from ..runtime.errors import InputError
 
 FORMAT = 1
+_CALM = 1.1
 REFERENCE_SECONDS = 10.0
 """The length that verdicts and the table's ratios are taken at, where it was measured."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Runs of one cell at one length. seconds: of audio. first, times: seconds that runs took."""
+    """Runs of one cell at one length. seconds: of audio. first, times: seconds that runs took.
+
+    trios: for each turn the baseline's time just before it, its own, and the baseline's just after it; none for the
+    baseline itself.
+    """
 
     seconds: float
     first: float
     times: tuple[float, ...]
+    trios: tuple[tuple[float, float, float], ...] = ()
+
+    @cached_property
+    def ratios(self) -> tuple[float, ...]:
+        """How many times faster than the baseline, by those turns that a noisy neighbour left alone.
+
+        They are the turns with both times of the baseline within a tenth of its best; where a neighbour leaves fewer
+        than a third, the third whose slower time of the baseline is the least. On a quiet machine that is all of them.
+        The turn's own time chooses nothing.
+        """
+        if not self.trios:
+            return ()
+        best = float(np.percentile([min(before, after) for before, _, after in self.trios], 10))
+        slower = sorted(self.trios, key=lambda trio: max(trio[0], trio[2]))
+        calm = sum(max(before, after) <= _CALM * best for before, _, after in slower)
+        kept = slower[: max(3, -(-len(slower) // 3), calm)]
+        return tuple((before + after) / 2 / own for before, own, after in kept)
 
     def percentile(self, share: float) -> float:
         """The time in seconds that ``share`` percent of the runs stay below."""
@@ -106,8 +129,7 @@ class Report:
     @property
     def reference_length(self) -> float | None:
         """The length that ratios are taken at: 10 s, else the longest."""
-        lengths = self.lengths
-        return REFERENCE_SECONDS if REFERENCE_SECONDS in lengths else (lengths[-1] if lengths else None)
+        return shown_length(self.lengths) if self.lengths else None
 
     def baseline_for(self, cell: CellResult) -> CellResult | None:
         """The baseline of a cell's bundle (a Whisper model is held against the first bundle's)."""
@@ -115,10 +137,34 @@ class Report:
         return next((other for other in named if other.bundle == cell.bundle), named[0] if named else None)
 
     def ratio(self, cell: CellResult, to: CellResult | None, seconds: float) -> float | None:
-        """How many times faster than another cell at one length, by medians."""
+        """How many times faster than another cell at one length.
+
+        By the median over the turns that were held against the baseline (``Timing.ratios``), so that a neighbour's
+        burst moves nothing; by medians of times where there are none, as in a report of an older version.
+        """
         ours = cell.timing(seconds)
         theirs = to.timing(seconds) if to is not None else None
-        return theirs.percentile(50) / ours.percentile(50) if ours and theirs else None
+        if to is None or ours is None or theirs is None:
+            return None
+        mine, other = self._speed(cell, seconds), self._speed(to, seconds)
+        if mine is not None and other is not None and self.baseline_for(cell) is self.baseline_for(to):
+            return mine / other
+        return theirs.percentile(50) / ours.percentile(50)
+
+    def ratio_range(self, cell: CellResult, seconds: float) -> tuple[float, float] | None:
+        """The middle half of a cell's ``Timing.ratios``; None where no turn was held against the baseline."""
+        timing = cell.timing(seconds)
+        if timing is None or not timing.ratios:
+            return None
+        low, high = np.percentile(timing.ratios, (25, 75))
+        return float(low), float(high)
+
+    def _speed(self, cell: CellResult, seconds: float) -> float | None:
+        """In multiples of the baseline's; None where no turn was held against it."""
+        if cell is self.baseline_for(cell):
+            return 1.0
+        timing = cell.timing(seconds)
+        return float(np.median(timing.ratios)) if timing is not None and timing.ratios else None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, the percentiles beside the times they come from."""
@@ -127,9 +173,14 @@ class Report:
             values = dataclasses.asdict(cell)
             for timing, written in zip(cell.timings, values["timings"]):
                 written["times"] = [round(t, 6) for t in timing.times]
+                written["trios"] = [[round(t, 6) for t in trio] for trio in timing.trios]
                 written["runs"] = len(timing.times)
                 written.update({f"p{share}": round(timing.percentile(share), 6) for share in (50, 95, 99)})
                 written["rtf"] = round(timing.rtf, 5)
+                ratio = self.ratio(cell, self.baseline_for(cell), timing.seconds)
+                low, high = self.ratio_range(cell, timing.seconds) or (None, None)
+                for name, value in (("ratio", ratio), ("ratio_low", low), ("ratio_high", high)):
+                    written[name] = None if value is None else round(value, 4)
             cells.append({"name": cell.name, **values})
         return {"format": FORMAT, **{k: v for k, v in dataclasses.asdict(self).items() if k != "cells"}, "cells": cells}
 
@@ -141,7 +192,10 @@ class Report:
                 raise InputError(f"benchmark format {values['format']} is newer than this wav2edge reads; upgrade it")
             cells = []
             for cell in values["cells"]:
-                timings = tuple(Timing(t["seconds"], t["first"], tuple(t["times"])) for t in cell["timings"])
+                timings = tuple(
+                    Timing(t["seconds"], t["first"], tuple(t["times"]), tuple(map(tuple, t.get("trios", ()))))
+                    for t in cell["timings"]
+                )
                 cells.append(CellResult(**{**_known(CellResult, cell), "timings": timings}))
             return cls(
                 **{
@@ -155,6 +209,11 @@ class Report:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"no benchmark of `wav2edge bench --json` ({error!r})") from error
+
+
+def shown_length(lengths: Sequence[float]) -> float:
+    """The length that ratios and verdicts are taken at: 10 s where it is measured, else the longest."""
+    return REFERENCE_SECONDS if REFERENCE_SECONDS in lengths else max(lengths)
 
 
 def read(path: Path) -> Report:

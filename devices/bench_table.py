@@ -15,7 +15,8 @@ NAMES = ("bundle", "engine", "variant")
 _DASH = "–"
 _COLUMNS = (
     *("bundle", "engine", "variant", "device", "threads", "seconds", "runs", "p50", "p95", "p99", "first", "rtf"),
-    *("ratio", "load", "memory", "device_memory", "joules_per_second", "wer", "wer_rise", "file_bytes"),
+    *("ratio", "ratio_low", "ratio_high", "load", "memory", "device_memory", "joules_per_second", "wer"),
+    *("wer_rise", "file_bytes"),
 )
 
 
@@ -43,10 +44,12 @@ def comma_separated(report: Report) -> str:
     for cell in report.cells:
         for timing in cell.timings:
             ratio = report.ratio(cell, report.baseline_for(cell), timing.seconds)
+            low, high = report.ratio_range(cell, timing.seconds) or (None, None)
+            ratios = ("" if value is None else round(value, 4) for value in (ratio, low, high))
             values = [
                 *(cell.bundle, cell.engine, cell.variant, cell.device or "", cell.threads, timing.seconds),
                 *(len(timing.times), *(round(timing.percentile(share), 6) for share in (50, 95, 99))),
-                *(round(timing.first, 6), round(timing.rtf, 6), round(ratio, 4) if ratio else "", round(cell.load, 4)),
+                *(round(timing.first, 6), round(timing.rtf, 6), *ratios, round(cell.load, 4)),
                 *(cell.memory, cell.device_memory, cell.energy, cell.wer, cell.wer_rise, cell.file_bytes),
             ]
             writer.writerow(["" if value is None else value for value in values])
@@ -70,6 +73,9 @@ def heading(report: Report) -> list[str]:
 def compare(first: Report, second: Report, names: tuple[str, str]) -> str:
     """Two reports side by side: the cells and lengths that both measured, medians and how much faster the second is."""
     header = ["engine", "variant", "audio", names[0], names[1], "second is"]
+    # A ratio is carried from machine to machine only where both took it to the same baseline.
+    ratios = first.baseline is not None and first.baseline == second.baseline
+    header += [f"ratio in {name}" for name in names] if ratios else []
     rows = []
     for cell in first.cells:
         same = [c for c in second.cells if c.name == cell.name]
@@ -77,12 +83,12 @@ def compare(first: Report, second: Report, names: tuple[str, str]) -> str:
         if other is None:
             continue
         for timing in cell.timings:
-            theirs = other.timing(timing.seconds)
+            seconds, theirs = timing.seconds, other.timing(timing.seconds)
             if theirs is not None:
                 ours, median = timing.percentile(50), theirs.percentile(50)
-                engine = f"{cell.engine} ({cell.device})" if cell.device else cell.engine
-                audio = f"{timing.seconds:g} s"
-                rows.append([engine, cell.variant, audio, _ms(ours), _ms(median), f"{ours / median:.2f}×"])
+                row = [_engine(cell), cell.variant, f"{seconds:g} s", _ms(ours), _ms(median), f"{ours / median:.2f}×"]
+                row += [_ratio(first, cell, seconds), _ratio(second, other, seconds)] if ratios else []
+                rows.append(row)
     if not rows:
         return "The two reports have no cell and length in common."
     lines = _aligned(header, rows)
@@ -99,7 +105,7 @@ def table(report: Report) -> tuple[list[str], list[list[str]]]:
     cells = report.cells
     if several:
         columns.append(("bundle", [Path(cell.bundle).name for cell in cells]))
-    columns.append(("engine", [f"{cell.engine} ({cell.device})" if cell.device else cell.engine for cell in cells]))
+    columns.append(("engine", [_engine(cell) for cell in cells]))
     columns.append(("variant", [cell.variant for cell in cells]))
     for seconds in lengths:
         values = [_cell_ms(cell, seconds, 50) for cell in cells]
@@ -110,8 +116,7 @@ def table(report: Report) -> tuple[list[str], list[list[str]]]:
             columns.append((f"{reference:g} s p{share}", [_cell_ms(cell, reference, share) for cell in cells]))
         timings = [cell.timing(reference) for cell in cells]
         columns.append(("RTF", [f"{t.rtf:.3f}" if t else _DASH for t in timings]))
-        ratios = [report.ratio(cell, report.baseline_for(cell), reference) for cell in cells]
-        columns.append(("ratio", [f"{ratio:.2f}×" if ratio else _DASH for ratio in ratios]))
+        columns.append(("ratio", [_ratio(report, cell, reference) for cell in cells]))
         columns.append(("first", [_ms(cell.timings[0].first) if cell.timings else _DASH for cell in cells]))
     columns.append(("load", [f"{cell.load:.1f} s" for cell in cells]))
     columns.append(("memory", [_mb(cell.memory) for cell in cells]))
@@ -127,6 +132,13 @@ def table(report: Report) -> tuple[list[str], list[list[str]]]:
 def footnotes(report: Report) -> list[str]:
     """What else to know: notes, where energy comes from, and what was not measured and why."""
     lines = list(report.notes)
+    seconds = report.reference_length
+    if report.baseline and seconds is not None and any(report.ratio_range(cell, seconds) for cell in report.cells):
+        lines.insert(
+            0,
+            f"ratio: how many times faster than {report.baseline} for {seconds:g} s of audio; the median over turns, "
+            "each between two turns of it; ± spans the middle half of them",
+        )
     if report.energy_source:
         lines.append(f"energy: {report.energy_source}")
     reasons: dict[str, list[str]] = {}
@@ -153,9 +165,22 @@ def _unshared(first: Report, second: Report, names: Sequence[str]) -> list[tuple
     return [(names[0], sorted(a - b)), (names[1], sorted(b - a))]
 
 
+def _engine(cell: CellResult) -> str:
+    return f"{cell.engine} ({cell.device})" if cell.device else cell.engine
+
+
 def _cell_ms(cell: CellResult, seconds: float, share: float) -> str:
     timing = cell.timing(seconds)
     return _ms(timing.percentile(share)) if timing else _DASH
+
+
+def _ratio(report: Report, cell: CellResult, seconds: float) -> str:
+    """As ``6.29× ± 0.08``: half the width of the middle half, where the ratio was taken turn by turn."""
+    ratio = report.ratio(cell, report.baseline_for(cell), seconds)
+    if ratio is None:
+        return _DASH
+    middle = report.ratio_range(cell, seconds)
+    return f"{ratio:.2f}×" + (f" ± {(middle[1] - middle[0]) / 2:.2f}" if middle else "")
 
 
 def _ms(seconds: float) -> str:

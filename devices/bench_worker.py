@@ -155,7 +155,10 @@ def main() -> None:
             elif runner is None:
                 answer = {"error": "nothing is loaded"}
             elif request["do"] == "run":
-                answer = {"times": _times(runner, speech[: request["samples"]], request["runs"], request["limit"])}
+                samples = speech[: request["samples"]]
+                for _ in range(request.get("warm", 0)):
+                    runner.run(samples)
+                answer = {"times": _times(runner, samples, request["runs"], request["limit"])}
             elif request["do"] == "text":
                 answer = {"text": runner.text(request["path"])}
             else:

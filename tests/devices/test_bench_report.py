@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -76,6 +77,46 @@ def test_the_table_has_a_row_for_each_cell_and_only_columns_with_figures() -> No
     assert "Test board, Two cores" in text
     assert "power mode MAXN" in text
     assert "not measured: tensorrt, tensorrt-rtx: no <driver>" in text
+
+
+def paired(before: float, own: float, after: float) -> Report:
+    """Ten calm turns and as many in a burst that began between the baseline's time and theirs."""
+    base = dataclasses.replace(result("torch", "fp32", 900), timings=(Timing(10.0, 1.0, (before, after)),))
+    calm, burst = [(before, own, after)] * 10, [(before, 3 * own, 3 * after)] * 10
+    timing = Timing(10.0, 1.0, (own,) * 10 + (3 * own,) * 10, tuple(calm + burst))
+    cell = dataclasses.replace(result("openvino", "int8-s8s8", 150), timings=(timing,))
+    return Report({}, {}, (base, cell), baseline="torch/fp32")
+
+
+def test_ratios_are_of_turns_that_a_neighbour_left_alone_in_every_form(tmp_path: Path) -> None:
+    report = paired(0.90, 0.15, 0.90)
+    base, cell = report.cells
+    assert report.ratio(cell, base, 10.0) == pytest.approx(6.0)
+    assert report.ratio(base, cell, 10.0) == pytest.approx(1 / 6)
+    assert report.ratio_range(cell, 10.0) == pytest.approx((6.0, 6.0))
+    assert len(cell.timings[0].ratios) == 10
+    assert base.timings[0].percentile(50) / cell.timings[0].percentile(50) == pytest.approx(3.0)
+    assert "6.00× ± 0.00" in bench_table.text_table(report)
+    assert "ratio: how many times faster than torch/fp32 for 10 s of audio" in bench_table.text_table(report)
+    assert "| 6.00× ± 0.00 |" in bench_table.markdown(report)
+    assert "6.00× ± 0.00" in bench_page.page(report)
+    assert bench_report.verdicts(report)[0].startswith("int8-s8s8 on openvino: 6.0× torch")
+    (row,) = [r for r in csv.DictReader(io.StringIO(bench_table.comma_separated(report))) if r["engine"] == "openvino"]
+    assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == ("6.0", "6.0", "6.0")
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(report.to_json()))
+    assert json.loads(path.read_text())["cells"][1]["timings"][0]["ratio"] == 6.0
+    again = bench_report.read(path)
+    assert again.cells[1].timings[0].ratios == cell.timings[0].ratios
+    assert "6.00× ± 0.00" in bench_table.compare(report, again, ("a", "b"))
+
+
+def test_turns_in_a_burst_count_where_there_are_no_others() -> None:
+    """At least a third of the turns counts, those whose baseline was slowed least."""
+    trios = tuple((1.0 + n / 10, 0.5, 1.0 + n / 10) for n in range(9))
+    assert Timing(10.0, 1.0, (0.5,), trios).ratios == pytest.approx((2.0, 2.2, 2.4))
+    assert Timing(10.0, 1.0, (0.5,), trios[:2]).ratios == pytest.approx((2.0, 2.2))
+    assert Timing(10.0, 1.0, (0.5,)).ratios == ()
 
 
 def test_csv_holds_plain_numbers() -> None:
