@@ -7,7 +7,7 @@ from html import escape
 
 from . import bench_plots
 from .bench_report import Report, verdicts
-from .bench_table import NAMES, footnotes, heading, table
+from .bench_table import NAMES, absent, footnotes, heading, table
 
 _WIDE, _NARROW = 1040, 340
 """Widths that plots are drawn for, in pixels: for a desk, and for a phone of 390."""
@@ -70,6 +70,9 @@ def _table(report: Report) -> str:
         "<tr>" + "".join(f"<td{'' if i < names else ' class=n'}>{escape(v)}</td>" for i, v in enumerate(row)) + "</tr>"
         for row in rows
     )
+    for words, why in absent(report):
+        cells = "".join(f"<td>{escape(word)}</td>" for word in words)
+        body += f'<tr>{cells}<td class="why" colspan="{len(header) - len(words)}">{escape(why)}</td></tr>'
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -102,6 +105,7 @@ svg text.muted{fill:var(--muted)} svg text[class^=f-]{font-weight:600} svg text.
 .line{fill:none;stroke-width:2} .soft{opacity:.25} .dot{opacity:.55} line[class^=s-]{stroke-width:2.5}
 .scroll{overflow-x:auto} table{border-collapse:collapse;font-size:14px;white-space:nowrap}
 th,td{padding:6px 10px;border-bottom:1px solid var(--grid);text-align:left}
+td.why{color:var(--muted);white-space:normal;min-width:260px}
 td.n{text-align:right;font-variant-numeric:tabular-nums} th{color:var(--muted);font-weight:600}
 .notes{font-size:14px;color:var(--muted);overflow-wrap:anywhere} .notes ul{margin:0;padding-left:20px}
 .narrow{display:none}

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from .bench_report import CellResult, Report, verdicts
+from .bench_report import CellResult, Report, Skipped, verdicts
 
 NAMES = ("bundle", "engine", "variant")
 """Columns of words; the others hold numbers."""
@@ -23,7 +23,7 @@ _COLUMNS = (
 def text_table(report: Report) -> str:
     """The table for a terminal: one line for each cell, then the verdicts."""
     header, rows = table(report)
-    lines = _aligned(header, rows)
+    lines = _aligned(header, rows, absent(report))
     return "\n".join([*heading(report), "", *lines, "", *verdicts(report), *footnotes(report)])
 
 
@@ -32,6 +32,8 @@ def markdown(report: Report) -> str:
     header, rows = table(report)
     lines = [f"| {' | '.join(header)} |", f"|{'|'.join('---' if name in NAMES else '---:' for name in header)}|"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
+    for names, why in absent(report):
+        lines.append(f"| {' | '.join([*names, why, *[''] * (len(header) - len(names) - 1)])} |")
     sentences = [f"- {line}" for line in (*verdicts(report), *footnotes(report))]
     return "\n".join(["  \n".join(heading(report)), "", *lines, "", *sentences, ""])
 
@@ -129,8 +131,20 @@ def table(report: Report) -> tuple[list[str], list[list[str]]]:
     return [name for name, _ in kept], [[values[i] for _, values in kept] for i in range(len(cells))]
 
 
+def absent(report: Report) -> list[tuple[list[str], str]]:
+    """Rows for the variants that an engine does not run here: the table's columns of names, and ``not here: why``."""
+    measured = {cell.name for cell in report.cells}
+    several = len({cell.bundle for cell in report.cells}) > 1
+    rows = []
+    for skipped in dict.fromkeys(report.skipped):
+        engine, _, variant = skipped.name.partition("/")
+        if _is_row(skipped) and skipped.name not in measured:
+            rows.append(([*([""] if several else []), engine, variant], f"not here: {skipped.reason}"))
+    return rows
+
+
 def footnotes(report: Report) -> list[str]:
-    """What else to know: notes, where energy comes from, and what was not measured and why."""
+    """What else to know: notes, where energy comes from, and which engines were not measured and why."""
     lines = list(report.notes)
     seconds = report.reference_length
     if report.baseline and seconds is not None and any(report.ratio_range(cell, seconds) for cell in report.cells):
@@ -142,22 +156,33 @@ def footnotes(report: Report) -> list[str]:
     if report.energy_source:
         lines.append(f"energy: {report.energy_source}")
     reasons: dict[str, list[str]] = {}
+    measured = {cell.name for cell in report.cells}
     for skipped in report.skipped:
+        if _is_row(skipped) and skipped.name not in measured:
+            continue
         reasons.setdefault(skipped.reason, []).append(skipped.name)
     lines += [f"not measured: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
     return lines
 
 
-def _aligned(header: list[str], rows: list[list[str]]) -> list[str]:
-    """Columns of names to the left, of numbers to the right, and a rule under the header."""
+def _is_row(skipped: Skipped) -> bool:
+    """Whether it is a variant of an engine; otherwise it is an engine as a whole, or the words of a cell."""
+    return "/" in skipped.name and "," not in skipped.name
+
+
+def _aligned(header: list[str], rows: list[list[str]], sentences: Sequence[tuple[list[str], str]] = ()) -> list[str]:
+    """Columns of names to the left, of numbers to the right, a rule under the header, sentences behind their names."""
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    for names, _ in sentences:
+        widths[: len(names)] = [max(width, len(name)) for width, name in zip(widths, names)]
     lines = []
     for row in (header, *rows):
         padded = [
             cell.ljust(width) if name in NAMES else cell.rjust(width) for name, cell, width in zip(header, row, widths)
         ]
         lines.append("  ".join(padded).rstrip())
-    return [lines[0], "─" * max(map(len, lines)), *lines[1:]]
+    ends = ["  ".join([*(n.ljust(w) for n, w in zip(names, widths)), text]) for names, text in sentences]
+    return [lines[0], "─" * max(map(len, lines)), *lines[1:], *ends]
 
 
 def _unshared(first: Report, second: Report, names: Sequence[str]) -> list[tuple[str, list[str]]]:

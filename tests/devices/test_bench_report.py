@@ -35,7 +35,11 @@ REPORT = Report(
         result("onnxruntime", "int8-dynamic", 300, wer=0.125, wer_rise=0.005),
         result("openvino", "int8-s8s8", 143, wer=0.121, wer_rise=0.001, energy=1.5),
     ),
-    skipped=(Skipped("tensorrt", "no <driver>"), Skipped("tensorrt-rtx", "no <driver>")),
+    skipped=(
+        Skipped("openvino/bf16", "no <bfloat16>"),
+        Skipped("tensorrt", "no <driver>"),
+        Skipped("tensorrt-rtx", "no <driver>"),
+    ),
     baseline="torch/fp32",
     energy_source="VDD_IN",
     created="2026-11-22T18:00:00+00:00",
@@ -77,6 +81,8 @@ def test_the_table_has_a_row_for_each_cell_and_only_columns_with_figures() -> No
     assert "Test board, Two cores" in text
     assert "power mode MAXN" in text
     assert "not measured: tensorrt, tensorrt-rtx: no <driver>" in text
+    line = next(line for line in text.splitlines() if "bf16" in line)
+    assert line == "openvino     bf16          not here: no <bfloat16>"
 
 
 def paired(before: float, own: float, after: float) -> Report:
@@ -131,7 +137,8 @@ def test_csv_holds_plain_numbers() -> None:
 
 def test_markdown_is_a_table() -> None:
     lines = [line for line in bench_table.markdown(REPORT).splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + len(REPORT.cells)
+    assert len(lines) == 2 + len(REPORT.cells) + 1
+    assert lines[-1].startswith("| openvino | bf16 | not here: no <bfloat16> |")
     assert len({line.count("|") for line in lines}) == 1
 
 
@@ -150,6 +157,7 @@ def test_the_page_stands_alone_and_its_plots_are_whole() -> None:
     page = bench_page.page(REPORT)
     assert not re.search(r"<script|<link|https?://|url\(", page)
     assert "no &lt;driver&gt;" in page
+    assert "not here: no &lt;bfloat16&gt;" in page
     assert "prefers-color-scheme:dark" in page
     plots = [plot for plot in re.findall(r"<svg.*?</svg>", page, flags=re.S) if "viewBox" in plot]
     assert len(plots) == 6  # three, for a desk and for a phone
