@@ -10,6 +10,7 @@ UPWR            of partial words that were followed by another, the share that l
 revised         of all words, those that a Partial had called stable and the Final changed
 emission        from a word's end to the first Partial, or the Final, that showed it
 first           from the first word's start in a whole-clip pass to the first Partial with text
+final           from the end of speech to the Final, the endpoint's silence subtracted; above zero is computing
 WER             of the finals, in percent; ``rise`` is against one pass over each whole clip, in points
 """
 
@@ -43,8 +44,10 @@ SWEPT = (
     "edge",
     "pre_roll",
     "post_roll",
+    "ahead",
 )
-BARS = {"upwr": 0.25, "emission": 1.0, "first": 1.0, "revised": 0.02}
+RULES = ("silence_after_text", "silence_without_text", "longest_utterance")
+BARS = {"upwr": 0.25, "emission": 1.0, "first": 1.0, "revised": 0.02, "final": 0.3}
 
 
 class SimulatedClock(Clock):
@@ -140,10 +143,10 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=10, help="clips of each corpus")
     parser.add_argument("--cost", type=float, default=0.02, help="assumed computing, s for each second of a window")
     parser.add_argument("--minutes", type=float, default=3.5, help="stop sweeping after so long")
-    for name in SWEPT:
-        kind = type(getattr(default, name))
-        option = f"--{name.replace('_', '-')}"
-        parser.add_argument(option, type=kind, nargs="+", default=[getattr(default, name)])
+    for owner, names in ((default, SWEPT), (default.endpoint, RULES)):
+        for name in names:
+            value = getattr(owner, name)
+            parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), nargs="+", default=[value])
     options = parser.parse_args()
     found = manifest.read(options.manifest, split=options.split)
     rows: tuple[manifest.Row, ...] = ()
@@ -160,31 +163,37 @@ def main() -> None:
         print(f"{len(rows)} clips, {live.transcriber.engine} {live.transcriber.variant}, ", end="")
         bars = ", ".join(f"{name} {bar:g}" for name, bar in BARS.items())
         print(f"{options.cost:g} s of computing for each second of a window; bars: {bars}")
-        swept = [name for name in SWEPT if len(getattr(options, name)) > 1] or ["hop"]
+        names = SWEPT + RULES
+        swept = [name for name in names if len(getattr(options, name)) > 1] or ["hop"]
         heading = " ".join(f"{name:>12}" for name in swept)
         print(f"{heading}  {'corpus':32} {'UPWR':>6} {'revised':>8} {'emission p50, p95':>18} {'first p50, p95':>15} "
-              f"{'stable p50':>10} {'WER':>6} {'rise':>6}")  # fmt: skip
-        for values in itertools.product(*(getattr(options, name) for name in SWEPT)):
+              f"{'final p95':>9} {'stable p50':>10} {'WER':>6} {'rise':>6}")  # fmt: skip
+        for values in itertools.product(*(getattr(options, name) for name in names)):
             if time.monotonic() > deadline:
                 print(f"stopped after {options.minutes:g} minutes; ask for fewer settings or clips")
                 break
-            chosen = dict(zip(SWEPT, values))
-            for corpus, figures in play(live, replace(default, **chosen), rows).items():
-                print(line(" ".join(f"{chosen[name]:12g}" for name in swept), corpus, figures), flush=True)
+            chosen = dict(zip(names, values))
+            rules = replace(default.endpoint, **{name: chosen[name] for name in RULES})
+            settings = replace(default, endpoint=rules, **{name: chosen[name] for name in SWEPT})
+            heading = " ".join(f"{chosen[name]:>12g}" for name in swept)
+            for corpus, figures in play(live, settings, rows).items():
+                print(line(heading, corpus, figures, rules.silence_after_text), flush=True)
 
 
-def line(heading: str, corpus: str, figures: dict[str, Any]) -> str:
-    """One corpus under one setting."""
+def line(heading: str, corpus: str, figures: dict[str, Any], silence: float) -> str:
+    """One corpus under one setting; ``silence``: after text, until the endpoint."""
     revised = figures["revised"] / max(1, figures["words"])
     held = {"upwr": figures["upwr"], "emission": figures["emission"]["p50"], "first": figures["first_text"]["p95"]}
-    held["revised"] = revised
+    slowest = figures["finalisation"]["p95"]
+    held["revised"], held["final"] = revised, None if slowest is None else slowest - silence
     mark = "*" if all(held[name] is not None and held[name] <= bar for name, bar in BARS.items()) else ""
     emission, first = figures["emission"], figures["first_text"]
     return (
         f"{heading}  {corpus:32} {number(figures['upwr']):>6} {100 * revised:6.1f} % "
         f"{number(emission['p50']):>9}, {number(emission['p95']):>7} "
         f"{number(first['p50']):>6}, {number(first['p95']):>7} "
-        f"{number(figures['stable']['p50']):>10} {100 * figures['wer_finals']['value']:6.1f} "
+        f"{number(held['final']):>9} {number(figures['stable']['p50']):>10} "
+        f"{100 * figures['wer_finals']['value']:6.1f} "
         f"{100 * figures['wer_rise']['value']:+6.1f} {mark}"
     )
 

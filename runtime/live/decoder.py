@@ -28,14 +28,16 @@ from ..transcript import Transcript, Word
 from .agreement import revised
 from .endpoint import best_cut
 from .events import Event, Final, Partial, Silence
+from .stillness import Stillness
 from .tape import Tape
 from .utterance import LiveSettings, Utterance, WholePass, Window
-from .vad import Detector, SpeechDetector, Turn
+from .vad import WINDOW, Detector, SpeechDetector, Turn
 
 Finish = Callable[[NDArray[np.float32], NDArray[np.float32]], Transcript]
 """From a whole utterance's samples [samples] and their logits [frames, labels] to what ``transcribe`` says of them."""
 
 _CUT_SEARCH = 8.0  # an endless utterance is cut at its best pause in its last seconds
+_STILL = 0.1  # seconds of digital silence up to which an utterance may reach
 
 
 @dataclass
@@ -72,6 +74,7 @@ class LiveDecoder:
         )
         self.vad = SpeechDetector(detector, self.settings.vad)
         self._tape: Tape | None = None
+        self._still = Stillness(self._samples(_STILL))
         self._floor = 0
         self._count = 0
         self._open: Utterance | None = None
@@ -156,6 +159,7 @@ class LiveDecoder:
     def _begin(self, start: int) -> None:
         self._tape = Tape(start)
         self._floor = start
+        self._still.reset()
         self.vad.reset(start)
 
     def _samples(self, seconds: float) -> int:
@@ -166,16 +170,19 @@ class LiveDecoder:
 
     def _hear(self, turn: Turn) -> None:
         assert self._tape is not None
+        self._still.hear(self._tape.read(turn.start, turn.end), turn.start)
         if self._open is None:
             first = turn.start if turn.onset is None else turn.onset
             begin = max(self._floor, first - self._samples(self.settings.pre_roll))
             self._tape.forget(begin)
+            self._still.forget(begin)
             if turn.speaking:
-                self._open = self._start(begin)
+                self._open = self._start(max(begin, self._still.last_end(first + WINDOW) or begin))
         utterance = self._open
         if utterance is None:
             return
         utterance.hear(turn)
+        utterance.still_from = self._still.first_start(utterance.voice_end)
         reason = self.settings.endpoint.ended(
             silence=self._seconds(turn.end - utterance.voice_end),
             blank=self._seconds(utterance.decoded - utterance.last_label),
@@ -210,7 +217,8 @@ class LiveDecoder:
 
     def _blank(self, utterance: Utterance, turn: Turn) -> None:
         """A voice with nothing decoded: end the utterance, or forget one that never gave text; listen on."""
-        at = turn.end - self._samples(self.settings.pre_roll)
+        rules = self.settings.endpoint
+        at = turn.end - self._samples(min(self.settings.pre_roll, rules.silence_without_text / 2))
         if utterance.announced:
             self._end(at, "blank", quiet=None)
         else:

@@ -107,6 +107,7 @@ class Utterance:
         self.agreement = Agreement(settings.settle, settings.tolerance, settings.agreement, settings.confirm)
         self.voice_end = start
         self.heard = start
+        self.still_from: int | None = None  # where digital silence begins behind the last voice, once it does
         self.whole: WholePass | None = None
         self.last_label = start
         self.decoded = start
@@ -131,9 +132,12 @@ class Utterance:
 
     @property
     def natural_end(self) -> int:
-        """Where it ends when nobody goes on: behind its last voice, on the grid."""
+        """Where it ends when nobody goes on: behind its last voice, on the grid, or where there is no more sound."""
         length = self.voice_end + round(self.settings.post_roll * self.spec.sample_rate) - self.start
-        return self.start + -(-length // self.grid) * self.grid  # few different shapes for the engine
+        end = self.start + -(-length // self.grid) * self.grid  # few different shapes for the engine
+        if self.still_from is not None and self.still_from - self.start >= self.spec.min_samples:
+            return min(end, self.still_from)
+        return end
 
     def hear(self, turn: Turn) -> None:
         """Follow the speech detector."""

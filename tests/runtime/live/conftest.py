@@ -59,14 +59,20 @@ def speak(text: str, frames_per_label: int = 3) -> NDArray[np.float32]:
 
 
 def quiet(seconds: float) -> NDArray[np.float32]:
+    """A room in which nobody speaks."""
+    return np.full(round(seconds * 16000), 0.001, np.float32)
+
+
+def nothing(seconds: float) -> NDArray[np.float32]:
+    """No sound at all."""
     return np.zeros(round(seconds * 16000), np.float32)
 
 
 class HearsVoice:
-    """Says that everything but zeros is speech."""
+    """Says that everything but a quiet room is speech."""
 
     def __call__(self, window: NDArray[np.float32]) -> float:
-        return 1.0 if np.count_nonzero(window) > len(window) // 2 else 0.0
+        return 1.0 if np.count_nonzero(np.abs(window) > 0.01) > len(window) // 2 else 0.0
 
     def reset(self) -> None:
         """Nothing is remembered."""
@@ -126,6 +132,7 @@ class Booth:
     spec = staticmethod(spoken_spec)
     speak = staticmethod(speak)
     quiet = staticmethod(quiet)
+    nothing = staticmethod(nothing)
     listen = staticmethod(listen)
     drain = staticmethod(drain)
     model = SpokenModel

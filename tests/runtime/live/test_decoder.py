@@ -146,6 +146,30 @@ def test_a_long_utterance_is_cut_at_a_pause_and_loses_nothing(booth: Any) -> Non
     assert sum(final.revised for final in finals) == 0
 
 
+def test_an_utterance_reaches_up_to_digital_silence_and_not_into_it(booth: Any) -> None:
+    """A player's zeros around a recording changed its loudness, and so its words; a room's quiet belongs to it."""
+    sound = np.concatenate((booth.quiet(0.3), booth.speak("one two"), booth.quiet(0.25)))
+    stream = np.concatenate((booth.nothing(3.001), sound, booth.nothing(2.5), sound, booth.quiet(2)))
+    for piece in (160, 800, 16000):
+        decoder, model = booth.decoder(), booth.model(booth.spec())
+        first, second = finals_of(booth.listen(decoder, model, stream, piece=piece))
+        assert (first.text, first.reason) == (second.text, second.reason) == ("one two", "silence")
+        assert round(first.start * 16000) == round(3.001 * 16000)
+        assert round((first.end - first.start) * 16000) == len(sound)
+        assert round((second.start - first.end) * 16000) == len(booth.nothing(2.5))
+        assert second.end - second.start > len(sound) / 16000 + 0.5
+
+
+def test_silence_too_short_to_be_a_gap_stays_inside(booth: Any) -> None:
+    decoder, model = booth.decoder(), booth.model(booth.spec())
+    sound = (booth.quiet(0.5), booth.speak("one"), booth.nothing(0.06), booth.quiet(0.3), booth.nothing(0.5))
+    stream = np.concatenate((*sound, booth.speak("two"), booth.nothing(2)))
+    [final] = finals_of(booth.listen(decoder, model, stream))
+    assert final.text.replace(" ", "") == "onetwo", "an utterance goes on behind silence shorter than its endpoint's"
+    assert final.start == 0.0
+    assert round(final.end * 16000) == len(stream) - 2 * 16000
+
+
 def test_a_gap_ends_the_utterance_and_times_go_on(booth: Any) -> None:
     decoder, model = booth.decoder(), booth.model(booth.spec())
     first = np.concatenate((booth.quiet(0.5), booth.speak("before the gap")))

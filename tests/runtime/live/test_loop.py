@@ -73,7 +73,7 @@ def live(booth: Any, shapes_bundle: Bundle) -> LiveTranscriber:
 
 
 def test_a_session_tells_everything(booth: Any, live: LiveTranscriber) -> None:
-    sound = np.concatenate((booth.quiet(0.5), booth.speak("hello there"), booth.quiet(2.5)))
+    sound = np.concatenate((booth.quiet(0.5), booth.speak("hello there"), booth.nothing(2.5)))
     recorded: list[Block] = []
     session = live.session(Played(in_blocks(sound)), recorded.append)
     events = list(session)
