@@ -1,101 +1,171 @@
-"""How much of the bare engine's speed is left when whole files are transcribed, and whether batches would add to it.
+"""How much of the bare engine's speed is left when whole files are transcribed.
 
-    python benchmarks/throughput.py SPEECH [-m BUNDLE] [--engine E] [--variant V] [--minutes 10] [--runs 3]
+    python benchmarks/throughput.py SPEECH [-m BUNDLE] [--engine E] [--variant V] [--minutes 2] [--turns 7] [--batches]
 
-SPEECH is a manifest or a folder of recordings. Both sides run the same windows: the bare session has them in memory and
-decodes nothing; the transcriber reads, resamples, cuts, decodes and segments. Runs take turns, the best of each counts.
+SPEECH is a manifest or a folder of recordings. They are put end to end and cut into files of 10 s and 60 s, as FLAC and
+as WAV (--as-they-are: the recordings themselves), which then lie in the page cache. All sides run the same windows on
+the same graph with the same number of threads in all, one window a run:
+
+* bare: the session has the windows in memory, runs one after the other on all threads, and decodes nothing. This is
+  the reference; ``of bare`` is the median, over the turns, of its time over the other's in the same turn.
+* bare in lanes: the same, with as many windows at once as the transcriber chooses, each on its share of the threads.
+* files: as ``wav2edge transcribe`` does it: open, read, resample, meter, cut, run, stitch, segment, decode.
+
+--batches adds the bare session on padded batches of 2, 4 and 8 windows, sorted by length.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
-from wav2edge.runtime import manifest
-from wav2edge.runtime.batch import transcribe_all
+from wav2edge.devices import choice
+from wav2edge.runtime import audio, embedded, manifest
+from wav2edge.runtime.batch import lanes, transcribe_all
+from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.chunking import Window
 from wav2edge.runtime.transcriber import Transcriber
 
 BATCHES = (2, 4, 8)
 
 
 def main() -> None:
-    """Print the table."""
+    """Print a table for each kind of file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("speech")
     parser.add_argument("-m", "--model", metavar="BUNDLE")
     parser.add_argument("--engine")
     parser.add_argument("--variant")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=2.0, help="of speech for each kind of file")
+    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--seconds", type=int, nargs="+", default=[10, 60], help="lengths of the files")
+    parser.add_argument("--formats", nargs="+", default=["flac", "wav"], help="as soundfile names them")
+    parser.add_argument("--as-they-are", action="store_true", help="the recordings of SPEECH, uncut")
+    parser.add_argument("--batches", action="store_true")
     arguments = parser.parse_args()
-    with Transcriber.open(
-        arguments.model, arguments.engine, arguments.variant, threads=arguments.threads
-    ) as transcriber:
-        paths, clips, seconds = collect(transcriber, arguments.speech, arguments.minutes)
-        print(
-            f"{transcriber.engine} {transcriber.variant}, {arguments.threads} threads: "
-            f"{len(paths)} files, {len(clips)} windows, {seconds / 60:.1f} minutes"
+    bundle = Bundle.open(arguments.model or embedded.bundle_path())
+    chosen = choice.choose(bundle, arguments.engine, arguments.variant, arguments.threads)
+    engine, variant, threads = chosen.engine, chosen.variant.name, chosen.threads
+    rows = manifest.scan(arguments.speech, need_text=False)[0]
+    paths = [rows[index].path for index in np.random.default_rng(0).permutation(len(rows))]
+    print(f"{engine} {variant}, {threads} threads, median of {arguments.turns} turns")
+    print(f"{'':33} {'files':>6} {'windows':>8} {'ms a window':>12} {'× real time':>12} {'of bare':>8}")
+    with tempfile.TemporaryDirectory() as folder:
+        kinds = (
+            {"as they are": lambda: enough(paths, arguments.minutes)}
+            if arguments.as_they_are
+            else {
+                f"{seconds} s {form}": (
+                    lambda seconds=seconds, form=form: cut(paths, Path(folder), seconds, form, arguments.minutes)
+                )
+                for seconds in arguments.seconds
+                for form in arguments.formats
+            }
         )
-        transcriber.logits([max(clips, key=len)])
-        ways: dict[str, Callable[[], None]] = {
-            "bare session, one window at a time": lambda: bare(transcriber, clips),
-            "transcribe files": lambda: files(transcriber, paths),
-        }
-        for size in BATCHES:
-            ways[f"bare session, batches of {size}, sorted by length"] = (
-                lambda size=size: bare_batches(transcriber, clips, size)  # type: ignore[misc]
-            )
-        best = {name: float("inf") for name in ways}
-        for _ in range(arguments.runs):
+        for kind, make in kinds.items():
+            measure(bundle, engine, variant, threads, kind, make(), arguments.turns, arguments.batches)
+
+
+def measure(
+    bundle: Bundle, engine: str, variant: str, threads: int, kind: str, files: list[Path], turns: int, batches: bool
+) -> None:
+    """Time all ways in turns and print their lines."""
+    count = lanes(engine, bundle.variant(variant), files)
+    with (
+        Transcriber.open(bundle, engine, variant, threads=threads) as whole,
+        Transcriber.open(bundle, engine, variant, threads=threads, lanes=count) as shared,
+    ):
+        per_file = [list(whole.windows(path)) for path in files]
+        windows = [window for found in per_file for window in found]
+        seconds = sum(
+            (found[-1].first_frame * whole.spec.stride + len(found[-1].samples)) / whole.spec.sample_rate
+            for found in per_file
+        )
+        ways: dict[str, Callable[[], None]] = {"bare": lambda: bare(whole, windows)}
+        if shared.lanes > 1:
+            ways[f"bare in {shared.lanes} lanes"] = lambda: bare_in_lanes(shared, windows)
+        ways["files"] = lambda: transcribe(shared, files)
+        if batches:
+            alike = sorted(windows, key=lambda window: len(window.samples))
+            for size in BATCHES:
+                ways[f"bare, batches of {size}"] = lambda size=size: bare_batches(whole, alike, size)  # type: ignore[misc]
+        taken: dict[str, list[float]] = {name: [] for name in ways}
+        for turn in range(-1, turns):  # the first turn warms up
             for name, way in ways.items():
                 started = time.perf_counter()
                 way()
-                best[name] = min(best[name], time.perf_counter() - started)
-    reference = best["bare session, one window at a time"]
-    print(f"{'':48} {'seconds':>8} {'× real time':>12} {'of bare':>8}")
-    for name, elapsed in best.items():
-        print(f"{name:48} {elapsed:8.2f} {seconds / elapsed:12.1f} {reference / elapsed:8.2f}")
+                if turn >= 0:
+                    taken[name].append(time.perf_counter() - started)
+    for name, elapsed in taken.items():
+        of_bare = np.median(np.array(taken["bare"]) / np.array(elapsed))
+        typical = float(np.median(elapsed))
+        print(
+            f"{kind + ', ' + name:33} {len(files):6} {len(windows):8} {1000 * typical / len(windows):12.1f} "
+            f"{seconds / typical:12.1f} {of_bare:8.2f}",
+            flush=True,
+        )
 
 
-def collect(transcriber: Transcriber, speech: str, minutes: float) -> tuple[list[Path], list[np.ndarray], float]:
-    """Recordings spread over SPEECH up to so many minutes, their windows, and their seconds."""
-    rows = manifest.scan(speech, need_text=False)[0]
-    order = np.random.default_rng(0).permutation(len(rows))
-    paths: list[Path] = []
-    clips: list[np.ndarray] = []
+def enough(paths: Sequence[Path], minutes: float) -> list[Path]:
+    """Recordings up to so many minutes."""
+    taken: list[Path] = []
     seconds = 0.0
-    for index in order:
-        windows = list(transcriber.windows(rows[index].path))
-        paths.append(rows[index].path)
-        clips += [window.samples for window in windows]
-        last = windows[-1]
-        seconds += (last.first_frame * transcriber.spec.stride + len(last.samples)) / transcriber.spec.sample_rate
+    for path in paths:
+        taken.append(path)
+        seconds += len(audio.load(path)) / 16000
         if seconds > 60 * minutes:
             break
-    return paths, clips, seconds
+    return taken
 
 
-def bare(transcriber: Transcriber, clips: Sequence[np.ndarray]) -> None:
+def cut(paths: Sequence[Path], folder: Path, seconds: int, form: str, minutes: float) -> list[Path]:
+    """Recordings end to end, cut into files of equal length; again from the first when they run out."""
+    wanted = max(1, round(60 * minutes / seconds))
+    size = 16000 * seconds
+    made: list[Path] = []
+    rest = np.zeros(0, np.float32)
+    while True:
+        for path in paths:
+            rest = np.concatenate((rest, audio.load(path)))
+            while len(rest) >= size:
+                made.append(folder / f"{seconds}-{len(made):04}.{form}")
+                soundfile.write(made[-1], rest[:size], 16000)
+                rest = rest[size:]
+                if len(made) == wanted:
+                    return made
+
+
+def bare(transcriber: Transcriber, windows: Sequence[Window]) -> None:
     """The session alone."""
-    for clip in clips:
-        transcriber.logits([clip])
+    for window in windows:
+        transcriber.run([window])
 
 
-def bare_batches(transcriber: Transcriber, clips: Sequence[np.ndarray], size: int) -> None:
+def bare_in_lanes(transcriber: Transcriber, windows: Sequence[Window]) -> None:
+    """The session alone, several windows at once."""
+    with ThreadPoolExecutor(transcriber.lanes) as pool:
+        list(pool.map(lambda window: transcriber.run([window]), windows))
+
+
+def bare_batches(transcriber: Transcriber, windows: Sequence[Window], size: int) -> None:
     """The session alone, with neighbours in length padded to one batch."""
-    ordered = sorted(clips, key=len)
-    for start in range(0, len(ordered), size):
-        transcriber.logits(ordered[start : start + size])
+    for metered in (False, True):  # they run on different graphs
+        alike = [window for window in windows if (window.loudness is not None) == metered]
+        for start in range(0, len(alike), size):
+            transcriber.run(alike[start : start + size])
 
 
-def files(transcriber: Transcriber, paths: Sequence[Path]) -> None:
+def transcribe(transcriber: Transcriber, files: Sequence[Path]) -> None:
     """The whole way from files to text."""
-    for result in transcribe_all(transcriber, paths):
+    for result in transcribe_all(transcriber, files):
         if result.error is not None:
             raise result.error
 

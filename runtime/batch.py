@@ -1,7 +1,9 @@
-"""Many recordings, one after the other, with the next ones decoded while the engine runs.
+"""Many recordings in order, with the next ones read while the engine runs.
 
-On a CPU padded batches gain nothing (benchmarks/throughput.py prints the figures), so windows run one at a time unless
-the caller asks for batches, as a GPU wants them. Padding never changes a recording's text (the graph contract).
+On a CPU padded batches gain nothing (benchmarks/throughput.py prints the figures), so windows run one by one unless the
+caller asks for batches, as a GPU wants them. Padding never changes a recording's text (the graph contract). A small
+model does gain from lanes: two windows at once on half of the threads each. Its operators are too short to be worth
+sharing among threads, which wait for each other at the end of every one, and for whatever else the machine runs.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -18,10 +21,11 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from . import audio
-from .chunking import Window
+from . import audio, engines
+from .bundle import Variant
+from .chunking import Chunking, Window
 from .errors import InputError
-from .transcriber import Transcriber
+from .transcriber import SMALL, Transcriber
 from .transcript import Segment, Transcript
 
 Source = str | Path | BinaryIO
@@ -30,6 +34,9 @@ Item = TypeVar("Item")
 AHEAD = 4
 """Windows that wait for the engine: enough to hide the decoding of short files, 8 MB at 30 s each."""
 
+
+LANES = 2
+"""More at once would take memory, and two already hide what is done between windows."""
 
 _ALIKE = 1.25
 """Windows whose lengths differ by more than this are not padded to one batch."""
@@ -62,6 +69,28 @@ class _Cut:
 _Step = Result | _Opened | _Cut
 
 
+def lanes(
+    engine: str, variant: Variant, sources: Sequence[Source], chunking: Chunking | None = None, sample_rate: int = 16000
+) -> int:
+    """How many windows to run at once on a CPU: more than one where the model is small and there is enough to run.
+
+    benchmarks/throughput.py prints what they gain with the embedded model; a base one (378 MB) lost 2 % and took twice
+    the memory.
+    A single recording counts as enough when its header announces more than two windows.
+    """
+    if not engines.shares(engine) or variant.bytes > SMALL or not sources:
+        return 1
+    if len(sources) > 1:
+        return LANES
+    if not isinstance(sources[0], (str, Path)) or not Path(sources[0]).is_file():  # a pipe can be read only once
+        return 1
+    try:
+        seconds = audio.open_recording(sources[0], sample_rate).seconds
+    except InputError:  # said by transcribe_all
+        return 1
+    return LANES if seconds is not None and seconds > 2 * (chunking or Chunking()).window else 1
+
+
 def transcribe_all(
     transcriber: Transcriber,
     sources: Sequence[Source],
@@ -72,14 +101,15 @@ def transcribe_all(
 ) -> Generator[Result, None, None]:
     """Transcribe recordings in order; one that cannot be used gives a Result with its error, and the next follows.
 
-    batch: windows that are run at once, of one recording or of several. on_segment: called with each segment as soon
+    batch: windows that are run as one batch, of one recording or of several; otherwise each runs by itself, as many at
+    once as the transcriber has lanes. on_segment: called with each segment as soon
     as it is complete. on_progress: called with the seconds that are done and the recording's length where it is known.
     Engine errors are raised.
     """
     decoding = transcriber.decoding()
     seconds: float | None = None
-    with Ahead(_read(transcriber, sources), max(AHEAD, 2 * batch)) as steps:
-        for step, logits in _run(transcriber, steps, batch):
+    with contextlib.closing(_heard(transcriber, sources, batch)) as heard:
+        for step, logits in heard:
             if isinstance(step, Result):
                 yield step
             elif isinstance(step, _Opened):
@@ -103,6 +133,36 @@ def _read(transcriber: Transcriber, sources: Iterable[Source]) -> Iterator[_Step
                 yield _Cut(source, window)
         except InputError as error:
             yield Result(source, error=error)
+
+
+def _heard(
+    transcriber: Transcriber, sources: Sequence[Source], batch: int
+) -> Generator[tuple[_Step, NDArray[np.float32] | None], None, None]:
+    """The steps in order, each window with its logits."""
+    read = _read(transcriber, sources)
+    if transcriber.lanes == 1 or batch > 1:
+        with Ahead(read, max(AHEAD, 2 * batch)) as steps:
+            yield from _run(transcriber, steps, batch)
+        return
+    pool = ThreadPoolExecutor(transcriber.lanes, "wav2edge-lane")
+    try:
+        with Ahead(_started(transcriber, read, pool), max(AHEAD, 2 * transcriber.lanes)) as started:
+            for step, running in started:
+                yield step, running.result() if running is not None else None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _started(
+    transcriber: Transcriber, steps: Iterable[_Step], pool: ThreadPoolExecutor
+) -> Iterator[tuple[_Step, Future[NDArray[np.float32]] | None]]:
+    """The steps, each window already handed to the lanes."""
+    for step in steps:
+        yield step, pool.submit(_one, transcriber, step.window) if isinstance(step, _Cut) else None
+
+
+def _one(transcriber: Transcriber, window: Window) -> NDArray[np.float32]:
+    return transcriber.run([window])[0]
 
 
 def _run(

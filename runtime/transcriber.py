@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,15 @@ from .segmentation import Segmentation, Segmenter, Span
 from .spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, OUTPUT_LENGTHS, ModelSpec
 from .transcript import Segment, Transcript, Word
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 WordDecoder = Callable[[NDArray[np.float32], ModelSpec, int], list[Word]]
 """From logits [frames, labels], the spec and the absolute first frame to words: ctc.greedy, or a beam search."""
+
+SMALL = 30_000_000
+"""Bytes of a variant below which a CPU engine's own pool of memory gains no time: 559 MB with it were 375 without, for
+two windows of 30 s at once. Larger models have tensors that the system would clear anew at each run."""
 
 Blocks = Iterable[NDArray[np.float32]]
 Source = str | Path | BinaryIO | NDArray[np.float32]
@@ -42,6 +50,7 @@ class Transcriber:
         chunking: Chunking | None = None,
         segmentation: Segmentation | None = None,
         options: EngineOptions | None = None,
+        lanes: int = 1,
     ) -> None:
         """Use ``Transcriber.open``."""
         self.bundle = bundle
@@ -53,7 +62,9 @@ class Transcriber:
         self.chunking = chunking or Chunking()
         self.segmentation = segmentation or Segmentation()
         self._options = options or EngineOptions()
+        self.lanes = lanes
         self._halves: tuple[Session, Session] | None = None
+        self._loading = threading.Lock()
 
     @classmethod
     def open(
@@ -66,11 +77,15 @@ class Transcriber:
         decoder: WordDecoder | None = None,
         chunking: Chunking | None = None,
         segmentation: Segmentation | None = None,
-    ) -> Transcriber:
+        lanes: int = 1,
+    ) -> Self:
         """Load a bundle (None: the embedded one) in an engine.
 
+        What is left open is the same on every machine; ``wav2edge.Transcriber`` follows the machine's profile instead.
         decoder: how logits become words; greedy by default, language_model.BeamDecoder with a language model.
         chunking: how long recordings are cut; segmentation: where segments end.
+        lanes: windows that ``batch.transcribe_all`` runs at once, each with its share of the threads; ``batch.lanes``
+        says where that pays.
         Raises BundleError for a damaged bundle, EngineError when no engine runs it, InputError for a head that does
         not transcribe.
         """
@@ -79,7 +94,10 @@ class Transcriber:
         if bundle.spec.head != "ctc":
             raise InputError(f"{bundle.path}: its head is {bundle.spec.head}, which does not transcribe")
         name, chosen = choice.choose(bundle, engine, variant)
-        options = EngineOptions(threads=threads)
+        lanes = max(1, min(lanes, threads or 1)) if engines.shares(name) else 1
+        options = EngineOptions(
+            threads=threads if threads is None else max(1, threads // lanes), keep_memory=chosen.bytes > SMALL
+        )
         session = engines.load(bundle, chosen, name, options=options)
         return cls(
             bundle,
@@ -90,6 +108,7 @@ class Transcriber:
             chunking=chunking,
             segmentation=segmentation,
             options=options,
+            lanes=lanes,
         )
 
     def __call__(self, source: Source, sample_rate: int | None = None) -> Transcript:
@@ -166,11 +185,12 @@ class Transcriber:
         return known and waveform and {"frontend", "encoder"} <= set(graphs)
 
     def _half_sessions(self) -> tuple[Session, Session]:
-        if self._halves is None:
-            variant = self.bundle.variant(self.variant)
-            frontend = engines.load(self.bundle, variant, self.engine, "frontend", self._options)
-            self._halves = frontend, engines.load(self.bundle, variant, self.engine, "encoder", self._options)
-        return self._halves
+        with self._loading:
+            if self._halves is None:
+                variant = self.bundle.variant(self.variant)
+                frontend = engines.load(self.bundle, variant, self.engine, "frontend", self._options)
+                self._halves = frontend, engines.load(self.bundle, variant, self.engine, "encoder", self._options)
+            return self._halves
 
     def logits(self, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """The logits [frames, labels] of clips [samples] at the model's rate, run as one padded batch."""
@@ -191,7 +211,7 @@ class Transcriber:
         for session in (self.session, *(self._halves or ())):
             session.close()
 
-    def __enter__(self) -> Transcriber:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -31,6 +31,8 @@ class EngineOptions:
     longest_seconds: the longest clip to expect; engines with fixed shape profiles prepare for it.
     window_seconds: the length of a live window, which such engines then serve with a profile of its own.
     profiling: ask for the engine's own per-node profile where it has one.
+    keep_memory: hold what a run has freed for the next one, where the engine has such a pool; without it less memory is
+    taken where runs differ in length or overlap.
     """
 
     threads: int | None = None
@@ -38,6 +40,7 @@ class EngineOptions:
     longest_seconds: float | None = None
     window_seconds: float | None = None
     profiling: bool = False
+    keep_memory: bool = True
 
 
 class Session(Protocol):
@@ -57,7 +60,8 @@ class Engine(Protocol):
     """What a module of this folder offers.
 
     It may also offer ``build(bundle, variant, stage, options, progress) -> Path``, which compiles and caches ahead
-    of first use, and says through ``progress`` what it does.
+    of first use, and says through ``progress`` what it does; and ``SHARED = True``, where one session can be run from
+    several threads at once.
     """
 
     def unavailable(self) -> str | None:
@@ -80,6 +84,11 @@ def get(name: str) -> Engine:
     if name not in names():
         raise InputError(f"no engine {name!r}; there are {', '.join(names())}")
     return cast(Engine, import_module(f"{__name__}.{name.replace('-', '_')}"))
+
+
+def shares(name: str) -> bool:
+    """Whether one session of an engine can be run from several threads at once."""
+    return name in names() and bool(getattr(get(name), "SHARED", False))
 
 
 def load(

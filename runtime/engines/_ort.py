@@ -65,6 +65,7 @@ def open_session(
     settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     if options.profiling:
         settings.enable_profiling = True
+    settings.enable_cpu_mem_arena = options.keep_memory
     wanted = providers[0][0]
     if wanted != CPU:
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")

@@ -14,6 +14,8 @@ from ..bundle import Bundle, Variant
 from ..spec import FEATURE_LENGTHS, FEATURES, OUTPUT_LENGTHS, STAGES, ModelSpec
 from . import Arrays, EngineOptions
 
+SHARED = True
+
 
 def unavailable() -> str | None:
     """The null engine runs everywhere."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from wav2edge.runtime.batch import Ahead, transcribe_all
+from wav2edge.runtime.batch import Ahead, lanes, transcribe_all
 from wav2edge.runtime.bundle import Bundle
 from wav2edge.runtime.chunking import Chunking
+from wav2edge.runtime.engines import Arrays
 from wav2edge.runtime.errors import AudioError, EngineError
 from wav2edge.runtime.transcriber import Transcriber
 from wav2edge.runtime.transcript import Segment
@@ -159,3 +164,72 @@ def test_reading_ahead_is_bounded_and_ends_with_its_reader() -> None:
 
     with Ahead(broken(), 3) as items, pytest.raises(ValueError, match="from the other thread"):
         list(items)
+
+
+class TwoAtOnce:
+    """A session that answers a run only while another one is under way, and remembers how many there were."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.inputs, self.outputs = session.inputs, session.outputs
+        self.together = threading.Barrier(2, timeout=10)
+
+    def run(self, feeds: Arrays) -> Arrays:
+        self.together.wait()
+        return self.session.run(feeds)  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        pass
+
+
+def test_lanes_run_windows_side_by_side_and_change_nothing(
+    level_transcriber: Transcriber, spell: Spell, tmp_path: Path
+) -> None:
+    words = ("a", "b", "long word" * 9, "c", "d")
+    sources = [write(tmp_path / f"{n}.wav", spell(word)) for n, word in enumerate(words)]
+    sources.insert(2, tmp_path / "gone.wav")
+    level_transcriber.chunking = Chunking(window=4.0, context=0.5)
+    windows = sum(1 for path in sources if path.exists() for _ in level_transcriber.windows(path))
+    assert windows == 6  # an even number, of which two are of one recording
+    alone = list(transcribe_all(level_transcriber, sources))
+    in_lanes = Transcriber(
+        level_transcriber.bundle, TwoAtOnce(level_transcriber.session), "level", "fp32",
+        chunking=level_transcriber.chunking, lanes=2,
+    )  # fmt: skip
+    together = list(transcribe_all(in_lanes, sources))
+    assert [(r.source, r.transcript) for r in together] == [(r.source, r.transcript) for r in alone]
+
+
+def test_an_engine_that_fails_in_a_lane_ends_the_run(
+    level_transcriber: Transcriber, spell: Spell, tmp_path: Path
+) -> None:
+    level_transcriber.lanes = 2
+
+    def broken(_: Any) -> Any:
+        raise EngineError("out of memory")
+
+    level_transcriber.session.run = broken  # type: ignore[method-assign, assignment]
+    with pytest.raises(EngineError, match="out of memory"):
+        list(transcribe_all(level_transcriber, [write(tmp_path / f"{n}.wav", spell("a")) for n in range(20)]))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("wav2edge")]
+
+
+def test_lanes_share_the_threads_where_one_session_can_be_shared(shapes_bundle: Bundle) -> None:
+    with Transcriber.open(shapes_bundle, "null", threads=5, lanes=2) as transcriber:
+        assert (transcriber.lanes, transcriber._options.threads) == (2, 2)
+    with Transcriber.open(shapes_bundle, "null", threads=1, lanes=2) as transcriber:
+        assert (transcriber.lanes, transcriber._options.threads) == (1, 1)
+
+
+def test_lanes_are_for_small_models_and_more_than_two_windows(
+    shapes_bundle: Bundle, spell: Spell, tmp_path: Path
+) -> None:
+    small = dataclasses.replace(shapes_bundle.variants[0], sizes={"fp32.onnx": 4_000_000})
+    short = write(tmp_path / "short.wav", spell("a"))
+    long = write(tmp_path / "long.wav", np.zeros(16000 * 61, np.float32))
+    os.mkfifo(tmp_path / "pipe")
+    assert lanes("null", small, [short, short]) == lanes("null", small, [long]) == 2
+    for sources in ([], [short], [tmp_path / "gone.wav"], [tmp_path], [tmp_path / "pipe"], [io.BytesIO()]):
+        assert lanes("null", small, sources) == 1
+    assert lanes("openvino", small, [long, long]) == 1
+    assert lanes("null", dataclasses.replace(small, sizes={"fp32.onnx": 119_000_000}), [long, long]) == 1

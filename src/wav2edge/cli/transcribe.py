@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Transcribe each recording; those that cannot be used are named, and make the exit code 2."""
     from wav2edge.runtime import formats
-    from wav2edge.runtime.batch import transcribe_all
+    from wav2edge.runtime.batch import lanes, transcribe_all
     from wav2edge.runtime.chunking import Chunking
     from wav2edge.runtime.errors import InputError
     from wav2edge.runtime.segmentation import Segmentation
@@ -84,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
             decoder=_decoding.decoder(arguments, bundle),
             chunking=chunking,
             segmentation=segmentation,
+            lanes=lanes(chosen.engine, chosen.variant, sources, chunking) if arguments.batch == 1 else 1,
         ) as transcriber,
         writer,
     ):
