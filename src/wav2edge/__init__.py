@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .devices.transcriber import Transcriber as Transcriber
     from .runtime.bundle import Bundle as Bundle
     from .runtime.live.api import live as live
     from .runtime.spec import ModelSpec as ModelSpec
-    from .runtime.transcriber import Transcriber as Transcriber
     from .runtime.transcript import Transcript as Transcript
 
 _HOMES = {
     "Bundle": "wav2edge.runtime.bundle",
     "ModelSpec": "wav2edge.runtime.spec",
-    "Transcriber": "wav2edge.runtime.transcriber",
+    "Transcriber": "wav2edge.devices.transcriber",
     "Transcript": "wav2edge.runtime.transcript",
     "live": "wav2edge.runtime.live.api",
 }

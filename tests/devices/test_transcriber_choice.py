@@ -1,0 +1,38 @@
+"""``wav2edge.Transcriber.open`` runs what the command line would run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import wav2edge
+from wav2edge.devices import choice, tuning
+from wav2edge.devices.detect import detect
+from wav2edge.devices.tuning import Cell, Tuning
+from wav2edge.runtime import embedded
+from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.transcriber import Transcriber
+
+
+def test_it_follows_what_was_measured_on_this_machine(
+    shapes_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path / "cache"))
+    cell = Cell("null", "fp32", 3, 0.1)
+    tuning.save(shapes_bundle, detect(), Tuning(cell, (cell,), "2026-11-23T00:00:00"))
+    with wav2edge.Transcriber.open(shapes_bundle.path) as transcriber:
+        assert (transcriber.engine, transcriber._options.threads) == ("null", 3)
+        assert isinstance(transcriber, Transcriber)
+        assert transcriber(np.zeros(16000, np.float32)).text == ""
+
+
+def test_it_follows_the_profile_and_what_is_named() -> None:
+    bundle = Bundle.open(embedded.bundle_path())
+    expected = choice.choose(bundle)
+    with wav2edge.Transcriber.open() as transcriber:
+        assert (transcriber.engine, transcriber.variant) == (expected.engine, expected.variant.name)
+        assert transcriber._options.threads == expected.threads
+    with wav2edge.Transcriber.open(variant="fp32", engine="onnxruntime", threads=1) as transcriber:
+        assert (transcriber.engine, transcriber.variant, transcriber._options.threads) == ("onnxruntime", "fp32", 1)
