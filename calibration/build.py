@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from wav2edge.runtime.bundle import Bundle, Variant
+from wav2edge.runtime.bundle import Bundle, Variant, sha256
 from wav2edge.runtime.bundle_writer import describe_variant, free_stem
 from wav2edge.runtime.errors import InputError
 from wav2edge.runtime.spec import FEATURE_LENGTHS, FEATURES, NORMALIZED
@@ -99,16 +100,26 @@ class Workshop:
         save_model(model, self.folder / f"{stem}.onnx", data)
         if (self.folder / data).stat().st_size == 0:
             (self.folder / data).unlink()
-        graphs = {"full": f"{stem}.onnx"}
-        if stages:
-            graphs = split_stages(self.folder, f"{stem}.onnx", stem)
-        return describe_variant(
+        variant = describe_variant(
             self.folder,
             name,
             name.partition("-")[0],
-            graphs,
+            {"full": f"{stem}.onnx"},
             scheme=name.partition("-")[2] or None,
             data=(data,) if (self.folder / data).exists() else (),
             preferred_by=scheme.preferred_by if scheme else _PREFERRED[name],
             made_from="fp32",
+        )
+        return self.with_stages(variant) if stages else variant
+
+    def with_stages(self, variant: Variant) -> Variant:
+        """A variant whose full graph was written last, with frontend and encoder cut from it."""
+        full = variant.graphs["full"]
+        graphs = split_stages(self.folder, full, full.removesuffix(".onnx"))
+        cut = tuple(name for name in graphs.values() if name != full)
+        return dataclasses.replace(
+            variant,
+            graphs=graphs,
+            sha256={**variant.sha256, **{name: sha256(self.folder / name) for name in cut}},
+            sizes={**variant.sizes, **{name: (self.folder / name).stat().st_size for name in cut}},
         )

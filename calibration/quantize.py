@@ -6,7 +6,9 @@ Nothing touches the bundle before the end: files are staged in a sibling directo
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.bundle import Bundle, Variant
 from wav2edge.runtime.bundle_writer import add_variants
 from wav2edge.runtime.errors import GateRefused, InputError
 
@@ -40,7 +42,7 @@ from .sensitivity import Sensitivity, layer_costs, measure_sensitivities
 class Calibration:
     """What a run made. bundle: as it is now. outcomes: every variant, the refused ones too.
 
-    sensitivities: by scheme, worst layer first. judge: the dev clips and what fp32 made of them.
+    sensitivities: by scheme, worst layer first; none without a search. judge: the dev clips and what fp32 made of them.
     """
 
     bundle: Bundle
@@ -71,14 +73,15 @@ def quantize(
     """
     options = options or Options()
     clips, judged = _clips(bundle, speech, dev, options)
+    graph = Graph.load(bundle.graph(bundle.variant("fp32"), "full"))
+    forced_float = match_sites(find_sites(graph), options.keep_float)
     with _staging(bundle) as folder:
         judge = Judge(bundle, judged, options.threads)
-        workshop, folds = _prepare(bundle, clips, folder, options, progress)
-        forced_float = match_sites(workshop.sites, options.keep_float)
+        workshop, folds = _prepare(bundle, graph, clips, folder, options, progress)
         sensitivities = _sensitivities(workshop, clips, options, progress)
         outcomes = []
         for name in options.variants:
-            order = sensitivities["s8s8" if name == "int8-s8s8" else "u8s8"]
+            order = sensitivities.get("s8s8" if name == "int8-s8s8" else "u8s8", ())
             outcome = _one(name, workshop, judge, order, forced_float, options, progress)
             outcomes.append(outcome)
             report(outcome)
@@ -107,12 +110,19 @@ def _clips(bundle: Bundle, speech: str | Path, dev: str | Path | None, options: 
 
 @contextmanager
 def _staging(bundle: Bundle) -> Iterator[Path]:
-    """A sibling directory for files to come; a full disk or a place that cannot be written is one InputError."""
+    """A sibling directory for files to come; a full disk or a place that cannot be written is one InputError.
+
+    Its name holds machine and process: what a killed run left behind, a few hundred megabytes, goes at the next one.
+    """
     place = bundle.path.resolve()
+    mark = f".{place.name}.quantize.{platform.node()}."
     if not os.access(place, os.W_OK):
         raise InputError(f"{bundle.path}: the bundle cannot be written; copy it to a place of your own first")
     try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{place.name}.quantize.", dir=place.parent))
+        for left in place.parent.glob(f"{glob.escape(mark)}*"):
+            if not _alive(left.name.removeprefix(mark).partition(".")[0]):
+                shutil.rmtree(left, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{mark}{os.getpid()}.", dir=place.parent))
     except OSError as error:
         raise InputError(f"{place.parent}: cannot be written ({error.strerror or error})") from error
     try:
@@ -125,12 +135,26 @@ def _staging(bundle: Bundle) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _prepare(bundle: Bundle, clips: Clips, folder: Path, options: Options, progress: Progress) -> tuple[Workshop, int]:
-    graph = Graph.load(bundle.graph(bundle.variant("fp32"), "full"))
+def _alive(process: str) -> bool:
+    """Whether a process of this machine runs; what is no number is not ours to judge."""
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OSError):
+        return True
+    return True
+
+
+def _prepare(
+    bundle: Bundle, graph: Graph, clips: Clips, folder: Path, options: Options, progress: Progress
+) -> tuple[Workshop, int]:
     folds = _smooth(graph, clips, folder, options, progress) if options.smooth else 0
     sites = find_sites(graph)
-    pieces = _counted(clips, "calibrating", progress)
-    histograms = observe(graph, observed(sites), pieces, folder, options.threads)
+    # Ranges are for static variants, and for the sensitivities that a search goes by.
+    wanted = observed(sites) if options.searching or set(options.variants) & set(STATIC) else ()
+    pieces = _counted(clips, "calibrating", progress) if wanted else ()
+    histograms = observe(graph, wanted, pieces, folder, options.threads) if wanted else {}
     return Workshop(bundle, graph, sites, histograms, options.method, folder), folds
 
 
@@ -170,6 +194,9 @@ def _counted(clips: Clips, stage: str, progress: Progress) -> Iterator[np.ndarra
 def _sensitivities(
     workshop: Workshop, clips: Clips, options: Options, progress: Progress
 ) -> dict[str, tuple[Sensitivity, ...]]:
+    """By scheme, worst layer first; none where no search reads them: they take as long as the calibration itself."""
+    if not options.searching:
+        return {}
     elements = {name: seen.elements for name, seen in workshop.histograms.items()}
     costs = layer_costs(workshop.graph, workshop.sites, elements)
     schemes = [S8S8] if "int8-s8s8" in options.variants else []
@@ -205,6 +232,7 @@ def _one(
     named = {site.layer for site in workshop.sites if site.node in forced_float}
     usable = [site for site in workshop.sites if name in STATIC or site.kind == "linear" or name in ("fp16", "bf16")]
     never = workshop.never_quantised(name)
+    written: dict[frozenset[str], Variant] = {}
     layers = {site.layer for site in usable if site.node not in forced_float} - set(never)
     trials = 0
 
@@ -215,12 +243,15 @@ def _one(
         nonlocal trials
         progress(f"{name}: candidate {trials + 1}, {len(float_layers)} layers in float", 0, 0)
         variant = workshop.build(name, nodes(float_layers), stages=False)
+        written.clear()  # the next candidate takes its files' place
+        written[float_layers] = variant
         trials += 1
         return judge.judge(staged_bundle(judge.bundle, workshop.folder, variant), variant)
 
     candidates = [item for item in order if item.layer in layers] if options.searching else []
     found = search(candidates, trial, lambda measured: options.budget.words_lost(measured) is None)
-    variant = workshop.build(name, nodes(found.float_layers))
+    last = written.get(found.float_layers)
+    variant = workshop.build(name, nodes(found.float_layers)) if last is None else workshop.with_stages(last)
     staged = staged_bundle(judge.bundle, workshop.folder, variant)
     ratio, milliseconds = judge.latency_ratio(staged, variant, options.timed_seconds)
     # Half precision is for other machines than the one it is made on, int4 for memory: their time here is no reason.

@@ -42,6 +42,8 @@ def page(made: Calibration) -> str:
             "<p>Signal to noise of the logits, this layer alone in INT8; shorter is worse. Dark: left in float.</p>",
             _bars(found, floats),
         ]
+    if not made.sensitivities:
+        parts.append("<h2>Sensitivity of each layer</h2><p>Not measured: nothing was searched for (--no-search).</p>")
     for outcome in made.outcomes:
         parts.append(_worst(made, outcome))
     return "\n".join(parts) + "</html>\n"

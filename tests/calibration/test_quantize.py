@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wav2edge.calibration import report
+from wav2edge.calibration.build import Workshop
 from wav2edge.calibration.clips import BUILT_IN
 from wav2edge.calibration.gate import Budget
 from wav2edge.calibration.graphs.graph import Graph
@@ -19,7 +21,7 @@ from wav2edge.calibration.graphs.storage import save_model
 from wav2edge.calibration.quantize import Calibration, Options, quantize
 from wav2edge.cli import main
 from wav2edge.runtime import embedded, engines
-from wav2edge.runtime.bundle import MANIFEST, Bundle, variant_to_json
+from wav2edge.runtime.bundle import MANIFEST, Bundle, Variant, variant_to_json
 from wav2edge.runtime.bundle_writer import describe_variant
 from wav2edge.runtime.engines import EngineOptions
 from wav2edge.runtime.scoring import score
@@ -151,14 +153,14 @@ def test_folding_mends_planted_outliers_without_float(plant: Callable[[str], Bun
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_every_variant_is_made_recorded_and_runs(own_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
-    report = own_bundle.path.parent / "report.html"
-    arguments = ["--dev", str(BUILT_IN_DEV), "--report", str(report)]
+    place = own_bundle.path.parent / "report.html"
+    arguments = ["--dev", str(BUILT_IN_DEV), "--report", str(place)]
     assert main(["quantize", str(own_bundle.path), "--speech", str(BUILT_IN_DEV), *arguments]) == 0
     said = capsys.readouterr().out
     bundle = Bundle.open(own_bundle.path)
     assert [v.name for v in bundle.variants] == ["fp32", "int8-u8s8", "int8-s8s8", "int8-u7s8", "int8-dynamic", "fp16"]
     record = json.loads(bundle.file("calibration.json").read_text("utf-8"))
-    page = report.read_text("utf-8")
+    page = place.read_text("utf-8")
     assert page.count("<svg") >= 3 and "src=" not in page and "href=" not in page, "the report needs nothing else"
     clips = np.random.default_rng(0).normal(0, 0.05, 16000).astype(np.float32)
     for variant in bundle.variants[1:]:
@@ -207,11 +209,24 @@ def test_refusal_is_exit_1_and_force_marks(own_bundle: Bundle, capsys: pytest.Ca
     assert variant.metrics["forced"] is True and "--force" in variant.metrics["verdict"]
 
 
-def test_keep_float_is_kept_and_named(own_bundle: Bundle) -> None:
+def test_keep_float_is_kept_and_named_and_nothing_is_measured_for_no_search(
+    own_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a search a variant is built once and no layer is tried alone, most of the time at base shape before."""
+    built: list[str] = []
+    build = Workshop.build
+
+    def counted(shop: Workshop, name: str, keep_float: frozenset[str], stages: bool = True) -> Variant:
+        built.append(name)
+        return build(shop, name, keep_float, stages)
+
+    monkeypatch.setattr(Workshop, "build", counted)
     options = dataclasses.replace(
         ONE, searching=False, force=True, keep_float=("feature_extractor.conv_layers.[1-3]", "lm_head")
     )
     made = quantize(own_bundle, BUILT_IN, BUILT_IN_DEV, options)
+    assert built == ["int8-u8s8"] and made.sensitivities == {} and "Not measured" in report.page(made)
+    assert set(made.bundle.variant("int8-u8s8").graphs) == {"full", "frontend", "encoder"}
     layers = {f"feature_extractor.conv_layers.{index}" for index in (1, 2, 3)}
     kept = made.outcomes[0].kept_float
     assert layers < set(kept) and len(kept) == 4 and set(kept.values()) == {"--keep-float"}

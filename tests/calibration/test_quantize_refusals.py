@@ -92,7 +92,15 @@ def test_a_bundle_that_cannot_be_written(own_bundle: Bundle, monkeypatch: pytest
     assert digest(own_bundle) == before
 
 
-def test_a_full_disk_midway(own_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(
+    own_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "--report" in refused(own_bundle, capsys, "--report", own_bundle.path.parent / "none" / "report.html")
+
+
+# Where the disk is full: at the graph that observes the clips, and at the weights of a finished variant.
+@pytest.mark.parametrize("arguments", [["int8-u8s8"], ["int8-dynamic", "--no-search", "--no-smooth"]])
+def test_a_full_disk_midway(own_bundle: Bundle, arguments: list[str]) -> None:
     """The kernel refuses every file over 100 kB, as a full disk would: in a process of its own."""
     before, beside = digest(own_bundle), sorted(own_bundle.path.parent.iterdir())
 
@@ -101,7 +109,7 @@ def test_a_full_disk_midway(own_bundle: Bundle, capsys: pytest.CaptureFixture[st
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     done = subprocess.run(
-        [sys.executable, "-m", "wav2edge", "quantize", str(own_bundle.path), "--variants", "int8-u8s8"],
+        [sys.executable, "-m", "wav2edge", "quantize", str(own_bundle.path), "--variants", *arguments],
         preexec_fn=limit,
         capture_output=True,
         text=True,
@@ -112,15 +120,24 @@ def test_a_full_disk_midway(own_bundle: Bundle, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_killed_midway(own_bundle: Bundle) -> None:
-    before = digest(own_bundle)
-    for wait in (1.5, 4.0):
-        process = subprocess.Popen([sys.executable, "-m", "wav2edge", "quantize", str(own_bundle.path)])
-        time.sleep(wait)
+    """Killed when it calibrates and when it judges what it wrote; the next run takes away what was left."""
+    before, beside = digest(own_bundle), sorted(own_bundle.path.parent.iterdir())
+    command = [sys.executable, "-m", "wav2edge", "quantize", str(own_bundle.path), "--variants", "int8-dynamic"]
+    for arguments, sign in (([], ".*.quantize.*"), (["--no-search", "--no-smooth"], ".*.quantize.*/int8-dynamic.onnx")):
+        process = subprocess.Popen([*command, *arguments])
+        while not list(own_bundle.path.parent.glob(sign)) and process.poll() is None:
+            time.sleep(0.02)
+        assert process.poll() is None, "it ended before it could be killed"
         process.send_signal(signal.SIGKILL)
         process.wait()
         Bundle.open(own_bundle.path).verify(own_bundle.variant("fp32"))
         assert digest(own_bundle) == before
+        assert len(list(own_bundle.path.parent.glob(".*.quantize.*"))) == 1, "of this run, not of the one before"
+    report = own_bundle.path.parent / "report.html"
+    assert main([*command[3:], "--no-search", "--no-smooth", "--force", "--report", str(report)]) == 0
+    assert sorted(own_bundle.path.parent.iterdir()) == sorted([*beside, report])
 
 
 def test_a_damaged_model_is_refused(

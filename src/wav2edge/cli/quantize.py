@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--longest", type=float, default=10.0, metavar="SECONDS", help="clip length that the device will see")
     add("--limit", type=_options.positive, metavar="N", help="calibrate on at most N recordings, evenly spread")
     add("--no-smooth", action="store_true", help="do not fold outliers of activations into weights")
-    add("--no-search", action="store_true", help="do not put layers back in float; judge as it is")
+    add(
+        "--no-search",
+        action="store_true",
+        help="judge as it is: no layer's sensitivity is measured, none put back in float",
+    )
     add("--force", action="store_true", help="keep what the gate refuses, marked as forced")
     add("--report", metavar="FILE", help="HTML report (default: BUNDLE.quantization.html beside the bundle)")
     add("--threads", type=_options.positive, metavar="N", help="CPU threads (default: the engine's choice)")
@@ -61,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     from wav2edge.calibration.gate import Budget
     from wav2edge.calibration.quantize import Options, quantize
     from wav2edge.runtime.bundle import Bundle
+    from wav2edge.runtime.errors import InputError
 
     bundle = Bundle.open(arguments.bundle)
     if arguments.list_layers:
@@ -77,6 +83,10 @@ def run(arguments: argparse.Namespace) -> int:
         limit=arguments.limit,
         threads=arguments.threads,
     )
+    default = bundle.path.resolve().with_name(f"{bundle.path.resolve().name}.quantization.html")
+    place = Path(arguments.report) if arguments.report else default
+    if place.is_dir() or not os.access(place.parent, os.W_OK):  # said now, not after the work
+        raise InputError(f"{place}: the report cannot be written there; name a file in a writable folder with --report")
     bar = _Bar()
 
     def report_one(outcome: Outcome) -> None:
@@ -85,10 +95,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     made = quantize(bundle, arguments.speech, arguments.dev, options, bar, report_one)
     bar.clear()
-    default = bundle.path.resolve().with_name(f"{bundle.path.resolve().name}.quantization.html")
-    place = Path(arguments.report) if arguments.report else default
-    place.write_text(report.page(made), encoding="utf-8")
-    print(f"report: {place}")
+    try:
+        place.write_text(report.page(made), encoding="utf-8")
+        print(f"report: {place}")
+    except OSError as error:
+        done = "is as it was" if made.refused is not None else "holds the new variants"
+        raise InputError(f"{place}: the report cannot be written ({error.strerror}); {bundle.path} {done}") from error
     if made.refused is not None:
         print(f"wav2edge: {bundle.path} is as it was; {made.refused}", file=sys.stderr)
         return 1
