@@ -7,6 +7,7 @@ unsigned reads (one thread, AVX512-VNNI). Here the 128 is added once:
 1. What a linear layer reads is quantised to 0 … 255 in place of -128 … 127: the same levels, one constant higher.
 2. That constant times the sum of each output's weights goes off the bias: the same sums to the last rounding.
 3. A tensor that anything but linear layers reads, behind reshapes, slices, paddings and joins, stays as it is.
+4. What a softmax writes is never negative: quantised to 0 … 255 with the same steps it is the same numbers.
 """
 
 from __future__ import annotations
@@ -41,7 +42,24 @@ def read_unsigned(model: Any) -> int:
                 found.append((node, layers, scale))
     for node, layers, scale in found:
         _replace(node, layers, scale)
+    _probabilities(model)
     return sum(len(layers) for _, layers, _ in found)
+
+
+def _probabilities(model: Any) -> None:
+    """Rule 4."""
+    from openvino import opset13 as operators
+
+    for node in model.get_ordered_ops():
+        scale = _activation(node) if node.get_type_name() == "Multiply" else None
+        source = _source(_quantizer(node), 0) if scale is not None else None
+        if scale is None or source is None or source.get_type_name() != "Softmax":
+            continue
+        span = [operators.constant(np.float32(bound)) for bound in (0.0, 255.0 * scale)]
+        unsigned = operators.fake_quantize(source.output(0), *span, *span, _LEVELS)
+        unsigned.set_friendly_name(f"{node.get_friendly_name()}/unsigned")
+        for target in node.output(0).get_target_inputs():
+            target.replace_source_output(unsigned.output(0))
 
 
 def _replace(node: Any, layers: list[tuple[Any, Any]], scale: float) -> None:

@@ -55,6 +55,28 @@ def test_a_tensor_that_others_read_stays_signed() -> None:
     assert read_unsigned(model(True)) == 0
 
 
+def probabilities(scale: float) -> Any:
+    """softmax(x), dequantised, times a matrix: as attention reads its values."""
+    from openvino import opset13 as operators
+
+    x = operators.parameter([1, -1, 16], np.float32)
+    bounds = [operators.constant(np.float32(value)) for value in (-128 * scale, 127 * scale, -128, 127)]
+    stored = operators.convert(operators.fake_quantize(operators.softmax(x, 2), *bounds, 256), "i8")
+    real = operators.multiply(operators.convert(stored, "f32"), operators.constant(np.float32(scale)))
+    values = operators.constant(np.random.default_rng(0).standard_normal((16, 4)).astype(np.float32))
+    return openvino.Model([operators.matmul(real, values, False, False)], [x])
+
+
+def test_what_a_softmax_writes_keeps_its_steps_and_loses_its_empty_half() -> None:
+    samples = np.random.default_rng(1).standard_normal((1, 7, 16)).astype(np.float32)
+    before, changed = probabilities(1 / 127), probabilities(1 / 127)
+    read_unsigned(changed)
+    (quantizer,) = (node for node in changed.get_ordered_ops() if node.get_type_name() == "FakeQuantize")
+    spans = [float(quantizer.input_value(index).get_node().data) for index in (1, 2, 3, 4)]
+    assert spans == pytest.approx([0, 255 / 127, 0, 255 / 127])
+    np.testing.assert_allclose(run(changed, samples), run(before, samples), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [({"avx512_vnni"}, True), ({"avx_vnni"}, True), ({"avx2"}, False), ({"avx512_vnni", "amx_int8"}, False)],
