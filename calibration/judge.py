@@ -88,8 +88,9 @@ class Judge:
         raise EngineError(f"{variant.name}: no engine on this machine runs it, so it cannot be judged here")
 
     def open(self, bundle: Bundle, variant: Variant, engine: str) -> Session:
-        """Load a candidate, digests unchecked: it was written a moment ago."""
-        return engines.get(engine).load(bundle, variant, "full", self.options)
+        """Load fp32 or a candidate, digests unchecked: it was written a moment ago."""
+        options = dataclasses.replace(self.options, keep_compiled=bundle is self.bundle)
+        return engines.get(engine).load(bundle, variant, "full", options)
 
     def judge(self, staged: Bundle, variant: Variant) -> Measured:
         """Run a candidate over the dev clips and the two probes."""

@@ -33,6 +33,7 @@ class EngineOptions:
     profiling: ask for the engine's own per-node profile where it has one.
     keep_memory: hold what a run has freed for the next one, where the engine has such a pool; without it less memory is
     taken where runs differ in length or overlap.
+    keep_compiled: keep what an engine compiles in the cache directory; not for a candidate that may be refused.
     """
 
     threads: int | None = None
@@ -41,6 +42,7 @@ class EngineOptions:
     window_seconds: float | None = None
     profiling: bool = False
     keep_memory: bool = True
+    keep_compiled: bool = True
 
 
 class Session(Protocol):

@@ -58,7 +58,8 @@ def load(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -
         settings["PERF_COUNT"] = True
     # A machine without a writable cache still runs; it only compiles at each start.
     with contextlib.suppress(InputError):
-        settings["CACHE_DIR"] = str(cache.directory("openvino", cache.key(dict(variant.sha256))))
+        if options.keep_compiled:
+            settings["CACHE_DIR"] = str(cache.directory("openvino", cache.key(dict(variant.sha256))))
     graph = bundle.graph(variant, stage)
     try:
         model = core.read_model(str(graph))

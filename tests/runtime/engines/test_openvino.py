@@ -80,6 +80,13 @@ def test_compiled_models_go_to_the_cache_directory(small_bundle: Bundle, cache_h
     assert sorted(path.name for path in small_bundle.path.iterdir()) == before
 
 
+def test_a_candidate_leaves_nothing_in_the_cache(small_bundle: Bundle, cache_here: Path) -> None:
+    """A search tries dozens of variants: each left its compiled weights in the user's cache for good."""
+    options = EngineOptions(keep_compiled=False)
+    engines.load(small_bundle, small_bundle.variant("int8-s8s8"), "openvino", options=options).close()
+    assert not list(cache_here.rglob("*.*"))
+
+
 def test_runs_without_a_cache(small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no directory")
     monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path / "file"))
