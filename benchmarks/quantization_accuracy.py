@@ -4,7 +4,7 @@
 
 CAL and DEV are manifests that share nothing with EVAL; EVAL is read once, by the variants that the gate kept. Prints
 the bars beside the figures. ``--haswell`` runs the u8s8 and u7s8 variants again under ``qemu-x86_64 -cpu Haswell``,
-x86 without VNNI, where u8s8 can saturate (slow: one minute for each minute of speech).
+x86 without VNNI, where u8s8 can saturate (needs Debian's qemu-user; slow: one minute for each minute of speech).
 """
 
 from __future__ import annotations
@@ -117,7 +117,11 @@ def haswell(bundle: Bundle, dev: Clips, folder: Path) -> None:
     references = [row.text for row in dev.rows]
     heard: dict[tuple[str, str], list[np.ndarray]] = {}
     places: tuple[tuple[str, tuple[str, ...]], ...] = (("native", ()), ("Haswell", EMULATOR))
+    kept = {variant.name for variant in bundle.variants}
     for name in ("fp32", "int8-u8s8", "int8-u7s8"):
+        if name not in kept:
+            print(f"\n{name} was not kept, so nothing of it runs without VNNI")
+            continue
         for place, prefix in places:
             if name == "fp32" and prefix:
                 continue
@@ -156,6 +160,8 @@ def main() -> None:
     parser.add_argument("--haswell", action="store_true")
     parser.add_argument("--haswell-clips", type=int, default=24)
     arguments = parser.parse_args()
+    if arguments.haswell and shutil.which(EMULATOR[0]) is None:
+        sys.exit(f"--haswell needs {EMULATOR[0]}: `apt-get install qemu-user`")
     source = Path(arguments.bundle) if arguments.bundle else embedded.bundle_path()
     with tempfile.TemporaryDirectory() as folder:
         naive = only_fp32(source, Path(folder) / "naive")
@@ -164,9 +170,11 @@ def main() -> None:
         bundle = only_fp32(source, Path(folder) / "model")
         made = quantize(bundle, arguments.speech, arguments.dev, Options(method=arguments.method))
         show("wav2edge quantize", made)
-        if arguments.eval and made.refused is None:
+        if made.refused is not None:
+            sys.exit(f"the gate refused, so there is nothing to close on: {made.refused}")
+        if arguments.eval:
             closing(made.bundle, arguments.eval)
-        if arguments.haswell and made.refused is None:
+        if arguments.haswell:
             dev = dev_clips(arguments.dev, bundle.spec, longest=10.0)
             rows = dev.rows[:: max(1, len(dev.rows) // arguments.haswell_clips)]
             haswell(made.bundle, Clips(rows, dev.spec, dev.longest), Path(folder))
