@@ -217,8 +217,7 @@ class LiveDecoder:
 
     def _blank(self, utterance: Utterance, turn: Turn) -> None:
         """A voice with nothing decoded: end the utterance, or forget one that never gave text; listen on."""
-        rules = self.settings.endpoint
-        at = turn.end - self._samples(min(self.settings.pre_roll, rules.silence_without_text / 2))
+        at = turn.end - self._samples(min(self.settings.pre_roll, self.settings.endpoint.silence_without_text / 2))
         if utterance.announced:
             self._end(at, "blank", quiet=None)
         else:

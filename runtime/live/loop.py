@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +53,8 @@ class LiveTranscriber:
     ) -> None:
         """Use a Transcriber (``close`` closes it); its language model and hot words shape the finals.
 
+        threads: CPU threads for partials, of which they take half where features are kept: a window of few seconds
+        costs less processor time on fewer threads, and nobody waits for a partial as for a final.
         Raises InputError when utterances could be longer than the transcriber's window or features are to be kept and
         cannot be, EngineError without an engine for the speech detector.
         """
@@ -74,7 +77,7 @@ class LiveTranscriber:
             )
         for stage in ("frontend", "encoder") if keep else ():
             window = self.settings.window
-            options = EngineOptions(threads=threads, longest_seconds=longest, window_seconds=window)
+            options = EngineOptions(threads=_half(threads), longest_seconds=longest, window_seconds=window)
             session = engines.load(transcriber.bundle, variant, transcriber.engine, stage, options)
             self.sessions[stage] = session
 
@@ -119,6 +122,10 @@ class LiveTranscriber:
 
     def _finish(self, samples: NDArray[np.float32], logits: NDArray[np.float32]) -> Transcript:
         return decode(self.transcriber.decoding(), samples, logits)
+
+
+def _half(threads: int | None) -> int:
+    return max(1, (threads or os.cpu_count() or 1) // 2)
 
 
 class LiveSession:

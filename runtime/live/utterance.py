@@ -49,7 +49,7 @@ class LiveSettings:
     tolerance: float = 0.1
     confirm: int = 3
     pre_roll: float = 1.4
-    post_roll: float = 0.8
+    post_roll: float = 1.1
     ahead: float = 0.4
     keep_features: bool | None = None
     overlap: float = 1.0

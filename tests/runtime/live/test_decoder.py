@@ -18,6 +18,7 @@ from wav2edge.runtime.live.events import Event, Final, Partial, Silence
 from wav2edge.runtime.live.utterance import LiveSettings
 
 PLAIN = LiveSettings(keep_features=False)
+EARLY = replace(PLAIN, post_roll=0.8)
 
 
 def finals_of(events: list[Event]) -> list[Final]:
@@ -241,7 +242,7 @@ def test_endpoint_silence_is_what_was_asked_for(booth: Any) -> None:
 
 def test_the_final_is_decoded_while_the_endpoint_still_waits(booth: Any) -> None:
     """On a slow machine the final came seconds after the endpoint, because its pass began only then."""
-    decoder, model = booth.decoder(), booth.model(booth.spec())
+    decoder, model = booth.decoder(EARLY), booth.model(booth.spec())
     sound = np.concatenate((booth.speak("turn it off"), booth.quiet(2)))
     spoken = len(booth.speak("turn it off"))
     for at in range(0, len(sound), 800):
@@ -262,11 +263,11 @@ def test_the_final_is_decoded_while_the_endpoint_still_waits(booth: Any) -> None
 
 def test_a_final_decoded_ahead_is_forgotten_when_somebody_goes_on(booth: Any) -> None:
     said = booth.speak("turn it"), booth.quiet(1.05), booth.speak("off"), booth.quiet(2)
-    decoder, model = booth.decoder(), booth.model(booth.spec())
+    decoder, model = booth.decoder(EARLY), booth.model(booth.spec())
     [final] = finals_of(booth.listen(decoder, model, np.concatenate(said)))
     assert final.text.replace(" ", "") == "turnitoff"
     assert [what for what, _ in model.runs].count("final full") == 2
-    never, plain = booth.decoder(replace(PLAIN, ahead=0.0)), booth.model(booth.spec())
+    never, plain = booth.decoder(replace(EARLY, ahead=0.0)), booth.model(booth.spec())
     assert finals_of(booth.listen(never, plain, np.concatenate(said))) == [final]
     assert [what for what, _ in plain.runs].count("final full") == 1
 
@@ -274,7 +275,7 @@ def test_a_final_decoded_ahead_is_forgotten_when_somebody_goes_on(booth: Any) ->
 def test_a_pass_ahead_may_still_run_when_its_utterance_ends_or_goes_on(booth: Any) -> None:
     """A server runs windows of many streams at once; what it gives back late must find its place or be dropped."""
     for rest, expected in ((booth.quiet(1.5), ["yes"]), (np.concatenate((booth.speak("no"), booth.quiet(2))), None)):
-        decoder, model = booth.decoder(), booth.model(booth.spec())
+        decoder, model = booth.decoder(EARLY), booth.model(booth.spec())
         sound = np.concatenate((booth.speak("yes"), booth.quiet(1.05)))
         decoder.push(sound, 0)
         _partial, whole = iter(decoder.window, None)

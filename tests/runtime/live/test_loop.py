@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from wav2edge.runtime.errors import AudioError, InputError
 from wav2edge.runtime.live.backlog import Block
 from wav2edge.runtime.live.endpoint import EndpointRules
 from wav2edge.runtime.live.events import Dropped, Final, Partial, SourceBack, SourceLost, Stats
-from wav2edge.runtime.live.loop import LiveTranscriber
+from wav2edge.runtime.live.loop import LiveTranscriber, _half
 from wav2edge.runtime.live.sources import FileSource, Item, on_grid
 from wav2edge.runtime.live.utterance import LiveSettings
 from wav2edge.runtime.transcriber import Transcriber
@@ -153,6 +154,13 @@ def test_the_null_engine_is_enough_to_listen(shapes_bundle: Bundle, clips: list[
         events = list(session)
     assert events and all(isinstance(event, Stats) for event in events)
     assert session.heard > 3
+
+
+@pytest.mark.parametrize(
+    ("threads", "for_partials"), [(1, 1), (2, 1), (4, 2), (5, 2), (None, (os.cpu_count() or 1) // 2)]
+)
+def test_partials_leave_half_of_the_threads_alone(threads: int | None, for_partials: int) -> None:
+    assert _half(threads) == max(1, for_partials)
 
 
 def test_live_is_public_and_finds_bad_input_at_once(shapes_bundle: Bundle, clips: list[tuple[Path, str]]) -> None:
