@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from wav2edge.runtime import audio, engines, manifest, scoring
+from wav2edge.runtime import audio, manifest, scoring
 from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.live.decoder import LiveDecoder
 from wav2edge.runtime.live.loop import LiveTranscriber
@@ -24,11 +24,17 @@ from wav2edge.runtime.live.utterance import LiveSettings
 RATE = 16000
 
 
-def compare(live: LiveTranscriber, settings: LiveSettings, rows: tuple[manifest.Row, ...]) -> scoring.Scores:
+Known = dict[tuple[int, int, int], str]
+"""What whole utterances said: by clip, first and last sample. Ways that are compared share their utterances."""
+
+
+def compare(
+    live: LiveTranscriber, settings: LiveSettings, rows: tuple[manifest.Row, ...], known: Known
+) -> scoring.Scores:
     """The texts shown against those of whole utterances."""
     spec = live.transcriber.spec
     whole, shown = [], []
-    for row in rows:
+    for number, row in enumerate(rows):
         decoder = LiveDecoder(spec, live.detector, settings)
         samples = np.concatenate((on_grid(audio.load(row.path, RATE)), np.zeros(RATE, np.float32)))
         for at in range(0, len(samples), 800):
@@ -38,11 +44,11 @@ def compare(live: LiveTranscriber, settings: LiveSettings, rows: tuple[manifest.
                 decoder.accept(window, live.run(window))
                 if window.purpose != "partial" or utterance is None:
                     continue
-                cut = samples[utterance.start : window.end]
-                feeds = engines.as_feeds(cut[None], np.array([len(cut)]))
-                outputs = live.sessions["full"].run(feeds)
-                logits = outputs[spec.outputs[0].name][0, : int(outputs["output_lengths"][0])]
-                whole.append(ctc.joined(ctc.greedy(logits, spec), spec))
+                key = number, utterance.start, window.end
+                if key not in known:
+                    [logits] = live.transcriber.logits([samples[utterance.start : window.end]])
+                    known[key] = ctc.joined(ctc.greedy(logits, spec), spec)
+                whole.append(known[key])
                 shown.append(ctc.joined(utterance.agreement.words, spec))
     return scoring.score(whole, shown, "none")
 
@@ -57,7 +63,8 @@ def main() -> None:
     parser.add_argument("--split")
     parser.add_argument("--corpus")
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--left-context", type=float, nargs="*", default=[3.0, 5.0])
+    parser.add_argument("--left-context", type=float, nargs="*", default=[3.0, 4.0, 5.5])
+    parser.add_argument("--kept-only", action="store_true", help="leave out windows that are computed anew")
     parser.add_argument("--hop", type=float, default=LiveSettings.hop)
     options = parser.parse_args()
     rows = manifest.read(options.manifest, split=options.split)
@@ -70,13 +77,14 @@ def main() -> None:
             f"{len(rows)} clips, {norm} norm, {live.transcriber.engine} {live.transcriber.variant}, hop {base.hop:g} s"
         )
         print(f"{'left context':>12} {'features':28} {'CER against whole-utterance partials':>38} {'partials':>9}")
+        known: Known = {}
         for context in options.left_context:
-            ways = {"computed anew": replace(base, keep_features=False)}
+            ways = {} if options.kept_only else {"computed anew": replace(base, keep_features=False)}
             for overlap in (0.0,) if norm == "layer" else (0.0, 0.5, 1.0, 2.0):
                 name = "kept" if norm == "layer" else f"kept, overlap {overlap:g} s"
                 ways[name] = replace(base, overlap=overlap)
             for name, settings in ways.items():
-                scores = compare(live, replace(settings, left_context=context, kept_context=context), rows)
+                scores = compare(live, replace(settings, left_context=context, kept_context=context), rows, known)
                 print(f"{context:12g} {name:28} {scores.cer!s:>38} {scores.cer.clips:9}", flush=True)
 
 
