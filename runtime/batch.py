@@ -127,7 +127,7 @@ def transcribe_all(
 def _read(transcriber: Transcriber, sources: Iterable[Source]) -> Iterator[_Step]:
     for source in sources:
         try:
-            recording = audio.open_recording(source, transcriber.spec.sample_rate)
+            recording = transcriber.open_recording(source)
             yield _Opened(source, recording.seconds)
             for window in transcriber.cut(recording.blocks, recording.name, transcriber.again(source)):
                 yield _Cut(source, window)

@@ -130,13 +130,17 @@ class Transcriber:
             rate = sample_rate or self.spec.sample_rate
             blocks = (audio.prepare(source, rate, self.spec.sample_rate),)
             return self.cut(blocks, name, lambda: blocks)
-        recording = audio.open_recording(source, self.spec.sample_rate)
+        recording = self.open_recording(source)
         return self.cut(recording.blocks, recording.name, self.again(source))
+
+    def open_recording(self, source: str | Path | BinaryIO) -> audio.Recording:
+        """A recording at the model's rate; raises AudioError where it cannot be used."""
+        return audio.open_recording(source, self.spec.sample_rate)
 
     def again(self, source: str | Path | BinaryIO) -> Callable[[], Blocks] | None:
         """How to read a recording's blocks once more; None for a stream."""
         if isinstance(source, (str, Path)):
-            return lambda: audio.open_recording(source, self.spec.sample_rate).blocks
+            return lambda: self.open_recording(source).blocks
         return None
 
     def cut(self, blocks: Blocks, name: str, again: Callable[[], Blocks] | None = None) -> Iterator[Window]:

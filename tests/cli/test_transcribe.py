@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 from wav2edge.cli import main
+from wav2edge.cli._quiet import without_decoder_lines
 from wav2edge.cli.transcribe import output_names
 from wav2edge.runtime import language_model
 from wav2edge.runtime.bundle import Bundle
@@ -75,6 +76,27 @@ def test_one_bad_recording_alone(
     assert main(["transcribe", str(talks / name), *null_options]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and len(captured.err.splitlines()) == 1 and name in captured.err
+
+
+def test_cut_and_damaged_mp3s_give_no_lines_but_ours(
+    tmp_path: Path, null_options: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """libmpg123 writes its own warnings to the process's stderr, past Python: five lines and more for such files."""
+    tone = np.sin(np.arange(160000) * 0.05) * np.random.default_rng(0).uniform(0.1, 0.5, 160000)
+    soundfile.write(tmp_path / "whole.mp3", tone, 16000)
+    data = bytearray((tmp_path / "whole.mp3").read_bytes())
+    (tmp_path / "cut.mp3").write_bytes(data[: len(data) // 2])
+    data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
+    (tmp_path / "damaged.mp3").write_bytes(data)
+    assert main(["transcribe", *(str(tmp_path / f"{name}.mp3") for name in ("cut", "damaged")), *null_options]) == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 2 and "cut.mp3: it breaks off after" in lines[0] and lines[1].startswith("wav2edge: 1 of 2")
+
+
+def test_only_the_decoders_own_lines_are_dropped(capfd: pytest.CaptureFixture[str]) -> None:
+    with without_decoder_lines():
+        os.write(2, b"first\nNote: Trying to resync...\nlast")
+    assert capfd.readouterr().err == "first\nlast"
 
 
 def test_every_format_is_printed(talks: Path, null_options: list[str], capsys: pytest.CaptureFixture[str]) -> None:

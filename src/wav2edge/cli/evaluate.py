@@ -50,10 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate each system on the same recordings; exit code 2 when some could not be used."""
+    from wav2edge.cli._quiet import QuietTranscriber
     from wav2edge.devices import choice
     from wav2edge.runtime import evaluation, manifest
     from wav2edge.runtime.chunking import Chunking
-    from wav2edge.runtime.transcriber import Transcriber
 
     chunking = Chunking(arguments.window, arguments.context)
     bundles = [_options.open_bundle(model) for model in arguments.model or [None]]
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         beam = beams[bundle.path] if system.decoding != "greedy" else None
         label = _label(system, [other for _, other in systems])
         threads = choice.choose(bundle, system.engine, system.variant, arguments.threads).threads
-        with Transcriber.open(
+        with QuietTranscriber.open(
             bundle, system.engine, system.variant, threads=threads, decoder=beam, chunking=chunking
         ) as transcriber:
             count = functools.partial(progress.count, label, total=len(rows))

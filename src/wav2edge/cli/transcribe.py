@@ -54,12 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Transcribe each recording; those that cannot be used are named, and make the exit code 2."""
+    from wav2edge.cli._quiet import QuietTranscriber, without_decoder_lines
     from wav2edge.runtime import formats
     from wav2edge.runtime.batch import lanes, transcribe_all
     from wav2edge.runtime.chunking import Chunking
     from wav2edge.runtime.errors import InputError
     from wav2edge.runtime.segmentation import Segmentation
-    from wav2edge.runtime.transcriber import Transcriber
 
     chunking, segmentation = Chunking(arguments.window, arguments.context), Segmentation(arguments.pause)
     layout = formats.Layout(arguments.max_line_width, arguments.max_line_count, arguments.max_words_per_cue)
@@ -74,9 +74,11 @@ def run(arguments: argparse.Namespace) -> int:
         writer = Printer(arguments.format, layout, len(sources) > 1, progress)
     else:
         writer = Files(Path(arguments.output), formats.get(arguments.format), layout, sources)
+    with without_decoder_lines():
+        at_once = lanes(chosen.engine, chosen.variant, sources, chunking) if arguments.batch == 1 else 1
     failed = 0
     with (
-        Transcriber.open(
+        QuietTranscriber.open(
             bundle,
             chosen.engine,
             chosen.variant.name,
@@ -84,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
             decoder=_decoding.decoder(arguments, bundle),
             chunking=chunking,
             segmentation=segmentation,
-            lanes=lanes(chosen.engine, chosen.variant, sources, chunking) if arguments.batch == 1 else 1,
+            lanes=at_once,
         ) as transcriber,
         writer,
     ):
