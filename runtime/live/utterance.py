@@ -44,7 +44,7 @@ class LiveSettings:
     kept_context: float = 5.5
     edge: float = 0.4
     settle: float = 0.4
-    agreement: int = 3
+    agreement: int = 4
     hold: float = 0.3
     tolerance: float = 0.1
     confirm: int = 3

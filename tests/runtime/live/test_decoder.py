@@ -325,7 +325,7 @@ def test_revised_counts_the_stable_words_that_the_final_changed(booth: Any) -> N
                 logits[..., swapped] = logits[..., swapped[::-1]]
             return outputs
 
-    decoder = booth.decoder()
+    decoder = booth.decoder(replace(PLAIN, agreement=2))
     sound = np.concatenate((booth.speak("aa bb cc bb dd ee ff gg"), booth.quiet(2)))
     [final] = finals_of(booth.listen(decoder, Changeable(spec), sound))
     assert final.text == "aa zz cc zz dd ee ff gg"
