@@ -104,7 +104,7 @@ def measure(plan: Plan, progress: Progress = lambda share, text: None) -> Report
                         _transcribe(item, rows, texts, failed, done)
                     results.append(_result(item))
     if not results:
-        raise EngineError("nothing could be measured: " + "; ".join(f"{s.name}: {s.reason}" for s in failed))
+        raise EngineError("nothing could be measured: " + "; ".join(bench_report.grouped(failed)))
     if rows:
         results = _scored(results, plan, texts, [row.text for row in rows])
     progress(1.0, "done")

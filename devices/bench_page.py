@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 
 from . import bench_plots
@@ -63,16 +63,21 @@ def _figure(report: Report, title: str, draw: Callable[[Report, int], str], note
 
 
 def _table(report: Report) -> str:
+    """The names of a row are one cell, which stays in sight while a phone scrolls through the figures."""
     header, rows = table(report)
     names = sum(name in NAMES for name in header)
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    body = "".join(
-        "<tr>" + "".join(f"<td{'' if i < names else ' class=n'}>{escape(v)}</td>" for i, v in enumerate(row)) + "</tr>"
-        for row in rows
+
+    def line(words: Sequence[str], rest: str) -> str:
+        return (
+            f'<tr><th scope="row">{" ".join(f"<span>{escape(word)}</span>" for word in words if word)}</th>{rest}</tr>'
+        )
+
+    head = f"<th>{escape(' '.join(header[:names]))}</th>" + "".join(
+        f"<th>{escape(name)}</th>" for name in header[names:]
     )
+    body = "".join(line(row[:names], "".join(f"<td>{escape(v)}</td>" for v in row[names:])) for row in rows)
     for words, why in absent(report):
-        cells = "".join(f"<td>{escape(word)}</td>" for word in words)
-        body += f'<tr>{cells}<td class="why" colspan="{len(header) - len(words)}">{escape(why)}</td></tr>'
+        body += line(words, f'<td class="why" colspan="{len(header) - names}"><div>{escape(why)}</div></td>')
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -91,7 +96,7 @@ def _style() -> str:
 _RULES = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
-main{max-width:1110px;margin:0 auto;padding:24px 16px 48px}
+main{max-width:1240px;margin:0 auto;padding:24px 16px 48px}
 h1{font-size:26px;margin:0 0 4px} h2{font-size:18px;margin:0 0 8px}
 header p{margin:0;color:var(--muted)}
 section{background:var(--card);border:1px solid var(--grid);border-radius:10px;padding:16px;margin-top:16px}
@@ -102,12 +107,15 @@ svg{display:block;max-width:100%;height:auto;overflow:visible}
 svg text{font:13px system-ui,sans-serif;fill:var(--ink)}
 svg text.muted{fill:var(--muted)} svg text[class^=f-]{font-weight:600} svg text.strong{font-weight:600}
 .grid{stroke:var(--grid)} .ink{stroke:var(--ink);stroke-width:2} .lead{stroke:var(--muted)}
-.line{fill:none;stroke-width:2} .soft{opacity:.25} .dot{opacity:.55} line[class^=s-]{stroke-width:2.5}
-.scroll{overflow-x:auto} table{border-collapse:collapse;font-size:14px;white-space:nowrap}
-th,td{padding:6px 10px;border-bottom:1px solid var(--grid);text-align:left}
-td.why{color:var(--muted);white-space:normal;min-width:260px}
-td.n{text-align:right;font-variant-numeric:tabular-nums} th{color:var(--muted);font-weight:600}
+.line{fill:none;stroke-width:2} .soft{opacity:.25} .dot{opacity:.7} line[class^=s-]{stroke-width:2.5}
+.scroll{overflow-x:auto} table{border-collapse:separate;border-spacing:0;font-size:14px}
+th,td{padding:6px 8px;border-bottom:1px solid var(--grid);text-align:right;font-variant-numeric:tabular-nums}
+td{white-space:nowrap} thead th{color:var(--muted);font-weight:600;vertical-align:bottom}
+th:first-child{text-align:left;position:sticky;left:0;background:var(--card);padding-left:0}
+tbody th{font-weight:400;white-space:nowrap} tbody th span:last-child{font-weight:600}
+td.why{color:var(--muted);white-space:normal;text-align:left} .why div{max-width:min(760px,calc(100vw - 190px))}
 .notes{font-size:14px;color:var(--muted);overflow-wrap:anywhere} .notes ul{margin:0;padding-left:20px}
 .narrow{display:none}
-@media (max-width:1000px){.wide{display:none}.narrow{display:block}section{padding:12px}}
+@media (max-width:1000px){.wide{display:none}.narrow{display:block}section{padding:12px}
+tbody th span{display:block}}
 """

@@ -119,7 +119,9 @@ def cells(
 def whisper_cells(directory: Path, threads: int, language: str | None) -> list[Cell]:
     """A CTranslate2 Whisper model as a user has it; raises InputError for a directory that holds none."""
     if not (directory / "model.bin").is_file():
-        raise InputError(f"{directory}: no model.bin, so this is no CTranslate2 Whisper model for faster-whisper")
+        raise InputError(
+            f"{directory}: no model.bin; name a Whisper model's directory as faster-whisper takes it (CTranslate2)"
+        )
     size = (directory / "model.bin").stat().st_size
     return [
         Cell(directory, WHISPER, kind, threads, precision=kind, file_bytes=size, language=language)

@@ -64,12 +64,9 @@ def distribution(report: Report, width: int) -> str:
         )
         for number, value in enumerate(timing.times):
             wobble = (number * 7 % 9) - 4
-            parts.append(
-                f'<circle class="f-{colour} dot" cx="{scale(value * 1e3):.1f}" cy="{middle + wobble}" r="1.8"/>'
-            )
+            parts.append(f'<circle class="f-{colour} dot" cx="{scale(value * 1e3):.1f}" cy="{middle + wobble}" r="2"/>')
         parts.append(f'<line class="s-{colour}" x1="{mid:.1f}" x2="{mid:.1f}" y1="{middle - 9}" y2="{middle + 9}"/>')
-        right = scale(max(timing.times) * 1e3)
-        parts.append(_text(right + 8, middle + 4, _ms(timing.percentile(50)), "start", "strong"))
+        parts.append(_text(width, middle + 4, _ms(timing.percentile(50)), "end", "strong"))
     return _svg(width, height, parts, f"Latency of {seconds:g} s of audio: every run of each engine and variant")
 
 
@@ -190,14 +187,17 @@ class _Log:
         return self._start + share * (self._end - self._start)
 
     def ticks(self) -> list[float]:
-        """1, 2 and 5 times powers of ten, no closer than 40 pixels."""
+        """1, 2 and 5 times powers of ten, no closer than 40 pixels; more digits where those are fewer than three."""
         found: list[float] = []
-        for exponent in range(math.floor(self._low), math.ceil(self._high) + 1):
-            for digit in (1, 2, 5):
-                value = digit * 10.0**exponent
-                inside = self._low <= math.log10(value) <= self._high
-                if inside and (not found or abs(self(value) - self(found[-1])) >= 40):
-                    found.append(float(f"{value:g}"))
+        for digits in ((1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)):
+            found = []
+            for exponent in range(math.floor(self._low), math.ceil(self._high) + 1):
+                for value in (digit * 10.0**exponent for digit in digits):
+                    inside = self._low <= math.log10(value) <= self._high
+                    if inside and (not found or abs(self(value) - self(found[-1])) >= 40):
+                        found.append(float(f"{value:g}"))
+            if len(found) >= 3:
+                break
         return found
 
 

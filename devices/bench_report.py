@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from ..runtime.errors import InputError
 
 FORMAT = 1
-_CALM = 1.1
+_CALM, _ENOUGH_FOR_A_RANGE = 1.1, 4
 REFERENCE_SECONDS = 10.0
 """The length that verdicts and the table's ratios are taken at, where it was measured."""
 
@@ -103,6 +103,14 @@ class Skipped:
     reason: str
 
 
+def grouped(skipped: Iterable[Skipped]) -> list[str]:
+    """As ``tensorrt, tensorrt-rtx: no driver``: each reason once."""
+    names: dict[str, list[str]] = {}
+    for item in skipped:
+        names.setdefault(item.reason, []).append(item.name)
+    return [f"{', '.join(dict.fromkeys(found))}: {reason}" for reason, found in names.items()]
+
+
 @dataclass(frozen=True)
 class Report:
     """Everything a run of the benchmark found.
@@ -152,9 +160,9 @@ class Report:
         return theirs.percentile(50) / ours.percentile(50)
 
     def ratio_range(self, cell: CellResult, seconds: float) -> tuple[float, float] | None:
-        """The middle half of a cell's ``Timing.ratios``; None where no turn was held against the baseline."""
+        """The middle half of a cell's ``Timing.ratios``; None where they are too few to have one."""
         timing = cell.timing(seconds)
-        if timing is None or not timing.ratios:
+        if timing is None or len(timing.ratios) < _ENOUGH_FOR_A_RANGE:
             return None
         low, high = np.percentile(timing.ratios, (25, 75))
         return float(low), float(high)

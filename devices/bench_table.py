@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from .bench_report import CellResult, Report, Skipped, verdicts
+from .bench_report import CellResult, Report, Skipped, grouped, verdicts
 
 NAMES = ("bundle", "engine", "variant")
 """Columns of words; the others hold numbers."""
@@ -119,14 +119,16 @@ def table(report: Report) -> tuple[list[str], list[list[str]]]:
         timings = [cell.timing(reference) for cell in cells]
         columns.append(("RTF", [f"{t.rtf:.3f}" if t else _DASH for t in timings]))
         columns.append(("ratio", [_ratio(report, cell, reference) for cell in cells]))
-        columns.append(("first", [_ms(cell.timings[0].first) if cell.timings else _DASH for cell in cells]))
+        columns.append(
+            (f"{lengths[0]:g} s first", [_ms(cell.timings[0].first) if cell.timings else _DASH for cell in cells])
+        )
     columns.append(("load", [f"{cell.load:.1f} s" for cell in cells]))
     columns.append(("memory", [_mb(cell.memory) for cell in cells]))
     columns.append(("GPU memory", [_mb(cell.device_memory) for cell in cells]))
     columns.append(("J per s", [f"{cell.energy:.2f}" if cell.energy is not None else _DASH for cell in cells]))
     columns.append(("WER", [f"{100 * cell.wer:.1f} %" if cell.wer is not None else _DASH for cell in cells]))
     rises = [f"{100 * cell.wer_rise:+.1f}" if cell.wer_rise is not None else _DASH for cell in cells]
-    columns.append(("rise", rises))
+    columns.append(("WER rise", rises))
     kept = [(name, values) for name, values in columns if any(value != _DASH for value in values)]
     return [name for name, _ in kept], [[values[i] for _, values in kept] for i in range(len(cells))]
 
@@ -147,7 +149,11 @@ def footnotes(report: Report) -> list[str]:
     """What else to know: notes, where energy comes from, and which engines were not measured and why."""
     lines = list(report.notes)
     seconds = report.reference_length
-    if report.baseline and seconds is not None and any(report.ratio_range(cell, seconds) for cell in report.cells):
+    if (
+        report.baseline
+        and seconds is not None
+        and any(t.ratios for cell in report.cells if (t := cell.timing(seconds)))
+    ):
         lines.insert(
             0,
             f"ratio: how many times faster than {report.baseline} for {seconds:g} s of audio; the median over turns, "
@@ -155,13 +161,9 @@ def footnotes(report: Report) -> list[str]:
         )
     if report.energy_source:
         lines.append(f"energy: {report.energy_source}")
-    reasons: dict[str, list[str]] = {}
     measured = {cell.name for cell in report.cells}
-    for skipped in report.skipped:
-        if _is_row(skipped) and skipped.name not in measured:
-            continue
-        reasons.setdefault(skipped.reason, []).append(skipped.name)
-    lines += [f"not measured: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    rest = (skipped for skipped in report.skipped if skipped.name in measured or not _is_row(skipped))
+    lines += [f"not measured: {line}" for line in grouped(rest)]
     return lines
 
 

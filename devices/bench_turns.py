@@ -27,6 +27,8 @@ _TURN = 0.25
 """Seconds of one turn at most: short against a neighbour's bursts."""
 _TURNS = 10
 """Turns at least for each cell and length, but for runs so slow that there is no time for as many."""
+_FEWEST = 3
+"""Runs at least, however slow: fewer have no median."""
 _WARM = 0.25
 """A cell whose runs are shorter begins its turn with one that is not counted: the cells before it emptied the CPU's
 caches, which in its own process they would not. In a longer run that is lost in the noise."""
@@ -66,9 +68,8 @@ def take_turns(
 ) -> None:
     """Fill every seat: at each length ``runs`` runs or ``limit`` seconds of running, whichever comes first.
 
-    shown: the length that ratios are shown for, at which the baseline runs most often.
-    A seat that fails leaves with its reason, and the others go on. A baseline is filled further than that where more
-    trios need it.
+    Never fewer than three runs. shown: the length that ratios are shown for, at which the baseline runs most often. A
+    seat that fails leaves with its reason, and the others go on. A baseline is filled further where more trios need it.
     """
     for number, (seconds, seat) in enumerate((seconds, seat) for seconds in lengths for seat in seats):
         progress(0.3 * number / (len(lengths) * len(seats)), f"burn-in {seat.name}")
@@ -77,6 +78,11 @@ def take_turns(
     for part in range(1, _ROUNDS + 1):
         for seconds in race.shuffled_lengths():
             race.run(seconds, part / _ROUNDS)
+
+
+def longest(seats: int, lengths: int, limit: float) -> float:
+    """About how many seconds turns take where every seat uses up its limit; those of the baseline and warm runs too."""
+    return seats * limit * (2.0 + 1.5 * (lengths - 1))
 
 
 def _begin(seat: Seat, seconds: float) -> None:
@@ -181,7 +187,7 @@ class _Race:
 
     def _done(self, seat: Seat, seconds: float) -> float:
         times = seat.times[seconds]
-        return max(len(times) / self._runs, sum(times) / self._limit)
+        return min(max(len(times) / self._runs, sum(times) / self._limit), len(times) / min(_FEWEST, self._runs))
 
 
 def _stale(pace: _Pace, gap: float) -> bool:

@@ -63,12 +63,13 @@ def test_tune_keeps_the_choice_and_a_budget_can_refuse(
 @pytest.mark.parametrize(
     ("extra", "code", "words"),
     [
-        (["--baseline", "torch/fp64"], 2, "no cell 'torch/fp64'; there are null/fp32"),
+        (["--baseline", "torch/fp64"], 2, "torch/fp64: it is not among what is measured; choose from null/fp32"),
         (["--max-latency", "1"], 2, "add --tune"),
         (["--tune", "--max-wer-rise", "1"], 2, "add --manifest"),
         (["--with", "kaldi", "x"], 2, "only whisper is known"),
         (["--with", "whisper", "/nowhere"], 2, "no model.bin"),
         (["--variant", "int3"], 2, "no variant 'int3'"),
+        (["--checkpoint", "/nowhere"], 2, "--checkpoint /nowhere: no such directory"),
         (["--engine", "tflite"], 2, "no engine 'tflite'"),
         (["--json", "/nowhere/at/all.json"], 2, "no such directory"),
         (["--compare", "/nowhere/a.json", "/nowhere/b.json"], 2, "cannot be read as JSON"),
@@ -88,6 +89,7 @@ def test_lengths_must_be_numbers_above_zero(null: list[str], text: str, capsys: 
     with pytest.raises(SystemExit) as caught:
         main([*null, f"--seconds={text}"])
     assert caught.value.code == 2
+    assert "is no number of seconds above 0" in capsys.readouterr().err
 
 
 def test_build_names_the_engines_that_are_built(shapes_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,7 @@ def test_names_that_do_not_exist_are_refused(shapes_bundle: Bundle, tmp_path: Pa
         bench_plan.cells([shapes_bundle], 2, only_engines=["tflite"])
     with pytest.raises(BundleError, match="no variant 'int3'"):
         bench_plan.cells([shapes_bundle], 2, only_variants=["int3"])
-    with pytest.raises(InputError, match="no CTranslate2 Whisper model"):
+    with pytest.raises(InputError, match=r"no model\.bin; name a Whisper model"):
         bench_plan.whisper_cells(tmp_path, 2, "en")
 
 

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from wav2edge.devices import bench_page, bench_report, bench_table
+from wav2edge.devices import bench_page, bench_plots, bench_report, bench_table
 from wav2edge.devices.bench_report import CellResult, Report, Skipped, Timing
 from wav2edge.runtime.errors import InputError
 
@@ -125,6 +125,21 @@ def test_turns_in_a_burst_count_where_there_are_no_others() -> None:
     assert Timing(10.0, 1.0, (0.5,)).ratios == ()
 
 
+def test_too_few_turns_have_no_range() -> None:
+    """One turn on a slow machine once stood as ``1.08× ± 0.00``, as if it were sure."""
+    report = paired(0.90, 0.15, 0.90)
+    base, cell = report.cells
+    one = dataclasses.replace(cell, timings=(Timing(10.0, 1.0, (0.15,), ((0.9, 0.15, 0.9),)),))
+    text = bench_table.text_table(dataclasses.replace(report, cells=(base, one)))
+    assert "6.00×" in text
+    assert "±" not in text.splitlines()[5]
+
+
+def test_reasons_are_said_once() -> None:
+    skipped = [Skipped("a/fp32", "no memory"), Skipped("b", "no driver"), Skipped("a/int8", "no memory")]
+    assert bench_report.grouped(skipped) == ["a/fp32, a/int8: no memory", "b: no driver"]
+
+
 def test_csv_holds_plain_numbers() -> None:
     rows = list(csv.DictReader(io.StringIO(bench_table.comma_separated(REPORT))))
     assert len(rows) == 8
@@ -169,6 +184,14 @@ def test_the_page_stands_alone_and_its_plots_are_whole() -> None:
             assert 0 <= y <= height
             length = 7.2 * len(text.text or "") * {"start": 1, "middle": 0.5, "end": 0}[text.attrib["text-anchor"]]
             assert x + length <= width + 30, f"{text.text!r} runs out of a plot {width:g} wide"
+
+
+@pytest.mark.parametrize(("low", "high"), [(340, 760), (101, 130), (2, 900)])
+def test_an_axis_has_at_least_three_marks(low: float, high: float) -> None:
+    """From 340 to 760 ms the only mark was once 500."""
+    cells = (result("a", "fp32", low), result("b", "fp32", high))
+    plot = bench_plots.distribution(Report({}, {}, cells), 1040)
+    assert len(re.findall(r'<line class="grid"', plot)) >= 3
 
 
 def test_a_page_of_one_cell_and_one_length_needs_no_plots_of_many() -> None:

@@ -113,6 +113,13 @@ def test_every_cell_gets_its_runs_or_its_seconds_and_the_baseline_no_more_than_i
         assert sum(seats["torch"].times[seconds]) < share * all_of_it
 
 
+def test_even_the_slowest_runs_three_times() -> None:
+    """Ten seconds of a board that needs six for a run were two runs, and their median nothing."""
+    seats = Machine(lambda now: 20.0).measure()
+    assert len(seats["fp32"].times[10.0]) == 3
+    assert len(seats["fp32"].trios[10.0]) == 3
+
+
 def test_nobody_is_done_long_before_the_others() -> None:
     """Cells that stop early would have seen another machine than those that go on."""
     machine = Machine()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -46,8 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how = parser.add_argument_group("how it is measured")
     how.add_argument("--quick", action="store_true", help="seconds instead of minutes: 1 and 10 s of audio, few runs")
-    how.add_argument("--runs", type=_options.positive, metavar="N", help="enough runs for a cell (default: 50)")
-    how.add_argument("--limit", type=_seconds, metavar="S", help="or enough seconds of running (default: 10)")
+    how.add_argument(
+        "--runs", type=_options.positive, metavar="N", help="runs of each engine and variant (default: 50)"
+    )
+    how.add_argument("--limit", type=_seconds, metavar="S", help="or so many seconds of running (default: 10)")
     how.add_argument("--baseline", metavar="ENGINE/VARIANT", help="what ratios are against (default: torch/fp32)")
     out = parser.add_argument_group("what comes out")
     out.add_argument("--json", nargs="?", type=Path, const=Path("-"), metavar="FILE", help="JSON, to FILE or stdout")
@@ -78,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
             raise InputError(f"{path.parent}: no such directory; make it first")
     if arguments.report is not None:
         arguments.report.mkdir(parents=True, exist_ok=True)
+    if plan.cells:
+        print(f"wav2edge: {_amount(plan)}", file=sys.stderr)
     bar = _Bar() if sys.stderr.isatty() else None
     try:
         report = bench.measure(plan, bar or (lambda share, text: None))
@@ -99,6 +104,9 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         raise InputError("--max-wer-rise needs recordings with text; add --manifest MANIFEST")
     if arguments.device is not None and not arguments.engine:
         raise InputError("--device names a device of one engine; add --engine")
+    for path in arguments.checkpoint:
+        if not path.is_dir():
+            raise InputError(f"--checkpoint {path}: no such directory")
     bundles = [_options.open_bundle(name) for name in arguments.model or (None,)]
     threads = arguments.threads or detect.detect().cpu.threads
     cells, skipped = bench_plan.cells(
@@ -114,7 +122,8 @@ def _plan(arguments: argparse.Namespace) -> Plan:
             raise InputError(f"--with {peer}: only whisper is known")
         cells += bench_plan.whisper_cells(Path(directory), threads, bundles[0].spec.language)
     if arguments.baseline is not None and arguments.baseline not in {cell.name for cell in cells}:
-        raise InputError(f"no cell {arguments.baseline!r}; there are {', '.join(cell.name for cell in cells)}")
+        names = ", ".join(cell.name for cell in cells)
+        raise InputError(f"--baseline {arguments.baseline}: it is not among what is measured; choose from {names}")
     lengths, runs, limit = (bench.QUICK_LENGTHS, 20, 0.5) if arguments.quick else (bench_plan.LENGTHS, 50, 10.0)
     return bench_plan.Plan(
         tuple(cells),
@@ -126,6 +135,15 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         clips=arguments.clips,
         baseline=arguments.baseline,
     )
+
+
+def _amount(plan: Plan) -> str:
+    """What is measured, and how long that may take where it takes minutes."""
+    from wav2edge.devices.bench_turns import longest
+
+    what = f"measuring {len(plan.cells)} engine and variant pair{'s' if len(plan.cells) > 1 else ''} here"
+    minutes = longest(len(plan.cells), len(plan.lengths), plan.limit) / 60
+    return f"{what}; up to about {minutes:.0f} min (--quick: a look in less)" if minutes >= 1.5 else what
 
 
 def _write(report: Report, arguments: argparse.Namespace) -> None:
@@ -202,7 +220,7 @@ def _lengths(text: str) -> tuple[float, ...]:
 
 
 def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError("must be above 0")
-    return number
+    with contextlib.suppress(ValueError):
+        if 0 < (number := float(text)) < float("inf"):
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
