@@ -1,6 +1,6 @@
 """How far the text of a long recording depends on the window and the context it is cut with, and why.
 
-    python benchmarks/chunking.py SPEECH [-m BUNDLE] [--recordings 10] [--seconds 60]
+    python benchmarks/chunking.py SPEECH [-m BUNDLE] [--recordings 10] [--seconds 60] [--docs docs/long-audio.md]
 
 SPEECH is a manifest or a folder of recordings with text. Recordings are made of whole utterances in a drawn order,
 with 0.3 s between them. Columns:
@@ -23,7 +23,9 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
+import _docs
 import numpy as np
 
 from wav2edge.devices.transcriber import Transcriber
@@ -64,8 +66,15 @@ def main() -> None:
     parser.add_argument("--contexts", type=float, nargs="+", default=CONTEXTS)
     parser.add_argument("--margin", type=float, default=2.0, help="in logits (default: 2, odds of 7 to 1)")
     parser.add_argument("--minutes", type=float, default=2.5, help="stop after so long")
+    parser.add_argument("--docs", metavar="FILE.md", help="put the table between that page's markers, too")
     arguments = parser.parse_args()
     deadline = time.monotonic() + 60 * arguments.minutes
+    lines: list[str] = []
+
+    def say(line: str) -> None:
+        lines.append(line)
+        print(line, flush=True)
+
     rows = manifest.scan(arguments.speech, split=arguments.split)[0]
     with Transcriber.open(arguments.model, arguments.engine, arguments.variant, lanes=LANES) as transcriber:
         made = [
@@ -75,11 +84,12 @@ def main() -> None:
         seconds = sum(len(samples) for samples, _ in made) / transcriber.spec.sample_rate
         references = [text for _, text in made]
         listener = Listener(transcriber)
-        whole = [listener.hear(samples, Chunking(10 * arguments.seconds, 1.0)) for samples, _ in made]
+        recordings = [samples for samples, _ in made]
+        whole = listener.hear(recordings, Chunking(10 * arguments.seconds, 1.0))
         one_pass = scoring.score(references, [heard.text for heard in whole])
-        print(f"{transcriber.engine} {transcriber.variant}: {len(made)} recordings, {seconds / 60:.1f} minutes")
-        print(f"one pass over each whole recording: WER {one_pass.wer}, CER {one_pass.cer}\n")
-        print(
+        say(f"{transcriber.engine} {transcriber.variant}: {len(made)} recordings, {seconds / 60:.1f} minutes")
+        say(f"one pass over each whole recording: WER {one_pass.wer}, CER {one_pass.cer}\n")
+        say(
             f"{'window':>7} {'context':>8} {'changed':>9} {'WER':>8} {'above one pass (points)':>26} {'sure':>7} "
             f"{'changed there':>14} {'control':>9} {'work':>6} {'× real time':>12}"
         )
@@ -87,27 +97,27 @@ def main() -> None:
             for context in arguments.contexts:
                 if 4 * context > window or time.monotonic() > deadline:
                     continue
-                listener.seconds = listener.elapsed = 0.0
-                heard = [listener.hear(samples, Chunking(window, context)) for samples, _ in made]
+                heard = listener.hear(recordings, Chunking(window, context))
                 scores = scoring.score(references, [one.text for one in heard])
                 above = scoring.difference(one_pass.words, scores.words)
                 shares, there = sure(transcriber, whole, heard, arguments.margin)
-                print(
+                say(
                     f"{window:5.0f} s {context:6.1f} s {changed([w.text for w in whole], [h.text for h in heard]):>9} "
                     f"{100 * scores.wer.value:6.1f} % {str(above).replace(' points', ''):>26} {100 * shares:5.1f} % "
                     f"{there:>14} {control(transcriber, whole, heard):>9} {listener.seconds / seconds:6.2f} "
-                    f"{seconds / listener.elapsed:12.1f}",
-                    flush=True,
+                    f"{seconds / listener.elapsed:12.1f}"
                 )
         transcriber.chunking = Chunking()
-        apart = changed([one.text for one in whole], [alone(transcriber, samples) for samples, _ in made])
-        print(f"\neach window normalised by itself, {Chunking().window:g} s and {Chunking().context:g} s: {apart}")
+        apart = changed([one.text for one in whole], [alone(transcriber, samples) for samples in recordings])
+        say(f"\neach window normalised by itself, {Chunking().window:g} s and {Chunking().context:g} s: {apart}")
         if time.monotonic() > deadline:
-            print(f"stopped after {arguments.minutes:g} minutes")
+            say(f"stopped after {arguments.minutes:g} minutes")
+    if arguments.docs:
+        _docs.put(Path(arguments.docs), "chunking", ["```", *lines, "```"])
 
 
 class Listener:
-    """Runs recordings in windows, the model and the control at once; counts the seconds that it ran."""
+    """Runs recordings in windows, the model and the control; ``seconds`` of audio, in ``elapsed`` seconds."""
 
     def __init__(self, transcriber: Transcriber) -> None:
         """Draw the control's matrix."""
@@ -115,21 +125,28 @@ class Listener:
         self.elapsed = 0.0
         self._transcriber = transcriber
         self._frontend, self._encoder = transcriber._half_sessions()
-        self._matrix: np.ndarray | None = None
+        channels = self._run(np.zeros(transcriber.spec.sample_rate, np.float32))[1].shape[1]
+        shape = channels, len(transcriber.spec.labels)
+        self._matrix = np.random.default_rng(0).normal(size=shape) / np.sqrt(channels)
 
-    def hear(self, samples: np.ndarray, chunking: Chunking) -> Heard:
-        """A recording [samples] in windows; one that fits a single window is one pass."""
+    def hear(self, recordings: Sequence[np.ndarray], chunking: Chunking) -> list[Heard]:
+        """Recordings [samples] in windows, several recordings at once; one that fits a single window is one pass."""
         self._transcriber.chunking = chunking
-        cuts = list(self._transcriber.windows(samples))
-        loudness = measure([samples])
         started = time.perf_counter()
         with ThreadPoolExecutor(self._transcriber.lanes) as pool:
-            ran = list(pool.map(lambda cut: self._run(loudness.normalized(cut.samples)), cuts))
-        self.elapsed += time.perf_counter() - started
-        self.seconds += sum(len(cut.samples) for cut in cuts) / self._transcriber.spec.sample_rate
+            found = list(pool.map(self._hear, recordings))
+        self.elapsed = time.perf_counter() - started
+        self.seconds = sum(seconds for _, seconds in found)
+        return [heard for heard, _ in found]
+
+    def _hear(self, samples: np.ndarray) -> tuple[Heard, float]:
+        cuts = list(self._transcriber.windows(samples))
+        loudness = measure([samples])
+        ran = [self._run(loudness.normalized(cut.samples)) for cut in cuts]
         logits = stitched(self._transcriber, cuts, [found[0] for found in ran])
         local = stitched(self._transcriber, cuts, [self._control(found[1]) for found in ran])
-        return Heard(logits, local, said(self._transcriber, logits))
+        seconds = sum(len(cut.samples) for cut in cuts) / self._transcriber.spec.sample_rate
+        return Heard(logits, local, said(self._transcriber, logits)), seconds
 
     def _run(self, normalized: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The logits [frames, labels] and the convolutions' features [frames, channels] of a window."""
@@ -141,9 +158,6 @@ class Listener:
 
     def _control(self, features: np.ndarray) -> np.ndarray:
         """Features [frames, channels] as logits of a model that hears no further than REACH frames."""
-        if self._matrix is None:
-            shape = features.shape[1], len(self._transcriber.spec.labels)
-            self._matrix = np.random.default_rng(0).normal(size=shape) / np.sqrt(shape[0])
         scores = features.astype(np.float64) @ self._matrix
         padded = np.pad(scores, ((REACH + 1, REACH), (0, 0)))
         sums = np.cumsum(padded, axis=0)

@@ -7,16 +7,19 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from wav2edge.runtime import audio, scoring
-from wav2edge.runtime.chunking import Chunking
+from wav2edge.runtime import audio
+from wav2edge.runtime.chunking import Chunking, Stitcher, windows
 from wav2edge.runtime.embedded import clips_manifest
 from wav2edge.runtime.heads import ctc
+from wav2edge.runtime.loudness import measure
+from wav2edge.runtime.spec import FEATURES, INPUT_LENGTHS, NORMALIZED
 from wav2edge.runtime.transcriber import Transcriber
 
 BUNDLE = clips_manifest().parent.parent / "bundle"
@@ -52,24 +55,50 @@ def test_word_times_are_those_of_a_forced_alignment(
     assert statistics.median(apart) <= 0.06
 
 
+def frames_of(transcriber: Transcriber, samples: np.ndarray, chunking: Chunking) -> tuple[np.ndarray, np.ndarray]:
+    """A recording's stitched frames: of the model, and of one that hears no further than 0.2 s.
+
+    The second is the model's own convolutions, averaged over ten frames to each side and projected to labels at random.
+    """
+    spec, loudness = transcriber.spec, measure([samples])
+    assert spec.blank is not None
+    frontend, _ = transcriber._half_sessions()
+    own, local = Stitcher(spec.blank), Stitcher(spec.blank)
+    settled: list[tuple[np.ndarray, np.ndarray]] = []
+    for cut in windows([samples], spec, chunking):
+        (logits,) = transcriber.run([replace(cut, loudness=loudness)])
+        values, lengths = loudness.normalized(cut.samples)[None], np.array([len(cut.samples)])
+        (features,) = frontend.run({NORMALIZED: values, INPUT_LENGTHS: lengths})[FEATURES]
+        matrix = np.random.default_rng(0).normal(size=(features.shape[1], len(spec.labels)))
+        padded = np.pad(features.astype(np.float64) @ matrix, ((11, 10), (0, 0))).cumsum(axis=0)
+        settled.append((own.push(cut, logits), local.push(cut, (padded[21:] - padded[:-21]).astype(np.float32))))
+    return np.concatenate([pair[0] for pair in settled]), np.concatenate([pair[1] for pair in settled])
+
+
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True,
-    reason="the embedded weights are weak on books (MODEL_CARD.md): their best labels lead so narrowly that any change "
-    "of context flips them; 13 to 18 % of the characters differ (benchmarks/chunking.py), where 1 % is wanted",
-)
-def test_the_text_in_windows_is_the_text_of_one_pass(embedded_transcriber: Transcriber, minute: np.ndarray) -> None:
+def test_what_windows_change_is_the_models_own_reach_and_not_the_stitching(
+    embedded_transcriber: Transcriber, minute: np.ndarray
+) -> None:
+    """One pass and windows: a model that hears locally gives the same labels, the embedded one does where it is sure.
+
+    Where it is undecided its labels depend on what lies far away (benchmarks/chunking.py prints by how much).
+    """
+    whole, whole_local = frames_of(embedded_transcriber, minute, Chunking(window=600.0))
+    parts, parts_local = frames_of(embedded_transcriber, minute, Chunking(window=15.0, context=1.0))
+    assert len(whole) == len(parts) == embedded_transcriber.spec.frames(len(minute)) > 2000
+    assert len(np.unique(whole_local.argmax(axis=1))) > 3
+    assert np.array_equal(whole_local.argmax(axis=1), parts_local.argmax(axis=1))
+    ranked = [np.sort(logits, axis=1) for logits in (whole, parts)]
+    sure = np.logical_and(*(best[:, -1] - best[:, -2] >= 2.0 for best in ranked))
+    assert sure.mean() > 0.4
+    assert (whole.argmax(axis=1) == parts.argmax(axis=1))[sure].mean() > 0.98
+
+
+def test_times_are_monotonic_and_inside_the_recording(embedded_transcriber: Transcriber, minute: np.ndarray) -> None:
     chunked = embedded_transcriber(minute)
-    before = embedded_transcriber.chunking
-    try:
-        embedded_transcriber.chunking = Chunking(window=600.0)
-        whole = embedded_transcriber(minute)
-    finally:
-        embedded_transcriber.chunking = before
-    assert len(whole.text) > 300
-    assert scoring.score([whole.text], [chunked.text], "none").cer.value <= 0.01
+    assert len(chunked.words) > 30
     times = [time for word in chunked.words for time in (word.start, word.end)]
-    assert times == sorted(times) and times[-1] <= chunked.seconds
+    assert times == sorted(times) and times[0] >= 0 and times[-1] <= chunked.seconds
 
 
 @pytest.mark.slow
