@@ -41,7 +41,7 @@ class LiveSettings:
 
     hop: float = 0.5
     left_context: float = 3.0
-    kept_context: float = 5.5
+    kept_context: float = 4.5
     edge: float = 0.4
     settle: float = 0.4
     agreement: int = 4

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--left-context",
         type=seconds,
         metavar="S",
-        help="what a partial sees before its hop (5.5 with layer norm, else 3; the same)",
+        help="what a partial sees before its hop (4.5 with layer norm, else 3; the same)",
     )
     rules.add_argument("--silence-after-text", type=seconds, metavar="S", help="silence that ends an utterance (1.2)")
     rules.add_argument("--silence-without-text", type=seconds, metavar="S", help="the same before any text (2.4)")
