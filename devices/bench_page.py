@@ -109,7 +109,7 @@ svg text.muted{fill:var(--muted)} svg text[class^=f-]{font-weight:600} svg text.
 .grid{stroke:var(--grid)} .ink{stroke:var(--ink);stroke-width:2} .lead{stroke:var(--muted)}
 .line{fill:none;stroke-width:2} .soft{opacity:.25} .dot{opacity:.7} line[class^=s-]{stroke-width:2.5}
 .scroll{overflow-x:auto} table{border-collapse:separate;border-spacing:0;font-size:14px}
-th,td{padding:6px 8px;border-bottom:1px solid var(--grid);text-align:right;font-variant-numeric:tabular-nums}
+th,td{padding:6px;border-bottom:1px solid var(--grid);text-align:right;font-variant-numeric:tabular-nums}
 td{white-space:nowrap} thead th{color:var(--muted);font-weight:600;vertical-align:bottom}
 th:first-child{text-align:left;position:sticky;left:0;background:var(--card);padding-left:0}
 tbody th{font-weight:400;white-space:nowrap} tbody th span:last-child{font-weight:600}
