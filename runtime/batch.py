@@ -75,8 +75,7 @@ def lanes(
     """How many windows to run at once on a CPU: more than one where the model is small and there is enough to run.
 
     benchmarks/throughput.py prints what they gain with the embedded model; a base one (378 MB) lost 2 % and took twice
-    the memory.
-    A single recording counts as enough when its header announces more than two windows.
+    the memory. A single recording counts as enough when its header announces more than two windows.
     """
     if not engines.shares(engine) or variant.bytes > SMALL or not sources:
         return 1
@@ -102,9 +101,8 @@ def transcribe_all(
     """Transcribe recordings in order; one that cannot be used gives a Result with its error, and the next follows.
 
     batch: windows that are run as one batch, of one recording or of several; otherwise each runs by itself, as many at
-    once as the transcriber has lanes. on_segment: called with each segment as soon
-    as it is complete. on_progress: called with the seconds that are done and the recording's length where it is known.
-    Engine errors are raised.
+    once as the transcriber has lanes. on_segment: called with each segment as soon as it is complete. on_progress:
+    called with the seconds that are done and the recording's length where it is known. Engine errors are raised.
     """
     decoding = transcriber.decoding()
     seconds: float | None = None

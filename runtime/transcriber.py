@@ -85,7 +85,7 @@ class Transcriber:
         decoder: how logits become words; greedy by default, language_model.BeamDecoder with a language model.
         chunking: how long recordings are cut; segmentation: where segments end.
         lanes: windows that ``batch.transcribe_all`` runs at once, each with its share of the threads; ``batch.lanes``
-        says where that pays.
+        says where that pays. Without a number of threads there is one.
         Raises BundleError for a damaged bundle, EngineError when no engine runs it, InputError for a head that does
         not transcribe.
         """
