@@ -163,6 +163,7 @@ def _smooth(graph: Graph, clips: Clips, folder: Path, options: Options, progress
     tensors = tuple(dict.fromkeys(name for fold in folds for name in fold.tensors))
     pieces = _counted(clips, "looking for outliers", progress)
     maxima = observe_channels(graph, tensors, pieces, folder, options.threads)
+    progress("checking that folding changes nothing", 0, 0)
     folded = graph.copy()
     count = fold_outliers(folded, folds, maxima)
     # The folds are exact by algebra; a graph that they change by more than rounding has another layout: leave it.
