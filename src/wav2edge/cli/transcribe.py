@@ -54,12 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Transcribe each recording; those that cannot be used are named, and make the exit code 2."""
+    from wav2edge.cli._memory import give_back_large_blocks
     from wav2edge.cli._quiet import QuietTranscriber, without_decoder_lines
     from wav2edge.runtime import formats
     from wav2edge.runtime.batch import lanes, transcribe_all
     from wav2edge.runtime.chunking import Chunking
     from wav2edge.runtime.errors import InputError
     from wav2edge.runtime.segmentation import Segmentation
+    from wav2edge.runtime.transcriber import SMALL
 
     chunking, segmentation = Chunking(arguments.window, arguments.context), Segmentation(arguments.pause)
     layout = formats.Layout(arguments.max_line_width, arguments.max_line_count, arguments.max_words_per_cue)
@@ -76,6 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
         writer = Files(Path(arguments.output), formats.get(arguments.format), layout, sources)
     with without_decoder_lines():
         at_once = lanes(chosen.engine, chosen.variant, sources, chunking) if arguments.batch == 1 else 1
+    if chosen.variant.bytes <= SMALL:  # the engine keeps no pool of its own for it
+        give_back_large_blocks()
     failed = 0
     with (
         QuietTranscriber.open(
