@@ -1,6 +1,6 @@
 """Every engine × variant of this machine on a base-shape model, twice, and whether the ratios repeat.
 
-    python benchmarks/engines.py BUNDLE [--checkpoint DIR] [--seconds 10] [--once] [--limit 10]
+    python benchmarks/engines.py BUNDLE [--checkpoint DIR] [--seconds 10] [--once] [--limit 25]
 
 Prints both tables, each ratio in both runs, and what the same ratios would be between medians of times, as they once
 were. Exits 1 where a ratio changed by more than 10 %, or where a row that people weigh is missing without a
@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="of audio (default: 10)")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--runs", type=int, default=50, help="enough runs for a cell (default: 50)")
-    parser.add_argument("--limit", type=float, default=10.0, help="or enough seconds of running (default: 10)")
+    parser.add_argument("--limit", type=float, default=25.0, help="or enough seconds of running (default: 25)")
     parser.add_argument("--all", action="store_true", help="also rows that nobody asked for, as openvino/int8-u8s8")
     parser.add_argument("--once", action="store_true", help="one run, no comparison")
     arguments = parser.parse_args()

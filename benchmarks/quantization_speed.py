@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import _docs
 import numpy as np
 
 from wav2edge.calibration.build import Workshop
@@ -259,6 +260,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=12)
     parser.add_argument("--only", help="names of contenders, by comma")
+    parser.add_argument("--docs", metavar="FILE.md", help="put the table between that file's markers")
     arguments = parser.parse_args()
     started = time.perf_counter()
     bundle = Bundle.open(arguments.bundle)
@@ -272,19 +274,22 @@ def main() -> None:
         made = files(bundle, Path(folder), samples, arguments.threads, wanted)
         engines = {name: engine for name, _, _, engine in PLAN}
         times = take_turns(made, engines, arguments.threads, samples, arguments.turns)
-    print(f"\n{arguments.seconds:g} s of audio, {arguments.threads} threads, {arguments.turns} turns: median (min) ms,")
-    print("and the median of the ratios within a turn")
+    lines = [f"{arguments.seconds:g} s of audio, {arguments.threads} threads, {arguments.turns} turns: median (min) ms"]
+    lines.append("and median of the ratios within a turn")
     for name, values in times.items():
         others = [other for other in ("fp32", "fp32 openvino", "nncf default", "torch fp32") if other != name]
         ratios = "  ".join(f"{ratio(times, name, other):.3f} of {other}" for other in others if other in times)
-        print(f"{name:28} {np.median(values) * 1000:7.1f} ({min(values) * 1000:.1f})  {ratios}")
-    print()
+        lines.append(f"{name:28} {np.median(values) * 1000:7.1f} ({min(values) * 1000:.1f})  {ratios}")
+    lines.append("")
     for names, other, bar, remark in BARS:
         measured = {name: ratio(times, name, other) for name in names if name in times and other in times}
         if measured:
             best = min(measured, key=measured.__getitem__)
             found = f"{measured[best]:.3f} (bar {bar:g}: {verdict(measured[best] <= bar)})"
-            print(f"{best} of {other}: {found}  {remark}")
+            lines.append(f"{best} of {other}: {found}  {remark}")
+    print("", *lines, sep="\n")
+    if arguments.docs:
+        _docs.put(Path(arguments.docs), "quantization speed", ["```", *lines, "```"])
     print(f"{time.perf_counter() - started:.0f} s in all")
 
 

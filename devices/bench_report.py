@@ -38,7 +38,7 @@ class Timing:
         """How many times faster than the baseline, by those turns that a noisy neighbour left alone.
 
         They are the turns with both times of the baseline within a tenth of its best; where a neighbour leaves fewer
-        than a third, the third whose slower time of the baseline is the least. On a quiet machine that is all of them.
+        than half, the half whose slower time of the baseline is the least. On a quiet machine that is all of them.
         The turn's own time chooses nothing.
         """
         if not self.trios:
@@ -46,7 +46,7 @@ class Timing:
         best = float(np.percentile([min(before, after) for before, _, after in self.trios], 10))
         slower = sorted(self.trios, key=lambda trio: max(trio[0], trio[2]))
         calm = sum(max(before, after) <= _CALM * best for before, _, after in slower)
-        kept = slower[: max(3, -(-len(slower) // 3), calm)]
+        kept = slower[: max(3, -(-len(slower) // 2), calm)]
         return tuple((before + after) / 2 / own for before, own, after in kept)
 
     def percentile(self, share: float) -> float:
