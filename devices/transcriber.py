@@ -37,8 +37,7 @@ class Transcriber(transcriber.Transcriber):
         What is named wins, then what ``wav2edge bench --tune`` measured here, then the board's profile, as on the
         command line. The other parameters and the errors are those of ``runtime.transcriber.Transcriber.open``.
         """
-        if not isinstance(bundle, Bundle):
-            bundle = Bundle.open(embedded.bundle_path() if bundle is None else bundle)
+        bundle = embedded.resolve(bundle)
         if bundle.spec.head == "ctc":  # else the runtime says that the head does not transcribe
             chosen = choice.choose(bundle, engine, variant, threads)
             engine, variant, threads = chosen.engine, chosen.variant.name, chosen.threads

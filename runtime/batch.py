@@ -34,7 +34,6 @@ Item = TypeVar("Item")
 AHEAD = 4
 """Windows that wait for the engine: enough to hide the decoding of short files, 8 MB at 30 s each."""
 
-
 LANES = 2
 """More at once would take memory, and two already hide what is done between windows."""
 
@@ -69,9 +68,7 @@ class _Cut:
 _Step = Result | _Opened | _Cut
 
 
-def lanes(
-    engine: str, variant: Variant, sources: Sequence[Source], chunking: Chunking | None = None, sample_rate: int = 16000
-) -> int:
+def lanes(engine: str, variant: Variant, sources: Sequence[Source], chunking: Chunking | None = None) -> int:
     """How many windows to run at once on a CPU: more than one where the model is small and there is enough to run.
 
     benchmarks/throughput.py prints what they gain with the embedded model; a base one (378 MB) lost 2 % and took twice
@@ -84,7 +81,7 @@ def lanes(
     if not isinstance(sources[0], (str, Path)) or not Path(sources[0]).is_file():  # a pipe can be read only once
         return 1
     try:
-        seconds = audio.open_recording(sources[0], sample_rate).seconds
+        seconds = audio.open_recording(sources[0]).seconds
     except InputError:  # said by transcribe_all
         return 1
     return LANES if seconds is not None and seconds > 2 * (chunking or Chunking()).window else 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from .bundle import Bundle
 from .errors import BundleError
 
 
@@ -14,6 +15,13 @@ def bundle_path() -> Path:
     if not path.is_dir():
         raise BundleError("this installation has no embedded bundle; name one with -m BUNDLE")
     return path
+
+
+def resolve(bundle: str | Path | Bundle | None) -> Bundle:
+    """A bundle that is open already, one that is named, or for None the embedded one; raises BundleError."""
+    if isinstance(bundle, Bundle):
+        return bundle
+    return Bundle.open(bundle_path() if bundle is None else bundle)
 
 
 def clips_manifest() -> Path:

@@ -89,8 +89,7 @@ class Transcriber:
         Raises BundleError for a damaged bundle, EngineError when no engine runs it, InputError for a head that does
         not transcribe.
         """
-        if not isinstance(bundle, Bundle):
-            bundle = Bundle.open(embedded.bundle_path() if bundle is None else bundle)
+        bundle = embedded.resolve(bundle)
         if bundle.spec.head != "ctc":
             raise InputError(f"{bundle.path}: its head is {bundle.spec.head}, which does not transcribe")
         name, chosen = choice.choose(bundle, engine, variant)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -249,7 +249,7 @@ def chain_up(clips: list[Clip], share: float, longest: float, generator: np.rand
     Long recordings are many people's utterances in a row: a model that never heard more than one at a time lets far
     speech disturb what it reads.
     """
-    budget = share * sum(c.samples for c in clips)
+    budget = share * _length(clips)
     chains: list[Chain] = []
     links: list[Clip] = []
     for i in generator.permutation(len(clips)):
@@ -257,7 +257,7 @@ def chain_up(clips: list[Clip], share: float, longest: float, generator: np.rand
             chains.append((clips[i],))
             continue
         budget -= clips[i].samples
-        if links and sum(c.samples for c in links) + clips[i].samples > longest * RATE:
+        if links and _length(links) + clips[i].samples > longest * RATE:
             chains.append(tuple(links))
             links = []
         links.append(clips[i])
@@ -276,8 +276,8 @@ def length_batches(chains: list[Chain], seconds: float) -> Iterator[list[Chain]]
         yield batch
 
 
-def _length(chain: Chain) -> int:
-    return sum(clip.samples for clip in chain)
+def _length(clips: Sequence[Clip]) -> int:
+    return sum(clip.samples for clip in clips)
 
 
 def draw(

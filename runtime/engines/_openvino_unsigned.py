@@ -56,10 +56,7 @@ def _probabilities(model: Any) -> None:
         if scale is None or source is None or source.get_type_name() != "Softmax":
             continue
         span = [operators.constant(np.float32(bound)) for bound in (0.0, 255.0 * scale)]
-        unsigned = operators.fake_quantize(source.output(0), *span, *span, _LEVELS)
-        unsigned.set_friendly_name(f"{node.get_friendly_name()}/unsigned")
-        for target in node.output(0).get_target_inputs():
-            target.replace_source_output(unsigned.output(0))
+        _read_instead(node, operators.fake_quantize(source.output(0), *span, *span, _LEVELS))
 
 
 def _replace(node: Any, layers: list[tuple[Any, Any]], scale: float) -> None:
@@ -69,15 +66,19 @@ def _replace(node: Any, layers: list[tuple[Any, Any]], scale: float) -> None:
     quantizer = _quantizer(node)
     span = [operators.constant(np.float32(bound)) for bound in (0.0, 255.0 * scale)]
     reads = [quantizer.input_value(index) for index in range(3)]
-    unsigned = operators.fake_quantize(*reads, *span, _LEVELS)
-    unsigned.set_friendly_name(f"{node.get_friendly_name()}/unsigned")
-    for target in node.output(0).get_target_inputs():
-        target.replace_source_output(unsigned.output(0))
+    _read_instead(node, operators.fake_quantize(*reads, *span, _LEVELS))
     for sink, sums in layers:
         targets = list(sink.output(0).get_target_inputs())
         corrected = operators.add(sink.output(0), operators.constant((-_SHIFT * scale * sums).astype(np.float32)))
         for target in targets:
             target.replace_source_output(corrected.output(0))
+
+
+def _read_instead(node: Any, unsigned: Any) -> None:
+    """Let whatever reads an activation read its unsigned counterpart."""
+    unsigned.set_friendly_name(f"{node.get_friendly_name()}/unsigned")
+    for target in node.output(0).get_target_inputs():
+        target.replace_source_output(unsigned.output(0))
 
 
 def _activation(node: Any) -> float | None:

@@ -149,14 +149,20 @@ def failing_after(seat: Seat, runs: int) -> None:
     seat.run = run
 
 
-@pytest.mark.parametrize("after", [0, 1, 2, 5])
-def test_a_cell_that_fails_leaves_and_the_others_go_on(after: int) -> None:
+def measured_while_one_fails(index: int, after: int) -> list[Seat]:
+    """The baseline and another cell, one of which fails after so many of its turns."""
     machine = Machine()
     seats = [machine.seat("fp32", 0.4), machine.seat("int8", 0.2)]
     for seat in seats:
         seat.baseline = seats[0]
-    failing_after(seats[1], after)
+    failing_after(seats[index], after)
     bench_turns.take_turns(seats, (10.0,), 20, 5.0, shown=10.0)
+    return seats
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 5])
+def test_a_cell_that_fails_leaves_and_the_others_go_on(after: int) -> None:
+    seats = measured_while_one_fails(1, after)
     assert seats[1].failure == "out of memory"
     assert seats[0].failure is None
     assert len(seats[0].times[10.0]) >= 12
@@ -164,12 +170,7 @@ def test_a_cell_that_fails_leaves_and_the_others_go_on(after: int) -> None:
 
 @pytest.mark.parametrize("after", [0, 1, 2, 5])
 def test_without_its_baseline_a_cell_is_measured_all_the_same(after: int) -> None:
-    machine = Machine()
-    seats = [machine.seat("fp32", 0.4), machine.seat("int8", 0.2)]
-    for seat in seats:
-        seat.baseline = seats[0]
-    failing_after(seats[0], after)
-    bench_turns.take_turns(seats, (10.0,), 20, 5.0, shown=10.0)
+    seats = measured_while_one_fails(0, after)
     assert seats[0].failure == "out of memory"
     assert len(seats[1].times[10.0]) == 20
     assert len(seats[1].trios[10.0]) < 10
