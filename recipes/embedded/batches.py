@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from augment import Augmentation, NoiseBank, disturb, hide
 from cache import HOP, RECEPTIVE, features_of, frame_starts, frames
 from clips import RATE, ClipStore
-from model import IDS, LABELS, encode, normalise
+from model import CENTRES, IDS, LABELS, encode, normalise
 from torch import Tensor
 
 
@@ -42,7 +43,6 @@ class Batch:
     label_lengths: Tensor
     features: Tensor | None
     posteriors: Tensor | None
-    convolved: Tensor | None
     seconds: float
     texts: list[str] = field(default_factory=list)
     corpora: list[str] = field(default_factory=list)
@@ -59,18 +59,18 @@ class Said(NamedTuple):
 Chain = tuple[Clip, ...]
 """Clips said one after another; most often one alone."""
 
+EDGE = (CENTRES[-1] - RECEPTIVE // 2) // HOP
+"""Frames of the teacher, at either end, that the convolutions have no whole window for."""
+
 _SPACE = IDS["|"]
 
 
 class Speech:
-    """All clips of some stores, grouped by corpus. `refresh` takes in what other processes appended.
+    """All clips of some stores, grouped by corpus. `refresh` takes in what other processes appended."""
 
-    With `channels`, clips come as cached convolution features of that width, and only where those are there.
-    """
-
-    def __init__(self, folders: list[Path], targets: bool = True, channels: int = 0, longest: float = 18.0) -> None:
-        """Open the stores; clips longer than `longest` seconds are left out."""
-        self.folders, self.targets, self.channels, self.longest = folders, targets, channels, longest
+    def __init__(self, folders: list[Path], targets: bool = True, longest: float = 18.0, portion: float = 1.0) -> None:
+        """Open the stores; clips longer than `longest` seconds are left out, and all but a `portion` of the others."""
+        self.folders, self.targets, self.longest, self.portion = folders, targets, longest, portion
         self.stores = [ClipStore(folder) for folder in folders]
         self.refresh()
 
@@ -78,7 +78,6 @@ class Speech:
         """Map what is on disk now; clips whose targets are not cached yet are left out."""
         self.groups: dict[str, list[Clip]] = {}
         self.audio, self.features, self.posteriors = [], [], []
-        self.convolved: list[list[np.ndarray]] = []
         for number, (folder, store) in enumerate(zip(self.folders, self.stores)):
             store.refresh()
             starts = frame_starts(store)
@@ -88,18 +87,17 @@ class Speech:
             path = folder / "posteriors.f16"
             self.posteriors.append(features_of_width(path, len(LABELS)) if self.targets and path.exists() else None)
             ready = len(cached) if cached is not None else 0
-            copies = sorted(folder.glob("convolved-*.f16")) if self.channels else []
-            self.convolved.append([features_of_width(path, self.channels) for path in copies])
             if self.posteriors[-1] is not None:
                 ready = min(ready, len(self.posteriors[-1]))
-            if self.channels:
-                ready = min([ready, *(len(c) for c in self.convolved[-1])]) if copies else 0
             for i, row in enumerate(store.rows):
                 if self.targets and starts[i + 1] > ready:
                     break
                 count, text = int(starts[i + 1] - starts[i]), str(row["text"])
                 labels = tuple(encode(text))
-                if count < 5 or len(labels) + 2 > count or int(row["samples"]) > self.longest * RATE:
+                ours = count - 2 * EDGE
+                if ours < 5 or len(labels) + 2 > ours or int(row["samples"]) > self.longest * RATE:
+                    continue
+                if random.Random(f"{row['text']}/{row['start']}").random() >= self.portion:
                     continue
                 place = (number, int(row["start"]), int(row["samples"]), int(starts[i]), count)
                 self.groups.setdefault(str(row["corpus"]), []).append(Clip(*place, labels, text, str(row["corpus"])))
@@ -129,19 +127,17 @@ class Collator:
         self.generator = np.random.default_rng(seed)
         everything = [clip for clips in speech.groups.values() for clip in clips]
         picked = [everything[int(i)] for i in self.generator.integers(len(everything), size=64)]
-        loud = how.strength > 0 and not speech.channels
+        loud = how.strength > 0
         self.bank = NoiseBank([speech.samples(c) for c in picked], self.generator) if loud else None
 
     def __call__(self, chains: list[Chain]) -> Batch:
         """Return the batch of some chains of clips."""
-        cached = bool(self.speech.channels)
         clips = [clip for chain in chains for clip in chain]
         parts = [[self._said(clip) for clip in chain] for chain in chains]
         heard = [_joined(said) for said in parts]
         counts = [len(said.rows) for said in heard]
         longest, width = max(len(said.samples) for said in heard), max(counts)
         audio = np.zeros((len(chains), longest), np.float32)
-        convolved = np.zeros((len(chains), width, self.speech.channels), np.float32) if cached else None
         has_features = all(self.speech.features[c.store] is not None for c in clips) and self.scale is not None
         has_posteriors = all(
             (p := self.speech.posteriors[c.store]) is not None and c.frame + c.frames <= len(p) for c in clips
@@ -149,18 +145,14 @@ class Collator:
         features = np.zeros((len(chains), width, 512), np.float32) if has_features else None
         posteriors = np.zeros((len(chains), width, len(LABELS)), np.float32) if has_posteriors else None
         for i, (chain, said) in enumerate(zip(chains, heard)):
-            if convolved is None:
-                samples = said.samples
-                if self.bank is not None:
-                    samples = disturb(samples, self.how, self.bank, self.generator)
-                audio[i, : len(samples)] = normalise(samples)
+            samples = said.samples
+            if self.bank is not None:
+                samples = disturb(samples, self.how, self.bank, self.generator)
+            audio[i, : len(samples)] = normalise(samples)
             at = 0
             for clip, part in zip(chain, parts[i]):
                 whole, here = slice(clip.frame, clip.frame + clip.frames), slice(at, at + len(part.rows))
                 at = here.stop
-                if convolved is not None:
-                    copies = self.speech.convolved[clip.store]
-                    convolved[i, here] = copies[int(self.generator.integers(len(copies)))][whole]
                 if features is not None and self.scale is not None:
                     mean, deviation = self.scale
                     raw = np.asarray(self.speech.features[clip.store][whole], np.float32)[part.rows]
@@ -170,14 +162,13 @@ class Collator:
         labels = [torch.tensor(said.labels, dtype=torch.long) for said in heard]
         return Batch(
             torch.from_numpy(audio),
-            torch.tensor(counts),
-            torch.from_numpy(hide(len(chains), width, self.how, self.generator)),
+            torch.tensor(counts) - 2 * EDGE,
+            torch.from_numpy(hide(len(chains), width - 2 * EDGE, self.how, self.generator)),
             torch.nn.utils.rnn.pad_sequence(labels, batch_first=True),
             torch.tensor([len(label) for label in labels]),
-            None if features is None else torch.from_numpy(features),
-            None if posteriors is None else torch.from_numpy(posteriors),
-            None if convolved is None else torch.from_numpy(convolved),
-            sum(c.samples for c in clips) / RATE if cached else sum(len(said.samples) for said in heard) / RATE,
+            None if features is None else torch.from_numpy(features)[:, EDGE : width - EDGE],
+            None if posteriors is None else torch.from_numpy(posteriors)[:, EDGE : width - EDGE],
+            sum(len(said.samples) for said in heard) / RATE,
             [" ".join(c.text for c in chain) for chain in chains],
             [chain[0].corpus for chain in chains],
         )
@@ -188,10 +179,8 @@ class Collator:
         Pitch and formants move with the speed (Ko et al., "Audio augmentation for speech recognition", 2015); the
         targets of the clip as it was are stretched along.
         """
-        cached = bool(self.speech.channels)
-        samples = np.zeros(0, np.float32) if cached else self.speech.samples(clip)
-        whole = Said(samples, np.arange(clip.frames), clip.labels)
-        if cached or self.how.strength <= 0:
+        whole = Said(self.speech.samples(clip), np.arange(clip.frames), clip.labels)
+        if self.how.strength <= 0:
             return whole
         said = self._cut(clip, whole)
         if self.generator.random() >= self.how.speed:
@@ -199,7 +188,7 @@ class Collator:
         factor = float(self.generator.uniform(1 / self.how.fastest, self.how.fastest))
         faster = soxr.resample(said.samples, RATE * factor, RATE, quality="LQ")
         count = frames(len(faster))
-        if count < 5 or len(said.labels) + 2 > count:
+        if count < 5 + 2 * EDGE or len(said.labels) + 2 > count - 2 * EDGE:
             return said
         at = ((np.arange(count) * HOP + RECEPTIVE // 2) * factor - RECEPTIVE // 2) / HOP
         return Said(faster, said.rows[np.clip(np.round(at).astype(int), 0, len(said.rows) - 1)], said.labels)
@@ -224,7 +213,7 @@ class Collator:
             length = int(self.generator.integers(75, 300))
             first = int(self.generator.integers(max(1, clip.frames - length)))
             last, labels = min(clip.frames, first + length), ()
-        if last - first < max(20, len(labels) + 2):
+        if last - first < max(20, len(labels) + 2 + 2 * EDGE):
             return said
         samples = said.samples[first * HOP : (last - 1) * HOP + RECEPTIVE]
         return Said(samples, said.rows[first:last], labels)

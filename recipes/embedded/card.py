@@ -36,12 +36,15 @@ def data_table(manifest: Path, stores: dict[str, dict[str, dict[str, float]]], l
         cells = [f"{splits[split]:.1f}" for split in ("train", "dev", "test", "eval")]
         lines.append(f"| {corpus} | " + " | ".join(cells) + f" | {licence} |")
     known = {corpus for corpus, _ in minutes}
+    others: Counter[str] = Counter()
     for store, sizes in stores.items():
         for corpus, size in sizes.items():
             if corpus not in known or store == "ljspeech-more":
-                title = f"{corpus} (more of it)" if corpus in known else corpus
-                licence = licences.get(corpus) or next((text for name, text in minutes if name == corpus), "")
-                lines.append(f"| {title} | {size['minutes']} | 0 | 0 | 0 | {licence} |")
+                others[corpus] += size["minutes"]  # type: ignore[assignment]
+    for corpus, total in others.items():
+        title = f"{corpus} (more of it)" if corpus in known else corpus
+        licence = licences.get(corpus) or next((text for name, text in minutes if name == corpus), "")
+        lines.append(f"| {title} | {total:.1f} | 0 | 0 | 0 | {licence} |")
     return "\n".join(lines)
 
 

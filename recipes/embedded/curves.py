@@ -32,7 +32,7 @@ def dev_points(rows: list[dict[str, object]], corpus: str, rate: str, over: str)
 def draw_losses(logs: dict[str, Path], out: Path) -> None:
     """Draw every loss of every run over the hours of audio heard."""
     figure, axes = pyplot.subplots(1, 4, figsize=(16, 3.6))
-    for axis, loss in zip(axes, ("mel", "features", "posteriors", "ctc")):
+    for axis, loss in zip(axes, ("ear", "features", "posteriors", "ctc")):
         for name, path in logs.items():
             rows = [row for row in read_log(path) if loss in row]
             axis.plot([row["heard"] for row in rows], [row[loss] for row in rows], label=name)

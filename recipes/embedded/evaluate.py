@@ -43,8 +43,8 @@ def scores(
     for some in length_batches(chains, seconds):
         batch = collate(some)
         hidden, _ = student.encode(student.convolve(batch.audio.to(device)), batch.frames.to(device))
-        for (clip,), row in zip(some, student.logits(hidden).cpu().numpy()):
-            yield clip, row[: clip.frames]
+        for (clip,), row, count in zip(some, student.logits(hidden).cpu().numpy(), batch.frames.tolist()):
+            yield clip, row[:count]
 
 
 def transcribe(student: Student, speech: Speech, device: str = "cpu", seconds: float = 40.0) -> list[Reading]:

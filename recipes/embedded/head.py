@@ -64,7 +64,6 @@ class FeatureCollator(Collator):
             torch.tensor([len(label) for label in labels]),
             torch.from_numpy(features),
             None,
-            None,
             sum(c.samples for c in clips) / 16000,
         )
 

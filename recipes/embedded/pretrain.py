@@ -1,11 +1,12 @@
 """The seed idea of Wav2Vec 2.0 at this size: masked contrastive pre-training on untranscribed audio.
 
-It runs on cached convolution features (frontend.py), so its budget compares with `train.py --cached --no-targets`.
+The convolutions stay as they are, so its budget compares with `train.py --frozen 7 --no-targets`.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import logging
 import time
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from augment import Augmentation
 from batches import Collator, Speech, draw
-from model import adopt, embedded_config, new_model, save_checkpoint
+from model import Student, adopt, embedded_config, new_model, save_checkpoint
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices, _sample_negative_indices
@@ -23,12 +24,18 @@ from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices
 _LOGGER = logging.getLogger("pretrain")
 
 
-class Cached(nn.Module):
-    """Stands where the convolutions stand: what comes in already is their output [batch, channels, frames]."""
+class Frozen(nn.Module):
+    """The convolutions of a model, kept as they are: channels first, as the model's own."""
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return the features as they are."""
-        return features
+    def __init__(self, student: Student) -> None:
+        """Take the convolutions of `student`."""
+        super().__init__()
+        self.student = student.requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, audio: Tensor) -> Tensor:
+        """Return features [batch, channels, frames] of audio [batch, samples]."""
+        return self.student.convolve(audio).transpose(1, 2)
 
     def _freeze_parameters(self) -> None:
         """Nothing to freeze."""
@@ -53,7 +60,7 @@ def pretrain(speech: Speech, folder: Path, minutes: float, front: Path, shape: t
     adopt(start, front)
     model = Wav2Vec2ForPreTraining(config).train()
     model.wav2vec2.load_state_dict(start.wav2vec2.state_dict(), strict=False)
-    model.wav2vec2.feature_extractor = Cached()
+    model.wav2vec2.feature_extractor = Frozen(Student(copy.deepcopy(start)))
     optimizer = torch.optim.AdamW(model.parameters(), rate, (0.9, 0.98), weight_decay=0.01, fused=True)
     collate, generator = Collator(speech, Augmentation(strength=0.0), seed, None), np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +69,6 @@ def pretrain(speech: Speech, folder: Path, minutes: float, front: Path, shape: t
         for clips in draw(speech, dict.fromkeys(speech.groups, 1.0), 24.0, 16.0, generator):
             tick = time.process_time()
             batch = collate(clips)
-            assert batch.convolved is not None
             valid = torch.arange(int(batch.frames.max()))[None] < batch.frames[:, None]
             masked = _compute_mask_indices(tuple(valid.shape), 0.65, 10, valid.long(), min_masks=2) & valid.numpy()
             negatives = _sample_negative_indices(tuple(valid.shape), config.num_negatives, masked)
@@ -70,7 +76,7 @@ def pretrain(speech: Speech, folder: Path, minutes: float, front: Path, shape: t
             for group in optimizer.param_groups:
                 group["lr"] = rate * min(1.0, (step + 1) / 100, max(0.02, 2 * (1 - worked / 60 / minutes)))
             output = model(
-                batch.convolved.transpose(1, 2),
+                batch.audio,
                 mask_time_indices=torch.from_numpy(masked),
                 sampled_negative_indices=torch.from_numpy(negatives),
             )
@@ -104,14 +110,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--stores", type=Path, nargs="+", required=True)
     parser.add_argument("--minutes", type=float, default=15.0)
-    parser.add_argument("--init-from", type=Path, required=True, help="the checkpoint whose convolutions were cached")
+    parser.add_argument("--init-from", type=Path, required=True, help="the checkpoint whose convolutions it stands on")
     parser.add_argument("--shape", type=int, nargs=4, default=(160, 4, 640, 4))
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(options.threads)
     shape = tuple(options.shape)
-    speech = Speech(options.stores, True, embedded_config(*shape).conv_dim[-1])
+    speech = Speech(options.stores)
     pretrain(speech, options.folder, options.minutes, options.init_from, shape)
 
 

@@ -17,8 +17,9 @@ from data import store_real
 HERE = Path(__file__).resolve().parent
 CURVES = HERE / "curves"
 SHARES = (
-    '{"librispeech-train-clean-100": 2, "ljspeech": 1.2, "picovoice-wake-words": 0.35, "picovoice-speech-to-intent": 1,'
-    ' "amazon-queen-dialogue": 1.2, "synthetic-kokoro": 0.3, "synthetic-piper": 1}'
+    '{"librispeech-train-clean-100": 1.9, "ljspeech": 0.8, "picovoice-wake-words": 0.4,'
+    ' "picovoice-speech-to-intent": 1.5, "amazon-queen-dialogue": 1.6, "synthetic-kokoro": 0.6, "synthetic-piper": 1.2,'
+    ' "synthetic-flite": 1.2}'
 )
 SHAPE = ("--shape", 160, 8, 640, 4)
 
@@ -33,12 +34,11 @@ def stage(*arguments: object) -> None:
 def synthesise(options: argparse.Namespace, work: Path) -> list[Path]:
     """Grow the synthetic stores that were asked for."""
     folders = []
-    for engine, hours in (("kokoro", options.kokoro_hours), ("piper", options.piper_hours)):
-        folder = work / f"synthetic-{engine}"
+    kokoro = ["--model", options.kokoro, "--voices", options.kokoro_voices, "--symbols", options.kokoro_symbols]
+    models: dict[str, list[object]] = {"kokoro": kokoro, "piper": ["--model", options.piper], "flite": []}
+    for engine, extra in models.items():
+        folder, hours = work / f"synthetic-{engine}", getattr(options, f"{engine}_hours")
         if hours > 0:
-            extra: list[object] = ["--model", options.kokoro if engine == "kokoro" else options.piper]
-            if engine == "kokoro":
-                extra += ["--voices", options.kokoro_voices, "--symbols", options.kokoro_symbols]
             books = ["--books", *options.books, "--manifest", options.manifest, "--seed", options.seed]
             stage("synthesis.py", engine, folder, "--hours", hours, *books, *extra)
             folders.append(folder)
@@ -54,18 +54,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "checkpoint")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--init-from", type=Path, help="go on from a checkpoint: skips the convolutions' warm start")
+    parser.add_argument("--init-from", type=Path, help="go on from a checkpoint: skips the front end's warm start")
     parser.add_argument("--head-hours", type=float, default=16.0)
-    parser.add_argument("--mel-hours", type=float, default=4.0)
-    parser.add_argument("--encoder-hours", type=float, default=8.0)
+    parser.add_argument("--front-hours", type=float, default=20.0)
+    parser.add_argument("--encoder-hours", type=float, default=20.0)
     parser.add_argument("--whole-hours", type=float, default=60.0)
-    parser.add_argument("--copies", type=int, default=3, help="disturbed copies whose convolution features are kept")
     parser.add_argument("--books", type=Path, nargs="*", default=[], help="texts to speak: .txt, fortune files, .rdb")
     for name in ("kokoro", "kokoro-voices", "kokoro-symbols", "piper"):
         parser.add_argument("--" + name, type=Path)
     parser.add_argument("--dialogue", type=Path, help="queen.1c: untranscribed speech for the teacher (dialogue.py)")
-    parser.add_argument("--kokoro-hours", type=float, default=0.0)
-    parser.add_argument("--piper-hours", type=float, default=0.0)
+    for name in ("kokoro", "piper", "flite"):
+        parser.add_argument(f"--{name}-hours", type=float, default=0.0)
     options = parser.parse_args()
     for name, value in vars(options).items():
         if isinstance(value, Path):
@@ -85,18 +84,18 @@ def main() -> None:
     common = ["--dev", dev, *shares, *threads, "--seed", options.seed, "--stores", *stores]
     front = options.init_from
     if front is None:
-        budget = ["--hours", options.mel_hours, "--mel-hours", options.mel_hours, "--rate", 1e-3]
-        stage("train.py", work / "front", *budget, *common)
+        budget = ["--hours", options.front_hours, "--ear-hours", options.front_hours, "--rate", 3e-3]
+        stage("train.py", work / "front", *budget, "--whisper", options.whisper, *common)
         front = work / "front/checkpoint"
-    stage("frontend.py", front, *stores, "--copies", *range(1, options.copies + 1))
-    encoder = ["--hours", options.encoder_hours, "--cached", "--mel-hours", 0, "--batch-seconds", 14]
-    stage("train.py", work / "encoder", *encoder, "--init-from", front, *SHAPE, *common)
-    whole = ["--hours", options.whole_hours, "--mel-hours", 0, "--mel-until", 0.01, "--frozen", 2, "--rate", 1.2e-3]
-    whole += ["--matrix-rate", 2e-3, "--ctc-weight", 0.4, "--batch-seconds", 24, *SHAPE]
-    stage("train.py", work / "whole", *whole, "--init-from", work / "encoder/checkpoint", *common)
+    rates = ["--rate", 1.2e-3, "--matrix-rate", 2e-3, "--batch-seconds", 24, *SHAPE, *common]
+    encoder = ["--hours", options.encoder_hours, "--ear-hours", 0, "--frozen", 7, "--decay-from", 0.8]
+    stage("train.py", work / "encoder", *encoder, "--init-from", front, *rates)
+    whole = ["--hours", options.whole_hours, "--ear-hours", 0, "--whisper", options.whisper, "--joined", 0.3]
+    stage("train.py", work / "whole", *whole, "--init-from", work / "encoder/checkpoint", *rates)
     options.out.mkdir(parents=True, exist_ok=True)
     for file in (work / "whole/checkpoint").iterdir():
-        (options.out / file.name).write_bytes(file.read_bytes())
+        if file.name != "heads.pt":
+            (options.out / file.name).write_bytes(file.read_bytes())
     stage("balance.py", options.out, "--dev", dev)
     stage("closing.py", options.out, "--manifest", options.manifest, "--why", "closing measurement of run.py")
     runs = [f"{name}={work / name}" for name in ("front", "encoder", "whole") if (work / name).exists()]

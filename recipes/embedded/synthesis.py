@@ -105,14 +105,28 @@ def _command(name: str, arguments: Callable[[str, random.Random, str], tuple[lis
 
 
 def flite() -> Speak:
-    """Speak with the flite command's own voices."""
+    """Speak with the flite command's own voices, each made larger or smaller as Piper's is."""
+    higher = 1.0
 
     def arguments(text: str, generator: random.Random, out: str) -> tuple[list[str], str]:
-        voice = generator.choice(("awb", "rms", "slt", "kal16"))
-        stretch = generator.uniform(0.85, 1.2)
-        return ["flite", "-voice", voice, "--setf", f"duration_stretch={stretch:.2f}", "-t", text, "-o", out], voice
+        nonlocal higher
+        voice, higher = (
+            generator.choice(("awb", "rms", "slt", "rms", "slt", "kal16")),
+            2.0 ** generator.uniform(-0.3, 0.35),
+        )
+        if voice == "slt":
+            higher *= 0.9
+        stretch = generator.uniform(0.85, 1.2) * higher
+        line = ["flite", "-voice", voice, "--setf", f"duration_stretch={stretch:.2f}", "-t", text, "-o", out]
+        return line, f"{voice}@{higher:.2f}"
 
-    return _command("flite", arguments)
+    say = _command("flite", arguments)
+
+    def speak(text: str, generator: random.Random) -> tuple[np.ndarray, str]:
+        audio, voice = say(text, generator)
+        return soxr.resample(audio, RATE * higher, RATE), voice
+
+    return speak
 
 
 def espeak() -> Speak:

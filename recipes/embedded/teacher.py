@@ -15,6 +15,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 # A Wav2Vec 2.0 frame is centred 200 samples in, Whisper's on its first sample: dropping 200 samples aligns them.
 ALIGN = 200
+LEVEL = 0.06  # Root mean square of what the teacher hears.
 
 
 def read_ctranslate2(path: Path) -> dict[str, np.ndarray]:
@@ -98,6 +99,16 @@ class Teacher:
         return (mel + 4.0) / 4.0
 
     @torch.no_grad()
+    def ear(self, audio: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+        """Return log-mel [batch, frames at 100 Hz, 80] and what the two convolutions make of it [batch, frames, width].
+
+        `audio` [batch, samples] has unit variance; the first frame of either is centred on sample `samples`.
+        """
+        mel = self.log_mel(audio[:, samples:] * LEVEL)
+        hidden = torch.nn.functional.gelu(self.encoder.conv1(mel))
+        return mel.transpose(1, 2), torch.nn.functional.gelu(self.encoder.conv2(hidden)).transpose(1, 2)
+
+    @torch.no_grad()
     def features(self, clips: list[np.ndarray], frames: list[int]) -> list[np.ndarray]:
         """Return float16 features [frames, width] of each clip, on the frames of a Wav2Vec 2.0 over the same samples.
 
@@ -107,7 +118,7 @@ class Teacher:
         signals = torch.zeros(len(clips), wanted)
         for row, audio in zip(signals, clips):
             level = float(np.sqrt((audio.astype(np.float64) ** 2).mean())) + 1e-6
-            heard = torch.from_numpy(audio[ALIGN : ALIGN + wanted] * np.float32(min(0.06 / level, 100.0)))
+            heard = torch.from_numpy(audio[ALIGN : ALIGN + wanted] * np.float32(min(LEVEL / level, 100.0)))
             row[: len(heard)] = heard
         mel = self.log_mel(signals.to(self.device))
         encoder = self.encoder

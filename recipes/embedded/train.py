@@ -8,7 +8,7 @@ import logging
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,12 +18,12 @@ import torch
 import torch.nn.functional as F
 from augment import Augmentation
 from batches import Batch, Chain, Collator, Speech, draw, feature_scale
-from clips import RATE
+from cache import HOP
 from evaluate import measure
-from model import Student, adopt, embedded_config, new_model, save_checkpoint
+from model import CENTRES, EARLY, MEL, Student, adopt, embedded_config, new_model, save_checkpoint, tune
 from muon import Muon
+from teacher import Teacher
 from torch import Tensor, nn
-from transformers.audio_utils import mel_filter_bank
 
 _LOGGER = logging.getLogger("train")
 
@@ -39,8 +39,8 @@ class Plan:
     warm_steps: int = 300
     decay_from: float = 0.5
     batch_seconds: float = 18.0
-    mel_hours: float = 1.0
-    mel_until: float = 5.0
+    ear_hours: float = 1.0
+    ear_weight: float = 0.1
     longest_first: float = 18.0
     longest_until: float = 8.0
     feature_weight: float = 1.0
@@ -58,41 +58,60 @@ class Plan:
 class Heads(nn.Module):
     """Throw-away projections that the targets are compared with."""
 
-    def __init__(self, channels: int, hidden: int, width: int = 512, mels: int = 80) -> None:
-        """Build projections from convolution channels to log-mel, and from hidden states to teacher features."""
+    def __init__(self, channels: Sequence[int], hidden: int, width: int = 512, mels: int = 80) -> None:
+        """Project convolutions to log-mel and to what the teacher's make of it, and hidden states to its features."""
         super().__init__()
-        self.mel = nn.Linear(channels, mels)
+        self.mel = nn.Linear(channels[MEL], mels)
+        self.early = nn.Linear(channels[EARLY], width)
+        self.late = nn.Linear(channels[-1], width)
         self.features = nn.Linear(hidden, width)
         self.middle_features = nn.Linear(hidden, width)
-        filters = mel_filter_bank(201, mels, 20.0, 7800.0, RATE, norm="slaney", mel_scale="slaney")
-        self.register_buffer("filters", torch.from_numpy(filters.astype(np.float32)))
-        self.register_buffer("window", torch.hann_window(400))
-        self.register_buffer("middle", torch.zeros(mels))
-        self.register_buffer("spread", torch.zeros(mels))
+        for name, size in (("mel", mels), ("ear", width)):
+            self.register_buffer(name + "_mean", torch.zeros(size))
+            self.register_buffer(name + "_deviation", torch.zeros(size))
 
-    @torch.no_grad()
-    def log_mel(self, audio: Tensor, valid: Tensor) -> Tensor:
-        """Return standardised log-mel [batch, frames, mels] on the model's frames; the first batch sets the scale."""
-        spectrum = torch.stft(audio, 400, 320, window=self.window, center=False, return_complex=True).abs() ** 2
-        mel = (spectrum.transpose(1, 2) @ self.filters + 1e-3).log()
-        if not bool(self.spread.any()):
-            self.middle.copy_(mel[valid].mean(0))
-            self.spread.copy_(mel[valid].std(0))
-        return (mel - self.middle) / self.spread
+    def hear(self, found: list[Tensor], audio: Tensor, frames: Tensor, teacher: Teacher) -> Tensor:
+        """Return how far convolutions of audio are from log-mel and from the teacher's convolutions (mean squares).
+
+        The targets are functions of the sound alone, so that every second of any sound teaches the front end, whoever
+        speaks; the first batch sets their scale.
+        """
+        mel, _ = teacher.ear(audio, CENTRES[MEL])
+        _, ear = teacher.ear(audio, CENTRES[EARLY])
+        later = (CENTRES[-1] - CENTRES[EARLY]) // HOP
+        asked = (
+            (self.mel(found[MEL]), self._scaled("mel", mel), 2 * frames),
+            (self.early(found[EARLY]), self._scaled("ear", ear), frames),
+            (self.late(found[-1]), self._scaled("ear", ear[:, later:]), frames),
+        )
+        total = torch.zeros((), device=audio.device)
+        for guess, target, known in asked:
+            # Neither the padding behind a clip, nor what the teacher's windows hear of the clip's edges.
+            at = torch.arange(guess.shape[1], device=audio.device)[None]
+            inside = (at >= 2) & (at < known[:, None] - 4)
+            total = total + (guess - target[:, : guess.shape[1]])[inside].square().mean()
+        return total
+
+    def _scaled(self, name: str, target: Tensor) -> Tensor:
+        mean, deviation = getattr(self, name + "_mean"), getattr(self, name + "_deviation")
+        if not bool(deviation.any()):
+            mean.copy_(target.mean((0, 1))), deviation.copy_(target.std((0, 1)) + 1e-3)
+        return ((target - mean) / deviation).clamp(-6, 6)
 
 
-def losses(student: Student, heads: Heads, batch: Batch, plan: Plan, heard: float) -> dict[str, Tensor]:
+def losses(
+    student: Student, heads: Heads, batch: Batch, plan: Plan, heard: float, teacher: Teacher | None
+) -> dict[str, Tensor]:
     """Return the weighted losses of a batch after `heard` hours of audio."""
-    convolved = student.convolve(batch.audio) if batch.convolved is None else batch.convolved
-    frames = torch.arange(convolved.shape[1], device=convolved.device)[None]
-    valid = frames < batch.frames[:, None]
+    layers = student.convolutions(batch.audio)
+    convolved = layers[-1]
+    valid = torch.arange(convolved.shape[1], device=convolved.device)[None] < batch.frames[:, None]
     found: dict[str, Tensor] = {}
-    mel_weight = 1.0 if heard < plan.mel_hours else max(0.0, 0.5 * (1 - heard / plan.mel_until))
-    if mel_weight > 0 and batch.convolved is None:
-        error = heads.mel(convolved)[valid] - heads.log_mel(batch.audio, valid)[valid]
-        found["mel"] = mel_weight * error.square().mean()
-    if found and heard < plan.mel_hours:
-        return found
+    if teacher is not None and convolved.requires_grad:
+        alone = heard < plan.ear_hours
+        found["ear"] = (1.0 if alone else plan.ear_weight) * heads.hear(layers, batch.audio, batch.frames, teacher)
+        if alone:
+            return found
     hidden, middle = student.encode(convolved, batch.frames, batch.mask)
     if batch.features is not None and plan.feature_weight > 0:
         target = batch.features[valid]
@@ -133,6 +152,7 @@ class Run:
         device: str,
         shape: tuple[int, ...] = (),
         frozen: int = 0,
+        teacher: Teacher | None = None,
     ) -> None:
         """Begin a run, from the weights of `start` that fit, or go on with the one that is in the folder.
 
@@ -140,7 +160,7 @@ class Run:
         """
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(plan.seed)
-        self.folder, self.plan, self.device = folder, plan, device
+        self.folder, self.plan, self.device, self.teacher = folder, plan, device, teacher
         net = new_model(embedded_config(*shape))
         if start:
             adopt(net, start)
@@ -149,7 +169,7 @@ class Run:
             if isinstance(module, nn.Dropout):
                 module.p = plan.dropout
         self.student = Student(net).to(device).train()
-        self.heads = Heads(net.config.conv_dim[-1], net.config.hidden_size).to(device)
+        self.heads = Heads(net.config.conv_dim, net.config.hidden_size).to(device)
         self.parameters = [*self.student.parameters(), *self.heads.parameters()]
         matrices = [p for p in net.wav2vec2.encoder.layers.parameters() if p.ndim == 2] if plan.matrix_rate else []
         known = {id(p) for p in matrices}
@@ -159,7 +179,7 @@ class Run:
         if matrices:
             self.optimizers.append(Muon(matrices, plan.matrix_rate))
         self.average = {k: v.detach().clone() for k, v in self.student.state_dict().items()}
-        self.step, self.heard, self.worked = 0, 0.0, 0.0
+        self.step, self.heard, self.worked, self.fresh = 0, 0.0, 0.0, start is None
         if start and (start / "heads.pt").exists() and not (folder / "state.pt").exists():
             self.heads.load_state_dict(torch.load(start / "heads.pt", map_location=device, weights_only=True))
         if (folder / "state.pt").exists():
@@ -193,10 +213,12 @@ class Run:
 
     def learn(self, batch: Batch) -> dict[str, float]:
         """Take one optimizer step."""
+        if self.fresh and not self.step:
+            tune(self.student.net, batch.audio)
         for optimizer, peak in zip(self.optimizers, (self.plan.rate, self.plan.matrix_rate)):
             for group in optimizer.param_groups:
                 group["lr"] = peak * rate_at(self.plan, self.step, self.progress)
-        found = losses(self.student, self.heads, batch, self.plan, self.heard)
+        found = losses(self.student, self.heads, batch, self.plan, self.heard, self.teacher)
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         torch.stack(list(found.values())).sum().backward()
@@ -274,7 +296,7 @@ def train(run: Run, speech: Speech, dev: Speech, shares: dict[str, float], every
                 totals, counted = {}, 0
             if time.monotonic() - began > every * 60:
                 run.save()
-                if run.heard > plan.mel_hours:
+                if run.heard > plan.ear_hours:
                     run.log({"dev": measure(run.averaged(), dev, run.device)})
                 speech.refresh()
                 began = time.monotonic()
@@ -287,6 +309,7 @@ def train(run: Run, speech: Speech, dev: Speech, shares: dict[str, float], every
     result = measure(run.averaged(), dev, run.device)
     run.log({"dev": result})
     save_checkpoint(run.averaged().net, run.folder / "checkpoint")
+    torch.save(run.heads.state_dict(), run.folder / "checkpoint/heads.pt")
 
 
 def main() -> None:
@@ -301,7 +324,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--every", type=float, default=5.0, help="minutes between saves and dev readings")
     parser.add_argument("--no-targets", action="store_true", help="transcripts only: no teacher")
-    parser.add_argument("--cached", action="store_true", help="train the encoder alone, on cached convolution features")
+    parser.add_argument("--whisper", type=Path, help="the teacher, whose ear the convolutions are to have")
+    parser.add_argument("--portion", type=float, default=1.0, help="share of the clips to train on (learning curves)")
     parser.add_argument("--frozen", type=int, default=0, help="convolutions that stay as they are, from the first")
     parser.add_argument("--device", default="auto")
     for name, value in asdict(Plan()).items():
@@ -313,9 +337,9 @@ def main() -> None:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     plan = Plan(**{name: getattr(options, name) for name in asdict(Plan())})
-    run = Run(options.folder, plan, options.init_from, device, tuple(options.shape), options.frozen)
-    channels = run.student.net.config.conv_dim[-1] if options.cached else 0
-    speech, dev = Speech(options.stores, not options.no_targets, channels), Speech([options.dev], False)
+    teacher = Teacher(options.whisper, device) if options.whisper else None
+    run = Run(options.folder, plan, options.init_from, device, tuple(options.shape), options.frozen, teacher)
+    speech, dev = Speech(options.stores, not options.no_targets, portion=options.portion), Speech([options.dev], False)
     shares = dict.fromkeys(speech.groups, 1.0) | json.loads(options.shares)
     run.log({"hours": {k: round(v, 3) for k, v in speech.hours().items()}, "shares": shares})
     train(run, speech, dev, shares, options.every)
