@@ -1,10 +1,12 @@
 """What the quantiser keeps of the embedded model's words, beside everything-INT8, on dev and on each eval corpus.
 
     python benchmarks/quantization_accuracy.py --speech CAL --dev DEV --eval EVAL [--bundle BUNDLE] [--haswell]
+    python benchmarks/quantization_accuracy.py --dev DEV --bundle BUNDLE --as-is --haswell
 
 CAL and DEV are manifests that share nothing with EVAL; EVAL is read once, by the variants that the gate kept. Prints
 the bars beside the figures. ``--haswell`` runs the u8s8 and u7s8 variants again under ``qemu-x86_64 -cpu Haswell``,
 x86 without VNNI, where u8s8 can saturate (needs Debian's qemu-user; slow: one minute for each minute of speech).
+``--as-is`` takes the variants that BUNDLE has, and neither quantises nor searches.
 """
 
 from __future__ import annotations
@@ -149,35 +151,45 @@ def haswell(bundle: Bundle, dev: Clips, folder: Path) -> None:
         )
 
 
+def searched(source: Path, folder: Path, speech: str, dev: str, method: str) -> Bundle:
+    """A copy of a bundle's fp32, quantised naively and then with the search; both are shown."""
+    naive = only_fp32(source, folder / "naive")
+    options = Options(variants=STATIC, method=method, smooth=False, searching=False)
+    show("everything INT8", quantize(naive, speech, dev, options))
+    made = quantize(only_fp32(source, folder / "model"), speech, dev, Options(method=method))
+    show("wav2edge quantize", made)
+    if made.refused is not None:
+        sys.exit(f"the gate refused, so there is nothing to close on: {made.refused}")
+    return made.bundle
+
+
 def main() -> None:
     """Quantise twice (naively, and with the search), then close on EVAL."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default=None)
-    parser.add_argument("--speech", required=True)
+    parser.add_argument("--speech")
     parser.add_argument("--dev", required=True)
     parser.add_argument("--eval")
     parser.add_argument("--method", default=Options.method)
+    parser.add_argument("--as-is", action="store_true")
     parser.add_argument("--haswell", action="store_true")
     parser.add_argument("--haswell-clips", type=int, default=24)
     arguments = parser.parse_args()
     if arguments.haswell and shutil.which(EMULATOR[0]) is None:
         sys.exit(f"--haswell needs {EMULATOR[0]}: `apt-get install qemu-user`")
+    if not arguments.as_is and not arguments.speech:
+        sys.exit("--speech is needed to calibrate on (or --as-is, for the variants that the bundle has)")
     source = Path(arguments.bundle) if arguments.bundle else embedded.bundle_path()
     with tempfile.TemporaryDirectory() as folder:
-        naive = only_fp32(source, Path(folder) / "naive")
-        options = Options(variants=STATIC, method=arguments.method, smooth=False, searching=False)
-        show("everything INT8", quantize(naive, arguments.speech, arguments.dev, options))
-        bundle = only_fp32(source, Path(folder) / "model")
-        made = quantize(bundle, arguments.speech, arguments.dev, Options(method=arguments.method))
-        show("wav2edge quantize", made)
-        if made.refused is not None:
-            sys.exit(f"the gate refused, so there is nothing to close on: {made.refused}")
+        bundle = Bundle.open(source)
+        if not arguments.as_is:
+            bundle = searched(source, Path(folder), arguments.speech, arguments.dev, arguments.method)
         if arguments.eval:
-            closing(made.bundle, arguments.eval)
+            closing(bundle, arguments.eval)
         if arguments.haswell:
             dev = dev_clips(arguments.dev, bundle.spec, longest=10.0)
             rows = dev.rows[:: max(1, len(dev.rows) // arguments.haswell_clips)]
-            haswell(made.bundle, Clips(rows, dev.spec, dev.longest), Path(folder))
+            haswell(bundle, Clips(rows, dev.spec, dev.longest), Path(folder))
 
 
 if __name__ == "__main__":
