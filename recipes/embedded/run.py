@@ -17,9 +17,9 @@ from data import store_real
 HERE = Path(__file__).resolve().parent
 CURVES = HERE / "curves"
 SHARES = (
-    '{"librispeech-train-clean-100": 1.9, "ljspeech": 0.8, "picovoice-wake-words": 0.4,'
-    ' "picovoice-speech-to-intent": 1.5, "amazon-queen-dialogue": 1.6, "synthetic-kokoro": 0.6, "synthetic-piper": 1.2,'
-    ' "synthetic-flite": 1.2}'
+    '{"librispeech-train-clean-100": 1.9, "ljspeech": 0.8, "picovoice-wake-words": 0.8,'
+    ' "picovoice-speech-to-intent": 1.5, "amazon-queen-dialogue": 1.6, "steel-sky-dialogue": 1.4,'
+    ' "synthetic-kokoro": 0.6, "synthetic-piper": 1.2, "synthetic-flite": 1.2}'
 )
 SHAPE = ("--shape", 160, 8, 640, 4)
 
@@ -62,7 +62,9 @@ def main() -> None:
     parser.add_argument("--books", type=Path, nargs="*", default=[], help="texts to speak: .txt, fortune files, .rdb")
     for name in ("kokoro", "kokoro-voices", "kokoro-symbols", "piper"):
         parser.add_argument("--" + name, type=Path)
-    parser.add_argument("--dialogue", type=Path, help="queen.1c: untranscribed speech for the teacher (dialogue.py)")
+    parser.add_argument(
+        "--dialogue", type=Path, nargs="*", default=[], help="queen.1c, sky.dsk: untranscribed speech (dialogue.py)"
+    )
     for name in ("kokoro", "piper", "flite"):
         parser.add_argument(f"--{name}-hours", type=float, default=0.0)
     options = parser.parse_args()
@@ -70,13 +72,14 @@ def main() -> None:
         if isinstance(value, Path):
             setattr(options, name, value.resolve())
     options.books = [book.resolve() for book in options.books]
+    options.dialogue = [archive.resolve() for archive in options.dialogue]
     work = options.work
     store_real(options.manifest, work / "real")
     real, dev, perturbed = work / "real/train", work / "real/dev", work / "perturbed"
     stores = [real, perturbed, *synthesise(options, work)]
-    if options.dialogue:
-        stage("dialogue.py", options.dialogue, work / "dialogue")
-        stores.append(work / "dialogue")
+    for archive in options.dialogue:
+        stores.append(work / f"dialogue-{archive.stem}")
+        stage("dialogue.py", archive, stores[-1])
     stage("cache.py", options.whisper, dev, real, *stores[2:])
     stage("cache.py", options.whisper, perturbed, "--perturb-from", real, "--skip", "wake", "--seed", options.seed)
     shares, threads = ["--shares", SHARES], ["--threads", options.threads]
@@ -87,7 +90,7 @@ def main() -> None:
         budget = ["--hours", options.front_hours, "--ear-hours", options.front_hours, "--rate", 3e-3]
         stage("train.py", work / "front", *budget, "--whisper", options.whisper, *common)
         front = work / "front/checkpoint"
-    rates = ["--rate", 1.2e-3, "--matrix-rate", 2e-3, "--batch-seconds", 24, *SHAPE, *common]
+    rates = ["--rate", 1.2e-3, "--matrix-rate", 2e-3, "--batch-seconds", 40, *SHAPE, *common]
     encoder = ["--hours", options.encoder_hours, "--ear-hours", 0, "--frozen", 7, "--decay-from", 0.8]
     stage("train.py", work / "encoder", *encoder, "--init-from", front, *rates)
     whole = ["--hours", options.whole_hours, "--ear-hours", 0, "--whisper", options.whisper, "--joined", 0.3]
