@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import soxr
 import torch
-from augment import Augmentation, NoiseBank, disturb, hide
+from augment import Augmentation, NoiseBank, disturb, hide, revoice
 from cache import HOP, RECEPTIVE, features_of, frame_starts, frames
 from clips import RATE, ClipStore
 from model import CENTRES, IDS, LABELS, encode, normalise
@@ -174,7 +174,7 @@ class Collator:
         )
 
     def _said(self, clip: Clip) -> Said:
-        """A clip as it is said this time: cut at random, at a random speed.
+        """A clip as it is said this time: cut at random, by another mouth, at a random speed.
 
         Pitch and formants move with the speed (Ko et al., "Audio augmentation for speech recognition", 2015); the
         targets of the clip as it was are stretched along.
@@ -183,6 +183,8 @@ class Collator:
         if self.how.strength <= 0:
             return whole
         said = self._cut(clip, whole)
+        if self.generator.random() < self.how.formants:
+            said = said._replace(samples=revoice(said.samples, self.how, self.generator))
         if self.generator.random() >= self.how.speed:
             return said
         factor = float(self.generator.uniform(1 / self.how.fastest, self.how.fastest))
