@@ -25,8 +25,8 @@ class Augmentation:
     speed: float = 0.8
     fastest: float = 1.15
     formants: float = 0.6
-    trimmed: float = 0.5
-    inside: float = 0.15
+    trimmed: float = 0.45
+    inside: float = 0.25
     hidden_share: float = 0.2
 
 
