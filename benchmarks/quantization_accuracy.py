@@ -164,7 +164,7 @@ def searched(source: Path, folder: Path, speech: str, dev: str, method: str) -> 
 
 
 def main() -> None:
-    """Quantise twice (naively, and with the search), then close on EVAL."""
+    """Quantise twice (naively, and with the search) unless asked not to, then close on EVAL."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default=None)
     parser.add_argument("--speech")
@@ -181,8 +181,9 @@ def main() -> None:
         sys.exit("--speech is needed to calibrate on (or --as-is, for the variants that the bundle has)")
     source = Path(arguments.bundle) if arguments.bundle else embedded.bundle_path()
     with tempfile.TemporaryDirectory() as folder:
-        bundle = Bundle.open(source)
-        if not arguments.as_is:
+        if arguments.as_is:
+            bundle = Bundle.open(source)
+        else:
             bundle = searched(source, Path(folder), arguments.speech, arguments.dev, arguments.method)
         if arguments.eval:
             closing(bundle, arguments.eval)

@@ -102,7 +102,8 @@ def revoice(clip: np.ndarray, how: Augmentation, generator: np.random.Generator)
     padded[hop : hop + len(clip)] = clip
     frames = np.lib.stride_tricks.sliding_window_view(padded, _FRAME)[::hop] * window
     spectra = np.fft.rfft(frames)
-    levels = np.log(np.abs(spectra) + 1e-3 * np.abs(spectra).max(1, keepdims=True) + 1e-7)
+    magnitudes = np.abs(spectra)
+    levels = np.log(magnitudes + 1e-3 * magnitudes.max(1, keepdims=True) + 1e-7)
     cepstra = np.fft.irfft(levels)[:, :bins]
     cepstra[:, _SMOOTH:] = 0
     cepstra[:, 1:_SMOOTH] *= 2 * np.cos(np.linspace(0, np.pi / 2, _SMOOTH))[1:]

@@ -65,10 +65,9 @@ def sky_lines(archive: Path) -> Iterator[np.ndarray]:
             if number < 50000 or not body.startswith(b"RNC"):
                 continue
             packed.write_bytes(body)
-            done = subprocess.run(["ancient", "decompress", packed, raw], capture_output=True, check=False)
-            if done.returncode == 0:
-                samples = (np.frombuffer(raw.read_bytes(), np.uint8).astype(np.float32) - 128) / 128
-                yield soxr.resample(samples, 11025, RATE)
+            subprocess.run(["ancient", "decompress", packed, raw], capture_output=True, check=True)
+            samples = (np.frombuffer(raw.read_bytes(), np.uint8).astype(np.float32) - 128) / 128
+            yield soxr.resample(samples, 11025, RATE)
 
 
 SOURCES = {"queen.1c": ("amazon-queen-dialogue", queen_lines), "sky.dsk": ("steel-sky-dialogue", sky_lines)}

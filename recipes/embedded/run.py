@@ -71,8 +71,8 @@ def main() -> None:
     for name, value in vars(options).items():
         if isinstance(value, Path):
             setattr(options, name, value.resolve())
-    options.books = [book.resolve() for book in options.books]
-    options.dialogue = [archive.resolve() for archive in options.dialogue]
+        elif isinstance(value, list):
+            setattr(options, name, [path.resolve() for path in value])
     work = options.work
     store_real(options.manifest, work / "real")
     real, dev, perturbed = work / "real/train", work / "real/dev", work / "perturbed"
