@@ -41,6 +41,7 @@ SWEPT = (
     "agreement",
     "settle",
     "confirm",
+    "doubt",
     "edge",
     "pre_roll",
     "post_roll",

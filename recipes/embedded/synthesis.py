@@ -148,7 +148,9 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder of the clip store to grow")
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--books", type=Path, nargs="+", required=True)
-    parser.add_argument("--manifest", type=Path, help="whose command transcripts are mixed anew (a tenth of the clips)")
+    parser.add_argument("--manifest", type=Path, help="whose command transcripts are mixed anew")
+    parser.add_argument("--commands", type=float, default=0.1, help="share of the clips that are such commands")
+    parser.add_argument("--first-line", type=int, help="line of the shuffled texts to begin at")
     parser.add_argument("--model", type=Path, help="Kokoro or Piper ONNX file")
     parser.add_argument("--voices", type=Path, help="folder of Kokoro's style files")
     parser.add_argument("--symbols", type=Path, help="Kokoro's config.json")
@@ -161,6 +163,7 @@ def main() -> None:
     lines = phrases(book_lines(options.books))
     random.Random(7).shuffle(lines)
     offset = {"kokoro": 0, "piper": 25000, "flite": 50000, "espeak": 75000}[options.engine]
+    offset = offset if options.first_line is None else options.first_line
     commands: list[str] = []
     if options.manifest:
         rows = read_manifest(options.manifest)
@@ -169,7 +172,7 @@ def main() -> None:
     while store.seconds < options.hours * 3600:
         generator = random.Random(f"{options.seed}/{options.engine}/{len(store)}")
         text = lines[(offset + len(store)) % len(lines)]
-        if commands and generator.random() < 0.1:
+        if commands and generator.random() < options.commands:
             text = generator.choice(commands)
         audio, voice = speak(re.sub(r"[“”\"()_]", "", text), generator)
         store.append(trim(audio, generator), transcript(text), voice, f"synthetic-{options.engine}")

@@ -50,6 +50,15 @@ class Agreement:
         boundary = self.stable[-1].end if self.stable else float("-inf")
         self.steady.update(self.tentative, self._agreed, boundary)
 
+    def sure(self, doubt: float, wanted: int) -> list[Word]:
+        """The tentative words to show: those before the first that is in doubt.
+
+        A word is in doubt while its confidence is below ``doubt`` and fewer than ``wanted`` hypotheses in a row had it.
+        """
+        unsure = (w for w in self.steady.words if w.confidence < doubt and self._before(w) < wanted)
+        first = next(unsure, None)
+        return [word for word in self.steady.words if first is None or word.start < first.start]
+
     def split(self, at: float) -> list[Word]:
         """Keep the words before a time; returns the stable ones behind it."""
         behind = [word for word in self.stable if word.start >= at]

@@ -31,12 +31,13 @@ class LiveSettings:
     stable; agreement: hypotheses in a row that must have it for that. hold: a word that ends nearer than this to a
     window's end is not shown yet, unless it is the first. tolerance: by how much an agreed word's start may move.
     confirm: hypotheses in a row that must have a correction of a word that was followed by another, before it is
-    shown (1: shown at once). pre_roll, post_roll: sound kept before and behind the voice; models that were trained on
-    clips with silence around the speech lose words without. ahead: how long before the end of the endpoint's silence
-    the pass over the whole utterance runs, so that its Final is ready by then; it runs for nothing when somebody goes
-    on (0: never ahead). keep_features: keep convolution features between hops (None: LiveTranscriber decides; it does
-    where that is exact, with layer norm). overlap: sound computed again before new frames where keeping them
-    approximates.
+    shown (1: shown at once). doubt: a tentative word whose confidence is below this is shown, and all behind it, only
+    once ``confirm`` hypotheses in a row had it (0: at once): steadier captions, later. pre_roll, post_roll: sound
+    kept before and behind the voice; models that were trained on clips with silence around the speech lose words
+    without. ahead: how long before the end of the endpoint's silence the pass over the whole utterance runs, so that
+    its Final is ready by then; it runs for nothing when somebody goes on (0: never ahead). keep_features: keep
+    convolution features between hops (None: LiveTranscriber decides; it does where that is exact, with layer norm).
+    overlap: sound computed again before new frames where keeping them approximates.
     """
 
     hop: float = 0.5
@@ -48,6 +49,7 @@ class LiveSettings:
     hold: float = 0.3
     tolerance: float = 0.1
     confirm: int = 3
+    doubt: float = 0.0
     pre_roll: float = 1.4
     post_roll: float = 1.1
     ahead: float = 0.4

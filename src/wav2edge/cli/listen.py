@@ -54,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="what a partial sees before its hop (4.5 with layer norm, else 3; the same)",
     )
+    rules.add_argument(
+        "--doubt",
+        type=share,
+        metavar="P",
+        help="show a word less certain than this only once three hypotheses had it: steadier and later (off; try 0.8)",
+    )
     rules.add_argument("--silence-after-text", type=seconds, metavar="S", help="silence that ends an utterance (1.2)")
     rules.add_argument("--silence-without-text", type=seconds, metavar="S", help="the same before any text (2.4)")
     rules.add_argument("--longest-utterance", type=seconds, metavar="S", help="longer ones are cut at a pause (20)")
@@ -146,7 +152,7 @@ def _settings(arguments: argparse.Namespace, profile: DeviceProfile) -> LiveSett
     vad = default.vad
     if arguments.speech_threshold is not None:
         vad = replace(vad, threshold=arguments.speech_threshold)
-    return replace(default, endpoint=endpoint, vad=vad, **given("hop"))
+    return replace(default, endpoint=endpoint, vad=vad, **given("hop", "doubt"))
 
 
 def _keepers(

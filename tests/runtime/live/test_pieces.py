@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,19 @@ def test_words_become_stable_when_two_hypotheses_agree() -> None:
 
 def shown(agreement: Agreement) -> str:
     return " ".join(word.text for word in agreement.steady.words)
+
+
+def test_a_word_in_doubt_holds_back_itself_and_what_follows_until_hypotheses_agree() -> None:
+    agreement = Agreement(settle=5.0, tolerance=0.1, wanted=4, confirm=3)
+    words = [word("the", 0.0), Word("ship", 0.4, 0.6, 0.5), word("sails", 0.8)]
+    shown = []
+    for hop in range(3):
+        agreement.update(words, float("-inf"), 1.0 + 0.5 * hop)
+        shown.append([w.text for w in agreement.sure(0.8, 3)])
+    assert shown == [["the"], ["the"], ["the", "ship", "sails"]]
+    agreement.update([words[0], replace(words[1], text="sheep"), words[2]], float("-inf"), 3.0)
+    assert [w.text for w in agreement.sure(0.8, 3)] != ["the", "sheep", "sails"]
+    assert [w.text for w in agreement.sure(0.0, 3)] == [w.text for w in agreement.steady.words]
 
 
 def test_a_correction_is_shown_once_two_hypotheses_in_a_row_have_it() -> None:
