@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from curves import COMMANDS, OPEN, WAKE, read_log
+from curves import BOOK, COMMANDS, OPEN, WAKE, read_log
 from data import read_manifest, split_of
 
 HERE = Path(__file__).parent
@@ -97,6 +97,30 @@ def trials_table(trials: list[dict[str, str]]) -> str:
     return "\n".join(lines)
 
 
+def learning_table(runs: list[dict[str, str]]) -> str:
+    """Table of equal short runs over hours of speech and over parameters: the last dev reading of each."""
+    lines = [
+        "| run | real h | without transcript h | synthetic h | parameters | hours heard | CPU min "
+        "| dev LibriSpeech CER % | LJSpeech CER % | commands CER % |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        rows = read_log(LOGS / f"{run['log']}.jsonl")
+        last, hours = [row for row in rows if "dev" in row][-1], rows[0]["hours"]
+        dev = last["dev"]
+        assert isinstance(hours, dict) and isinstance(dev, dict)
+        speech = Counter[str]()
+        for corpus, size in hours.items():
+            kind = "synthetic" if "synthetic" in corpus else "silent" if "dialogue" in corpus else "real"
+            speech[kind] += size
+        cells = [f"{speech[kind]:.2f}" for kind in ("real", "silent", "synthetic")]
+        cells += [f"{rows[0]['parameters']:,}", f"{float(str(last['heard'])):.1f}"]
+        cells += [f"{float(str(last['cpu_minutes'])):.1f}"]
+        cells += [str(dev[corpus]["cer"]) for corpus in (OPEN, BOOK, COMMANDS)]
+        lines.append(f"| {run['name']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def budget(log: Path) -> str:
     """Say in one line what the shipped run heard and used."""
     rows = read_log(log)
@@ -133,6 +157,7 @@ def main() -> None:
         "rates": rate_table(results),
         "data": data_table(options.manifest, stores, notes["licences"]),
         "trials": trials_table(notes["trials"]),
+        "learning": learning_table(notes["learning"]),
         "budget": budget(LOGS / f"{notes['shipped']}.jsonl"),
         "head_dev": f"LibriSpeech WER {head[OPEN]['wer']} %, commands {head[COMMANDS]['wer']} %",
         "open_errors": worst(results, "eval", "librispeech-test-other"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import struct
 from pathlib import Path
 
 from clips import RATE, ClipStore
@@ -20,6 +22,19 @@ def store_sizes(folders: dict[str, Path]) -> dict[str, dict[str, dict[str, float
             entry["clips"] += 1
             entry["minutes"] += float(str(row["samples"])) / RATE / 60
     return {n: {c: {k: round(v, 1) for k, v in e.items()} for c, e in s.items()} for n, s in sizes.items()}
+
+
+def count_parameters(weights: Path) -> int:
+    """Numbers in a safetensors file."""
+    return sum(math.prod(shape) for shape in shapes(weights))
+
+
+def shapes(weights: Path) -> list[list[int]]:
+    """The shape of every tensor of a safetensors file."""
+    with open(weights, "rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    return [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
 
 
 def main() -> None:
@@ -39,6 +54,8 @@ def main() -> None:
             for row in part:
                 row["heard"], row["cpu_minutes"] = row["heard"] + heard, row["cpu_minutes"] + minutes
             rows += part
+            if (weights := Path(folder) / "checkpoint/model.safetensors").exists():
+                part[0]["parameters"] = count_parameters(weights)
             heard, minutes = rows[-1]["heard"], rows[-1]["cpu_minutes"]  # type: ignore[assignment]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (LOGS / f"{name}.jsonl").write_text(text, "utf-8")

@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 OPEN, COMMANDS, WAKE = "librispeech-train-clean-100", "picovoice-speech-to-intent", "picovoice-wake-words"
+BOOK = "ljspeech"
 
 
 def read_log(path: Path) -> list[dict[str, object]]:
@@ -43,10 +44,15 @@ def draw_losses(logs: dict[str, Path], out: Path) -> None:
     pyplot.close(figure)
 
 
-def draw_rates(logs: dict[str, Path], out: Path, over: str, label: str) -> None:
+KINDS = ((OPEN, "wer"), (OPEN, "cer"), (COMMANDS, "wer"), (WAKE, "exact"))
+LEARNING = ((OPEN, "cer"), (BOOK, "cer"), (COMMANDS, "cer"), (WAKE, "cer"))
+
+
+def draw_rates(
+    logs: dict[str, Path], out: Path, over: str, label: str, kinds: tuple[tuple[str, str], ...] = KINDS
+) -> None:
     """Draw dev error rates of every run over hours heard or processor minutes."""
     figure, axes = pyplot.subplots(1, 4, figsize=(16, 3.6))
-    kinds = ((OPEN, "wer"), (OPEN, "cer"), (COMMANDS, "wer"), (WAKE, "exact"))
     for axis, (corpus, rate) in zip(axes, kinds):
         for name, path in logs.items():
             points = dev_points(read_log(path), corpus, rate, over)
@@ -62,10 +68,16 @@ def main() -> None:
     """Draw the curves of the runs given as NAME=LOG."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("logs", nargs="+", help="NAME=path/to/log.jsonl")
+    parser.add_argument("--learning", nargs="*", default=[], help="NAME=LOG of equal short runs, for learning.png")
     parser.add_argument("--out", type=Path, required=True, help="folder of the pictures")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    logs = {name: Path(path) for name, path in (item.split("=", 1) for item in options.logs)}
+    logs, learning = (
+        {name: Path(path) for name, path in (item.split("=", 1) for item in items)}
+        for items in (options.logs, options.learning)
+    )
+    if learning:
+        draw_rates(learning, options.out / "learning.png", "cpu_minutes", "processor minutes", LEARNING)
     draw_losses(logs, options.out / "losses.png")
     draw_rates(logs, options.out / "over_hours.png", "heard", "hours heard")
     draw_rates(logs, options.out / "over_minutes.png", "cpu_minutes", "processor minutes")

@@ -1,0 +1,36 @@
+"""What the model card says is what was measured on the weights that are shipped."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+RECIPE = Path(__file__).parents[2] / "recipes/embedded"
+WEIGHTS = RECIPE / "checkpoint/model.safetensors"
+RESULTS = json.loads((RECIPE / "results.json").read_text("utf-8"))
+
+
+def test_the_results_and_the_card_are_of_the_shipped_weights() -> None:
+    digest = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    assert RESULTS["sha256"] == digest
+    for card in (RECIPE / "MODEL_CARD.md", RECIPE / "checkpoint/README.md"):
+        text = card.read_text("utf-8")
+        assert digest in text
+        for split in ("eval", "test", "dev"):
+            for corpus, rates in RESULTS[split].items():
+                assert f"| {split} | {corpus} | {rates['clips']} | {rates['wer']} (" in text
+
+
+def test_parameters_are_counted_from_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(RECIPE))
+    spec = importlib.util.spec_from_file_location("collect_evidence", RECIPE / "collect.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules.pop("clips", None)
+    assert module.count_parameters(WEIGHTS) == RESULTS["parameters"]
