@@ -78,6 +78,16 @@ def train_gap(results: dict[str, dict[str, dict[str, object]]]) -> str:
     return "CER % on a sample of train against dev: " + "; ".join(pairs) + "."
 
 
+def last_reading(rows: list[dict[str, object]]) -> tuple[str, dict[str, dict[str, float]]] | None:
+    """What a run had spent at its last dev reading, as two cells, and that reading; None: a log without any."""
+    readings = [row for row in rows if "dev" in row]
+    if not readings:
+        return None
+    dev = readings[-1]["dev"]
+    assert isinstance(dev, dict)
+    return f"{float(str(readings[-1]['heard'])):.1f} | {float(str(readings[-1]['cpu_minutes'])):.1f}", dev
+
+
 def trials_table(trials: list[dict[str, str]]) -> str:
     """Table of what was tried: the last dev reading of each run in logs/ with its budget."""
     lines = [
@@ -85,15 +95,12 @@ def trials_table(trials: list[dict[str, str]]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for trial in trials:
-        readings = [row for row in read_log(LOGS / f"{trial['log']}.jsonl") if "dev" in row]
-        if not readings:
+        reading = last_reading(read_log(LOGS / f"{trial['log']}.jsonl"))
+        if reading is None:
             continue
-        row = readings[-1]
-        dev = row["dev"]
-        assert isinstance(dev, dict)
+        spent, dev = reading
         cells = [dev[OPEN]["wer"], dev[OPEN]["cer"], dev[COMMANDS]["wer"], dev[WAKE]["exact"]]
-        budget = f"{float(str(row['heard'])):.1f} | {float(str(row['cpu_minutes'])):.1f}"
-        lines.append(f"| {trial['name']} | {budget} | " + " | ".join(map(str, cells)) + f" | {trial['verdict']} |")
+        lines.append(f"| {trial['name']} | {spent} | " + " | ".join(map(str, cells)) + f" | {trial['verdict']} |")
     return "\n".join(lines)
 
 
@@ -106,16 +113,15 @@ def learning_table(runs: list[dict[str, str]]) -> str:
     ]
     for run in runs:
         rows = read_log(LOGS / f"{run['log']}.jsonl")
-        last, hours = [row for row in rows if "dev" in row][-1], rows[0]["hours"]
-        dev = last["dev"]
-        assert isinstance(hours, dict) and isinstance(dev, dict)
+        reading, hours = last_reading(rows), rows[0]["hours"]
+        assert isinstance(hours, dict) and reading is not None
+        spent, dev = reading
         speech = Counter[str]()
         for corpus, size in hours.items():
             kind = "synthetic" if "synthetic" in corpus else "silent" if "dialogue" in corpus else "real"
             speech[kind] += size
         cells = [f"{speech[kind]:.2f}" for kind in ("real", "silent", "synthetic")]
-        cells += [f"{rows[0]['parameters']:,}", f"{float(str(last['heard'])):.1f}"]
-        cells += [f"{float(str(last['cpu_minutes'])):.1f}"]
+        cells += [f"{rows[0]['parameters']:,}", spent]
         cells += [str(dev[corpus]["cer"]) for corpus in (OPEN, BOOK, COMMANDS)]
         lines.append(f"| {run['name']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -13,6 +13,8 @@ from matplotlib import pyplot
 
 OPEN, COMMANDS, WAKE = "librispeech-train-clean-100", "picovoice-speech-to-intent", "picovoice-wake-words"
 BOOK = "ljspeech"
+KINDS = ((OPEN, "wer"), (OPEN, "cer"), (COMMANDS, "wer"), (WAKE, "exact"))
+LEARNING = ((OPEN, "cer"), (BOOK, "cer"), (COMMANDS, "cer"), (WAKE, "cer"))
 
 
 def read_log(path: Path) -> list[dict[str, object]]:
@@ -42,10 +44,6 @@ def draw_losses(logs: dict[str, Path], out: Path) -> None:
     figure.tight_layout()
     figure.savefig(out, dpi=90)
     pyplot.close(figure)
-
-
-KINDS = ((OPEN, "wer"), (OPEN, "cer"), (COMMANDS, "wer"), (WAKE, "exact"))
-LEARNING = ((OPEN, "cer"), (BOOK, "cer"), (COMMANDS, "cer"), (WAKE, "cer"))
 
 
 def draw_rates(

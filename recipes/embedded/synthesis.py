@@ -162,8 +162,9 @@ def main() -> None:
     store = ClipStore(options.out)
     lines = phrases(book_lines(options.books))
     random.Random(7).shuffle(lines)
-    offset = {"kokoro": 0, "piper": 25000, "flite": 50000, "espeak": 75000}[options.engine]
-    offset = offset if options.first_line is None else options.first_line
+    offset = options.first_line
+    if offset is None:
+        offset = {"kokoro": 0, "piper": 25000, "flite": 50000, "espeak": 75000}[options.engine]
     commands: list[str] = []
     if options.manifest:
         rows = read_manifest(options.manifest)

@@ -7,6 +7,7 @@ when everything before it is stable and the window went on far enough behind it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 import numpy as np
 
@@ -50,14 +51,14 @@ class Agreement:
         boundary = self.stable[-1].end if self.stable else float("-inf")
         self.steady.update(self.tentative, self._agreed, boundary)
 
-    def sure(self, doubt: float, wanted: int) -> list[Word]:
+    def sure(self, doubt: float) -> list[Word]:
         """The tentative words to show: those before the first that is in doubt.
 
-        A word is in doubt while its confidence is below ``doubt`` and fewer than ``wanted`` hypotheses in a row had it.
+        A word is in doubt while its confidence is below ``doubt`` and fewer hypotheses in a row had it than a
+        correction needs.
         """
-        unsure = (w for w in self.steady.words if w.confidence < doubt and self._before(w) < wanted)
-        first = next(unsure, None)
-        return [word for word in self.steady.words if first is None or word.start < first.start]
+        wanted = self.steady.confirm
+        return list(takewhile(lambda w: w.confidence >= doubt or self._before(w) >= wanted, self.steady.words))
 
     def split(self, at: float) -> list[Word]:
         """Keep the words before a time; returns the stable ones behind it."""

@@ -255,8 +255,7 @@ class LiveDecoder:
         if words:
             utterance.last_label = max(utterance.last_label, self._samples(words[-1].end))
         agreement = utterance.agreement
-        sure = agreement.sure(self.settings.doubt, self.settings.confirm)
-        tentative = [word for word in sure if word.end <= end - self.settings.hold]
+        tentative = [word for word in agreement.sure(self.settings.doubt) if word.end <= end - self.settings.hold]
         if not tentative and not agreement.stable:
             tentative = agreement.steady.words[:1]
         shown = (ctc.joined(agreement.stable, self.spec), ctc.joined(tentative, self.spec))

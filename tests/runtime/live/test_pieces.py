@@ -126,11 +126,11 @@ def test_a_word_in_doubt_holds_back_itself_and_what_follows_until_hypotheses_agr
     shown = []
     for hop in range(3):
         agreement.update(words, float("-inf"), 1.0 + 0.5 * hop)
-        shown.append([w.text for w in agreement.sure(0.8, 3)])
+        shown.append([w.text for w in agreement.sure(0.8)])
     assert shown == [["the"], ["the"], ["the", "ship", "sails"]]
     agreement.update([words[0], replace(words[1], text="sheep"), words[2]], float("-inf"), 3.0)
-    assert [w.text for w in agreement.sure(0.8, 3)] != ["the", "sheep", "sails"]
-    assert [w.text for w in agreement.sure(0.0, 3)] == [w.text for w in agreement.steady.words]
+    assert [w.text for w in agreement.sure(0.8)] != ["the", "sheep", "sails"]
+    assert [w.text for w in agreement.sure(0.0)] == [w.text for w in agreement.steady.words]
 
 
 def test_a_correction_is_shown_once_two_hypotheses_in_a_row_have_it() -> None:
