@@ -19,6 +19,8 @@ from model import LABELS, greedy
 from torch import Tensor, nn
 
 _LOGGER = logging.getLogger("head")
+FREE = "posteriors-free.f16"
+"""What the head says by itself, where `constrain.py` has made `posteriors.f16` spell the transcript."""
 
 
 class Head(nn.Module):
@@ -68,24 +70,36 @@ class FeatureCollator(Collator):
         )
 
 
-def train_head(speech: Speech, dev: Speech, out: Path, hours: float, shares: dict[str, float], device: str) -> Head:
-    """Train for so many hours of audio and keep the head; measures on dev at the end."""
+def train_head(
+    speech: Speech,
+    dev: Speech,
+    out: Path,
+    hours: float,
+    shares: dict[str, float],
+    device: str,
+    start: Path | None = None,
+    rate: float = 2e-3,
+) -> Head:
+    """Train for so many hours of audio, from random weights or from `start`, and keep the head; measures on dev."""
     torch.manual_seed(0)
     generator = np.random.default_rng(0)
     scale = feature_scale(speech, generator)
     head = Head()
     head.mean.copy_(torch.from_numpy(scale[0])), head.deviation.copy_(torch.from_numpy(scale[1]))
+    if start is not None:
+        head.load_state_dict(torch.load(start, map_location=device, weights_only=True))
+        scale = head.mean.numpy(), head.deviation.numpy()
     head.to(device).train()
     collate = FeatureCollator(speech, Augmentation(hidden_share=0.08), 0, scale)
     collate.bank = None
-    optimizer = torch.optim.AdamW(head.parameters(), 2e-3, weight_decay=0.02, fused=True)
+    optimizer = torch.optim.AdamW(head.parameters(), rate, weight_decay=0.02, fused=True)
     heard, step, began = 0.0, 0, time.monotonic()
     while heard < hours:
         for clips in draw(speech, shares, 60.0, 18.0, generator):
             batch = collate(clips)
             assert batch.features is not None
             for group in optimizer.param_groups:
-                group["lr"] = 2e-3 * min(1.0, (step + 1) / 100) * max(0.01, 1 - heard / hours)
+                group["lr"] = rate * min(1.0, (step + 1) / 100) * max(0.01, 1 - heard / hours)
             scores = head(batch.features.to(device) * batch.mask.to(device)).log_softmax(-1).transpose(0, 1)
             loss = F.ctc_loss(
                 scores,
@@ -95,7 +109,7 @@ def train_head(speech: Speech, dev: Speech, out: Path, hours: float, shares: dic
                 reduction="none",
                 zero_infinity=True,
             )
-            loss = loss.sum() / batch.label_lengths.sum()
+            loss = loss[batch.label_lengths > 0].sum() / batch.label_lengths.sum().clamp_min(1)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(head.parameters(), 1.0)
@@ -130,6 +144,8 @@ def read_features(head: Head, speech: Speech, device: str) -> list[Reading]:
 def extend_posteriors(head: Head, folder: Path, speech: Speech, number: int, device: str, redo: bool) -> None:
     """Write what is missing of `posteriors.f16` [frames, labels] for the frames whose features are cached."""
     path, width, cached = folder / "posteriors.f16", len(LABELS), speech.features[number]
+    if redo:
+        (folder / FREE).unlink(missing_ok=True)
     done = 0 if redo or not path.exists() else path.stat().st_size // (2 * width)
     starts = frame_starts(speech.stores[number])
     starts = starts[starts <= len(cached)]
@@ -152,6 +168,8 @@ def main() -> None:
     parser.add_argument("--dev", type=Path, required=True)
     parser.add_argument("--hours", type=float, default=20.0)
     parser.add_argument("--shares", default="{}")
+    parser.add_argument("--init-from", type=Path, help="a head to go on from")
+    parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--redo", action="store_true", help="write all posteriors anew")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -165,7 +183,8 @@ def main() -> None:
     else:
         taught = Speech([folder for folder in options.stores if folder != options.dev])
         shares = dict.fromkeys(taught.groups, 1.0) | json.loads(options.shares)
-        head = train_head(taught, Speech([options.dev]), options.out, options.hours, shares, device)
+        again = (options.init_from, options.rate)
+        head = train_head(taught, Speech([options.dev]), options.out, options.hours, shares, device, *again)
     for number, folder in enumerate(options.stores):
         extend_posteriors(head, folder, speech, number, device, options.redo)
 

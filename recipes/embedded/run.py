@@ -63,7 +63,11 @@ def main() -> None:
     for name in ("kokoro", "kokoro-voices", "kokoro-symbols", "piper"):
         parser.add_argument("--" + name, type=Path)
     parser.add_argument(
-        "--dialogue", type=Path, nargs="*", default=[], help="queen.1c, sky.dsk: untranscribed speech (dialogue.py)"
+        "--dialogue",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="queen.1c, sky.dsk: speech of many actors, which the teacher transcribes (dialogue.py)",
     )
     for name in ("kokoro", "piper", "flite"):
         parser.add_argument(f"--{name}-hours", type=float, default=0.0)
@@ -84,6 +88,12 @@ def main() -> None:
     stage("cache.py", options.whisper, perturbed, "--perturb-from", real, "--skip", "wake", "--seed", options.seed)
     shares, threads = ["--shares", SHARES], ["--threads", options.threads]
     stage("head.py", work / "head.pt", "--stores", *stores, dev, "--dev", dev, "--hours", options.head_hours, *threads)
+    dialogues = [folder for folder in stores if folder.name.startswith("dialogue-")]
+    if dialogues:
+        stage("transcribe.py", options.whisper, *dialogues)
+    again = ["--init-from", work / "head.pt", "--rate", 1e-3, "--hours", 0.4 * options.head_hours, "--redo", *threads]
+    stage("head.py", work / "head-all.pt", "--stores", *stores, "--dev", dev, *again)
+    stage("constrain.py", *stores)
     common = ["--dev", dev, *shares, *threads, "--seed", options.seed, "--stores", *stores]
     front = options.init_from
     if front is None:
@@ -103,7 +113,7 @@ def main() -> None:
     stage("closing.py", options.out, "--manifest", options.manifest, "--why", "closing measurement of run.py")
     runs = [f"{name}={work / name}" for name in ("front", "encoder", "whole") if (work / name).exists()]
     sizes = [f"{folder.relative_to(work)}={folder}" for folder in (*stores, dev)]
-    stage("collect.py", "--runs", *runs, "--stores", *sizes, "--head", work / "head.json")
+    stage("collect.py", "--runs", *runs, "--stores", *sizes, "--head", work / "head-all.json")
     stage("curves.py", *(f"{run.split('=')[0]}={HERE}/logs/{run.split('=')[0]}.jsonl" for run in runs), "--out", CURVES)
     stage("card.py", "--manifest", options.manifest, "--checkpoint", options.out)
 
