@@ -41,15 +41,19 @@ class Raw:
     data: bytes
     stamp: float
 
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return self.frames / self.rate
+
 
 class Backlog:
-    """Items in order, at most ``limit`` frames of sound; notices (anything that is no Raw) are never dropped."""
+    """Items in order, at most ``limit`` seconds of sound; notices (anything that is no Raw) are never dropped."""
 
-    def __init__(self, limit: int) -> None:
-        """``limit`` in frames at the device's rate."""
+    def __init__(self, limit: float) -> None:
+        """``limit`` in seconds, whatever the rate of the device is then."""
         self.limit = limit
-        self.frames = 0
-        self.dropped = 0
+        self.seconds = 0.0
         self._items: deque[object] = deque()
         self._condition = threading.Condition()
 
@@ -58,8 +62,8 @@ class Backlog:
         with self._condition:
             self._items.append(item)
             if isinstance(item, Raw):
-                self.frames += item.frames
-                if self.frames > self.limit:
+                self.seconds += item.seconds
+                if self.seconds > self.limit:
                     self._drop()
             self._condition.notify()
 
@@ -70,16 +74,15 @@ class Backlog:
                 self._condition.wait(timeout)
             items = list(self._items)
             self._items.clear()
-            self.frames = 0
+            self.seconds = 0.0
             return items
 
     def _drop(self) -> None:
         kept: list[object] = []
-        while self.frames > self.limit and self._items:
+        while self.seconds > self.limit and self._items:
             oldest = self._items.popleft()
             if isinstance(oldest, Raw):
-                self.frames -= oldest.frames
-                self.dropped += oldest.frames
+                self.seconds -= oldest.seconds
             else:
                 kept.append(oldest)
         self._items.extendleft(reversed(kept))

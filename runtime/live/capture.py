@@ -41,7 +41,12 @@ class CaptureSettings:
 
 @dataclass(frozen=True)
 class _Lost:
+    """A stream that ended: which opening, when its last callback came, how many frames all of them brought."""
+
+    stream: int
     stamp: float
+    received: int
+    rate: int
     cause: str
     message: str
 
@@ -68,7 +73,7 @@ class Microphone:
         device = portaudio.find(self.settings.device)
         self.name = device.name
         self.rate = self.settings.rate or device.rate
-        self._backlog = Backlog(int(self.settings.backlog * self.rate))
+        self._backlog = Backlog(self.settings.backlog)
         self._stream: portaudio.Stream | None = self._open(device)
         self._supervisor = threading.Thread(target=self._supervise, name="wav2edge-capture", daemon=True)
         self._supervisor.start()
@@ -134,7 +139,9 @@ class Microphone:
             pause = min(2 * pause, longest)
             try:
                 portaudio.refresh()
-                self._stream = self._open(portaudio.find(self.name if self.settings.device is not None else None))
+                device = portaudio.find_again(self.settings.device, self.name)
+                self._stream = self._open(device)
+                self.name = device.name
             except EngineError:
                 continue  # its loss was reported; try again after the pause
 
@@ -148,25 +155,48 @@ class Microphone:
             slept, woke = woke, time.monotonic()
             if woke - slept > self.settings.watchdog:  # this process stood still, not the source
                 self._last_callback = max(self._last_callback, woke)
-            now = woke
             if not self._stream.active:
-                return _Lost(
-                    now, "unplugged", f"{self.name}: the stream ended (unplugged, or its sound server stopped)"
-                )
-            if now - self._last_callback > self.settings.watchdog:
-                return _Lost(
-                    now, "stalled", f"{self.name}: no sound for {now - self._last_callback:.1f} s (suspended?)"
-                )
+                return self._ended("unplugged", "the stream ended (unplugged, or its sound server stopped)")
+            silent = woke - self._last_callback
+            if silent > self.settings.watchdog:
+                return self._ended("stalled", f"no sound for {silent:.1f} s (suspended?)")
         return None
+
+    def _ended(self, cause: str, message: str) -> _Lost:
+        assert self._stream is not None
+        opening, self._openings = self._openings, self._openings + 1  # what it still says comes too late
+        rate = self._stream.rate
+        return _Lost(opening, self._last_callback, self._received, rate, cause, f"{self.name}: {message}")
 
     # The reader's thread.
 
     def _note_loss(self, lost: _Lost) -> list[Item]:
+        """The stream is over; sound of its end that the backlog dropped counts as dropped."""
+        result: list[Item] = []
+        if lost.stream != self._stream_id and lost.received:
+            result += self._enter(lost.stream, lost.stamp, lost.received, lost.rate)
+        if lost.stream == self._stream_id and lost.received > self._expected:
+            result += self._skip((lost.received - self._expected) / lost.rate)
+            self._expected = lost.received
         if self._lost_at is not None and self._lost_at != self._zeros_since:
-            return []
+            return result
         self._zeros_since = None
+        result += self._flush()
         self._lost_at = self._timeline.next
-        return [*self._flush(), SourceLost(self._lost_at / RATE, lost.cause, lost.message)]
+        return [*result, SourceLost(self._lost_at / RATE, lost.cause, lost.message)]
+
+    def _enter(self, stream: int, stamp: float, received: int, rate: int) -> list[Item]:
+        """A stream of ``rate`` Hz was opened that had brought ``received`` frames at ``stamp``."""
+        result = self._flush()
+        self.rate = rate
+        self._stream_id = stream
+        self._expected = 0
+        self._watch = LossWatch(rate)
+        self._timeline.begin(stamp, received, rate)
+        if self._lost_at is not None and self._zeros_since is None:
+            result.append(SourceBack(self._timeline.next / RATE, (self._timeline.next - self._lost_at) / RATE))
+            self._lost_at = None
+        return result
 
     def _flush(self) -> list[Item]:
         tail = self._resampler.flush() if self._resampler is not None else np.zeros(0, np.float32)
@@ -183,26 +213,17 @@ class Microphone:
     def _convert(self, raw: Raw) -> list[Item]:
         result: list[Item] = []
         if raw.stream != self._stream_id:
-            result += self._flush()
-            self.rate = raw.rate
-            self._stream_id = raw.stream
-            self._expected = raw.first
-            self._watch = LossWatch(self.rate)
-            self._timeline.begin(raw.stamp, raw.frames, self.rate)
-            if raw.first and self._timeline.next == 0:
-                result += self._skip(raw.first / self.rate)
-        elif raw.first > self._expected:
+            result += self._enter(raw.stream, raw.stamp, raw.first + raw.frames, raw.rate)
+        if raw.first > self._expected:
             result += self._skip((raw.first - self._expected) / self.rate)
         lost = self._watch.update(raw.stamp, raw.first + raw.frames)
         if lost:
             result += self._skip(lost)
+        self._timeline.drift = self._watch.drift
         self._expected = raw.first + raw.frames
         if self._resampler is None:
             self._resampler = portaudio.Resampler(self.rate, RATE)
         samples = portaudio.mono(raw.data, raw.frames)
-        if self._lost_at is not None and self._zeros_since is None:
-            result.append(SourceBack(self._timeline.next / RATE, (self._timeline.next - self._lost_at) / RATE))
-            self._lost_at = None
         result += self._muted(samples)
         result += self._blocks(self._resampler(samples))
         return result

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import EngineError
 
+_CARD = re.compile(r" \(hw:\d+,\d+\)$")  # how ALSA numbers a card, which changes when it is plugged in again
 _BLOCK_SECONDS = 0.1  # partials end on tenths of a second; shorter blocks would only wake more threads
 
 
@@ -25,25 +29,45 @@ class Device:
     rate: int
 
 
+class _Open:
+    """How many streams this process has open: PortAudio cannot look for devices anew while there are any."""
+
+    lock = threading.RLock()
+    count = 0
+
+
 @dataclass
 class Stream:
     """An open input stream; ``active`` turns False when the device goes away."""
 
     raw: Any
     rate: int
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        with _Open.lock:
+            _Open.count += 1
 
     @property
     def active(self) -> bool:
         """Whether it still runs."""
-        return bool(self.raw.active)
+        try:
+            return bool(self.raw.active)
+        except _sounddevice().PortAudioError:
+            return False
 
     def close(self) -> None:
         """Stop and close; a device that is gone is no error."""
-        try:
-            self.raw.abort(ignore_errors=True)
-            self.raw.close(ignore_errors=True)
-        except _sounddevice().PortAudioError:
+        if self.closed:
             return
+        self.closed = True
+        with _Open.lock:
+            _Open.count -= 1
+            try:
+                self.raw.abort(ignore_errors=True)
+                self.raw.close(ignore_errors=True)
+            except _sounddevice().PortAudioError:
+                return
 
 
 class Resampler:
@@ -78,7 +102,8 @@ def mono(data: bytes, frames: int) -> NDArray[np.float32]:
 
 def inputs() -> list[Device]:
     """The input devices there are; raises EngineError without PortAudio."""
-    found = _sounddevice().query_devices()
+    with _translated("the devices cannot be listed"):
+        found = _sounddevice().query_devices()
     return [_device(values) for values in found if values["max_input_channels"] > 0]
 
 
@@ -107,13 +132,37 @@ def find(wanted: str | int | None) -> Device:
     return matches[0]
 
 
+def find_again(wanted: str | int | None, name: str) -> Device:
+    """The device that was ``name`` when it was found as ``wanted``, wherever it was plugged in; else as ``find``.
+
+    Raises EngineError when it is not there.
+    """
+    if wanted is None:
+        return find(None)
+    have = inputs()
+    for same in (lambda other: other == name, lambda other: _CARD.sub("", other) == _CARD.sub("", name)):
+        for device in have:
+            if same(device.name):
+                return device
+    if isinstance(wanted, int) or wanted.isdecimal():
+        raise EngineError(f"microphone {name!r} is gone")  # another may have its index now
+    return find(wanted)
+
+
 def refresh() -> None:
-    """Look for devices again (PortAudio keeps its first list); every stream of the process must be closed."""
+    """Look for devices again (PortAudio keeps its first list), unless a stream of the process is open.
+
+    Raises EngineError when PortAudio does not start again.
+    """
     sd = _sounddevice()
-    try:
-        sd._terminate()
-    finally:
-        sd._initialize()
+    with _Open.lock:
+        if _Open.count:
+            return
+        with _translated("PortAudio does not start"):
+            try:
+                sd._terminate()
+            finally:
+                sd._initialize()
 
 
 def refresh_if_empty() -> None:
@@ -129,6 +178,13 @@ def open_stream(
 
     ``heard(data, frames, rate)`` and ``finished()`` are called on PortAudio's thread.
     """
+    with _Open.lock:
+        return _open_stream(device, rate, heard, finished)
+
+
+def _open_stream(
+    device: Device, rate: int | None, heard: Callable[[bytes, int, int], None], finished: Callable[[], None]
+) -> Stream:
     sd = _sounddevice()
 
     reason: Exception | None = None
@@ -162,6 +218,14 @@ def _device(values: Any) -> Device:
     return Device(int(values["index"]), str(values["name"]), int(values["max_input_channels"]), rate)
 
 
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except _sounddevice().PortAudioError as error:
+        raise EngineError(f"{what}: {_line(error)}") from error
+
+
 def _line(error: Exception | None) -> str:
     return str(error.args[0] if error and error.args else error).strip().splitlines()[0]
 
@@ -173,4 +237,6 @@ def _sounddevice() -> Any:
         import sounddevice
     except OSError as error:
         raise EngineError("PortAudio is not installed; install it with `apt-get install libportaudio2`") from error
+    except Exception as error:  # its PortAudioError, which cannot be imported then
+        raise EngineError(f"PortAudio does not start: {_line(error)}") from error
     return sounddevice

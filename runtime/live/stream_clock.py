@@ -22,7 +22,13 @@ class LossWatch:
         self._began: float | None = None
         self._baseline = 0.0
         self._last = 0.0
+        self._lost = 0.0
         self._recent: deque[tuple[float, float]] = deque()
+
+    @property
+    def drift(self) -> float:
+        """Seconds by which the device's clock has fallen behind the machine's since its first frame."""
+        return self._baseline - self._lost
 
     def update(self, stamp: float, received: int) -> float:
         """A callback at ``stamp`` (monotonic, s) brought the stream to ``received`` frames; returns seconds lost."""
@@ -41,23 +47,28 @@ class LossWatch:
         if lost < self.threshold:
             return 0.0
         self._baseline += lost
+        self._lost += lost
         self._recent.clear()
         return lost
 
 
 class Timeline:
-    """Absolute 16 kHz indices for the frames of one device that may be opened several times."""
+    """Absolute 16 kHz indices for the frames of one device that may be opened several times.
+
+    drift: seconds by which the device's clock has fallen behind the machine's since it was opened.
+    """
 
     def __init__(self) -> None:
         """Nothing was heard yet."""
         self.zero: float | None = None
         self.next = 0
+        self.drift = 0.0
 
     def begin(self, stamp: float, frames: int, rate: int) -> int:
         """The index of the first of ``frames`` frames that were handed over at ``stamp`` after an opening."""
         first = stamp - frames / rate
-        if self.zero is None:
-            self.zero = first
+        self.zero = first if self.zero is None else self.zero + self.drift
+        self.drift = 0.0
         self.next = max(self.next, round((first - self.zero) * RATE))
         return self.next
 
@@ -67,4 +78,4 @@ class Timeline:
 
     def at(self, moment: float) -> int:
         """The index of a monotonic time."""
-        return 0 if self.zero is None else max(self.next, round((moment - self.zero) * RATE))
+        return 0 if self.zero is None else max(self.next, round((moment - self.zero - self.drift) * RATE))

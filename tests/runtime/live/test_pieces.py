@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import threading
 import time
+import wave
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -48,19 +50,18 @@ def raw(first: int, frames: int = 100) -> Raw:
 
 
 def test_the_backlog_drops_the_oldest_sound_and_no_notice() -> None:
-    backlog = Backlog(limit=250)
+    backlog = Backlog(limit=250 / 16000)
     backlog.put("lost")
     for number in range(5):
         backlog.put(raw(100 * number))
     items = backlog.take()
     assert items[0] == "lost"
     assert [item.first for item in items if isinstance(item, Raw)] == [300, 400]
-    assert backlog.dropped == 300
     assert backlog.take(timeout=0) == []
 
 
 def test_the_backlog_wakes_its_reader() -> None:
-    backlog = Backlog(limit=1000)
+    backlog = Backlog(limit=1.0)
     threading.Timer(0.1, backlog.put, [raw(0)]).start()
     began = time.monotonic()
     assert len(backlog.take(timeout=5)) == 1
@@ -401,6 +402,35 @@ def test_a_killed_recording_can_be_read(tmp_path: Path, suffix: str) -> None:
     kept, _ = soundfile.read(path, dtype="float32")
     assert len(kept) >= 5.5 * 16000
     np.testing.assert_array_equal(kept, sound[: len(kept)])
+
+
+def test_a_killed_wav_says_how_long_it_is(tmp_path: Path) -> None:
+    """Readers that trust the header (Python's own among them) found an empty file."""
+    recording = Recording(tmp_path / "x.wav")
+    recording(Block(0, np.full(3 * 16000, 0.5, np.float32)))
+    with wave.open(str(tmp_path / "x.wav")) as file:
+        assert file.getnframes() == 3 * 16000
+    recording.close()
+    with wave.open(str(tmp_path / "x.wav")) as file:
+        assert file.getnframes() == 3 * 16000
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".wav"])
+def test_a_full_disk_is_one_line(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    sound = on_grid(np.random.default_rng(2).uniform(-0.5, 0.5, 16000).astype(np.float32))
+    recording = Recording(path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        with pytest.raises(InputError, match="is the disk full"):
+            for second in range(60):
+                recording(Block(second * 16000, sound))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert path.stat().st_size > 100_000
 
 
 def test_a_recording_keeps_step_with_the_events(tmp_path: Path) -> None:
