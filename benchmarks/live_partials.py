@@ -35,7 +35,7 @@ def compare(
     spec = live.transcriber.spec
     whole, shown = [], []
     for number, row in enumerate(rows):
-        decoder = LiveDecoder(spec, live.detector, settings)
+        decoder = LiveDecoder(spec, live.detector(), settings)
         samples = np.concatenate((on_grid(audio.load(row.path, RATE)), np.zeros(RATE, np.float32)))
         for at in range(0, len(samples), 800):
             decoder.push(samples[at : at + 800], at)

@@ -160,7 +160,8 @@ def main() -> None:
         live.cost = options.cost
         live.sessions = {stage: Remembering(session) for stage, session in live.sessions.items()}
         live.transcriber.session = live.sessions["full"]
-        live.detector = RememberingDetector(live.detector)
+        heard = RememberingDetector(live.detector())
+        live.detector = lambda: heard
         print(f"{len(rows)} clips, {live.transcriber.engine} {live.transcriber.variant}, ", end="")
         bars = ", ".join(f"{name} {bar:g}" for name, bar in BARS.items())
         print(f"{options.cost:g} s of computing for each second of a window; bars: {bars}")

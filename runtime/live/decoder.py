@@ -77,6 +77,7 @@ class LiveDecoder:
         self._still = Stillness(self._samples(_STILL))
         self._floor = 0
         self._count = 0
+        self._owed = False  # somebody spoke, and no Silence was told since
         self._open: Utterance | None = None
         self._ended: deque[_Ended] = deque()
         self._ready: list[Event] = []
@@ -222,8 +223,7 @@ class LiveDecoder:
             self._end(at, "blank", quiet=None)
         else:
             self._count -= 1
-        self._open, self._running = self._start(max(self._floor, at)), None
-        self._open.voice_end = turn.end
+        self._go_on(max(self._floor, at), turn)
 
     def _cut(self, utterance: Utterance, turn: Turn) -> None:
         """Too long: cut at the best pause; the words behind it belong to the next utterance."""
@@ -233,9 +233,16 @@ class LiveDecoder:
         at = self._samples(best_cut(utterance.agreement.words, limit - search, limit - self.settings.settle))
         behind = utterance.agreement.split(self._seconds(at))
         self._end(at, "length", quiet=None)
-        self._open = self._start(at)
-        self._open.agreement.stable = behind
+        self._go_on(at, turn).agreement.stable = behind
+
+    def _go_on(self, begin: int, turn: Turn) -> Utterance:
+        """Begin the next utterance while the voice goes on; a voice without a pause is not to fill the memory."""
+        assert self._tape is not None
+        self._open, self._running = self._start(begin), None
         self._open.voice_end = turn.end
+        self._tape.forget(begin)
+        self._still.forget(begin)
+        return self._open
 
     def _logits(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         frames = int(outputs[OUTPUT_LENGTHS][0])
@@ -288,10 +295,12 @@ class LiveDecoder:
             changed = revised(utterance.agreement.stable, words)
             start, end = self._seconds(whole.start), self._seconds(whole.end)
             self._ready.append(Final(utterance.number, start, end, transcript.text, words, changed, ended.reason))
-            if ended.quiet is not None and self._open is None:
-                self._ready.append(Silence(self._seconds(ended.quiet)))
+            self._owed = ended.reason in ("silence", "blank", "length")
         elif self._count == utterance.number and self._open is None:
             self._count -= 1  # nobody heard of it
+        if self._owed and ended.quiet is not None and self._open is None:
+            self._owed = False
+            self._ready.append(Silence(self._seconds(ended.quiet)))
 
 
 def decode(decoding: Decoding, samples: NDArray[np.float32], logits: NDArray[np.float32]) -> Transcript:

@@ -48,19 +48,20 @@ class LiveTranscriber:
         settings: LiveSettings | None = None,
         *,
         loop: LoopSettings | None = None,
-        detector: Detector | None = None,
+        detector: Callable[[], Detector] | None = None,
         threads: int | None = None,
     ) -> None:
         """Use a Transcriber (``close`` closes it); its language model and hot words shape the finals.
 
-        threads: CPU threads for partials, of which they take half where features are kept: a window of few seconds
+        detector: makes the speech detector of one stream, which remembers what it heard (None: Silero's). threads: CPU threads for partials, of which they take half where features are kept: a window of few seconds
         costs less processor time on fewer threads, and nobody waits for a partial as for a final.
-        Raises InputError when utterances could be longer than the transcriber's window or features are to be kept and
-        cannot be, EngineError without an engine for the speech detector.
+        Raises InputError when utterances could be longer than the transcriber's window, or hardly longer than their
+        pre-roll, or features are to be kept and cannot be; EngineError without an engine for the speech detector.
         """
         self.transcriber = transcriber
         self.loop = loop or LoopSettings()
-        self.detector = detector or QuietGate(Silero())
+        self.detector = detector or _detector
+        self.detector()  # nobody is to find out later that it cannot be made
         self.sessions: dict[str, Session] = {"full": transcriber.session}
         settings = settings or LiveSettings()
         variant = transcriber.bundle.variant(transcriber.variant)
@@ -75,6 +76,9 @@ class LiveTranscriber:
             raise InputError(
                 f"the longest utterance ({longest:g} s) must be 1 s shorter than one pass ({pass_seconds:g} s)"
             )
+        shortest = settings.pre_roll + 2.0
+        if longest < shortest:
+            raise InputError(f"the longest utterance ({longest:g} s) must be {shortest:g} s or more, pre-roll included")
         for stage in ("frontend", "encoder") if keep else ():
             window = self.settings.window
             options = EngineOptions(threads=_half(threads), longest_seconds=longest, window_seconds=window)
@@ -99,7 +103,7 @@ class LiveTranscriber:
 
     def decoder(self) -> LiveDecoder:
         """A decoder for one stream of this model."""
-        return LiveDecoder(self.transcriber.spec, self.detector, self.settings, self._finish)
+        return LiveDecoder(self.transcriber.spec, self.detector(), self.settings, self._finish)
 
     def session(self, source: Source, record: Callable[[Block], None] | None = None) -> LiveSession:
         """Caption a source, which the caller closes; ``record`` gets every block of sound before it is decoded."""
@@ -122,6 +126,10 @@ class LiveTranscriber:
 
     def _finish(self, samples: NDArray[np.float32], logits: NDArray[np.float32]) -> Transcript:
         return decode(self.transcriber.decoding(), samples, logits)
+
+
+def _detector() -> Detector:
+    return QuietGate(Silero())
 
 
 def _half(threads: int | None) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,11 +36,14 @@ class Detector(Protocol):
 
 
 class Silero:
-    """Silero's network as a Detector; raises EngineError when neither onnxruntime nor openvino is installed."""
+    """Silero's network as a Detector; raises EngineError when neither onnxruntime nor openvino is installed.
+
+    Several of them share the network and nothing of what they heard.
+    """
 
     def __init__(self) -> None:
-        """Load the network."""
-        self._run = _load(Path(str(files("wav2edge.runtime.live") / "data" / _MODEL)))
+        """Load the network, unless it is there already."""
+        self._run = _network()()
         self.reset()
 
     def reset(self) -> None:
@@ -58,7 +62,9 @@ class Silero:
 _Run = Callable[[NDArray[np.float32], NDArray[np.float32]], tuple[Any, Any]]
 
 
-def _load(path: Path) -> _Run:
+@lru_cache(maxsize=1)
+def _network() -> Callable[[], _Run]:
+    path = Path(str(files("wav2edge.runtime.live") / "data" / _MODEL))
     if importlib.util.find_spec("onnxruntime") is not None:
         return _with_onnxruntime(path)
     if importlib.util.find_spec("openvino") is not None:
@@ -66,7 +72,7 @@ def _load(path: Path) -> _Run:
     raise EngineError('speech detection needs onnxruntime or openvino; install one with `pip install "wav2edge[cpu]"`')
 
 
-def _with_onnxruntime(path: Path) -> _Run:
+def _with_onnxruntime(path: Path) -> Callable[[], _Run]:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -79,24 +85,28 @@ def _with_onnxruntime(path: Path) -> _Run:
         probability, after = session.run(None, {"input": values, "state": state, "sr": rate})
         return probability, after
 
-    return run
+    return lambda: run
 
 
-def _with_openvino(path: Path) -> _Run:
+def _with_openvino(path: Path) -> Callable[[], _Run]:
     import openvino
 
     core = openvino.Core()
     compiled = core.compile_model(str(path), "CPU", {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1})
-    request = compiled.create_infer_request()
     rate = np.array(_RATE, dtype=np.int64)
     names = {name for port in compiled.inputs for name in port.names}
 
-    def run(values: NDArray[np.float32], state: NDArray[np.float32]) -> tuple[Any, Any]:
-        feeds = {"input": values, "state": state, **({"sr": rate} if "sr" in names else {})}
-        outputs = request.infer(feeds)
-        return outputs[0].copy(), outputs[1].copy()
+    def make() -> _Run:
+        request = compiled.create_infer_request()
 
-    return run
+        def run(values: NDArray[np.float32], state: NDArray[np.float32]) -> tuple[Any, Any]:
+            feeds = {"input": values, "state": state, **({"sr": rate} if "sr" in names else {})}
+            outputs = request.infer(feeds)
+            return outputs[0].copy(), outputs[1].copy()
+
+        return run
+
+    return make
 
 
 @dataclass(frozen=True)

@@ -228,6 +228,15 @@ def test_voice_without_labels_ends_an_utterance(booth: Any) -> None:
     assert (second.text, second.reason) == ("more", "silence")
 
 
+def test_quiet_behind_a_voice_without_labels_is_told(booth: Any) -> None:
+    decoder, model = booth.decoder(), booth.model(booth.spec())
+    sound = np.concatenate((booth.speak("words"), booth.speak("_" * 200), booth.quiet(6)))
+    events = [event for event in booth.listen(decoder, model, sound) if not isinstance(event, Partial)]
+    assert [type(event).__name__ for event in events] == ["Final", "Silence"]
+    assert isinstance(events[1], Silence)
+    assert events[1].start == pytest.approx((len(sound) - len(booth.quiet(6))) / 16000, abs=0.1)
+
+
 def test_endpoint_silence_is_what_was_asked_for(booth: Any) -> None:
     for wanted in (0.5, 1.2):
         decoder = booth.decoder(replace(PLAIN, endpoint=EndpointRules(silence_after_text=wanted)))
@@ -340,6 +349,18 @@ def test_memory_is_bounded_by_the_longest_utterance(booth: Any) -> None:
     assert decoder._tape is not None
     assert len(decoder._tape._array) <= 2 * 22 * 16000
     assert not decoder._ended
+
+
+@pytest.mark.parametrize("said", ["some words " * 40, "_" * 1200], ids=["speech", "voice without a word"])
+def test_memory_is_bounded_where_a_voice_never_pauses(booth: Any, said: str) -> None:
+    """A radio in the room: utterances are cut and end as blank, and the detector never says that it is quiet."""
+    decoder, model = booth.decoder(), booth.model(booth.spec())
+    sound = booth.speak(said)
+    for turn in range(120 * 16000 // len(sound) + 1):
+        booth.listen(decoder, model, sound, start=turn * len(sound), piece=4000)
+    assert decoder._tape is not None and decoder.speaking
+    assert decoder._tape.end - decoder._tape.start <= 21 * 16000
+    assert len(decoder._tape._array) <= 2 * 22 * 16000
 
 
 def test_a_window_whose_utterance_ended_is_ignored(booth: Any) -> None:

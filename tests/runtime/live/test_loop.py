@@ -70,7 +70,7 @@ def live(booth: Any, shapes_bundle: Bundle) -> LiveTranscriber:
         def close(self) -> None: ...
 
     bundle = replace(shapes_bundle, spec=booth.spec())
-    return LiveTranscriber(Transcriber(bundle, Session(), "fake", "fp32"), detector=booth.detector())
+    return LiveTranscriber(Transcriber(bundle, Session(), "fake", "fp32"), detector=booth.detector)
 
 
 def test_a_session_tells_everything(booth: Any, live: LiveTranscriber) -> None:
@@ -140,12 +140,20 @@ def test_dropped_sound_is_counted_and_ends_the_utterance(booth: Any, live: LiveT
 
 def test_settings_that_cannot_hold_are_refused(booth: Any, live: LiveTranscriber) -> None:
     with pytest.raises(InputError, match="frontend"):
-        LiveTranscriber(live.transcriber, LiveSettings(keep_features=True), detector=booth.detector())
+        LiveTranscriber(live.transcriber, LiveSettings(keep_features=True), detector=booth.detector)
     with pytest.raises(InputError, match="one pass"):
         long = LiveSettings(endpoint=EndpointRules(longest_utterance=40))
-        LiveTranscriber(live.transcriber, long, detector=booth.detector())
+        LiveTranscriber(live.transcriber, long, detector=booth.detector)
+    with pytest.raises(InputError, match=r"must be 3\.4 s or more"):
+        short = LiveSettings(endpoint=EndpointRules(longest_utterance=0.3))
+        LiveTranscriber(live.transcriber, short, detector=booth.detector)
     live.transcriber.chunking = Chunking(window=60.0)
-    LiveTranscriber(live.transcriber, long, detector=booth.detector())
+    LiveTranscriber(live.transcriber, long, detector=booth.detector)
+
+
+def test_streams_of_one_model_share_no_speech_detector(booth: Any, live: LiveTranscriber) -> None:
+    one, two = live.decoder(), live.decoder()
+    assert one.vad.detector is not two.vad.detector
 
 
 def test_the_null_engine_is_enough_to_listen(shapes_bundle: Bundle, clips: list[tuple[Path, str]]) -> None:
