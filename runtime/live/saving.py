@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +22,7 @@ from .sources import RATE, as_int16
 
 _LAYOUT = Layout(shortest_cue=0.0)
 _FLAC_BLOCK = 4096
+_WAV_HEADER = 44  # bytes before the samples, the last four of them their size
 
 
 class CaptionFile:
@@ -28,13 +31,19 @@ class CaptionFile:
     def __init__(self, path: Path) -> None:
         """Create the file; raises InputError when it exists already or its name has another ending."""
         renderers: dict[str, Callable[[Final], str]] = {".srt": self._srt, ".vtt": self._vtt, ".jsonl": self._jsonl}
-        if path.suffix.lower() not in renderers:
-            raise InputError(f"{path}: captions are saved as .srt, .vtt or .jsonl")
+        self.check(path)
         self._render = renderers[path.suffix.lower()]
         self._cues = 0
         self._file: IO[str] = _create(path)
         if path.suffix.lower() == ".vtt":
             self._write("WEBVTT\n")
+
+    @staticmethod
+    def check(path: Path) -> None:
+        """Raise InputError when the file could not be created."""
+        if path.suffix.lower() not in (".srt", ".vtt", ".jsonl"):
+            raise InputError(f"{path}: captions are saved as .srt, .vtt or .jsonl")
+        _check_new(path)
 
     def __call__(self, event: Event) -> None:
         """Keep a Final with text; other events pass by."""
@@ -75,29 +84,49 @@ class Recording:
         """Create the file; raises InputError when it exists already or its name has another ending."""
         import soundfile
 
-        if path.suffix.lower() not in (".flac", ".wav"):
-            raise InputError(f"{path}: sound is recorded as .flac or .wav")
+        self.check(path)
         _create(path).close()
         self._path = path
-        self._file: Any = soundfile.SoundFile(path, "w", RATE, 1, "PCM_16")
+        with self._writing():
+            self._file: Any = soundfile.SoundFile(path, "w", RATE, 1, "PCM_16")
         self._flac = path.suffix.lower() == ".flac"
         self._next = 0
         self._marked = 0
 
+    @staticmethod
+    def check(path: Path) -> None:
+        """Raise InputError when the file could not be created."""
+        if path.suffix.lower() not in (".flac", ".wav"):
+            raise InputError(f"{path}: sound is recorded as .flac or .wav")
+        _check_new(path)
+
     def __call__(self, block: Block) -> None:
-        """Add a block, and zeros for what is missing before it."""
+        """Add a block, and zeros for what is missing before it; raises InputError when the disk takes no more."""
         missing = block.start - self._next
-        while missing > 0:
-            step = min(missing, RATE)
-            self._add(np.zeros(step, np.int16))
-            missing -= step
-        self._add(as_int16(block.samples[max(0, -missing) :]))
-        if self._next - self._marked >= RATE:
-            self._mark()
+        with self._writing():
+            while missing > 0:
+                step = min(missing, RATE)
+                self._add(np.zeros(step, np.int16))
+                missing -= step
+            self._add(as_int16(block.samples[max(0, -missing) :]))
+            if self._next - self._marked >= RATE:
+                self._mark()
 
     def close(self) -> None:
-        """Finish the file."""
-        self._file.close()
+        """Finish the file; raises InputError when the disk takes no more."""
+        with self._writing():
+            self._file.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        import soundfile
+
+        try:
+            yield
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise InputError(
+                f"{self._path}: the sound cannot be written ({str(error).rstrip('.')}); is the disk full?"
+            ) from error
 
     def _add(self, samples: NDArray[np.int16]) -> None:
         self._file.write(samples)
@@ -117,9 +146,21 @@ class Recording:
                 os.pwrite(
                     descriptor, bytes([before[0] & 0xF0 | whole >> 32]) + (whole & 0xFFFFFFFF).to_bytes(4, "big"), 21
                 )
+            else:
+                # The two sizes of a RIFF file, in bytes; libsndfile writes them when it closes the file.
+                size = min(os.fstat(descriptor).st_size, 2**32 - 1)
+                os.pwrite(descriptor, struct.pack("<I", size - 8), 4)
+                os.pwrite(descriptor, struct.pack("<I", size - _WAV_HEADER), _WAV_HEADER - 4)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _check_new(path: Path) -> None:
+    if path.exists():
+        raise InputError(f"{path}: exists already; choose another name or move it away")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: there is no such folder")
 
 
 def _create(path: Path) -> IO[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -17,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import audio, scoring
-from ..errors import EngineError
+from ..errors import AudioError, EngineError, InputError
 from ..manifest import Row
 from ..transcript import Transcript
 from .backlog import Block
 from .capture import CaptureSettings, Microphone
-from .events import Final, Partial, Silence
+from .events import Dropped, Final, Partial, Silence, SourceLost
 from .loop import LiveTranscriber
 from .measure import Timed, Utterances, percentiles
 from .sources import RATE, Clock, PiecesSource, SkippingClock, Source, as_int16, on_grid, pieces
@@ -95,8 +96,14 @@ def play_microphone(
     """Play clips with a command (such as ``paplay --latency-msec=200``, the file is added) and listen to them.
 
     Where a clip began is found by correlation with what was heard. Raises EngineError when the player fails or a clip
-    cannot be found, and what Microphone raises.
+    cannot be found, InputError for a command that cannot be read, and what Microphone raises.
     """
+    try:
+        command = shlex.split(player)
+    except ValueError as error:
+        raise InputError(f"{player}: {error}") from error
+    if not command or shutil.which(command[0]) is None:
+        raise EngineError(f"{player}: there is no such program")
     microphone = Microphone(capture)
     began: list[int] = []
     failures: list[str] = []
@@ -106,7 +113,9 @@ def play_microphone(
             time.sleep(0.5)
             for number, row in enumerate(rows):
                 began.append(microphone.present())
-                failures.extend(_play(player, row))
+                failures.extend(_play(command, row))
+                if failures:
+                    return
                 time.sleep(_gap(live) / RATE)
                 if progress is not None:
                     progress(number + 1, len(rows))
@@ -134,6 +143,7 @@ def play_microphone(
 def report(live: LiveTranscriber, trial: Trial, normalization: str = scoring.DEFAULT_NORMALIZATION) -> dict[str, Any]:
     """The figures of a run, for each corpus and for all, as JSON values; rates are fractions, times seconds."""
     silence = live.settings.endpoint.silence_after_text
+    happened = [timed.event for timed in trial.events]
     return {
         "bundle": str(live.transcriber.bundle.path),
         "engine": live.transcriber.engine,
@@ -143,6 +153,8 @@ def report(live: LiveTranscriber, trial: Trial, normalization: str = scoring.DEF
         "seconds": round(trial.seconds, 3),
         "cpu_per_second": round(trial.cpu / trial.seconds, 4),
         "lag": _pair(trial.lags),
+        "dropped": round(sum(event.seconds for event in happened if isinstance(event, Dropped)), 3),
+        "source_lost": sum(isinstance(event, SourceLost) for event in happened),
         "finals_equal_to_transcribe": _equal(live, trial),
         "corpora": figures(trial, normalization),
     }
@@ -187,16 +199,18 @@ def _gap(live: LiveTranscriber) -> int:
     return int((live.settings.endpoint.silence_without_text + 0.6) * RATE)
 
 
-def _play(player: str, row: Row) -> list[str]:
+def _play(command: Sequence[str], row: Row) -> list[str]:
     import soundfile
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.wav"
-        soundfile.write(path, audio.load(row.path, RATE), RATE, subtype="PCM_16")
         try:
-            done = subprocess.run([*shlex.split(player), str(path)], capture_output=True, text=True, check=False)
+            soundfile.write(path, audio.load(row.path, RATE), RATE, subtype="PCM_16")
+            done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
         except OSError as error:
             return [str(error.strerror)]
+        except AudioError as error:
+            return [str(error)]
     return [] if done.returncode == 0 else [done.stderr.strip().splitlines()[-1] if done.stderr else "failed"]
 
 

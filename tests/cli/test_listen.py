@@ -106,6 +106,13 @@ def test_a_closed_pipe_is_no_error(shapes: list[str], clips: list[tuple[Path, st
         (["--file", "{clip}", "--record", "x.mp3"], ".flac or .wav"),
         (["--file", "{clip}", "--record", "{clip}"], "exists already"),
         (["--file", "{clip}", "--longest-utterance", "40"], "longest utterance"),
+        (["--file", "{clip}", "--longest-utterance", "0.3"], "longest utterance"),
+        (["--file", "{clip}", "--save", "x.srt", "--record", "x.mp3"], ".flac or .wav"),
+        (["--file", "{clip}", "--save", "no/such/folder.srt"], "no such folder"),
+        (["--file", "{clip}", "--player", "paplay"], "--player is for --measure"),
+        (["--file", "{clip}", "--device", "usb"], "--device is for the microphone"),
+        (["--measure", "{clip}", "--save", "x.srt"], "--save is for captions"),
+        (["--measure", "{clip}", "--fast", "--player", "paplay"], "--fast"),
         (["--measure", "missing.jsonl"], "missing.jsonl"),
     ],
 )
@@ -129,6 +136,37 @@ def test_bad_input_is_one_line(
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["clip.flac"]
 
 
+def test_a_closed_standard_input_is_one_line(shapes: list[str]) -> None:
+    command = " ".join([*COMMAND, *shapes, "--stdin", "<&-"])
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["wav2edge: --stdin: standard input is closed; pipe sound in"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--fast", "--plot", "x.foo"], 2, "a plot is saved as one of"),
+        (["--player", "no-such-player --loud"], 3, "there is no such program"),
+        (["--player", "paplay 'half a quote"], 2, "No closing quotation"),
+    ],
+)
+def test_measure_finds_what_cannot_be_before_it_plays(
+    clips: list[tuple[Path, str]],
+    shapes: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    message: str,
+) -> None:
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text(json.dumps({"path": str(clips[0][0]), "text": clips[0][1], "corpus": "commands"}) + "\n")
+    assert main(["listen", *shapes, "--measure", str(manifest), *arguments]) == code
+    out, err = capsys.readouterr()
+    assert out == "" and message in err and len(err.splitlines()) == 1
+
+
 def test_measure_prints_a_table_and_json(
     clips: list[tuple[Path, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,6 +178,7 @@ def test_measure_prints_a_table_and_json(
     assert main(["listen", "--measure", str(manifest), "--fast", "--plot", str(plot)]) == 0
     table = capsys.readouterr().out
     assert "commands" in table and "UPWR" in table
+    assert "dropped: 0.00 s of sound; source lost: 0 times" in table
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert main(["listen", "--measure", str(manifest), "--fast", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -151,3 +190,4 @@ def test_measure_prints_a_table_and_json(
     late = figures["finalisation"]["p95"] - report["endpoint_silence"]
     assert 0 <= late <= 0.3 + 2 * report["lag"]["p95"]
     assert report["seconds"] > 3
+    assert (report["dropped"], report["source_lost"]) == (0, 0)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from wav2edge.cli import _options
-from wav2edge.runtime import manifest
-from wav2edge.runtime.errors import EngineError
+from wav2edge.runtime import manifest, scoring
+from wav2edge.runtime.errors import EngineError, InputError
 from wav2edge.runtime.live import trial
 from wav2edge.runtime.live.capture import CaptureSettings
 from wav2edge.runtime.live.loop import LiveTranscriber
@@ -18,6 +18,10 @@ from wav2edge.runtime.live.loop import LiveTranscriber
 def run(live: LiveTranscriber, arguments: argparse.Namespace) -> int:
     """Play the manifest, print the report."""
     rows = manifest.read(arguments.measure)
+    # What the report needs is looked for before minutes of playing.
+    scoring.score(["word"], ["word"], scoring.DEFAULT_NORMALIZATION)
+    if arguments.plot:
+        check_plot(Path(arguments.plot))
     progress = _progress if sys.stderr.isatty() else None
     if arguments.player:
         capture = CaptureSettings(device=arguments.device, rate=arguments.rate)
@@ -62,6 +66,7 @@ def table(report: dict[str, Any]) -> str:
     same, finals = report["finals_equal_to_transcribe"]
     lag = report["lag"]
     lines += [
+        f"dropped: {report['dropped']:.2f} s of sound; source lost: {report['source_lost']} times",
         f"finals equal to transcribe of the recorded samples: {same} of {finals}",
         f"{report['engine']} {report['variant']}, features {'kept' if report['keeps_features'] else 'not kept'}: "
         f"{report['cpu_per_second']:.3f} CPU-seconds per second of sound, "
@@ -70,18 +75,33 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def plot(result: trial.Trial, path: Path) -> None:
-    """Latencies as cumulative curves, written to an image file; raises EngineError without the extra [report]."""
+def check_plot(path: Path) -> None:
+    """Raise EngineError without the extra [report], InputError when no image of that name can be made."""
+    formats = _pyplot().Figure().canvas.get_supported_filetypes()
+    if path.suffix.lower().lstrip(".") not in formats:
+        raise InputError(f"{path}: a plot is saved as one of {', '.join('.' + name for name in sorted(formats))}")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: there is no such folder")
+
+
+def _pyplot() -> Any:
     try:
         import matplotlib
     except ImportError as error:
         raise EngineError('a plot needs matplotlib; install it with `pip install "wav2edge[report]"`') from error
     matplotlib.use("Agg")
-    import numpy as np
     from matplotlib import pyplot
+
+    return pyplot
+
+
+def plot(result: trial.Trial, path: Path) -> None:
+    """Latencies as cumulative curves, written to an image file; raises EngineError without the extra [report]."""
+    import numpy as np
 
     from wav2edge.runtime.live.measure import Utterances
 
+    pyplot = _pyplot()
     found = Utterances()
     for timed in result.events:
         found.add(timed)

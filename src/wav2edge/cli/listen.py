@@ -76,8 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         _options.write_json(events.schema())
         return 0
-    if arguments.fast and not (arguments.file or arguments.measure):
-        raise InputError("--fast needs --file or --measure; a microphone and a pipe set their own pace")
+    _check(arguments)
     from wav2edge.runtime.live.loop import LiveTranscriber
 
     with ExitStack() as stack:
@@ -120,12 +119,30 @@ def share(text: str) -> float:
     return number
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.fast and (arguments.player or not (arguments.file or arguments.measure)):
+        raise InputError("--fast needs --file or --measure; a microphone and a pipe set their own pace")
+    microphone = not (arguments.file or arguments.stdin or arguments.measure) or bool(arguments.player)
+    for name, fits, wanted in (
+        ("player", arguments.measure, "--measure"),
+        ("plot", arguments.measure, "--measure"),
+        ("save", not arguments.measure, "captions; --measure gives figures (--json)"),
+        ("record", not arguments.measure, "captions; --measure gives figures (--json)"),
+        ("device", microphone, "the microphone"),
+        ("rate", microphone, "the microphone"),
+    ):
+        if getattr(arguments, name) and not fits:
+            raise InputError(f"--{name} is for {wanted}")
+
+
 def _source(arguments: argparse.Namespace) -> Source:
     from wav2edge.runtime.live.sources import FileSource, RawSource
 
     if arguments.file:
         return FileSource(arguments.file, arguments.fast)
     if arguments.stdin:
+        if sys.stdin is None:
+            raise InputError("--stdin: standard input is closed; pipe sound in")
         if sys.stdin.isatty():
             raise InputError("--stdin expects sound, not a terminal; pipe it in: ffmpeg … -ar 16000 -ac 1 -f s16le -")
         return RawSource(sys.stdin.fileno())
@@ -161,8 +178,13 @@ def _keepers(
     from wav2edge.runtime.live.saving import CaptionFile, Recording
 
     keepers: list[Callable[[Event], None]] = []
-    for name in arguments.save:
-        keeper = CaptionFile(Path(name))
+    paths = [Path(name) for name in arguments.save]
+    for path in paths:  # all names are looked at before the first file is made
+        CaptionFile.check(path)
+    if arguments.record:
+        Recording.check(Path(arguments.record))
+    for path in paths:
+        keeper = CaptionFile(path)
         stack.callback(keeper.close)
         keepers.append(keeper)
     if not arguments.record:
@@ -179,9 +201,9 @@ def _caption(session: LiveSession, arguments: argparse.Namespace, keepers: list[
         display = _live_display.choose(arguments.json)
         try:
             for event in session:
-                display.show(event)
                 for keep in keepers:
                     keep(event)
+                display.show(event)
         finally:
             display.close()
     print(f"wav2edge: {_summary(session)}", file=sys.stderr)
