@@ -12,7 +12,7 @@ import numpy as np
 import soxr
 import torch
 from augment import Augmentation, NoiseBank, disturb, hide, revoice
-from cache import HOP, RECEPTIVE, features_of, frame_starts, frames
+from cache import HOP, RECEPTIVE, features_of, frame_starts, frames, open_rows
 from clips import RATE, ClipStore
 from model import CENTRES, IDS, LABELS, encode, normalise
 from torch import Tensor
@@ -75,20 +75,24 @@ class Speech:
         self.refresh()
 
     def refresh(self) -> None:
-        """Map what is on disk now; clips whose targets are not cached yet are left out."""
-        self.groups: dict[str, list[Clip]] = {}
-        self.audio, self.features, self.posteriors = [], [], []
+        """Map what is on disk now; clips whose targets are not cached yet are left out.
+
+        Another thread may be making batches meanwhile: it has the old maps until the new, longer ones are whole. Stores
+        only grow, so a clip drawn before lies where it lay.
+        """
+        groups: dict[str, list[Clip]] = {}
+        audio, features, posteriors = [], [], []
         for number, (folder, store) in enumerate(zip(self.folders, self.stores)):
             store.refresh()
             starts = frame_starts(store)
-            self.audio.append(store.audio())
+            audio.append(store.audio())
             cached = features_of(folder) if self.targets and (folder / "features.f16").exists() else None
-            self.features.append(cached)
+            features.append(cached)
             path = folder / "posteriors.f16"
-            self.posteriors.append(features_of_width(path, len(LABELS)) if self.targets and path.exists() else None)
+            posteriors.append(features_of_width(path, len(LABELS)) if self.targets and path.exists() else None)
             ready = len(cached) if cached is not None else 0
-            if self.posteriors[-1] is not None:
-                ready = min(ready, len(self.posteriors[-1]))
+            if posteriors[-1] is not None:
+                ready = min(ready, len(posteriors[-1]))
             for i, row in enumerate(store.rows):
                 if self.targets and starts[i + 1] > ready:
                     break
@@ -100,7 +104,8 @@ class Speech:
                 if random.Random(f"{row['text']}/{row['start']}").random() >= self.portion:
                     continue
                 place = (number, int(row["start"]), int(row["samples"]), int(starts[i]), count)
-                self.groups.setdefault(str(row["corpus"]), []).append(Clip(*place, labels, text, str(row["corpus"])))
+                groups.setdefault(str(row["corpus"]), []).append(Clip(*place, labels, text, str(row["corpus"])))
+        self.groups, self.audio, self.features, self.posteriors = groups, audio, features, posteriors
 
     def samples(self, clip: Clip) -> np.ndarray:
         """Return the clip as float32 in [-1, 1]."""
@@ -113,7 +118,7 @@ class Speech:
 
 def features_of_width(path: Path, width: int) -> np.ndarray:
     """Open cached rows of any width as a read-only memory map."""
-    return np.memmap(path, np.float16, "r", shape=(path.stat().st_size // (2 * width), width))
+    return open_rows(path, path.stat().st_size // (2 * width), width)
 
 
 class Collator:

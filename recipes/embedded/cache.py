@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 import torch
-from clips import RATE, ClipStore
+from clips import LONGEST, RATE, ClipStore
 from teacher import Teacher
 
 RECEPTIVE, HOP = 400, 320
@@ -29,10 +29,12 @@ def frame_starts(store: ClipStore) -> np.ndarray:
 def perturb(source: ClipStore, target: ClipStore, seed: int, skip: str = "", slowest: float = 0.85) -> None:
     """Copy clips at a random speed (pitch and formants move with it), appending to `target` where it stopped.
 
-    Corpora with `skip` in their name are left out; the fastest is 1 / `slowest`.
+    Corpora with `skip` in their name are left out, and clips that could grow longer than the teacher takes; the fastest
+    is 1 / `slowest`.
     """
     audio, fastest = source.audio(), 1 / slowest
     rows = [row for row in source.rows if not skip or skip not in str(row["corpus"])]
+    rows = [row for row in rows if int(row["samples"]) <= slowest * LONGEST * RATE]
     for row in rows[len(target) :]:
         factor = random.Random(f"{seed}/{len(target)}").uniform(slowest, fastest)
         start, length = int(row["start"]), int(row["samples"])
@@ -44,12 +46,13 @@ def perturb(source: ClipStore, target: ClipStore, seed: int, skip: str = "", slo
 def extend_features(store: ClipStore, folder: Path, whisper: Path, device: str = "cpu") -> np.ndarray:
     """Compute what is missing of `features.f16` and return all of it as a memory map [frames, width]."""
     path, width = folder / "features.f16", 512
+    path.touch()
     starts = frame_starts(store)
-    done = path.stat().st_size // (2 * width) if path.exists() else 0
+    done = path.stat().st_size // (2 * width)
     first = int(np.searchsorted(starts, done, "right") - 1)
     if first < len(store):
         teacher, audio = Teacher(whisper, device), store.audio()
-        with open(path, "r+b" if path.exists() else "w+b") as file:
+        with open(path, "r+b") as file:
             file.seek(int(starts[first]) * 2 * width)
             for begin in range(first, len(store), CHUNK):
                 numbers = range(begin, min(begin + CHUNK, len(store)))
@@ -85,8 +88,12 @@ def _encode(
 def features_of(folder: Path, rows: int | None = None, width: int = 512) -> np.ndarray:
     """Open the features that are there as a read-only memory map [frames, width]."""
     path = folder / "features.f16"
-    rows = path.stat().st_size // (2 * width) if rows is None else rows
-    return np.memmap(path, np.float16, "r", shape=(rows, width))
+    return open_rows(path, path.stat().st_size // (2 * width) if rows is None else rows, width)
+
+
+def open_rows(path: Path, rows: int, width: int) -> np.ndarray:
+    """Open a file of float16 rows as a read-only memory map [rows, width]; an empty one as an empty array."""
+    return np.memmap(path, np.float16, "r", shape=(rows, width)) if rows else np.zeros((0, width), np.float16)
 
 
 def main() -> None:

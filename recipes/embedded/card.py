@@ -1,17 +1,29 @@
-"""Write MODEL_CARD.md from what was measured: no number in it is typed by hand."""
+"""Write the model card: tables from files that scripts measured, prose about the shipped weights from card_notes.json.
+
+Of other weights (`--log`) the card has the tables alone and lies in their folder, with what was measured of them.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from curves import BOOK, COMMANDS, OPEN, WAKE, read_log
 from data import read_manifest, split_of
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 LOGS = HERE / "logs"
+SHIPPED = HERE / "checkpoint"
+TITLES = {
+    "librispeech-test-other": "LibriSpeech test-other, unseen speakers and open vocabulary",
+    COMMANDS: "Coffee commands",
+}
+_OF_SHIPPED = re.compile(r"\{\{shipped: begin\}\}(.*?)\{\{shipped: end\}\}", re.DOTALL)
+"""What a template says of the shipped weights only, between marks."""
 
 
 def rate_table(
@@ -54,6 +66,20 @@ def worst(results: dict[str, list[dict[str, str]]], split: str, corpus: str, cou
     step = max(1, len(rows) // count)
     lines = ["| said | read |", "|---|---|"]
     return "\n".join(lines + [f"| {r['reference']} | {r['hypothesis'] or '(nothing)'} |" for r in rows[::step][:count]])
+
+
+def errors(results: dict[str, list[dict[str, str]]]) -> str:
+    """Some wrong readings of each corpus of eval, under its title."""
+    return "\n\n".join(
+        f"{TITLES.get(corpus, corpus)}:\n\n{worst(results, 'eval', corpus)}" for corpus in results["eval"]
+    )
+
+
+def readings_of_eval(log: Path) -> str:
+    """Say how often the eval split was read, and how many of the readings were closing.py's (they have intervals)."""
+    rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    closing = sum(any("wer_interval" in rates for rates in row.get("eval", {}).values()) for row in rows)
+    return f"{len(rows)} times in all, {closing} of them by `closing.py`"
 
 
 def confusions(results: dict[str, list[dict[str, str]]], count: int = 12) -> str:
@@ -128,7 +154,7 @@ def learning_table(runs: list[dict[str, str]]) -> str:
 
 
 def budget(log: Path) -> str:
-    """Say in one line what the shipped run heard and used."""
+    """Say in one line what a run heard and used."""
     rows = read_log(log)
     heard, minutes = float(str(rows[-1]["heard"])), float(str(rows[-1]["cpu_minutes"]))
     return f"Heard {heard:.1f} hours of audio (repeats counted) in {minutes:.0f} minutes of processor time."
@@ -143,40 +169,58 @@ def show_in_readme(readme: Path, table: str) -> None:
     readme.write_text(f"{before}{begin}{table}\n{end}{after}", "utf-8")
 
 
-def main() -> None:
-    """Fill the template with measurements; write the card here and into the checkpoint, and the README's table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--manifest", type=Path, required=True)
-    parser.add_argument("--results", type=Path, default=HERE / "results.json")
-    parser.add_argument("--notes", type=Path, default=HERE / "card_notes.json", help="names and verdicts of the trials")
-    parser.add_argument("--template", type=Path, default=HERE / "card_template.md")
-    parser.add_argument("--checkpoint", type=Path, default=HERE / "checkpoint")
-    options = parser.parse_args()
-    results, notes = json.loads(options.results.read_text()), json.loads(options.notes.read_text())
-    stores = json.loads((LOGS / "stores.json").read_text())
-    head = json.loads((LOGS / "head.json").read_text())["dev"]
-    text = options.template.read_text("utf-8")
+def card(template: str, manifest: Path, evidence: Path, notes: dict[str, Any], log: str | None) -> str:
+    """Fill a template with what was measured in `evidence`: of the shipped weights with the notes on them, or of a run.
+
+    `log` names the run in `evidence`/logs; None is the shipped one, that the notes name.
+    """
+    results, logs = json.loads((evidence / "results.json").read_text("utf-8")), evidence / "logs"
+    stores = json.loads((logs / "stores.json").read_text("utf-8"))
+    head = json.loads((logs / "head.json").read_text("utf-8"))["dev"]
+    named = [corpus for corpus in (OPEN, COMMANDS) if corpus in head] or list(head)
     fields = {
         "parameters": f"{results['parameters']:,}",
         "bytes": f"{results['bytes']:,}",
         "sha256": results["sha256"],
         "rates": rate_table(results),
-        "data": data_table(options.manifest, stores, notes["licences"]),
-        "trials": trials_table(notes["trials"]),
-        "learning": learning_table(notes["learning"]),
-        "budget": budget(LOGS / f"{notes['shipped']}.jsonl"),
-        "head_dev": f"LibriSpeech WER {head[OPEN]['wer']} %, commands {head[COMMANDS]['wer']} %",
-        "open_errors": worst(results, "eval", "librispeech-test-other"),
-        "command_errors": worst(results, "eval", COMMANDS),
+        "data": data_table(manifest, stores, notes["licences"]),
+        "budget": budget(logs / f"{log or notes['shipped']}.jsonl"),
+        "head_dev": "WER " + ", ".join(f"{corpus} {head[corpus]['wer']} %" for corpus in named),
+        "errors": errors(results),
+        "eval_readings": readings_of_eval(evidence / "eval_readings.jsonl"),
         "lost": confusions(results),
         "train_gap": train_gap(results),
-        **notes["text"],
     }
+    if log is None:
+        fields |= notes["text"]
+        fields |= {"trials": trials_table(notes["trials"]), "learning": learning_table(notes["learning"])}
+    text = _OF_SHIPPED.sub(r"\1" if log is None else "", template)
     for name, value in fields.items():
         text = text.replace("{{" + name + "}}", value)
-    (HERE / "MODEL_CARD.md").write_text(text, "utf-8")
-    show_in_readme(HERE.parent.parent / "README.md", rate_table(results, ("eval", "test")))
-    (options.checkpoint / "README.md").write_text(text.replace("(curves/", "(../curves/"), "utf-8")
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def main() -> None:
+    """Write the card into the checkpoint; of the shipped one also MODEL_CARD.md, and its table in the top README."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--evidence", type=Path, default=HERE, help="folder of results.json, logs/ and curves/")
+    parser.add_argument("--log", help="NAME in logs/ of the run that made the weights; left out for the shipped ones")
+    parser.add_argument("--notes", type=Path, default=HERE / "card_notes.json", help="names and verdicts of the trials")
+    parser.add_argument("--template", type=Path, default=HERE / "card_template.md")
+    parser.add_argument("--checkpoint", type=Path, default=SHIPPED)
+    options = parser.parse_args()
+    shipped = options.checkpoint.resolve() == SHIPPED
+    if options.log is None and not shipped:
+        parser.error(f"the notes are on {SHIPPED}: give the --log of the run that made {options.checkpoint}")
+    template, notes = options.template.read_text("utf-8"), json.loads(options.notes.read_text("utf-8"))
+    text = card(template, options.manifest, options.evidence, notes, options.log)
+    if shipped:
+        (HERE / "MODEL_CARD.md").write_text(text, "utf-8")
+        results = json.loads((options.evidence / "results.json").read_text("utf-8"))
+        show_in_readme(HERE.parent.parent / "README.md", rate_table(results, ("eval", "test")))
+        text = text.replace("(curves/", "(../curves/")
+    (options.checkpoint / "README.md").write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 
 RATE = 16000
+LONGEST = 29.0  # Seconds of a clip that the teacher takes whole.
 
 
 class ClipStore:
@@ -18,7 +20,7 @@ class ClipStore:
         folder.mkdir(parents=True, exist_ok=True)
         self._samples, self._index = folder / "samples.i16", folder / "index.jsonl"
         self.rows: list[dict[str, object]] = []
-        self._end = 0
+        self._end, self._mended = 0, False
         self.refresh()
 
     def refresh(self) -> None:
@@ -39,7 +41,13 @@ class ClipStore:
         return len(self.rows)
 
     def append(self, samples: np.ndarray, text: str, speaker: str, corpus: str) -> None:
-        """Add one clip (float samples in [-1, 1] at 16 kHz); samples reach the disk before their row does."""
+        """Add one clip (float samples in [-1, 1] at 16 kHz); samples reach the disk before their row does.
+
+        The first time, an index line that an interruption left unfinished is cut off.
+        """
+        if not self._mended and self._index.exists():
+            os.truncate(self._index, self._index.read_bytes().rfind(b"\n") + 1)
+        self._mended = True
         data = np.clip(np.round(samples * 32767), -32768, 32767).astype(np.int16)
         with open(self._samples, "r+b" if self._samples.exists() else "w+b") as file:
             file.seek(2 * self._end)

@@ -1,4 +1,4 @@
-"""The closing measurement: the only place that reads the eval split, and every reading is logged."""
+"""The closing measurement of the recipe: what reads the eval split, and logs that it did."""
 
 from __future__ import annotations
 
@@ -33,12 +33,15 @@ def read_split(student: Student, manifest: Path, split: str, device: str) -> lis
 
 
 def main() -> None:
-    """Measure a checkpoint on eval and held-out wake words (and dev) and write results.json beside the recipe."""
+    """Measure a checkpoint on eval and held-out wake words (and dev): write results.json and log the reading."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--why", required=True, help="why eval is read now; kept in the log of readings")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results.json")
+    parser.add_argument(
+        "--readings", type=Path, default=READINGS, help="log of readings; every one has its line in one"
+    )
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = open_checkpoint(options.checkpoint)
@@ -53,7 +56,7 @@ def main() -> None:
         readings = read_split(student, options.manifest, split, device)
         results[split] = rates(readings, draws=2000)
         results[split + "_readings"] = [asdict(reading) for reading in readings]
-    with open(READINGS, "a", encoding="utf-8") as file:
+    with open(options.readings, "a", encoding="utf-8") as file:
         when = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="minutes")
         row = {"when": when, "why": options.why, "sha256": results["sha256"], "eval": results["eval"]}
         file.write(json.dumps(row) + "\n")

@@ -36,8 +36,9 @@ def main() -> None:
     parser.add_argument("--runs", nargs="*", default=[], help="NAME=folder of a training run, several joined by +")
     parser.add_argument("--stores", nargs="*", default=[], help="NAME=folder of a clip store")
     parser.add_argument("--head", type=Path, help="the teacher head's head.json")
+    parser.add_argument("--logs", type=Path, default=LOGS, help="folder to copy to")
     options = parser.parse_args()
-    LOGS.mkdir(exist_ok=True)
+    options.logs.mkdir(parents=True, exist_ok=True)
     for item in options.runs:
         name, folders = item.split("=", 1)
         rows: list[dict[str, object]] = []
@@ -51,12 +52,12 @@ def main() -> None:
                 part[0]["parameters"] = count_parameters(weights)
             heard, minutes = rows[-1]["heard"], rows[-1]["cpu_minutes"]  # type: ignore[assignment]
         text = "".join(json.dumps(row) + "\n" for row in rows)
-        (LOGS / f"{name}.jsonl").write_text(text, "utf-8")
+        (options.logs / f"{name}.jsonl").write_text(text, "utf-8")
     if options.stores:
         folders_of = {name: Path(folder) for name, folder in (item.split("=", 1) for item in options.stores)}
-        (LOGS / "stores.json").write_text(json.dumps(store_sizes(folders_of), indent=1) + "\n")
+        (options.logs / "stores.json").write_text(json.dumps(store_sizes(folders_of), indent=1) + "\n")
     if options.head:
-        (LOGS / "head.json").write_text(options.head.read_text())
+        (options.logs / "head.json").write_text(options.head.read_text())
 
 
 if __name__ == "__main__":

@@ -120,8 +120,9 @@ def train_head(
     head.eval()
     result = rates(read_features(head, dev, device))
     _LOGGER.info(json.dumps(result))
-    torch.save(head.state_dict(), out)
     out.with_suffix(".json").write_text(json.dumps({"hours": hours, "dev": result}, indent=1))
+    torch.save(head.state_dict(), out.with_suffix(".tmp"))
+    out.with_suffix(".tmp").replace(out)  # Last and whole: a head that is there is not trained again.
     return head
 
 

@@ -3,14 +3,16 @@
     python make_bundle.py --speech speech/manifest.jsonl [--variants int8-u8s8,int8-s8s8]
 
 Calibration hears train clips, the gate judges on dev clips (both by data.py's split); eval is never read here. What the
-closing measurement found is taken from results.json, where there is one.
+closing measurement found is taken from results.json, where there is one; it must be of these weights.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -39,6 +41,16 @@ def every(rows: list[Utterance], count: int) -> list[Utterance]:
     return rows[::step]
 
 
+def closing_results(weights: Path, results: Path) -> dict[str, dict[str, dict[str, float]]] | None:
+    """What the closing measurement found, or None without one; exits with one line where it is of other weights."""
+    if not results.exists():
+        return None
+    found: dict[str, dict[str, dict[str, float]]] = json.loads(results.read_text("utf-8"))
+    if found["sha256"] != hashlib.sha256(weights.read_bytes()).hexdigest():
+        sys.exit(f"error: {results} is not of {weights}: run closing.py on these weights first")
+    return found
+
+
 def main() -> int:
     """Make the bundle in a scratch directory, then put it in its place."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -46,6 +58,7 @@ def main() -> int:
     parser.add_argument("--variants", default="int8-u8s8,int8-s8s8", help="'' for fp32 alone")
     parser.add_argument("--max-wer-rise", default="0.5")
     arguments = parser.parse_args()
+    results = closing_results(CHECKPOINT / "model.safetensors", RESULTS)
     rows = read_manifest(arguments.speech)
     with tempfile.TemporaryDirectory(dir=BUNDLE.parent, prefix=".bundle-") as scratch:
         made = Path(scratch) / "bundle"
@@ -60,9 +73,8 @@ def main() -> int:
         if code or (arguments.variants and wav2edge(command) > 1):
             return code or 1
         bundle = Bundle.open(made)
-        if RESULTS.exists():
-            found = json.loads(RESULTS.read_text("utf-8"))["eval"]
-            wer = {corpus: rates["wer"] for corpus, rates in found.items()}
+        if results is not None:
+            wer = {corpus: rates["wer"] for corpus, rates in results["eval"].items()}
             add_variants(bundle, made, [], extra={"provenance": {**bundle.provenance, "wer": wer}})
         shutil.rmtree(BUNDLE, ignore_errors=True)
         made.rename(BUNDLE)

@@ -6,10 +6,12 @@ Each voice writes 16 kHz int16 clips to one growing file with an index beside it
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import random
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,9 @@ import soxr
 from clips import RATE, ClipStore
 from data import read_manifest, split_of
 from texts import book_lines, command_mixtures, phrases, transcript
+
+PACKAGES = {"onnxruntime": "onnxruntime", "piper": "piper-tts"}
+"""What Kokoro and Piper need beyond requirements.txt: module, and the package that has it."""
 
 Speak = Callable[[str, random.Random], tuple[np.ndarray, str]]
 
@@ -154,12 +159,17 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="Kokoro or Piper ONNX file")
     parser.add_argument("--voices", type=Path, help="folder of Kokoro's style files")
     parser.add_argument("--symbols", type=Path, help="Kokoro's config.json")
+    parser.add_argument("--corpus", help="what the clips are called in the store; without it, synthetic-ENGINE")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if options.engine in ("kokoro", "piper"):
+        missing = [name for module, name in PACKAGES.items() if importlib.util.find_spec(module) is None]
+        if missing:
+            sys.exit(f"error: {options.engine} lacks packages: {sys.executable} -m pip install {' '.join(missing)}")
     engines = {"piper": lambda: piper(options.model), "flite": flite, "espeak": espeak}
     engines["kokoro"] = lambda: kokoro(options.model, options.voices, options.symbols)
     speak = engines[options.engine]()
-    store = ClipStore(options.out)
+    store, corpus = ClipStore(options.out), options.corpus or f"synthetic-{options.engine}"
     lines = phrases(book_lines(options.books))
     random.Random(7).shuffle(lines)
     offset = options.first_line
@@ -176,7 +186,7 @@ def main() -> None:
         if commands and generator.random() < options.commands:
             text = generator.choice(commands)
         audio, voice = speak(re.sub(r"[“”\"()_]", "", text), generator)
-        store.append(trim(audio, generator), transcript(text), voice, f"synthetic-{options.engine}")
+        store.append(trim(audio, generator), transcript(text), voice, corpus)
 
 
 if __name__ == "__main__":

@@ -77,14 +77,19 @@ def _pieces(words: list[str], most: int) -> Iterator[list[str]]:
 
 
 def command_mixtures(commands: list[str], count: int, generator: random.Random) -> list[str]:
-    """Make new commands that walk the word pairs of the given ones (a bigram chain), at most 20 words long."""
+    """Make new commands that walk the word pairs of the given ones (a bigram chain), at most 20 words long.
+
+    Fewer than `count` where the given ones do not have so many in them.
+    """
     follow: dict[str, list[str]] = {}
     for command in commands:
         words = ["<s>", *command.split(), "</s>"]
         for left, right in itertools.pairwise(words):
             follow.setdefault(left, []).append(right)
     made: dict[str, None] = {}
-    while len(made) < count:
+    for _ in range(100 * count):
+        if len(made) == count:
+            break
         words = ["<s>"]
         while words[-1] != "</s>" and len(words) < 22:
             words.append(generator.choice(follow[words[-1]]))

@@ -302,7 +302,7 @@ def train(run: Run, speech: Speech, dev: Speech, shares: dict[str, float], every
                 began = time.monotonic()
             if ended:
                 run.save()
-                return
+                raise SystemExit(143)  # As a process that SIGTERM ended: the run is not at its end.
             if run.progress >= 1:
                 break
     run.save()
