@@ -89,7 +89,7 @@ def cells(
             _add_torch(bundles, threads, only_variants, checkpoints, found, skipped)
             continue
         module = engines.get(name)
-        if reason := module.unavailable():
+        if reason := engines.missing(name):
             skipped.append(Skipped(name, reason))
             continue
         for bundle in bundles:

@@ -204,6 +204,8 @@ class Report:
                     Timing(t["seconds"], t["first"], tuple(t["times"]), tuple(map(tuple, t.get("trios", ()))))
                     for t in cell["timings"]
                 )
+                if not all(timing.times for timing in timings):
+                    raise ValueError("a cell without times")
                 cells.append(CellResult(**{**_known(CellResult, cell), "timings": timings}))
             return cls(
                 **{

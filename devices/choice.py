@@ -85,8 +85,7 @@ def _candidates(machine: Machine, profile: DeviceProfile, tuned: Tuning | None) 
 def _runs(bundle: Bundle, engine: str, variant: Variant) -> bool:
     if engine not in engines.names():
         return False
-    module = engines.get(engine)
-    return module.unavailable() is None and module.refuses(bundle.spec, variant) is None
+    return engines.missing(engine) is None and engines.get(engine).refuses(bundle.spec, variant) is None
 
 
 def _threads(machine: Machine, profile: DeviceProfile) -> int:

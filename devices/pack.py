@@ -122,7 +122,8 @@ def _write(
     wheel: Path | None,
 ) -> None:
     listed = {label: bundle.file(label) for label in bundle.raw["files"]}
-    manifest = {**bundle.raw, "variants": [variant_to_json(variant) for variant in variants]}
+    raw = {entry["name"]: entry for entry in bundle.raw["variants"]}  # with what a newer version may have added
+    manifest = {**bundle.raw, "variants": [{**raw[v.name], **variant_to_json(v)} for v in variants]}
     text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
     sums: list[tuple[str, str]] = []
     with ExitStack() as stack:
@@ -136,7 +137,7 @@ def _write(
         if wheel is not None:
             _add(archive, wheel.name, wheel, sums)
         _add(archive, "README.txt", _readme(name, profile, variants, lines).encode("utf-8"), sums)
-        _add(archive, "SHA256SUMS", "".join(f"{digest}  {path}\n" for path, digest in sums).encode("ascii"), [])
+        _add(archive, "SHA256SUMS", "".join(f"{digest}  {path}\n" for path, digest in sums).encode("utf-8"), [])
 
 
 def _add(archive: tarfile.TarFile, name: str, content: Path | bytes, sums: list[tuple[str, str]]) -> None:

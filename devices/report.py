@@ -92,13 +92,5 @@ def engine_states(machine: Machine, chosen: DeviceProfile) -> tuple[EngineState,
     states = []
     for name in names:
         variants = tuple(preference.variant for preference in suiting if preference.engine == name)
-        states.append(EngineState(name, _missing(name), variants))
+        states.append(EngineState(name, engines.missing(name), variants))
     return tuple(sorted(states, key=lambda state: state.missing is not None))
-
-
-def _missing(name: str) -> str | None:
-    try:
-        return engines.get(name).unavailable()
-    except Exception as error:  # a library that breaks while it is imported must not end the report
-        lines = str(error).strip().splitlines()
-        return f"it breaks when it is loaded: {lines[0] if lines else type(error).__name__}"

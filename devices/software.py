@@ -78,7 +78,8 @@ def detect(
         own = sys.prefix != sys.base_prefix or Path(sys.prefix, "conda-meta").is_dir()
         environment = Path(sys.prefix) if own else None
     dpkg = _dpkg(tree)
-    nvinfer = sorted((name for name in dpkg if re.fullmatch(r"libnvinfer\d+", name)), key=lambda name: dpkg[name])
+    nvinfer = [name for name in dpkg if re.fullmatch(r"libnvinfer\d+", name)]
+    nvinfer.sort(key=lambda name: int(name.removeprefix("libnvinfer")))
     return Software(
         python=tuple(sys.version_info[:3]) if python is None else python,
         environment=environment,

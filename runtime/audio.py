@@ -6,6 +6,7 @@ video) goes through media.py, which needs the extra [media].
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import stat
@@ -129,7 +130,8 @@ def _decode(handle: str | Any, name: str) -> tuple[int, float | None, Iterator[N
     import soundfile
 
     try:
-        file = soundfile.SoundFile(handle)
+        # As bytes a path may hold what is no UTF-8.
+        file = soundfile.SoundFile(os.fsencode(handle) if isinstance(handle, str) else handle)
     except (soundfile.LibsndfileError, RuntimeError, TypeError, OSError) as error:
         if not isinstance(handle, str):
             handle.seek(0)

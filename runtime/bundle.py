@@ -90,6 +90,7 @@ class Bundle:
             spec = ModelSpec.from_json(raw["spec"])
             variants = tuple(_variant(values) for values in raw["variants"])
             files = {str(entry["file"]): int(entry["bytes"]) for entry in raw["files"].values()}
+            _ = [str(entry["sha256"]) for entry in raw["files"].values()]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, BundleError):
                 raise

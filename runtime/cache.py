@@ -38,7 +38,12 @@ def root() -> Path:
         return Path(named).expanduser()
     home = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG base directory specification: a relative path in the variable is invalid and to be ignored.
-    return (Path(home) if os.path.isabs(home) else Path("~/.cache").expanduser()) / "wav2edge"
+    if os.path.isabs(home):
+        return Path(home) / "wav2edge"
+    try:
+        return Path.home() / ".cache" / "wav2edge"
+    except RuntimeError:  # a user without a home, as in containers
+        return Path(tempfile.gettempdir()) / f"wav2edge-{os.getuid()}"
 
 
 def key(parts: Mapping[str, Any]) -> str:

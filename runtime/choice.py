@@ -26,7 +26,7 @@ def choose(
                 raise InputError(f"no engine {name!r}; there are {', '.join(engines.names())}")
             continue
         module = engines.get(name)
-        if reason := module.unavailable():
+        if reason := engines.missing(name):
             reasons.append(f"{name}: {reason}")
             continue
         candidates = (wanted,) if wanted is not None else ranked(bundle, name)

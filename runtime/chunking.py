@@ -32,10 +32,10 @@ class Chunking:
 
     def __post_init__(self) -> None:
         """Raises InputError for lengths that leave nothing to decode."""
-        if not (self.context >= 0.1 and 4 * self.context <= self.window):
+        if not (self.context >= 0.1 and 4 * self.context <= self.window < float("inf")):
             raise InputError(
                 f"window {self.window:g} s with context {self.context:g} s: "
-                "the context must be 0.1 s or more, and the window at least four times that"
+                "the context must be 0.1 s or more, and the window at least four times that, and finite"
             )
 
 

@@ -220,12 +220,16 @@ def _from_files(files: Sequence[Path], folder: Path) -> LanguageModel:
     unigrams, options = _unigrams(models[0]), {}
     for file in files:
         if file.name == "unigrams.txt":
-            unigrams = tuple(file.read_text("utf-8").split())
+            try:
+                unigrams = tuple(file.read_text("utf-8").split())
+            except UnicodeDecodeError as error:
+                raise InputError(f"{file}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
         elif file.name == "attrs.json":
             try:
                 values = json.loads(file.read_text("utf-8"))
                 names = {"alpha": "alpha", "beta": "beta", "unk_score_offset": "unknown", "score_boundary": "boundary"}
                 options = {ours: values[theirs] for theirs, ours in names.items() if theirs in values}
+                options = {name: v if name == "boundary" else float(v) for name, v in options.items()}
             except (ValueError, TypeError) as error:
                 raise InputError(f"{file}: damaged ({error})") from error
     return LanguageModel(models[0], unigrams, **options)

@@ -88,13 +88,14 @@ def _rows(path: str | Path, split: str | None, need_text: bool, refuse: Callable
         entries = _json_lines(manifest, refuse)
     rows = []
     for source, values in entries:
+        if split is not None and _optional(values, "split") != split:
+            continue  # its recording may not have been copied
         try:
             row = _row(manifest, source, values, need_text)
         except InputError as error:
             refuse(str(error))
             continue
-        if split is None or row.split == split:
-            rows.append(row)
+        rows.append(row)
     if not rows:
         which = f" of split {split!r}" if split is not None else ""
         raise InputError(f"{manifest}: no usable row{which}; it needs recordings with `path` and `text`")
@@ -121,11 +122,12 @@ def _row(manifest: Path, source: str, values: Mapping[str, Any], need_text: bool
     except (TypeError, ValueError):
         raise InputError(f"{source}: `seconds` must be a number, it is {json.dumps(seconds)[:40]}") from None
     corpus = str(values.get("corpus") or (manifest.name if manifest.is_dir() else manifest.stem))
+    language, speaker, split = (_optional(values, key) for key in ("language", "speaker", "split"))
+    return Row(path, text or "", corpus, source, length, language, speaker, split)
 
-    def optional(key: str) -> str | None:
-        return str(values[key]) if values.get(key) not in (None, "") else None
 
-    return Row(path, text or "", corpus, source, length, optional("language"), optional("speaker"), optional("split"))
+def _optional(values: Mapping[str, Any], key: str) -> str | None:
+    return str(values[key]) if values.get(key) not in (None, "") else None
 
 
 def _first(values: Mapping[str, Any], names: Iterable[str]) -> Any:
@@ -163,11 +165,11 @@ def _table(manifest: Path, refuse: Callable[[str], None]) -> Iterator[tuple[str,
         table = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     else:
         table = csv.reader(lines)
-    header = next(table, [])
+    header = next(_cells(manifest, table), [])
     if not set(header) & set(_PATH):
         raise InputError(f"{manifest}:1: no header that names the columns `path` and `text`")
     before = table.line_num
-    for cells in table:
+    for cells in _cells(manifest, table):
         number, before = before + 1, table.line_num
         if not cells:
             continue
@@ -177,6 +179,13 @@ def _table(manifest: Path, refuse: Callable[[str], None]) -> Iterator[tuple[str,
         yield f"{manifest}:{number}", dict(zip(header, cells))
 
 
+def _cells(manifest: Path, table: Any) -> Iterator[list[str]]:
+    try:
+        yield from table
+    except csv.Error as error:
+        raise InputError(f"{manifest}:{table.line_num}: cannot be read ({error}; a quote too many?)") from None
+
+
 def _folder(folder: Path, need_text: bool, refuse: Callable[[str], None]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in AUDIO_SUFFIXES or not path.is_file():
@@ -184,7 +193,11 @@ def _folder(folder: Path, need_text: bool, refuse: Callable[[str], None]) -> Ite
         beside = path.with_suffix(".txt")
         text: str | None = None
         if beside.is_file():
-            text = " ".join(_text(beside).split())
+            try:
+                text = " ".join(_text(beside).split())
+            except InputError as error:
+                refuse(str(error))
+                continue
         elif need_text:
             refuse(f"{path}: no {beside.name} beside it with what is said")
             continue

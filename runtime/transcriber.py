@@ -137,8 +137,8 @@ class Transcriber:
         return audio.open_recording(source, self.spec.sample_rate)
 
     def again(self, source: str | Path | BinaryIO) -> Callable[[], Blocks] | None:
-        """How to read a recording's blocks once more; None for a stream."""
-        if isinstance(source, (str, Path)):
+        """How to read a recording's blocks once more; None for a stream, a named pipe included."""
+        if isinstance(source, (str, Path)) and Path(source).is_file():
             return lambda: self.open_recording(source).blocks
         return None
 

@@ -62,8 +62,8 @@ class Engine(Protocol):
     """What a module of this folder offers.
 
     It may also offer ``build(bundle, variant, stage, options, progress) -> Path``, which compiles and caches ahead
-    of first use, and says through ``progress`` what it does; and ``SHARED = True``, where one session can be run from
-    several threads at once.
+    of first use, and says through ``progress`` what it does; ``SHARED = True``, where one session can be run from
+    several threads at once; and ``LIBRARY``, the module that it imports.
     """
 
     def unavailable(self) -> str | None:
@@ -88,6 +88,23 @@ def get(name: str) -> Engine:
     return cast(Engine, import_module(f"{__name__}.{name.replace('-', '_')}"))
 
 
+def missing(name: str) -> str | None:
+    """Why an engine cannot run here and what mends it, a library that breaks while it is imported included; or None.
+
+    Imports the engine's library; raises InputError for an engine that does not exist.
+    """
+    module = get(name)
+    try:
+        if reason := module.unavailable():
+            return reason
+        if library := getattr(module, "LIBRARY", None):
+            import_module(library)
+    except Exception as error:  # what a broken installation raises is not for us to know
+        lines = str(error).strip().splitlines()
+        return f"its library breaks when it is loaded ({lines[0] if lines else type(error).__name__}); install it anew"
+    return None
+
+
 def shares(name: str) -> bool:
     """Whether one session of an engine can be run from several threads at once."""
     return name in names() and bool(getattr(get(name), "SHARED", False))
@@ -101,7 +118,7 @@ def load(
     Raises EngineError when the engine is unavailable here or refuses the variant, BundleError when a file is damaged.
     """
     module = get(engine)
-    if reason := module.unavailable():
+    if reason := missing(engine):
         raise EngineError(f"engine {engine}: {reason}")
     if reason := module.refuses(bundle.spec, variant):
         raise EngineError(f"engine {engine} does not run {variant.name}: {reason}")

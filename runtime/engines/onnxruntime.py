@@ -14,6 +14,7 @@ from . import EngineOptions, _ort
 from ._ort import OnnxRuntimeSession
 
 PROVIDER = _ort.CPU
+LIBRARY = "onnxruntime"
 SHARED = True  # InferenceSession.run may be called from any number of threads
 _SUFFIX = "ExecutionProvider"
 

@@ -18,6 +18,7 @@ from ..spec import FEATURE_LENGTHS, FEATURES, STAGES, ModelSpec
 from . import Arrays, EngineOptions, _openvino_unsigned
 
 DEVICE = "CPU"
+LIBRARY = "openvino"
 _INSTALL = 'install it with `pip install "wav2edge[openvino]"`'
 
 

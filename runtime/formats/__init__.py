@@ -37,6 +37,11 @@ class Format(Protocol):
         """The whole file, its last line ended."""
 
 
+def printable(name: str) -> str:
+    """A file's name as valid text: bytes of it that are no UTF-8 become replacement characters."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def names() -> tuple[str, ...]:
     """The names of all formats."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name[0] != "_"))

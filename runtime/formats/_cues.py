@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ..transcript import Transcript, Word
+from ..transcript import Segment, Transcript, Word
 from . import Layout
 
 
@@ -24,33 +24,39 @@ def cues(transcript: Transcript, layout: Layout) -> list[Cue]:
     A cue never crosses the end of a segment. One that would flash by stays for ``layout.shortest_cue``, or until the
     next begins.
     """
-    found = [cue for segment in transcript.segments for cue in _split(segment.words, layout)]
+    found = [cue for segment in transcript.segments for cue in _split(segment.words, layout, _gap(segment))]
     return [
         replace(cue, end=max(cue.end, min(cue.start + layout.shortest_cue, limit)))
         for cue, limit in zip(found, [*(cue.start for cue in found[1:]), transcript.seconds])
     ]
 
 
-def _split(words: Sequence[Word], layout: Layout) -> Iterator[Cue]:
+def _gap(segment: Segment) -> str:
+    """What stands between its words: nothing in a language that is written without."""
+    words = [word.text for word in segment.words]
+    return "" if len(words) > 1 and segment.text == "".join(words) else " "
+
+
+def _split(words: Sequence[Word], layout: Layout, gap: str) -> Iterator[Cue]:
     lines: list[list[str]] = [[]]
     inside: list[Word] = []
     for word in words:
-        width = sum(len(text) + 1 for text in lines[-1]) + len(word.text)
+        width = sum(len(text) + len(gap) for text in lines[-1]) + len(word.text)
         too_wide = bool(lines[-1]) and width > layout.max_line_width
         full = too_wide and len(lines) == layout.max_line_count
         if inside and (full or len(inside) == layout.max_words_per_cue):
-            yield _cue(inside, lines)
+            yield _cue(inside, lines, gap)
             lines, inside = [[]], []
         elif too_wide:
             lines.append([])
         lines[-1].append(word.text)
         inside.append(word)
     if inside:
-        yield _cue(inside, lines)
+        yield _cue(inside, lines, gap)
 
 
-def _cue(words: Sequence[Word], lines: Sequence[Sequence[str]]) -> Cue:
-    return Cue(words[0].start, words[-1].end, tuple(" ".join(line) for line in lines))
+def _cue(words: Sequence[Word], lines: Sequence[Sequence[str]], gap: str) -> Cue:
+    return Cue(words[0].start, words[-1].end, tuple(gap.join(line) for line in lines))
 
 
 def timestamp(seconds: float, mark: str) -> str:

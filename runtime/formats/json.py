@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from ..transcript import Segment, Transcript, Word
-from . import Layout
+from . import Layout, printable
 
 SUFFIX = ".json"
 
@@ -24,7 +24,7 @@ def document(transcript: Transcript, name: str) -> dict[str, Any]:
     """The transcript as plain JSON values; times in seconds, ``probability`` in (0, 1]."""
     return {
         "task": "transcribe",
-        "file": name,
+        "file": printable(name),
         "language": transcript.language,
         "duration": round(transcript.seconds, 3),
         "text": transcript.text,

@@ -9,7 +9,7 @@ import json
 import os
 
 from ..transcript import Transcript
-from . import Layout
+from . import Layout, printable
 from .json import document
 
 SUFFIX = ".jsonl"
@@ -18,7 +18,7 @@ SUFFIX = ".jsonl"
 def render(transcript: Transcript, name: str, layout: Layout) -> str:
     """The line."""
     values = document(transcript, name)
-    head = {"path": os.path.abspath(name), "text": transcript.text, "seconds": values["duration"]}
+    head = {"path": printable(os.path.abspath(name)), "text": transcript.text, "seconds": values["duration"]}
     return (
         json.dumps({**head, "language": values["language"], "segments": values["segments"]}, ensure_ascii=False) + "\n"
     )

@@ -53,7 +53,8 @@ class LiveTranscriber:
     ) -> None:
         """Use a Transcriber (``close`` closes it); its language model and hot words shape the finals.
 
-        detector: makes the speech detector of one stream, which remembers what it heard (None: Silero's). threads: CPU threads for partials, of which they take half where features are kept: a window of few seconds
+        detector: makes the speech detector of one stream, which remembers what it heard (None: Silero's).
+        threads: CPU threads for partials, of which they take half where features are kept: a window of few seconds
         costs less processor time on fewer threads, and nobody waits for a partial as for a final.
         Raises InputError when utterances could be longer than the transcriber's window, or hardly longer than their
         pre-roll, or features are to be kept and cannot be; EngineError without an engine for the speech detector.

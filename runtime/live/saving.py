@@ -88,7 +88,7 @@ class Recording:
         _create(path).close()
         self._path = path
         with self._writing():
-            self._file: Any = soundfile.SoundFile(path, "w", RATE, 1, "PCM_16")
+            self._file: Any = soundfile.SoundFile(os.fsencode(path), "w", RATE, 1, "PCM_16")
         self._flac = path.suffix.lower() == ".flac"
         self._next = 0
         self._marked = 0

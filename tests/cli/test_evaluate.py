@@ -152,3 +152,16 @@ def test_wrong_names(
     assert main(["evaluate", str(corpus), "-m", str(shapes_bundle.path), *options]) == code
     captured = capsys.readouterr()
     assert says in captured.err and captured.out == ""
+
+
+def test_a_named_engine_that_is_missing_and_a_page_that_cannot_be_written_are_said_first(
+    tmp_path: Path, shapes_bundle: Bundle, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(16000), 16000)
+    (tmp_path / "m.jsonl").write_text('{"path": "a.wav", "text": "x"}\n')
+    command = ["evaluate", str(tmp_path / "m.jsonl"), "-m", str(shapes_bundle.path), "--engine", "null"]
+    assert main([*command, "--html", str(tmp_path / "no" / "x.html")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    monkeypatch.setattr("wav2edge.runtime.engines.openvino.unavailable", lambda: "it is not here")
+    assert main([*command, "--engine", "openvino"]) == 3
+    assert "engine openvino: it is not here" in capsys.readouterr().err

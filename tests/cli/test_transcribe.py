@@ -220,3 +220,63 @@ def test_progress_on_a_terminal_only(tmp_path: Path, null_options: list[str]) ->
     assert process.wait() == 0
     assert re.search(rb"1/1 long.wav .*% .* of 20:00", shown)
     assert shown.endswith(b"\r\x1b[K"), "the line is taken away at the end"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes are of Unix")
+def test_a_long_recording_through_a_named_pipe(
+    tmp_path: Path, clips: list[tuple[Path, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was read once for its text and, behind the pipe's end, once more for its loudness."""
+    clip, rate = soundfile.read(clips[0][0], dtype="float32")
+    soundfile.write(tmp_path / "long.wav", np.tile(clip, 40 * rate // len(clip)), rate, subtype="PCM_16")
+    os.mkfifo(tmp_path / "pipe")
+    script = 'cat "$0" > "$1" & exec "$2" -m wav2edge transcribe "$1"'
+    command = ["sh", "-c", script, str(tmp_path / "long.wav"), str(tmp_path / "pipe"), sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) > 20
+
+
+def test_a_name_that_is_not_utf8_is_no_traceback(talks: Path, tmp_path: Path, null_options: list[str]) -> None:
+    name = os.fsencode(talks) + b"/caf\xe9.wav"
+    os.link(talks / "a.wav", name)
+    command = [sys.executable, "-m", "wav2edge", "transcribe", *null_options, os.fsdecode(name)]
+    for more in ([str(talks / "a.wav")], ["-f", "json"], ["-f", "json", "-o", str(tmp_path / "out")]):
+        done = subprocess.run([*command, *more], capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        assert b"Traceback" not in done.stderr
+
+
+def test_a_library_that_breaks_when_it_is_loaded_is_said_and_another_engine_tried(
+    talks: Path, tmp_path: Path, shapes_bundle: Bundle
+) -> None:
+    broken = tmp_path / "broken" / "onnxruntime"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text('raise ImportError("GLIBCXX_3.4.99 not found")')
+    command = [sys.executable, "-m", "wav2edge", "transcribe", str(talks / "a.wav"), "--engine", "onnxruntime"]
+    environment = {**os.environ, "PYTHONPATH": str(broken.parent)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert done.returncode == 3
+    [line] = [line for line in done.stderr.splitlines() if "embedded demo" not in line]
+    assert "its library breaks when it is loaded (GLIBCXX_3.4.99 not found)" in line
+
+
+def test_a_reference_beside_its_recording_is_not_written_over(
+    talks: Path, null_options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (talks / "a.txt").write_text("what was really said")
+    assert main(["transcribe", str(talks / "a.wav"), *null_options, "-o", str(talks)]) == 2
+    assert "exists beside its recording" in capsys.readouterr().err
+    assert (talks / "a.txt").read_text() == "what was really said"
+
+
+def test_names_stay_inside_the_folder() -> None:
+    assert not any(name.startswith("/") for name in output_names(["other/x.wav", "/x.wav"], ".txt").values())
+
+
+@pytest.mark.parametrize(("option", "value"), [("--window", "inf"), ("--hotwords", ",")])
+def test_values_that_say_nothing_are_one_line(
+    talks: Path, null_options: list[str], capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    assert main(["transcribe", str(talks / "a.wav"), *null_options, option, value]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -166,3 +167,20 @@ def test_a_full_disk_leaves_nothing(bundle_of: Make, tmp_path: Path, monkeypatch
     with pytest.raises(InputError, match=r"a\.tar: cannot be written \(No space left on device\)"):
         pack(bundle, profile.load("aarch64"), tmp_path / "a.tar")
     assert [path.name for path in tmp_path.iterdir()] == ["my-model"]
+
+
+def test_a_folder_with_an_umlaut_and_what_a_newer_version_added_come_along(tmp_path: Path, bundle_of: Make) -> None:
+    bundle = bundle_of("int8-u8s8")
+    renamed = bundle.path.rename(tmp_path / "modèle")
+    manifest = renamed / "bundle.json"
+    values = json.loads(manifest.read_text("utf-8"))
+    values["variants"][0]["future"] = 7
+    manifest.write_text(json.dumps(values))
+    package = pack(Bundle.open(renamed), profile.load("raspberry-pi-5"), tmp_path / "x.tar")
+    with tarfile.open(package.path) as archive:
+        archive.extractall(tmp_path / "there", filter="data")
+    checked = subprocess.run(
+        ["sha256sum", "-c", "SHA256SUMS"], cwd=tmp_path / "there", capture_output=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert Bundle.open(tmp_path / "there" / "modèle").raw["variants"][0]["future"] == 7

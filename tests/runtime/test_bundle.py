@@ -249,3 +249,12 @@ def test_round_trip(
     assert bundle.provenance["metrics"] == metrics
     bundle.verify(variant)
     shutil.rmtree(root)
+
+
+def test_a_listed_file_without_its_digest_is_damage(shapes_bundle: Bundle) -> None:
+    path = shapes_bundle.path / "bundle.json"
+    values = json.loads(path.read_text("utf-8"))
+    del values["files"]["vocab.json"]["sha256"]
+    path.write_text(json.dumps(values))
+    with pytest.raises(BundleError, match="damaged"):
+        Bundle.open(shapes_bundle.path)

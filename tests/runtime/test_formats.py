@@ -160,3 +160,17 @@ def test_the_folder_is_the_list_of_formats() -> None:
     assert formats.names() == ("json", "jsonl", "srt", "text", "tsv", "vtt")
     with pytest.raises(InputError, match="srt"):
         formats.get("docx")
+
+
+def test_cues_of_a_language_without_spaces_have_none() -> None:
+    layout = Layout()
+    words = tuple(Word(text, i, i + 0.5, 0.9) for i, text in enumerate("你好世界"))
+    transcript = Transcript("你好世界", 4.0, words, (Segment("你好世界", 0.0, 3.5, words),))
+    assert "你好世界\n" in formats.get("srt").render(transcript, "x", layout)
+    assert "你好世界\n" in formats.get("vtt").render(transcript, "x", layout)
+
+
+def test_a_name_that_is_not_utf8_still_gives_valid_json(transcript: Transcript) -> None:
+    name = b"caf\xe9.wav".decode("utf-8", "surrogateescape")
+    for form in ("json", "jsonl"):
+        assert b"caf\xef\xbf\xbd.wav" in formats.get(form).render(transcript, name, Layout()).encode("utf-8")

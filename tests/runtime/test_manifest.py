@@ -135,3 +135,28 @@ def test_manifests_with_nothing_in_them(folder: Path, name: str, content: bytes 
     for reader in (manifest.read, manifest.scan):
         with pytest.raises(InputError, match=says):
             reader(folder / name)
+
+
+def test_rows_of_another_split_need_no_recording(folder: Path) -> None:
+    rows = [{"path": "a.wav", "text": "x", "split": "test"}, {"path": "not copied.wav", "text": "y", "split": "train"}]
+    path = write_lines(folder, *rows)
+    (found,) = manifest.read(path, split="test")
+    assert found.text == "x"
+    assert manifest.scan(path, split="test")[1] == ()
+    with pytest.raises(InputError, match="not copied"):
+        manifest.read(path)
+
+
+def test_a_quote_too_many_names_its_line(folder: Path) -> None:
+    path = folder / "t.csv"
+    path.write_text('path,text\na.wav,"' + "x" * 140_000 + "\n")
+    with pytest.raises(InputError, match=r"t\.csv:\d+: cannot be read"):
+        manifest.read(path)
+
+
+def test_one_text_of_a_folder_that_is_not_utf8_is_one_problem(folder: Path) -> None:
+    (folder / "a.txt").write_text("good")
+    (folder / "b.txt").write_bytes(b"caf\xe9")
+    rows, problems = manifest.scan(folder)
+    assert [row.text for row in rows] == ["good"]
+    assert any("b.txt: not UTF-8" in problem for problem in problems)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from wav2edge.cli import main
-from wav2edge.runtime import engines, selftest
+from wav2edge.runtime import embedded, engines, loudness, selftest
 from wav2edge.runtime.bundle import SELFTEST, Bundle, Variant
 from wav2edge.runtime.bundle_writer import write_manifest
 from wav2edge.runtime.engines import EngineOptions
@@ -149,3 +150,30 @@ def test_exit_codes(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pyt
 def test_outcomes_are_plain_values(bundle: Bundle) -> None:
     outcome = next(iter(selftest.run(bundle, "null")))
     assert json.loads(json.dumps(dataclasses.asdict(outcome)))["engine"] == "null"
+
+
+@pytest.mark.parametrize("name", ["fp32.frontend.onnx", "fp32.encoder.onnx"])
+def test_the_stages_of_long_recordings_are_tested_too(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A swapped stage passed, because only the whole graph was run."""
+    pytest.importorskip("onnxruntime", reason="the stages run on ONNX Runtime")
+    copy = tmp_path / "bundle"
+    shutil.copytree(embedded.bundle_path(), copy)
+    command = ["selftest", str(copy), "--engine", "onnxruntime", "--variant", "fp32"]
+    assert main(command) == 0
+    damaged = bytearray((copy / name).read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (copy / name).write_bytes(damaged)
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "wrong SHA-256" in capsys.readouterr().err
+
+
+def test_stages_that_compute_something_else_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime", reason="the stages run on ONNX Runtime")
+    bundle = Bundle.open(embedded.bundle_path())
+    monkeypatch.setattr(loudness.Loudness, "normalized", lambda self, samples: samples)
+    (outcome,) = selftest.run(bundle, "onnxruntime", "fp32")
+    assert outcome.status == "failed"
+    assert outcome.reason.startswith("in two stages")

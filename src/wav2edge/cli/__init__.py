@@ -7,6 +7,7 @@ A subcommand offers ``HELP`` (one line), ``add_arguments(parser)`` and ``run(arg
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import pkgutil
 import sys
@@ -52,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module = import_module(f"{__name__}.{name}")
         module.add_arguments(subparsers.add_parser(name, help=module.HELP, description=module.HELP))
     parsed = parser.parse_args(words)
+    for stream in (sys.stdout, sys.stderr):  # a file's name, or a terminal, may know other characters than we do
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = int(import_module(f"{__name__}.{parsed.command}").run(parsed))
         sys.stdout.flush()

@@ -62,12 +62,15 @@ def decoder(arguments: argparse.Namespace, bundle: Bundle) -> WordDecoder | None
 
     Raises InputError for a language model or hotwords that cannot be used, EngineError without the extra [lm].
     """
-    words = _hotwords(arguments.hotwords) if arguments.hotwords else ()
-    if arguments.lm is None and not words:
-        return None
     import dataclasses
 
     from wav2edge.runtime.errors import InputError
+
+    words = _hotwords(arguments.hotwords) if arguments.hotwords else ()
+    if arguments.hotwords and not words:
+        raise InputError(f"--hotwords {arguments.hotwords}: it names no word")
+    if arguments.lm is None and not words:
+        return None
     from wav2edge.runtime.language_model import BeamDecoder, open_language_model
     from wav2edge.runtime.manifest import AUDIO_SUFFIXES
 

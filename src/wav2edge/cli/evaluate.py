@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-m", "--model", metavar="BUNDLE", action="append", help=f"bundle (default: the embedded demo model){several}"
     )
-    parser.add_argument("--engine", metavar="ENGINE", action="append", help=f"engine (default: each one here){several}")
+    parser.add_argument(
+        "--engine", metavar="ENGINE", action="append", help=f"engine (default: each for CPUs here){several}"
+    )
     parser.add_argument("--variant", metavar="VARIANT", action="append", help=f"variant (default: each){several}")
     parser.add_argument("--threads", type=_options.positive, metavar="N", help="CPU threads (default: one a core)")
     parser.add_argument("--split", metavar="SPLIT", help="only rows of this split")
@@ -54,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     from wav2edge.devices import choice
     from wav2edge.runtime import evaluation, manifest
     from wav2edge.runtime.chunking import Chunking
+    from wav2edge.runtime.errors import InputError
 
     chunking = Chunking(arguments.window, arguments.context)
     bundles = [_options.open_bundle(model) for model in arguments.model or [None]]
@@ -62,6 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
     progress = Progress()
     for problem in broken:
         progress.say(problem)
+    if arguments.html and not Path(arguments.html).absolute().parent.is_dir():
+        raise InputError(f"{arguments.html}: there is no such folder")
     beams = {bundle.path: _decoding.decoder(arguments, bundle) for bundle in bundles}
     heard = []
     for bundle, system in systems:
@@ -79,16 +84,16 @@ def run(arguments: argparse.Namespace) -> int:
         progress.say(problem)
     found = dataclasses.replace(found, problems=(*broken, *found.problems))
     failed = len(found.problems)
+    if arguments.json:
+        _options.write_json(evaluation.to_json(found))
+    else:
+        _print(found, [other for _, other in systems], arguments.worst)
     if arguments.html:
         from wav2edge.cli import _evaluation_page
         from wav2edge.cli.transcribe import write_whole
 
         labels = [_label(one.system, [other for _, other in systems]) for one in heard]
         write_whole(Path(arguments.html), _evaluation_page.page(found, labels, arguments.manifest, arguments.worst))
-    if arguments.json:
-        _options.write_json(evaluation.to_json(found))
-    else:
-        _print(found, [other for _, other in systems], arguments.worst)
     if failed:
         progress.say(f"{failed} rows of {arguments.manifest} could not be used; the rates are without them")
     return 2 if failed else 0
@@ -105,7 +110,9 @@ def _systems(bundle: Bundle, arguments: argparse.Namespace) -> Iterator[tuple[Bu
     count = 0
     for engine in arguments.engine or choice.ORDER:
         module = engines.get(engine)
-        if reason := module.unavailable():
+        if reason := engines.missing(engine):
+            if arguments.engine:
+                raise EngineError(f"engine {engine}: {reason}")
             reasons.append(f"{engine}: {reason}")
             continue
         variants = [bundle.variant(name) for name in arguments.variant] if arguments.variant else bundle.variants

@@ -187,7 +187,10 @@ class Files:
         self._format = form
         self._layout = layout
         self._names = output_names([named(source) for source in sources], form.SUFFIX)
-        self._done = 0
+        for source in sources:  # the reference beside a recording of a folder of data
+            path = directory / self._names[named(source)]
+            if form.SUFFIX == ".txt" and path == Path(named(source)).with_suffix(".txt") and path.exists():
+                raise InputError(f"{path}: exists beside its recording; choose another folder, or move it away")
         try:
             directory.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=directory):
@@ -218,7 +221,8 @@ def output_names(names: Sequence[str], suffix: str) -> dict[str, str]:
     taken: set[str] = set()
     for name in dict.fromkeys(names):
         path = Path("stdin" if name == "-" else name)
-        candidates = [path.stem, path.name, *("-".join(path.parts[-n:]) for n in range(2, len(path.parts) + 1))]
+        parts = [part for part in path.parts if part != path.anchor]
+        candidates = [path.stem, path.name, *("-".join(parts[-n:]) for n in range(2, len(parts) + 1))]
         candidates += [f"{path.stem}-{number}" for number in range(2, len(names) + 2)]
         shared = sum(Path(other).stem == path.stem for other in dict.fromkeys(names)) > 1
         chosen = next(stem for stem in candidates[1 if shared else 0 :] if stem + suffix not in taken)
