@@ -138,7 +138,7 @@ def haswell(bundle: Bundle, dev: Clips, folder: Path) -> None:
             heard[name, place] = [stored[key] for key in sorted(stored.files)]
 
     def texts(logits: list[np.ndarray]) -> list[str]:
-        return [" ".join(word.text for word in ctc.greedy(values, bundle.spec)) for values in logits]
+        return [ctc.joined(ctc.greedy(values, bundle.spec), bundle.spec) for values in logits]
 
     reference = score(references, texts(heard["fp32", "native"]))
     print(f"\nwithout VNNI: {len(samples)} clips, {dev.words} words, fp32 {reference.wer}")

@@ -30,10 +30,28 @@ DEFAULT = ("int8-u8s8", "int8-s8s8", "int8-u7s8", "int8-dynamic", "fp16")
 """What is made when the user names none."""
 _PREFERRED: Mapping[str, tuple[str, ...]] = {
     "fp16": ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda"),
-    "bf16": (),
+    "bf16": ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "openvino"),
     "int8-dynamic": (),
     "int4": (),
 }
+
+
+def planned(name: str) -> Variant:
+    """A variant before it is made: its kind and the engines it is for, no files. Raises InputError for another name."""
+    if name not in NAMES:
+        raise InputError(f"no variant {name!r} can be made; there are {', '.join(NAMES)}")
+    precision, _, layout = name.partition("-")
+    preferred = STATIC[name].preferred_by if name in STATIC else _PREFERRED[name]
+    return Variant(
+        name=name,
+        precision=precision,
+        graphs={},
+        sha256={},
+        sizes={},
+        scheme=layout or None,
+        preferred_by=preferred,
+        made_from="fp32",
+    )
 
 
 @dataclass(frozen=True)
@@ -100,15 +118,16 @@ class Workshop:
         save_model(model, self.folder / f"{stem}.onnx", data)
         if (self.folder / data).stat().st_size == 0:
             (self.folder / data).unlink()
+        plan = planned(name)
         variant = describe_variant(
             self.folder,
-            name,
-            name.partition("-")[0],
+            plan.name,
+            plan.precision,
             {"full": f"{stem}.onnx"},
-            scheme=name.partition("-")[2] or None,
+            scheme=plan.scheme,
             data=(data,) if (self.folder / data).exists() else (),
-            preferred_by=scheme.preferred_by if scheme else _PREFERRED[name],
-            made_from="fp32",
+            preferred_by=plan.preferred_by,
+            made_from=plan.made_from,
         )
         return self.with_stages(variant) if stages else variant
 

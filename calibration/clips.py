@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from wav2edge.runtime.spec import ModelSpec
 BUILT_IN = "built-in"
 """What a user names to calibrate on the clips that ship with the package."""
 MIN_WORDS = 20
-"""Below this a word error rate says nothing."""
+"""Below this a word error rate says nothing (words; characters for a model whose text has no gaps)."""
 SILENCE = 1e-4
 """A clip whose loudest sample is below this (-80 dB) holds no speech."""
 
@@ -70,8 +71,32 @@ class Clips:
 
     @property
     def words(self) -> int:
-        """How many words their references hold."""
+        """How many words their references hold; characters where the model writes no gap between words."""
+        if gapless(self.spec):
+            return sum(len(normalize(row.text)) for row in self.rows)
         return sum(len(normalize(row.text).split()) for row in self.rows)
+
+    @property
+    def unit(self) -> str:
+        """What is counted: words, or characters where the model writes no gap between words."""
+        return "characters" if gapless(self.spec) else "words"
+
+    def limited(self, limit: int | None) -> Clips:
+        """At most ``limit`` of them, spread evenly; all where it is None. Raises InputError where only silence stays.
+
+        A check before this one has seen all of them, not those that are left.
+        """
+        return self if limit is None else _audible(dataclasses.replace(self, rows=_spread(self.rows, limit)))
+
+
+def rate_name(unit: str) -> str:
+    """What the error rate of a unit is called."""
+    return "CER" if unit == "characters" else "WER"
+
+
+def gapless(spec: ModelSpec) -> bool:
+    """Whether a model's text has no gaps (``ctc.joined``): a whole clip is one word, and characters must count."""
+    return spec.delimiter is None and spec.tokenizer == "char"
 
 
 def calibration_clips(source: str | Path, spec: ModelSpec, *, longest: float, limit: int | None = None) -> Clips:
@@ -80,15 +105,14 @@ def calibration_clips(source: str | Path, spec: ModelSpec, *, longest: float, li
     limit: at most so many, spread evenly over the manifest. Raises InputError where there are none, or none that
     is more than silence.
     """
-    rows = _rows(source)
-    clips = Clips(_spread(rows, limit), spec, longest)
-    if not any(float(np.abs(samples).max()) > SILENCE for _, samples in clips.whole()):
-        raise InputError(f"{source}: silence only; calibrate on speech as the device will hear it")
-    return clips
+    return _audible(Clips(_spread(_rows(source), limit), spec, longest), str(source))
 
 
 def dev_clips(source: str | Path, spec: ModelSpec, *, longest: float) -> Clips:
-    """The clips to judge on: each with its text; raises InputError where text is missing or under 20 words."""
+    """The clips to judge on: each with its text.
+
+    Raises InputError where text is missing or under 20 words, and where every clip is silence: nothing could be lost.
+    """
     rows = _rows(source)
     wordless = [row for row in rows if not row.text.strip()]
     if len(wordless) == len(rows):
@@ -97,19 +121,55 @@ def dev_clips(source: str | Path, spec: ModelSpec, *, longest: float) -> Clips:
 
 
 def hold_out(clips: Clips, source: str) -> tuple[Clips, Clips]:
-    """Every second clip with text to judge on, the others to calibrate on; for a user who named no dev set."""
+    """Every second recording with text to judge on, the others to calibrate on; for a user who named no dev set.
+
+    Rows of one recording stay together. Raises InputError where too few words or only silence falls to either side.
+    """
     texts = [row for row in clips.rows if row.text.strip()]
-    dev = texts[1::2]
-    if not dev:
+    recordings = list(dict.fromkeys(row.path.resolve() for row in texts))
+    if not recordings:
         raise InputError(f"{source}: no text to judge on; name a --dev manifest with recordings and their text")
-    held = {id(row) for row in dev}
-    rest = tuple(row for row in clips.rows if id(row) not in held)
-    return Clips(rest, clips.spec, clips.longest), _enough(Clips(tuple(dev), clips.spec, clips.longest), source)
+    if len(recordings) == 1:
+        raise InputError(
+            f"{source}: one recording with text cannot both calibrate and judge; name a --dev manifest with others"
+        )
+    held = set(recordings[1::2])
+    dev = tuple(row for row in texts if row.path.resolve() in held)
+    rest = tuple(row for row in clips.rows if row.path.resolve() not in held)
+    judged = _enough(dataclasses.replace(clips, rows=dev), f"{source}, every second recording")
+    return _audible(dataclasses.replace(clips, rows=rest), source), judged
+
+
+def apart(clips: Clips, dev: Clips) -> Clips:
+    """The clips to calibrate on without the recordings of ``dev``: what calibrated must not judge.
+
+    Recordings are compared by their path, symbolic links resolved. Raises InputError where all of ``dev`` calibrates,
+    where nothing else is left to calibrate on, or only silence.
+    """
+    judging = {row.path.resolve() for row in dev.rows}
+    heard = {row.path.resolve() for row in clips.rows}
+    if judging <= heard:
+        raise InputError(
+            "every recording of --dev is in --speech too, so it would judge what it calibrated on; "
+            "name other recordings, or leave --dev out to hold out every second one"
+        )
+    if heard <= judging:
+        raise InputError("every recording of --speech is in --dev too; name other recordings to calibrate on")
+    if not judging & heard:
+        return clips
+    rest = tuple(row for row in clips.rows if row.path.resolve() not in judging)
+    return _audible(dataclasses.replace(clips, rows=rest))
 
 
 def _enough(clips: Clips, source: str) -> Clips:
     if clips.words < MIN_WORDS:
-        raise InputError(f"{source}: {clips.words} words to judge on; a word error rate needs {MIN_WORDS} or more")
+        raise InputError(f"{source}: {clips.words} {clips.unit} to judge on; an error rate needs {MIN_WORDS} or more")
+    return _audible(clips, source, "judge")
+
+
+def _audible(clips: Clips, source: str = "--speech", verb: str = "calibrate") -> Clips:
+    if not any(float(np.abs(samples).max()) > SILENCE for _, samples in clips.whole()):
+        raise InputError(f"{source}: silence only; {verb} on speech as the device will hear it")
     return clips
 
 

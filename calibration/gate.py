@@ -24,8 +24,8 @@ class Budget:
             return "NaN or Inf in its output"
         rise = 100 * measured.rise.value
         if not rise <= self.max_wer_rise:
-            return f"too many words lost: {rise:+.2f} points, {self.max_wer_rise:g} allowed"
-        if 100 * measured.token_agreement < self.min_token_agreement:
+            return f"too many {measured.unit} lost: {rise:+.2f} points, {self.max_wer_rise:g} allowed"
+        if not 100 * measured.token_agreement >= self.min_token_agreement:
             share = 100 * measured.token_agreement
             return f"too many tokens changed: {share:.1f} % agree, {self.min_token_agreement:g} % wanted"
         return None
@@ -48,8 +48,13 @@ class Verdict:
     words: bool = False
 
 
-def decide(measured: Measured, latency_ratio: float | None, budget: Budget, force: bool) -> Verdict:
-    """The verdict; latency_ratio None where speed on this machine is not what the variant is for."""
+def decide(
+    measured: Measured, latency_ratio: float | None, budget: Budget, force: bool, meant_for: tuple[str, ...] = ()
+) -> Verdict:
+    """The verdict; latency_ratio None where speed on this machine is not what the variant is for.
+
+    meant_for: the engines that would have to be timed and are not here; the verdict says so.
+    """
     lost = budget.words_lost(measured)
     slow = None
     if latency_ratio is not None and latency_ratio >= 1.0:
@@ -59,6 +64,9 @@ def decide(measured: Measured, latency_ratio: float | None, budget: Budget, forc
         if force:
             return Verdict(True, f"kept by --force, {reason}", forced=True, words=lost is not None)
         return Verdict(False, f"refused, {reason}", words=lost is not None)
+    text = "kept"
     if budget.too_few_words(measured):
-        return Verdict(True, f"kept; too few words to tell {budget.max_wer_rise:g} points")
-    return Verdict(True, "kept")
+        text += f"; too few {measured.unit} to tell {budget.max_wer_rise:g} points"
+    if meant_for:
+        text += f"; speed not judged here, it is made for {', '.join(meant_for)}"
+    return Verdict(True, text)

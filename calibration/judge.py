@@ -19,7 +19,7 @@ from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.scoring import Difference, Edits, Rate, difference, score
 from wav2edge.runtime.spec import OUTPUT_LENGTHS, ModelSpec
 
-from .clips import Clips
+from .clips import Clips, gapless
 
 Logits = NDArray[np.float32]
 FALLBACK = "onnxruntime"
@@ -29,7 +29,10 @@ REPEATS = 5
 
 @dataclass(frozen=True)
 class Heard:
-    """What one variant made of the dev clips: each clip's logits [frames, labels], text and edits; the pooled WER."""
+    """What one variant made of the dev clips: each clip's logits [frames, labels], text and edits; the pooled WER.
+
+    Edits and rate are of words; of characters where the model's text has no gaps (``clips.gapless``).
+    """
 
     logits: tuple[Logits, ...]
     texts: tuple[str, ...]
@@ -43,7 +46,7 @@ class Measured:
 
     engine: what ran it. wer: its word error rate; rise: its difference to fp32's, paired. token_agreement: share of
     frames with the same best label. sqnr_db: signal to quantisation noise of the logits. finite: False where NaN or
-    Inf came out of any clip, silence or full-scale noise.
+    Inf came out of any clip, silence or full-scale noise. unit: what the rate counts, words or characters.
     """
 
     engine: str
@@ -53,13 +56,14 @@ class Measured:
     sqnr_db: float
     finite: bool
     heard: Heard
+    unit: str = "words"
 
 
 class Judge:
     """Holds the dev clips and what fp32 made of them; judges one candidate after the other."""
 
     def __init__(self, bundle: Bundle, dev: Clips, threads: int | None) -> None:
-        """Run fp32 over the dev clips; raises GateRefused-worthy EngineError when its own output is not finite."""
+        """Run fp32 over the dev clips; raises InputError where its output is not finite, or no word in any clip."""
         self.bundle = bundle
         self.dev = dev
         self.options = EngineOptions(threads=threads)
@@ -73,19 +77,18 @@ class Judge:
             session.close()
         if not all(np.isfinite(values).all() for values in self.reference.logits):
             raise InputError(f"{bundle.path}: fp32 itself gives NaN or Inf on the dev clips; export the model again")
+        if not any(text.strip() for text in self.reference.texts):
+            raise InputError(
+                f"{bundle.path}: fp32 writes nothing on any of the {len(dev.rows)} clips to judge on, so no loss would "
+                "show; judge on speech that this model understands"
+            )
 
     def engine_for(self, variant: Variant) -> str:
         """The engine that judges a variant: the first that prefers it and runs here, else ONNX Runtime.
 
         Raises EngineError where ONNX Runtime does not run it either.
         """
-        for name in (*variant.preferred_by, FALLBACK):
-            if name not in engines.names():
-                continue
-            module = engines.get(name)
-            if module.unavailable() is None and module.refuses(self.bundle.spec, variant) is None:
-                return name
-        raise EngineError(f"{variant.name}: no engine on this machine runs it, so it cannot be judged here")
+        return engine_for(self.bundle.spec, variant)
 
     def open(self, bundle: Bundle, variant: Variant, engine: str) -> Session:
         """Load fp32 or a candidate, digests unchecked: it was written a moment ago."""
@@ -107,8 +110,10 @@ class Judge:
         """Logits, texts and edits of every dev clip."""
         logits = tuple(self.logits(session, samples) for samples in self.samples)
         spec = self.bundle.spec
-        texts = tuple(" ".join(word.text for word in ctc.greedy(np.nan_to_num(v), spec)) for v in logits)
+        texts = tuple(ctc.joined(ctc.greedy(np.nan_to_num(v), spec), spec) for v in logits)
         scores = score(self.references, texts)
+        if gapless(spec):
+            return Heard(logits, texts, scores.characters, scores.cer)
         return Heard(logits, texts, scores.words, scores.wer)
 
     def logits(self, session: Session, samples: NDArray[np.float32]) -> Logits:
@@ -128,6 +133,7 @@ class Judge:
             sqnr_db=sqnr(self.reference.logits, heard.logits),
             finite=finite,
             heard=heard,
+            unit=self.dev.unit,
         )
 
     def latency_ratio(self, staged: Bundle, variant: Variant, seconds: float) -> tuple[float, float]:
@@ -150,6 +156,26 @@ class Judge:
             for session in pair:
                 session.close()
         return best[1] / best[0], best[1] * 1000
+
+
+def engine_for(spec: ModelSpec, variant: Variant) -> str:
+    """The engine that judges a variant of a model: the first that prefers it and runs here, else ONNX Runtime.
+
+    Raises EngineError, with each engine's reason, where ONNX Runtime does not run it either.
+    """
+    reasons = []
+    for name in dict.fromkeys((*variant.preferred_by, FALLBACK)):
+        if name not in engines.names():
+            continue
+        module = engines.get(name)
+        reason = module.unavailable() or module.refuses(spec, variant)
+        if reason is None:
+            return name
+        reasons.append(f"{name}: {reason}")
+    raise EngineError(
+        f"{variant.name}: no engine on this machine runs it, so it cannot be judged here; "
+        f"leave it out of --variants, or quantise where one does ({'; '.join(reasons)})"
+    )
 
 
 def staged_bundle(bundle: Bundle, folder: Path, variant: Variant) -> Bundle:

@@ -17,7 +17,8 @@ class Options:
 
     smooth: fold outliers into weights. searching: put layers back in float until the words are back. force: keep what
     the gate refuses, and mark it. longest: seconds of the pieces that calibrate, as the device will see them.
-    limit: at most so many recordings to calibrate on. timed_seconds: speech in one timed run. threads: CPU threads.
+    limit: at most so many recordings to calibrate on (those that judge not counted). timed_seconds: speech in one timed
+    run. threads: CPU threads.
     """
 
     variants: tuple[str, ...] = DEFAULT
@@ -35,7 +36,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One variant as it came out. kept_float: layers left in float, and why. latency_ratio: to fp32, same engine."""
+    """One variant as it came out. kept_float: layers left in float, and why.
+
+    latency_ratio: to fp32, same engine. latency_ms: of the variant. Both NaN where no engine that it is made for is
+    here. trials: candidates built and judged.
+    """
 
     variant: Variant
     measured: Measured

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import math
 import os
 import platform
 import shutil
@@ -23,14 +24,14 @@ from wav2edge.runtime.bundle_writer import add_variants
 from wav2edge.runtime.errors import GateRefused, InputError
 
 from . import record
-from .build import DEFAULT, NAMES, Workshop
-from .clips import Clips, calibration_clips, dev_clips, hold_out
+from .build import DEFAULT, Workshop, planned
+from .clips import Clips, apart, calibration_clips, dev_clips, hold_out
 from .gate import decide
 from .graphs.graph import Graph
 from .graphs.qdq import observed
 from .graphs.sites import find_sites, match_sites
 from .graphs.smooth import find_folds, fold_outliers
-from .judge import Judge, Measured, sqnr, staged_bundle
+from .judge import Judge, Measured, engine_for, sqnr, staged_bundle
 from .observe import Progress, observe, observe_channels, run_with_outputs
 from .options import Options, Outcome
 from .schemes import S8S8, STATIC, U8S8
@@ -65,14 +66,16 @@ def quantize(
     options: Options | None = None,
     progress: Progress = lambda stage, done, total: None,
     report: Callable[[Outcome], None] = lambda outcome: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Calibration:
     """Calibrate on ``speech``, judge on ``dev`` (default: every second clip of ``speech``), add what passes.
 
-    Raises InputError for what cannot be used, GateRefused for NaN in fp32; a refusal by the gate is in the result,
-    and the bundle is then as it was.
+    say: told in one line what was left out of ``speech``. Raises InputError for what cannot be used (NaN in fp32
+    included), EngineError for a variant that no engine here runs, before any work; a refusal by the gate is in the
+    result, and the bundle is then as it was.
     """
     options = options or Options()
-    clips, judged = _clips(bundle, speech, dev, options)
+    clips, judged = _clips(bundle, speech, dev, options, say)
     graph = Graph.load(bundle.graph(bundle.variant("fp32"), "full"))
     forced_float = match_sites(find_sites(graph), options.keep_float)
     with _staging(bundle) as folder:
@@ -86,7 +89,8 @@ def quantize(
             outcomes.append(outcome)
             report(outcome)
         refused = _refusal(outcomes, options)
-        values = record.values(bundle, clips, judge, options, outcomes, sensitivities, folds, refused)
+        now = Bundle.open(bundle.path)  # another run may have added to it meanwhile
+        values = record.values(now, clips, judge, options, outcomes, sensitivities, folds, refused)
         if refused is None:
             kept = [outcome for outcome in outcomes if outcome.verdict.kept]
             record.write(folder / record.FILE, values)
@@ -95,17 +99,24 @@ def quantize(
     return Calibration(bundle, tuple(outcomes), sensitivities, judge, values)
 
 
-def _clips(bundle: Bundle, speech: str | Path, dev: str | Path | None, options: Options) -> tuple[Clips, Clips]:
-    for name in options.variants:
-        if name not in NAMES:
-            raise InputError(f"no variant {name!r} can be made; there are {', '.join(NAMES)}")
+def _clips(
+    bundle: Bundle, speech: str | Path, dev: str | Path | None, options: Options, say: Callable[[str], None]
+) -> tuple[Clips, Clips]:
+    for variant in [planned(name) for name in options.variants]:
+        engine_for(bundle.spec, variant)
     if bundle.spec.head != "ctc":
         raise InputError(f"{bundle.path}: its head is {bundle.spec.head}; words can be counted for ctc models only")
     bundle.verify(bundle.variant("fp32"))
-    clips = calibration_clips(speech, bundle.spec, longest=options.longest, limit=options.limit)
+    clips = calibration_clips(speech, bundle.spec, longest=options.longest)
     if dev is None:
-        return hold_out(clips, str(speech))
-    return clips, dev_clips(dev, bundle.spec, longest=options.longest)
+        clips, judged = hold_out(clips, str(speech))
+    else:
+        judged = dev_clips(dev, bundle.spec, longest=options.longest)
+        rest = apart(clips, judged)
+        if left_out := len(clips.rows) - len(rest.rows):
+            say(f"{left_out} of {len(clips.rows)} recordings of {speech} are in {dev} too: not calibrated on")
+        clips = rest
+    return clips.limited(options.limit), judged
 
 
 @contextmanager
@@ -254,10 +265,14 @@ def _one(
     last = written.get(found.float_layers)
     variant = workshop.build(name, nodes(found.float_layers)) if last is None else workshop.with_stages(last)
     staged = staged_bundle(judge.bundle, workshop.folder, variant)
-    ratio, milliseconds = judge.latency_ratio(staged, variant, options.timed_seconds)
+    # On an engine that it is not made for, its time says nothing: int8-s8s8 is slow on ONNX Runtime.
+    here = not variant.preferred_by or found.result.engine in variant.preferred_by
+    ratio, milliseconds = math.nan, math.nan
+    if here:
+        ratio, milliseconds = judge.latency_ratio(staged, variant, options.timed_seconds)
     # Half precision is for other machines than the one it is made on, int4 for memory: their time here is no reason.
-    timed = ratio if name.startswith("int8") else None
-    verdict = decide(found.result, timed, options.budget, options.force)
+    timed = ratio if here and name.startswith("int8") else None
+    verdict = decide(found.result, timed, options.budget, options.force, () if here else variant.preferred_by)
     prices = {item.layer: item.sqnr_db for item in order}
     kept = {**never, **dict.fromkeys(sorted(named), "--keep-float")}
     kept |= {

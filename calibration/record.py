@@ -44,7 +44,7 @@ def values(
         "min_token_agreement": options.budget.min_token_agreement,
         "longest_seconds": options.longest,
         "calibrated_on": {"clips": len(clips.rows), "sha256": clips.digest},
-        "judged_on": {"clips": len(judge.dev.rows), "words": judge.dev.words, "sha256": judge.dev.digest},
+        "judged_on": {"clips": len(judge.dev.rows), judge.dev.unit: judge.dev.words, "sha256": judge.dev.digest},
         "folds": folds,
         "fp32_wer": judge.reference.wer.to_json(),
         "sensitivities": {
@@ -79,9 +79,9 @@ def metrics(outcome: Outcome) -> dict[str, Any]:
         "wer_rise_low": _percent(measured.rise.low),
         "wer_rise_high": _percent(measured.rise.high),
         "token_agreement": _percent(measured.token_agreement),
-        "sqnr_db": round(measured.sqnr_db, 2) if math.isfinite(measured.sqnr_db) else None,
-        "latency_ratio": round(outcome.latency_ratio, 3),
-        "latency_engine": measured.engine,
+        "sqnr_db": _rounded(measured.sqnr_db, 2),
+        "latency_ratio": _rounded(outcome.latency_ratio, 3),
+        **({} if math.isnan(outcome.latency_ratio) else {"latency_engine": measured.engine}),
         "kept_float": list(outcome.kept_float),
         "verdict": outcome.verdict.text,
     }
@@ -103,7 +103,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
     return {
         **metrics(outcome),
         "kept_float": outcome.kept_float,
-        "latency_ms": round(outcome.latency_ms, 2),
+        "latency_ms": _rounded(outcome.latency_ms, 2),
         "trials": outcome.trials,
         "bytes": outcome.variant.bytes,
     }
@@ -119,4 +119,9 @@ def _earlier(bundle: Bundle) -> dict[str, Any]:
 
 
 def _percent(share: float) -> float | None:
-    return round(100 * share, 3) if math.isfinite(share) else None
+    return _rounded(100 * share, 3)
+
+
+def _rounded(number: float, digits: int) -> float | None:
+    """A number for JSON, which knows no NaN."""
+    return round(number, digits) if math.isfinite(number) else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from .clips import rate_name
 from .sensitivity import Sensitivity
 
 if TYPE_CHECKING:
@@ -28,10 +30,10 @@ def page(made: Calibration) -> str:
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}: quantisation</title><style>{_STYLE}</style>",
         f"<h1>{name}: quantisation</h1>{refused}",
-        f"<p>Judged on {len(judge.references)} clips, {judge.dev.words} words. "
-        f"fp32: {judge.fp32.bytes / 1e6:.1f} MB, WER {judge.reference.wer}.</p>",
+        f"<p>Judged on {len(judge.references)} clips, {judge.dev.words} {judge.dev.unit}. "
+        f"fp32: {judge.fp32.bytes / 1e6:.1f} MB, {rate_name(made.judge.dev.unit)} {judge.reference.wer}.</p>",
         "<h2>Variants</h2>",
-        _table(made.outcomes),
+        _table(made.outcomes, rate_name(made.judge.dev.unit)),
         "<h2>Size, words and time</h2>",
         _scatter(made),
     ]
@@ -49,13 +51,13 @@ def page(made: Calibration) -> str:
     return "\n".join(parts) + "</html>\n"
 
 
-def _table(outcomes: Sequence[Outcome]) -> str:
+def _table(outcomes: Sequence[Outcome], rate: str) -> str:
     head = "".join(
         f"<th{' class=n' if number else ''}>{title}</th>"
         for title, number in (
             ("variant", False),
             ("MB", True),
-            ("WER [95 %]", True),
+            (f"{rate} [95 %]", True),
             ("rise [95 %]", True),
             ("tokens", True),
             ("SQNR", True),
@@ -73,10 +75,16 @@ def _table(outcomes: Sequence[Outcome]) -> str:
             f"<tr><td>{escape(outcome.variant.name)}</td><td class=n>{outcome.variant.bytes / 1e6:.1f}</td>"
             f"<td class=n>{measured.wer}</td><td class=n>{measured.rise}</td>"
             f"<td class=n>{100 * measured.token_agreement:.2f} %</td><td class=n>{measured.sqnr_db:.1f} dB</td>"
-            f"<td class=n>{outcome.latency_ms:.0f} ms, {outcome.latency_ratio:.2f}×<br><small>{escape(measured.engine)}"
+            f"<td class=n>{_time(outcome)}<br><small>{escape(measured.engine)}"
             f"</small></td><td class={tone}>{escape(outcome.verdict.text)}</td><td>{kept or 'nothing'}</td></tr>"
         )
     return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+def _time(outcome: Outcome) -> str:
+    if math.isnan(outcome.latency_ratio):
+        return "not timed here"
+    return f"{outcome.latency_ms:.0f} ms, {outcome.latency_ratio:.2f}×"
 
 
 def _bars(found: Sequence[Sensitivity], floats: set[str]) -> str:
@@ -98,10 +106,12 @@ def _bars(found: Sequence[Sensitivity], floats: set[str]) -> str:
 
 
 def _scatter(made: Calibration) -> str:
-    """Time against WER; the area of a dot is the size of the file."""
+    """Time against WER; the area of a dot is the size of the file. What was not timed here has no dot."""
     judge = made.judge
     points = [("fp32", 1.0, 100 * judge.reference.wer.value, judge.fp32.bytes, "#555")]
     for outcome in made.outcomes:
+        if math.isnan(outcome.latency_ratio):
+            continue
         colour = "#1d6b35" if outcome.verdict.kept else "#a3201d"
         wer = 100 * outcome.measured.wer.value
         points.append((outcome.variant.name, outcome.latency_ratio, wer, outcome.variant.bytes, colour))
@@ -123,7 +133,7 @@ def _scatter(made: Calibration) -> str:
         f'<text x="480" y="365" text-anchor="middle">time, fp32 on the same engine = 1 (to {right:.2f})</text>'
         f'<text x="54" y="334" text-anchor="end">{low:.1f} %</text>'
         f'<text x="54" y="30" text-anchor="end">{high:.1f} %</text>'
-        '<text x="66" y="16">WER</text>'
+        f'<text x="66" y="16">{rate_name(made.judge.dev.unit)}</text>'
     )
     return f'<svg viewBox="0 0 960 375" width="960" font-size="12" role="img">{axes}{"".join(drawn)}</svg>'
 
@@ -150,7 +160,9 @@ def _worst(made: Calibration, outcome: Outcome) -> str:
         f"<td>{_marked(outcome.measured.heard.texts[index], judge.reference.texts[index])}</td></tr>"
         for gap, index in changed
     )
-    head = "<tr><th>clip</th><th class=n>words</th><th>reference</th><th>fp32</th><th>this variant</th></tr>"
+    head = (
+        f"<tr><th>clip</th><th class=n>{judge.dev.unit}</th><th>reference</th><th>fp32</th><th>this variant</th></tr>"
+    )
     return f"{title}<table>{head}{rows}</table>"
 
 

@@ -6,6 +6,7 @@ Nothing of it is executed: weights are safetensors, or pickles that torch loads 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,11 +44,18 @@ class Checkpoint:
         return str(self.config.get("dtype") or self.config.get("torch_dtype")).split(".")[-1] == "float16"
 
     @classmethod
-    def open(cls, source: str | Path, normalize: bool | None = None, revision: str | None = None) -> Checkpoint:
+    def open(
+        cls,
+        source: str | Path,
+        normalize: bool | None = None,
+        revision: str | None = None,
+        language: str | None = None,
+    ) -> Checkpoint:
         """Read a directory, or a repository of the Hugging Face hub.
 
-        normalize: overrides preprocessor_config.json, which may then be missing. Raises CheckpointError when the
-        checkpoint is missing, incomplete, unsafe or not of this family.
+        normalize: overrides preprocessor_config.json, which may then be missing. language: which one, where vocab.json
+        holds several and the tokenizer names none. Raises CheckpointError when the checkpoint is missing, incomplete,
+        unsafe or not of this family.
         """
         path = Path(source)
         if not path.is_dir():
@@ -64,7 +72,7 @@ class Checkpoint:
             config=config,
             family=family,
             head=head,
-            labels=read_labels(path, config, head),
+            labels=read_labels(path, config, head, language),
             normalize=found_normalize,
             sample_rate=sample_rate,
             weights=weight_files(path),
@@ -82,7 +90,7 @@ class Checkpoint:
             config = transformers_config.from_dict(dict(self.config), attn_implementation="eager")
             config.dtype = torch.float32
             model = model_class(config)
-        except (TypeError, ValueError, KeyError, RuntimeError, IndexError) as error:
+        except Exception as error:  # the checks of transformers and of the hub's client raise classes of their own
             raise CheckpointError(f"{self.path}: config.json describes no model ({one_line(error)})") from error
         self._fill(model, {name: value.to(torch.float32) for name, value in state.items()})
         model.eval()
@@ -126,7 +134,12 @@ def _preprocessing(path: Path, normalize: bool | None) -> tuple[bool, int]:
                 "turns transcripts to garbage; add --normalize yes or --normalize no"
             )
         normalize = bool(found.get("do_normalize", True))
-    return normalize, int(found.get("sampling_rate", 16000))
+    rate = found.get("sampling_rate", 16000)
+    if not isinstance(rate, (int, float)) or not 1 <= rate <= 1_000_000 or rate != int(rate):
+        raise CheckpointError(
+            f"{path}: the preprocessor's sampling_rate is {json.dumps(rate)}; it must be a number of Hz, such as 16000"
+        )
+    return normalize, int(rate)
 
 
 def _modern_name(name: str) -> str:

@@ -19,20 +19,19 @@ class Family:
 
     name: what ``ModelSpec.architecture`` says. model_type: config.json's key.
     classes: what transformers' class names start with; core: the attribute of a head's model that holds the network.
+    xvector: whether transformers has the family with the speaker head.
     """
 
     name: str
     model_type: str
     classes: str
     core: str
+    xvector: bool = True
 
-
-FAMILIES = (
-    Family("wav2vec2", "wav2vec2", classes="Wav2Vec2", core="wav2vec2"),
-    Family("hubert", "hubert", classes="Hubert", core="hubert"),
-    Family("unispeech", "unispeech", classes="UniSpeech", core="unispeech"),
-    Family("unispeech-sat", "unispeech-sat", classes="UniSpeechSat", core="unispeech_sat"),
-)
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """The heads that transformers has for this family."""
+        return tuple(head for head in HEADS if self.xvector or head.name != "xvector")
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,13 @@ HEADS = (
     Head("ctc", "ForCTC"),
     Head("sequence_classification", "ForSequenceClassification"),
     Head("xvector", "ForXVector"),
+)
+
+FAMILIES = (
+    Family("wav2vec2", "wav2vec2", classes="Wav2Vec2", core="wav2vec2"),
+    Family("hubert", "hubert", classes="Hubert", core="hubert", xvector=False),
+    Family("unispeech", "unispeech", classes="UniSpeech", core="unispeech", xvector=False),
+    Family("unispeech-sat", "unispeech-sat", classes="UniSpeechSat", core="unispeech_sat"),
 )
 
 
@@ -65,10 +71,10 @@ def head_of(config: Mapping[str, object], family: Family, where: str) -> Head:
     named = config.get("architectures")
     names = [str(name) for name in named] if isinstance(named, list) else []
     for name in names:
-        for head in HEADS:
+        for head in family.heads:
             if name == family.classes + head.suffix:
                 return head
-    wanted = ", ".join(family.classes + head.suffix for head in HEADS)
+    wanted = ", ".join(family.classes + head.suffix for head in family.heads)
     found = ", ".join(names) or "nothing"
     hint = "; a pre-trained model has no head yet: fine-tune it first" if any("PreTrain" in n for n in names) else ""
     raise CheckpointError(f'{where}: config.json names {found} under "architectures"; wav2edge exports {wanted}{hint}')

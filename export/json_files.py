@@ -17,7 +17,7 @@ def read_json(path: Path, required: str | None = None) -> dict[str, Any]:
         if required is None:
             return {}
         raise CheckpointError(f"{path.parent}: no {path.name}; {required}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({one_line(error)})") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: no JSON object")
@@ -25,6 +25,6 @@ def read_json(path: Path, required: str | None = None) -> dict[str, Any]:
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of an error's message."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    """The first line of an error's message; two where the first only announces the second."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

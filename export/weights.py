@@ -18,7 +18,7 @@ def weight_files(path: Path) -> tuple[Path, ...]:
             return (path / name,)
         index = read_json(path / f"{name}.index.json").get("weight_map")
         if isinstance(index, dict):
-            shards = tuple(path / str(shard) for shard in sorted(set(index.values())))
+            shards = tuple(path / shard for shard in sorted({str(shard) for shard in index.values()}))
             for shard in shards:
                 if shard.parent != path or not shard.is_file():
                     raise CheckpointError(f"{shard}: listed in {name}.index.json, but missing")
@@ -40,7 +40,7 @@ def _load_safetensors(file: Path) -> dict[str, Any]:
 
     try:
         return dict(load_file(file))
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{file}: truncated or damaged ({_first_line(error)}); download it again") from error
 
 
@@ -56,10 +56,12 @@ def _load_pickle(file: Path) -> dict[str, Any]:
             f"{file}: this pickle wants to run code, or is damaged; it was not loaded. "
             "Ask its author for model.safetensors"
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # bytes read as a pickle end in errors of any class
         raise CheckpointError(f"{file}: truncated or damaged ({_first_line(error)}); download it again") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise CheckpointError(f"{file}: no dictionary of tensors")
+    if not all(isinstance(name, str) for name in state):
+        raise CheckpointError(f"{file}: no dictionary of tensors by name")
     return state
 
 

@@ -128,14 +128,34 @@ def add_variants(
     ``files`` (such as calibration.json; a new one gets a free name, see ``Bundle.file``). Until bundle.json is
     replaced the bundle is the old one; what an interruption leaves behind is unlisted, and ignored. ``extra`` adds
     keys to bundle.json.
+
+    What others added since ``bundle`` was opened stays: bundle.json is read again, under a lock. Raises BundleError
+    where a staged name was taken, or the model was exported anew meanwhile; InputError where nothing can be written.
     """
-    added = tuple(variants)
+    with _locked(bundle.path):
+        return _add(bundle, Bundle.open(bundle.path), staged, tuple(variants), tuple(files), extra or {})
+
+
+def _add(
+    opened: Bundle,
+    bundle: Bundle,
+    staged: Path,
+    added: tuple[Variant, ...],
+    files: tuple[str, ...],
+    extra: Mapping[str, Any],
+) -> Bundle:
+    """``opened``: as the caller knows it. ``bundle``: as it is now."""
     names = {variant.name for variant in added}
     kept = tuple(variant for variant in bundle.variants if variant.name not in names)
     before = _listed_files(bundle.raw)
+    sources = {variant.made_from for variant in added}
+    if _digests(opened, sources) != _digests(bundle, sources):
+        raise BundleError(f"{bundle.path}: the model was exported anew meanwhile; run this again")
     for variant in added:
-        if clash := before.intersection(variant.files):
-            raise BundleError(f"{bundle.path}: {sorted(clash)[0]} is in use; name staged files with free_stem")
+        if clash := sorted(before.intersection(variant.files)):
+            if clash[0] in _listed_files(opened.raw):
+                raise BundleError(f"{bundle.path}: {clash[0]} is in use; name staged files with free_stem")
+            raise BundleError(f"{bundle.path}: {clash[0]} was added by somebody else meanwhile; run this again")
     listed: dict[str, Any] = dict(bundle.raw.get("files", {}))
     try:
         for name in [file for variant in added for file in variant.files]:
@@ -150,7 +170,7 @@ def add_variants(
         raise InputError(f"{bundle.path}: cannot be written ({error.strerror or error})") from error
     values = {
         **bundle.raw,
-        **(extra or {}),
+        **extra,
         "variants": [variant_to_json(variant) for variant in (*kept, *added)],
         "files": listed,
     }
@@ -158,6 +178,32 @@ def add_variants(
     for stale in before - _listed_files(values):
         (bundle.path / stale).unlink(missing_ok=True)
     return Bundle.open(bundle.path)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold the directory against other writers; where the file system knows no locks, nothing is held."""
+    try:
+        import fcntl  # POSIX only
+    except ImportError:
+        yield
+        return
+    try:
+        handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise BundleError(f"{directory}: cannot be opened ({error.strerror or error})") from error
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _digests(bundle: Bundle, names: Iterable[str | None]) -> dict[str, Mapping[str, str]]:
+    """The digests of those variants that are there."""
+    wanted = set(names)
+    return {variant.name: variant.sha256 for variant in bundle.variants if variant.name in wanted}
 
 
 def _listed_files(raw: Mapping[str, Any]) -> set[str]:
@@ -194,8 +240,17 @@ def _replace_directory(temporary: Path, destination: Path) -> None:
     temporary.chmod(0o755)
     if destination.is_dir() and any(destination.iterdir()):
         old = Path(tempfile.mkdtemp(prefix=f".{destination.name}.old.", dir=destination.parent))
-        os.rename(destination, old / "bundle")
-        os.rename(temporary, destination)
+        try:
+            os.rename(destination, old / "bundle")
+        except OSError:
+            old.rmdir()
+            raise
+        try:
+            os.rename(temporary, destination)
+        except OSError:
+            os.rename(old / "bundle", destination)  # never gone: where this fails too, it lies in ``old``
+            old.rmdir()
+            raise
         shutil.rmtree(old, ignore_errors=True)
     else:
         os.replace(temporary, destination)

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from wav2edge.calibration.clips import BUILT_IN, calibration_clips, dev_clips, hold_out
+from wav2edge.calibration import quantize as library
+from wav2edge.calibration.clips import BUILT_IN, apart, calibration_clips, dev_clips, hold_out
+from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.errors import InputError
 from wav2edge.runtime.spec import ModelSpec
 
 
@@ -38,6 +41,71 @@ def test_what_a_manifest_sets_aside_is_never_touched(rows: Path, ctc_spec: Model
 def test_hold_out_shares_nothing(rows: Path, ctc_spec: ModelSpec) -> None:
     rest, dev = hold_out(calibration_clips(rows, ctc_spec, longest=10.0), "all.jsonl")
     assert names(rest) == ["0.wav", "3.wav"] and names(dev) == ["1.wav", "5.wav"]
+
+
+def listed(folder: Path, name: str, *rows: tuple[str, str]) -> Path:
+    lines = [json.dumps({"path": path, "text": text}) for path, text in rows]
+    (folder / name).write_text("\n".join(lines), "utf-8")
+    return folder / name
+
+
+LONG = " ".join(["word"] * 24)
+
+
+def test_hold_out_parts_recordings_not_rows(rows: Path, ctc_spec: ModelSpec) -> None:
+    """The same recording in several rows, once through a link: it judges or it calibrates."""
+    (rows.parent / "link.wav").symlink_to("0.wav")
+    twice = listed(rows.parent, "twice.jsonl", ("0.wav", LONG), ("link.wav", LONG), ("1.wav", LONG), ("1.wav", ""))
+    rest, dev = hold_out(calibration_clips(twice, ctc_spec, longest=10.0), "twice.jsonl")
+    assert names(rest) == ["0.wav", "link.wav"] and names(dev) == ["1.wav"]
+    alone = listed(rows.parent, "alone.jsonl", ("0.wav", LONG), ("link.wav", LONG))
+    with pytest.raises(InputError, match="one recording with text cannot both"):
+        hold_out(calibration_clips(alone, ctc_spec, longest=10.0), "alone.jsonl")
+
+
+def test_silence_judges_nothing(rows: Path, ctc_spec: ModelSpec) -> None:
+    soundfile.write(rows.parent / "silence.wav", np.zeros(16000), 16000)
+    path = listed(rows.parent, "silence.jsonl", ("silence.wav", LONG))
+    with pytest.raises(InputError, match="silence only; judge on speech"):
+        dev_clips(path, ctc_spec, longest=10.0)
+    for order, verb in ((("0.wav", "silence.wav"), "judge"), (("silence.wav", "0.wav"), "calibrate")):
+        half = listed(rows.parent, "half.jsonl", *((name, LONG) for name in order))
+        with pytest.raises(InputError, match=f"silence only; {verb} on speech"):
+            hold_out(calibration_clips(half, ctc_spec, longest=10.0), "half.jsonl")
+    mixed = calibration_clips(
+        listed(rows.parent, "mixed.jsonl", ("silence.wav", LONG), ("0.wav", LONG)), ctc_spec, longest=10.0
+    )
+    with pytest.raises(InputError, match="silence only"):
+        mixed.limited(1)
+
+
+def test_what_judges_does_not_calibrate(rows: Path, ctc_spec: ModelSpec) -> None:
+    (rows.parent / "link.wav").symlink_to("3.wav")
+    speech = calibration_clips(rows, ctc_spec, longest=10.0)
+    assert names(speech) == ["0.wav", "1.wav", "3.wav", "5.wav"]
+
+    def dev(*files: str) -> object:
+        path = listed(rows.parent, "dev.jsonl", *((name, LONG) for name in files))
+        return dev_clips(path, ctc_spec, longest=10.0)
+
+    assert names(apart(speech, dev("2.wav"))) == names(speech)  # type: ignore[arg-type]
+    assert names(apart(speech, dev("2.wav", "link.wav"))) == ["0.wav", "1.wav", "5.wav"]  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="every recording of --dev is in --speech too"):
+        apart(speech, dev("link.wav", "0.wav"))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="every recording of --speech is in --dev too"):
+        apart(speech, dev("0.wav", "1.wav", "2.wav", "3.wav", "5.wav"))  # type: ignore[arg-type]
+
+
+def test_limit_comes_after_the_hold_out(rows: Path, fp32_bundle: Bundle) -> None:
+    """N recordings calibrate, whatever judges; and it is said what was left out."""
+    options = library.Options(limit=2)
+    said: list[str] = []
+    clips, judged = library._clips(fp32_bundle, rows, None, options, said.append)
+    assert names(clips) == ["0.wav", "3.wav"] and names(judged) == ["1.wav", "5.wav"] and said == []
+    dev = listed(rows.parent, "dev.jsonl", ("2.wav", LONG), ("5.wav", LONG))
+    clips, judged = library._clips(fp32_bundle, rows, dev, options, said.append)
+    assert names(clips) == ["0.wav", "3.wav"] and names(judged) == ["2.wav", "5.wav"]
+    assert len(said) == 1 and said[0].startswith("1 of 4 recordings of ") and "not calibrated on" in said[0]
 
 
 def test_recordings_are_cut_to_the_length_the_device_sees(rows: Path, ctc_spec: ModelSpec) -> None:

@@ -46,6 +46,19 @@ def test_speed_is_no_reason_where_it_is_not_asked() -> None:
     assert decide(measured(), None, Budget(), False).kept
 
 
+def test_speed_that_was_not_judged_is_said() -> None:
+    verdict = decide(measured(), None, Budget(), False, ("openvino", "tensorrt"))
+    assert verdict.kept and verdict.text == "kept; speed not judged here, it is made for openvino, tensorrt"
+    assert decide(measured(high=0.02), None, Budget(), False, ("openvino",)).text.count(";") == 2
+    assert not decide(measured(rise=0.02), None, Budget(), False, ("openvino",)).kept
+
+
+def test_a_budget_that_is_no_number_lets_nothing_through() -> None:
+    nan = float("nan")
+    assert not decide(measured(), 0.5, Budget(nan, 98.0), False).kept
+    assert not decide(measured(), 0.5, Budget(0.5, nan), False).kept
+
+
 def test_agreement_and_noise_count_nan_as_wrong() -> None:
     reference = np.eye(4, dtype=np.float32)
     damaged = reference.copy()

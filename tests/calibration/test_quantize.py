@@ -13,13 +13,13 @@ import pytest
 
 from wav2edge.calibration import report
 from wav2edge.calibration.build import Workshop
-from wav2edge.calibration.clips import BUILT_IN
 from wav2edge.calibration.gate import Budget
 from wav2edge.calibration.graphs.graph import Graph
 from wav2edge.calibration.graphs.sites import module_path
 from wav2edge.calibration.graphs.storage import save_model
 from wav2edge.calibration.quantize import Calibration, Options, quantize
 from wav2edge.cli import main
+from wav2edge.cli.quantize import _print
 from wav2edge.runtime import embedded, engines
 from wav2edge.runtime.bundle import MANIFEST, Bundle, Variant, variant_to_json
 from wav2edge.runtime.bundle_writer import describe_variant
@@ -30,6 +30,14 @@ from wav2edge.runtime.transcriber import Transcriber
 BUILT_IN_DEV = embedded.clips_manifest()
 ONE = Options(variants=("int8-u8s8",), timed_seconds=2.0, threads=1)
 """Speed is not what these tests are about: a busy machine must not refuse a variant."""
+
+
+@pytest.fixture(scope="session")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built-in clips under other paths: what calibrates may not judge, and six clips are too few to part."""
+    folder = tmp_path_factory.mktemp("twin") / "clips"
+    shutil.copytree(BUILT_IN_DEV.parent, folder)
+    return folder / BUILT_IN_DEV.name
 
 
 @pytest.fixture(autouse=True)
@@ -112,11 +120,11 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("brief")
-def test_everything_int8_keeps_the_words_where_nothing_is_planted(own_bundle: Bundle, words: Path) -> None:
+def test_everything_int8_keeps_the_words_where_nothing_is_planted(own_bundle: Bundle, words: Path, twin: Path) -> None:
     """The control of the next test: the points lost there come from what is planted."""
     if words != BUILT_IN_DEV:
         pytest.skip("the embedded model mishears most words; what it would keep of them says nothing")
-    made = quantize(own_bundle, BUILT_IN, words, dataclasses.replace(NAIVE, force=True))
+    made = quantize(own_bundle, twin, words, dataclasses.replace(NAIVE, force=True))
     assert rise(made) <= 5
 
 
@@ -125,15 +133,15 @@ def test_everything_int8_keeps_the_words_where_nothing_is_planted(own_bundle: Bu
 @pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize("layer", ["feature_projection.projection", "head.lm_head"])
 def test_planted_outliers_break_int8_and_the_search_finds_them(
-    plant: Callable[[str], Bundle], fp32_bundle: Bundle, words: Path, layer: str
+    plant: Callable[[str], Bundle], fp32_bundle: Bundle, words: Path, layer: str, twin: Path
 ) -> None:
     """The gate earns its place: the same function in fp32, useless in INT8, brought back by one layer in float."""
     bundle = plant(layer)
     assert texts(bundle, "fp32") == texts(fp32_bundle, "fp32")
-    naive = quantize(bundle, BUILT_IN, words, NAIVE)
+    naive = quantize(bundle, twin, words, NAIVE)
     assert rise(naive) >= 10 and naive.refused is not None
     assert {variant.name for variant in Bundle.open(bundle.path).variants} == {"fp32"}
-    found = quantize(bundle, BUILT_IN, words, dataclasses.replace(NAIVE, searching=True))
+    found = quantize(bundle, twin, words, dataclasses.replace(NAIVE, searching=True))
     assert found.refused is None and rise(found) <= 0.5
     assert layer in found.outcomes[0].kept_float
     assert found.sensitivities["u8s8"][0].layer == layer, "the sensitivities name the layer that was spoiled"
@@ -142,9 +150,9 @@ def test_planted_outliers_break_int8_and_the_search_finds_them(
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("brief")
-def test_folding_mends_planted_outliers_without_float(plant: Callable[[str], Bundle], words: Path) -> None:
+def test_folding_mends_planted_outliers_without_float(plant: Callable[[str], Bundle], words: Path, twin: Path) -> None:
     layer = "head.lm_head"
-    made = quantize(plant(layer), BUILT_IN, words, dataclasses.replace(NAIVE, smooth=True, searching=True))
+    made = quantize(plant(layer), twin, words, dataclasses.replace(NAIVE, smooth=True, searching=True))
     assert made.refused is None and rise(made) <= 0.5
     alone = {found.layer: found.sqnr_db for found in made.sensitivities["u8s8"]}
     assert alone[layer] > min(alone.values()) + 10, "it is no longer the layer that spoils the words"
@@ -152,10 +160,12 @@ def test_folding_mends_planted_outliers_without_float(plant: Callable[[str], Bun
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_every_variant_is_made_recorded_and_runs(own_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_variant_is_made_recorded_and_runs(
+    own_bundle: Bundle, capsys: pytest.CaptureFixture[str], twin: Path
+) -> None:
     place = own_bundle.path.parent / "report.html"
     arguments = ["--dev", str(BUILT_IN_DEV), "--report", str(place)]
-    assert main(["quantize", str(own_bundle.path), "--speech", str(BUILT_IN_DEV), *arguments]) == 0
+    assert main(["quantize", str(own_bundle.path), "--speech", str(twin), *arguments]) == 0
     said = capsys.readouterr().out
     bundle = Bundle.open(own_bundle.path)
     assert [v.name for v in bundle.variants] == ["fp32", "int8-u8s8", "int8-s8s8", "int8-u7s8", "int8-dynamic", "fp16"]
@@ -187,20 +197,20 @@ def test_every_variant_is_made_recorded_and_runs(own_bundle: Bundle, capsys: pyt
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_same_clips_same_bytes(fp32_bundle: Bundle, tmp_path: Path) -> None:
+def test_same_clips_same_bytes(fp32_bundle: Bundle, tmp_path: Path, twin: Path) -> None:
     digests = []
     for run in ("first", "second"):
         shutil.copytree(fp32_bundle.path, tmp_path / run)
         options = dataclasses.replace(ONE, searching=False, force=True)
-        made = quantize(Bundle.open(tmp_path / run), BUILT_IN, BUILT_IN_DEV, options)
+        made = quantize(Bundle.open(tmp_path / run), twin, BUILT_IN_DEV, options)
         digests.append(made.bundle.variant("int8-u8s8").sha256)
     assert digests[0] == digests[1]
 
 
-def test_refusal_is_exit_1_and_force_marks(own_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refusal_is_exit_1_and_force_marks(own_bundle: Bundle, capsys: pytest.CaptureFixture[str], twin: Path) -> None:
     before = {path.name: path.read_bytes() for path in own_bundle.path.iterdir()}
     arguments = ["quantize", str(own_bundle.path), "--variants", "int4", "--no-search", "--no-smooth"]
-    arguments += ["--min-token-agreement", "100", "--dev", str(BUILT_IN_DEV)]
+    arguments += ["--min-token-agreement", "100", "--speech", str(twin), "--dev", str(BUILT_IN_DEV)]
     assert main(arguments) == 1
     assert "is as it was; int4: refused, too many" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in own_bundle.path.iterdir()} == before
@@ -210,7 +220,7 @@ def test_refusal_is_exit_1_and_force_marks(own_bundle: Bundle, capsys: pytest.Ca
 
 
 def test_keep_float_is_kept_and_named_and_nothing_is_measured_for_no_search(
-    own_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+    own_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, twin: Path
 ) -> None:
     """Without a search a variant is built once and no layer is tried alone, most of the time at base shape before."""
     built: list[str] = []
@@ -224,7 +234,7 @@ def test_keep_float_is_kept_and_named_and_nothing_is_measured_for_no_search(
     options = dataclasses.replace(
         ONE, searching=False, force=True, keep_float=("feature_extractor.conv_layers.[1-3]", "lm_head")
     )
-    made = quantize(own_bundle, BUILT_IN, BUILT_IN_DEV, options)
+    made = quantize(own_bundle, twin, BUILT_IN_DEV, options)
     assert built == ["int8-u8s8"] and made.sensitivities == {} and "Not measured" in report.page(made)
     assert set(made.bundle.variant("int8-u8s8").graphs) == {"full", "frontend", "encoder"}
     layers = {f"feature_extractor.conv_layers.{index}" for index in (1, 2, 3)}
@@ -238,13 +248,50 @@ def test_keep_float_is_kept_and_named_and_nothing_is_measured_for_no_search(
             assert quantized is not any(f"conv_layers.{index}/" in node.name for index in (1, 2, 3)), node.name
 
 
+def test_speed_is_not_judged_on_an_engine_that_it_is_not_made_for(
+    own_bundle: Bundle, twin: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The README's install has ONNX Runtime alone, where int8-s8s8 is slower than fp32: it is for OpenVINO."""
+    monkeypatch.setattr("wav2edge.calibration.judge.engine_for", lambda *_: "onnxruntime")
+    monkeypatch.setattr("wav2edge.calibration.judge.Judge.latency_ratio", lambda *_: (1.4, 9.0))
+    options = dataclasses.replace(ONE, variants=("int8-s8s8",), searching=False, smooth=False, limit=1, longest=3.0)
+    options = dataclasses.replace(options, budget=Budget(100.0, 0.0))
+    made = quantize(own_bundle, twin, BUILT_IN_DEV, options, report=_print)
+    assert made.refused is None
+    metrics = made.bundle.variant("int8-s8s8").metrics
+    assert "speed not judged here, it is made for openvino" in metrics["verdict"]
+    assert metrics["latency_ratio"] is None and "latency_engine" not in metrics
+    assert "not timed here" in report.page(made) and "not timed here" in capsys.readouterr().out
+    main(["inspect", str(own_bundle.path)])
+    assert "None" not in capsys.readouterr().out
+    monkeypatch.setattr("wav2edge.calibration.judge.engine_for", lambda *_: "openvino")
+    monkeypatch.setattr(Workshop, "with_stages", lambda _, variant: variant)
+    timed = dataclasses.replace(made.outcomes[0].measured, engine="openvino")
+    monkeypatch.setattr("wav2edge.calibration.judge.Judge.judge", lambda *_: timed)
+    again = quantize(own_bundle, twin, BUILT_IN_DEV, options)
+    assert again.refused is not None and "not faster: 1.40" in again.refused
+
+
+def test_two_runs_at_once_keep_each_others_variants_and_records(own_bundle: Bundle, twin: Path) -> None:
+    options = dataclasses.replace(ONE, variants=("int4",), searching=False, smooth=False, force=True)
+    other = dataclasses.replace(options, variants=("int8-dynamic",))
+
+    def meanwhile(_: object) -> None:
+        assert quantize(own_bundle, twin, BUILT_IN_DEV, other).refused is None
+
+    made = quantize(own_bundle, twin, BUILT_IN_DEV, options, report=meanwhile)
+    assert [variant.name for variant in made.bundle.variants] == ["fp32", "int8-dynamic", "int4"]
+    record = json.loads(made.bundle.file("calibration.json").read_text("utf-8"))
+    assert sorted(record["variants"]) == ["int4", "int8-dynamic"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_second_run_replaces_a_variant_and_keeps_the_others(own_bundle: Bundle) -> None:
+def test_a_second_run_replaces_a_variant_and_keeps_the_others(own_bundle: Bundle, twin: Path) -> None:
     forced = dataclasses.replace(ONE, searching=False, force=True, budget=Budget(50.0, 0.0))
-    first = quantize(own_bundle, BUILT_IN, BUILT_IN_DEV, forced)
-    both = quantize(first.bundle, BUILT_IN, BUILT_IN_DEV, dataclasses.replace(forced, variants=("fp16",)))
-    again = quantize(both.bundle, BUILT_IN, BUILT_IN_DEV, forced)
+    first = quantize(own_bundle, twin, BUILT_IN_DEV, forced)
+    both = quantize(first.bundle, twin, BUILT_IN_DEV, dataclasses.replace(forced, variants=("fp16",)))
+    again = quantize(both.bundle, twin, BUILT_IN_DEV, forced)
     assert sorted(variant.name for variant in again.bundle.variants) == ["fp16", "fp32", "int8-u8s8"]
     record = json.loads(again.bundle.file("calibration.json").read_text("utf-8"))
     assert sorted(record["variants"]) == ["fp16", "int8-u8s8"]

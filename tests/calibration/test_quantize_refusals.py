@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import resource
@@ -18,6 +19,7 @@ import soundfile
 from wav2edge.calibration import quantize as library
 from wav2edge.calibration.graphs import storage
 from wav2edge.cli import main
+from wav2edge.runtime import embedded
 from wav2edge.runtime.bundle import Bundle
 from wav2edge.runtime.errors import InputError
 
@@ -82,6 +84,38 @@ def test_wrong_names(own_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> 
     said = refused(own_bundle, capsys, "--variants", "int8-u9s9")
     assert "int8-u9s9" in said and "int8-u8s8" in said
     assert "matches no layer" in refused(own_bundle, capsys, "--keep-float", "conv_layers.[77]")
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("--longest", ("nan", "inf", "0", "-1")),
+        ("--max-wer-rise", ("nan", "inf", "-1")),
+        ("--min-token-agreement", ("nan", "inf", "101")),
+    ],
+)
+def test_numbers_that_make_no_sense(capsys: pytest.CaptureFixture[str], option: str, values: tuple[str, ...]) -> None:
+    """Said before anything is opened: there is no such bundle."""
+    for value in values:
+        assert main(["quantize", "no-such-bundle", f"{option}={value}"]) == 2
+        said = capsys.readouterr().err.strip()
+        assert said.startswith(f"wav2edge: {option} {value}: give ") and "\n" not in said
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime", "jiwer"])
+def test_a_package_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == missing else find(name, *rest))
+    assert main(["quantize", "no-such-bundle"]) == 3
+    said = capsys.readouterr().err.strip()
+    assert said == f'wav2edge: quantize needs {missing}; install it with `pip install "wav2edge[calibrate,eval]"`'
+
+
+def test_speech_that_judges_what_it_calibrated(own_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(own_bundle, capsys, "--speech", "built-in", "--dev", embedded.clips_manifest())
+    assert "every recording of --dev is in --speech too" in said
 
 
 def test_a_bundle_that_cannot_be_written(own_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from wav2edge.cli import main
 from wav2edge.export.checkpoint import Checkpoint
+from wav2edge.export.families import FAMILIES, HEADS, Family
 from wav2edge.export.hub import download
 from wav2edge.runtime.errors import CheckpointError
 
@@ -148,6 +149,43 @@ def test_configuration_that_describes_no_model(
     assert "config.json describes no model" in refusal(checkpoint, tmp_path / "out", capsys)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("hidden_size", "large", "hidden_size"),
+        ("num_attention_heads", 0, "zero"),
+        ("hidden_act", None, ""),
+        ("conv_dim", None, ""),
+        ("vocab_size", None, "vocab_size is None"),
+    ],
+)
+def test_configuration_with_a_value_that_makes_no_sense(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, value: object, reason: str
+) -> None:
+    """Transformers, torch and the hub's client each refuse in a class of their own; here it is one line."""
+    edit_json(checkpoint / "config.json", **{key: value})
+    line = refusal(checkpoint, tmp_path / "out", capsys)
+    assert "config.json" in line and reason in line
+
+
+@pytest.mark.parametrize("family", ["hubert", "unispeech"])
+def test_head_that_transformers_does_not_have(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], family: str
+) -> None:
+    name = {"hubert": "HubertForXVector", "unispeech": "UniSpeechForXVector"}[family]
+    edit_json(checkpoint / "config.json", model_type=family, architectures=[name])
+    line = refusal(checkpoint, tmp_path / "out", capsys)
+    assert f"config.json names {name}" in line and line.count("ForXVector") == 1
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=[family.name for family in FAMILIES])
+def test_every_head_that_is_offered_exists(family: Family) -> None:
+    import transformers
+
+    for head in HEADS:
+        assert hasattr(transformers, family.classes + head.suffix) is (head in family.heads)
+
+
 class Bomb:
     """A pickle that would write a file where it is loaded."""
 
@@ -200,11 +238,52 @@ def test_sharded_weights(checkpoint: Path) -> None:
     (checkpoint / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(CheckpointError, match="missing"):
         Checkpoint.open(checkpoint)
+    nonsense = {"weight_map": {"a": ["no", "name"], "b": 1}}
+    (checkpoint / "model.safetensors.index.json").write_text(json.dumps(nonsense))
+    with pytest.raises(CheckpointError, match="missing"):
+        Checkpoint.open(checkpoint)
+
+
+# Of a pickle's machine: an empty stack, a mark that is not there, a name of no module, text that is no number.
+@pytest.mark.parametrize("content", [b"garbage" * 99, b"\x80\x02.", b"0", b"\x80\x02R.", b"(lp0\nIx\n.", bytes(64)])
+def test_weights_that_are_garbage(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    (checkpoint / "model.safetensors").unlink()
+    (checkpoint / "pytorch_model.bin").write_bytes(content)
+    assert "damaged" in refusal(checkpoint, tmp_path / "out", capsys)
+
+
+def test_weights_without_names(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (checkpoint / "model.safetensors").unlink()
+    torch.save({1: torch.zeros(2)}, checkpoint / "pytorch_model.bin")
+    assert "no dictionary of tensors" in refusal(checkpoint, tmp_path / "out", capsys)
+
+
+@pytest.mark.parametrize("rate", [None, "16 kHz", 0, float("nan"), [16000]])
+def test_sampling_rate_that_is_none(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], rate: object
+) -> None:
+    edit_json(checkpoint / "preprocessor_config.json", sampling_rate=rate)
+    assert "sampling_rate is" in refusal(checkpoint, tmp_path / "out", capsys)
+
+
+def test_nested_vocabulary_of_one_language(checkpoint: Path, layer_checkpoint: Path) -> None:
+    """What fine-tuning MMS saves: the vocabulary under its language's code, and the tokenizer names it."""
+    flat = json.loads((layer_checkpoint / "vocab.json").read_text())
+    (checkpoint / "vocab.json").write_text(json.dumps({"tur": flat}))
+    edit_json(checkpoint / "tokenizer_config.json", target_lang="tur")
+    found = Checkpoint.open(checkpoint).labels
+    assert found.language == "tur" and found.names == Checkpoint.open(layer_checkpoint).labels.names
 
 
 def test_nested_vocabulary_is_refused(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (checkpoint / "vocab.json").write_text(json.dumps({"eng": {"<pad>": 0}, "fra": {"<pad>": 0}}))
-    assert "2 languages" in refusal(checkpoint, tmp_path / "out", capsys)
+    line = refusal(checkpoint, tmp_path / "out", capsys)
+    assert "2 languages" in line and "--language" in line
+    assert "no vocabulary for 'deu'; it has eng, fra" in refusal(
+        checkpoint, tmp_path / "out", capsys, "--language", "deu"
+    )
 
 
 def test_destination_that_exists(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,7 +97,32 @@ def test_phonemes_have_no_delimiter(tmp_path: Path) -> None:
     assert our_text([1, 0, 2, 2], labels) == "tʃ aɪ"
 
 
+def test_nested_vocabularies(tmp_path: Path) -> None:
+    """MMS keeps one vocabulary a language; the weights are of one, which the tokenizer or the user names."""
+    turkish, french = {"<pad>": 0, "|": 1, "ş": 2}, {"<pad>": 0, "|": 1, "é": 2}
+    config = {"vocab_size": 3, "pad_token_id": 0}
+    write(tmp_path, vocab={"tur": turkish}, tokenizer_config={"target_lang": "eng"})
+    only = read_labels(tmp_path, config, CTC)
+    assert only.names == ("<pad>", "|", "ş") and only.language == "tur"
+    write(tmp_path, vocab={"tur": turkish, "fra": french})
+    for unknown in ({}, {"target_lang": None}, {"target_lang": "eng"}):
+        write(tmp_path, tokenizer_config=unknown)
+        with pytest.raises(CheckpointError, match=r"2 languages .fra, tur.; .* --language"):
+            read_labels(tmp_path, config, CTC)
+        assert read_labels(tmp_path, config, CTC, "fra").names[2] == "é"
+    write(tmp_path, tokenizer_config={"target_lang": "fra"})
+    assert read_labels(tmp_path, config, CTC).names[2] == "é"
+    with pytest.raises(CheckpointError, match="its weights are of 'fra'"):
+        read_labels(tmp_path, config, CTC, "tur")
+    write(tmp_path, vocab={"tur": turkish, "a": 1})
+    with pytest.raises(CheckpointError, match="beside single labels"):
+        read_labels(tmp_path, config, CTC)
+
+
 def test_labels_of_a_classifier(tmp_path: Path) -> None:
     head = next(head for head in HEADS if head.name == "sequence_classification")
     table = {"10": "k", **{str(i): c for i, c in enumerate("abcdefghij")}}
     assert read_labels(tmp_path, {"id2label": table}, head).names == tuple("abcdefghijk")
+    for broken, reason in (({"yes": "a", "1": "b"}, "no number"), ({"0": "a", "2": "b"}, "from 0 on")):
+        with pytest.raises(CheckpointError, match=reason):
+            read_labels(tmp_path, {"id2label": broken}, head)

@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whether clips are brought to zero mean and unit variance (default: what preprocessor_config.json says)",
     )
     parser.add_argument("--revision", metavar="REVISION", help="branch, tag or commit of a checkpoint on the hub")
+    parser.add_argument(
+        "--language",
+        metavar="CODE",
+        help="language of the weights, where vocab.json holds several and the tokenizer names none, such as tur",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle that exists")
 
 
@@ -47,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     started = time.monotonic()
     normalize = None if arguments.normalize is None else arguments.normalize == "yes"
-    checkpoint = Checkpoint.open(arguments.checkpoint, normalize, arguments.revision)
+    checkpoint = Checkpoint.open(arguments.checkpoint, normalize, arguments.revision, arguments.language)
     _print_found(checkpoint)
 
     def progress(step: str) -> None:

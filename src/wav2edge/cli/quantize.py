@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import math
 import os
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from wav2edge.calibration.quantize import Outcome
     from wav2edge.runtime.bundle import Bundle
 
+_NEEDED = ("onnx", "onnxruntime", "jiwer")
 HELP = "add calibrated INT8, FP16 and INT4 variants that keep their words"
 
 
@@ -47,7 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--list-layers", action="store_true", help="print the layers that --keep-float can name, and stop")
     add("--longest", type=float, default=10.0, metavar="SECONDS", help="clip length that the device will see")
-    add("--limit", type=_options.positive, metavar="N", help="calibrate on at most N recordings, evenly spread")
+    add(
+        "--limit",
+        type=_options.positive,
+        metavar="N",
+        help="calibrate on at most N recordings, evenly spread, not counting those that judge",
+    )
     add("--no-smooth", action="store_true", help="do not fold outliers of activations into weights")
     add(
         "--no-search",
@@ -60,7 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Quantise, print one line for each variant, write the report."""
+    """Quantise, print one line for each variant, write the report.
+
+    Raises InputError for options that make no sense, EngineError for packages that are missing.
+    """
+    _check(arguments)
     from wav2edge.calibration import report
     from wav2edge.calibration.build import DEFAULT
     from wav2edge.calibration.gate import Budget
@@ -93,7 +105,11 @@ def run(arguments: argparse.Namespace) -> int:
         bar.clear()
         _print(outcome)
 
-    made = quantize(bundle, arguments.speech, arguments.dev, options, bar, report_one)
+    def say(line: str) -> None:
+        bar.clear()
+        print(f"wav2edge: {line}", file=sys.stderr)
+
+    made = quantize(bundle, arguments.speech, arguments.dev, options, bar, report_one, say)
     bar.clear()
     try:
         place.write_text(report.page(made), encoding="utf-8")
@@ -107,14 +123,37 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    """Numbers and packages, before anything is opened."""
+    from wav2edge.runtime.errors import EngineError, InputError
+
+    if not 0 < arguments.longest <= 3600:
+        raise InputError(f"--longest {arguments.longest:g}: give seconds above 0, at most 3600")
+    if not 0 <= arguments.max_wer_rise <= 100:
+        raise InputError(f"--max-wer-rise {arguments.max_wer_rise:g}: give points from 0 to 100")
+    if not 0 <= arguments.min_token_agreement <= 100:
+        raise InputError(f"--min-token-agreement {arguments.min_token_agreement:g}: give percent from 0 to 100")
+    needed = _NEEDED[:1] if arguments.list_layers else _NEEDED
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise EngineError(
+            f'quantize needs {", ".join(missing)}; install it with `pip install "wav2edge[calibrate,eval]"`'
+        )
+
+
 def _print(outcome: Outcome) -> None:
+    from wav2edge.calibration.clips import rate_name
+
     measured, variant = outcome.measured, outcome.variant
+    timed = f"{outcome.latency_ms:.1f} ms, {outcome.latency_ratio:.2f} of fp32 on {measured.engine}"
+    if math.isnan(outcome.latency_ratio):
+        timed = "not timed here"
     print(f"{variant.name}: {outcome.verdict.text}")
-    print(f"  size {variant.bytes / 1e6:.1f} MB; WER {measured.wer}, {measured.rise} against fp32 on the same clips")
     print(
-        f"  token agreement {100 * measured.token_agreement:.2f} %, SQNR {measured.sqnr_db:.1f} dB; "
-        f"{outcome.latency_ms:.1f} ms, {outcome.latency_ratio:.2f} of fp32 on {measured.engine}"
+        f"  size {variant.bytes / 1e6:.1f} MB; {rate_name(measured.unit)} {measured.wer}, "
+        f"{measured.rise} against fp32 on the same clips"
     )
+    print(f"  token agreement {100 * measured.token_agreement:.2f} %, SQNR {measured.sqnr_db:.1f} dB; {timed}")
     kept = ", ".join(f"{layer}: {why}" for layer, why in outcome.kept_float.items())
     print(f"  in float: {kept or 'nothing'}", flush=True)
 

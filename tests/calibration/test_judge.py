@@ -1,0 +1,120 @@
+"""What the judge counts, and what it refuses to judge on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from wav2edge.calibration.build import NAMES, planned
+from wav2edge.calibration.clips import Clips, dev_clips, gapless
+from wav2edge.calibration.judge import Judge, engine_for
+from wav2edge.cli import main
+from wav2edge.runtime import engines
+from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.errors import EngineError, InputError
+from wav2edge.runtime.heads import ctc
+from wav2edge.runtime.manifest import Row
+from wav2edge.runtime.spec import OUTPUT_LENGTHS, ModelSpec
+from wav2edge.runtime.transcript import Word
+
+CHARACTERS = ("<pad>", "你", "好", "世", "界", "是")
+
+
+class Speaks:
+    """A session that answers every clip with one text."""
+
+    def __init__(self, spec: ModelSpec, text: str) -> None:
+        path = [label for name in text for label in (spec.labels.index(name), 0)] or [0]
+        self.logits = np.eye(len(spec.labels), dtype=np.float32)[path][None] * 5
+
+    def run(self, feeds: Any) -> dict[str, np.ndarray]:
+        return {"logits": self.logits, OUTPUT_LENGTHS: np.array([self.logits.shape[1]])}
+
+    def close(self) -> None:
+        pass
+
+
+MakeJudge = Callable[[ModelSpec, str, str], Judge]
+
+
+@pytest.fixture
+def judge(shapes_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeJudge:
+    """A judge of two noisy clips with one text, whose fp32 writes another."""
+
+    def make(spec: ModelSpec, said: str, written: str) -> Judge:
+        soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 16000), 16000)
+        rows = (Row(tmp_path / "a.wav", said, "c", "c:1"), Row(tmp_path / "a.wav", said, "c", "c:2"))
+        monkeypatch.setattr(Judge, "open", lambda self, *_: Speaks(self.bundle.spec, written))
+        return Judge(dataclasses.replace(shapes_bundle, spec=spec), Clips(rows, spec, 10.0), None)
+
+    return make
+
+
+@pytest.fixture
+def characters(ctc_spec: ModelSpec) -> ModelSpec:
+    return dataclasses.replace(ctc_spec, labels=CHARACTERS, delimiter=None, language="zh")
+
+
+def test_text_without_gaps_is_judged_by_characters(judge: MakeJudge, characters: ModelSpec) -> None:
+    """With spaces between them no word ever fits its reference, and nothing that INT8 does changes the rate."""
+    made = judge(characters, "你好世界", "你好世界")
+    assert made.reference.texts == ("你好世界",) * 2 and made.reference.wer.value == 0
+    measured = made.compare("onnxruntime", made.listen(Speaks(characters, "你是世界")))  # type: ignore[arg-type]
+    assert measured.rise.value == pytest.approx(0.25) and measured.unit == "characters"
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "tokenizer"), [(None, "char"), ("|", "char"), (None, "piece"), (None, "phoneme")]
+)
+def test_what_has_no_gaps_is_what_is_joined_without(ctc_spec: ModelSpec, delimiter: str | None, tokenizer: str) -> None:
+    spec = dataclasses.replace(ctc_spec, delimiter=delimiter, tokenizer=tokenizer)
+    assert gapless(spec) is (ctc.joined([Word("a", 0, 1, 1), Word("b", 1, 2, 1)], spec) == "ab")
+
+
+def test_characters_are_enough_where_there_are_no_words(tmp_path: Path, characters: ModelSpec) -> None:
+    soundfile.write(tmp_path / "a.wav", np.full(16000, 0.1), 16000)
+    (tmp_path / "rows.jsonl").write_text('{"path": "a.wav", "text": "' + "你好世界" * 5 + '"}', "utf-8")
+    clips = dev_clips(tmp_path / "rows.jsonl", characters, longest=10.0)
+    assert (clips.words, clips.unit) == (20, "characters")
+    with pytest.raises(InputError, match="1 words to judge on"):
+        dev_clips(tmp_path / "rows.jsonl", dataclasses.replace(characters, delimiter="|"), longest=10.0)
+
+
+def test_fp32_that_hears_nothing_cannot_judge(judge: MakeJudge, ctc_spec: ModelSpec) -> None:
+    """All blank, or gaps alone: whatever a variant writes, no word is lost."""
+    for written in ("", "|"):
+        with pytest.raises(InputError, match="writes nothing on any of the 2 clips"):
+            judge(ctc_spec, "some words", written)
+
+
+def test_every_variant_has_an_engine_somewhere(ctc_spec: ModelSpec) -> None:
+    for name in NAMES:
+        variant = planned(name)
+        made_for = variant.preferred_by or ("onnxruntime",)
+        for engine in set(made_for) - {"openvino"}:  # whether it takes bfloat16 depends on the processor
+            assert engines.get(engine).refuses(ctc_spec, variant) is None, (name, engine)
+    assert planned("bf16").preferred_by
+
+
+def test_a_variant_without_an_engine_is_refused_before_the_work(
+    own_bundle: Bundle, ctc_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in planned("bf16").preferred_by:
+        monkeypatch.setattr(engines.get(name), "unavailable", lambda: "not here")
+    monkeypatch.setattr("wav2edge.calibration.quantize.calibration_clips", lambda *_, **__: pytest.fail("it began"))
+    assert main(["quantize", str(own_bundle.path), "--variants", "fp16,bf16"]) == 3
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said and "bf16: no engine" in said and "leave it out of --variants" in said
+    assert "onnxruntime: its CPU kernels have no bfloat16" in said and "tensorrt: not here" in said
+    monkeypatch.setattr(engines.get("onnxruntime-cuda"), "unavailable", lambda: None)
+    assert engine_for(ctc_spec, planned("bf16")) == "onnxruntime-cuda"
+    with pytest.raises(InputError, match="int8-u9s9"):
+        planned("int8-u9s9")
+    with pytest.raises(EngineError):
+        engine_for(ctc_spec, dataclasses.replace(planned("bf16"), preferred_by=()))
