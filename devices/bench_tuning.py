@@ -33,7 +33,7 @@ def _cells(report: Report, bundle: Bundle) -> list[tuning.Cell]:
     found = []
     for cell in report.cells:
         timing = cell.timing(seconds) if seconds is not None else None
-        ours = cell.bundle == str(bundle.path) and cell.engine not in ("torch", "null") and cell.device is None
+        ours = cell.bundle == str(bundle.path) and cell.engine != "torch" and cell.device is None
         if timing is None or not ours or choice.forced(bundle.variant(cell.variant)):
             continue
         found.append(
