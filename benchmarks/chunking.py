@@ -1,6 +1,6 @@
 """How far the text of a long recording depends on the window and the context it is cut with, and why.
 
-    python benchmarks/chunking.py SPEECH [-m BUNDLE] [--recordings 10] [--seconds 60] [--docs docs/long-audio.md]
+    python benchmarks/chunking.py SPEECH [-m BUNDLE] [--recordings 10] [--seconds 60] [--docs docs/long-read.md]
 
 SPEECH is a manifest or a folder of recordings with text. Recordings are made of whole utterances in a drawn order,
 with 0.3 s between them. Columns:
@@ -29,12 +29,13 @@ import _docs
 import numpy as np
 
 from wav2edge.devices.transcriber import Transcriber
-from wav2edge.runtime import audio, manifest, scoring
-from wav2edge.runtime.batch import LANES
-from wav2edge.runtime.chunking import Chunking, Stitcher, Window
+from wav2edge.measure import manifest, scoring
+from wav2edge.runtime.audio import read
+from wav2edge.runtime.audio.loudness import measure
+from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, OUTPUT_LENGTHS
 from wav2edge.runtime.heads import ctc
-from wav2edge.runtime.loudness import measure
-from wav2edge.runtime.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, OUTPUT_LENGTHS
+from wav2edge.runtime.recordings.batch import LANES
+from wav2edge.runtime.recordings.chunking import Chunking, Stitcher, Window
 
 GAP = 0.3
 WINDOWS = (15.0, 20.0, 30.0, 45.0)
@@ -227,7 +228,7 @@ def recording(rows: tuple[manifest.Row, ...], seed: int, seconds: float, sample_
     texts: list[str] = []
     length = 0.0
     for index in order:
-        samples = audio.load(rows[index].path, sample_rate)
+        samples = read.load(rows[index].path, sample_rate)
         if length + len(samples) / sample_rate + GAP > seconds:
             break
         pieces += [samples, np.zeros(int(GAP * sample_rate), np.float32)]

@@ -25,10 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wav2edge.devices import detect
-from wav2edge.devices.bench_audio import speech_of
-from wav2edge.devices.bench_report import Timing
-from wav2edge.runtime import embedded, engines
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.measure.bench.audio import speech_of
+from wav2edge.measure.bench.report import Timing
+from wav2edge.runtime import engines
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.engines import EngineOptions
 from wav2edge.runtime.engines.onnxruntime import load
 

@@ -14,9 +14,11 @@ import sys
 import time
 from pathlib import Path
 
-from wav2edge.devices import bench, bench_plan, bench_table, detect
-from wav2edge.devices.bench_report import CellResult, Report
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.devices import detect
+from wav2edge.measure.bench import plan as bench_plan
+from wav2edge.measure.bench import run, table
+from wav2edge.measure.bench.report import CellResult, Report
+from wav2edge.runtime.bundle.read import Bundle
 
 ALLOWED = 0.10
 WANTED = (
@@ -47,8 +49,8 @@ def main() -> int:
     reports = []
     for _ in range(1 if arguments.once else 2):
         started = time.monotonic()
-        reports.append(bench.measure(plan))
-        print(bench_table.text_table(reports[-1]))
+        reports.append(run.measure(plan))
+        print(table.text_table(reports[-1]))
         print(f"this took {time.monotonic() - started:.0f} s\n", flush=True)
     missing = _missing(reports[0])
     return missing if arguments.once else max(missing, _repeats(reports[0], reports[1], arguments.seconds))

@@ -25,11 +25,11 @@ import _docs
 import numpy as np
 
 from wav2edge.devices.transcriber import Transcriber
-from wav2edge.runtime import manifest, scoring
-from wav2edge.runtime.chunking import Window
+from wav2edge.measure import manifest, scoring
 from wav2edge.runtime.heads import ctc
-from wav2edge.runtime.language_model import BeamDecoder, LanguageModel, open_language_model
-from wav2edge.runtime.transcriber import WordDecoder
+from wav2edge.runtime.recordings.chunking import Window
+from wav2edge.runtime.recordings.transcriber import WordDecoder
+from wav2edge.runtime.text.language_model import BeamDecoder, LanguageModel, open_language_model
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "language_model.py"
 ALPHAS = (0.2, 0.4, 0.6, 0.9, 1.3)

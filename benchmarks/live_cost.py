@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2edge.runtime import audio, embedded
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.audio import read
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.live.decoder import LiveDecoder
 from wav2edge.runtime.live.loop import LiveTranscriber
 from wav2edge.runtime.live.utterance import LiveSettings
@@ -40,7 +41,7 @@ class AlwaysSpeech:
 def speech(files: list[str], seconds: float) -> NDArray[np.float32]:
     """Recordings, one after the other, as often as needed."""
     paths = [Path(name) for name in files] or sorted(embedded.clips_manifest().parent.glob("librispeech*"))
-    once = np.concatenate([audio.load(path, RATE) for path in paths])
+    once = np.concatenate([read.load(path, RATE) for path in paths])
     return np.resize(once, round(seconds * RATE))
 
 

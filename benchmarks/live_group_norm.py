@@ -16,11 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from wav2edge.runtime import audio, embedded
+from wav2edge.runtime.audio import read
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.spec import FEATURES, INPUT_LENGTHS, NORMALIZED, OUTPUT_LENGTHS
 from wav2edge.runtime.live.loop import LiveTranscriber
 from wav2edge.runtime.live.tape import Tape
 from wav2edge.runtime.live.utterance import LiveSettings, Utterance
-from wav2edge.runtime.spec import FEATURES, INPUT_LENGTHS, NORMALIZED, OUTPUT_LENGTHS
 
 RATE = 16000
 
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--speech", nargs="*", default=[])
     options = parser.parse_args()
     paths = [Path(name) for name in options.speech] or sorted(embedded.clips_manifest().parent.glob("librispeech*"))
-    sound = np.resize(np.concatenate([audio.load(path, RATE) for path in paths]), round(options.seconds * RATE))
+    sound = np.resize(np.concatenate([read.load(path, RATE) for path in paths]), round(options.seconds * RATE))
     base = LiveSettings(left_context=options.left_context, kept_context=options.left_context, keep_features=True)
     with LiveTranscriber.open(
         options.bundle, options.engine, options.variant, threads=options.threads, settings=base

@@ -14,7 +14,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from wav2edge.runtime import audio, manifest, scoring
+from wav2edge.measure import manifest, scoring
+from wav2edge.runtime.audio import read
 from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.live.decoder import LiveDecoder
 from wav2edge.runtime.live.loop import LiveTranscriber
@@ -36,7 +37,7 @@ def compare(
     whole, shown = [], []
     for number, row in enumerate(rows):
         decoder = LiveDecoder(spec, live.detector(), settings)
-        samples = np.concatenate((on_grid(audio.load(row.path, RATE)), np.zeros(RATE, np.float32)))
+        samples = np.concatenate((on_grid(read.load(row.path, RATE)), np.zeros(RATE, np.float32)))
         for at in range(0, len(samples), 800):
             decoder.push(samples[at : at + 800], at)
             while (window := decoder.window()) is not None:

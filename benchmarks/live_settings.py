@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2edge.runtime import engines, manifest
-from wav2edge.runtime.live import trial
+from wav2edge.measure import live_trial, manifest
+from wav2edge.runtime import engines
 from wav2edge.runtime.live.loop import LiveTranscriber
 from wav2edge.runtime.live.sources import RATE, Clock
 from wav2edge.runtime.live.utterance import LiveSettings, Window
@@ -127,8 +127,8 @@ def play(live: Simulated, settings: LiveSettings, rows: tuple[manifest.Row, ...]
     """The figures of each corpus under some settings."""
     live.settings = replace(settings, keep_features=live.settings.keep_features)
     live.clock = SimulatedClock()
-    played = trial.play_files(live, rows, fast=True, clock=live.clock)
-    return trial.figures(played)
+    played = live_trial.play_files(live, rows, fast=True, clock=live.clock)
+    return live_trial.figures(played)
 
 
 def main() -> None:

@@ -20,7 +20,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2edge.runtime import audio, embedded, manifest
+from wav2edge.measure import manifest
+from wav2edge.runtime.audio import read
+from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.live.events import Dropped, Final, Partial
 from wav2edge.runtime.live.loop import LiveTranscriber
 from wav2edge.runtime.live.sources import PIECE, PiecesSource, on_grid, pieces
@@ -65,7 +67,7 @@ def main() -> int:
     parser.add_argument("--clips", type=int, default=20, help="recordings to repeat")
     options = parser.parse_args()
     rows = manifest.read(options.speech or embedded.clips_manifest())[: options.clips]
-    clips = [on_grid(audio.load(row.path, RATE)) for row in rows]
+    clips = [on_grid(read.load(row.path, RATE)) for row in rows]
     # Every turn meets the same blocks and the same windows at the same places in them, so that times can be compared.
     pause = int(PAUSE * RATE)
     padded = [np.concatenate((clip, np.zeros(pause + -(len(clip) + pause) % PHASE, np.float32))) for clip in clips]

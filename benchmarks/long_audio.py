@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from wav2edge.runtime import audio, manifest
+from wav2edge.measure import manifest
+from wav2edge.runtime.audio import read
 
 
 def main() -> None:
@@ -57,7 +58,7 @@ def write(rows: tuple[manifest.Row, ...], path: Path, seconds: float) -> None:
     with soundfile.SoundFile(path, "w", 16000, 1) as file:
         while left > 0:
             for row in rows:
-                samples = audio.load(row.path)[:left]
+                samples = read.load(row.path)[:left]
                 file.write(np.concatenate((samples, np.zeros(4800, np.float32)))[:left])
                 left -= min(left, len(samples) + 4800)
                 if left <= 0:

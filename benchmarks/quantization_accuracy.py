@@ -23,21 +23,22 @@ from pathlib import Path
 import numpy as np
 
 from wav2edge.calibration.clips import CLOSED, Clips, dev_clips
-from wav2edge.calibration.graphs.graph import Graph
-from wav2edge.calibration.graphs.sites import find_sites
 from wav2edge.calibration.judge import Judge, agreement
 from wav2edge.calibration.quantize import Calibration, Options, quantize
-from wav2edge.runtime import embedded, manifest
-from wav2edge.runtime.bundle import MANIFEST, Bundle
+from wav2edge.calibration.sites import find_sites
+from wav2edge.graphs.graph import Graph
+from wav2edge.measure import manifest
+from wav2edge.measure.scoring import Difference, difference, score
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.read import MANIFEST, Bundle
 from wav2edge.runtime.heads import ctc
-from wav2edge.runtime.scoring import Difference, difference, score
 
 STATIC = ("int8-u8s8", "int8-s8s8", "int8-u7s8")
 EMULATOR = ("qemu-x86_64", "-cpu", "Haswell")
 CHILD = """
 import sys, numpy as np
 from wav2edge.runtime import engines
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.bundle.read import Bundle
 bundle = Bundle.open(sys.argv[1])
 session = engines.load(bundle, bundle.variant(sys.argv[2]), "onnxruntime")
 clips, out = np.load(sys.argv[3]), {}

@@ -23,8 +23,8 @@ from typing import Any
 from wav2edge.calibration.clips import BUILT_IN
 from wav2edge.calibration.options import Options
 from wav2edge.calibration.quantize import quantize
-from wav2edge.runtime import embedded
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.read import Bundle
 
 BAR_CLIPS, BAR_SECONDS, BAR_GB = 100, 600.0, 6.0
 GROWING = ("looking for outliers", "calibrating")

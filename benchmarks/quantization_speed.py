@@ -26,11 +26,11 @@ import numpy as np
 
 from wav2edge.calibration.build import Workshop
 from wav2edge.calibration.clips import BUILT_IN, calibration_clips
-from wav2edge.calibration.graphs.graph import Graph
-from wav2edge.calibration.graphs.qdq import observed
-from wav2edge.calibration.graphs.sites import find_sites, match_sites
 from wav2edge.calibration.observe import observe
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.calibration.passes.qdq import observed
+from wav2edge.calibration.sites import find_sites, match_sites
+from wav2edge.graphs.graph import Graph
+from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.engines import _openvino_unsigned
 
 FIRST = "conv_layers.[0-3]"

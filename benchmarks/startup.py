@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10)
     arguments = parser.parse_args()
     if arguments.audio is None:
-        from wav2edge.runtime import embedded
+        from wav2edge.runtime.bundle import embedded
 
         arguments.audio = str(sorted(embedded.clips_manifest().parent.glob("*.flac"))[0])
     commands = {"import numpy, onnxruntime, soundfile, soxr": YARDSTICK}

@@ -27,11 +27,13 @@ import numpy as np
 import soundfile
 
 from wav2edge.devices import choice
-from wav2edge.runtime import audio, embedded, manifest
-from wav2edge.runtime.batch import lanes, transcribe_all
-from wav2edge.runtime.bundle import Bundle
-from wav2edge.runtime.chunking import Window
-from wav2edge.runtime.transcriber import Transcriber
+from wav2edge.measure import manifest
+from wav2edge.runtime.audio import read
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.recordings.batch import lanes, transcribe_all
+from wav2edge.runtime.recordings.chunking import Window
+from wav2edge.runtime.recordings.transcriber import Transcriber
 
 BATCHES = (2, 4, 8)
 
@@ -120,7 +122,7 @@ def enough(paths: Sequence[Path], minutes: float) -> list[Path]:
     seconds = 0.0
     for path in paths:
         taken.append(path)
-        seconds += len(audio.load(path)) / 16000
+        seconds += len(read.load(path)) / 16000
         if seconds > 60 * minutes:
             break
     return taken
@@ -134,7 +136,7 @@ def cut(paths: Sequence[Path], folder: Path, seconds: int, form: str, minutes: f
     rest = np.zeros(0, np.float32)
     while True:
         for path in paths:
-            rest = np.concatenate((rest, audio.load(path)))
+            rest = np.concatenate((rest, read.load(path)))
             while len(rest) >= size:
                 made.append(folder / f"{seconds}-{len(made):04}.{form}")
                 soundfile.write(made[-1], rest[:size], 16000)

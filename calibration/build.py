@@ -7,22 +7,22 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from wav2edge.runtime.bundle import Bundle, Variant, sha256
-from wav2edge.runtime.bundle_writer import describe_variant, free_stem
+from wav2edge.runtime.bundle.read import Bundle, Variant, sha256
+from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, NORMALIZED
+from wav2edge.runtime.bundle.write import describe_variant, free_stem
 from wav2edge.runtime.errors import InputError
-from wav2edge.runtime.spec import FEATURE_LENGTHS, FEATURES, NORMALIZED
 
-from .graphs.channels_last import channels_last
-from .graphs.fuse_gelu import fuse_gelu
-from .graphs.graph import Graph
-from .graphs.half import to_half
-from .graphs.qdq import insert_qdq
-from .graphs.sites import Site, find_sites
-from .graphs.split import split_stages
-from .graphs.storage import halve_weights, save_model, shorten_names
-from .graphs.weights_only import quantize_dynamic, quantize_int4
+from ..graphs.graph import Graph
+from ..graphs.split import split_stages
+from ..graphs.storage import halve_weights, save_model, shorten_names
+from .passes.channels_last import channels_last
+from .passes.fuse_gelu import fuse_gelu
+from .passes.half import to_half
+from .passes.qdq import insert_qdq
+from .passes.weights_only import quantize_dynamic, quantize_int4
 from .ranges import Histogram, choose_range
 from .schemes import S8S8, STATIC
+from .sites import Site, find_sites
 
 NAMES = (*STATIC, "int8-dynamic", "fp16", "bf16", "int4")
 """Every variant that can be made."""

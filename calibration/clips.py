@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2edge.runtime import audio, embedded, manifest
+from wav2edge.measure import manifest
+from wav2edge.measure.manifest import Row
+from wav2edge.measure.scoring import normalize
+from wav2edge.runtime.audio import read
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.errors import InputError
-from wav2edge.runtime.manifest import Row
-from wav2edge.runtime.scoring import normalize
-from wav2edge.runtime.spec import ModelSpec
 
 BUILT_IN = "built-in"
 """What a user names to calibrate on the clips that ship with the package."""
@@ -45,7 +47,7 @@ class Clips:
     def whole(self) -> Iterator[tuple[Row, Samples]]:
         """Each recording whole; raises AudioError for one that cannot be read."""
         for row in self.rows:
-            samples = audio.load(row.path, self.spec.sample_rate)
+            samples = read.load(row.path, self.spec.sample_rate)
             if len(samples) < self.spec.min_samples:
                 samples = np.pad(samples, (0, self.spec.min_samples - len(samples)))
             yield row, samples

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from wav2edge.measure.scoring import Difference, Edits, Rate, difference, score
 from wav2edge.runtime import engines
-from wav2edge.runtime.bundle import Bundle, Variant
+from wav2edge.runtime.bundle.read import Bundle, Variant
+from wav2edge.runtime.bundle.spec import OUTPUT_LENGTHS, ModelSpec
 from wav2edge.runtime.engines import EngineOptions, Session
 from wav2edge.runtime.errors import EngineError, InputError
 from wav2edge.runtime.heads import ctc
-from wav2edge.runtime.scoring import Difference, Edits, Rate, difference, score
-from wav2edge.runtime.spec import OUTPUT_LENGTHS, ModelSpec
 
 from .clips import Clips, gapless
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from wav2edge.runtime.engines import as_feeds
 from wav2edge.runtime.errors import EngineError
 
-from .graphs.graph import Graph
-from .graphs.storage import save_model
+from ..graphs.graph import Graph
+from ..graphs.storage import save_model
 from .ranges import Histogram
 
 Progress = Callable[[str, int, int], None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from wav2edge.runtime.bundle import Variant
+from wav2edge.runtime.bundle.read import Variant
 
 from .build import DEFAULT
 from .gate import Budget, Verdict

@@ -19,24 +19,24 @@ from pathlib import Path
 
 import numpy as np
 
-from wav2edge.runtime.bundle import Bundle, Variant
-from wav2edge.runtime.bundle_writer import add_variants
+from wav2edge.runtime.bundle.read import Bundle, Variant
+from wav2edge.runtime.bundle.write import add_variants
 from wav2edge.runtime.errors import GateRefused, InputError
 
+from ..graphs.graph import Graph
 from . import record
 from .build import DEFAULT, Workshop, planned
 from .clips import Clips, apart, calibration_clips, dev_clips, hold_out
 from .gate import decide
-from .graphs.graph import Graph
-from .graphs.qdq import observed
-from .graphs.sites import find_sites, match_sites
-from .graphs.smooth import find_folds, fold_outliers
 from .judge import Judge, Measured, engine_for, sqnr, staged_bundle
 from .observe import Progress, observe, observe_channels, run_with_outputs
 from .options import Options, Outcome
+from .passes.qdq import observed
+from .passes.smooth import find_folds, fold_outliers
 from .schemes import S8S8, STATIC, U8S8
 from .search import search
 from .sensitivity import Sensitivity, layer_costs, measure_sensitivities
+from .sites import find_sites, match_sites
 
 
 @dataclass(frozen=True)

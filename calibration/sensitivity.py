@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.engines import as_feeds
-from wav2edge.runtime.spec import ModelSpec
 
-from .graphs.graph import Graph
-from .graphs.qdq import insert_qdq
-from .graphs.sites import Site
+from ..graphs.graph import Graph
 from .judge import sqnr
 from .observe import Progress, float_session
+from .passes.qdq import insert_qdq
 from .schemes import Scheme
+from .sites import Site
 
 SECONDS = 24.0
 """Real speech that each layer is tried on."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ..runtime import choice, engines
-from ..runtime.bundle import Bundle, Variant
+from ..runtime.bundle.read import Bundle, Variant
 from . import profile as profiles
 from . import tuning
 from .detect import Machine, detect

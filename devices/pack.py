@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from ..runtime import choice
-from ..runtime.bundle import MANIFEST, Bundle, Variant, sha256, variant_to_json
+from ..runtime.bundle.read import MANIFEST, Bundle, Variant, sha256, variant_to_json
 from ..runtime.errors import BundleError, InputError
 from .profile import DeviceProfile
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..runtime import embedded, transcriber
-from ..runtime.bundle import Bundle
-from ..runtime.chunking import Chunking
-from ..runtime.segmentation import Segmentation
-from ..runtime.transcriber import WordDecoder
+from ..runtime.bundle import embedded
+from ..runtime.bundle.read import Bundle
+from ..runtime.recordings import transcriber
+from ..runtime.recordings.chunking import Chunking
+from ..runtime.recordings.segmentation import Segmentation
+from ..runtime.recordings.transcriber import WordDecoder
 from . import choice
 
 if TYPE_CHECKING:

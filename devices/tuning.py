@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime import cache
-from ..runtime.bundle import Bundle
+from ..runtime.bundle.read import Bundle
 from ..runtime.errors import GateRefused
 from .detect import Machine
 

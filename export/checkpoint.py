@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..runtime.bundle import sha256
+from ..runtime.bundle.read import sha256
 from ..runtime.errors import CheckpointError
 from .families import Family, Head, family_of, head_of
 from .json_files import one_line, read_json

@@ -8,11 +8,11 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..calibration.graphs.graph import Graph
-from ..calibration.graphs.split import split_stages
-from ..calibration.graphs.storage import save_model
+from ..graphs.graph import Graph
+from ..graphs.split import split_stages
+from ..graphs.storage import save_model
+from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, INPUT_VALUES, NORMALIZED, ModelSpec
 from ..runtime.errors import CheckpointError
-from ..runtime.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, INPUT_VALUES, NORMALIZED, ModelSpec
 from .operators import DOMAIN
 from .passes import tidy
 

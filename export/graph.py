@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..runtime.spec import FEATURE_LENGTHS, FEATURES, NORMALIZED
+from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, NORMALIZED
 from .families import Family
 from .lengths import valid_positions, zero_outside
 from .modules import Adapter, Encoder, FeatureExtractor, first

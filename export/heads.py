@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..runtime.bundle.spec import OUTPUT_LENGTHS, Convolution, Output
 from ..runtime.heads import ctc, sequence_classification, xvector
-from ..runtime.spec import OUTPUT_LENGTHS, Convolution, Output
 from .lengths import output_lengths, valid_positions, zero_outside
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..runtime.spec import Convolution
+from ..runtime.bundle.spec import Convolution
 from .operators import divide
 
 

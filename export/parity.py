@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime import audio, embedded, engines
-from ..runtime.bundle import Bundle, Variant
+from ..runtime import engines
+from ..runtime.audio import read
+from ..runtime.bundle import embedded
+from ..runtime.bundle.read import Bundle, Variant
+from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, OUTPUT_LENGTHS, ModelSpec
 from ..runtime.engines import EngineOptions, Session
 from ..runtime.errors import GateRefused
-from ..runtime.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, OUTPUT_LENGTHS, ModelSpec
 
 TOLERANCE = 1e-3
 """Largest difference allowed, as a share of the largest reference value (of 1 where that is smaller)."""
@@ -214,4 +216,4 @@ def speech_clips(rate: int) -> list[Clip]:
     """The clips of real speech that ship with the package, at a rate in Hz."""
     manifest = embedded.clips_manifest()
     lines = manifest.read_text(encoding="utf-8").splitlines()
-    return [audio.load(manifest.parent / json.loads(line)["path"], rate) for line in lines if line.strip()]
+    return [read.load(manifest.parent / json.loads(line)["path"], rate) for line in lines if line.strip()]

@@ -11,10 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..runtime.bundle import SELFTEST, Bundle
-from ..runtime.bundle_writer import describe_variant, new_bundle, write_manifest
+from ..runtime.bundle.read import SELFTEST, Bundle
+from ..runtime.bundle.spec import ModelSpec
+from ..runtime.bundle.write import describe_variant, new_bundle, write_manifest
 from ..runtime.heads import ctc
-from ..runtime.spec import ModelSpec
 from . import parity
 from .checkpoint import Checkpoint
 from .heads import MODULES, OPTIONS

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.spec import ModelSpec
+from ..runtime.bundle.spec import ModelSpec
 
 
 class Reference:

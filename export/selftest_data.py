@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..runtime.bundle import Bundle, Variant
+from ..runtime.bundle.read import Bundle, Variant
 from ..runtime.selftest import clip_key, output_key, run_clips, text_of, write_archive
 from .parity import Clip, speech_clips
 

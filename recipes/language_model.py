@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from wav2edge.runtime.scoring import NORMALIZATIONS, normalize
+from wav2edge.measure.scoring import NORMALIZATIONS, normalize
 
 Gram = tuple[str, ...]
 START, END, UNKNOWN = "<s>", "</s>", "<unk>"

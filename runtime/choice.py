@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import engines
-from .bundle import Bundle, Variant
+from .bundle.read import Bundle, Variant
 from .errors import EngineError, InputError
 
 ORDER = ("onnxruntime", "openvino")

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import engines, loudness
-from .bundle import SELFTEST, Bundle, Variant
+from . import engines
+from .audio import loudness
+from .bundle.read import SELFTEST, Bundle, Variant
+from .bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, OUTPUT_LENGTHS, ModelSpec
 from .engines import Arrays, EngineOptions, Session
 from .errors import BundleError, EngineError, InputError
 from .heads import ctc
-from .spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, OUTPUT_LENGTHS, ModelSpec
 
 Outputs = dict[str, NDArray[Any]]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from wav2edge.runtime import embedded
-from wav2edge.runtime.bundle import Bundle
-from wav2edge.runtime.bundle_writer import describe_variant, new_bundle, write_manifest
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import Convolution, ModelSpec, Output
+from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
 from wav2edge.runtime.heads.ctc import Options
-from wav2edge.runtime.spec import Convolution, ModelSpec, Output
 
 WAV2VEC2_TIME = tuple(
     Convolution(kernel, stride, 0) for kernel, stride in zip((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2))

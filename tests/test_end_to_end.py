@@ -37,13 +37,13 @@ def torch_texts(clips: Clips) -> list[str]:
     import torch
     from transformers import AutoModelForCTC, AutoProcessor
 
-    from wav2edge.runtime import audio
+    from wav2edge.runtime.audio import read
 
     model = AutoModelForCTC.from_pretrained(CHECKPOINT, dtype=torch.float32).eval()
     processor = AutoProcessor.from_pretrained(CHECKPOINT)  # type: ignore[no-untyped-call]
     texts = []
     for path, _ in clips:
-        inputs = processor(audio.load(path), sampling_rate=16000, return_tensors="pt")
+        inputs = processor(read.load(path), sampling_rate=16000, return_tensors="pt")
         with torch.inference_mode():
             best = model(inputs.input_values).logits.argmax(-1)
         texts.append(" ".join(processor.batch_decode(best)[0].split()))
@@ -68,7 +68,7 @@ def test_the_embedded_bundle_was_made_from_the_checkpoint(clips: Clips, torch_te
 def test_the_embedded_bundle_hears_real_speech(clips: Clips) -> None:
     """Commands and wake words of the clips that ship; far from its best, but no decoder that is broken gets there."""
     import wav2edge as package
-    from wav2edge.runtime.scoring import character_edits, rate
+    from wav2edge.measure.scoring import character_edits, rate
 
     known = [(path, text) for path, text in clips if path.suffix == ".opus"]
     with package.Transcriber.open() as transcribe:

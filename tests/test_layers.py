@@ -44,7 +44,7 @@ def test_import_contracts() -> None:
 
 
 def test_importing_loads_nothing_heavy() -> None:
-    assert loaded("import wav2edge, wav2edge.cli, wav2edge.runtime.transcriber") == set()
+    assert loaded("import wav2edge, wav2edge.cli, wav2edge.runtime.recordings.transcriber") == set()
 
 
 def test_every_runtime_module_imports_without_engines() -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ...calibration.graphs.graph import Graph
+from ...graphs.graph import Graph
 from .fold_attention_scale import fold_attention_scale
 from .fold_padding import fold_padding
 from .name_values import name_values

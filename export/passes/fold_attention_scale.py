@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...calibration.graphs.graph import SHAPE_ONLY, Graph, scalar
+from ...graphs.graph import SHAPE_ONLY, Graph, scalar
 
 
 def fold_attention_scale(graph: Graph) -> int:

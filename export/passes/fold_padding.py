@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...calibration.graphs.graph import Graph
+from ...graphs.graph import Graph
 
 
 def fold_padding(graph: Graph) -> int:

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from ...calibration.graphs.graph import Graph
+from ...graphs.graph import Graph
 from ..operators import DOMAIN, NAME
 
 

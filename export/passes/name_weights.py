@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...calibration.graphs.graph import Graph
+from ...graphs.graph import Graph
 
 _ROLES = {
     "MatMul": {1: "weight"},

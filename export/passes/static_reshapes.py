@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ...calibration.graphs.graph import Graph
+from ...graphs.graph import Graph
 
 _Dimension = tuple[str, int]
 """A tensor and one of its axes."""

@@ -19,8 +19,8 @@ from pathlib import Path
 from data import Utterance, read_manifest, split_of
 
 from wav2edge.cli import main as wav2edge
-from wav2edge.runtime.bundle import Bundle
-from wav2edge.runtime.bundle_writer import add_variants
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.write import add_variants
 
 HERE = Path(__file__).resolve().parent
 CHECKPOINT = HERE / "checkpoint"

@@ -14,9 +14,9 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import Bundle, Variant
+from ..bundle.read import Bundle, Variant
+from ..bundle.spec import ModelSpec
 from ..errors import EngineError, InputError
-from ..spec import ModelSpec
 
 Arrays = Mapping[str, NDArray[Any]]
 BuildProgress = Callable[[str], None]

@@ -6,9 +6,9 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..bundle import Bundle, Variant
+from ..bundle.read import Bundle, Variant
+from ..bundle.spec import STAGES
 from ..errors import EngineError
-from ..spec import STAGES
 from . import Arrays, EngineOptions
 
 CPU = "CPUExecutionProvider"

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..bundle.spec import ModelSpec
 from ..errors import EngineError
-from ..spec import ModelSpec
 from . import EngineOptions
 
 LONGEST_SECONDS = 30.0

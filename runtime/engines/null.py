@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import Bundle, Variant
-from ..spec import FEATURE_LENGTHS, FEATURES, OUTPUT_LENGTHS, STAGES, ModelSpec
+from ..bundle.read import Bundle, Variant
+from ..bundle.spec import FEATURE_LENGTHS, FEATURES, OUTPUT_LENGTHS, STAGES, ModelSpec
 from . import Arrays, EngineOptions
 
 SHARED = True

@@ -7,9 +7,9 @@ Another execution provider of the installed ONNX Runtime is chosen by name with 
 
 from __future__ import annotations
 
-from ..bundle import Bundle, Variant
+from ..bundle.read import Bundle, Variant
+from ..bundle.spec import ModelSpec
 from ..errors import EngineError
-from ..spec import ModelSpec
 from . import EngineOptions, _ort
 from ._ort import OnnxRuntimeSession
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import Bundle, Variant
+from ..bundle.read import Bundle, Variant
+from ..bundle.spec import ModelSpec
 from ..errors import EngineError
-from ..spec import ModelSpec
 from . import Arrays, EngineOptions, _gpu, _ort
 
 PROVIDER = "CUDAExecutionProvider"

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from .. import cache
-from ..bundle import Bundle, Variant
+from ..bundle.read import Bundle, Variant
+from ..bundle.spec import STAGES, ModelSpec
 from ..errors import EngineError
-from ..spec import STAGES, ModelSpec
 from . import Arrays, EngineOptions, _ort, onnxruntime_cuda
 from ._profiles import Profile, output_steps, pick, plan
 from ._tensorrt import flavor

@@ -12,9 +12,9 @@ import importlib.util
 from typing import Any
 
 from .. import cache
-from ..bundle import Bundle, Variant
+from ..bundle.read import Bundle, Variant
+from ..bundle.spec import FEATURE_LENGTHS, FEATURES, STAGES, ModelSpec
 from ..errors import EngineError, InputError
-from ..spec import FEATURE_LENGTHS, FEATURES, STAGES, ModelSpec
 from . import Arrays, EngineOptions, _openvino_unsigned
 
 DEVICE = "CPU"

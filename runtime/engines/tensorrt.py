@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..bundle import Bundle, Variant
-from ..spec import ModelSpec
+from ..bundle.read import Bundle, Variant
+from ..bundle.spec import ModelSpec
 from . import BuildProgress, EngineOptions
 from ._tensorrt import engine, flavor
 from ._tensorrt.session import TensorRtSession

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import Bundle, Variant, sha256
+from ..bundle.read import Bundle, Variant, sha256
+from ..bundle.spec import OUTPUT_LENGTHS, STAGES, ModelSpec
 from ..errors import EngineError
-from ..spec import OUTPUT_LENGTHS, STAGES, ModelSpec
 from . import Arrays, EngineOptions
 
 CHECKPOINT = "WAV2EDGE_CHECKPOINT"

@@ -13,9 +13,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bundle.spec import ModelSpec
 from ..errors import InputError
-from ..spec import ModelSpec
-from ..transcript import Word
+from ..text.transcript import Word
 
 _PIECE = "▁"  # opens a word in SentencePiece vocabularies
 

@@ -11,7 +11,7 @@ from itertools import takewhile
 
 import numpy as np
 
-from ..transcript import Word
+from ..text.transcript import Word
 
 
 class Agreement:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..bundle import Bundle
+from ..bundle.read import Bundle
 from .capture import CaptureSettings, Microphone
 from .events import Event
 from .loop import LiveTranscriber

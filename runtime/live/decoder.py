@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import chunking
+from ..bundle.spec import FEATURES, OUTPUT_LENGTHS, ModelSpec
 from ..errors import InputError
 from ..heads import ctc
-from ..segmentation import Segmentation
-from ..spec import FEATURES, OUTPUT_LENGTHS, ModelSpec
-from ..transcriber import Decoding
-from ..transcript import Transcript, Word
+from ..recordings import chunking
+from ..recordings.segmentation import Segmentation
+from ..recordings.transcriber import Decoding
+from ..text.transcript import Transcript, Word
 from .agreement import revised
 from .endpoint import best_cut
 from .events import Event, Final, Partial, Silence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..transcript import Word
+from ..text.transcript import Word
 
 
 @dataclass(frozen=True)

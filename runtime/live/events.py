@@ -13,7 +13,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any, ClassVar
 
-from ..transcript import Word
+from ..text.transcript import Word
 
 SCHEMA_FILE = "events.schema.json"
 

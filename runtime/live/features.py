@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec import ModelSpec
+from ..bundle.spec import ModelSpec
 
 FROZEN_AFTER = 1.0
 _MOVED = 0.1

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import engines
-from ..bundle import Bundle
+from ..bundle.read import Bundle
 from ..engines import EngineOptions, Session
 from ..errors import InputError
-from ..transcriber import Transcriber, WordDecoder
-from ..transcript import Transcript
+from ..recordings.transcriber import Transcriber, WordDecoder
+from ..text.transcript import Transcript
 from .backlog import Block
 from .decoder import LiveDecoder, decode
 from .events import Dropped, Event, Final, SourceLost, Stats

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..formats import Layout
-from ..formats._cues import cues, timestamp
-from ..transcript import Segment, Transcript
+from ..text.formats import Layout
+from ..text.formats._cues import cues, timestamp
+from ..text.transcript import Segment, Transcript
 from .backlog import Block
 from .events import Event, Final, to_line
 from .sources import RATE, as_int16
@@ -69,7 +69,7 @@ class CaptionFile:
         return text
 
     def _vtt(self, final: Final) -> str:
-        from ..formats import vtt
+        from ..text.formats import vtt
 
         return vtt.render(_transcript(final), "", _LAYOUT).removeprefix("WEBVTT\n")
 

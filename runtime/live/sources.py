@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import audio
+from ..audio import read as audio
 from .backlog import Block
 from .events import Dropped, SourceBack, SourceLost
 

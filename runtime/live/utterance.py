@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import engines
-from ..spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, ModelSpec
-from ..transcript import Transcript
+from ..bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, ModelSpec
+from ..text.transcript import Transcript
 from .agreement import Agreement
 from .endpoint import EndpointRules
 from .features import FROZEN_AFTER, FeatureCache

@@ -17,16 +17,16 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .devices.transcriber import Transcriber as Transcriber
-    from .runtime.bundle import Bundle as Bundle
+    from .runtime.bundle.read import Bundle as Bundle
+    from .runtime.bundle.spec import ModelSpec as ModelSpec
     from .runtime.live.api import live as live
-    from .runtime.spec import ModelSpec as ModelSpec
-    from .runtime.transcript import Transcript as Transcript
+    from .runtime.text.transcript import Transcript as Transcript
 
 _HOMES = {
-    "Bundle": "wav2edge.runtime.bundle",
-    "ModelSpec": "wav2edge.runtime.spec",
+    "Bundle": "wav2edge.runtime.bundle.read",
+    "ModelSpec": "wav2edge.runtime.bundle.spec",
     "Transcriber": "wav2edge.devices.transcriber",
-    "Transcript": "wav2edge.runtime.transcript",
+    "Transcript": "wav2edge.runtime.text.transcript",
     "live": "wav2edge.runtime.live.api",
 }
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wav2edge.calibration.graphs.graph import Graph
-from wav2edge.runtime import audio, embedded
-from wav2edge.runtime.bundle import MANIFEST, Bundle
+from wav2edge.graphs.graph import Graph
+from wav2edge.runtime.audio import read
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.read import MANIFEST, Bundle
 
 
 def only_fp32(source: Path, target: Path) -> Bundle:
@@ -47,7 +48,7 @@ def fp32_graph(fp32_bundle: Bundle) -> Graph:
 @pytest.fixture(scope="session")
 def speech(clips: list[tuple[Path, str]]) -> list[np.ndarray]:
     """The samples of two clips, at most 4 s each."""
-    return [audio.load(path)[:64000] for path, _ in clips[:2]]
+    return [read.load(path)[:64000] for path, _ in clips[:2]]
 
 
 Logits = Callable[[Graph, np.ndarray], np.ndarray]

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from wav2edge.calibration.build import Workshop
-from wav2edge.calibration.graphs.graph import Graph
-from wav2edge.calibration.graphs.qdq import observed
-from wav2edge.calibration.graphs.sites import find_sites
 from wav2edge.calibration.observe import observe
+from wav2edge.calibration.passes.qdq import observed
+from wav2edge.calibration.sites import find_sites
+from wav2edge.graphs.graph import Graph
 from wav2edge.runtime import engines
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.engines import EngineOptions
 
 

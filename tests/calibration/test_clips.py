@@ -11,9 +11,9 @@ import soundfile
 
 from wav2edge.calibration import quantize as library
 from wav2edge.calibration.clips import BUILT_IN, apart, calibration_clips, dev_clips, hold_out
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.errors import InputError
-from wav2edge.runtime.spec import ModelSpec
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from wav2edge.calibration.gate import Budget, decide
 from wav2edge.calibration.judge import Heard, Measured, agreement, sqnr
-from wav2edge.runtime.scoring import Difference, Rate
+from wav2edge.measure.scoring import Difference, Rate
 
 import numpy as np  # isort: skip
 

@@ -15,13 +15,13 @@ from wav2edge.calibration.build import NAMES, planned
 from wav2edge.calibration.clips import Clips, dev_clips, gapless
 from wav2edge.calibration.judge import Judge, engine_for
 from wav2edge.cli import main
+from wav2edge.measure.manifest import Row
 from wav2edge.runtime import engines
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import OUTPUT_LENGTHS, ModelSpec
 from wav2edge.runtime.errors import EngineError, InputError
 from wav2edge.runtime.heads import ctc
-from wav2edge.runtime.manifest import Row
-from wav2edge.runtime.spec import OUTPUT_LENGTHS, ModelSpec
-from wav2edge.runtime.transcript import Word
+from wav2edge.runtime.text.transcript import Word
 
 CHARACTERS = ("<pad>", "你", "好", "世", "界", "是")
 

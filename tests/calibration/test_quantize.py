@@ -14,18 +14,19 @@ import pytest
 from wav2edge.calibration import report
 from wav2edge.calibration.build import Workshop
 from wav2edge.calibration.gate import Budget
-from wav2edge.calibration.graphs.graph import Graph
-from wav2edge.calibration.graphs.sites import module_path
-from wav2edge.calibration.graphs.storage import save_model
 from wav2edge.calibration.quantize import Calibration, Options, quantize
+from wav2edge.calibration.sites import module_path
 from wav2edge.cli import main
 from wav2edge.cli.quantize import _print
-from wav2edge.runtime import embedded, engines
-from wav2edge.runtime.bundle import MANIFEST, Bundle, Variant, variant_to_json
-from wav2edge.runtime.bundle_writer import describe_variant
+from wav2edge.graphs.graph import Graph
+from wav2edge.graphs.storage import save_model
+from wav2edge.measure.scoring import score
+from wav2edge.runtime import engines
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.read import MANIFEST, Bundle, Variant, variant_to_json
+from wav2edge.runtime.bundle.write import describe_variant
 from wav2edge.runtime.engines import EngineOptions
-from wav2edge.runtime.scoring import score
-from wav2edge.runtime.transcriber import Transcriber
+from wav2edge.runtime.recordings.transcriber import Transcriber
 
 BUILT_IN_DEV = embedded.clips_manifest()
 ONE = Options(variants=("int8-u8s8",), timed_seconds=2.0, threads=1)

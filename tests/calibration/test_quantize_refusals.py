@@ -17,10 +17,10 @@ import pytest
 import soundfile
 
 from wav2edge.calibration import quantize as library
-from wav2edge.calibration.graphs import storage
 from wav2edge.cli import main
-from wav2edge.runtime import embedded
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.graphs import storage
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.errors import InputError
 
 

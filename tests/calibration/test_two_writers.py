@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from wav2edge.runtime.bundle import Bundle, Variant
-from wav2edge.runtime.bundle_writer import add_variants, describe_variant, free_stem, new_bundle, write_manifest
+from wav2edge.runtime.bundle.read import Bundle, Variant
+from wav2edge.runtime.bundle.spec import ModelSpec
+from wav2edge.runtime.bundle.write import add_variants, describe_variant, free_stem, new_bundle, write_manifest
 from wav2edge.runtime.errors import BundleError, InputError
-from wav2edge.runtime.spec import ModelSpec
 
 
 def staged(bundle: Bundle, folder: Path, name: str) -> tuple[Path, Variant]:

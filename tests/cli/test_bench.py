@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from wav2edge.cli import main
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.bundle.read import Bundle
 
 FAST = ["--seconds", "0.5,1", "--runs", "4", "--limit", "1", "--threads", "1"]
 

@@ -12,9 +12,9 @@ import pytest
 import soundfile
 
 from wav2edge.cli import main
-from wav2edge.runtime.bundle import Bundle
-from wav2edge.runtime.evaluation import Heard, System, evaluate, to_json
-from wav2edge.runtime.manifest import Row
+from wav2edge.measure.evaluation import Heard, System, evaluate, to_json
+from wav2edge.measure.manifest import Row
+from wav2edge.runtime.bundle.read import Bundle
 
 ROWS = tuple(
     Row(Path(f"{n}.wav"), text, corpus, f"m:{n}")

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from wav2edge.cli import main
-from wav2edge.runtime.bundle import Bundle
-from wav2edge.runtime.bundle_writer import write_manifest
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.write import write_manifest
 
 METRICS = {
     "wer": 12.345,

@@ -15,8 +15,8 @@ import pytest
 import soundfile
 
 from wav2edge.cli import main
-from wav2edge.runtime import audio
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.audio import read
+from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.live import events
 
 COMMAND = [sys.executable, "-m", "wav2edge", "listen"]
@@ -57,14 +57,14 @@ def test_a_file_becomes_lines_and_files(
     assert saved[0].read_text("utf-8").startswith("1\n00:00:0")
     assert saved[1].read_text("utf-8").startswith("WEBVTT\n")
     recorded, rate = soundfile.read(tmp_path / "x.flac", dtype="float32")
-    played = audio.load(clips[0][0])
+    played = read.load(clips[0][0])
     assert (rate, len(recorded)) == (16000, len(played))
     assert np.abs(recorded - played).max() <= 1 / 32768
     assert "small embedded demo model" in err
 
 
 def test_a_pipe_gives_what_its_file_gives(shapes: list[str], clips: list[tuple[Path, str]]) -> None:
-    samples = (audio.load(clips[0][0]) * 32767).astype("<i2").tobytes()
+    samples = (read.load(clips[0][0]) * 32767).astype("<i2").tobytes()
     done = subprocess.run([*COMMAND, *shapes, "--stdin", "--json"], input=samples, capture_output=True, timeout=60)
     assert done.returncode == 0
     last = json.loads(done.stdout.splitlines()[-1])

@@ -19,8 +19,8 @@ import soundfile
 from wav2edge.cli import main
 from wav2edge.cli._quiet import without_decoder_lines
 from wav2edge.cli.transcribe import output_names
-from wav2edge.runtime import language_model
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.text import language_model
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from wav2edge.cli import main
 from wav2edge.devices import choice, profile, tuning
 from wav2edge.devices.detect import Machine, detect
 from wav2edge.devices.tuning import Cell, Tuning, within_budget
-from wav2edge.runtime.bundle import Bundle
-from wav2edge.runtime.bundle_writer import describe_variant, new_bundle, write_manifest
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import ModelSpec
+from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
 from wav2edge.runtime.errors import EngineError, GateRefused, InputError
-from wav2edge.runtime.spec import ModelSpec
 
 Board = Callable[[str], Path]
 Make = Callable[..., Bundle]

@@ -17,10 +17,10 @@ import pytest
 from wav2edge.cli import main
 from wav2edge.devices import profile
 from wav2edge.devices.pack import pack, used
-from wav2edge.runtime.bundle import Bundle
-from wav2edge.runtime.bundle_writer import describe_variant, new_bundle, write_manifest
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import ModelSpec
+from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
 from wav2edge.runtime.errors import BundleError, InputError
-from wav2edge.runtime.spec import ModelSpec
 
 Make = Callable[..., Bundle]
 ALL = ("fp32", "fp16", "int8-dynamic", "int8-u8s8", "int8-u7s8", "int8-s8s8")

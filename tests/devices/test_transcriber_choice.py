@@ -11,9 +11,9 @@ import wav2edge
 from wav2edge.devices import choice, tuning
 from wav2edge.devices.detect import detect
 from wav2edge.devices.tuning import Cell, Tuning
-from wav2edge.runtime import embedded
-from wav2edge.runtime.bundle import Bundle
-from wav2edge.runtime.transcriber import Transcriber
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.recordings.transcriber import Transcriber
 
 
 def test_it_follows_what_was_measured_on_this_machine(

@@ -11,7 +11,7 @@ import pytest
 
 from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.pipeline import export
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.bundle.read import Bundle
 
 torch = pytest.importorskip("torch", reason="export needs the extra [export]")
 transformers = pytest.importorskip("transformers", reason="export needs the extra [export]")

@@ -19,8 +19,8 @@ from wav2edge.export import parity
 from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.pipeline import export, model_spec
 from wav2edge.export.reference import Reference
-from wav2edge.runtime.bundle import Bundle
-from wav2edge.runtime.spec import STAGES
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import STAGES
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,9 @@ from transformers import Wav2Vec2CTCTokenizer
 
 from wav2edge.export.families import HEADS
 from wav2edge.export.labels import Labels, read_labels
+from wav2edge.runtime.bundle.spec import Convolution, ModelSpec, Output
 from wav2edge.runtime.errors import CheckpointError
 from wav2edge.runtime.heads import ctc
-from wav2edge.runtime.spec import Convolution, ModelSpec, Output
 
 NAMES = ("<pad>", "<s>", "</s>", "<unk>", "|", "'", "a", "b", "c", "É")
 CTC = HEADS[0]

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wav2edge.runtime import audio
-from wav2edge.runtime.batch import transcribe_all
+from wav2edge.runtime.audio import read
 from wav2edge.runtime.heads import ctc
-from wav2edge.runtime.transcriber import Transcriber
+from wav2edge.runtime.recordings.batch import transcribe_all
+from wav2edge.runtime.recordings.transcriber import Transcriber
 
 
 @pytest.mark.parametrize("kind", ["layer_bundle", "group_bundle"])
@@ -18,7 +18,7 @@ def test_a_clips_text_never_depends_on_its_neighbours(
     kind: str, request: pytest.FixtureRequest, clips: list[tuple[Path, str]]
 ) -> None:
     """Group-norm models change with padding in transformers itself; here the statistics are masked by length."""
-    samples = [audio.load(path) for path, _ in clips[:3]]
+    samples = [read.load(path) for path, _ in clips[:3]]
     loud, silence = (samples[0][:9000] * 20).clip(-1, 1), np.zeros(64000, np.float32)
     with Transcriber.open(request.getfixturevalue(kind), "onnxruntime") as transcriber:
         for clip in (samples[1], samples[1][:400], silence):

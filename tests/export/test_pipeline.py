@@ -17,8 +17,8 @@ from wav2edge.export import modules
 from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.pipeline import export
 from wav2edge.runtime import engines
-from wav2edge.runtime.bundle import Bundle
-from wav2edge.runtime.transcriber import Transcriber
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.recordings.transcriber import Transcriber
 
 
 @pytest.fixture(params=["layer", "group"])
@@ -71,7 +71,7 @@ def test_text_equals_transformers(
     import torch
     from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
-    from wav2edge.runtime import audio
+    from wav2edge.runtime.audio import read
 
     path = layer_checkpoint if bundle.spec.norm == "layer" else group_checkpoint
     model: Any = Wav2Vec2ForCTC.from_pretrained(path)
@@ -79,7 +79,7 @@ def test_text_equals_transformers(
     extractor: Any = Wav2Vec2FeatureExtractor.from_pretrained(path)
     with Transcriber.open(bundle, engine="onnxruntime") as transcriber, torch.inference_mode():
         for clip, _ in clips[:3]:
-            samples = audio.load(clip)
+            samples = read.load(clip)
             values = extractor(samples, sampling_rate=16000, return_tensors="pt").input_values
             expected = tokenizer.batch_decode(model.eval()(values).logits.argmax(-1))[0]
             assert expected
@@ -87,9 +87,9 @@ def test_text_equals_transformers(
 
 
 def test_a_clip_never_depends_on_its_neighbours(bundle: Bundle, clips: list[tuple[Path, str]]) -> None:
-    from wav2edge.runtime import audio
+    from wav2edge.runtime.audio import read
 
-    samples = [audio.load(path)[:24000] for path, _ in clips[:3]]
+    samples = [read.load(path)[:24000] for path, _ in clips[:3]]
     samples[1] = samples[1][:9000]
     with Transcriber.open(bundle, engine="onnxruntime") as transcriber:
         alone = [transcriber.logits([clip])[0] for clip in samples]

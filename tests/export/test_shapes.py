@@ -10,7 +10,7 @@ import pytest
 
 from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.pipeline import export
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.bundle.read import Bundle
 
 LAYER: dict[str, Any] = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 GROUP: dict[str, Any] = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from wav2edge.runtime import engines
-from wav2edge.runtime.bundle import Bundle, Variant
+from wav2edge.runtime.bundle.read import Bundle, Variant
 from wav2edge.runtime.engines import EngineOptions, Session, _gpu
 from wav2edge.runtime.engines import torch as torch_engine
 

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wav2edge.devices import bench, bench_audio, bench_plan, bench_table, detect
-from wav2edge.devices.bench_worker import _device_memory, _peak_memory
+from wav2edge.devices import detect
+from wav2edge.measure.bench import audio, run, table
+from wav2edge.measure.bench import plan as bench_plan
+from wav2edge.measure.bench.worker import _device_memory, _peak_memory
 from wav2edge.runtime import engines, selftest
-from wav2edge.runtime.bundle import SELFTEST, Bundle, Variant
+from wav2edge.runtime.bundle.read import SELFTEST, Bundle, Variant
 from wav2edge.runtime.engines import EngineOptions, Session, _gpu
 from wav2edge.runtime.errors import EngineError
 from wav2edge.runtime.selftest import TOLERANCES
@@ -30,7 +32,7 @@ RATE = 16000
 def speech(seconds: float, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Real speech of a length, from another place for each seed."""
     start = seed * 7919
-    return np.roll(bench_audio.speech_of(20.0), start)[: int(seconds * RATE)]
+    return np.roll(audio.speech_of(20.0), start)[: int(seconds * RATE)]
 
 
 def feeds(*clips: np.ndarray[Any, np.dtype[np.float32]]) -> dict[str, Any]:
@@ -156,15 +158,15 @@ def test_latency_table(bundle: Bundle, checkpoint: Path | None, capsys: pytest.C
         limit=1.0 if rehearsal else 10.0,
         baseline=next((cell.name for cell in cells if cell.name == "torch(cuda:0)/fp16"), None),
     )
-    report = bench.measure(plan)
+    report = run.measure(plan)
     with capsys.disabled():
-        print("\n" + bench_table.text_table(report))  # noqa: T201 (the table is what the suite is run for)
+        print("\n" + table.text_table(report))  # noqa: T201 (the table is what the suite is run for)
     assert all(timing.percentile(50) > 0 for cell in report.cells for timing in cell.timings)
     if rehearsal:
         return
     gpu = detect.detect().nvidia
     name = re.sub(r"[^a-z0-9]+", "-", (gpu.name if gpu else "gpu").lower()).strip("-")
-    (DOCS / f"gpu-{name}.md").write_text(f"# {gpu.name if gpu else 'GPU'}\n\n{bench_table.markdown(report)}")
+    (DOCS / f"gpu-{name}.md").write_text(f"# {gpu.name if gpu else 'GPU'}\n\n{table.markdown(report)}")
 
 
 def _resident() -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wav2edge.runtime.language_model import open_language_model
+from wav2edge.runtime.text.language_model import open_language_model
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "language_model.py"
 TEXT = "the cat sat\nThe cat ran!\na cat sat on the mat\n"

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.engines import Arrays
 from wav2edge.runtime.heads import ctc
-from wav2edge.runtime.spec import ModelSpec
-from wav2edge.runtime.transcriber import Transcriber
+from wav2edge.runtime.recordings.transcriber import Transcriber
 
 Spell = Callable[[str], NDArray[np.float32]]
 

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from wav2edge.cli import main
-from wav2edge.runtime import embedded, engines, loudness, selftest
-from wav2edge.runtime.bundle import SELFTEST, Bundle, Variant
-from wav2edge.runtime.bundle_writer import write_manifest
+from wav2edge.runtime import engines, selftest
+from wav2edge.runtime.audio import loudness
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.read import SELFTEST, Bundle, Variant
+from wav2edge.runtime.bundle.spec import ModelSpec
+from wav2edge.runtime.bundle.write import write_manifest
 from wav2edge.runtime.engines import EngineOptions
 from wav2edge.runtime.errors import BundleError, EngineError, InputError
-from wav2edge.runtime.spec import ModelSpec
 
 
 def outputs_of(spec: ModelSpec, seed: int = 0) -> list[selftest.Outputs]:

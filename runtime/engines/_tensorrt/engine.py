@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import cache
-from ...bundle import Bundle, Variant
+from ...bundle.read import Bundle, Variant
 from ...errors import EngineError
 from .. import BuildProgress, EngineOptions, _gpu
 from .._profiles import output_steps, plan

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from ...bundle import Variant
+from ...bundle.read import Variant
 from ...errors import EngineError
 from .. import _gpu
 

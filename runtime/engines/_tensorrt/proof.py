@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...bundle import SELFTEST, Bundle, Variant
+from ...bundle.read import SELFTEST, Bundle, Variant
+from ...bundle.spec import STAGES
 from ...errors import EngineError
-from ...spec import STAGES
 from .. import Session
 from .session import TensorRtSession
 from .store import Key

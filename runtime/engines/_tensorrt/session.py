@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...bundle.spec import STAGES
 from ...errors import EngineError
-from ...spec import STAGES
 from .. import Arrays
 from .._profiles import Profile, pick
 from .buffers import Buffer

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wav2edge.runtime.bundle import Bundle
-    from wav2edge.runtime.transcriber import WordDecoder
+    from wav2edge.runtime.bundle.read import Bundle
+    from wav2edge.runtime.recordings.transcriber import WordDecoder
 
 _OWN = "bundle"
 
@@ -38,7 +38,7 @@ def add_language_model(parser: argparse.ArgumentParser) -> None:
 
 def add_chunking(parser: argparse.ArgumentParser) -> None:
     """``--window`` and ``--context``."""
-    from wav2edge.runtime.chunking import Chunking
+    from wav2edge.runtime.recordings.chunking import Chunking
 
     group = parser.add_argument_group("long recordings")
     group.add_argument(
@@ -71,8 +71,8 @@ def decoder(arguments: argparse.Namespace, bundle: Bundle) -> WordDecoder | None
         raise InputError(f"--hotwords {arguments.hotwords}: it names no word")
     if arguments.lm is None and not words:
         return None
-    from wav2edge.runtime.language_model import BeamDecoder, open_language_model
-    from wav2edge.runtime.manifest import AUDIO_SUFFIXES
+    from wav2edge.measure.manifest import AUDIO_SUFFIXES
+    from wav2edge.runtime.text.language_model import BeamDecoder, open_language_model
 
     model = None
     if arguments.lm is not None:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from wav2edge.cli import _options
-from wav2edge.runtime import manifest, scoring
+from wav2edge.measure import live_trial, manifest, scoring
 from wav2edge.runtime.errors import EngineError, InputError
-from wav2edge.runtime.live import trial
 from wav2edge.runtime.live.capture import CaptureSettings
 from wav2edge.runtime.live.loop import LiveTranscriber
 
@@ -25,10 +24,10 @@ def run(live: LiveTranscriber, arguments: argparse.Namespace) -> int:
     progress = _progress if sys.stderr.isatty() else None
     if arguments.player:
         capture = CaptureSettings(device=arguments.device, rate=arguments.rate)
-        result = trial.play_microphone(live, rows, arguments.player, capture, progress)
+        result = live_trial.play_microphone(live, rows, arguments.player, capture, progress)
     else:
-        result = trial.play_files(live, rows, arguments.fast, progress)
-    report = trial.report(live, result)
+        result = live_trial.play_files(live, rows, arguments.fast, progress)
+    report = live_trial.report(live, result)
     if arguments.json:
         _options.write_json(report)
     else:
@@ -95,11 +94,11 @@ def _pyplot() -> Any:
     return pyplot
 
 
-def plot(result: trial.Trial, path: Path) -> None:
+def plot(result: live_trial.Trial, path: Path) -> None:
     """Latencies as cumulative curves, written to an image file; raises EngineError without the extra [report]."""
     import numpy as np
 
-    from wav2edge.runtime.live.measure import Utterances
+    from wav2edge.measure.live_quality import Utterances
 
     pyplot = _pyplot()
     found = Utterances()

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wav2edge.runtime import embedded
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.read import Bundle
 
 if TYPE_CHECKING:
     from wav2edge.devices.choice import Choice

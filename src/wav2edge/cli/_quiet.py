@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from wav2edge.runtime.audio import Recording, Samples
-from wav2edge.runtime.transcriber import Transcriber
+from wav2edge.runtime.audio.read import Recording, Samples
+from wav2edge.runtime.recordings.transcriber import Transcriber
 
 _DECODERS_OWN = re.compile(rb"^(?:\[src/libmpg123/|Note: |Warning: ).*\n?", re.MULTILINE)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wav2edge.cli import _options
-from wav2edge.runtime.bundle import MANIFEST
+from wav2edge.runtime.bundle.read import MANIFEST
 from wav2edge.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from wav2edge.devices.bench_plan import Plan
-    from wav2edge.devices.bench_report import Report
+    from wav2edge.measure.bench.plan import Plan
+    from wav2edge.measure.bench.report import Report
 
 HELP = "measure every engine and variant that this machine runs"
 
@@ -68,12 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, or compare two earlier runs."""
-    from wav2edge.devices import bench, bench_report, bench_table
+    from wav2edge.measure.bench import report as bench_report
+    from wav2edge.measure.bench import run as bench
+    from wav2edge.measure.bench import table
 
     if arguments.compare:
         first, second = (bench_report.read(path) for path in arguments.compare)
         names = (arguments.compare[0].stem, arguments.compare[1].stem)
-        print(bench_table.compare(first, second, names if names[0] != names[1] else ("first", "second")))
+        print(table.compare(first, second, names if names[0] != names[1] else ("first", "second")))
         return 0
     plan = _plan(arguments)
     for path in (arguments.json, arguments.csv, arguments.markdown):
@@ -96,7 +98,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:
-    from wav2edge.devices import bench, bench_plan, detect
+    from wav2edge.devices import detect
+    from wav2edge.measure.bench import plan as bench_plan
+    from wav2edge.measure.bench import run as bench
 
     if (arguments.max_wer_rise is not None or arguments.max_latency is not None) and not arguments.tune:
         raise InputError("--max-wer-rise and --max-latency limit what --tune chooses; add --tune")
@@ -139,7 +143,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
 
 def _amount(plan: Plan) -> str:
     """What is measured, and how long that may take where it takes minutes."""
-    from wav2edge.devices.bench_turns import longest
+    from wav2edge.measure.bench.turns import longest
 
     what = f"measuring {len(plan.cells)} engine and variant pair{'s' if len(plan.cells) > 1 else ''} here"
     minutes = longest(len(plan.cells), len(plan.lengths), plan.limit) / 60
@@ -147,44 +151,44 @@ def _amount(plan: Plan) -> str:
 
 
 def _write(report: Report, arguments: argparse.Namespace) -> None:
-    from wav2edge.devices import bench_table
+    from wav2edge.measure.bench import table
 
     to_stdout = arguments.json == Path("-")
     if to_stdout:
         _options.write_json(report.to_json())
     else:
-        print(bench_table.text_table(report))
+        print(table.text_table(report))
     folder = arguments.report
     json_files = [] if arguments.json is None or to_stdout else [arguments.json]
     csv_files = [] if arguments.csv is None else [arguments.csv]
     markdown_files = [] if arguments.markdown is None else [arguments.markdown]
     if folder is not None:
-        from wav2edge.devices import bench_page
+        from wav2edge.measure.bench import page
 
         json_files.append(folder / "bench.json")
         csv_files.append(folder / "bench.csv")
         markdown_files.append(folder / "bench.md")
-        (folder / "index.html").write_text(bench_page.page(report), encoding="utf-8")
+        (folder / "index.html").write_text(page.page(report), encoding="utf-8")
     for path in json_files:
         _options.write_json(report.to_json(), path)
     for path in csv_files:
-        path.write_text(bench_table.comma_separated(report), encoding="utf-8")
+        path.write_text(table.comma_separated(report), encoding="utf-8")
     for path in markdown_files:
-        path.write_text(bench_table.markdown(report), encoding="utf-8")
+        path.write_text(table.markdown(report), encoding="utf-8")
     if folder is not None:
         print(f"wav2edge: the page with plots is {folder / 'index.html'}", file=sys.stderr)
 
 
 def _tune(report: Report, arguments: argparse.Namespace) -> None:
     """Keep the best cell of each bundle inside the budget as the choice for this machine."""
-    from wav2edge.devices import bench_tuning
-    from wav2edge.runtime.bundle import Bundle
+    from wav2edge.measure.bench import tuning
+    from wav2edge.runtime.bundle.read import Bundle
 
     for path in dict.fromkeys(cell.bundle for cell in report.cells):
         if not (Path(path) / MANIFEST).is_file():
             continue  # a Whisper model: nothing of ours to choose
         rise = arguments.max_wer_rise
-        chosen, file = bench_tuning.keep(report, Bundle.open(path), rise, arguments.max_latency)
+        chosen, file = tuning.keep(report, Bundle.open(path), rise, arguments.max_latency)
         print(f"wav2edge: {path} now runs {chosen.variant} on {chosen.engine} here ({file})", file=sys.stderr)
 
 

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Build what was asked for, one line for each engine."""
     from wav2edge.runtime import choice, engines
-    from wav2edge.runtime.bundle import Bundle
+    from wav2edge.runtime.bundle.read import Bundle
 
     for name, value in (("--longest", arguments.longest), ("--window", arguments.window)):
         if value is not None and not 0 < value <= 3600:

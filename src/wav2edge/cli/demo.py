@@ -7,7 +7,7 @@ import importlib.util
 import tempfile
 from pathlib import Path
 
-from wav2edge.runtime import embedded
+from wav2edge.runtime.bundle import embedded
 
 HELP = "show the whole path on the embedded checkpoint: export, parity, words, latency, live captions"
 
@@ -59,8 +59,8 @@ def _export(checkpoint: Path | None, bundle: Path) -> int:
 def _words(bundle: Path, clips: Path) -> None:
     import json
 
-    from wav2edge.runtime.scoring import score
-    from wav2edge.runtime.transcriber import Transcriber
+    from wav2edge.measure.scoring import score
+    from wav2edge.runtime.recordings.transcriber import Transcriber
 
     _title("What it hears", f"wav2edge transcribe clips/*.opus clips/*.flac -m {bundle.name}")
     rows = [json.loads(line) for line in (clips / "manifest.jsonl").read_text("utf-8").splitlines()]

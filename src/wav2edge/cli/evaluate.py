@@ -14,15 +14,15 @@ from wav2edge.cli import _decoding, _options
 from wav2edge.cli._progress import Progress
 
 if TYPE_CHECKING:
-    from wav2edge.runtime.bundle import Bundle
-    from wav2edge.runtime.evaluation import Evaluation, System
+    from wav2edge.measure.evaluation import Evaluation, System
+    from wav2edge.runtime.bundle.read import Bundle
 
 HELP = "word and character error rates with intervals, for each corpus, variant and engine"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
-    from wav2edge.runtime.scoring import DEFAULT_NORMALIZATION, NORMALIZATIONS
+    from wav2edge.measure.scoring import DEFAULT_NORMALIZATION, NORMALIZATIONS
 
     parser.add_argument("manifest", metavar="MANIFEST", help="JSON Lines, .tsv or .csv with path and text, or a folder")
     several = "; give it again to compare"
@@ -54,9 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate each system on the same recordings; exit code 2 when some could not be used."""
     from wav2edge.cli._quiet import QuietTranscriber
     from wav2edge.devices import choice
-    from wav2edge.runtime import evaluation, manifest
-    from wav2edge.runtime.chunking import Chunking
+    from wav2edge.measure import evaluation, manifest
     from wav2edge.runtime.errors import InputError
+    from wav2edge.runtime.recordings.chunking import Chunking
 
     chunking = Chunking(arguments.window, arguments.context)
     bundles = [_options.open_bundle(model) for model in arguments.model or [None]]
@@ -89,11 +89,11 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(found, [other for _, other in systems], arguments.worst)
     if arguments.html:
-        from wav2edge.cli import _evaluation_page
         from wav2edge.cli.transcribe import write_whole
+        from wav2edge.measure import evaluation_page
 
         labels = [_label(one.system, [other for _, other in systems]) for one in heard]
-        write_whole(Path(arguments.html), _evaluation_page.page(found, labels, arguments.manifest, arguments.worst))
+        write_whole(Path(arguments.html), evaluation_page.page(found, labels, arguments.manifest, arguments.worst))
     if failed:
         progress.say(f"{failed} rows of {arguments.manifest} could not be used; the rates are without them")
     return 2 if failed else 0
@@ -101,9 +101,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _systems(bundle: Bundle, arguments: argparse.Namespace) -> Iterator[tuple[Bundle, System]]:
     """Every engine and variant that was named, else every one that runs here."""
+    from wav2edge.measure.evaluation import System
     from wav2edge.runtime import choice, engines
     from wav2edge.runtime.errors import EngineError
-    from wav2edge.runtime.evaluation import System
 
     decodings = ["greedy"] if arguments.lm is None and not arguments.hotwords else ["greedy", "beam"]
     reasons = []

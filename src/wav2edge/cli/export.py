@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wav2edge.cli import _tables
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.errors import InputError
 
 if TYPE_CHECKING:

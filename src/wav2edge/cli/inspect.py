@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wav2edge.cli import _options, _tables
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.bundle.read import Bundle
 
 HELP = "show a bundle: spec, variants, sizes, parity, WER"
 

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Pack, and say what to do with the file."""
     from wav2edge.devices import pack, profile
-    from wav2edge.runtime.bundle import Bundle
+    from wav2edge.runtime.bundle.read import Bundle
     from wav2edge.runtime.errors import InputError
 
     if arguments.profile in pack.LAYOUTS:

@@ -14,7 +14,7 @@ from wav2edge.cli import _options
 
 if TYPE_CHECKING:
     from wav2edge.calibration.quantize import Outcome
-    from wav2edge.runtime.bundle import Bundle
+    from wav2edge.runtime.bundle.read import Bundle
 
 _NEEDED = ("onnx", "onnxruntime", "jiwer")
 HELP = "add calibrated INT8, FP16 and INT4 variants that keep their words"
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     from wav2edge.calibration.build import DEFAULT
     from wav2edge.calibration.gate import Budget
     from wav2edge.calibration.quantize import Options, quantize
-    from wav2edge.runtime.bundle import Bundle
+    from wav2edge.runtime.bundle.read import Bundle
     from wav2edge.runtime.errors import InputError
 
     bundle = Bundle.open(arguments.bundle)
@@ -159,8 +159,8 @@ def _print(outcome: Outcome) -> None:
 
 
 def _list_layers(bundle: Bundle) -> int:
-    from wav2edge.calibration.graphs.graph import Graph
-    from wav2edge.calibration.graphs.sites import find_sites
+    from wav2edge.calibration.sites import find_sites
+    from wav2edge.graphs.graph import Graph
 
     for site in find_sites(Graph.load(bundle.graph(bundle.variant("fp32"), "full"))):
         print(site.path)

@@ -15,9 +15,9 @@ from wav2edge.cli import _decoding, _options
 from wav2edge.cli._progress import Progress
 
 if TYPE_CHECKING:
-    from wav2edge.runtime.batch import Result
-    from wav2edge.runtime.formats import Format, Layout
-    from wav2edge.runtime.transcript import Segment
+    from wav2edge.runtime.recordings.batch import Result
+    from wav2edge.runtime.text.formats import Format, Layout
+    from wav2edge.runtime.text.transcript import Segment
 
 HELP = "transcribe recordings: any length, any format"
 Source = str | Path | BinaryIO
@@ -25,7 +25,7 @@ Source = str | Path | BinaryIO
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommand's arguments."""
-    from wav2edge.runtime import formats
+    from wav2edge.runtime.text import formats
 
     parser.add_argument(
         "audio", nargs="+", metavar="AUDIO", help="recordings; patterns such as 'talks/*.mp3' too; - for standard input"
@@ -56,12 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Transcribe each recording; those that cannot be used are named, and make the exit code 2."""
     from wav2edge.cli._memory import give_back_large_blocks
     from wav2edge.cli._quiet import QuietTranscriber, without_decoder_lines
-    from wav2edge.runtime import formats
-    from wav2edge.runtime.batch import lanes, transcribe_all
-    from wav2edge.runtime.chunking import Chunking
     from wav2edge.runtime.errors import InputError
-    from wav2edge.runtime.segmentation import Segmentation
-    from wav2edge.runtime.transcriber import SMALL
+    from wav2edge.runtime.recordings.batch import lanes, transcribe_all
+    from wav2edge.runtime.recordings.chunking import Chunking
+    from wav2edge.runtime.recordings.segmentation import Segmentation
+    from wav2edge.runtime.recordings.transcriber import SMALL
+    from wav2edge.runtime.text import formats
 
     chunking, segmentation = Chunking(arguments.window, arguments.context), Segmentation(arguments.pause)
     layout = formats.Layout(arguments.max_line_width, arguments.max_line_count, arguments.max_words_per_cue)
@@ -141,7 +141,7 @@ class Printer:
 
     def __init__(self, format_name: str, layout: Layout, several: bool, progress: Progress) -> None:
         """Prepare to print on standard output; with several recordings each line of text names its own."""
-        from wav2edge.runtime import formats
+        from wav2edge.runtime.text import formats
 
         self._format = formats.get(format_name)
         self._text = format_name == "text"

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from wav2edge.calibration.graphs.graph import Graph
+from wav2edge.graphs.graph import Graph
 
 Arrays = Mapping[str, NDArray[Any]]
 

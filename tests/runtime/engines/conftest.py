@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wav2edge.runtime.bundle import Bundle
-from wav2edge.runtime.bundle_writer import describe_variant, new_bundle, write_manifest
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import Convolution, ModelSpec, Output
+from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
 from wav2edge.runtime.heads.ctc import Options
-from wav2edge.runtime.spec import Convolution, ModelSpec, Output
 
 TIME = (Convolution(10, 5, 0), Convolution(8, 4, 0))
 CHANNELS, LABELS = 16, 8

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from wav2edge.runtime import engines
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.engines import EngineOptions
 from wav2edge.runtime.errors import EngineError
 

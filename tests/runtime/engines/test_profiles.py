@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wav2edge.runtime.bundle.spec import Convolution, ModelSpec
 from wav2edge.runtime.engines import EngineOptions
 from wav2edge.runtime.engines._profiles import Profile, output_steps, pick, plan, time_steps
 from wav2edge.runtime.errors import EngineError
-from wav2edge.runtime.spec import Convolution, ModelSpec
 
 
 @given(longest=st.floats(0.1, 120), share=st.floats(0, 1), stage=st.sampled_from(["full", "frontend", "encoder"]))

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from wav2edge.runtime import engines
-from wav2edge.runtime.bundle import Bundle
-from wav2edge.runtime.bundle_writer import describe_variant
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.write import describe_variant
 from wav2edge.runtime.engines import EngineOptions, _gpu
 from wav2edge.runtime.engines._profiles import Profile
 from wav2edge.runtime.engines._tensorrt import engine, flavor, proof, store

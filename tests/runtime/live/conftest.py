@@ -9,12 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wav2edge.runtime.engines import Arrays
-from wav2edge.runtime.heads.ctc import Options
-from wav2edge.runtime.live.decoder import LiveDecoder
-from wav2edge.runtime.live.events import Event
-from wav2edge.runtime.live.utterance import LiveSettings, Window
-from wav2edge.runtime.spec import (
+from wav2edge.runtime.bundle.spec import (
     FEATURE_LENGTHS,
     FEATURES,
     INPUT_LENGTHS,
@@ -25,6 +20,11 @@ from wav2edge.runtime.spec import (
     ModelSpec,
     Output,
 )
+from wav2edge.runtime.engines import Arrays
+from wav2edge.runtime.heads.ctc import Options
+from wav2edge.runtime.live.decoder import LiveDecoder
+from wav2edge.runtime.live.events import Event
+from wav2edge.runtime.live.utterance import LiveSettings, Window
 
 LABELS = ("<pad>", "|", *"abcdefghijklmnopqrstuvwxyz")
 STRIDE = 320

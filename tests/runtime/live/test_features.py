@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from wav2edge.runtime.bundle.spec import Convolution
 from wav2edge.runtime.live.features import FeatureCache, can_keep
-from wav2edge.runtime.spec import Convolution
 
 RATE, STRIDE, FIELD = 16000, 320, 400
 

@@ -12,9 +12,8 @@ import pytest
 import soundfile
 
 import wav2edge
-from wav2edge.runtime import audio
-from wav2edge.runtime.bundle import Bundle
-from wav2edge.runtime.chunking import Chunking
+from wav2edge.runtime.audio import read as audio
+from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.errors import AudioError, InputError
 from wav2edge.runtime.live.backlog import Block
 from wav2edge.runtime.live.endpoint import EndpointRules
@@ -22,7 +21,8 @@ from wav2edge.runtime.live.events import Dropped, Final, Partial, SourceBack, So
 from wav2edge.runtime.live.loop import LiveTranscriber, _half
 from wav2edge.runtime.live.sources import FileSource, Item, on_grid
 from wav2edge.runtime.live.utterance import LiveSettings
-from wav2edge.runtime.transcriber import Transcriber
+from wav2edge.runtime.recordings.chunking import Chunking
+from wav2edge.runtime.recordings.transcriber import Transcriber
 
 RATE = 16000
 

@@ -21,8 +21,8 @@ import soundfile
 from numpy.typing import NDArray
 
 import wav2edge
-from wav2edge.runtime import audio
-from wav2edge.runtime.bundle import Bundle
+from wav2edge.runtime.audio import read
+from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.live.backlog import Block
 from wav2edge.runtime.live.capture import CaptureSettings, Microphone
 from wav2edge.runtime.live.events import Dropped, SourceBack, SourceLost
@@ -121,7 +121,7 @@ def test_speech_into_the_microphone_becomes_the_text_of_its_recording(
 ) -> None:
     """The command itself, embedded model, real speech (also in noise); then ``transcribe`` of what it recorded."""
     path = tmp_path / "clip.wav"
-    speech = audio.load(clips[0][0])
+    speech = read.load(clips[0][0])
     if noise_db is not None:
         noise = np.random.default_rng(0).standard_normal(len(speech)).astype(np.float32)
         speech = 0.5 * (speech + noise * speech.std() * 10 ** (-noise_db / 20))
@@ -154,7 +154,7 @@ def test_ten_clips_through_the_microphone(
     pytest.importorskip("jiwer", reason="the scores need the extra [eval]")
     rows = []
     for number, (path, text) in enumerate([*clips, *clips[:4]]):
-        speech = audio.load(path)
+        speech = read.load(path)
         name = tmp_path / f"{number}.wav"
         soundfile.write(name, speech / (4 if number >= len(clips) else 1), RATE, subtype="PCM_16")
         corpus = "read aloud" if path.suffix == ".flac" else "commands"

@@ -23,19 +23,19 @@ import webvtt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wav2edge.measure.live_quality import Timed, Utterances
 from wav2edge.runtime.errors import AudioError, InputError
 from wav2edge.runtime.live import events
 from wav2edge.runtime.live.agreement import Agreement, revised
 from wav2edge.runtime.live.backlog import Backlog, Block, Raw
 from wav2edge.runtime.live.endpoint import EndpointRules, best_cut
 from wav2edge.runtime.live.gate import GateSettings, QuietGate
-from wav2edge.runtime.live.measure import Timed, Utterances
 from wav2edge.runtime.live.saving import CaptionFile, Recording
 from wav2edge.runtime.live.sources import FileSource, PiecesSource, RawSource, SkippingClock, on_grid, pieces
 from wav2edge.runtime.live.stream_clock import LossWatch, Timeline
 from wav2edge.runtime.live.tape import Tape
 from wav2edge.runtime.live.vad import WINDOW, Silero, SpeechDetector, VadSettings
-from wav2edge.runtime.transcript import Word
+from wav2edge.runtime.text.transcript import Word
 
 
 def word(text: str, start: float, end: float | None = None) -> Word:
@@ -481,10 +481,10 @@ def test_a_quiet_room_hardly_asks_the_network() -> None:
 
 def test_a_detector_that_rested_hears_what_another_hears(clips: list[tuple[Path, str]]) -> None:
     """It hears faint speech sooner, even: minutes of noise make the network's memory numb."""
-    from wav2edge.runtime import audio
+    from wav2edge.runtime.audio import read
 
     for path, _ in clips[:1]:
-        speech = audio.load(path)[: 4 * 16000]
+        speech = read.load(path)[: 4 * 16000]
         sound = np.concatenate((room(4, -60), speech, room(5, -60, 1), 0.1 * speech, room(2, -60, 2)))
         sound[: len(sound) // WINDOW * WINDOW] += room(len(sound) // WINDOW * WINDOW / 16000, -62, 3)
         rested, awake = verdicts(QuietGate(Silero()), sound), verdicts(Silero(), sound)

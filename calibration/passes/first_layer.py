@@ -1,0 +1,191 @@
+"""The first convolution and its norm as one matrix product over windows of the waveform.
+
+Both norms of this family are linear in the convolution's output once their statistics are known, and the statistics
+follow from the few samples of each window, without the output of 512 channels:
+
+1. Layer norm (over channels, for each frame): with weights and bias centred over channels the mean is gone; the
+   variance is |x L|², where x is the window with a one behind it and L a root of the centred weights' Gram matrix.
+   So norm(x W) = (x / σ(x)) W_centred · γ + β: the window is divided, the weights stay constant.
+2. Group norm with one group for each channel (over time, for each clip): mean and mean square of channel c are
+   w_c · m and w_c · R w_c, with m the mean window and R the windows' mean outer product, over the frames that the
+   clip has. Both are taken in the cosine basis, where speech is nearly uncorrelated and little cancels.
+   So norm(x W) = [x, 1] [W · scale; shift]: the weights are scaled for each clip.
+3. Without a norm: [x, 1] [W; bias].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wav2edge.runtime.bundle.spec import NORMALIZED
+
+from ...graphs.graph import Graph
+from .windows import ELEMENTWISE, TURN, Builder, Step, frame_count, joined, windows
+
+Matrix = NDArray[np.float64]
+
+
+def rewrite_first(graph: Graph, step: Step) -> tuple[str, bool] | None:
+    """Put the product in place of convolution and norm; None where the graph has another layout.
+
+    Returns the tensor that it writes, [batch, frames rounded up, channels], and whether the graph says so too (else
+    its shape still reads [batch, channels, frames]).
+    """
+    conv = graph.node(step.node.name)
+    builder = Builder(graph, conv.name.rsplit("/", 1)[0])
+    weight = graph.weights[conv.input[1]][:, 0, :].T.astype(np.float64)
+    bias = graph.weights[conv.input[2]].astype(np.float64) if len(conv.input) > 2 else np.zeros(weight.shape[1])
+    count = _rounded_up(builder, step)
+    rows = _window_rows(builder, step, count)
+    readers = graph.readers(conv.output[0])
+    if len(readers) == 1 and readers[0].op_type == "Transpose":
+        return _layer_norm(graph, builder, conv, rows, np.vstack([weight, bias]))
+    if _time_statistics(graph, conv) is not None:
+        return _group_norm(graph, builder, conv, rows, weight, count)
+    if all(reader.op_type in ELEMENTWISE for reader in readers):
+        constant = builder.constant("weight_and_bias", np.vstack([weight, bias]).astype(np.float32))
+        builder.add("MatMul", [_with_one(builder, rows), constant], "product", conv.output[0])
+        graph.substitute(conv, builder.nodes)
+        return conv.output[0], False
+    return None
+
+
+def _layer_norm(graph: Graph, builder: Builder, conv: Any, rows: str, weight: Matrix) -> tuple[str, bool] | None:
+    """Rule 1. weight: [kernel + 1, channels], the bias last."""
+    turn = graph.readers(conv.output[0])[0]
+    norms = graph.readers(turn.output[0])
+    if list(turn.attribute[0].ints) != TURN or len(norms) != 1 or norms[0].op_type != "LayerNormalization":
+        return None
+    norm = norms[0]
+    epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
+    centred = weight - weight.mean(axis=1, keepdims=True)
+    values, vectors = np.linalg.eigh(centred @ centred.T / weight.shape[1])
+    root = builder.constant("root", (vectors * np.sqrt(np.maximum(values, 0))).astype(np.float32))
+    window = _with_one(builder, rows)
+    parts = builder.add("MatMul", [window, root], "deviations")
+    power = builder.add("Mul", [parts, parts], "deviations_squared")
+    variance = builder.add("ReduceSum", [power, builder.integers(2)], "variance", keepdims=1)
+    variance = builder.add("Add", [variance, builder.constant("epsilon", np.float32(epsilon))], "variance_above_zero")
+    window = builder.add("Div", [window, builder.add("Sqrt", [variance], "deviation")], "divided")
+    gain = graph.weights[norm.input[1]].astype(np.float64)
+    scaled = builder.constant("weight_centred", (centred * gain).astype(np.float32))
+    product = builder.add("MatMul", [window, scaled], "product")
+    builder.add("Add", [product, norm.input[2]], "shifted", norm.output[0])
+    graph.substitute(norm, builder.nodes, gone=[conv, turn])
+    return norm.output[0], True
+
+
+def _group_norm(
+    graph: Graph, builder: Builder, conv: Any, rows: str, weight: Matrix, count: str
+) -> tuple[str, bool] | None:
+    """Rule 2. weight: [kernel, channels]; a bias is gone with the mean."""
+    found = _time_statistics(graph, conv)
+    assert found is not None
+    kernel = weight.shape[0]
+    basis = _cosines(kernel)
+    inner = builder.constant("weight_in_basis", (basis.T @ weight).astype(np.float32))
+    rows = builder.add("MatMul", [rows, builder.constant("basis", basis.astype(np.float32))], "windows_in_basis")
+    weighted = builder.add("Mul", [rows, found.share], "windows_weighted")
+    mean_window = builder.add("ReduceSum", [weighted, builder.integers(1)], "mean_window", keepdims=1)
+    turned = builder.add("Transpose", [rows], "windows_turned", perm=TURN)
+    outer = builder.add("MatMul", [turned, weighted], "outer_products")
+    mean = builder.add("MatMul", [mean_window, inner], "mean")
+    square = builder.add("Mul", [builder.add("MatMul", [outer, inner], "outer_of_weights"), inner], "squares")
+    square = builder.add("ReduceSum", [square, builder.integers(1)], "mean_square", keepdims=1)
+    variance = builder.add("Sub", [square, builder.add("Mul", [mean, mean], "mean_squared")], "difference")
+    variance = builder.add("Max", [variance, builder.constant("zero", np.float32(0))], "variance")
+    variance = builder.add("Add", [variance, builder.constant("epsilon", np.float32(found.epsilon))], "above_zero")
+    gain, offset = (values.reshape(1, 1, -1).astype(np.float32) for values in (found.gain, found.offset))
+    deviation = builder.add("Sqrt", [variance], "deviation")
+    scale = builder.add("Div", [builder.constant("gain", gain), deviation], "scale")
+    shift = builder.add("Mul", [mean, scale], "mean_scaled")
+    shift = builder.add("Sub", [builder.constant("offset", offset), shift], "shift")
+    scaled = builder.add("Mul", [inner, scale], "weight_scaled")
+    both = builder.add("Concat", [scaled, shift], "weight_and_shift", axis=1)
+    builder.add("MatMul", [_with_one(builder, rows), both], "product", found.end.output[0])
+    frames = builder.add("Squeeze", [count, builder.integers(0)], "frames", found.frames.output[0])
+    assert frames == found.frames.output[0]
+    graph.substitute(found.end, builder.nodes, gone=[conv, found.frames])
+    return str(found.end.output[0]), False
+
+
+@dataclass(frozen=True)
+class _Statistics:
+    """A group norm over time as the exporter writes it.
+
+    share: each frame's share of the mean [batch, frames, 1]. frames: the node that reads their number off the
+    convolution's output. end: the node that writes the result.
+    """
+
+    share: str
+    frames: Any
+    end: Any
+    gain: Matrix
+    offset: Matrix
+    epsilon: float
+
+
+def _time_statistics(graph: Graph, conv: Any) -> _Statistics | None:
+    """The parts of a group norm behind ``conv``; None where there is none such."""
+    source = conv.output[0]
+    means = [n for n in graph.readers(source) if n.op_type == "MatMul" and n.input[0] == source]
+    scaled = [n for n in graph.readers(source) if n.op_type == "Mul" and set(n.input) != {source}]
+    shapes = [n for n in graph.consumers[source] if n.op_type == "Shape"]
+    if len(means) != 1 or len(scaled) != 1 or len(shapes) != 1:
+        return None
+    ends, frames = graph.readers(scaled[0].output[0]), graph.readers(shapes[0].output[0])
+    if len(ends) != 1 or ends[0].op_type != "Add" or len(frames) != 1 or frames[0].op_type != "Gather":
+        return None
+    shift = graph.producer.get(next(name for name in ends[0].input if name != scaled[0].output[0]))
+    scale = graph.producer.get(next(name for name in scaled[0].input if name != source))
+    if shift is None or scale is None or shift.op_type != "Sub" or scale.op_type != "Div":
+        return None
+    root = graph.producer.get(scale.input[1])
+    above = graph.producer.get(root.input[0]) if root is not None and root.op_type == "Sqrt" else None
+    epsilons = [n for n in above.input if n in graph.weights] if above is not None else []
+    if len(epsilons) != 1 or shift.input[0] not in graph.weights or scale.input[0] not in graph.weights:
+        return None
+    gain, offset = graph.weights[scale.input[0]], graph.weights[shift.input[0]]
+    epsilon = float(graph.weights[epsilons[0]].reshape(-1)[0])
+    return _Statistics(means[0].input[1], frames[0], ends[0], gain, offset, epsilon)
+
+
+def _cosines(size: int) -> Matrix:
+    """The orthonormal basis of the discrete cosine transform, one vector in each column."""
+    angle = np.pi * (np.arange(size)[:, None] + 0.5) * np.arange(size) / size
+    basis: Matrix = np.cos(angle) * np.sqrt(2 / size)
+    basis[:, 0] = 1 / np.sqrt(size)
+    return basis
+
+
+def _with_one(builder: Builder, rows: str) -> str:
+    """Windows with a one behind their samples [batch, frames, kernel + 1]."""
+    pads = [rows, builder.integers(0, 0, 0, 0, 0, 1), builder.constant("one", np.float32(1))]
+    return builder.add("Pad", pads, "windows_and_one")
+
+
+def _rounded_up(builder: Builder, step: Step) -> str:
+    """Frames to compute, int64 [1]: the next multiple of what the later strides divide by, above the real ones."""
+    real = frame_count(builder, (step,), 1)
+    later = builder.integers(step.later)
+    blocks = builder.add("Div", [real, later], "blocks")
+    blocks = builder.add("Add", [blocks, builder.integers(1)], "blocks_above")
+    return builder.add("Mul", [blocks, later], "rounded_up")
+
+
+def _window_rows(builder: Builder, step: Step, count: str) -> str:
+    """The waveform's windows [batch, rounded up frames, kernel]."""
+    total = builder.add("Mul", [count, builder.integers(step.stride)], "padded_samples")
+    have = builder.add("Shape", [NORMALIZED], "have_shape")
+    have = builder.add("Slice", [have, builder.integers(1), builder.integers(2)], "have")
+    missing = builder.add("Sub", [total, have], "missing")
+    missing = builder.add("Max", [missing, builder.integers(0)], "missing_or_none")
+    pads = builder.add("Concat", [builder.integers(0, 0, 0), missing], "pads", axis=0)
+    padded = builder.add("Pad", [NORMALIZED, pads], "padded")
+    cut = builder.add("Slice", [padded, builder.integers(0), total, builder.integers(1)], "cut")
+    column = builder.add("Unsqueeze", [cut, builder.integers(2)], "column")
+    return joined(builder, windows(builder, column, 1, step.kernel, step.stride))

@@ -1,0 +1,104 @@
+"""What can be quantised in a graph of this family: its convolutions, linear layers and attention products."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wav2edge.runtime.errors import InputError
+
+from ..graphs.graph import Graph, inside_norm
+
+
+@dataclass(frozen=True)
+class Site:
+    """One operator that can compute in INT8.
+
+    node: its name in the graph. path: the module path in the checkpoint, such as
+    ``wav2vec2.encoder.layers.3.attention.q_proj``. kind: ``convolution``, ``linear`` or ``attention``.
+    activations: the tensors it reads; anchors: the same numbers above shape-only operators, where a quantiser may sit
+    as well. weight, bias: initialisers, None where the operator has none. output: the operator's own output.
+    """
+
+    node: str
+    path: str
+    kind: str
+    activations: tuple[str, ...]
+    anchors: tuple[str, ...]
+    output: str
+    weight: str | None = None
+    bias: str | None = None
+    parameters: int = 0
+
+    @property
+    def layer(self) -> str:
+        """The block it belongs to: one convolution, or one half (attention, feed-forward) of a transformer layer."""
+        match = re.match(r"(.*\blayers\.\d+\.[a-z_0-9]+|.*\bconv_layers\.\d+)\b", self.path)
+        return match.group(1) if match else self.path
+
+
+def module_path(node: str) -> str:
+    """A node's module path: ``/encoder/layers.0/attention/MatMul_1`` → ``encoder.layers.0.attention.values``."""
+    parts = node.strip("/").split("/")
+    head, last = parts[:-1], parts[-1]
+    if last.startswith("MatMul") and head and head[-1] in ("attention", "self_attn"):
+        head = [*head, "values" if last != "MatMul" else "scores"]
+    if head and head[-1] == "conv":
+        head = head[:-1]
+    return ".".join(head) if head else node
+
+
+def linear_bias(graph: Graph, add: Any) -> tuple[Any, str] | None:
+    """The MatMul with a weight and the bias that an Add joins; None where the Add is another."""
+    for product_name, bias in (tuple(add.input), tuple(reversed(add.input))):
+        product = graph.producer.get(product_name)
+        if bias in graph.weights and product is not None and product.op_type == "MatMul":
+            return (product, bias) if product.input[1] in graph.weights else None
+    return None
+
+
+def find_sites(graph: Graph) -> tuple[Site, ...]:
+    """Every Conv and MatMul of the graph that works on floating-point activations, in the graph's order."""
+    found = []
+    for node in graph.nodes:
+        if node.op_type == "Conv" and node.input[1] in graph.weights:
+            bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
+            found.append(_site(graph, node, "convolution", (node.input[0],), node.input[1], bias))
+        elif node.op_type == "MatMul" and node.input[1] in graph.weights:
+            found.append(_site(graph, node, "linear", (node.input[0],), node.input[1], None))
+        elif node.op_type == "MatMul" and node.input[0] not in graph.weights and not inside_norm(node):
+            found.append(_site(graph, node, "attention", tuple(node.input), None, None))
+    return tuple(found)
+
+
+def match_sites(sites: Sequence[Site], patterns: Iterable[str]) -> frozenset[str]:
+    """The node names of the sites that a pattern names, as a module path or a regular expression.
+
+    A pattern matches where it is found in the path between two dots or at an end, so ``layers.1`` is not layer 11.
+    Raises InputError for a pattern that is no regular expression or matches nothing.
+    """
+    names: set[str] = set()
+    for pattern in patterns:
+        try:
+            expression = re.compile(rf"(?:^|\.)(?:{pattern})(?:\.|$)")
+        except re.error as error:
+            raise InputError(f"--keep-float {pattern!r}: no regular expression ({error})") from error
+        found = {site.node for site in sites if expression.search(site.path)}
+        if not found:
+            known = sorted({site.layer for site in sites})
+            shown = ", ".join(known[:4]) + (" …" if len(known) > 4 else "")
+            raise InputError(
+                f"--keep-float {pattern!r} matches no layer; there are {shown} (`--list-layers` shows all)"
+            )
+        names |= found
+    return frozenset(names)
+
+
+def _site(
+    graph: Graph, node: Any, kind: str, activations: tuple[str, ...], weight: str | None, bias: str | None
+) -> Site:
+    size = int(graph.weights[weight].size) if weight is not None else 0
+    anchors = tuple(graph.anchor(name) for name in activations)
+    return Site(node.name, module_path(node.name), kind, activations, anchors, node.output[0], weight, bias, size)

@@ -1,0 +1,49 @@
+"""What a benchmark runs on: speech of any length, and a manifest's recordings for its words."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...runtime.audio import read
+from ...runtime.bundle import embedded
+from ...runtime.errors import InputError, Wav2EdgeError
+from .. import manifest
+from .plan import Plan
+
+RATE = 16000
+"""Hz of the speech; the family's models all take it."""
+
+
+def speech_of(seconds: float, rows: Sequence[manifest.Row] = ()) -> NDArray[np.float32]:
+    """Speech [samples] at 16 kHz, of a manifest or of the clips that ship, one after the other and again if need be."""
+    wanted = int(seconds * RATE)
+    paths = [row.path for row in rows[:20]]
+    if not paths:
+        with contextlib.suppress(Wav2EdgeError, OSError):
+            paths = [row.path for row in manifest.read(embedded.clips_manifest(), need_text=False)]
+    parts: list[NDArray[np.float32]] = []
+    while paths and sum(map(len, parts)) < wanted:
+        parts += [read.load(path, RATE) for path in paths]
+    if not parts:  # an installation without the clips: timing depends on the length alone
+        parts = [(0.1 * np.random.default_rng(0).standard_normal(wanted)).astype(np.float32)]
+    return np.concatenate(parts)[:wanted]
+
+
+def manifest_rows(plan: Plan) -> tuple[manifest.Row, ...]:
+    """The recordings that words are counted on, evenly picked; none where the plan names no manifest.
+
+    Raises InputError for a manifest without texts.
+    """
+    if plan.manifest is None:
+        return ()
+    rows = manifest.read(plan.manifest)
+    if not any(row.text for row in rows):
+        raise InputError(f"{plan.manifest}: no row has a text, so there is no WER to measure")
+    if plan.clips is None or plan.clips >= len(rows):
+        return rows
+    step = len(rows) / plan.clips
+    return tuple(rows[int(number * step)] for number in range(plan.clips))

@@ -1,0 +1,251 @@
+"""Honest scores: word and character error rates with their uncertainty.
+
+Rates pool errors over clips (all errors / all reference words). Intervals are 95 % percentile bootstraps over clips,
+the paired one drawing the same clips for both systems (Bisani and Ney, "Bootstrap estimates for confidence intervals
+in ASR performance evaluation", 2004). Edit distances are jiwer's.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..runtime.errors import EngineError, InputError
+
+DRAWS = 10_000
+"""Bootstrap draws: the ends of an interval repeat to about 0.02 of its width."""
+
+
+def keep_text(text: str) -> str:
+    """The text as it stands, white space apart."""
+    return " ".join(text.split())
+
+
+def lower_text(text: str) -> str:
+    """Lower case (Unicode NFC), white space squeezed."""
+    return keep_text(unicodedata.normalize("NFC", text).lower())
+
+
+def basic_text(text: str) -> str:
+    """NFKC, lower case, punctuation and symbols as spaces; an apostrophe inside a word stays (``don't``)."""
+    text = unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("ʼ", "'")
+    kept = []
+    for index, character in enumerate(text):
+        if character == "'":
+            inside = text[index - 1 : index].isalnum() and text[index + 1 : index + 2].isalnum()
+            kept.append("'" if inside else " ")
+        else:
+            kept.append(" " if unicodedata.category(character)[0] in "PSZ" else character)
+    return keep_text("".join(kept))
+
+
+NORMALIZATIONS: Mapping[str, Callable[[str], str]] = {"none": keep_text, "lower": lower_text, "basic": basic_text}
+"""How reference and hypothesis are made comparable before they are compared, by the names users give."""
+
+DEFAULT_NORMALIZATION = "basic"
+
+
+def normalize(text: str, how: str = DEFAULT_NORMALIZATION) -> str:
+    """A text made comparable; raises InputError for a way that does not exist."""
+    if how not in NORMALIZATIONS:
+        raise InputError(f"no text normalisation {how!r}; there are {', '.join(NORMALIZATIONS)}")
+    return NORMALIZATIONS[how](text)
+
+
+@dataclass(frozen=True)
+class Edits:
+    """The edits between one reference and one hypothesis; length: of the reference, in words or characters."""
+
+    length: int
+    substitutions: int
+    deletions: int
+    insertions: int
+
+    @property
+    def errors(self) -> int:
+        """All edits."""
+        return self.substitutions + self.deletions + self.insertions
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A pooled error rate: ``value``, ``low`` and ``high`` are fractions (0.05 is 5 %), low to high the 95 % interval.
+
+    ``value`` is NaN where the references are empty, the interval also where there is a single clip.
+    """
+
+    value: float
+    low: float
+    high: float
+    errors: int
+    length: int
+    clips: int
+
+    def __str__(self) -> str:
+        """As ``5.0 % [4.1, 6.0]``; without an interval where there is none."""
+        if self.length == 0:
+            return "no words"
+        if not np.isfinite(self.low):
+            return f"{100 * self.value:.1f} %"
+        return f"{100 * self.value:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; NaN becomes null."""
+        numbers = {"value": self.value, "low": self.low, "high": self.high}
+        values: dict[str, Any] = {key: round(v, 6) if np.isfinite(v) else None for key, v in numbers.items()}
+        return {**values, "errors": self.errors, "length": self.length, "clips": self.clips}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much higher the second system's rate is, as a fraction, with its paired 95 % interval.
+
+    The difference is significant where the interval does not hold zero.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return self.low > 0 or self.high < 0
+
+    def __str__(self) -> str:
+        """As ``+0.5 points [-0.1, 1.2]``; without an interval where there is none."""
+        if not np.isfinite(self.low):
+            return f"{100 * self.value:+.2f} points"
+        return f"{100 * self.value:+.2f} points [{100 * self.low:+.2f}, {100 * self.high:+.2f}]"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; NaN becomes null."""
+        numbers = {"value": self.value, "low": self.low, "high": self.high}
+        values: dict[str, Any] = {key: round(v, 6) if np.isfinite(v) else None for key, v in numbers.items()}
+        return {**values, "significant": self.significant}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of many clips: pooled WER and CER, and each clip's edits in the order given."""
+
+    wer: Rate
+    cer: Rate
+    words: tuple[Edits, ...]
+    characters: tuple[Edits, ...]
+    normalization: str
+
+
+def score(
+    references: Sequence[str], hypotheses: Sequence[str], normalization: str = DEFAULT_NORMALIZATION, *, seed: int = 0
+) -> Scores:
+    """Compare hypotheses with references, clip by clip: WER and CER with 95 % intervals.
+
+    Raises InputError when the numbers of texts differ or are zero, EngineError when the extra [eval] is missing.
+    """
+    if len(references) != len(hypotheses) or not references:
+        raise InputError(f"{len(references)} references for {len(hypotheses)} hypotheses; score needs pairs")
+    pairs = [(normalize(r, normalization), normalize(h, normalization)) for r, h in zip(references, hypotheses)]
+    words = tuple(word_edits(*pair) for pair in pairs)
+    characters = tuple(character_edits(*pair) for pair in pairs)
+    return Scores(rate(words, seed=seed), rate(characters, seed=seed), words, characters, normalization)
+
+
+def word_edits(reference: str, hypothesis: str) -> Edits:
+    """The fewest edits between the words of two texts, taken as they stand."""
+    return _edits("words", reference, hypothesis, len(reference.split()), len(hypothesis.split()))
+
+
+def character_edits(reference: str, hypothesis: str) -> Edits:
+    """The fewest edits between the characters of two texts, spaces included, taken as they stand."""
+    return _edits("characters", reference, hypothesis, len(reference), len(hypothesis))
+
+
+def rate(edits: Sequence[Edits], *, draws: int = DRAWS, seed: int = 0) -> Rate:
+    """The pooled rate of many clips with its 95 % bootstrap interval over clips."""
+    errors, lengths = _columns(edits)
+    total = int(lengths.sum())
+    if total == 0:
+        return Rate(float("nan"), float("nan"), float("nan"), int(errors.sum()), 0, len(edits))
+    low, high = _interval(errors, lengths, draws, seed)
+    return Rate(float(errors.sum()) / total, low, high, int(errors.sum()), total, len(edits))
+
+
+def difference(first: Sequence[Edits], second: Sequence[Edits], *, draws: int = DRAWS, seed: int = 0) -> Difference:
+    """Second minus first over the same clips, with a paired interval: each draw takes the same clips for both.
+
+    Raises InputError when the two are not scores of the same references.
+    """
+    first_errors, first_lengths = _columns(first)
+    second_errors, second_lengths = _columns(second)
+    if not np.array_equal(first_lengths, second_lengths):
+        raise InputError("the two scores are not of the same references; compare systems on the same clips")
+    total = int(first_lengths.sum())
+    if total == 0:
+        return Difference(float("nan"), float("nan"), float("nan"))
+    gap = second_errors - first_errors
+    return Difference(float(gap.sum()) / total, *_interval(gap, first_lengths, draws, seed))
+
+
+def _columns(edits: Sequence[Edits]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return (
+        np.array([edit.errors for edit in edits], dtype=np.float64),
+        np.array([edit.length for edit in edits], dtype=np.float64),
+    )
+
+
+def _interval(errors: NDArray[np.float64], lengths: NDArray[np.float64], draws: int, seed: int) -> tuple[float, float]:
+    if len(errors) < 2:  # one recording says nothing about others
+        return float("nan"), float("nan")
+    generator = np.random.default_rng(seed)
+    ratios = []
+    block = max(1, 2_000_000 // len(errors))  # 16 MB of drawn indices at a time
+    for start in range(0, draws, block):
+        drawn = generator.integers(len(errors), size=(min(block, draws - start), len(errors)))
+        total = lengths[drawn].sum(axis=1)
+        ratios.append(np.divide(errors[drawn].sum(axis=1), total, out=np.full(len(drawn), np.nan), where=total > 0))
+    low, high = np.nanpercentile(np.concatenate(ratios), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _edits(unit: str, reference: str, hypothesis: str, length: int, found: int) -> Edits:
+    if length == 0:  # jiwer's rates are not defined there
+        return Edits(0, 0, 0, found)
+    jiwer = _jiwer()
+    compare = jiwer.process_words if unit == "words" else jiwer.process_characters
+    counts = compare(reference, hypothesis)
+    return Edits(length, counts.substitutions, counts.deletions, counts.insertions)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A run of words of one kind: ``equal``, ``substitute``, ``delete`` (reference only) or ``insert``."""
+
+    kind: str
+    reference: tuple[str, ...]
+    hypothesis: tuple[str, ...]
+
+
+def word_alignment(reference: str, hypothesis: str) -> tuple[Piece, ...]:
+    """Which words of two texts stand for each other, with the fewest edits; the texts are taken as they stand."""
+    said, heard = tuple(reference.split()), tuple(hypothesis.split())
+    if not said or not heard:
+        kind = "delete" if said else "insert"
+        return (Piece(kind, said, heard),) if said or heard else ()
+    (chunks,) = _jiwer().process_words(reference, hypothesis).alignments
+    return tuple(
+        Piece(c.type, said[c.ref_start_idx : c.ref_end_idx], heard[c.hyp_start_idx : c.hyp_end_idx]) for c in chunks
+    )
+
+
+def _jiwer() -> Any:
+    try:
+        import jiwer
+    except ImportError:
+        raise EngineError('scores need jiwer; install it with `pip install "wav2edge[eval]"`') from None
+    return jiwer

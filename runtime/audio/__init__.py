@@ -1,0 +1,1 @@
+"""Recordings in, float32 samples at the model's rate out."""

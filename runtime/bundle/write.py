@@ -1,0 +1,257 @@
+"""Write bundles so that a reader sees the old one or the new one, never half of either.
+
+A new bundle is written in a temporary sibling directory and renamed. A new variant's files get names that no listed
+file has, are flushed to the disk, and become part of the bundle when bundle.json is replaced, last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..cache import flush
+from ..errors import BundleError, InputError
+from .read import FORMAT, MANIFEST, Bundle, Variant, sha256, variant_to_json
+from .spec import ModelSpec
+
+
+@contextlib.contextmanager
+def new_bundle(destination: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Yield an empty directory that becomes ``destination`` when the block ends without an error.
+
+    On an error nothing is left behind. Raises InputError when the destination exists (unless ``overwrite``, and then
+    only if it is a bundle or empty) or cannot be written.
+    """
+    destination = Path(destination)
+    if destination.exists() and any(destination.iterdir() if destination.is_dir() else [destination]):
+        if not overwrite:
+            raise InputError(f"{destination}: already exists; choose another name or add --overwrite")
+        if not (destination / MANIFEST).is_file():
+            raise InputError(f"{destination}: exists and is no bundle; it is left alone, choose another name")
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
+    except OSError as error:
+        raise InputError(f"{destination}: cannot be written ({error.strerror}); choose a writable place") from error
+    try:
+        yield temporary
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                flush(path)
+        _replace_directory(temporary, destination)
+    except OSError as error:
+        raise InputError(f"{destination}: cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def describe_variant(
+    directory: Path,
+    name: str,
+    precision: str,
+    graphs: Mapping[str, str],
+    *,
+    scheme: str | None = None,
+    data: Iterable[str] = (),
+    preferred_by: Iterable[str] = (),
+    made_from: str | None = None,
+    metrics: Mapping[str, Any] | None = None,
+) -> Variant:
+    """A Variant for files that lie in ``directory``, with their sizes and digests."""
+    files = tuple(dict.fromkeys((*graphs.values(), *data)))
+    return Variant(
+        name=name,
+        precision=precision,
+        graphs=dict(graphs),
+        sha256={file: sha256(directory / file) for file in files},
+        sizes={file: (directory / file).stat().st_size for file in files},
+        scheme=scheme,
+        data=tuple(data),
+        preferred_by=tuple(preferred_by),
+        made_from=made_from,
+        metrics=dict(metrics or {}),
+    )
+
+
+def write_manifest(
+    directory: Path,
+    spec: ModelSpec,
+    variants: Iterable[Variant],
+    provenance: Mapping[str, Any],
+    files: Iterable[str] = (),
+    unknown: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """Write bundle.json, replacing an old one in one step, and read it back.
+
+    files: names in ``directory`` that belong to no variant (vocab.json, selftest.npz …).
+    unknown: keys to carry over from the bundle.json that this one replaces.
+    """
+    values = {
+        **(unknown or {}),
+        "format": FORMAT,
+        "spec": spec.to_json(),
+        "variants": [variant_to_json(variant) for variant in variants],
+        "files": {name: _listing(directory / name, name) for name in files},
+        "provenance": dict(provenance),
+    }
+    _replace_json(directory / MANIFEST, values)
+    return Bundle.open(directory)
+
+
+def free_stem(bundle: Bundle, name: str) -> str:
+    """A file stem for a variant ``name`` that no listed file starts with, so that the old files stay valid."""
+    listed = {file for variant in bundle.variants for file in variant.files}
+    stem, number = name, 1
+    while any(file.startswith(f"{stem}.") for file in listed):
+        number += 1
+        stem = f"{name}-{number}"
+    return stem
+
+
+def add_variants(
+    bundle: Bundle,
+    staged: Path,
+    variants: Iterable[Variant],
+    *,
+    files: Iterable[str] = (),
+    extra: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """Move staged files into the bundle and list the variants; one of the same name is replaced.
+
+    staged: a directory on the same file system with the files of the variants (named from ``free_stem``) and
+    ``files`` (such as calibration.json; a new one gets a free name, see ``Bundle.file``). Until bundle.json is
+    replaced the bundle is the old one; what an interruption leaves behind is unlisted, and ignored. ``extra`` adds
+    keys to bundle.json.
+
+    What others added since ``bundle`` was opened stays: bundle.json is read again, under a lock. Raises BundleError
+    where a staged name was taken, or the model was exported anew meanwhile; InputError where nothing can be written.
+    """
+    with _locked(bundle.path):
+        return _add(bundle, Bundle.open(bundle.path), staged, tuple(variants), tuple(files), extra or {})
+
+
+def _add(
+    opened: Bundle,
+    bundle: Bundle,
+    staged: Path,
+    added: tuple[Variant, ...],
+    files: tuple[str, ...],
+    extra: Mapping[str, Any],
+) -> Bundle:
+    """``opened``: as the caller knows it. ``bundle``: as it is now."""
+    names = {variant.name for variant in added}
+    kept = tuple(variant for variant in bundle.variants if variant.name not in names)
+    before = _listed_files(bundle.raw)
+    sources = {variant.made_from for variant in added}
+    if _digests(opened, sources) != _digests(bundle, sources):
+        raise BundleError(f"{bundle.path}: the model was exported anew meanwhile; run this again")
+    for variant in added:
+        if clash := sorted(before.intersection(variant.files)):
+            if clash[0] in _listed_files(opened.raw):
+                raise BundleError(f"{bundle.path}: {clash[0]} is in use; name staged files with free_stem")
+            raise BundleError(f"{bundle.path}: {clash[0]} was added by somebody else meanwhile; run this again")
+    listed: dict[str, Any] = dict(bundle.raw.get("files", {}))
+    try:
+        for name in [file for variant in added for file in variant.files]:
+            flush(staged / name)
+            os.replace(staged / name, bundle.path / name)
+        for name in files:
+            flush(staged / name)
+            stored = _free_name(name, before)
+            listed[name] = _listing(staged / name, stored)
+            os.replace(staged / name, bundle.path / stored)
+    except OSError as error:
+        raise InputError(f"{bundle.path}: cannot be written ({error.strerror or error})") from error
+    values = {
+        **bundle.raw,
+        **extra,
+        "variants": [variant_to_json(variant) for variant in (*kept, *added)],
+        "files": listed,
+    }
+    _replace_json(bundle.path / MANIFEST, values)
+    for stale in before - _listed_files(values):
+        (bundle.path / stale).unlink(missing_ok=True)
+    return Bundle.open(bundle.path)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold the directory against other writers; where the file system knows no locks, nothing is held."""
+    try:
+        import fcntl  # POSIX only
+    except ImportError:
+        yield
+        return
+    try:
+        handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise BundleError(f"{directory}: cannot be opened ({error.strerror or error})") from error
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _digests(bundle: Bundle, names: Iterable[str | None]) -> dict[str, Mapping[str, str]]:
+    """The digests of those variants that are there."""
+    wanted = set(names)
+    return {variant.name: variant.sha256 for variant in bundle.variants if variant.name in wanted}
+
+
+def _listed_files(raw: Mapping[str, Any]) -> set[str]:
+    stored = {entry.get("file", name) for name, entry in raw.get("files", {}).items()}
+    return stored | {name for variant in raw["variants"] for name in variant["sizes"]}
+
+
+def _listing(path: Path, stored: str) -> dict[str, Any]:
+    return {"file": stored, "bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    stem, dot, suffix = name.partition(".")
+    candidate, number = name, 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{stem}-{number}{dot}{suffix}"
+    return candidate
+
+
+def _replace_json(path: Path, values: Mapping[str, Any]) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        temporary.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        flush(temporary)
+        os.replace(temporary, path)
+        flush(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _replace_directory(temporary: Path, destination: Path) -> None:
+    temporary.chmod(0o755)
+    if destination.is_dir() and any(destination.iterdir()):
+        old = Path(tempfile.mkdtemp(prefix=f".{destination.name}.old.", dir=destination.parent))
+        try:
+            os.rename(destination, old / "bundle")
+        except OSError:
+            old.rmdir()
+            raise
+        try:
+            os.rename(temporary, destination)
+        except OSError:
+            os.rename(old / "bundle", destination)  # never gone: where this fails too, it lies in ``old``
+            old.rmdir()
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.replace(temporary, destination)
+    flush(destination.parent)

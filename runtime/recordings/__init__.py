@@ -1,0 +1,1 @@
+"""Whole recordings of any length through a model: windows, batches, segments."""

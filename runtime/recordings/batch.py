@@ -1,0 +1,241 @@
+"""Many recordings in order, with the next ones read while the engine runs.
+
+On a CPU padded batches gain nothing (benchmarks/throughput.py prints the figures), so windows run one by one unless the
+caller asks for batches, as a GPU wants them. Padding never changes a recording's text (the graph contract). A small
+model does gain from lanes: two windows at once on half of the threads each. Its operators are too short to be worth
+sharing among threads, which wait for each other at the end of every one, and for whatever else the machine runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import engines
+from ..audio import read as audio
+from ..bundle.read import Variant
+from ..errors import InputError
+from ..text.transcript import Segment, Transcript
+from .chunking import Chunking, Window
+from .transcriber import SMALL, Transcriber
+
+Source = str | Path | BinaryIO
+Item = TypeVar("Item")
+
+AHEAD = 4
+"""Windows that wait for the engine: enough to hide the decoding of short files, 8 MB at 30 s each."""
+
+LANES = 2
+"""More at once would take memory, and two already hide what is done between windows."""
+
+_ALIKE = 1.25
+"""Windows whose lengths differ by more than this are not padded to one batch."""
+
+_PATIENCE = 0.5
+"""Seconds to wait for the reading thread at the end; one that hangs in a pipe nobody writes to is left behind."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one recording: its transcript, or the error that it could not be transcribed for."""
+
+    source: Source
+    transcript: Transcript | None = None
+    error: InputError | None = None
+
+
+@dataclass(frozen=True)
+class _Opened:
+    source: Source
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class _Cut:
+    source: Source
+    window: Window
+
+
+_Step = Result | _Opened | _Cut
+
+
+def lanes(engine: str, variant: Variant, sources: Sequence[Source], chunking: Chunking | None = None) -> int:
+    """How many windows to run at once on a CPU: more than one where the model is small and there is enough to run.
+
+    benchmarks/throughput.py prints what they gain with the embedded model; a base one (378 MB) lost 2 % and took twice
+    the memory. A single recording counts as enough when its header announces more than two windows.
+    """
+    if not engines.shares(engine) or variant.bytes > SMALL or not sources:
+        return 1
+    if len(sources) > 1:
+        return LANES
+    if not isinstance(sources[0], (str, Path)) or not Path(sources[0]).is_file():  # a pipe can be read only once
+        return 1
+    try:
+        seconds = audio.open_recording(sources[0]).seconds
+    except InputError:  # said by transcribe_all
+        return 1
+    return LANES if seconds is not None and seconds > 2 * (chunking or Chunking()).window else 1
+
+
+def transcribe_all(
+    transcriber: Transcriber,
+    sources: Sequence[Source],
+    *,
+    batch: int = 1,
+    on_segment: Callable[[Source, Segment], None] | None = None,
+    on_progress: Callable[[Source, float, float | None], None] | None = None,
+) -> Generator[Result, None, None]:
+    """Transcribe recordings in order; one that cannot be used gives a Result with its error, and the next follows.
+
+    batch: windows that are run as one batch, of one recording or of several; otherwise each runs by itself, as many at
+    once as the transcriber has lanes. on_segment: called with each segment as soon as it is complete. on_progress:
+    called with the seconds that are done and the recording's length where it is known. Engine errors are raised.
+    """
+    decoding = transcriber.decoding()
+    seconds: float | None = None
+    with contextlib.closing(_heard(transcriber, sources, batch)) as heard:
+        for step, logits in heard:
+            if isinstance(step, Result):
+                yield step
+            elif isinstance(step, _Opened):
+                decoding, seconds = transcriber.decoding(), step.seconds
+            elif logits is not None:
+                for segment in decoding.push(step.window, logits):
+                    if on_segment is not None:
+                        on_segment(step.source, segment)
+                if on_progress is not None:
+                    on_progress(step.source, decoding.seconds, seconds)
+                if step.window.next_frame is None:
+                    yield Result(step.source, decoding.transcript())
+
+
+def _read(transcriber: Transcriber, sources: Iterable[Source]) -> Iterator[_Step]:
+    for source in sources:
+        try:
+            recording = transcriber.open_recording(source)
+            yield _Opened(source, recording.seconds)
+            for window in transcriber.cut(recording.blocks, recording.name, transcriber.again(source)):
+                yield _Cut(source, window)
+        except InputError as error:
+            yield Result(source, error=error)
+
+
+def _heard(
+    transcriber: Transcriber, sources: Sequence[Source], batch: int
+) -> Generator[tuple[_Step, NDArray[np.float32] | None], None, None]:
+    """The steps in order, each window with its logits."""
+    read = _read(transcriber, sources)
+    if transcriber.lanes == 1 or batch > 1:
+        with Ahead(read, max(AHEAD, 2 * batch)) as steps:
+            yield from _run(transcriber, steps, batch)
+        return
+    pool = ThreadPoolExecutor(transcriber.lanes, "wav2edge-lane")
+    try:
+        with Ahead(_started(transcriber, read, pool), max(AHEAD, 2 * transcriber.lanes)) as started:
+            for step, running in started:
+                yield step, running.result() if running is not None else None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _started(
+    transcriber: Transcriber, steps: Iterable[_Step], pool: ThreadPoolExecutor
+) -> Iterator[tuple[_Step, Future[NDArray[np.float32]] | None]]:
+    """The steps, each window already handed to the lanes."""
+    for step in steps:
+        yield step, pool.submit(_one, transcriber, step.window) if isinstance(step, _Cut) else None
+
+
+def _one(transcriber: Transcriber, window: Window) -> NDArray[np.float32]:
+    return transcriber.run([window])[0]
+
+
+def _run(
+    transcriber: Transcriber, steps: Iterable[_Step], batch: int
+) -> Iterator[tuple[_Step, NDArray[np.float32] | None]]:
+    """The steps in order, each window with its logits."""
+    waiting: list[_Step] = []
+    count = 0
+    for step in steps:
+        waiting.append(step)
+        count += isinstance(step, _Cut)
+        if count == batch or not count:
+            yield from _run_together(transcriber, waiting)
+            waiting, count = [], 0
+    yield from _run_together(transcriber, waiting)
+
+
+def _run_together(
+    transcriber: Transcriber, steps: Sequence[_Step]
+) -> Iterator[tuple[_Step, NDArray[np.float32] | None]]:
+    """Run the windows among some steps in as few batches as their lengths allow."""
+    cuts = {index: step.window for index, step in enumerate(steps) if isinstance(step, _Cut)}
+    groups: list[list[int]] = []
+
+    def kind(index: int) -> tuple[bool, int]:
+        return cuts[index].loudness is None, len(cuts[index].samples)
+
+    for index in sorted(cuts, key=kind):
+        first = kind(groups[-1][0]) if groups else None
+        if first is not None and kind(index)[0] == first[0] and kind(index)[1] <= _ALIKE * first[1]:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    found: dict[int, NDArray[np.float32]] = {}
+    for group in groups:
+        found.update(zip(group, transcriber.run([cuts[index] for index in group])))
+    for index, step in enumerate(steps):
+        yield step, found.get(index)
+
+
+class Ahead(Iterable[Item]):
+    """Runs an iterator in a thread, at most ``depth`` items ahead of whoever takes them; use it in a ``with``."""
+
+    def __init__(self, items: Iterable[Item], depth: int) -> None:
+        """Start nothing yet; the thread starts with the ``with`` block and ends with it."""
+        self._items = items
+        self._queue: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(depth)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._fill, name="wav2edge-ahead", daemon=True)
+
+    def __enter__(self) -> Ahead[Item]:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        deadline = time.monotonic() + _PATIENCE
+        while self._thread.is_alive() and time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
+                self._queue.get(timeout=0.02)
+
+    def __iter__(self) -> Iterator[Item]:
+        """The items in order; an exception of the iterator is raised here."""
+        while True:
+            item, error = self._queue.get()
+            if error is not None:
+                if isinstance(error, StopIteration):
+                    return
+                raise error
+            yield item  # type: ignore[misc]
+
+    def _fill(self) -> None:
+        try:
+            for item in self._items:
+                self._queue.put((item, None))
+                if self._stopped.is_set():
+                    return
+            self._queue.put((None, StopIteration()))
+        except BaseException as error:  # handed to the taking thread, which raises it
+            self._queue.put((None, error))

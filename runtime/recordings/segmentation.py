@@ -1,0 +1,111 @@
+"""Cut a recording's frames into segments at pauses, as they come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle.spec import ModelSpec
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Where segments end.
+
+    pause: seconds without a spoken label, between two words, that end a segment.
+    longest: seconds after which a segment is cut at its longest pause, however short.
+    """
+
+    pause: float = 0.6
+    longest: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Raises InputError for lengths that make no segments."""
+        if not (self.pause > 0.0 and 2 * self.pause <= self.longest):
+            raise InputError(
+                f"pause {self.pause:g} s with segments up to {self.longest:g} s: "
+                "the pause must be above 0, and at most half of the longest segment"
+            )
+
+
+@dataclass(frozen=True)
+class Span:
+    """Consecutive frames of a recording: logits [frames, labels] from ``first_frame`` on."""
+
+    logits: NDArray[np.float32]
+    first_frame: int
+
+
+class Segmenter:
+    """Takes frames in any portions and gives back spans that hold speech; the cuts do not depend on the portions."""
+
+    def __init__(self, spec: ModelSpec, segmentation: Segmentation) -> None:
+        """Prepare for one recording."""
+        seconds = spec.stride / spec.sample_rate
+        self._pause = max(1, round(segmentation.pause / seconds))
+        self._longest = max(2 * self._pause, round(segmentation.longest / seconds))
+        silent = {spec.blank} | {i for i, s in enumerate(spec.labels) if s in spec.head_options.silent}
+        between = {spec.labels.index(spec.delimiter)} if spec.delimiter in spec.labels else silent
+        self._silent = np.array([index in silent | between for index in range(len(spec.labels))])
+        self._between = np.array([index in between for index in range(len(spec.labels))])
+        self._pending: list[NDArray[np.float32]] = []
+        self._spoken = np.zeros(0, dtype=bool)
+        self._parts = np.zeros(0, dtype=bool)  # where a label stands that parts words
+        self._first = 0
+
+    def push(self, logits: NDArray[np.float32]) -> list[Span]:
+        """Take the next frames [frames, labels]; returns the spans that are complete now."""
+        self._pending.append(logits)
+        best = logits.argmax(axis=1)
+        self._spoken = np.concatenate((self._spoken, ~self._silent[best]))
+        self._parts = np.concatenate((self._parts, self._between[best]))
+        spans = []
+        while (cut := self._cut()) is not None:
+            spans += self._take(cut)
+        return spans
+
+    def finish(self) -> list[Span]:
+        """The last span, when the recording is over."""
+        return self._take(len(self._spoken))
+
+    def _cut(self) -> int | None:
+        """Where the pending frames are to be cut, if they can be."""
+        spoken = np.flatnonzero(self._spoken)
+        half = self._pause // 2
+        if len(spoken) == 0:  # silence so far: keep what may belong to the next word
+            return len(self._spoken) - half if len(self._spoken) > self._pause else None
+        if spoken[0] > half:
+            return int(spoken[0]) - half
+        # Nothing beyond this frame is looked at, so that the cuts depend on the recording alone.
+        end = min(len(self._spoken), self._longest + self._pause)
+        places = np.concatenate((spoken[spoken < end], [end]))
+        gaps = np.diff(places) - 1
+        parted = np.concatenate(([0], np.cumsum(self._parts[:end])))
+        parts_words = parted[places[1:]] > parted[places[:-1]]  # a pause inside a word ends no segment
+        cuts = places[:-1] + 1 + half
+        wide = np.flatnonzero((gaps >= self._pause) & parts_words & (cuts <= self._longest))
+        if len(wide):
+            return int(cuts[wide[0]])
+        if end < self._longest + self._pause:
+            return None
+        inside = np.flatnonzero((places[:-1] >= self._longest // 2) & (places[:-1] < self._longest - 1))
+        if len(inside) == 0:
+            return self._longest
+        gaps = np.minimum(places[1:], self._longest) - places[:-1] - 1
+        best = inside[np.lexsort((-gaps[inside], ~parts_words[inside], gaps[inside] < self._pause))[0]]
+        return int(places[best]) + 1 + int(gaps[best]) // 2
+
+    def _take(self, cut: int) -> list[Span]:
+        if cut == 0:
+            return []
+        rows = np.concatenate(self._pending) if len(self._pending) > 1 else self._pending[0]
+        has_speech = bool(self._spoken[:cut].any())
+        span = Span(rows[:cut], self._first)
+        self._pending = [rows[cut:].copy()]  # a view would keep everything before it in memory
+        self._spoken = self._spoken[cut:]
+        self._parts = self._parts[cut:]
+        self._first += cut
+        return [span] if has_speech else []

@@ -1,0 +1,1 @@
+"""Transcripts, the formats that they are written in, and language models."""

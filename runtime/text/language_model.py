@@ -1,0 +1,254 @@
+"""Beam search with a language model and hotwords, over the interface of pyctcdecode (extra [lm]).
+
+Two libraries offer it: ctc-beam-decoder (C++, x86-64 Linux, Windows and Apple silicon), and pyctcdecode with KenLM.
+The beam search finds the words; their times and confidence come from an alignment with the same logits, so that they
+mean what they mean in greedy decoding.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle.read import Bundle
+from ..bundle.spec import ModelSpec
+from ..errors import EngineError, InputError
+from ..heads import ctc
+from .transcript import Word
+
+FOLDER = "language_model"
+_MODELS = (".arpa", ".bin", ".binary", ".klm", ".arpa.gz")
+_UNUSED = 0xE000  # private-use characters stand for labels that never become text
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """An n-gram model in ARPA or KenLM's binary form.
+
+    path: the file, None for hotwords alone. unigrams: the words that it knows, where they are listed.
+    alpha: weight of the model. beta: bonus for each word. unknown: score of a word that is not in ``unigrams``.
+    boundary: whether the ends of a segment count as ends of a sentence.
+    """
+
+    path: Path | None
+    unigrams: tuple[str, ...] | None = None
+    alpha: float = 0.5
+    beta: float = 1.5
+    unknown: float = -10.0
+    boundary: bool = True
+
+
+def open_language_model(source: str | Path, bundle: Bundle | None = None) -> LanguageModel:
+    """Read a language model: ``bundle`` for the bundle's own, an ARPA or KenLM file, or a directory with one.
+
+    A directory is laid out as Hugging Face's Wav2Vec2ProcessorWithLM lays it: the model, ``unigrams.txt`` and
+    ``attrs.json``. Raises InputError where there is none.
+    """
+    if str(source) == "bundle":
+        if bundle is None or not (names := _listed(bundle)):
+            where = bundle.path if bundle is not None else "the model"
+            raise InputError(f"{where}: it brings no language model; name one with --lm FILE.arpa")
+        return _from_files([bundle.file(name) for name in names], bundle.path / FOLDER)
+    path = Path(source)
+    if path.is_dir():
+        folder = path / FOLDER if (path / FOLDER).is_dir() else path
+        return _from_files([file for file in sorted(folder.iterdir()) if file.is_file()], folder)
+    if not path.is_file():
+        raise InputError(f"{path}: no such language model; name an ARPA or KenLM file")
+    if not path.name.endswith(_MODELS):
+        raise InputError(f"{path}: no language model; it must be one of {', '.join(_MODELS)}")
+    return LanguageModel(path, _unigrams(path))
+
+
+def unavailable() -> str | None:
+    """Why no beam search can run here and what mends it; None when one can."""
+    if importlib.util.find_spec("ctc_beam_decoder") is not None:
+        return None
+    if importlib.util.find_spec("pyctcdecode") is not None:
+        return None
+    remedy = 'pip install "wav2edge[lm]"'
+    if platform.machine() not in ("x86_64", "AMD64"):
+        remedy += " && pip install --no-deps pyctcdecode==0.5.0"  # its numpy<2 pin is out of date, it runs on numpy 2
+    return f"language models and hotwords need a beam search; install it with `{remedy}`"
+
+
+class BeamDecoder:
+    """Turns logits into words by beam search; give it to ``Transcriber.open`` as ``decoder``."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        language_model: LanguageModel | None = None,
+        *,
+        hotwords: Sequence[str] = (),
+        hotword_weight: float = 10.0,
+        beam_width: int = 100,
+    ) -> None:
+        """Prepare a search.
+
+        hotwords: words or phrases to favour; hotword_weight: how much. beam_width: hypotheses kept at each frame.
+        Raises EngineError when the extra [lm] is missing, InputError for a vocabulary that is not one of single
+        characters with a word delimiter, for a damaged language model, and for hotwords that it cannot spell.
+        """
+        if reason := unavailable():
+            raise EngineError(reason)
+        model = language_model or LanguageModel(None)
+        self._alphabet = _Alphabet(spec, model.unigrams or ())
+        self._hotwords = [self._alphabet.checked(word) for word in hotwords]
+        self._hotword_weight = hotword_weight
+        self._beam_width = beam_width
+        self._search = _build(self._alphabet, model)
+
+    def __call__(self, logits: NDArray[np.float32], spec: ModelSpec, first_frame: int = 0) -> list[Word]:
+        """The words of logits [frames, labels]; times as in ctc.words."""
+        if len(logits) == 0:
+            return []
+        scores = self._alphabet.folded(ctc.log_softmax(logits))
+        beams = self._search.decode_beams(
+            scores,
+            beam_width=self._beam_width,
+            hotwords=self._hotwords or None,
+            hotword_weight=self._hotword_weight,
+        )
+        if not beams:
+            return []
+        labels = self._alphabet.labels(beams[0][0])
+        assert spec.blank is not None
+        return ctc.words(ctc.align(logits, labels, spec.blank), spec, first_frame)
+
+
+class _Alphabet:
+    """A vocabulary in the words of pyctcdecode: one character a label, a space between words, a blank.
+
+    Letters take the case in which the language model spells its words.
+    """
+
+    def __init__(self, spec: ModelSpec, unigrams: Sequence[str]) -> None:
+        silent = {label for label in spec.labels if label in spec.head_options.silent}
+        silent |= {label for label in spec.labels if label.startswith(("<", "[")) and label.endswith((">", "]"))}
+        if spec.delimiter is None or spec.tokenizer != "char":
+            raise InputError("language models and hotwords need a vocabulary of letters with a word delimiter")
+        assert spec.blank is not None
+        self._blank = spec.blank
+        self._delimiter = spec.labels.index(spec.delimiter)
+        self._silent = [i for i, label in enumerate(spec.labels) if label in silent and i != spec.blank]
+        letters = {
+            i: label for i, label in enumerate(spec.labels) if i not in (spec.blank, self._delimiter, *self._silent)
+        }
+        if long := [label for label in letters.values() if len(label) != 1]:
+            raise InputError(f"language models and hotwords need single letters as labels, here is {long[0]!r}")
+        self._case = _case(letters.values(), unigrams)
+        spelled = {i: self._case(label) for i, label in letters.items()}
+        if len(set(spelled.values())) < len(spelled) or any(len(text) != 1 for text in spelled.values()):
+            spelled, self._case = letters, str
+        self._indices = {text: i for i, text in spelled.items()} | {" ": self._delimiter}
+        self.characters = [
+            "" if i == spec.blank else " " if i == self._delimiter else spelled.get(i, chr(_UNUSED + i))
+            for i in range(len(spec.labels))
+        ]
+
+    def folded(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Log-probabilities with those of labels that never become text added to the blank's."""
+        if not self._silent:
+            return scores
+        scores = scores.copy()
+        scores[:, self._blank] = np.logaddexp.reduce(scores[:, [self._blank, *self._silent]], axis=1)
+        scores[:, self._silent] = -1e4
+        return scores
+
+    def labels(self, text: str) -> list[int]:
+        """The label indices of a decoded text."""
+        return [self._indices[character] for character in " ".join(text.split()) if character in self._indices]
+
+    def checked(self, hotword: str) -> str:
+        """A hotword in the decoder's case; raises InputError naming letters that the model does not have."""
+        word = self._case(" ".join(hotword.split()))
+        unknown = "".join(dict.fromkeys(letter for letter in word if letter not in self._indices))
+        if unknown or not word:
+            raise InputError(f"hotword {hotword!r}: the model's vocabulary has no {unknown or 'such empty word'}")
+        return word
+
+
+def _case(letters: Iterable[str], unigrams: Sequence[str]) -> Callable[[str], str]:
+    """How to write letters so that they spell the language model's words: as they stand, in capitals, or small."""
+    known = set(letters)
+    sample = [word for word in unigrams[:5000] if not word.startswith("<")]
+    ways: tuple[Callable[[str], str], ...] = (str, str.upper, str.lower)
+    spelled = [sum(set(word) <= {change(letter) for letter in known} for word in sample) for change in ways]
+    return ways[spelled.index(max(spelled))]  # the first of equals: as they stand
+
+
+def _build(alphabet: _Alphabet, model: LanguageModel) -> Any:
+    try:
+        from ctc_beam_decoder import build_ctcdecoder
+    except ImportError:
+        build_ctcdecoder = importlib.import_module("pyctcdecode").build_ctcdecoder
+        if model.path is not None and importlib.util.find_spec("kenlm") is None:
+            raise EngineError('language models need KenLM; install it with `pip install "wav2edge[lm]"`') from None
+    try:
+        return build_ctcdecoder(
+            alphabet.characters,
+            kenlm_model_path=str(model.path) if model.path is not None else None,
+            unigrams=list(model.unigrams) if model.unigrams else None,
+            alpha=model.alpha,
+            beta=model.beta,
+            unk_score_offset=model.unknown,
+            lm_score_boundary=model.boundary,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{model.path}: no language model that can be read ({first[:200]})") from error
+
+
+def _listed(bundle: Bundle) -> list[str]:
+    return sorted(name for name in bundle.raw.get("files", {}) if name.startswith(f"{FOLDER}/"))
+
+
+def _from_files(files: Sequence[Path], folder: Path) -> LanguageModel:
+    models = [file for file in files if file.name.endswith(_MODELS)]
+    if len(models) != 1:
+        raise InputError(f"{folder}: {len(models)} language models ({', '.join(_MODELS)}) where one is needed")
+    unigrams, options = _unigrams(models[0]), {}
+    for file in files:
+        if file.name == "unigrams.txt":
+            try:
+                unigrams = tuple(file.read_text("utf-8").split())
+            except UnicodeDecodeError as error:
+                raise InputError(f"{file}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+        elif file.name == "attrs.json":
+            try:
+                values = json.loads(file.read_text("utf-8"))
+                names = {"alpha": "alpha", "beta": "beta", "unk_score_offset": "unknown", "score_boundary": "boundary"}
+                options = {ours: values[theirs] for theirs, ours in names.items() if theirs in values}
+                options = {name: v if name == "boundary" else float(v) for name, v in options.items()}
+            except (ValueError, TypeError) as error:
+                raise InputError(f"{file}: damaged ({error})") from error
+    return LanguageModel(models[0], unigrams, **options)
+
+
+def _unigrams(path: Path) -> tuple[str, ...] | None:
+    """The words that an ARPA file lists; None for a binary, which does not list them."""
+    if not path.name.endswith(".arpa"):
+        return None
+    words: list[str] = []
+    inside = False
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("\\"):
+                if inside:
+                    break
+                inside = line.strip() == "\\1-grams:"
+            elif inside and len(fields := line.split("\t")) >= 2:
+                words.append(fields[1].strip())
+    if not words:
+        raise InputError(f"{path}: no ARPA file (no \\1-grams: section)")
+    return tuple(words)

@@ -1,0 +1,167 @@
+"""The benchmark measures what it says: real processes, the null engine, real clips."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wav2edge.measure.bench import audio, run
+from wav2edge.measure.bench import plan as bench_plan
+from wav2edge.measure.bench.plan import Cell, Plan
+from wav2edge.measure.bench.worker import Worker
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import Convolution, ModelSpec
+from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
+from wav2edge.runtime.errors import BundleError, EngineError, InputError
+
+
+def cell(bundle: Bundle, engine: str = "null", **values: object) -> Cell:
+    return Cell(bundle.path, engine, "fp32", 1, precision="fp32", file_bytes=800, **values)  # type: ignore[arg-type]
+
+
+def test_measures_every_cell_at_every_length(shapes_bundle: Bundle) -> None:
+    seen: list[float] = []
+    plan = Plan((cell(shapes_bundle),), lengths=(0.5, 1.0), runs=12, limit=5.0)
+    report = run.measure(plan, lambda share, text: seen.append(share))
+    (found,) = report.cells
+    assert [timing.seconds for timing in found.timings] == [0.5, 1.0]
+    for timing in found.timings:
+        assert len(timing.times) == 12
+        assert 0 < timing.percentile(50) <= timing.percentile(95) <= timing.percentile(99)
+        assert timing.first > 0
+    assert found.load > 0
+    assert found.memory is not None and found.memory > 10e6
+    assert report.baseline == "null/fp32"
+    assert report.settings["threads"] == [1]
+    assert report.machine["cpu"]["name"]
+    assert report.versions["numpy"] == np.__version__
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+
+
+def test_a_slow_cell_stops_at_the_limit(shapes_bundle: Bundle) -> None:
+    report = run.measure(Plan((cell(shapes_bundle),), lengths=(1.0,), runs=10**9, limit=0.05))
+    times = report.cells[0].timings[0].times
+    assert sum(times) >= 0.05
+    assert sum(times[:-1]) < 0.05 + 0.25
+
+
+def test_a_cell_that_cannot_load_is_skipped_with_its_reason(shapes_bundle: Bundle) -> None:
+    broken = cell(shapes_bundle, "onnxruntime")
+    report = run.measure(Plan((cell(shapes_bundle), broken), lengths=(0.5,), runs=2, limit=1.0))
+    assert [found.engine for found in report.cells] == ["null"]
+    assert report.skipped[0].name == "onnxruntime/fp32"
+    assert "cannot load fp32.onnx" in report.skipped[0].reason
+
+
+def test_nothing_measured_is_an_error_that_says_why(shapes_bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match=r"nothing could be measured: onnxruntime/fp32: .*cannot load"):
+        run.measure(Plan((cell(shapes_bundle, "onnxruntime"),), lengths=(0.5,), runs=2, limit=1.0))
+
+
+def test_words_are_counted_over_the_manifest(shapes_bundle: Bundle) -> None:
+    """The null engine hears nothing, so that every word of every clip is an error."""
+    plan = Plan((cell(shapes_bundle),), lengths=(0.5,), runs=2, limit=1.0, manifest=embedded.clips_manifest(), clips=2)
+    report = run.measure(plan)
+    assert report.cells[0].wer == 1.0
+    assert report.settings["clips"] == 2
+
+
+def test_cells_that_do_not_fit_into_memory_together_are_measured_in_groups(shapes_bundle: Bundle) -> None:
+    two = (cell(shapes_bundle), cell(shapes_bundle, device="other"))
+    assert [len(group) for group in bench_plan.groups(two, 10**12)] == [2]
+    assert [len(group) for group in bench_plan.groups(two, 800_000_000)] == [1, 1]
+    report = run.measure(Plan(two, lengths=(0.5,), runs=2, limit=1.0, memory=1))
+    assert len(report.cells) == 2
+    assert "2 groups" in report.notes[0]
+
+
+def test_the_plan_names_what_cannot_run_and_why(shapes_bundle: Bundle) -> None:
+    found, skipped = bench_plan.cells([shapes_bundle], 2)
+    assert "onnxruntime/fp32" in [cell.name for cell in found]
+    assert all(cell.engine != "null" for cell in found)
+    assert all(item.reason for item in skipped)
+    only, _ = bench_plan.cells([shapes_bundle], 2, only_engines=["onnxruntime"])
+    assert [cell.name for cell in only] == ["onnxruntime/fp32"]
+
+
+def test_names_that_do_not_exist_are_refused(shapes_bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no engine 'tflite'"):
+        bench_plan.cells([shapes_bundle], 2, only_engines=["tflite"])
+    with pytest.raises(BundleError, match="no variant 'int3'"):
+        bench_plan.cells([shapes_bundle], 2, only_variants=["int3"])
+    with pytest.raises(InputError, match=r"no model\.bin; name a Whisper model"):
+        bench_plan.whisper_cells(tmp_path, 2, "en")
+
+
+def test_the_speech_is_as_long_as_asked_for() -> None:
+    for seconds in (0.5, 9.0, 60.0):
+        samples = audio.speech_of(seconds)
+        assert samples.shape == (int(seconds * 16000),)
+        assert 0.001 < np.abs(samples).mean() < 0.5
+
+
+def test_a_worker_answers_with_errors_and_a_dead_one_is_noticed() -> None:
+    worker = Worker()
+    try:
+        with pytest.raises(EngineError, match="nothing is loaded"):
+            worker.ask(do="memory")
+        with pytest.raises(EngineError, match="KeyError"):
+            worker.ask(do="load", engine="null")
+        worker._process.kill()
+        with pytest.raises(EngineError, match=r"its process ended \(status -9\)"):
+            worker.ask(do="memory")
+    finally:
+        worker.close()
+
+
+def test_quick_table_is_a_table(small_clip_bundle: Bundle) -> None:
+    table = run.quick_table(small_clip_bundle, threads=1)
+    assert "onnxruntime" in table
+    assert "10 s p50" in table
+
+
+@pytest.fixture
+def small_clip_bundle(tmp_path: Path, ctc_spec: ModelSpec) -> Bundle:
+    """A real graph of one convolution that any engine runs in a moment."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    spec = dataclasses.replace(ctc_spec, time=(Convolution(400, 320, 0),), normalize=False)
+    weights = [
+        numpy_helper.from_array(np.zeros((32, 1, 400), np.float32), "kernel"),
+        *(numpy_helper.from_array(np.array(value), name) for name, value in (("k", 400), ("s", 320), ("one", 1))),
+        numpy_helper.from_array(np.array([1]), "axis"),
+    ]
+    nodes = [
+        helper.make_node("Unsqueeze", ["input_values", "axis"], ["wave"]),
+        helper.make_node("Conv", ["wave", "kernel"], ["channels"], strides=[320]),
+        helper.make_node("Transpose", ["channels"], ["logits"], perm=[0, 2, 1]),
+        helper.make_node("Sub", ["input_lengths", "k"], ["less"]),
+        helper.make_node("Div", ["less", "s"], ["steps"]),
+        helper.make_node("Add", ["steps", "one"], ["output_lengths"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [
+            helper.make_tensor_value_info("input_values", TensorProto.FLOAT, ["batch", "samples"]),
+            helper.make_tensor_value_info("input_lengths", TensorProto.INT64, ["batch"]),
+        ],
+        [
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "frames", 32]),
+            helper.make_tensor_value_info("output_lengths", TensorProto.INT64, ["batch"]),
+        ],
+        weights,
+    )
+    path = tmp_path / "clips"
+    with new_bundle(path) as directory:
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.save(model, directory / "fp32.onnx")
+        variant = describe_variant(directory, "fp32", "fp32", {"full": "fp32.onnx"})
+        write_manifest(directory, spec, [variant], {"checkpoint": "none"})
+    return Bundle.open(path)

@@ -1,0 +1,162 @@
+"""MANIFEST in its four shapes, and every way it can be broken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from wav2edge.measure import manifest
+from wav2edge.runtime.errors import InputError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a.wav", "b.flac", "sub/c.mp3"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"sound")
+    return tmp_path
+
+
+def write_lines(folder: Path, *rows: object, name: str = "test.jsonl") -> Path:
+    path = folder / name
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def test_json_lines_with_every_field(folder: Path) -> None:
+    row = {"path": "sub/c.mp3", "text": "olá", "corpus": "x", "seconds": 2, "speaker": 7, "language": "pt", "new": 1}
+    (found,) = manifest.read(write_lines(folder, row, ""))
+    assert found == manifest.Row(
+        folder / "sub/c.mp3", "olá", "x", f"{folder / 'test.jsonl'}:1", 2.0, language="pt", speaker="7"
+    )
+
+
+def test_corpus_defaults_to_the_manifest_and_absolute_paths_hold(folder: Path) -> None:
+    (found,) = manifest.read(write_lines(folder, {"path": str(folder / "a.wav"), "text": ""}))
+    assert (found.path, found.text, found.corpus) == (folder / "a.wav", "", "test")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"audio_filepath": "a.wav", "text": "hi", "duration": 1.5},
+        {"file_name": "a.wav", "transcription": "hi", "seconds": "1.5"},
+    ],
+)
+def test_names_that_other_tools_write(folder: Path, row: dict[str, object]) -> None:
+    (found,) = manifest.read(write_lines(folder, row))
+    assert (found.path, found.text, found.seconds) == (folder / "a.wav", "hi", 1.5)
+
+
+def test_tsv_takes_quote_marks_as_text(folder: Path) -> None:
+    path = write_lines(folder, 'path\tsentence\tcorpus\na.wav\t"so," she said\tcv\nb.flac\tit\'s "\t', name="cv.tsv")
+    first, second = manifest.read(path)
+    assert (first.text, first.corpus, first.source) == ('"so," she said', "cv", f"{path}:2")
+    assert (second.text, second.corpus) == ("it's \"", "cv")
+
+
+def test_csv_quotes_lines_and_byte_order_mark(folder: Path) -> None:
+    path = folder / "x.csv"
+    path.write_text('\ufeffpath,text\na.wav,"one, two\nthree"\nb.flac,four\n', encoding="utf-8")
+    first, second = manifest.read(path)
+    assert first.text.split() == ["one,", "two", "three"]
+    assert second.source == f"{path}:4"
+
+
+def test_folder_with_text_beside_each_recording(folder: Path) -> None:
+    (folder / "a.txt").write_text("hello\n there \n")
+    (folder / "notes.md").write_text("no audio")
+    (folder / "sub/c.txt").write_text("low")
+    rows, problems = manifest.scan(folder)
+    assert [(row.path.name, row.text, row.corpus) for row in rows] == [
+        ("a.wav", "hello there", folder.name),
+        ("c.mp3", "low", folder.name),
+    ]
+    assert problems == (f"{folder / 'b.flac'}: no b.txt beside it with what is said",)
+    assert len(manifest.read(folder, need_text=False)) == 3
+
+
+def test_one_split(folder: Path) -> None:
+    path = write_lines(
+        folder, {"path": "a.wav", "text": "", "split": "dev"}, {"path": "b.flac", "text": "", "split": "eval"}
+    )
+    assert [row.path.name for row in manifest.read(path, split="eval")] == ["b.flac"]
+    with pytest.raises(InputError, match="no usable row of split 'train'"):
+        manifest.read(path, split="train")
+
+
+BROKEN = [
+    ('{"path": "a.wav", "text"', "broken JSON"),
+    ("[1]", "not a JSON object"),
+    ('{"text": "hi"}', "no `path`"),
+    ('{"path": "a.wav"}', "no `text`"),
+    ('{"path": "a.wav", "text": 3}', "must be a string"),
+    ('{"path": "gone.wav", "text": "hi"}', "no such file"),
+    ('{"path": "sub", "text": "hi"}', "is a directory"),
+    ('{"path": "a.wav", "text": "hi", "seconds": "long"}', "must be a number"),
+]
+
+
+@pytest.mark.parametrize(("line", "says"), BROKEN)
+def test_a_broken_line_is_named_and_the_others_survive(folder: Path, line: str, says: str) -> None:
+    path = write_lines(folder, {"path": "a.wav", "text": "hi"}, line, {"path": "b.flac", "text": "ho"})
+    with pytest.raises(InputError, match=f"test.jsonl:2: .*{says}") as caught:
+        manifest.read(path)
+    assert "\n" not in str(caught.value)
+    rows, problems = manifest.scan(path)
+    assert [row.text for row in rows] == ["hi", "ho"]
+    assert len(problems) == 1 and f"{path}:2: " in problems[0]
+
+
+def test_a_table_row_of_another_width_is_named(folder: Path) -> None:
+    path = write_lines(folder, "path\ttext", "a.wav\thi", "b.flac", name="x.tsv")
+    rows, problems = manifest.scan(path)
+    assert len(rows) == 1
+    assert problems == (f"{path}:3: 1 columns where the header names 2",)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("gone.jsonl", None, "no such manifest"),
+        ("empty.jsonl", b"", "no usable row"),
+        ("bytes.jsonl", b"\xff\xfe{}", "not UTF-8"),
+        ("x.tsv", b"a.wav\thello\n", "no header"),
+        ("talk.wav", b"RIFF", "is a recording"),
+        ("all-broken.jsonl", b"{\n", "broken JSON"),
+    ],
+)
+def test_manifests_with_nothing_in_them(folder: Path, name: str, content: bytes | None, says: str) -> None:
+    if content is not None:
+        (folder / name).write_bytes(content)
+    for reader in (manifest.read, manifest.scan):
+        with pytest.raises(InputError, match=says):
+            reader(folder / name)
+
+
+def test_rows_of_another_split_need_no_recording(folder: Path) -> None:
+    rows = [{"path": "a.wav", "text": "x", "split": "test"}, {"path": "not copied.wav", "text": "y", "split": "train"}]
+    path = write_lines(folder, *rows)
+    (found,) = manifest.read(path, split="test")
+    assert found.text == "x"
+    assert manifest.scan(path, split="test")[1] == ()
+    with pytest.raises(InputError, match="not copied"):
+        manifest.read(path)
+
+
+def test_a_quote_too_many_names_its_line(folder: Path) -> None:
+    path = folder / "t.csv"
+    path.write_text('path,text\na.wav,"' + "x" * 140_000 + "\n")
+    with pytest.raises(InputError, match=r"t\.csv:\d+: cannot be read"):
+        manifest.read(path)
+
+
+def test_one_text_of_a_folder_that_is_not_utf8_is_one_problem(folder: Path) -> None:
+    (folder / "a.txt").write_text("good")
+    (folder / "b.txt").write_bytes(b"caf\xe9")
+    rows, problems = manifest.scan(folder)
+    assert [row.text for row in rows] == ["good"]
+    assert any("b.txt: not UTF-8" in problem for problem in problems)

@@ -1,0 +1,85 @@
+"""Windows of a long recording are normalised by the recording, not each by itself."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from wav2edge.runtime.audio.loudness import Meter, measure
+from wav2edge.runtime.recordings.chunking import Chunking, Window
+from wav2edge.runtime.recordings.transcriber import Transcriber
+
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def transcriber() -> Iterator[Transcriber]:
+    with Transcriber.open(None, "onnxruntime", "fp32", chunking=Chunking(4.0, 0.5)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def louder_and_louder() -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0.01, 1.0, 10 * RATE) * np.geomspace(0.001, 0.2, 10 * RATE)
+    return noise.astype(np.float32)
+
+
+def test_loudness_is_that_of_all_samples_in_any_blocks(louder_and_louder: np.ndarray) -> None:
+    whole = measure([louder_and_louder])
+    pieces = measure(np.array_split(louder_and_louder, 17))
+    assert pieces.mean == pytest.approx(whole.mean) and pieces.scale == pytest.approx(whole.scale)
+    normalized = whole.normalized(louder_and_louder)
+    assert normalized.mean() == pytest.approx(0, abs=1e-4)
+    assert normalized.std() == pytest.approx(1, abs=1e-4)
+    assert np.isfinite(measure([np.zeros(100, np.float32)]).normalized(np.zeros(100, np.float32))).all()
+    assert Meter().loudness().mean == 0
+
+
+def test_all_windows_of_a_file_have_its_loudness(
+    transcriber: Transcriber, louder_and_louder: np.ndarray, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.wav"
+    soundfile.write(path, louder_and_louder, RATE, subtype="FLOAT")
+    windows = list(transcriber.windows(path))
+    assert len(windows) > 2
+    assert {window.loudness for window in windows} == {measure([louder_and_louder])}
+    assert [window.loudness for window in transcriber.windows(louder_and_louder)] == [w.loudness for w in windows]
+
+
+def test_a_streams_windows_have_the_loudness_so_far(transcriber: Transcriber, louder_and_louder: np.ndarray) -> None:
+    held = io.BytesIO()
+    soundfile.write(held, louder_and_louder, RATE, format="WAV", subtype="FLOAT")
+    held.seek(0)
+    windows = list(transcriber.windows(held))
+    for window in windows:
+        end = window.first_frame * 320 + len(window.samples)
+        so_far = measure([louder_and_louder[:end]])
+        assert window.loudness is not None
+        assert window.loudness.scale == pytest.approx(so_far.scale)
+
+
+def test_a_short_recording_is_left_to_the_graph(transcriber: Transcriber, louder_and_louder: np.ndarray) -> None:
+    (window,) = transcriber.windows(louder_and_louder[: 3 * RATE])
+    assert window.loudness is None
+
+
+def test_what_is_normalised_here_runs_as_if_the_graph_had_done_it(
+    transcriber: Transcriber, louder_and_louder: np.ndarray
+) -> None:
+    clips = louder_and_louder[: 3 * RATE], louder_and_louder[4 * RATE : 6 * RATE]
+    ours = transcriber.run([Window(clip, 0, None, measure([clip])) for clip in clips])
+    for found, clip in zip(ours, clips):
+        np.testing.assert_allclose(found, transcriber.logits([clip])[0], atol=2e-3)
+
+
+def test_windows_that_cannot_be_run_in_halves_are_left_to_the_graph(
+    level_transcriber: Transcriber, louder_and_louder: np.ndarray
+) -> None:
+    level_transcriber.chunking = Chunking(4.0, 0.5)
+    windows = list(level_transcriber.windows(louder_and_louder))
+    assert len(windows) > 2 and all(window.loudness is None for window in windows)

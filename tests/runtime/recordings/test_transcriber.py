@@ -1,0 +1,235 @@
+"""Recordings in, transcripts out: alone, many at once, and those that cannot be used."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.engines import Arrays
+from wav2edge.runtime.errors import AudioError, EngineError
+from wav2edge.runtime.recordings.batch import Ahead, lanes, transcribe_all
+from wav2edge.runtime.recordings.chunking import Chunking
+from wav2edge.runtime.recordings.transcriber import Transcriber
+from wav2edge.runtime.text.transcript import Segment
+
+Spell = Callable[[str], "np.ndarray[Any, np.dtype[np.float32]]"]
+
+
+def write(path: Path, samples: np.ndarray[Any, Any]) -> Path:
+    soundfile.write(path, samples, 16000, subtype="FLOAT" if path.suffix == ".wav" else None)
+    return path
+
+
+def test_a_file_and_its_samples_give_the_same_transcript(
+    level_transcriber: Transcriber, spell: Spell, tmp_path: Path
+) -> None:
+    samples = spell("hello there")
+    from_file = level_transcriber(write(tmp_path / "a.wav", samples))
+    assert from_file == level_transcriber(samples)
+    assert from_file.text == "hello there"
+    assert from_file.language == "en"
+    assert from_file.seconds == pytest.approx(len(samples) / 16000)
+
+
+@pytest.mark.parametrize("count", [0, 1, 399])
+def test_too_short_for_the_model(level_transcriber: Transcriber, count: int) -> None:
+    with pytest.raises(AudioError, match="no samples" if count == 0 else f"{count} samples at 16000 Hz.*at least 400"):
+        level_transcriber(np.zeros(count, np.float32))
+
+
+def test_the_shortest_clip(level_transcriber: Transcriber) -> None:
+    found = level_transcriber(np.zeros(400, np.float32))
+    assert (found.text, found.words, found.segments, found.seconds) == ("", (), (), 0.025)
+
+
+def test_the_null_engine_runs_the_whole_path(shapes_bundle: Bundle) -> None:
+    with Transcriber.open(shapes_bundle, "null") as transcriber:
+        assert transcriber(np.zeros(16000 * 70, np.float32)).text == ""
+        assert [len(rows) for rows in transcriber.logits([np.zeros(16000, np.float32), np.zeros(400, np.float32)])] == [
+            49,
+            1,
+        ]
+
+
+def test_many_recordings_come_in_order_and_bad_ones_stop_nobody(
+    level_transcriber: Transcriber, spell: Spell, tmp_path: Path
+) -> None:
+    good = [write(tmp_path / f"{n}.wav", spell(word)) for n, word in enumerate(("one", "two", "three"))]
+    (tmp_path / "text.wav").write_text("no sound")
+    half = write(tmp_path / "half.flac", np.random.default_rng(0).normal(0, 0.1, 160000))
+    half.write_bytes(half.read_bytes()[:100000])
+    sources = [good[0], tmp_path / "gone.wav", good[1], tmp_path / "text.wav", half, tmp_path, good[2]]
+    results = list(transcribe_all(level_transcriber, sources))
+    assert [result.source for result in results] == sources
+    assert [result.transcript.text if result.transcript else None for result in results] == [
+        "one",
+        None,
+        "two",
+        None,
+        None,
+        None,
+        "three",
+    ]
+    for source, result in zip(sources, results):
+        assert (result.error is None) == (source in good)
+        assert result.error is None or str(source) in str(result.error)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 16])
+def test_batches_change_nothing(level_transcriber: Transcriber, spell: Spell, tmp_path: Path, batch: int) -> None:
+    words = ("a", "bc", "bd", "long word" * 9, "be", "bf", "g " + "_" * 700 + "h")
+    sources = [write(tmp_path / f"{n}.wav", spell(word)) for n, word in enumerate(words)]
+    sources.insert(2, tmp_path / "gone.wav")
+    level_transcriber.chunking = Chunking(window=4.0, context=0.5)
+    alone = list(transcribe_all(level_transcriber, sources))
+    runs: list[int] = []
+    logits = level_transcriber.logits
+
+    def counted(clips: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+        runs.append(len(clips))
+        return logits(clips)
+
+    level_transcriber.logits = counted  # type: ignore[method-assign]
+    together = list(transcribe_all(level_transcriber, sources, batch=batch))
+    assert [(r.source, r.transcript) for r in together] == [(r.source, r.transcript) for r in alone]
+    assert 1 < max(runs) <= batch
+
+
+def test_segments_and_progress_are_told_as_they_come(
+    level_transcriber: Transcriber, spell: Spell, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "long.wav", spell(("word " + "_" * 60) * 40))
+    level_transcriber.chunking = Chunking(window=8.0, context=1.0)
+    told: list[tuple[str, float]] = []
+    done: list[float] = []
+
+    def segment(_: Any, found: Segment) -> None:
+        told.append((found.text, done[-1] if done else 0.0))
+
+    def progress(_: Any, seconds: float, total: float | None) -> None:
+        assert total == pytest.approx(40 * (5 * 3 + 60) * 0.02, abs=0.1)
+        done.append(seconds)
+
+    (result,) = transcribe_all(level_transcriber, [path], on_segment=segment, on_progress=progress)
+    assert result.transcript is not None
+    assert [text for text, _ in told] == ["word"] * 40 == [s.text for s in result.transcript.segments]
+    assert told[1][1] < done[1], "the first segments come long before the end"
+    assert done == sorted(done) and done[-1] == pytest.approx(result.transcript.seconds)
+
+
+def test_chunked_and_whole_agree(level_transcriber: Transcriber, spell: Spell) -> None:
+    samples = spell("_" * 15 + " ".join(f"{a}{b}" for a in "abcdefgh" for b in "klmnopq") + "_" * 15)
+    whole = level_transcriber(samples)
+    level_transcriber.chunking = Chunking(window=3.0, context=0.5)
+    assert level_transcriber(samples) == whole
+
+
+def test_an_engine_that_fails_is_not_mistaken_for_a_bad_recording(
+    level_transcriber: Transcriber, spell: Spell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(feeds: Any) -> Any:
+        raise EngineError("the engine failed")
+
+    monkeypatch.setattr(level_transcriber.session, "run", fail)
+    with pytest.raises(EngineError):
+        list(transcribe_all(level_transcriber, [write(tmp_path / "a.wav", spell("a"))]))
+
+
+def test_reading_ahead_is_bounded_and_ends_with_its_reader() -> None:
+    made: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(1000):
+            made.append(number)
+            yield number
+
+    with Ahead(numbers(), 3) as items:
+        assert [next(iterator) for iterator in [iter(items)] * 5] == [0, 1, 2, 3, 4]
+    thread = items._thread
+    assert not thread.is_alive() and len(made) <= 5 + 3 + 3
+
+    def broken() -> Iterator[int]:
+        yield 1
+        raise ValueError("from the other thread")
+
+    with Ahead(broken(), 3) as items, pytest.raises(ValueError, match="from the other thread"):
+        list(items)
+
+
+class TwoAtOnce:
+    """A session that answers a run only while another one is under way, and remembers how many there were."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.inputs, self.outputs = session.inputs, session.outputs
+        self.together = threading.Barrier(2, timeout=10)
+
+    def run(self, feeds: Arrays) -> Arrays:
+        self.together.wait()
+        return self.session.run(feeds)  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        pass
+
+
+def test_lanes_run_windows_side_by_side_and_change_nothing(
+    level_transcriber: Transcriber, spell: Spell, tmp_path: Path
+) -> None:
+    words = ("a", "b", "long word" * 9, "c", "d")
+    sources = [write(tmp_path / f"{n}.wav", spell(word)) for n, word in enumerate(words)]
+    sources.insert(2, tmp_path / "gone.wav")
+    level_transcriber.chunking = Chunking(window=4.0, context=0.5)
+    windows = sum(1 for path in sources if path.exists() for _ in level_transcriber.windows(path))
+    assert windows == 6  # an even number, of which two are of one recording
+    alone = list(transcribe_all(level_transcriber, sources))
+    in_lanes = Transcriber(
+        level_transcriber.bundle, TwoAtOnce(level_transcriber.session), "level", "fp32",
+        chunking=level_transcriber.chunking, lanes=2,
+    )  # fmt: skip
+    together = list(transcribe_all(in_lanes, sources))
+    assert [(r.source, r.transcript) for r in together] == [(r.source, r.transcript) for r in alone]
+
+
+def test_an_engine_that_fails_in_a_lane_ends_the_run(
+    level_transcriber: Transcriber, spell: Spell, tmp_path: Path
+) -> None:
+    level_transcriber.lanes = 2
+
+    def broken(_: Any) -> Any:
+        raise EngineError("out of memory")
+
+    level_transcriber.session.run = broken  # type: ignore[method-assign, assignment]
+    with pytest.raises(EngineError, match="out of memory"):
+        list(transcribe_all(level_transcriber, [write(tmp_path / f"{n}.wav", spell("a")) for n in range(20)]))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("wav2edge")]
+
+
+def test_lanes_share_the_threads_where_one_session_can_be_shared(shapes_bundle: Bundle) -> None:
+    with Transcriber.open(shapes_bundle, "null", threads=5, lanes=2) as transcriber:
+        assert (transcriber.lanes, transcriber._options.threads) == (2, 2)
+    with Transcriber.open(shapes_bundle, "null", threads=1, lanes=2) as transcriber:
+        assert (transcriber.lanes, transcriber._options.threads) == (1, 1)
+
+
+def test_lanes_are_for_small_models_and_more_than_two_windows(
+    shapes_bundle: Bundle, spell: Spell, tmp_path: Path
+) -> None:
+    small = dataclasses.replace(shapes_bundle.variants[0], sizes={"fp32.onnx": 4_000_000})
+    short = write(tmp_path / "short.wav", spell("a"))
+    long = write(tmp_path / "long.wav", np.zeros(16000 * 61, np.float32))
+    os.mkfifo(tmp_path / "pipe")
+    assert lanes("null", small, [short, short]) == lanes("null", small, [long]) == 2
+    for sources in ([], [short], [tmp_path / "gone.wav"], [tmp_path], [tmp_path / "pipe"], [io.BytesIO()]):
+        assert lanes("null", small, sources) == 1
+    assert lanes("openvino", small, [long, long]) == 1
+    assert lanes("null", dataclasses.replace(small, sizes={"fp32.onnx": 119_000_000}), [long, long]) == 1

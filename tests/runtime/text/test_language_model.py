@@ -1,0 +1,184 @@
+"""Beam search with a language model and hotwords changes what is heard, in the direction it should."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import ModelSpec
+from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
+from wav2edge.runtime.errors import EngineError, InputError
+from wav2edge.runtime.heads import ctc
+from wav2edge.runtime.recordings.transcriber import Transcriber
+from wav2edge.runtime.text import language_model
+from wav2edge.runtime.text.language_model import BeamDecoder, LanguageModel, open_language_model
+
+ARPA = """\\data\\
+ngram 1=6
+ngram 2=4
+
+\\1-grams:
+-99\t<s>\t-0.3
+-2.0\t</s>
+-3.0\t<unk>
+-1.0\tthe\t-0.3
+-1.0\tcat\t-0.3
+-1.0\tsat\t-0.3
+
+\\2-grams:
+-0.2\t<s> the
+-0.2\tthe cat
+-0.2\tcat sat
+-0.2\tsat </s>
+
+\\end\\
+"""
+
+pytestmark = pytest.mark.skipif(
+    language_model.unavailable() is not None, reason="the extra [lm] is not installed on this machine"
+)
+
+
+@pytest.fixture
+def arpa(tmp_path: Path) -> Path:
+    path = tmp_path / "cats.arpa"
+    path.write_text(ARPA, "utf-8")
+    return path
+
+
+def heard_as(spec: ModelSpec, text: str, doubts: dict[int, tuple[str, float]]) -> np.ndarray:
+    """Logits that say a text, one frame a letter and a blank after it; doubts: place → (other letter, its lead)."""
+    rows = []
+    for place, letter in enumerate(text):
+        row = np.full(len(spec.labels), -4.0, np.float32)
+        row[spec.labels.index("|" if letter == " " else letter)] = 4.0
+        if place in doubts:
+            other, lead = doubts[place]
+            row[spec.labels.index(other)] = 4.0 + lead
+        blank = np.full(len(spec.labels), -4.0, np.float32)
+        blank[0] = 4.0
+        rows += [row, blank]
+    return np.stack(rows)
+
+
+def text_of(decoder: Callable[..., Any], logits: np.ndarray, spec: ModelSpec) -> str:
+    return " ".join(word.text for word in decoder(logits, spec, 0))
+
+
+def test_a_language_model_mends_what_was_misheard(arpa: Path, ctc_spec: ModelSpec) -> None:
+    logits = heard_as(ctc_spec, "the cat sat", {4: ("k", 0.5), 10: ("d", 0.5)})
+    assert text_of(ctc.greedy, logits, ctc_spec) == "the kat sad"
+    decoder = BeamDecoder(ctc_spec, open_language_model(arpa))
+    assert text_of(decoder, logits, ctc_spec) == "the cat sat"
+
+
+def test_words_keep_the_times_of_an_alignment(arpa: Path, ctc_spec: ModelSpec) -> None:
+    logits = heard_as(ctc_spec, "the cat sat", {})
+    beam = BeamDecoder(ctc_spec, open_language_model(arpa))(logits, ctc_spec, 50)
+    assert beam == ctc.greedy(logits, ctc_spec, 50)
+
+
+def test_a_model_in_capitals_fits_a_vocabulary_in_small_letters(tmp_path: Path, ctc_spec: ModelSpec) -> None:
+    path = tmp_path / "CATS.arpa"
+    path.write_text(ARPA.replace("the", "THE").replace("cat", "CAT").replace("sat", "SAT"), "utf-8")
+    logits = heard_as(ctc_spec, "the cat sat", {4: ("k", 0.5)})
+    assert text_of(BeamDecoder(ctc_spec, open_language_model(path)), logits, ctc_spec) == "the cat sat"
+
+
+def test_hotwords_without_a_language_model(ctc_spec: ModelSpec) -> None:
+    logits = heard_as(ctc_spec, "call bryan now", {5: ("p", 1.0)})
+    assert text_of(ctc.greedy, logits, ctc_spec) == "call pryan now"
+    assert text_of(BeamDecoder(ctc_spec, hotwords=["bryan"]), logits, ctc_spec) == "call bryan now"
+    with pytest.raises(InputError, match="vocabulary has no 3"):
+        BeamDecoder(ctc_spec, hotwords=["mp3"])
+
+
+def test_silence_and_labels_that_never_become_text(arpa: Path, ctc_spec: ModelSpec) -> None:
+    decoder = BeamDecoder(ctc_spec, open_language_model(arpa))
+    silence = np.full((20, len(ctc_spec.labels)), -4.0, np.float32)
+    silence[:, 0] = 4.0
+    assert decoder(silence, ctc_spec, 0) == []
+    silence[5, 0], silence[5, ctc_spec.labels.index("<s>")] = -4.0, 4.0
+    assert decoder(silence, ctc_spec, 0) == []
+
+
+def test_a_bundle_brings_its_own(tmp_path: Path, ctc_spec: ModelSpec, arpa: Path) -> None:
+    with new_bundle(tmp_path / "own") as directory:
+        (directory / "fp32.onnx").write_bytes(b"no graph")
+        (directory / "language_model").mkdir()
+        (directory / "language_model/2gram.arpa").write_text(ARPA, "utf-8")
+        (directory / "language_model/unigrams.txt").write_text("the\ncat\nsat\n")
+        (directory / "language_model/attrs.json").write_text('{"alpha": 0.7, "beta": 2.0, "score_boundary": false}')
+        names = [f"language_model/{name}" for name in ("2gram.arpa", "unigrams.txt", "attrs.json")]
+        variant = describe_variant(directory, "fp32", "fp32", {"full": "fp32.onnx"})
+        write_manifest(directory, ctc_spec, [variant], {}, names)
+    bundle = Bundle.open(tmp_path / "own")
+    found = open_language_model("bundle", bundle)
+    assert found == LanguageModel(
+        bundle.path / "language_model/2gram.arpa", ("the", "cat", "sat"), 0.7, 2.0, boundary=False
+    )
+    assert open_language_model(bundle.path) == found, "a directory that holds language_model/ will do"
+    logits = heard_as(ctc_spec, "the cat sat", {4: ("k", 0.5)})
+    assert text_of(BeamDecoder(ctc_spec, found), logits, ctc_spec) == "the cat sat"
+
+
+def test_the_whole_path_with_a_language_model(
+    arpa: Path, level_transcriber: Transcriber, spell: Callable[[str], Any], ctc_spec: ModelSpec
+) -> None:
+    greedy = level_transcriber(spell("the cat sat"))
+    level_transcriber.decoder = BeamDecoder(ctc_spec, open_language_model(arpa))
+    assert level_transcriber(spell("the cat sat")) == greedy
+
+
+def test_what_cannot_be_used_says_so(tmp_path: Path, ctc_spec: ModelSpec, shapes_bundle: Bundle) -> None:
+    (tmp_path / "x.arpa").write_text("these are words\n")
+    (tmp_path / "x.bin").write_bytes(b"no model" * 100)
+    (tmp_path / "x.txt").write_text("a")
+    (tmp_path / "empty").mkdir()
+    for name, says in {
+        "gone.arpa": "no such language model",
+        "x.txt": "no language model",
+        "x.arpa": "no ARPA file",
+        "empty": "0 language models",
+    }.items():
+        with pytest.raises(InputError, match=says):
+            open_language_model(tmp_path / name)
+    with pytest.raises(InputError, match=r"x\.bin: no language model that can be read") as caught:
+        BeamDecoder(ctc_spec, open_language_model(tmp_path / "x.bin"))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="brings no language model"):
+        open_language_model("bundle", shapes_bundle)
+    for other in (
+        dataclasses.replace(ctc_spec, delimiter=None),
+        dataclasses.replace(ctc_spec, labels=(*ctc_spec.labels, "sch")),
+    ):
+        with pytest.raises(InputError, match="letters"):
+            BeamDecoder(other)
+
+
+def test_without_the_extra_one_line_names_it(ctc_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(EngineError, match=r'pip install "wav2edge\[lm\]"'):
+        BeamDecoder(ctc_spec)
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert "pyctcdecode" in str(language_model.unavailable())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyctcdecode") is None, reason="pyctcdecode is not installed")
+def test_the_other_library_hears_the_same(arpa: Path, ctc_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On ARM boards ctc-beam-decoder has no wheel; pyctcdecode with KenLM is what runs there."""
+    monkeypatch.setitem(sys.modules, "ctc_beam_decoder", None)
+    logits = heard_as(ctc_spec, "the cat sat", {4: ("k", 0.5), 10: ("d", 0.5)})
+    assert text_of(BeamDecoder(ctc_spec, open_language_model(arpa)), logits, ctc_spec) == "the cat sat"
+    logits = heard_as(ctc_spec, "call bryan now", {5: ("p", 1.0)})
+    assert text_of(BeamDecoder(ctc_spec, hotwords=["bryan"]), logits, ctc_spec) == "call bryan now"
+    assert json.dumps(BeamDecoder(ctc_spec)(logits[:0], ctc_spec, 0)) == "[]"
