@@ -1,4 +1,4 @@
-"""Several systems on the same recordings: what each heard, how fast, and how they score."""
+"""Several systems on the same recordings: what each recognises, how fast, and how they score."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class System:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What a system heard in each recording (None: it could not be used), and how long all of it took.
+class Hypotheses:
+    """What a system recognised in each recording (None: it could not be used), and how long all of it took.
 
     seconds: of audio; elapsed: seconds that it took, reading the files included.
     """
@@ -69,11 +69,11 @@ class Comparison:
 class Evaluation:
     """Every system's scores on the recordings that all of them could use.
 
-    rows: those recordings; texts: what each system heard in them, [system][recording].
+    rows: those recordings; texts: what each system recognised in them, [system][recording].
     """
 
     rows: tuple[Row, ...]
-    heard: tuple[Heard, ...]
+    hypotheses: tuple[Hypotheses, ...]
     texts: tuple[tuple[str, ...], ...]
     lines: tuple[Line, ...]
     comparisons: tuple[Comparison, ...]
@@ -87,9 +87,9 @@ class Evaluation:
         return [index for index in ranked[:count] if edits[index].errors]
 
 
-def listen(
+def transcribe_rows(
     transcriber: Transcriber, system: System, rows: Sequence[Row], progress: Callable[[int], None] | None = None
-) -> Heard:
+) -> Hypotheses:
     """Run a system over recordings; ``progress`` is called with the number of those that are done."""
     texts: list[str | None] = []
     problems: list[str] = []
@@ -104,22 +104,22 @@ def listen(
             texts.append(result.transcript.text)
         if progress is not None:
             progress(len(texts))
-    return Heard(system, tuple(texts), seconds, time.perf_counter() - started, tuple(problems))
+    return Hypotheses(system, tuple(texts), seconds, time.perf_counter() - started, tuple(problems))
 
 
 def evaluate(
-    rows: Sequence[Row], heard: Sequence[Heard], normalization: str = scoring.DEFAULT_NORMALIZATION
+    rows: Sequence[Row], hypotheses: Sequence[Hypotheses], normalization: str = scoring.DEFAULT_NORMALIZATION
 ) -> Evaluation:
-    """Score what systems heard, each corpus by itself and all together, and compare the others with the first.
+    """Score what systems recognised, each corpus by itself and all together, and compare the others with the first.
 
     Raises InputError when no recording could be used by all of them.
     """
-    used = [index for index in range(len(rows)) if all(one.texts[index] is not None for one in heard)]
-    problems = tuple(dict.fromkeys(problem for one in heard for problem in one.problems))
+    used = [index for index in range(len(rows)) if all(one.texts[index] is not None for one in hypotheses)]
+    problems = tuple(dict.fromkeys(problem for one in hypotheses for problem in one.problems))
     if not used:
         raise InputError("; ".join(["no recording could be used", *problems[:3]]))
     kept = tuple(rows[index] for index in used)
-    texts = tuple(tuple(str(one.texts[index]) for index in used) for one in heard)
+    texts = tuple(tuple(str(one.texts[index]) for index in used) for one in hypotheses)
     names = list(dict.fromkeys(row.corpus for row in kept))
     corpora = {name: [i for i, row in enumerate(kept) if row.corpus == name] for name in names}
     corpora = {**(corpora if len(names) > 1 else {}), (ALL if len(names) > 1 else names[0]): list(range(len(kept)))}
@@ -139,7 +139,7 @@ def evaluate(
             for system, found in enumerate(scores)
             if system
         ]
-    return Evaluation(kept, tuple(heard), texts, tuple(lines), tuple(comparisons), normalization, problems)
+    return Evaluation(kept, tuple(hypotheses), texts, tuple(lines), tuple(comparisons), normalization, problems)
 
 
 def to_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
                     if line.system == index
                 },
             }
-            for index, one in enumerate(evaluation.heard)
+            for index, one in enumerate(evaluation.hypotheses)
         ],
         "differences": [
             {"corpus": c.corpus, "first": 0, "second": c.system, "wer": c.wer.to_json(), "cer": c.cer.to_json()}

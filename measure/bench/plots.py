@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 
+from ...runtime.escape import html as escape
+from ..page import COLOURS, Html, svg
+from ..page import svg_text as _text
 from .report import CellResult, Report, Timing
 
 _DASHES = {"fp32": "", "fp16": "7 3", "bf16": "10 3 2 3", "int8": "2 3", "int4": "1 4"}
@@ -20,7 +22,7 @@ _ROW, _TEXT = 30, 7.2
 def colours(report: Report) -> dict[str, str]:
     """A class of the page's palette for each engine, in order of appearance."""
     names = list(dict.fromkeys(label_of_engine(cell) for cell in report.cells))
-    return {name: f"c{index % 8}" for index, name in enumerate(names)}
+    return {name: f"c{index % COLOURS}" for index, name in enumerate(names)}
 
 
 def label_of_engine(cell: CellResult) -> str:
@@ -33,12 +35,12 @@ def label(cell: CellResult) -> str:
     return f"{label_of_engine(cell)} {cell.variant}"
 
 
-def distribution(report: Report, width: int) -> str:
+def distribution(report: Report, width: int) -> Html:
     """Latency at the reference length: every run a dot, the middle half a bar, the median a line; log scale."""
     seconds = report.reference_length
     cells = [cell for cell in report.cells if seconds is not None and cell.timing(seconds)]
     if seconds is None or not cells:
-        return ""
+        return Html("")
     cells.sort(key=lambda cell: _timing(cell, seconds).percentile(50))
     palette = colours(report)
     narrow = width < 500
@@ -67,14 +69,16 @@ def distribution(report: Report, width: int) -> str:
             parts.append(f'<circle class="f-{colour} dot" cx="{scale(value * 1e3):.1f}" cy="{middle + wobble}" r="2"/>')
         parts.append(f'<line class="s-{colour}" x1="{mid:.1f}" x2="{mid:.1f}" y1="{middle - 9}" y2="{middle + 9}"/>')
         parts.append(_text(width, middle + 4, _ms(timing.percentile(50)), "end", "strong"))
-    return _svg(width, height, parts, f"Latency of {seconds:g} s of audio: every run of each engine and variant")
+    return svg(
+        width, height, map(Html, parts), f"Latency of {seconds:g} s of audio: every run of each engine and variant"
+    )
 
 
-def rtf_by_length(report: Report, width: int) -> str:
+def rtf_by_length(report: Report, width: int) -> Html:
     """Real-time factor over the length of the audio; colour is the engine, dashes the precision; log scales."""
     lengths = report.lengths
     if len(lengths) < 2:
-        return ""
+        return Html("")
     palette = colours(report)
     values = [timing.rtf for cell in report.cells for timing in cell.timings]
     narrow = width < 500
@@ -107,15 +111,15 @@ def rtf_by_length(report: Report, width: int) -> str:
             parts.append(
                 f'<circle class="f-{colour}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"><title>{escape(text)}</title></circle>'
             )
-    return _svg(width, bottom + 50, parts, "Real-time factor by length of audio")
+    return svg(width, bottom + 50, map(Html, parts), "Real-time factor by length of audio")
 
 
-def latency_against_wer(report: Report, width: int) -> str:
+def latency_against_wer(report: Report, width: int) -> Html:
     """Median latency over WER: the lower left corner is where everyone wants to be."""
     seconds = report.reference_length
     cells = [cell for cell in report.cells if cell.wer is not None and seconds is not None and cell.timing(seconds)]
     if seconds is None or len(cells) < 2:
-        return ""
+        return Html("")
     palette = colours(report)
     top, bottom, left, right = 14, 330, 52, width - 16
     rates = [100 * (cell.wer or 0.0) for cell in cells]
@@ -144,10 +148,10 @@ def latency_against_wer(report: Report, width: int) -> str:
             parts.append(f'<line class="lead" x1="{x + 5:.1f}" y1="{y:.1f}" x2="{x + 9:.1f}" y2="{text_y - 4:.1f}"/>')
         parts.append(_text(begin, text_y, name))
     height = max(bottom + 50, max(y for _, y, _ in taken) + 12)
-    return _svg(width, int(height), parts, "Latency against word error rate")
+    return svg(width, int(height), map(Html, parts), "Latency against word error rate")
 
 
-def legend(report: Report) -> str:
+def legend(report: Report) -> Html:
     """Which colour is which engine and which dashes which precision, as HTML."""
     items = [
         f'<li><svg width="14" height="14" aria-hidden="true"><circle class="f-{colour}" cx="7" cy="7" r="5"/></svg>'
@@ -158,7 +162,7 @@ def legend(report: Report) -> str:
         dash = _DASHES[precision]
         line = f'<line class="ink" x1="0" x2="28" y1="7" y2="7" stroke-dasharray="{dash}"/>'
         items.append(f'<li><svg width="28" height="14" aria-hidden="true">{line}</svg>{escape(precision)}</li>')
-    return f'<ul class="legend">{"".join(items)}</ul>'
+    return Html(f'<ul class="legend">{"".join(items)}</ul>')
 
 
 def _spread(wanted: Sequence[float], gap: float = 15.0) -> list[float]:
@@ -228,17 +232,6 @@ def _vertical_grid(scale: _Log, top: float, bottom: float) -> list[str]:
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>')
         parts.append(_text(x, bottom + 16, f"{value:g}", "middle", "muted"))
     return parts
-
-
-def _text(x: float, y: float, text: str, anchor: str = "start", kind: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{escape(text)}</text>'
-
-
-def _svg(width: int, height: int, parts: Sequence[str], title: str) -> str:
-    return (
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
-        f'aria-label="{escape(title)}">{"".join(parts)}</svg>'
-    )
 
 
 def _summary(cell: CellResult, seconds: float) -> str:

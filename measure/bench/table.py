@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...runtime import escape
 from .report import CellResult, Report, Skipped, grouped, verdicts
 
 NAMES = ("bundle", "engine", "variant")
@@ -31,11 +32,10 @@ def markdown(report: Report) -> str:
     """The table and the verdicts as Markdown."""
     header, rows = table(report)
     lines = [f"| {' | '.join(header)} |", f"|{'|'.join('---' if name in NAMES else '---:' for name in header)}|"]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
-    for names, why in absent(report):
-        lines.append(f"| {' | '.join([*names, why, *[''] * (len(header) - len(names) - 1)])} |")
-    sentences = [f"- {line}" for line in (*verdicts(report), *footnotes(report))]
-    return "\n".join(["  \n".join(heading(report)), "", *lines, "", *sentences, ""])
+    rows += [[*names, why, *[""] * (len(header) - len(names) - 1)] for names, why in absent(report)]
+    lines += [f"| {' | '.join(map(escape.markdown, row))} |" for row in rows]
+    sentences = [f"- {escape.markdown(line)}" for line in (*verdicts(report), *footnotes(report))]
+    return "\n".join(["  \n".join(map(escape.markdown, heading(report))), "", *lines, "", *sentences, ""])
 
 
 def comma_separated(report: Report) -> str:
@@ -54,8 +54,12 @@ def comma_separated(report: Report) -> str:
                 *(round(timing.first, 6), round(timing.rtf, 6), *ratios, round(cell.load, 4)),
                 *(cell.memory, cell.device_memory, cell.energy, cell.wer, cell.wer_rise, cell.file_bytes),
             ]
-            writer.writerow(["" if value is None else value for value in values])
+            writer.writerow([_csv_value(value) for value in values])
     return output.getvalue()
+
+
+def _csv_value(value: str | float | None) -> str | float:
+    return "" if value is None else escape.csv_cell(value) if isinstance(value, str) else value
 
 
 def heading(report: Report) -> list[str]:

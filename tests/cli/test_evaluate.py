@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from wav2edge.cli import main
-from wav2edge.measure.evaluation import Heard, System, evaluate, to_json
+from wav2edge.measure.evaluation import Hypotheses, System, evaluate, to_json
 from wav2edge.measure.manifest import Row
 from wav2edge.runtime.bundle.read import Bundle
 
@@ -24,18 +24,18 @@ RIGHT = tuple(row.text for row in ROWS)
 WRONG = tuple("z " + text.split(" ", 1)[1] if n % 4 else text for n, text in enumerate(RIGHT))
 
 
-def heard(texts: tuple[str | None, ...], variant: str, *problems: str) -> Heard:
-    return Heard(System("bundle", "onnxruntime", variant), texts, 60.0, 2.0, problems)
+def recognised(texts: tuple[str | None, ...], variant: str, *problems: str) -> Hypotheses:
+    return Hypotheses(System("bundle", "onnxruntime", variant), texts, 60.0, 2.0, problems)
 
 
 def test_each_corpus_and_all_together_with_a_paired_difference() -> None:
-    found = evaluate(ROWS, [heard(RIGHT, "fp32"), heard(WRONG, "int8")])
+    found = evaluate(ROWS, [recognised(RIGHT, "fp32"), recognised(WRONG, "int8")])
     table = {(line.corpus, line.system): line.scores.wer for line in found.lines}
     assert set(table) == {(corpus, system) for corpus in ("x", "y", "all") for system in (0, 1)}
     assert all(rate.errors == 0 for (_, system), rate in table.items() if system == 0)
     assert (table["x", 1].errors, table["y", 1].errors, table["all", 1].length) == (8, 16, 96)
     assert {other.corpus: other.wer.significant for other in found.comparisons} == {"x": True, "y": True, "all": True}
-    assert found.heard[0].speed == 30.0
+    assert found.hypotheses[0].speed == 30.0
     values = json.loads(json.dumps(to_json(found), allow_nan=False))
     assert values["systems"][1]["corpora"]["y"]["wer"]["errors"] == 16
     assert values["clips"][3] == {
@@ -47,14 +47,16 @@ def test_each_corpus_and_all_together_with_a_paired_difference() -> None:
 
 
 def test_the_worst_come_first_and_faultless_ones_not_at_all() -> None:
-    found = evaluate(ROWS[:4], [heard(("a b c d", "", "q q i", "j k l"), "fp32")])
+    found = evaluate(ROWS[:4], [recognised(("a b c d", "", "q q i", "j k l"), "fp32")])
     assert found.worst(9) == [1, 2]
 
 
 def test_only_what_all_could_use_is_compared() -> None:
     texts: list[str | None] = list(RIGHT)
     texts[0] = None
-    found = evaluate(ROWS, [heard(RIGHT, "fp32"), heard(tuple(texts), "int8", "m:0: 0.wav: the file is empty")])
+    found = evaluate(
+        ROWS, [recognised(RIGHT, "fp32"), recognised(tuple(texts), "int8", "m:0: 0.wav: the file is empty")]
+    )
     assert len(found.rows) == len(ROWS) - 1
     assert found.problems == ("m:0: 0.wav: the file is empty",)
 

@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.html and not Path(arguments.html).absolute().parent.is_dir():
         raise InputError(f"{arguments.html}: there is no such folder")
     beams = {bundle.path: _decoding.decoder(arguments, bundle) for bundle in bundles}
-    heard = []
+    hypotheses = []
     for bundle, system in systems:
         beam = beams[bundle.path] if system.decoding != "greedy" else None
         label = _label(system, [other for _, other in systems])
@@ -77,9 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
             bundle, system.engine, system.variant, threads=threads, decoder=beam, chunking=chunking
         ) as transcriber:
             count = functools.partial(progress.count, label, total=len(rows))
-            heard.append(evaluation.listen(transcriber, system, rows, count))
+            hypotheses.append(evaluation.transcribe_rows(transcriber, system, rows, count))
         progress.clear()
-    found = evaluation.evaluate(rows, heard, arguments.text_norm)
+    found = evaluation.evaluate(rows, hypotheses, arguments.text_norm)
     for problem in found.problems:
         progress.say(problem)
     found = dataclasses.replace(found, problems=(*broken, *found.problems))
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         from wav2edge.cli.transcribe import write_whole
         from wav2edge.measure import evaluation_page
 
-        labels = [_label(one.system, [other for _, other in systems]) for one in heard]
+        labels = [_label(one.system, [other for _, other in systems]) for one in hypotheses]
         write_whole(Path(arguments.html), evaluation_page.page(found, labels, arguments.manifest, arguments.worst))
     if failed:
         progress.say(f"{failed} rows of {arguments.manifest} could not be used; the rates are without them")
@@ -149,7 +149,7 @@ def _print(found: Evaluation, systems: list[System], worst: int) -> None:
             corpus = line.corpus
             print(f"\n{corpus}: {line.scores.wer.clips} recordings, {line.scores.wer.length} words")
             print(f"  {'':{width}}  {'WER':<24}{'CER':<24}{'speed':>9}")
-        speed = f"{found.heard[line.system].speed:.1f}× RT"
+        speed = f"{found.hypotheses[line.system].speed:.1f}× RT"
         print(f"  {labels[line.system]:{width}}  {line.scores.wer!s:<24}{line.scores.cer!s:<24}{speed:>9}")
         for other in found.comparisons:
             if other.corpus == corpus and other.system == line.system:
