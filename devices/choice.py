@@ -73,9 +73,9 @@ class _Candidate:
 
 def _candidates(machine: Machine, profile: DeviceProfile, tuned: Tuning | None) -> Iterator[_Candidate]:
     if tuned is not None:
-        cell = tuned.chosen
+        chosen = tuned.chosen
         reason = f"tuned on this machine on {tuned.date[:10]}"
-        yield _Candidate(cell.engine, cell.variant, cell.threads, reason, lambda size: True)
+        yield _Candidate(chosen.engine, chosen.variant, chosen.threads, reason, lambda size: True)
     for preference in profile.order:
         if preference.suits(machine):
             threads, reason = _threads(machine, profile), f"profile {profile.name}"

@@ -18,11 +18,11 @@ from ..runtime.bundle.read import Bundle
 from ..runtime.errors import GateRefused
 from .detect import Machine
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
-class Cell:
+class Measurement:
     """One engine × variant as measured.
 
     latency: p50 of one run in seconds, on ``seconds`` of audio. wer: word error rate in per cent on the manifest that
@@ -42,10 +42,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Tuning:
-    """The choice for a bundle on a machine. date: ISO 8601. cells: all that was measured; power_mode: in what mode."""
+    """The choice for a bundle on a machine, and all measurements that it was made from. date: ISO 8601."""
 
-    chosen: Cell
-    cells: tuple[Cell, ...]
+    chosen: Measurement
+    measurements: tuple[Measurement, ...]
     date: str
     power_mode: str | None = None
 
@@ -64,8 +64,8 @@ def load(bundle: Bundle, machine: Machine) -> Tuning | None:
     if values is None or values.get("format") != _FORMAT:
         return None
     try:
-        cells = tuple(_cell(cell) for cell in values["cells"])
-        return Tuning(_cell(values["chosen"]), cells, str(values["date"]), values.get("power_mode"))
+        measurements = tuple(_measurement(one) for one in values["measurements"])
+        return Tuning(_measurement(values["chosen"]), measurements, str(values["date"]), values.get("power_mode"))
     except (KeyError, TypeError, AttributeError):
         return None
 
@@ -78,31 +78,28 @@ def forget(bundle: Bundle, machine: Machine) -> bool:
     return there
 
 
-def within_budget(cells: Iterable[Cell], max_wer_rise: float | None = None, max_latency: float | None = None) -> Cell:
-    """The best of measured cells inside a budget.
+def within_budget(
+    measurements: Iterable[Measurement], max_wer_rise: float | None = None, max_latency: float | None = None
+) -> Measurement:
+    """The best measurement inside a budget.
 
-    max_wer_rise: points of word error rate above fp32; max_latency: seconds for the cell's audio. Where words are
-    bounded, or nothing is, the fastest wins; where only time is, the one that loses fewest words (then the fastest).
-    Raises GateRefused, naming the cell that came closest, when none is inside.
+    max_wer_rise: points of word error rate above fp32; max_latency: seconds for the measured length of audio. Where
+    the rise is bounded, or nothing is, the fastest wins; where only the latency is, the lowest rise, then the fastest.
+    Raises GateRefused, naming the measurement that came closest, when none is inside.
     """
-    measured = tuple(cells)
+    measured = tuple(measurements)
     if not measured:
         raise GateRefused("nothing was measured, so nothing can be chosen")
-    words_known = [cell for cell in measured if cell.wer_rise is not None]
-    if max_wer_rise is not None and not words_known:
-        raise GateRefused("--max-wer-rise needs words: name a manifest with texts, so that their errors can be counted")
-    inside = [
-        cell
-        for cell in measured
-        if (max_wer_rise is None or (cell.wer_rise is not None and cell.wer_rise <= max_wer_rise))
-        and (max_latency is None or cell.latency <= max_latency)
-    ]
+    if max_wer_rise is not None and all(one.wer_rise is None for one in measured):
+        raise GateRefused("max_wer_rise needs word error rates; measure with a manifest that has texts")
+    accurate = [one for one in measured if max_wer_rise is None or _rise(one) <= max_wer_rise]
+    inside = [one for one in accurate if max_latency is None or one.latency <= max_latency]
+    if inside and max_latency is not None and max_wer_rise is None:
+        return min(inside, key=lambda one: (_rise(one), one.latency))
     if inside:
-        if max_latency is not None and max_wer_rise is None:
-            return min(inside, key=lambda cell: (_words_lost(cell), cell.latency))
-        return min(inside, key=lambda cell: cell.latency)
-    within_words = [cell for cell in words_known if max_wer_rise is None or (cell.wer_rise or 0.0) <= max_wer_rise]
-    closest = min(within_words or measured, key=lambda cell: cell.latency if within_words else _words_lost(cell))
+        return min(inside, key=lambda one: one.latency)
+    rated = [one for one in accurate if one.wer_rise is not None]
+    closest = min(rated, key=lambda one: one.latency) if rated else min(measured, key=_rise)
     rise = "" if closest.wer_rise is None else f", {closest.wer_rise:+.2f} points of WER"
     wanted = [f"{max_wer_rise:g} points of WER"] if max_wer_rise is not None else []
     wanted += [f"{max_latency * 1000:g} ms"] if max_latency is not None else []
@@ -121,8 +118,9 @@ def fingerprint(bundle: Bundle) -> str:
     return digest.hexdigest()[:20]
 
 
-def _words_lost(cell: Cell) -> float:
-    return float("inf") if cell.wer_rise is None else max(0.0, cell.wer_rise)
+def _rise(measurement: Measurement) -> float:
+    """Points of WER above fp32; infinite where they are not known."""
+    return float("inf") if measurement.wer_rise is None else max(0.0, measurement.wer_rise)
 
 
 def _path(bundle: Bundle, machine: Machine) -> Path:
@@ -136,6 +134,6 @@ def _path(bundle: Bundle, machine: Machine) -> Path:
     return cache.root() / "tuning" / f"{cache.key(parts)}.json"
 
 
-def _cell(values: dict[str, Any]) -> Cell:
-    known = {field.name for field in dataclasses.fields(Cell)}
-    return Cell(**{key: value for key, value in values.items() if key in known})
+def _measurement(values: dict[str, Any]) -> Measurement:
+    known = {field.name for field in dataclasses.fields(Measurement)}
+    return Measurement(**{key: value for key, value in values.items() if key in known})

@@ -13,7 +13,7 @@ from .report import Report
 
 def keep(
     report: Report, bundle: Bundle, max_wer_rise: float | None = None, max_latency: float | None = None
-) -> tuple[tuning.Cell, Path]:
+) -> tuple[tuning.Measurement, Path]:
     """Keep the best measured cell of a bundle inside a budget; returns it and the file it is kept in.
 
     max_wer_rise: points of WER; max_latency: seconds at the report's reference length. The engine torch is left out:
@@ -28,7 +28,7 @@ def keep(
     return chosen, tuning.save(bundle, machine, tuning.Tuning(chosen, cells, report.created, power_mode))
 
 
-def _cells(report: Report, bundle: Bundle) -> list[tuning.Cell]:
+def _cells(report: Report, bundle: Bundle) -> list[tuning.Measurement]:
     seconds = report.reference_length
     found = []
     for cell in report.cells:
@@ -37,7 +37,7 @@ def _cells(report: Report, bundle: Bundle) -> list[tuning.Cell]:
         if timing is None or not ours or choice.forced(bundle.variant(cell.variant)):
             continue
         found.append(
-            tuning.Cell(
+            tuning.Measurement(
                 cell.engine,
                 cell.variant,
                 cell.threads,

@@ -10,7 +10,7 @@ import pytest
 from wav2edge.cli import main
 from wav2edge.devices import choice, profile, tuning
 from wav2edge.devices.detect import Machine, detect
-from wav2edge.devices.tuning import Cell, Tuning, within_budget
+from wav2edge.devices.tuning import Measurement, Tuning, within_budget
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
@@ -126,8 +126,8 @@ def test_mistakes_are_named(bundle_of: Make, laptop: Machine) -> None:
 
 
 def tuned(engine: str = "onnxruntime", variant: str = "int8-dynamic", threads: int = 1) -> Tuning:
-    cell = Cell(engine, variant, threads, 0.1)
-    return Tuning(cell, (cell, Cell("openvino", "fp32", 2, 0.2)), "2026-11-22T18:00:00", "powersave")
+    measured = Measurement(engine, variant, threads, 0.1)
+    return Tuning(measured, (measured, Measurement("openvino", "fp32", 2, 0.2)), "2026-11-22T18:00:00", "powersave")
 
 
 def test_what_was_measured_here_beats_the_profile(bundle_of: Make, laptop: Machine) -> None:
@@ -158,7 +158,7 @@ def test_a_tuned_engine_that_is_gone_is_passed_over(bundle_of: Make, laptop: Mac
     assert choice.choose(bundle, machine=laptop).engine == "openvino"
 
 
-@pytest.mark.parametrize("content", ['{"format": 1}', '{"format": 99}', "{", '{"format": 1, "cells": [3]}'])
+@pytest.mark.parametrize("content", ['{"format": 1}', '{"format": 99}', "{", '{"format": 2, "measurements": [3]}'])
 def test_a_damaged_tuning_is_no_tuning(bundle_of: Make, laptop: Machine, content: str) -> None:
     bundle = bundle_of(*ALL)
     tuning.save(bundle, laptop, tuned()).write_text(content)
@@ -166,10 +166,10 @@ def test_a_damaged_tuning_is_no_tuning(bundle_of: Make, laptop: Machine, content
     assert choice.choose(bundle, machine=laptop).engine == "openvino"
 
 
-CELLS = (
-    Cell("openvino", "int8-s8s8", 2, 0.100, wer_rise=1.2),
-    Cell("onnxruntime", "int8-u8s8", 2, 0.150, wer_rise=0.4),
-    Cell("onnxruntime", "fp32", 2, 0.400, wer_rise=0.0),
+MEASUREMENTS = (
+    Measurement("openvino", "int8-s8s8", 2, 0.100, wer_rise=1.2),
+    Measurement("onnxruntime", "int8-u8s8", 2, 0.150, wer_rise=0.4),
+    Measurement("onnxruntime", "fp32", 2, 0.400, wer_rise=0.0),
 )
 
 
@@ -185,14 +185,14 @@ CELLS = (
     ],
 )
 def test_budgets(rise: float | None, latency: float | None, variant: str) -> None:
-    assert within_budget(CELLS, rise, latency).variant == variant
+    assert within_budget(MEASUREMENTS, rise, latency).variant == variant
 
 
 def test_a_budget_that_nothing_meets_names_the_closest() -> None:
     with pytest.raises(GateRefused, match=r"inside 0.5 points of WER and 120 ms; closest is int8-u8s8 on onnxruntime"):
-        within_budget(CELLS, 0.5, 0.12)
+        within_budget(MEASUREMENTS, 0.5, 0.12)
     with pytest.raises(GateRefused, match="manifest"):
-        within_budget([Cell("openvino", "fp32", 2, 0.1)], max_wer_rise=0.5)
+        within_budget([Measurement("openvino", "fp32", 2, 0.1)], max_wer_rise=0.5)
     with pytest.raises(GateRefused, match="nothing was measured"):
         within_budget([])
 

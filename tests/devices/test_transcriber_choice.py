@@ -10,7 +10,7 @@ import pytest
 import wav2edge
 from wav2edge.devices import choice, tuning
 from wav2edge.devices.detect import detect
-from wav2edge.devices.tuning import Cell, Tuning
+from wav2edge.devices.tuning import Measurement, Tuning
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.recordings.transcriber import Transcriber
@@ -20,8 +20,8 @@ def test_it_follows_what_was_measured_on_this_machine(
     shapes_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path / "cache"))
-    cell = Cell("null", "fp32", 3, 0.1)
-    tuning.save(shapes_bundle, detect(), Tuning(cell, (cell,), "2026-11-23T00:00:00"))
+    measured = Measurement("null", "fp32", 3, 0.1)
+    tuning.save(shapes_bundle, detect(), Tuning(measured, (measured,), "2026-11-23T00:00:00"))
     with wav2edge.Transcriber.open(shapes_bundle.path) as transcriber:
         assert (transcriber.engine, transcriber._options.threads) == ("null", 3)
         assert isinstance(transcriber, Transcriber)
