@@ -17,7 +17,7 @@ from ..graphs.split import split_stages
 from ..graphs.storage import halve_weights, save_model, shorten_names
 from .passes.channels_last import channels_last
 from .passes.fuse_gelu import fuse_gelu
-from .passes.half import to_half
+from .passes.half import HalfPrecision, to_half
 from .passes.qdq import insert_qdq
 from .passes.weights_only import quantize_dynamic, quantize_int4
 from .ranges import Histogram, choose_range
@@ -34,6 +34,7 @@ _PREFERRED: Mapping[str, tuple[str, ...]] = {
     "int8-dynamic": (),
     "int4": (),
 }
+_HALF: Mapping[str, HalfPrecision] = {"fp16": "fp16", "bf16": "bf16"}
 
 
 def planned(name: str) -> Variant:
@@ -106,8 +107,8 @@ class Workshop:
             quantize_dynamic(graph, keep_float)
         elif name == "int4":
             quantize_int4(graph, keep_float)
-        elif name in ("fp16", "bf16"):
-            to_half(graph, name, keep_float)
+        elif name in _HALF:
+            to_half(graph, _HALF[name], keep_float)
         else:
             raise InputError(f"no variant {name!r} can be made; there are {', '.join(NAMES)}")
         stem = free_stem(self.bundle, name)

@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import copy
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wav2edge.runtime.errors import BundleError
 
+from .nodes import Node, Nodes, Tensor, inside_norm, integer, rename_inputs, rename_outputs, scalar
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+__all__ = ["SHAPE_ONLY", "Graph", "inside_norm", "scalar", "use_domain"]
+
 SHAPE_ONLY = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Flatten"})
 """Operators that move numbers and change none: a quantiser before or after them is the same quantiser."""
+_FLOAT = 1
+"""``onnx.TensorProto.FLOAT``, the target of a Cast to fp32."""
 
 
 class Graph:
-    """An ONNX graph that a pass may change in place; ``model`` is the protobuf, ``weights`` its initialisers."""
+    """An ONNX graph that a pass may change in place.
 
-    def __init__(self, model: Any) -> None:
+    model: the protobuf, without weights. weights: its initialisers by name. producer: the node that writes a tensor.
+    consumers: the nodes that read it, those that read only its shape included. outputs: the tensors that are outputs
+    of the graph. same_numbers: tensors that hold another tensor's numbers and zeros alone (see ``anchor``).
+    from_half: weights that were stored as fp16 and are brought to fp32 by a Cast.
+    ``replace_uses``, ``rename``, ``substitute`` and ``replace_nodes`` keep the look-ups true; who changes nodes by hand
+    calls ``refresh``.
+    """
+
+    model: ModelProto
+    weights: dict[str, Tensor]
+    producer: dict[str, Node]
+    consumers: dict[str, list[Node]]
+    outputs: set[str]
+
+    def __init__(self, model: ModelProto) -> None:
         """Wrap a ModelProto whose weights are in memory; ``Constant`` nodes and copies of weights become weights."""
         self.model = model
-        self.weights: dict[str, NDArray[Any]] = {}
+        self.weights = {}
         self.from_half: set[str] = set()
         self.same_numbers: dict[str, str] = {}
-        self._read_weights()
+        self._take_weights()
         self.refresh()
 
     @classmethod
@@ -35,12 +58,10 @@ class Graph:
         try:
             return cls(onnx.load(str(path), load_external_data=True))
         except Exception as error:  # protobuf's DecodeError and onnx's checker errors share no public base class
-            raise BundleError(f"{path}: no ONNX graph that can be read ({error}); export the model again") from error
+            raise BundleError(f"{path}: not a readable ONNX graph ({error}); export the model again") from error
 
     def copy(self) -> Graph:
         """A graph that can be changed apart from this one; the weights' arrays are shared, passes replace them."""
-        import copy
-
         twin = copy.copy(self)
         twin.model = copy.deepcopy(self.model)
         twin.weights = dict(self.weights)
@@ -48,27 +69,51 @@ class Graph:
         twin.refresh()
         return twin
 
+    def become(self, other: Graph) -> None:
+        """Take over the nodes and weights of a copy that a pass has finished with."""
+        self.model, self.weights, self.same_numbers = other.model, other.weights, other.same_numbers
+        self.refresh()
+
     @property
-    def nodes(self) -> Any:
+    def nodes(self) -> Nodes:
         """The nodes, in topological order."""
-        return self.model.graph.node
+        nodes: Nodes = self.model.graph.node
+        return nodes
 
     def refresh(self) -> None:
         """Rebuild the look-ups after nodes changed."""
-        self.producer: dict[str, Any] = {name: node for node in self.nodes for name in node.output}
-        self.consumers: dict[str, list[Any]] = {}
+        self.producer = {name: node for node in self.nodes for name in node.output}
+        self.consumers = {}
         for node in self.nodes:
             for name in node.input:
                 self.consumers.setdefault(name, []).append(node)
         self.outputs = {value.name for value in self.model.graph.output}
 
-    def node(self, name: str) -> Any:
+    def node(self, name: str) -> Node:
         """The node of that name."""
         return next(node for node in self.nodes if node.name == name)
 
-    def readers(self, tensor: str) -> list[Any]:
+    def readers(self, tensor: str) -> list[Node]:
         """The nodes that read a tensor's numbers (``Shape`` reads only its shape)."""
         return [node for node in self.consumers.get(tensor, []) if node.op_type != "Shape"]
+
+    def replace_uses(self, old: str, new: str, readers: Iterable[Node] | None = None) -> None:
+        """Let the readers of ``old`` read ``new`` instead: all of them, or only the ``readers`` named.
+
+        Who writes either tensor, and whether it is an output of the graph, stays as it is.
+        """
+        found = self.consumers.get(old, [])
+        chosen = list(found if readers is None else readers)
+        rename_inputs(chosen, {old: new})
+        known = self.consumers.setdefault(new, [])
+        known += [node for node in chosen if not any(node is other for other in known)]
+        self.consumers[old] = [node for node in found if old in node.input]
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a tensor between nodes another name, where it is written and where it is read."""
+        rename_inputs(self.nodes, {old: new})
+        rename_outputs(self.nodes, {old: new})
+        self.refresh()
 
     def anchor(self, tensor: str) -> str:
         """Where a quantiser of ``tensor`` belongs: above the shape-only operators that feed nothing else.
@@ -85,36 +130,46 @@ class Graph:
                 return tensor
             tensor = source
 
-    def own_weight(self, node: Any, position: int) -> None:
+    def free_weight_name(self, wanted: str) -> str:
+        """``wanted``, or with a number behind it where a weight has that name already."""
+        name, number = wanted, 1
+        while name in self.weights:
+            number += 1
+            name = f"{wanted}{number}"
+        return name
+
+    def own_weight(self, node: Node, position: int) -> None:
         """Give a node a weight of its own where others read the same one."""
         name = node.input[position]
         if sum(list(other.input).count(name) for other in self.consumers[name]) == 1:
             return
-        number, copy = 1, f"{name}_copy"
-        while copy in self.weights:
-            number += 1
-            copy = f"{name}_copy{number}"
-        self.weights[copy] = self.weights[name].copy()
-        node.input[position] = copy
+        twin = self.free_weight_name(f"{name}_copy")
+        self.weights[twin] = self.weights[name].copy()
+        node.input[position] = twin
         self.refresh()
 
-    def replace_nodes(self, nodes: Iterable[Any]) -> None:
+    def replace_nodes(self, nodes: Iterable[Node]) -> None:
         """Put these nodes in place of the old ones."""
         kept = list(nodes)
         del self.nodes[:]
         self.nodes.extend(kept)
         self.refresh()
 
-    def substitute(self, node: Any, new: Iterable[Any], gone: Iterable[Any] = ()) -> None:
+    def substitute(self, node: Node, new: Iterable[Node], gone: Iterable[Node] = ()) -> None:
         """Put ``new`` nodes in the place of one, and drop the ``gone`` ones; a node is known by what it writes."""
         place, dropped = node.output[0], {other.output[0] for other in gone}
-        kept: list[Any] = []
+        kept: list[Node] = []
         for other in self.nodes:
             if other.output[0] == place:
                 kept.extend(new)
             elif other.output[0] not in dropped:
                 kept.append(other)
         self.replace_nodes(kept)
+
+    def bypass(self, node: Node, source: str) -> None:
+        """Drop a node whose readers get the same numbers from ``source``; its result must not be a graph output."""
+        self.replace_uses(node.output[0], source)
+        self.substitute(node, [])
 
     def sort(self) -> None:
         """Bring the nodes back into topological order; ties keep their order."""
@@ -136,15 +191,15 @@ class Graph:
 
     @property
     def parameters(self) -> int:
-        """How many floating-point numbers its weights hold: four bytes each are what a file's size is held against."""
+        """How many floating-point numbers its weights hold: four bytes each are what a file's size is compared with."""
         read = (values for name, values in self.weights.items() if name in self.consumers)
         return sum(values.size for values in read if np.issubdtype(values.dtype, np.floating))
 
     def drop_unused(self) -> None:
         """Remove nodes and weights that reach no output."""
-        producer = {name: node for node in self.nodes for name in node.output}
         needed: set[str] = set()
         waiting = list(self.outputs)
+        producer = {name: node for node in self.nodes for name in node.output}
         while waiting:
             name = waiting.pop()
             if name in needed:
@@ -155,7 +210,7 @@ class Graph:
         self.replace_nodes([node for node in self.nodes if needed.intersection(node.output)])
         self.weights = {name: values for name, values in self.weights.items() if name in needed}
 
-    def to_model(self) -> Any:
+    def to_model(self) -> ModelProto:
         """A new ModelProto with the weights inside; those that came as fp16 and still fit go back as fp16."""
         import onnx
         from onnx import numpy_helper
@@ -175,7 +230,8 @@ class Graph:
         result.graph.node.extend(nodes)
         return result
 
-    def _read_weights(self) -> None:
+    def _take_weights(self) -> None:
+        """Move initialisers, and nodes that only hand a weight on, into ``weights``."""
         from onnx import numpy_helper
 
         graph = self.model.graph
@@ -184,32 +240,34 @@ class Graph:
         del graph.initializer[:]
         del graph.value_info[:]
         outputs = {value.name for value in graph.output}
-        kept: list[Any] = []
+        kept: list[Node] = []
         same: dict[str, str] = {}
-        for node in graph.node:
-            for position, name in enumerate(node.input):
-                node.input[position] = same.get(name, name)
+        for node in self.nodes:
+            rename_inputs([node], same)
             if node.op_type == "Constant" and node.attribute[0].name == "value":
                 self.weights[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-            elif _is_stored_half(node) and node.input[0] in self.weights and node.output[0] not in outputs:
-                self.weights[node.output[0]] = self.weights[node.input[0]].astype(np.float32)
-            elif node.op_type == "Identity" and node.input[0] in self.weights and node.output[0] not in outputs:
-                same[node.output[0]] = node.input[0]
-            elif _widens(node, self.weights) and node.output[0] not in outputs:
-                self.weights[node.output[0]] = self.weights[node.input[0]].astype(np.float32)
-                self.from_half.add(node.output[0])
-            else:
+            elif node.output[0] in outputs or not node.input or node.input[0] not in self.weights:
                 kept.append(node)
-        del graph.node[:]
-        graph.node.extend(kept)
+            elif node.op_type == "Identity":
+                same[node.output[0]] = node.input[0]
+            elif not self._take_cast(node):
+                kept.append(node)
+        del self.nodes[:]
+        self.nodes.extend(kept)
 
-
-def _widens(node: Any, weights: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether a node only brings a weight that is stored as fp16 to fp32."""
-    if node.op_type != "Cast" or node.input[0] not in weights:
-        return False
-    to_float = next(attribute.i for attribute in node.attribute if attribute.name == "to") == 1
-    return to_float and weights[node.input[0]].dtype == np.float16
+    def _take_cast(self, node: Node) -> bool:
+        """Store the result of a Cast from an fp16 weight as an fp32 weight; False for any other node."""
+        source, result = node.input[0], node.output[0]
+        if node.op_type != "Cast":
+            return False
+        # storage.py keeps in fp16 what loses nothing by it, and would do so again.
+        stored_in_half = node.name.endswith("_cast") and source.endswith("_float16")
+        if not stored_in_half:
+            if integer(node, "to") != _FLOAT or self.weights[source].dtype != np.float16:
+                return False
+            self.from_half.add(result)
+        self.weights[result] = self.weights[source].astype(np.float32)
+        return True
 
 
 def use_domain(graph: Graph, domain: str) -> None:
@@ -218,18 +276,3 @@ def use_domain(graph: Graph, domain: str) -> None:
 
     if not any(entry.domain == domain for entry in graph.model.opset_import):
         graph.model.opset_import.append(helper.make_opsetid(domain, 1))
-
-
-def _is_stored_half(node: Any) -> bool:
-    """Whether a node is the Cast of a weight that storage.py keeps in float16 because nothing is lost."""
-    return node.op_type == "Cast" and node.name.endswith("_cast") and str(node.input[0]).endswith("_float16")
-
-
-def inside_norm(node: Any) -> bool:
-    """Whether a node belongs to a norm, whose products and sums are statistics: never to be rounded."""
-    return "/layer_norm/" in node.name
-
-
-def scalar(values: NDArray[Any]) -> float | None:
-    """The number of a one-element weight; None for any other."""
-    return float(values.reshape(-1)[0]) if values.size == 1 and np.issubdtype(values.dtype, np.floating) else None

@@ -1,8 +1,8 @@
 """Write the convolutions in front as matrix products over contiguous channels, without transposes.
 
 At base shape OpenVINO spent 113 of 405 ms (group norm) and 250 of 550 ms (layer norm) on the first convolution's output
-and on turning [channels, time] into [time, channels] and back around it and the norms (per-node profile, 10 s of audio,
-two threads). Here every tensor between ``normalized`` and ``features`` lies channels-last:
+and on transposing [channels, time] to [time, channels] and back around it and the norms (per-node profile, 10 s of
+audio, two threads; docs/int8-speed.md). Here every tensor between ``normalized`` and ``features`` is channels-last:
 
 1. The frames of the first convolution are rounded up to a multiple of all later strides, so that each convolution
    reads its input as rows of ``stride`` frames: a Reshape that moves nothing. Taps that reach into the next row come
@@ -18,16 +18,16 @@ two threads). Here every tensor between ``normalized`` and ``features`` lies cha
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from wav2edge.runtime.bundle.spec import FEATURES
 
 from ...graphs.graph import Graph
+from ...graphs.nodes import Node, integer, integers, make_node, rename_inputs
 from .first_layer import rewrite_first
-from .windows import ELEMENTWISE, TURN, Builder, Step, frame_count, joined, windows
+from .windows import ELEMENTWISE, SWAP_LAST_AXES, Builder, Step, frame_count, joined, windows
 
 
 def channels_last(graph: Graph, in_float: Collection[str] = ()) -> int:
@@ -44,123 +44,147 @@ def channels_last(graph: Graph, in_float: Collection[str] = ()) -> int:
         return 0
     trial.drop_unused()
     trial.sort()
-    if not _propagate(trial, steps, *start, in_float):
+    if not _Propagation(trial, steps, *start, in_float).run():
         return 0
     trial.drop_unused()
     trial.sort()
-    graph.model, graph.weights, graph.same_numbers = trial.model, trial.weights, trial.same_numbers
-    graph.refresh()
+    graph.become(trial)
     return len(steps)
 
 
 def _steps(graph: Graph) -> tuple[Step, ...]:
-    """The convolutions in front in order; none where one is not as the family has them."""
-    found: list[tuple[Any, int, int]] = []
+    """The convolutions before ``features`` in order; none where one has another form than the family's."""
+    found: list[tuple[Node, int, int]] = []
     for node in graph.nodes:
-        if node.op_type == "Conv" and "conv_layers." in node.name and node.input[1] in graph.weights:
-            weight = graph.weights[node.input[1]]
-            settings = {a.name: list(a.ints) if a.ints else a.i for a in node.attribute}
-            plain = settings.get("group", 1) == 1 and not any(settings.get("pads", [0]))
-            kernel, stride = weight.shape[2:], settings.get("strides", [1])[0]
-            if not plain or len(kernel) != 1 or settings.get("dilations", [1]) != [1] or stride > kernel[0]:
-                return ()
-            found.append((node, int(kernel[0]), int(stride)))
+        if node.op_type != "Conv" or "conv_layers." not in node.name or node.input[1] not in graph.weights:
+            continue
+        kernel = graph.weights[node.input[1]].shape[2:]
+        stride = (integers(node, "strides") or [1])[0]
+        if not _is_plain(node) or len(kernel) != 1 or stride > kernel[0]:
+            return ()
+        found.append((node, int(kernel[0]), stride))
     if not found or graph.weights[found[0][0].input[1]].shape[1] != 1:
         return ()
     strides = [stride for _, _, stride in found]
     return tuple(Step(*item, later=math.prod(strides[i + 1 :])) for i, item in enumerate(found))
 
 
-def _propagate(graph: Graph, steps: tuple[Step, ...], start: str, told_so: bool, in_float: Collection[str]) -> bool:
-    """Carry the layout from ``start`` to ``features``; False where it meets what it knows not.
+def _is_plain(convolution: Node) -> bool:
+    """Whether a convolution has one group, no padding and no dilation."""
+    return (
+        integer(convolution, "group") in (None, 1)
+        and not any(integers(convolution, "pads") or [0])
+        and (integers(convolution, "dilations") or [1]) == [1]
+    )
 
-    lies: of each tensor on the way, whether its shape says [batch, frames, channels], as its numbers now lie.
-    """
-    lies = {start: told_so}
-    by_output = {step.node.output[0]: step for step in steps[1:]}
-    same: dict[str, str] = {}
-    last: str | None = None
-    nodes: list[Any] = []
-    for node in graph.nodes:
-        active = [name for name in node.input if name in lies]
-        for position, name in enumerate(node.input):
-            node.input[position] = same.get(name, name)
-        if FEATURES in active:
-            active.remove(FEATURES)
-        if not active:
-            nodes.append(node)
-            continue
-        told = lies[active[0]]
-        result = node.output[0]
-        if result in by_output:
-            if told:
-                return False
-            nodes.extend(_as_product(graph, node, by_output.pop(result).stride, node.name in in_float))
-            lies[result] = False
-        elif node.op_type == "Transpose" and list(node.attribute[0].ints) == TURN:
-            lies[result] = not told
-            if result == FEATURES:
-                last = node.input[0]
-            else:
-                same[result] = node.input[0]
-        elif node.op_type == "LayerNormalization" and told and node.input[0] == same.get(active[0], active[0]):
-            lies[result] = True
-            nodes.append(node)
-        elif node.op_type in ELEMENTWISE and _scalars(graph, node, lies, same):
-            lies[result] = told
-            nodes.append(node)
-        else:
+
+class _Propagation:
+    """Carries the channels-last layout from the first product to ``features``, node by node."""
+
+    def __init__(
+        self, graph: Graph, steps: Sequence[Step], start: str, declared: bool, in_float: Collection[str]
+    ) -> None:
+        """start: the tensor that is channels-last already; declared: whether the graph's shape of it says so too."""
+        self.graph = graph
+        self.steps = steps
+        self.in_float = in_float
+        self.declared_channels_last = {start: declared}
+        """The tensors on the way: whether the original graph has them as [batch, frames, channels] too."""
+        self.convolutions = {step.node.output[0]: step for step in steps[1:]}
+        self.renamed: dict[str, str] = {}
+        self.before_features: str | None = None
+        """The tensor whose transpose was ``features``; None where ``features`` is not a transpose."""
+        self.nodes: list[Node] = []
+
+    def run(self) -> bool:
+        """Rewrite the graph; False, with the graph undefined, where an operator on the way is not of a known kind."""
+        if not all(self._take(node) for node in self.graph.nodes):
             return False
-    if by_output or not lies.get(FEATURES, False):
-        return False
-    graph.replace_nodes([*nodes, *_cut_off(graph, nodes, steps, last)])
-    return True
+        if self.convolutions or not self.declared_channels_last.get(FEATURES, False):
+            return False
+        self.graph.replace_nodes([*self.nodes, *self._cut_off()])
+        return True
+
+    def _take(self, node: Node) -> bool:
+        """Put one node, or what replaces it, at the end of the new nodes; False for one of an unknown kind."""
+        on_the_way = [name for name in node.input if name in self.declared_channels_last and name != FEATURES]
+        source = on_the_way[0] if on_the_way else ""
+        moved = self.renamed.get(source, source)
+        rename_inputs([node], self.renamed)
+        if not on_the_way:
+            self.nodes.append(node)
+            return True
+        declared, result = self.declared_channels_last[source], node.output[0]
+        if result in self.convolutions:
+            self.declared_channels_last[result] = False
+            self.nodes.extend(self._as_product(node, self.convolutions.pop(result).stride))
+            return not declared
+        if node.op_type == "Transpose" and integers(node, "perm") == SWAP_LAST_AXES:
+            self._drop_transpose(node, declared)
+            return True
+        self.declared_channels_last[result] = declared
+        self.nodes.append(node)
+        if node.op_type == "LayerNormalization":
+            return declared and node.input[0] == moved
+        return node.op_type in ELEMENTWISE and self._others_are_scalars(node)
+
+    def _drop_transpose(self, node: Node, declared: bool) -> None:
+        """A transpose changes what is declared and moves nothing."""
+        result = node.output[0]
+        self.declared_channels_last[result] = not declared
+        if result == FEATURES:
+            self.before_features = node.input[0]
+        else:
+            self.renamed[result] = node.input[0]
+
+    def _others_are_scalars(self, node: Node) -> bool:
+        """Whether each input of an element-wise operator is a tensor on the way or one number."""
+        known = {*self.declared_channels_last, *self.renamed.values()}
+        weights = self.graph.weights
+        return all(name in known or (name in weights and weights[name].size == 1) for name in node.input)
+
+    def _cut_off(self) -> list[Node]:
+        """Drop the frames added by rule 1; the result is ``features``."""
+        source = self.before_features
+        if source is None:
+            source = f"{FEATURES}/rounded_up"
+            producer = next(node for node in self.nodes if FEATURES in node.output)
+            producer.output[0] = source
+        builder = Builder(self.graph, FEATURES)
+        count = frame_count(builder, self.steps, len(self.steps))
+        builder.add("Slice", [source, builder.integers(0), count, builder.integers(1)], "cut", FEATURES)
+        return builder.nodes
+
+    def _as_product(self, node: Node, stride: int) -> list[Node]:
+        """Rule 2; the product keeps the convolution's name, so that settings for the one apply to the other."""
+        stem = node.name.rsplit("/", 1)[0]
+        builder = Builder(self.graph, stem)
+        weight = self.graph.weights[node.input[1]]
+        filters, channels, kernel = weight.shape
+        rows = np.ascontiguousarray(weight.transpose(2, 1, 0).reshape(kernel * channels, filters))
+        source = node.input[0]
+        bias = node.input[2] if len(node.input) > 2 else ""
+        product = f"{stem}/product" if bias else node.output[0]
+        parts = windows(builder, source, channels, kernel, stride)
+        if node.name in self.in_float:
+            _sum_of_products(builder, parts, rows, [*range(0, kernel, stride), kernel], channels, product)
+        else:
+            read = joined(builder, parts)
+            self.graph.same_numbers[read] = source
+            self.graph.weights[f"{node.input[1]}_rows"] = rows
+            builder.nodes.append(make_node("MatMul", [read, f"{node.input[1]}_rows"], [product], node.name))
+        if bias:
+            builder.add("Add", [product, bias], "Add", node.output[0])
+        return builder.nodes
 
 
-def _scalars(graph: Graph, node: Any, lies: dict[str, bool], same: dict[str, str]) -> bool:
-    """Whether all that an element-wise operator reads beside tensors on the way is one number."""
-    known = set(lies) | set(same.values())
-    return all(name in known or (name in graph.weights and graph.weights[name].size == 1) for name in node.input)
-
-
-def _cut_off(graph: Graph, nodes: list[Any], steps: tuple[Step, ...], source: str | None) -> list[Any]:
-    """The frames that are no rounding up, as ``features``."""
-    if source is None:
-        source = f"{FEATURES}/rounded_up"
-        producer = next(node for node in nodes if FEATURES in node.output)
-        producer.output[0] = source
-    builder = Builder(graph, FEATURES)
-    count = frame_count(builder, steps, len(steps))
-    builder.add("Slice", [source, builder.integers(0), count, builder.integers(1)], "cut", FEATURES)
-    return builder.nodes
-
-
-def _as_product(graph: Graph, node: Any, stride: int, in_float: bool) -> list[Any]:
-    """Rule 2; the product keeps the convolution's name, so that what is said of the one holds for the other."""
-    from onnx import helper
-
-    stem = node.name.rsplit("/", 1)[0]
-    builder = Builder(graph, stem)
-    weight = graph.weights[node.input[1]]
-    filters, channels, kernel = weight.shape
-    rows = np.ascontiguousarray(weight.transpose(2, 1, 0).reshape(kernel * channels, filters))
-    source = node.input[0]
-    bias = node.input[2] if len(node.input) > 2 else ""
-    product = f"{stem}/product" if bias else node.output[0]
-    parts = windows(builder, source, channels, kernel, stride)
-    if in_float:
-        edges = [*range(0, kernel, stride), kernel]
-        sums = ""
-        for index, part in enumerate(parts):
-            taken = builder.constant(f"weight_{index}", rows[edges[index] * channels : edges[index + 1] * channels])
-            last = index == len(parts) - 1
-            made = builder.add("MatMul", [part, taken], f"product_{index}", product if last and not sums else None)
-            sums = builder.add("Add", [sums, made], f"sum_{index}", product if last else None) if sums else made
-    else:
-        read = joined(builder, parts)
-        graph.same_numbers[read] = source
-        graph.weights[f"{node.input[1]}_rows"] = rows
-        builder.nodes.append(helper.make_node("MatMul", [read, f"{node.input[1]}_rows"], [product], node.name))
-    if bias:
-        builder.add("Add", [product, bias], "Add", node.output[0])
-    return builder.nodes
+def _sum_of_products(
+    builder: Builder, parts: list[str], rows: np.ndarray, edges: list[int], channels: int, product: str
+) -> None:
+    """One product for each part of the windows, added up as ``product``; edges: the taps where the parts begin."""
+    sums = ""
+    for index, part in enumerate(parts):
+        taken = builder.constant(f"weight_{index}", rows[edges[index] * channels : edges[index + 1] * channels])
+        last = index == len(parts) - 1
+        made = builder.add("MatMul", [part, taken], f"product_{index}", product if last and not sums else None)
+        sums = builder.add("Add", [sums, made], f"sum_{index}", product if last else None) if sums else made

@@ -4,11 +4,11 @@ Both norms of this family are linear in the convolution's output once their stat
 follow from the few samples of each window, without the output of 512 channels:
 
 1. Layer norm (over channels, for each frame): with weights and bias centred over channels the mean is gone; the
-   variance is |x L|², where x is the window with a one behind it and L a root of the centred weights' Gram matrix.
+   variance is |x L|², where x is the window with a one appended and L a root of the centred weights' Gram matrix.
    So norm(x W) = (x / σ(x)) W_centred · γ + β: the window is divided, the weights stay constant.
 2. Group norm with one group for each channel (over time, for each clip): mean and mean square of channel c are
-   w_c · m and w_c · R w_c, with m the mean window and R the windows' mean outer product, over the frames that the
-   clip has. Both are taken in the cosine basis, where speech is nearly uncorrelated and little cancels.
+   w_c · m and w_c · R w_c, with m the mean window and R the windows' mean outer product, over the clip's own
+   frames. Both are taken in the cosine basis, where speech is nearly uncorrelated and little cancels.
    So norm(x W) = [x, 1] [W · scale; shift]: the weights are scaled for each clip.
 3. Without a norm: [x, 1] [W; bias].
 """
@@ -16,7 +16,6 @@ follow from the few samples of each window, without the output of 512 channels:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +23,19 @@ from numpy.typing import NDArray
 from wav2edge.runtime.bundle.spec import NORMALIZED
 
 from ...graphs.graph import Graph
-from .windows import ELEMENTWISE, TURN, Builder, Step, frame_count, joined, windows
+from ...graphs.nodes import Node, attribute, integers
+from .windows import ELEMENTWISE, SWAP_LAST_AXES, Builder, Step, frame_count, joined, windows
 
 Matrix = NDArray[np.float64]
+_DEFAULT_EPSILON = 1e-5
+"""What ONNX's LayerNormalization adds to the variance where the attribute is left out."""
 
 
 def rewrite_first(graph: Graph, step: Step) -> tuple[str, bool] | None:
     """Put the product in place of convolution and norm; None where the graph has another layout.
 
-    Returns the tensor that it writes, [batch, frames rounded up, channels], and whether the graph says so too (else
-    its shape still reads [batch, channels, frames]).
+    Returns the tensor that it writes, [batch, frames rounded up, channels], and whether the original graph has it in
+    that layout too (else as [batch, channels, frames]).
     """
     conv = graph.node(step.node.name)
     builder = Builder(graph, conv.name.rsplit("/", 1)[0])
@@ -54,14 +56,15 @@ def rewrite_first(graph: Graph, step: Step) -> tuple[str, bool] | None:
     return None
 
 
-def _layer_norm(graph: Graph, builder: Builder, conv: Any, rows: str, weight: Matrix) -> tuple[str, bool] | None:
+def _layer_norm(graph: Graph, builder: Builder, conv: Node, rows: str, weight: Matrix) -> tuple[str, bool] | None:
     """Rule 1. weight: [kernel + 1, channels], the bias last."""
-    turn = graph.readers(conv.output[0])[0]
-    norms = graph.readers(turn.output[0])
-    if list(turn.attribute[0].ints) != TURN or len(norms) != 1 or norms[0].op_type != "LayerNormalization":
+    transpose = graph.readers(conv.output[0])[0]
+    norms = graph.readers(transpose.output[0])
+    if integers(transpose, "perm") != SWAP_LAST_AXES or len(norms) != 1 or norms[0].op_type != "LayerNormalization":
         return None
     norm = norms[0]
-    epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
+    stated = attribute(norm, "epsilon")
+    epsilon = _DEFAULT_EPSILON if stated is None else stated.f
     centred = weight - weight.mean(axis=1, keepdims=True)
     values, vectors = np.linalg.eigh(centred @ centred.T / weight.shape[1])
     root = builder.constant("root", (vectors * np.sqrt(np.maximum(values, 0))).astype(np.float32))
@@ -75,14 +78,14 @@ def _layer_norm(graph: Graph, builder: Builder, conv: Any, rows: str, weight: Ma
     scaled = builder.constant("weight_centred", (centred * gain).astype(np.float32))
     product = builder.add("MatMul", [window, scaled], "product")
     builder.add("Add", [product, norm.input[2]], "shifted", norm.output[0])
-    graph.substitute(norm, builder.nodes, gone=[conv, turn])
+    graph.substitute(norm, builder.nodes, gone=[conv, transpose])
     return norm.output[0], True
 
 
 def _group_norm(
-    graph: Graph, builder: Builder, conv: Any, rows: str, weight: Matrix, count: str
+    graph: Graph, builder: Builder, conv: Node, rows: str, weight: Matrix, count: str
 ) -> tuple[str, bool] | None:
-    """Rule 2. weight: [kernel, channels]; a bias is gone with the mean."""
+    """Rule 2. weight: [kernel, channels]; a bias cancels with the mean."""
     found = _time_statistics(graph, conv)
     assert found is not None
     kernel = weight.shape[0]
@@ -91,8 +94,8 @@ def _group_norm(
     rows = builder.add("MatMul", [rows, builder.constant("basis", basis.astype(np.float32))], "windows_in_basis")
     weighted = builder.add("Mul", [rows, found.share], "windows_weighted")
     mean_window = builder.add("ReduceSum", [weighted, builder.integers(1)], "mean_window", keepdims=1)
-    turned = builder.add("Transpose", [rows], "windows_turned", perm=TURN)
-    outer = builder.add("MatMul", [turned, weighted], "outer_products")
+    transposed = builder.add("Transpose", [rows], "windows_turned", perm=SWAP_LAST_AXES)
+    outer = builder.add("MatMul", [transposed, weighted], "outer_products")
     mean = builder.add("MatMul", [mean_window, inner], "mean")
     square = builder.add("Mul", [builder.add("MatMul", [outer, inner], "outer_of_weights"), inner], "squares")
     square = builder.add("ReduceSum", [square, builder.integers(1)], "mean_square", keepdims=1)
@@ -117,20 +120,20 @@ def _group_norm(
 class _Statistics:
     """A group norm over time as the exporter writes it.
 
-    share: each frame's share of the mean [batch, frames, 1]. frames: the node that reads their number off the
+    share: each frame's share of the mean [batch, frames, 1]. frames: the node that takes their number from the
     convolution's output. end: the node that writes the result.
     """
 
     share: str
-    frames: Any
-    end: Any
+    frames: Node
+    end: Node
     gain: Matrix
     offset: Matrix
     epsilon: float
 
 
-def _time_statistics(graph: Graph, conv: Any) -> _Statistics | None:
-    """The parts of a group norm behind ``conv``; None where there is none such."""
+def _time_statistics(graph: Graph, conv: Node) -> _Statistics | None:
+    """The parts of the group norm that reads ``conv``; None where nothing of that form does."""
     source = conv.output[0]
     means = [n for n in graph.readers(source) if n.op_type == "MatMul" and n.input[0] == source]
     scaled = [n for n in graph.readers(source) if n.op_type == "Mul" and set(n.input) != {source}]
@@ -163,13 +166,13 @@ def _cosines(size: int) -> Matrix:
 
 
 def _with_one(builder: Builder, rows: str) -> str:
-    """Windows with a one behind their samples [batch, frames, kernel + 1]."""
+    """Windows with a one after their samples [batch, frames, kernel + 1]."""
     pads = [rows, builder.integers(0, 0, 0, 0, 0, 1), builder.constant("one", np.float32(1))]
     return builder.add("Pad", pads, "windows_and_one")
 
 
 def _rounded_up(builder: Builder, step: Step) -> str:
-    """Frames to compute, int64 [1]: the next multiple of what the later strides divide by, above the real ones."""
+    """Frames to compute, int64 [1]: the next multiple of the product of the later strides, above the real number."""
     real = frame_count(builder, (step,), 1)
     later = builder.integers(step.later)
     blocks = builder.add("Div", [real, later], "blocks")

@@ -2,29 +2,29 @@
 
 1. The pattern is Mul(Mul(x, 1 + Erf(x / √2)), 1/2) in any order of the factors (torch's exact GELU at opset 17).
 2. It becomes ``com.microsoft.Gelu``, which ONNX Runtime and OpenVINO know. ONNX Runtime fuses GELU by itself, but not
-   behind a DequantizeLinear: it gives each reader one of its own, and the pattern is lost.
+   after a DequantizeLinear: it gives each reader one of its own, and the pattern is lost.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from ...graphs.graph import Graph, scalar, use_domain
+from ...graphs.graph import Graph, use_domain
+from ...graphs.nodes import Node, make_node, scalar
 
 DOMAIN = "com.microsoft"
+_ROOT_OF_TWO = 2**0.5
+_ROUNDING = 1e-6
+"""How far a constant of the graph may be from the exact number: some steps of fp32 at 1."""
 
 
 def fuse_gelu(graph: Graph) -> int:
     """Fuse every GELU; returns how many."""
-    from onnx import helper
-
     fused = 0
     for erf in [node for node in graph.nodes if node.op_type == "Erf"]:
         found = _match(graph, erf)
         if found is None:
             continue
         source, last, inner = found
-        gelu = helper.make_node("Gelu", [source], [last.output[0]], _name(erf.name), domain=DOMAIN)
+        gelu = make_node("Gelu", [source], [last.output[0]], _name(erf.name), domain=DOMAIN)
         graph.substitute(last, [gelu], gone=inner)
         fused += 1
     if fused:
@@ -32,10 +32,11 @@ def fuse_gelu(graph: Graph) -> int:
     return fused
 
 
-def _match(graph: Graph, erf: Any) -> tuple[str, Any, list[Any]] | None:
+def _match(graph: Graph, erf: Node) -> tuple[str, Node, list[Node]] | None:
+    """What a GELU reads, its last node, and the nodes before that; None where ``erf`` belongs to none."""
     scaled = graph.producer.get(erf.input[0])
-    if scaled is None or (
-        not _with_number(graph, scaled, "Div", 1.41421356) and not _with_number(graph, scaled, "Mul", 0.70710678)
+    if scaled is None or not (
+        _with_number(graph, scaled, "Div", _ROOT_OF_TWO) or _with_number(graph, scaled, "Mul", 1 / _ROOT_OF_TWO)
     ):
         return None
     source = next(name for name in scaled.input if name not in graph.weights)
@@ -54,14 +55,15 @@ def _match(graph: Graph, erf: Any) -> tuple[str, Any, list[Any]] | None:
     return None
 
 
-def _with_number(graph: Graph, node: Any, operator: str, number: float) -> bool:
+def _with_number(graph: Graph, node: Node, operator: str, number: float) -> bool:
+    """Whether a node is this operator with one constant, and that is the number."""
     if node.op_type != operator:
         return False
     found = [scalar(graph.weights[name]) for name in node.input if name in graph.weights]
-    return len(found) == 1 and found[0] is not None and abs(found[0] - number) < 1e-6
+    return len(found) == 1 and found[0] is not None and abs(found[0] - number) < _ROUNDING
 
 
-def _only_reader(graph: Graph, tensor: str) -> Any:
+def _only_reader(graph: Graph, tensor: str) -> Node | None:
     readers = graph.readers(tensor)
     return readers[0] if len(readers) == 1 and tensor not in graph.outputs else None
 

@@ -3,92 +3,128 @@
 1. Convolutions, matrix products, GELU and the additions between them go to half precision, with their weights.
 2. Norms, softmax, reductions, the waveform's normalisation, masks and every length stay in FP32: they are the places
    where this family turns to NaN in fp16.
-3. A Cast stands where one world meets the other, once for each tensor; inputs and outputs keep their types.
+3. A Cast is put where a tensor of one precision is read in the other, once for each tensor; the graph's inputs and
+   outputs keep their types.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ...graphs.graph import SHAPE_ONLY, Graph, inside_norm
+from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, NORMALIZED
+
+from ...graphs.graph import SHAPE_ONLY, Graph
+from ...graphs.nodes import Node, Tensor, inside_norm, integer, make_node, rename_inputs
+
+HalfPrecision: TypeAlias = Literal["fp16", "bf16"]
+"""The two ways to store a floating-point number in two bytes."""
 
 _COMPUTE = frozenset({"Conv", "MatMul", "Gemm", "Gelu"})
 _FOLLOW = SHAPE_ONLY | {"Slice", "Erf", "Add", "Mul", "Div", "Relu"}
 """Operators that take the precision of what they read."""
+_CONTRACT = frozenset({NORMALIZED, FEATURES, FEATURE_LENGTHS})
+"""Values where the stages are cut: FP32 in every variant."""
 _LARGEST_FP16 = 65504.0
+_NEVER_FLOAT = frozenset({"Shape", "Size", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"}) | frozenset(
+    {"Not", "And", "Or", "ArgMax", "NonZero", "IsNaN", "IsInf"}
+)
+"""Operators whose results are integers or booleans, whatever they read."""
+_DECIDING_INPUT = {"Where": 1}
+"""The position of the input whose type an operator's result has, where it is not the first."""
 
 
-def to_half(graph: Graph, precision: str, keep_float: Collection[str] = ()) -> int:
+def to_half(graph: Graph, precision: HalfPrecision, keep_float: Collection[str] = ()) -> int:
     """Convert in place to ``fp16`` or ``bf16``; ``keep_float`` names nodes to leave. Returns how many changed."""
-    from onnx import TensorProto, helper
-
-    kind = TensorProto.FLOAT16 if precision == "fp16" else TensorProto.BFLOAT16
-    floats = _float_tensors(graph)
-    half: set[str] = set()
-    chosen: list[Any] = []
-    for node in graph.nodes:
-        if node.name in keep_float or inside_norm(node):
-            continue
-        if node.op_type in _COMPUTE or (node.op_type in _FOLLOW and _follows(graph, node, half, floats)):
-            chosen.append(node.output[0])
-            half.update(node.output)
-    chosen_set = set(chosen)
-    casts: dict[str, str] = {}
-    nodes: list[Any] = []
-
-    def cast(name: str, to: int) -> str:
-        if name not in casts:
-            casts[name] = f"{name}_{'half' if to == kind else 'float'}"
-            nodes.append(helper.make_node("Cast", [name], [casts[name]], casts[name], to=to))
-        return casts[name]
-
+    converter = _Converter(graph, precision, keep_float)
     for node in list(graph.nodes):
-        inside = node.output[0] in chosen_set
-        for position, name in enumerate(node.input):
-            if name not in floats:
-                continue
-            if inside and name in graph.weights:
-                node.input[position] = _half_weight(graph, name, precision)
-            elif inside and name not in half:
-                node.input[position] = cast(name, kind)
-            elif not inside and name in half and node.op_type != "Shape":
-                node.input[position] = cast(name, TensorProto.FLOAT)
-        nodes.append(node)
+        converter.node(node)
     for value in graph.model.graph.output:
-        if value.name in half:
-            producer = next(node for node in nodes if value.name in node.output)
-            inner = f"{value.name}_half_output"
-            for node in nodes:
-                for position, name in enumerate(node.input):
-                    if name == value.name:
-                        node.input[position] = inner
-            producer.output[0] = inner
-            nodes.append(helper.make_node("Cast", [inner], [value.name], f"{value.name}_float", to=TensorProto.FLOAT))
-    graph.replace_nodes(nodes)
+        converter.graph_output(value.name)
+    graph.replace_nodes(converter.nodes)
     graph.sort()
     graph.drop_unused()
-    return len(chosen)
+    return len(converter.chosen)
 
 
-def _follows(graph: Graph, node: Any, half: set[str], floats: set[str]) -> bool:
-    """Whether a light operator reads half precision, and nothing in FP32 but weights that fit."""
-    read = [name for name in node.input if name in floats]
-    active = [name for name in read if name not in graph.weights]
-    fits = all(_fits(graph.weights[name]) for name in read if name in graph.weights)
-    return bool(active) and fits and all(name in half for name in active) and node.output[0] not in _CONTRACT
+class _Converter:
+    """The new nodes of a graph in half precision; ``chosen``: the first outputs of those that compute in it."""
+
+    def __init__(self, graph: Graph, precision: HalfPrecision, keep_float: Collection[str]) -> None:
+        from onnx import TensorProto
+
+        self.graph = graph
+        self.precision = precision
+        self.kind = int(TensorProto.FLOAT16 if precision == "fp16" else TensorProto.BFLOAT16)
+        self.floats = _float_tensors(graph)
+        self.half: set[str] = set()
+        self.chosen: set[str] = set()
+        self.casts: dict[str, str] = {}
+        self.nodes: list[Node] = []
+        self._choose(keep_float)
+
+    def _choose(self, keep_float: Collection[str]) -> None:
+        for node in self.graph.nodes:
+            if node.name in keep_float or inside_norm(node):
+                continue
+            if node.op_type in _COMPUTE or (node.op_type in _FOLLOW and self._follows(node)):
+                self.chosen.add(node.output[0])
+                self.half.update(node.output)
+
+    def _follows(self, node: Node) -> bool:
+        """Whether a light operator reads half precision, and nothing in FP32 but weights that fit."""
+        weights = self.graph.weights
+        read = [name for name in node.input if name in self.floats]
+        active = [name for name in read if name not in weights]
+        fits = all(_fits(weights[name]) for name in read if name in weights)
+        return bool(active) and fits and all(name in self.half for name in active) and node.output[0] not in _CONTRACT
+
+    def node(self, node: Node) -> None:
+        """Take a node over, its inputs in the precision that it computes in."""
+        in_half = node.output[0] in self.chosen
+        for position, name in enumerate(node.input):
+            if name in self.floats:
+                node.input[position] = self._half_input(name) if in_half else self._float_input(node, name)
+        self.nodes.append(node)
+
+    def _half_input(self, name: str) -> str:
+        if name in self.graph.weights:
+            return _half_weight(self.graph, name, self.precision)
+        return name if name in self.half else self._cast(name, "half", self.kind)
+
+    def _float_input(self, node: Node, name: str) -> str:
+        from onnx import TensorProto
+
+        if name not in self.half or node.op_type == "Shape":
+            return name
+        return self._cast(name, "float", int(TensorProto.FLOAT))
+
+    def _cast(self, name: str, suffix: str, kind: int) -> str:
+        if name not in self.casts:
+            self.casts[name] = f"{name}_{suffix}"
+            self.nodes.append(make_node("Cast", [name], [self.casts[name]], self.casts[name], to=kind))
+        return self.casts[name]
+
+    def graph_output(self, name: str) -> None:
+        """Bring an output of the graph back to FP32 under its own name."""
+        from onnx import TensorProto
+
+        if name not in self.half:
+            return
+        producer = next(node for node in self.nodes if name in node.output)
+        inner = f"{name}_half_output"
+        rename_inputs(self.nodes, {name: inner})
+        producer.output[0] = inner
+        self.nodes.append(make_node("Cast", [inner], [name], f"{name}_float", to=TensorProto.FLOAT))
 
 
-_CONTRACT = frozenset({"normalized", "features", "feature_lengths"})
-
-
-def _fits(values: Any) -> bool:
+def _fits(values: Tensor) -> bool:
     return bool(np.abs(values).max(initial=0.0) < _LARGEST_FP16)
 
 
-def _half_weight(graph: Graph, name: str, precision: str) -> str:
+def _half_weight(graph: Graph, name: str, precision: HalfPrecision) -> str:
     stored = f"{name}_{precision}"
     if stored not in graph.weights:
         values = graph.weights[name]
@@ -108,34 +144,21 @@ def _float_tensors(graph: Graph) -> set[str]:
     floats = {name for name, values in graph.weights.items() if values.dtype == np.float32}
     floats |= {value.name for value in graph.model.graph.input if value.type.tensor_type.elem_type == TensorProto.FLOAT}
     for node in graph.nodes:
-        if node.op_type == "Cast":
-            is_float = next(a.i for a in node.attribute if a.name == "to") == TensorProto.FLOAT
-        elif node.op_type in ("ConstantOfShape", "Constant"):
-            is_float = all(a.t.data_type == TensorProto.FLOAT for a in node.attribute) and bool(node.attribute)
-            is_float = is_float or (node.op_type == "ConstantOfShape" and not node.attribute)
-        elif node.op_type in (
-            "Shape",
-            "Size",
-            "Equal",
-            "Less",
-            "Greater",
-            "LessOrEqual",
-            "GreaterOrEqual",
-            "Not",
-            "And",
-            "Or",
-            "ArgMax",
-            "NonZero",
-            "IsNaN",
-            "IsInf",
-        ):
-            is_float = False
-        elif node.op_type == "Where":
-            is_float = node.input[1] in floats
-        elif node.op_type == "Range":
-            is_float = node.input[0] in floats
-        else:
-            is_float = bool(node.input) and node.input[0] in floats
-        if is_float:
+        if _writes_float(node, floats):
             floats.update(node.output)
     return floats
+
+
+def _writes_float(node: Node, floats: Collection[str]) -> bool:
+    """Whether a node's results are FP32, given the FP32 tensors among those that it may read."""
+    from onnx import TensorProto
+
+    if node.op_type in _NEVER_FLOAT:
+        return False
+    if node.op_type == "Cast":
+        return integer(node, "to") == TensorProto.FLOAT
+    if node.op_type in ("ConstantOfShape", "Constant"):
+        if not node.attribute:
+            return node.op_type == "ConstantOfShape"
+        return all(found.t.data_type == TensorProto.FLOAT for found in node.attribute)
+    return bool(node.input) and node.input[_DECIDING_INPUT.get(node.op_type, 0)] in floats

@@ -1,4 +1,4 @@
-"""Write INT8 into a graph: QuantizeLinear and DequantizeLinear around the operators that shall compute in it.
+"""Write INT8 into a graph: QuantizeLinear and DequantizeLinear around the operators that are to compute in it.
 
 1. An activation is quantised once: where the operator reads it, or above shape-only operators where the scheme says
    so (OpenVINO and TensorRT then move INT8 numbers; ONNX Runtime would not fuse the operator). Residual additions and
@@ -14,17 +14,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...graphs.graph import Graph
+from ...graphs.nodes import Node, Tensor, make_node
 from ..schemes import Scheme
 from ..sites import Site
 
 _OVER_TIME = frozenset({"ReduceSum", "ReduceMean", "Where", "Sub", "Mul"})
-Range = tuple[float, float]
+Range: TypeAlias = tuple[float, float]
+"""The lowest and the highest value that INT8 covers."""
 
 
 def insert_qdq(
@@ -78,7 +80,7 @@ class _Writer:
         self.switched = switched
         self.switches: dict[str, str] = {}
         self.pairs: dict[tuple[str, str], str] = {}
-        self.added: list[Any] = []
+        self.added: list[Node] = []
 
     def site(self, site: Site) -> None:
         node = self.graph.node(site.node)
@@ -86,7 +88,7 @@ class _Writer:
             if not self.scheme.anchored or tensor == anchor:
                 node.input[position] = self._pair(tensor, anchor, site)
             elif (anchor, self._key(site)) not in self.pairs:
-                self._rewire(self.graph.readers(anchor), anchor, self._pair(anchor, anchor, site))
+                self.graph.replace_uses(anchor, self._pair(anchor, anchor, site), self.graph.readers(anchor))
         if site.weight is not None:
             node.input[1] = self._weight(site, axis=0 if node.op_type == "Conv" else 1)
             if site.bias is not None and self.scheme.integer_bias and not self.switched:
@@ -97,7 +99,7 @@ class _Writer:
             result = self._pair(site.output, site.output, site)
             if not self.switched and {reader.op_type for reader in readers} & _OVER_TIME:
                 result = self._barrier(result)
-            self._rewire(readers, site.output, result)
+            self.graph.replace_uses(site.output, result, readers)
 
     def finish(self) -> None:
         self.graph.nodes.extend(self.added)
@@ -107,12 +109,6 @@ class _Writer:
 
     def _key(self, site: Site) -> str:
         return site.layer if self.switched else ""
-
-    def _rewire(self, readers: Iterable[Any], old: str, new: str) -> None:
-        for reader in readers:
-            for position, name in enumerate(reader.input):
-                if name == old:
-                    reader.input[position] = new
 
     def _pair(self, tensor: str, measured: str, site: Site) -> str:
         """The dequantised twin of an activation, made at its first use."""
@@ -159,7 +155,7 @@ class _Writer:
         self._add("Reshape", [tensor, "same_shape"], f"{tensor}_channels_first")
         return f"{tensor}_channels_first"
 
-    def _store(self, stem: str, scale: NDArray[Any], zero: NDArray[Any]) -> list[str]:
+    def _store(self, stem: str, scale: Tensor, zero: Tensor) -> list[str]:
         # All weights of a width share one row of zeros.
         names = [f"{stem}_scale", f"{stem}_zero_point" if zero.ndim == 0 else f"zeros_{zero.dtype}_{len(zero)}"]
         self.graph.weights[names[0]], self.graph.weights[names[1]] = scale, zero
@@ -178,7 +174,5 @@ class _Writer:
         self._add("Where", [self.switches[site.layer], quantized, original], f"{quantized}_or_float")
         return f"{quantized}_or_float"
 
-    def _add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> None:
-        from onnx import helper
-
-        self.added.append(helper.make_node(operator, inputs, [output], output, **attributes))
+    def _add(self, operator: str, inputs: list[str], output: str, **attributes: int) -> None:
+        self.added.append(make_node(operator, inputs, [output], output, None, **attributes))

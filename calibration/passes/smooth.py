@@ -6,14 +6,14 @@ Each fold divides a tensor's channels by a scale and multiplies the weights that
 2. values: attention is linear in its values: out of the value projection, into the output projection's rows.
 3. scores: queries divided, keys multiplied, so that both use their range alike (cross-layer equalisation,
    Nagel et al., 2019).
-Scales are |activation|^a / |weight|^(1-a) by channel (a = 0.5), and 1 where a channel never speaks.
+Scales are |activation|^a / |weight|^(1-a) by channel (a = 0.5), and 1 where a channel is always zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,9 @@ from ...graphs.graph import SHAPE_ONLY, Graph
 from ..sites import Site, linear_bias
 
 ALPHA = 0.5
-Channels = NDArray[np.float32]
+"""How much of the difficulty moves from activations to weights: SmoothQuant's default (Xiao et al., 2023)."""
+Channels: TypeAlias = NDArray[np.float32]
+FoldKind: TypeAlias = Literal["norm", "values", "scores"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Fold:
     the second is multiplied). readers: the MatMul nodes whose rows are multiplied.
     """
 
-    kind: str
+    kind: FoldKind
     path: str
     tensors: tuple[str, ...]
     sources: tuple[str, ...]
@@ -121,7 +123,7 @@ def _projection(graph: Graph, tensor: str) -> str | None:
 
 def _only_linear_reader(graph: Graph, tensor: str, linear: Mapping[str, Site]) -> str | None:
     while True:
-        readers: list[Any] = graph.readers(tensor)
+        readers = graph.readers(tensor)
         if len(readers) != 1 or tensor in graph.outputs:
             return None
         if readers[0].op_type == "MatMul":

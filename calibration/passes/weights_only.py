@@ -1,39 +1,41 @@
 """Variants that need no calibration: dynamic INT8 and 4-bit weights.
 
-1. dynamic: linear layers only, as ONNX Runtime fuses them (DynamicQuantizeMatMul). Convolutions become slower than
-   FP32 so, and ConvInteger is not implemented everywhere.
+1. dynamic: linear layers only, as ONNX Runtime fuses them (DynamicQuantizeMatMul). Convolutions would become slower
+   than FP32 that way, and ConvInteger is not implemented everywhere.
 2. int4: linear layers' weights in blocks of 32 (MatMulNBits): for boards where memory is the limit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...graphs.graph import Graph, use_domain
+from ...graphs.nodes import Node, make_node
 from .qdq import quantize_weight
 
 DOMAIN = "com.microsoft"
 
 BLOCK = 32
+"""Weights that share a scale: MatMulNBits takes powers of two from 16. At 32 the fp32 scale adds one bit to the four of
+each weight."""
 
 
 def quantize_dynamic(graph: Graph, keep_float: Collection[str]) -> None:
     """Linear layers in INT8, weights with a scale for each output channel, activations measured at each run."""
-    from onnx import TensorProto, helper
+    from onnx import TensorProto
 
     measured: dict[str, list[str]] = {}
     for node in list(graph.nodes):
         if node.op_type != "MatMul" or node.name in keep_float or node.input[1] not in graph.weights:
             continue
         source, weight, stem = node.input[0], node.input[1], node.name
-        new: list[Any] = []
+        new: list[Node] = []
         if source not in measured:
             measured[source] = [f"{source}_{part}" for part in ("quantized", "scale", "zero_point")]
-            new.append(helper.make_node("DynamicQuantizeLinear", [source], measured[source], f"{source}_quantize"))
+            new.append(make_node("DynamicQuantizeLinear", [source], measured[source], f"{source}_quantize"))
         values, scale, zero = measured[source]
         if f"{weight}_quantized" not in graph.weights:
             quantized, scales = quantize_weight(graph.weights[weight], axis=1, limit=127)
@@ -41,10 +43,10 @@ def quantize_dynamic(graph: Graph, keep_float: Collection[str]) -> None:
             graph.weights[f"{weight}_zero_point"] = np.zeros(len(scales), np.int8)
         product = [values, f"{weight}_quantized", zero, f"{weight}_zero_point"]
         new += [
-            helper.make_node("MatMulInteger", product, [f"{stem}_integer"], stem),
-            helper.make_node("Cast", [f"{stem}_integer"], [f"{stem}_float"], f"{stem}_cast", to=TensorProto.FLOAT),
-            helper.make_node("Mul", [scale, f"{weight}_scale"], [f"{stem}_scale"], f"{stem}_scales"),
-            helper.make_node("Mul", [f"{stem}_float", f"{stem}_scale"], list(node.output), f"{stem}_scaled"),
+            make_node("MatMulInteger", product, [f"{stem}_integer"], stem),
+            make_node("Cast", [f"{stem}_integer"], [f"{stem}_float"], f"{stem}_cast", to=TensorProto.FLOAT),
+            make_node("Mul", [scale, f"{weight}_scale"], [f"{stem}_scale"], f"{stem}_scales"),
+            make_node("Mul", [f"{stem}_float", f"{stem}_scale"], list(node.output), f"{stem}_scaled"),
         ]
         graph.substitute(node, new)
     graph.drop_unused()
@@ -52,8 +54,6 @@ def quantize_dynamic(graph: Graph, keep_float: Collection[str]) -> None:
 
 def quantize_int4(graph: Graph, keep_float: Collection[str]) -> None:
     """Linear layers' weights in 4 bits, symmetric, in blocks of 32."""
-    from onnx import helper
-
     for node in list(graph.nodes):
         if node.op_type != "MatMul" or node.name in keep_float or node.input[1] not in graph.weights:
             continue
@@ -66,7 +66,7 @@ def quantize_int4(graph: Graph, keep_float: Collection[str]) -> None:
         inputs, outputs = weight.shape
         # accuracy_level 4: the kernel may quantise activations to int8 block by block, its fastest way on a CPU.
         attributes = {"K": inputs, "N": outputs, "bits": 4, "block_size": BLOCK, "accuracy_level": 4}
-        new = helper.make_node(
+        new = make_node(
             "MatMulNBits", [node.input[0], *names], list(node.output), node.name, domain=DOMAIN, **attributes
         )
         graph.substitute(node, [new])

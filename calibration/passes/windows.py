@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from wav2edge.runtime.bundle.spec import NORMALIZED
 
 from ...graphs.graph import Graph
+from ...graphs.nodes import Node, make_node
 
 ELEMENTWISE = frozenset({"Div", "Mul", "Add", "Erf", "Gelu", "Relu"})
-TURN = [0, 2, 1]
+"""Operators of this family's convolutions that compute each number by itself, whatever the layout."""
+SWAP_LAST_AXES = [0, 2, 1]
+"""The permutation between [batch, channels, frames] and [batch, frames, channels]."""
+_TO_THE_END = 2**62
+"""A Slice that ends here ends at the tensor's end; the largest power of two that int64 holds."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One convolution. kernel and stride: in frames of its input. later: the product of all strides behind it."""
+    """One convolution. kernel and stride: in frames of its input. later: the product of all later strides."""
 
-    node: Any
+    node: Node
     kernel: int
     stride: int
     later: int
@@ -32,9 +38,9 @@ class Builder:
         """stem: what the new nodes' names start with."""
         self.graph = graph
         self.stem = stem
-        self.nodes: list[Any] = []
+        self.nodes: list[Node] = []
 
-    def constant(self, name: str, values: Any) -> str:
+    def constant(self, name: str, values: ArrayLike) -> str:
         """A weight of this name under the stem."""
         self.graph.weights[f"{self.stem}/{name}"] = np.asarray(values)
         return f"{self.stem}/{name}"
@@ -43,12 +49,12 @@ class Builder:
         """A list of int64."""
         return self.constant("i_" + "_".join(map(str, values)), np.array(values, dtype=np.int64))
 
-    def add(self, operator: str, inputs: list[str], name: str, output: str | None = None, **attributes: Any) -> str:
+    def add(
+        self, operator: str, inputs: list[str], name: str, output: str | None = None, **attributes: int | list[int]
+    ) -> str:
         """A node; returns its output."""
-        from onnx import helper
-
         path = f"{self.stem}/{name}"
-        self.nodes.append(helper.make_node(operator, inputs, [output or path], path, **attributes))
+        self.nodes.append(make_node(operator, inputs, [output or path], path, None, **attributes))
         return output or path
 
 
@@ -61,7 +67,7 @@ def windows(builder: Builder, tensor: str, channels: int, kernel: int, stride: i
     parts = [rows]
     for shift in range(1, -(-kernel // stride)):
         width = min(kernel - shift * stride, stride) * channels
-        bounds = [builder.integers(shift, 0), builder.integers(2**62, width), builder.integers(1, 2)]
+        bounds = [builder.integers(shift, 0), builder.integers(_TO_THE_END, width), builder.integers(1, 2)]
         part = builder.add("Slice", [rows, *bounds], f"next_{shift}")
         pads = builder.integers(0, 0, 0, 0, shift, 0)
         parts.append(builder.add("Pad", [part, pads], f"next_{shift}_filled"))
@@ -73,8 +79,8 @@ def joined(builder: Builder, parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else builder.add("Concat", parts, "windows", axis=2)
 
 
-def frame_count(builder: Builder, steps: list[Step] | tuple[Step, ...], upto: int) -> str:
-    """The frames that ``upto`` convolutions make of the samples there are, int64 [1]."""
+def frame_count(builder: Builder, steps: Sequence[Step], upto: int) -> str:
+    """The frames that ``upto`` convolutions make of the samples of the batch, int64 [1]."""
     count = builder.add("Shape", [NORMALIZED], "samples_shape")
     count = builder.add("Slice", [count, builder.integers(1), builder.integers(2)], "samples")
     for index, step in enumerate(steps[:upto]):

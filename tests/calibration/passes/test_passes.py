@@ -12,7 +12,7 @@ import pytest
 from wav2edge.calibration.judge import sqnr
 from wav2edge.calibration.observe import float_session, observe, observe_channels
 from wav2edge.calibration.passes.fuse_gelu import fuse_gelu
-from wav2edge.calibration.passes.half import to_half
+from wav2edge.calibration.passes.half import HalfPrecision, to_half
 from wav2edge.calibration.passes.qdq import activation_parameters, insert_qdq, observed, quantize_weight
 from wav2edge.calibration.passes.smooth import find_folds, fold_outliers
 from wav2edge.calibration.passes.weights_only import pack_int4, quantize_dynamic, quantize_int4
@@ -154,7 +154,7 @@ def test_folding_takes_planted_outliers_out_and_changes_nothing(
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_half_precision_keeps_norms_and_softmax_in_float(fp32_graph: Graph, precision: str) -> None:
+def test_half_precision_keeps_norms_and_softmax_in_float(fp32_graph: Graph, precision: HalfPrecision) -> None:
     graph = fp32_graph.copy()
     assert to_half(graph, precision) > 0
     half = {
