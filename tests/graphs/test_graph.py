@@ -22,7 +22,7 @@ def graph() -> Graph:
         helper.make_node("Add", ["fourfold", "negative"], ["y"], "sum"),
     ]
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in ("x", "y")]
-    weights = [numpy_helper.from_array(np.float32([2.0]), "two")]
+    weights = [numpy_helper.from_array(np.array([2.0], np.float32), "two")]
     model = helper.make_model(helper.make_graph(nodes, "small", values[:1], values[1:], weights))
     assert isinstance(model, onnx.ModelProto)
     return Graph(model)
@@ -92,4 +92,8 @@ def test_attributes_by_name() -> None:
     rename_inputs([node, cast], {"b": "B"})
     rename_outputs([node], {"b": "B"})
     assert (list(node.output), list(cast.input)) == (["B"], ["B"])
-    assert scalar(np.float32([2.0])) == 2.0 and scalar(np.int64([2])) is None and scalar(np.float32([1, 2])) is None
+    assert (
+        scalar(np.array([2.0], np.float32)) == 2.0
+        and scalar(np.array([2], np.int64)) is None
+        and scalar(np.array([1, 2], np.float32)) is None
+    )
