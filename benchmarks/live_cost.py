@@ -20,9 +20,9 @@ from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.live.decoder import LiveDecoder
-from wav2edge.runtime.live.loop import LiveTranscriber
-from wav2edge.runtime.live.utterance import LiveSettings
-from wav2edge.runtime.live.vad import Silero
+from wav2edge.runtime.live.settings import LiveSettings
+from wav2edge.runtime.live.silero import Silero
+from wav2edge.runtime.live.transcriber import LiveTranscriber
 
 RATE = 16000
 

@@ -19,9 +19,10 @@ import numpy as np
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.spec import FEATURES, INPUT_LENGTHS, NORMALIZED, OUTPUT_LENGTHS
-from wav2edge.runtime.live.loop import LiveTranscriber
-from wav2edge.runtime.live.tape import Tape
-from wav2edge.runtime.live.utterance import LiveSettings, Utterance
+from wav2edge.runtime.live.sample_buffer import SampleBuffer
+from wav2edge.runtime.live.settings import LiveSettings
+from wav2edge.runtime.live.transcriber import LiveTranscriber
+from wav2edge.runtime.live.utterance import Utterance
 
 RATE = 16000
 
@@ -44,8 +45,8 @@ def main() -> None:
         options.bundle, options.engine, options.variant, threads=options.threads, settings=base
     ) as live:
         spec, name = live.transcriber.spec, live.transcriber.spec.outputs[0].name
-        tape = Tape()
-        tape.append(sound)
+        buffer = SampleBuffer()
+        buffer.append(sound)
         print(f"{options.bundle} ({spec.norm} norm), {live.transcriber.engine} {live.transcriber.variant}, ", end="")
         print(f"hop {base.hop:g} s, left context {base.left_context:g} s")
         print(f"{'overlap s':>9} {'features, rel. RMS':>23} {'same best label':>16} {'CPU-s of a hop':>15} {'anew':>7}")
@@ -54,14 +55,14 @@ def main() -> None:
             squares, power, same, frames, kept_cpu, anew_cpu, hops = 0.0, 0.0, 0, 0, 0.0, 0.0, 0
             for end in range(2 * RATE, len(sound) + 1, RATE // 2):
                 cpu = time.process_time()
-                window = utterance.window(tape, end)
+                window = utterance.issue(buffer, end)
                 while window.purpose == "features":
                     assert utterance.cache is not None
                     utterance.cache.add(live.run(window)[FEATURES][0], window.start // spec.stride)
-                    window = utterance.window(tape, end)
+                    window = utterance.issue(buffer, end)
                 kept = live.run(window)
                 kept_cpu += time.process_time() - cpu
-                samples = tape.read(window.start, end)
+                samples = buffer.read(window.start, end)
                 lengths = np.array([len(samples)], np.int64)
                 cpu = time.process_time()
                 anew = live.sessions["full"].run({"input_values": samples[None], "input_lengths": lengths})

@@ -18,9 +18,9 @@ from wav2edge.measure import manifest, scoring
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.live.decoder import LiveDecoder
-from wav2edge.runtime.live.loop import LiveTranscriber
+from wav2edge.runtime.live.settings import LiveSettings
 from wav2edge.runtime.live.sources import on_grid
-from wav2edge.runtime.live.utterance import LiveSettings
+from wav2edge.runtime.live.transcriber import LiveTranscriber
 
 RATE = 16000
 
@@ -36,7 +36,7 @@ def compare(
     spec = live.transcriber.spec
     whole, shown = [], []
     for number, row in enumerate(rows):
-        decoder = LiveDecoder(spec, live.detector(), settings)
+        decoder = LiveDecoder(spec, live.vad(), settings)
         samples = np.concatenate((on_grid(read.load(row.path, RATE)), np.zeros(RATE, np.float32)))
         for at in range(0, len(samples), 800):
             decoder.push(samples[at : at + 800], at)

@@ -28,10 +28,11 @@ from numpy.typing import NDArray
 
 from wav2edge.measure import live_trial, manifest
 from wav2edge.runtime import engines
-from wav2edge.runtime.live.loop import LiveTranscriber
+from wav2edge.runtime.live.settings import LiveSettings
 from wav2edge.runtime.live.sources import RATE, Clock
-from wav2edge.runtime.live.utterance import LiveSettings, Window
-from wav2edge.runtime.live.vad import Detector
+from wav2edge.runtime.live.transcriber import LiveTranscriber
+from wav2edge.runtime.live.vad import VoiceActivityModel
+from wav2edge.runtime.live.window import Window
 
 SWEPT = (
     "hop",
@@ -41,7 +42,7 @@ SWEPT = (
     "agreement",
     "settle",
     "confirm",
-    "doubt",
+    "min_confidence",
     "edge",
     "pre_roll",
     "post_roll",
@@ -91,7 +92,7 @@ class Remembering:
 class RememberingDetector:
     """A detector that hears one and the same stream again and again."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: VoiceActivityModel) -> None:
         """Wrap a detector."""
         self.detector = detector
         self._known: list[float] = []
@@ -160,8 +161,8 @@ def main() -> None:
         live.cost = options.cost
         live.sessions = {stage: Remembering(session) for stage, session in live.sessions.items()}
         live.transcriber.session = live.sessions["full"]
-        heard = RememberingDetector(live.detector())
-        live.detector = lambda: heard
+        heard = RememberingDetector(live.vad())
+        live.vad = lambda: heard
         print(f"{len(rows)} clips, {live.transcriber.engine} {live.transcriber.variant}, ", end="")
         bars = ", ".join(f"{name} {bar:g}" for name, bar in BARS.items())
         print(f"{options.cost:g} s of computing for each second of a window; bars: {bars}")

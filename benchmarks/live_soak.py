@@ -24,13 +24,13 @@ from wav2edge.measure import manifest
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.live.events import Dropped, Final, Partial
-from wav2edge.runtime.live.loop import LiveTranscriber
 from wav2edge.runtime.live.sources import PIECE, PiecesSource, on_grid, pieces
-from wav2edge.runtime.live.vad import WINDOW
+from wav2edge.runtime.live.transcriber import LiveTranscriber
+from wav2edge.runtime.live.vad import VAD_WINDOW
 
 RATE = 16000
 PAUSE = 4.0
-PHASE = int(np.lcm(PIECE, WINDOW))  # recordings begin where a piece and a window of the speech detector begin
+PHASE = int(np.lcm(PIECE, VAD_WINDOW))  # recordings begin where a piece and a window of the speech detector begin
 SETTLING = 600.0  # seconds of sound before memory counts
 SLOPE = 1.0  # MB per hour of sound
 DRIFT = 0.02  # seconds: a frame
@@ -100,19 +100,19 @@ def main() -> int:
                 partials += 1
             elif isinstance(event, Dropped):
                 dropped += event.seconds
-            if session.heard - told >= 60:
-                told = session.heard
-                memory.append((session.heard, resident()))
+            if session.seconds - told >= 60:
+                told = session.seconds
+                memory.append((session.seconds, resident()))
                 if len(memory) % 10 == 0:
-                    speed = session.heard / (time.perf_counter() - began)
-                    print(f"{session.heard / 60:6.0f} min  {resident():8.1f} MB  {speed:5.1f}× real time", flush=True)
+                    speed = session.seconds / (time.perf_counter() - began)
+                    print(f"{session.seconds / 60:6.0f} min  {resident():8.1f} MB  {speed:5.1f}× real time", flush=True)
     late = np.array([entry for entry in memory if entry[0] > SETTLING])
     slope = float(np.polyfit(late[:, 0] / 3600, late[:, 1], 1)[0]) if len(late) > 2 else float("nan")
     repeated = [seen for seen in times.values() if len(seen) > 1]
     drift = max((max(seen) - min(seen) for seen in repeated), default=float("nan"))
     same = sum(len(seen) for seen in repeated)
     took = time.perf_counter() - began
-    print(f"{session.heard / 3600:.2f} h of sound in {took / 60:.1f} minutes, {finals} finals, {partials} partials")
+    print(f"{session.seconds / 3600:.2f} h of sound in {took / 60:.1f} minutes, {finals} finals, {partials} partials")
     lines = verdict(slope, drift, dropped, same)
     for text, held in lines:
         print(f"{'held' if held else 'FAILED':6} {text}")

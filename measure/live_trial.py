@@ -22,8 +22,8 @@ from ..runtime.errors import AudioError, EngineError, InputError
 from ..runtime.live.backlog import Block
 from ..runtime.live.capture import CaptureSettings, Microphone
 from ..runtime.live.events import Dropped, Final, Partial, Silence, SourceLost
-from ..runtime.live.loop import LiveTranscriber
 from ..runtime.live.sources import RATE, Clock, PiecesSource, SkippingClock, Source, as_int16, on_grid, pieces
+from ..runtime.live.transcriber import LiveTranscriber
 from ..runtime.text.transcript import Transcript
 from . import scoring
 from .live_quality import Timed, Utterances, percentiles
@@ -188,7 +188,7 @@ def _run(
     began = time.process_time()
     events = [Timed(event, (source.present() or 0) / RATE) for event in session]
     cpu = time.process_time() - began
-    return events, session.heard, cpu, tuple(session.lags), np.concatenate(heard)
+    return events, session.seconds, cpu, tuple(session.lags), np.concatenate(heard)
 
 
 def _batch(live: LiveTranscriber, rows: Iterable[Row]) -> list[Transcript]:

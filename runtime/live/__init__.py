@@ -1,5 +1,5 @@
-"""Live captions: sound comes in piece by piece, events go out while it is still being spoken.
+"""Live captions: sound comes in block by block, events come out while it is still being spoken.
 
-capture → backlog → loop → decoder → events → savers
- (card)            (engine)  (no card, no engine, no clock)
+source → backlog → session → decoder → events → files
+(microphone)      (engine)  (no sound card, no engine, no clock)
 """

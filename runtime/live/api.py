@@ -8,9 +8,9 @@ from pathlib import Path
 from ..bundle.read import Bundle
 from .capture import CaptureSettings, Microphone
 from .events import Event
-from .loop import LiveTranscriber
+from .settings import LiveSettings
 from .sources import FileSource, Source
-from .utterance import LiveSettings
+from .transcriber import LiveTranscriber
 
 
 def live(

@@ -1,7 +1,7 @@
-"""The bounded queue between the sound card's thread and the decoder: it drops the oldest sound and says how much.
+"""The bounded queue between the sound card's thread and the decoder; it drops the oldest sound when it is full.
 
-The callback only copies and stamps (``put``); the reader takes the whole backlog in one go (``take``), so that falling
-behind costs one pass and not many.
+The callback only copies and stamps (``put``); the reader takes the whole backlog at once (``take``), so that a delay
+costs one pass and not many.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class Block:
 
     @property
     def end(self) -> int:
-        """The index behind the last sample."""
+        """The index after the last sample."""
         return self.start + len(self.samples)
 
 
 @dataclass(frozen=True)
-class Raw:
-    """What a callback hands over: int16 frames as bytes, their count and rate, the monotonic time of it (s).
+class CapturedFrames:
+    """What a callback gives: int16 frames as bytes, their count and rate (Hz), and the monotonic time (s).
 
     stream: which opening of the device they came from. first: the index of the first frame in that stream.
     """
@@ -43,32 +43,32 @@ class Raw:
 
     @property
     def seconds(self) -> float:
-        """How long it lasts."""
+        """How long they last, s."""
         return self.frames / self.rate
 
 
 class Backlog:
-    """Items in order, at most ``limit`` seconds of sound; notices (anything that is no Raw) are never dropped."""
+    """Items in order, at most ``limit`` seconds of sound; notices (anything but CapturedFrames) are never dropped."""
 
     def __init__(self, limit: float) -> None:
-        """``limit`` in seconds, whatever the rate of the device is then."""
+        """limit: seconds, at whatever rate the device has."""
         self.limit = limit
         self.seconds = 0.0
         self._items: deque[object] = deque()
         self._condition = threading.Condition()
 
     def put(self, item: object) -> None:
-        """Add an item; the oldest sound goes when there is too much."""
+        """Add an item; drops the oldest sound beyond the limit."""
         with self._condition:
             self._items.append(item)
-            if isinstance(item, Raw):
+            if isinstance(item, CapturedFrames):
                 self.seconds += item.seconds
                 if self.seconds > self.limit:
                     self._drop()
             self._condition.notify()
 
     def take(self, timeout: float | None = None) -> list[object]:
-        """All items at once; waits up to ``timeout`` seconds for the first (None: for ever)."""
+        """All items at once; waits up to ``timeout`` seconds for the first (None: without limit)."""
         with self._condition:
             if not self._items:
                 self._condition.wait(timeout)
@@ -81,7 +81,7 @@ class Backlog:
         kept: list[object] = []
         while self.seconds > self.limit and self._items:
             oldest = self._items.popleft()
-            if isinstance(oldest, Raw):
+            if isinstance(oldest, CapturedFrames):
                 self.seconds -= oldest.seconds
             else:
                 kept.append(oldest)

@@ -1,7 +1,7 @@
-"""A microphone that survives: unplugging, a dying sound server, suspension and a slow reader become items to read.
+"""A microphone that survives faults: unplugging, a dying sound server, suspension and a slow reader become items.
 
-Three parties: PortAudio's thread copies and stamps (``_heard``); a supervisor thread opens, watches and opens again
-with backoff; the reader (``read``) takes the whole backlog, resamples it and gives it absolute indices.
+Three threads: PortAudio's copies and stamps (``_captured``); a supervisor opens, watches and opens again with backoff;
+the reader's (``read``) takes the whole backlog, resamples it and gives it absolute indices.
 """
 
 from __future__ import annotations
@@ -16,46 +16,56 @@ from numpy.typing import NDArray
 
 from ..errors import EngineError
 from . import portaudio
-from .backlog import Backlog, Block, Raw
-from .events import Dropped, SourceBack, SourceLost
+from .backlog import Backlog, Block, CapturedFrames
+from .events import Dropped, LossCause, SourceBack, SourceLost
 from .sources import RATE, Item, on_grid
 from .stream_clock import LossWatch, Timeline
 
 
 @dataclass(frozen=True)
 class CaptureSettings:
-    """All times in seconds.
+    """Which microphone to open, and how faults are found and repaired.
 
-    device: a part of its name or its index (None: the system's default). rate: Hz to open it at (None: its own).
-    backlog: sound kept for a slow reader. watchdog: without a callback for so long, the source counts as stalled.
-    muted_after: of nothing but zeros. backoff: first and longest pause between two attempts to open it again.
+    The times were chosen, not swept; tests/runtime/live/test_microphone.py holds what they achieve on a virtual
+    microphone: a source that was unplugged, killed or suspended for 5 s is back within 2 s.
     """
 
     device: str | int | None = None
+    """A part of the device's name, or its index; default None, the system's default microphone."""
+
     rate: int | None = None
+    """Rate in Hz to open it at; default None, the device's own."""
+
     backlog: float = 20.0
+    """Seconds of sound kept for a slow reader before the oldest is dropped; default 20, the longest utterance."""
+
     watchdog: float = 1.0
+    """Seconds without a callback after which the source counts as stalled; default 1, ten callbacks."""
+
     muted_after: float = 5.0
+    """Seconds of nothing but zeros after which the source counts as muted; default 5."""
+
     backoff: tuple[float, float] = (0.1, 1.0)
+    """First and longest pause in seconds between two attempts to open it again; default 0.1 and 1."""
 
 
 @dataclass(frozen=True)
-class _Lost:
+class _StreamEnded:
     """A stream that ended: which opening, when its last callback came, how many frames all of them brought."""
 
     stream: int
     stamp: float
     received: int
     rate: int
-    cause: str
+    cause: LossCause
     message: str
 
 
 class Microphone:
-    """A Source; raises EngineError when there is no PortAudio, no microphone, or none of that name."""
+    """A microphone as a Source; raises EngineError without PortAudio, without a microphone, or for an unknown name."""
 
     def __init__(self, settings: CaptureSettings | None = None) -> None:
-        """Open the device and begin to listen."""
+        """Open the device and start capturing."""
         self.settings = settings or CaptureSettings()
         self._stop = threading.Event()
         self._changed = threading.Event()
@@ -82,35 +92,35 @@ class Microphone:
         """Sound and faults since the last call."""
         result: list[Item] = []
         for item in self._backlog.take(timeout):
-            if isinstance(item, Raw):
+            if isinstance(item, CapturedFrames):
                 result += self._convert(item)
-            elif isinstance(item, _Lost):
+            elif isinstance(item, _StreamEnded):
                 result += self._note_loss(item)
         return result
 
     def present(self) -> int:
-        """The index of this moment."""
+        """The absolute index of the sound of this moment."""
         return self._timeline.at(time.monotonic())
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop capturing and close the device."""
         self._stop.set()
         self._changed.set()
         self._supervisor.join(timeout=2.0)
 
     # PortAudio's thread: copy and stamp, nothing else.
 
-    def _heard(self, opening: int, data: bytes, frames: int, rate: int) -> None:
+    def _captured(self, opening: int, data: bytes, frames: int, rate: int) -> None:
         if opening != self._openings:
-            return  # the last breath of a stream that was given up
+            return  # late callback of a closed stream
         now = time.monotonic()
         self._last_callback = now
-        self._backlog.put(Raw(opening, self._received, frames, rate, data, now))
+        self._backlog.put(CapturedFrames(opening, self._received, frames, rate, data, now))
         self._received += frames
 
     # The supervisor's thread.
 
-    def _open(self, device: portaudio.Device) -> portaudio.Stream:
+    def _open(self, device: portaudio.InputDevice) -> portaudio.Stream:
         self._openings += 1
         opening = self._openings
         self._received = 0
@@ -119,7 +129,7 @@ class Microphone:
         return portaudio.open_stream(
             device,
             self.settings.rate,
-            heard=lambda data, frames, rate: self._heard(opening, data, frames, rate),
+            captured=lambda data, frames, rate: self._captured(opening, data, frames, rate),
             finished=lambda: self._changed.set() if opening == self._openings else None,
         )
 
@@ -145,15 +155,15 @@ class Microphone:
             except EngineError:
                 continue  # its loss was reported; try again after the pause
 
-    def _watch_stream(self) -> _Lost | None:
-        """Wait until the stream ends or stalls; what it was, None when it was never there or is to stop."""
+    def _watch_stream(self) -> _StreamEnded | None:
+        """Wait until the stream ends or stalls; returns what it was, None without a stream or when closing."""
         woke = time.monotonic()
         while self._stream is not None:
             self._changed.wait(self.settings.watchdog / 4)
             if self._stop.is_set():
                 return None
             slept, woke = woke, time.monotonic()
-            if woke - slept > self.settings.watchdog:  # this process stood still, not the source
+            if woke - slept > self.settings.watchdog:  # this process was suspended, not the source
                 self._last_callback = max(self._last_callback, woke)
             if not self._stream.active:
                 return self._ended("unplugged", "the stream ended (unplugged, or its sound server stopped)")
@@ -162,16 +172,16 @@ class Microphone:
                 return self._ended("stalled", f"no sound for {silent:.1f} s (suspended?)")
         return None
 
-    def _ended(self, cause: str, message: str) -> _Lost:
+    def _ended(self, cause: LossCause, message: str) -> _StreamEnded:
         assert self._stream is not None
-        opening, self._openings = self._openings, self._openings + 1  # what it still says comes too late
+        opening, self._openings = self._openings, self._openings + 1  # later callbacks of it are ignored
         rate = self._stream.rate
-        return _Lost(opening, self._last_callback, self._received, rate, cause, f"{self.name}: {message}")
+        return _StreamEnded(opening, self._last_callback, self._received, rate, cause, f"{self.name}: {message}")
 
     # The reader's thread.
 
-    def _note_loss(self, lost: _Lost) -> list[Item]:
-        """The stream is over; sound of its end that the backlog dropped counts as dropped."""
+    def _note_loss(self, lost: _StreamEnded) -> list[Item]:
+        """The stream is over; sound at its end that the backlog dropped is reported as dropped."""
         result: list[Item] = []
         if lost.stream != self._stream_id and lost.received:
             result += self._enter(lost.stream, lost.stamp, lost.received, lost.rate)
@@ -186,7 +196,7 @@ class Microphone:
         return [*result, SourceLost(self._lost_at / RATE, lost.cause, lost.message)]
 
     def _enter(self, stream: int, stamp: float, received: int, rate: int) -> list[Item]:
-        """A stream of ``rate`` Hz was opened that had brought ``received`` frames at ``stamp``."""
+        """A stream of ``rate`` Hz was opened that had given ``received`` frames at ``stamp``."""
         result = self._flush()
         self.rate = rate
         self._stream_id = stream
@@ -210,7 +220,7 @@ class Microphone:
         self._timeline.next = block.end
         return [block]
 
-    def _convert(self, raw: Raw) -> list[Item]:
+    def _convert(self, raw: CapturedFrames) -> list[Item]:
         result: list[Item] = []
         if raw.stream != self._stream_id:
             result += self._enter(raw.stream, raw.stamp, raw.first + raw.frames, raw.rate)

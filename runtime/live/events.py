@@ -1,7 +1,7 @@
-"""What a live session says: the events, and their form on the wire (JSON Lines with a published schema).
+"""The events of a live session, and their form on the wire: JSON Lines with a published schema.
 
-Times are in seconds from the first sample that was heard; a second in which sound was lost still counts.
-An utterance's events are Partials, then one Final; after its Final it never appears again.
+Times are in seconds from the first sample received; a second whose sound was lost still counts. An utterance's events
+are Partials, then one Final; after its Final it never appears again.
 """
 
 from __future__ import annotations
@@ -11,18 +11,25 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from ..text.transcript import Word
 
 SCHEMA_FILE = "events.schema.json"
 
+EndReason = Literal["silence", "blank", "length", "gap", "end"]
+"""What ended an utterance: silence, a voice without decoded text, its length, lost sound, or the end of the stream."""
+
+LossCause = Literal["unplugged", "stalled", "muted"]
+"""Why a source gives no usable sound: the stream ended, no callback came (suspended), or it gave only zeros."""
+
 
 @dataclass(frozen=True)
 class Partial:
-    """What an utterance sounds like so far.
+    """The text of an utterance so far.
 
-    stable: text that later Partials of the utterance repeat unchanged. tentative: text behind it that may change.
+    start, end: the utterance's first sample and the last one decoded, s. stable: text that later Partials of the
+    utterance repeat unchanged. tentative: text after it that may change.
     """
 
     kind: ClassVar[str] = "partial"
@@ -40,10 +47,10 @@ class Partial:
 
 @dataclass(frozen=True)
 class Final:
-    """An utterance that has ended: one pass over all its samples, equal to ``transcribe`` of them.
+    """An utterance that has ended, decoded in one pass over all its samples: what Transcriber gives for them.
 
-    words: with absolute times. revised: how many words that Partials had called stable it changed or dropped.
-    reason: what ended it: ``silence``, ``blank`` (voice but nothing decoded), ``length``, ``gap`` or ``end``.
+    start, end: its samples, s. words: with times in the stream. revised: how many words that Partials had called stable
+    it changed or dropped. reason: what ended it (see EndReason).
     """
 
     kind: ClassVar[str] = "final"
@@ -53,12 +60,12 @@ class Final:
     text: str
     words: tuple[Word, ...] = ()
     revised: int = 0
-    reason: str = "silence"
+    reason: EndReason = "silence"
 
 
 @dataclass(frozen=True)
 class Silence:
-    """Nobody has spoken since ``start``; sent once when it becomes quiet."""
+    """No speech since ``start``; sent once when an utterance was followed by silence."""
 
     kind: ClassVar[str] = "silence"
     start: float
@@ -66,21 +73,17 @@ class Silence:
 
 @dataclass(frozen=True)
 class SourceLost:
-    """No usable sound comes any more since ``time``.
-
-    cause: ``unplugged`` (the stream ended), ``stalled`` (no callback: suspended) or ``muted`` (only zeros).
-    message: the same for people.
-    """
+    """No usable sound since ``time``; cause: why (see LossCause). message: the same in words, with the device."""
 
     kind: ClassVar[str] = "source_lost"
     time: float
-    cause: str
+    cause: LossCause
     message: str
 
 
 @dataclass(frozen=True)
 class SourceBack:
-    """Sound comes again at ``time``, after ``away`` seconds."""
+    """Sound again since ``time``, after ``away`` seconds."""
 
     kind: ClassVar[str] = "source_back"
     time: float
@@ -89,7 +92,7 @@ class SourceBack:
 
 @dataclass(frozen=True)
 class Dropped:
-    """``seconds`` of sound before ``time`` were heard but lost: nobody took them in time."""
+    """``seconds`` of sound before ``time`` were lost: they were not processed in time."""
 
     kind: ClassVar[str] = "dropped"
     time: float
@@ -100,9 +103,9 @@ class Dropped:
 class Stats:
     """How the session keeps up, about once a second of sound.
 
-    time: sound heard so far. lag: seconds between a sound and its decoding now. hop_time: seconds that the last window
-    took to compute. rtf: computing time over sound since the last Stats. level: loudness of the sound since then, dBFS.
-    dropped: seconds lost so far.
+    time: sound received so far, s. lag: seconds between a sound and its decoding now. hop_time: seconds that the last
+    window took to compute. rtf: computing time over sound since the last Stats. level: loudness of the sound since
+    then, dBFS. dropped: seconds lost so far.
     """
 
     kind: ClassVar[str] = "stats"
@@ -129,7 +132,7 @@ def to_line(event: Event) -> str:
 
 
 def from_json(values: dict[str, Any]) -> Event:
-    """Read what ``to_json`` wrote; unknown keys are left to newer versions.
+    """The event that ``to_json`` wrote; unknown keys, of newer versions, are ignored.
 
     Raises ValueError for an unknown kind and TypeError for a missing field.
     """
@@ -141,7 +144,7 @@ def from_json(values: dict[str, Any]) -> Event:
                 kept["words"] = tuple(Word(**word) for word in kept.get("words", ()))
             made: Event = kind(**kept)
             return made
-    raise ValueError(f"no event is called {values.get('event')!r}")
+    raise ValueError(f"no event is named {values.get('event')!r}")
 
 
 @lru_cache(maxsize=1)

@@ -20,8 +20,8 @@ _BLOCK_SECONDS = 0.1  # partials end on tenths of a second; shorter blocks would
 
 
 @dataclass(frozen=True)
-class Device:
-    """An input device; rate: its own, Hz."""
+class InputDevice:
+    """An input device as PortAudio lists it; rate: its own, Hz."""
 
     index: int
     name: str
@@ -30,7 +30,7 @@ class Device:
 
 
 class _Open:
-    """How many streams this process has open: PortAudio cannot look for devices anew while there are any."""
+    """How many streams this process has open: PortAudio cannot list devices anew while there are any."""
 
     lock = threading.RLock()
     count = 0
@@ -50,14 +50,14 @@ class Stream:
 
     @property
     def active(self) -> bool:
-        """Whether it still runs."""
+        """Whether it is still running."""
         try:
             return bool(self.raw.active)
         except _sounddevice().PortAudioError:
             return False
 
     def close(self) -> None:
-        """Stop and close; a device that is gone is no error."""
+        """Stop and close; a device that is gone is not an error."""
         if self.closed:
             return
         self.closed = True
@@ -82,11 +82,11 @@ class Resampler:
             self._stream = soxr.ResampleStream(rate, target, 1, "float32")
 
     def __call__(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What is ready after these samples [samples]."""
+        """The output that is complete after these samples [samples]."""
         return samples if self._stream is None else np.asarray(self._stream.resample_chunk(samples), np.float32)
 
     def flush(self) -> NDArray[np.float32]:
-        """What is left; the stream ends."""
+        """The rest of the output; the stream is over."""
         nothing = np.zeros(0, np.float32)
         return (
             nothing if self._stream is None else np.asarray(self._stream.resample_chunk(nothing, last=True), np.float32)
@@ -100,22 +100,22 @@ def mono(data: bytes, frames: int) -> NDArray[np.float32]:
     return mixed
 
 
-def inputs() -> list[Device]:
-    """The input devices there are; raises EngineError without PortAudio."""
+def inputs() -> list[InputDevice]:
+    """All input devices; raises EngineError without PortAudio."""
     with _translated("the devices cannot be listed"):
         found = _sounddevice().query_devices()
     return [_device(values) for values in found if values["max_input_channels"] > 0]
 
 
-def find(wanted: str | int | None) -> Device:
-    """The device of that index, or whose name has that in it (an exact name wins), or the default one.
+def find(wanted: str | int | None) -> InputDevice:
+    """The device with that index, or whose name contains ``wanted`` (an exact name wins); None: the default device.
 
-    Raises EngineError naming those there are.
+    Raises EngineError, naming the devices, when none matches.
     """
     sd = _sounddevice()
     have = inputs()
     if not have:
-        raise EngineError("no microphone found; plug one in, or use --file or --stdin")
+        raise EngineError("no microphone found; plug one in, or caption a file or a pipe instead")
     if wanted is None:
         try:
             return _device(sd.query_devices(kind="input"))
@@ -132,10 +132,10 @@ def find(wanted: str | int | None) -> Device:
     return matches[0]
 
 
-def find_again(wanted: str | int | None, name: str) -> Device:
-    """The device that was ``name`` when it was found as ``wanted``, wherever it was plugged in; else as ``find``.
+def find_again(wanted: str | int | None, name: str) -> InputDevice:
+    """The device that had the name ``name`` when it was found as ``wanted``, on whatever port; else as ``find``.
 
-    Raises EngineError when it is not there.
+    Raises EngineError when it is not connected.
     """
     if wanted is None:
         return find(None)
@@ -150,7 +150,7 @@ def find_again(wanted: str | int | None, name: str) -> Device:
 
 
 def refresh() -> None:
-    """Look for devices again (PortAudio keeps its first list), unless a stream of the process is open.
+    """List the devices anew (PortAudio keeps its first list), unless a stream of this process is open.
 
     Raises EngineError when PortAudio does not start again.
     """
@@ -166,24 +166,24 @@ def refresh() -> None:
 
 
 def refresh_if_empty() -> None:
-    """Look again when there is no input: the sound server may have started after the import."""
+    """List the devices anew when there is no input: the sound server may have started after the import."""
     if not inputs():
         refresh()
 
 
 def open_stream(
-    device: Device, rate: int | None, heard: Callable[[bytes, int, int], None], finished: Callable[[], None]
+    device: InputDevice, rate: int | None, captured: Callable[[bytes, int, int], None], finished: Callable[[], None]
 ) -> Stream:
     """Open an int16 input stream at ``rate`` or the device's own, mono where it can; raises EngineError.
 
-    ``heard(data, frames, rate)`` and ``finished()`` are called on PortAudio's thread.
+    ``captured(data, frames, rate)`` and ``finished()`` are called on PortAudio's thread.
     """
     with _Open.lock:
-        return _open_stream(device, rate, heard, finished)
+        return _open_stream(device, rate, captured, finished)
 
 
 def _open_stream(
-    device: Device, rate: int | None, heard: Callable[[bytes, int, int], None], finished: Callable[[], None]
+    device: InputDevice, rate: int | None, captured: Callable[[bytes, int, int], None], finished: Callable[[], None]
 ) -> Stream:
     sd = _sounddevice()
 
@@ -192,7 +192,7 @@ def _open_stream(
         for hertz in dict.fromkeys((rate or device.rate,) if rate else (device.rate, 48000, 44100, 16000)):
 
             def callback(data: Any, frames: int, stamps: Any, status: Any, hertz: int = hertz) -> None:
-                heard(bytes(data), frames, hertz)
+                captured(bytes(data), frames, hertz)
 
             try:
                 stream = sd.RawInputStream(
@@ -210,12 +210,14 @@ def _open_stream(
                 reason = error
                 if error.args[1:2] not in ((-9997,), (-9998,)):  # neither the rate nor the number of channels
                     raise EngineError(f"microphone {device.name!r} cannot be opened: {_line(error)}") from error
-    raise EngineError(f"microphone {device.name!r} cannot be opened: {_line(reason)}; try --rate") from reason
+    raise EngineError(
+        f"microphone {device.name!r} cannot be opened: {_line(reason)}; another rate may work"
+    ) from reason
 
 
-def _device(values: Any) -> Device:
+def _device(values: Any) -> InputDevice:
     rate = round(values["default_samplerate"])
-    return Device(int(values["index"]), str(values["name"]), int(values["max_input_channels"]), rate)
+    return InputDevice(int(values["index"]), str(values["name"]), int(values["max_input_channels"]), rate)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What stays on the disk: captions line by line, and the sound. A power cut loses at most the running line."""
+"""Captions and sound on disk as they come: a power cut loses at most the last line, or two seconds of sound."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _WAV_HEADER = 44  # bytes before the samples, the last four of them their size
 
 
 class CaptionFile:
-    """Finals as .srt or .vtt cues or .jsonl lines, each on the disk before the next event is looked at."""
+    """Finals as .srt or .vtt cues or .jsonl lines, each on the disk before the next event is taken."""
 
     def __init__(self, path: Path) -> None:
-        """Create the file; raises InputError when it exists already or its name has another ending."""
+        """Create the file; raises InputError when it exists or its name has another suffix."""
         renderers: dict[str, Callable[[Final], str]] = {".srt": self._srt, ".vtt": self._vtt, ".jsonl": self._jsonl}
         self.check(path)
         self._render = renderers[path.suffix.lower()]
@@ -46,7 +46,7 @@ class CaptionFile:
         _check_new(path)
 
     def __call__(self, event: Event) -> None:
-        """Keep a Final with text; other events pass by."""
+        """Write a Final with text; other events are ignored."""
         if isinstance(event, Final) and event.text:
             self._write(self._render(event))
 
@@ -77,11 +77,11 @@ class CaptionFile:
         return to_line(final) + "\n"
 
 
-class Recording:
-    """The sound as 16-bit FLAC or WAV, in step with the events' times: what was lost is zeros."""
+class SoundRecorder:
+    """The sound as 16-bit FLAC or WAV, in step with the events' times: lost sound is zeros."""
 
     def __init__(self, path: Path) -> None:
-        """Create the file; raises InputError when it exists already or its name has another ending."""
+        """Create the file; raises InputError when it exists or its name has another suffix."""
         import soundfile
 
         self.check(path)
@@ -101,7 +101,7 @@ class Recording:
         _check_new(path)
 
     def __call__(self, block: Block) -> None:
-        """Add a block, and zeros for what is missing before it; raises InputError when the disk takes no more."""
+        """Add a block, and zeros for what is missing before it; raises InputError when the disk is full."""
         missing = block.start - self._next
         with self._writing():
             while missing > 0:
@@ -113,7 +113,7 @@ class Recording:
                 self._mark()
 
     def close(self) -> None:
-        """Finish the file; raises InputError when the disk takes no more."""
+        """Finish the file; raises InputError when the disk is full."""
         with self._writing():
             self._file.close()
 
@@ -133,7 +133,7 @@ class Recording:
         self._next += len(samples)
 
     def _mark(self) -> None:
-        """Bring the file's header up to date: what was written so far can be read after a power cut."""
+        """Update the file's header, so that everything written so far can be read after a power cut."""
         self._marked = self._next
         self._file.flush()
         descriptor = os.open(self._path, os.O_RDWR)

@@ -1,6 +1,6 @@
-"""Where sound comes from: a file, standard input, or (capture.py) a microphone; all say the same things.
+"""Where sound comes from: a file, a pipe, or (capture.py) a microphone, all with the same items.
 
-Every source hands out 16-bit samples as float32, so that what is recorded is exactly what was decoded.
+Every source gives 16-bit samples as float32, so that a recording of them is exactly what was decoded.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Source(Protocol):
     """A stream of sound at 16 kHz."""
 
     def read(self, timeout: float) -> Sequence[Item] | None:
-        """All that came since the last call, after at most ``timeout`` seconds; None when the stream is over."""
+        """All items since the last call, after at most ``timeout`` seconds; None when the stream is over."""
 
     def present(self) -> int | None:
         """The absolute index of the sound of this moment; None where the source has no clock."""
 
     def close(self) -> None:
-        """Give back what the source holds."""
+        """Release the source's device or file."""
 
 
 def on_grid(samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -53,18 +53,18 @@ class Clock:
     """The machine's clock."""
 
     def now(self) -> float:
-        """Seconds that only grow."""
+        """Monotonic time, s."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Let seconds pass."""
+        """Wait."""
         time.sleep(seconds)
 
 
 class SkippingClock(Clock):
-    """A clock that jumps where one would wait: computing takes its real time, waiting takes none.
+    """A clock that jumps instead of waiting: computing takes its real time, waiting takes none.
 
-    What is timed by it comes out as it would in real time, sooner.
+    Times measured with it are those of a run in real time, which takes longer.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class SkippingClock(Clock):
 
 
 class PiecesSource:
-    """Pieces of sound, each handed out when it has been played: at a clock's pace, or without one at the reader's."""
+    """Pieces of sound, each given once it has been played: at a clock's pace, or without a clock at the reader's."""
 
     def __init__(self, pieces: Iterator[NDArray[np.float32]], clock: Clock | None) -> None:
         """Take the first piece, so that bad input is found now."""
@@ -106,7 +106,7 @@ class PiecesSource:
         return blocks
 
     def present(self) -> int:
-        """The sample that the clock has reached; without a clock the one that was handed out last."""
+        """The sample that the clock has reached; without a clock the one after the last given."""
         return self._next if self._clock is None else int((self._clock.now() - self._began) * RATE)
 
     def close(self) -> None:

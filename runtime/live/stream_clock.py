@@ -1,4 +1,4 @@
-"""What a device's frames mean in absolute 16 kHz samples, and which frames never arrived."""
+"""From a device's frames to absolute 16 kHz samples, and which frames never arrived."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ RATE = 16000
 
 
 class LossWatch:
-    """Finds sound that the system lost without a word, by comparing frames received with the clock.
+    """Finds sound that the system lost silently, by comparing the frames received with the clock.
 
-    Late frames are no lost frames: the backlog arrives soon after. So the smallest shortfall of the last ``window``
-    seconds counts, against a baseline that follows a clock that runs up to 500 ppm off.
+    Late frames are not lost: the backlog arrives soon after. So the smallest shortfall of the last ``window`` seconds
+    counts, against a baseline that follows a device clock up to 500 ppm off.
     """
 
     def __init__(self, rate: int, threshold: float = 0.25, window: float = 2.0) -> None:
-        """rate: frames a second. threshold, window: seconds."""
+        """rate: frames per second. threshold, window: seconds."""
         self.rate = rate
         self.threshold = threshold
         self.window = window
@@ -27,7 +27,7 @@ class LossWatch:
 
     @property
     def drift(self) -> float:
-        """Seconds by which the device's clock has fallen behind the machine's since its first frame."""
+        """Seconds that the device's clock has lost against the machine's since its first frame."""
         return self._baseline - self._lost
 
     def update(self, stamp: float, received: int) -> float:
@@ -55,11 +55,11 @@ class LossWatch:
 class Timeline:
     """Absolute 16 kHz indices for the frames of one device that may be opened several times.
 
-    drift: seconds by which the device's clock has fallen behind the machine's since it was opened.
+    drift: seconds that the device's clock has lost against the machine's since it was opened.
     """
 
     def __init__(self) -> None:
-        """Nothing was heard yet."""
+        """Begin before the first opening."""
         self.zero: float | None = None
         self.next = 0
         self.drift = 0.0
@@ -73,7 +73,7 @@ class Timeline:
         return self.next
 
     def skip(self, seconds: float) -> None:
-        """Seconds that were lost count as well."""
+        """Count seconds that were lost."""
         self.next += round(seconds * RATE)
 
     def at(self, moment: float) -> int:

@@ -11,7 +11,7 @@ from wav2edge.cli import _options
 from wav2edge.measure import live_trial, manifest, scoring
 from wav2edge.runtime.errors import EngineError, InputError
 from wav2edge.runtime.live.capture import CaptureSettings
-from wav2edge.runtime.live.loop import LiveTranscriber
+from wav2edge.runtime.live.transcriber import LiveTranscriber
 
 
 def run(live: LiveTranscriber, arguments: argparse.Namespace) -> int:

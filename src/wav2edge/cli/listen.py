@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from wav2edge.devices.profile import DeviceProfile
     from wav2edge.runtime.live.backlog import Block
     from wav2edge.runtime.live.events import Event
-    from wav2edge.runtime.live.loop import LiveSession
+    from wav2edge.runtime.live.session import LiveSession
+    from wav2edge.runtime.live.settings import LiveSettings
     from wav2edge.runtime.live.sources import Source
-    from wav2edge.runtime.live.utterance import LiveSettings
 
 HELP = "caption a microphone, a file or a pipe live"
 
@@ -55,7 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what a partial sees before its hop (4.5 with layer norm, else 3; the same)",
     )
     rules.add_argument(
+        "--min-confidence",
         "--doubt",
+        dest="min_confidence",
         type=share,
         metavar="P",
         help="show a word less certain than this only once three hypotheses had it: steadier and later (off; try 0.8)",
@@ -77,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         _options.write_json(events.schema())
         return 0
     _check(arguments)
-    from wav2edge.runtime.live.loop import LiveTranscriber
+    from wav2edge.runtime.live.transcriber import LiveTranscriber
 
     with ExitStack() as stack:
         # A bad source is found before the model is loaded; files are made when all else is well.
@@ -154,7 +156,7 @@ def _source(arguments: argparse.Namespace) -> Source:
 def _settings(arguments: argparse.Namespace, profile: DeviceProfile) -> LiveSettings:
     from dataclasses import replace
 
-    from wav2edge.runtime.live.utterance import LiveSettings
+    from wav2edge.runtime.live.settings import LiveSettings
 
     def given(*names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(arguments, name)) is not None}
@@ -169,27 +171,27 @@ def _settings(arguments: argparse.Namespace, profile: DeviceProfile) -> LiveSett
     vad = default.vad
     if arguments.speech_threshold is not None:
         vad = replace(vad, threshold=arguments.speech_threshold)
-    return replace(default, endpoint=endpoint, vad=vad, **given("hop", "doubt"))
+    return replace(default, endpoint=endpoint, vad=vad, **given("hop", "min_confidence"))
 
 
 def _keepers(
     arguments: argparse.Namespace, stack: ExitStack
 ) -> tuple[list[Callable[[Event], None]], Callable[[Block], None] | None]:
-    from wav2edge.runtime.live.saving import CaptionFile, Recording
+    from wav2edge.runtime.live.saving import CaptionFile, SoundRecorder
 
     keepers: list[Callable[[Event], None]] = []
     paths = [Path(name) for name in arguments.save]
     for path in paths:  # all names are looked at before the first file is made
         CaptionFile.check(path)
     if arguments.record:
-        Recording.check(Path(arguments.record))
+        SoundRecorder.check(Path(arguments.record))
     for path in paths:
         keeper = CaptionFile(path)
         stack.callback(keeper.close)
         keepers.append(keeper)
     if not arguments.record:
         return keepers, None
-    recording = Recording(Path(arguments.record))
+    recording = SoundRecorder(Path(arguments.record))
     stack.callback(recording.close)
     return keepers, recording
 
@@ -213,12 +215,12 @@ def _caption(session: LiveSession, arguments: argparse.Namespace, keepers: list[
 def _summary(session: LiveSession) -> str:
     import numpy as np
 
-    parts = [f"{session.heard:.1f} s heard", f"{session.words} words"]
+    parts = [f"{session.seconds:.1f} s heard", f"{session.words} words"]
     if session.lags and session.source.present() is not None:
         median, high = np.percentile(session.lags, (50, 95))
         parts.append(f"lag p50 {median:.2f} s, p95 {high:.2f} s")
-    if session.heard:
-        parts.append(f"{session.computed / session.heard:.3f} s of computing per second")
+    if session.seconds:
+        parts.append(f"{session.computed / session.seconds:.3f} s of computing per second")
     parts.append(f"{session.dropped:.1f} s dropped")
     return ", ".join(parts)
 

@@ -24,7 +24,8 @@ from wav2edge.runtime.engines import Arrays
 from wav2edge.runtime.heads.ctc import Options
 from wav2edge.runtime.live.decoder import LiveDecoder
 from wav2edge.runtime.live.events import Event
-from wav2edge.runtime.live.utterance import LiveSettings, Window
+from wav2edge.runtime.live.settings import LiveSettings
+from wav2edge.runtime.live.window import Window
 
 LABELS = ("<pad>", "|", *"abcdefghijklmnopqrstuvwxyz")
 STRIDE = 320
@@ -119,9 +120,9 @@ def listen(
     return events
 
 
-def drain(decoder: LiveDecoder, model: SpokenModel, behind: bool = False) -> list[Event]:
+def drain(decoder: LiveDecoder, model: SpokenModel, finals_only: bool = False) -> list[Event]:
     events: list[Event] = []
-    while (window := decoder.window(behind)) is not None:
+    while (window := decoder.window(finals_only)) is not None:
         events += decoder.accept(window, model.run(window))
     return events
 

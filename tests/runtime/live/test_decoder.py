@@ -15,7 +15,7 @@ from wav2edge.runtime.errors import InputError
 from wav2edge.runtime.live.decoder import LiveDecoder
 from wav2edge.runtime.live.endpoint import EndpointRules
 from wav2edge.runtime.live.events import Event, Final, Partial, Silence
-from wav2edge.runtime.live.utterance import LiveSettings
+from wav2edge.runtime.live.settings import LiveSettings
 
 PLAIN = LiveSettings(keep_features=False)
 EARLY = replace(PLAIN, post_roll=0.8)
@@ -197,7 +197,7 @@ def test_behind_schedule_partials_are_skipped_and_finals_are_not(booth: Any) -> 
     events: list[Event] = []
     for at in range(0, len(sound), 800):
         events += decoder.push(sound[at : at + 800], at)
-        events += booth.drain(decoder, model, behind=True)
+        events += booth.drain(decoder, model, finals_only=True)
     assert [final.text for final in finals_of(events)] == ["much too slow"]
     assert {what for what, _ in model.runs} == {"final full"}
 
@@ -346,9 +346,8 @@ def test_memory_is_bounded_by_the_longest_utterance(booth: Any) -> None:
     sound = np.concatenate((booth.speak("some words " * 8), booth.quiet(1.5)))
     for turn in range(40):
         booth.listen(decoder, model, sound, start=turn * len(sound), piece=4000)
-    assert decoder._tape is not None
-    assert len(decoder._tape._array) <= 2 * 22 * 16000
-    assert not decoder._ended
+    assert 0 < decoder.capacity <= 2 * 22 * 16000
+    assert decoder.pending == 0
 
 
 @pytest.mark.parametrize("said", ["some words " * 40, "_" * 1200], ids=["speech", "voice without a word"])
@@ -358,9 +357,9 @@ def test_memory_is_bounded_where_a_voice_never_pauses(booth: Any, said: str) -> 
     sound = booth.speak(said)
     for turn in range(120 * 16000 // len(sound) + 1):
         booth.listen(decoder, model, sound, start=turn * len(sound), piece=4000)
-    assert decoder._tape is not None and decoder.speaking
-    assert decoder._tape.end - decoder._tape.start <= 21 * 16000
-    assert len(decoder._tape._array) <= 2 * 22 * 16000
+    assert decoder.utterance is not None
+    assert decoder.held <= 21 * 16000
+    assert decoder.capacity <= 2 * 22 * 16000
 
 
 def test_a_window_whose_utterance_ended_is_ignored(booth: Any) -> None:

@@ -18,9 +18,9 @@ from wav2edge.runtime.errors import AudioError, InputError
 from wav2edge.runtime.live.backlog import Block
 from wav2edge.runtime.live.endpoint import EndpointRules
 from wav2edge.runtime.live.events import Dropped, Final, Partial, SourceBack, SourceLost, Stats
-from wav2edge.runtime.live.loop import LiveTranscriber, _half
+from wav2edge.runtime.live.settings import LiveSettings
 from wav2edge.runtime.live.sources import FileSource, Item, on_grid
-from wav2edge.runtime.live.utterance import LiveSettings
+from wav2edge.runtime.live.transcriber import LiveTranscriber, _half
 from wav2edge.runtime.recordings.chunking import Chunking
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
@@ -63,14 +63,14 @@ def live(booth: Any, shapes_bundle: Bundle) -> LiveTranscriber:
         outputs: tuple[str, ...] = ("logits", "output_lengths")
 
         def run(self, feeds: Any) -> Any:
-            from wav2edge.runtime.live.utterance import Window
+            from wav2edge.runtime.live.window import Window
 
             return model.run(Window(0, "final", "full", feeds, 0, 0))
 
         def close(self) -> None: ...
 
     bundle = replace(shapes_bundle, spec=booth.spec())
-    return LiveTranscriber(Transcriber(bundle, Session(), "fake", "fp32"), detector=booth.detector)
+    return LiveTranscriber(Transcriber(bundle, Session(), "fake", "fp32"), vad=booth.detector)
 
 
 def test_a_session_tells_everything(booth: Any, live: LiveTranscriber) -> None:
@@ -82,10 +82,10 @@ def test_a_session_tells_everything(booth: Any, live: LiveTranscriber) -> None:
     stats = [event for event in events if isinstance(event, Stats)]
     assert [final.text for final in finals] == ["hello there"]
     assert session.words == 2
-    assert session.heard == pytest.approx(len(sound) / RATE)
-    assert len(stats) == int(session.heard) + 1
+    assert session.seconds == pytest.approx(len(sound) / RATE)
+    assert len(stats) == int(session.seconds) + 1
     assert stats[0].level > -60 and stats[-1].level == -120
-    assert stats[-1].time == pytest.approx(session.heard, abs=0.001)
+    assert stats[-1].time == pytest.approx(session.seconds, abs=0.001)
     np.testing.assert_array_equal(np.concatenate([block.samples for block in recorded]), sound)
 
 
@@ -140,20 +140,20 @@ def test_dropped_sound_is_counted_and_ends_the_utterance(booth: Any, live: LiveT
 
 def test_settings_that_cannot_hold_are_refused(booth: Any, live: LiveTranscriber) -> None:
     with pytest.raises(InputError, match="frontend"):
-        LiveTranscriber(live.transcriber, LiveSettings(keep_features=True), detector=booth.detector)
+        LiveTranscriber(live.transcriber, LiveSettings(keep_features=True), vad=booth.detector)
     with pytest.raises(InputError, match="one pass"):
         long = LiveSettings(endpoint=EndpointRules(longest_utterance=40))
-        LiveTranscriber(live.transcriber, long, detector=booth.detector)
+        LiveTranscriber(live.transcriber, long, vad=booth.detector)
     with pytest.raises(InputError, match=r"must be 3\.4 s or more"):
         short = LiveSettings(endpoint=EndpointRules(longest_utterance=0.3))
-        LiveTranscriber(live.transcriber, short, detector=booth.detector)
+        LiveTranscriber(live.transcriber, short, vad=booth.detector)
     live.transcriber.chunking = Chunking(window=60.0)
-    LiveTranscriber(live.transcriber, long, detector=booth.detector)
+    LiveTranscriber(live.transcriber, long, vad=booth.detector)
 
 
 def test_streams_of_one_model_share_no_speech_detector(booth: Any, live: LiveTranscriber) -> None:
     one, two = live.decoder(), live.decoder()
-    assert one.vad.detector is not two.vad.detector
+    assert one.vad is not two.vad
 
 
 def test_the_null_engine_is_enough_to_listen(shapes_bundle: Bundle, clips: list[tuple[Path, str]]) -> None:
@@ -161,7 +161,7 @@ def test_the_null_engine_is_enough_to_listen(shapes_bundle: Bundle, clips: list[
         session = live.session(FileSource(clips[0][0], fast=True))
         events = list(session)
     assert events and all(isinstance(event, Stats) for event in events)
-    assert session.heard > 3
+    assert session.seconds > 3
 
 
 @pytest.mark.parametrize(

@@ -346,7 +346,9 @@ def test_no_microphone_is_one_line_and_exit_3(tmp_path: Path) -> None:
     nowhere = {"PULSE_SERVER": f"unix:{tmp_path}/nowhere", "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)}
     done = run_listen(environment=nowhere)
     assert done.returncode == 3
-    assert done.stderr.strip().splitlines() == ["wav2edge: no microphone found; plug one in, or use --file or --stdin"]
+    assert done.stderr.strip().splitlines() == [
+        "wav2edge: no microphone found; plug one in, or caption a file or a pipe instead"
+    ]
 
 
 def test_no_portaudio_is_one_line_with_the_remedy(tmp_path: Path) -> None:

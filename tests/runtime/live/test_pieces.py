@@ -27,14 +27,15 @@ from wav2edge.measure.live_quality import Timed, Utterances
 from wav2edge.runtime.errors import AudioError, InputError
 from wav2edge.runtime.live import events
 from wav2edge.runtime.live.agreement import Agreement, revised
-from wav2edge.runtime.live.backlog import Backlog, Block, Raw
+from wav2edge.runtime.live.backlog import Backlog, Block, CapturedFrames
 from wav2edge.runtime.live.endpoint import EndpointRules, best_cut
-from wav2edge.runtime.live.gate import GateSettings, QuietGate
-from wav2edge.runtime.live.saving import CaptionFile, Recording
+from wav2edge.runtime.live.energy_gate import EnergyGate, EnergyGateSettings
+from wav2edge.runtime.live.sample_buffer import SampleBuffer
+from wav2edge.runtime.live.saving import CaptionFile, SoundRecorder
+from wav2edge.runtime.live.silero import Silero
 from wav2edge.runtime.live.sources import FileSource, PiecesSource, RawSource, SkippingClock, on_grid, pieces
 from wav2edge.runtime.live.stream_clock import LossWatch, Timeline
-from wav2edge.runtime.live.tape import Tape
-from wav2edge.runtime.live.vad import WINDOW, Silero, SpeechDetector, VadSettings
+from wav2edge.runtime.live.vad import VAD_WINDOW, SpeechDetector, VadSettings
 from wav2edge.runtime.text.transcript import Word
 
 
@@ -45,8 +46,8 @@ def word(text: str, start: float, end: float | None = None) -> Word:
 # Backlog
 
 
-def raw(first: int, frames: int = 100) -> Raw:
-    return Raw(1, first, frames, 16000, b"\0" * 2 * frames, 0.0)
+def raw(first: int, frames: int = 100) -> CapturedFrames:
+    return CapturedFrames(1, first, frames, 16000, b"\0" * 2 * frames, 0.0)
 
 
 def test_the_backlog_drops_the_oldest_sound_and_no_notice() -> None:
@@ -56,7 +57,7 @@ def test_the_backlog_drops_the_oldest_sound_and_no_notice() -> None:
         backlog.put(raw(100 * number))
     items = backlog.take()
     assert items[0] == "lost"
-    assert [item.first for item in items if isinstance(item, Raw)] == [300, 400]
+    assert [item.first for item in items if isinstance(item, CapturedFrames)] == [300, 400]
     assert backlog.take(timeout=0) == []
 
 
@@ -118,7 +119,7 @@ def test_words_become_stable_when_two_hypotheses_agree() -> None:
 
 
 def shown(agreement: Agreement) -> str:
-    return " ".join(word.text for word in agreement.steady.words)
+    return " ".join(word.text for word in agreement.shown.words)
 
 
 def test_a_word_in_doubt_holds_back_itself_and_what_follows_until_hypotheses_agree() -> None:
@@ -127,11 +128,11 @@ def test_a_word_in_doubt_holds_back_itself_and_what_follows_until_hypotheses_agr
     shown = []
     for hop in range(3):
         agreement.update(words, float("-inf"), 1.0 + 0.5 * hop)
-        shown.append([w.text for w in agreement.sure(0.8)])
+        shown.append([w.text for w in agreement.confident(0.8)])
     assert shown == [["the"], ["the"], ["the", "ship", "sails"]]
     agreement.update([words[0], replace(words[1], text="sheep"), words[2]], float("-inf"), 3.0)
-    assert [w.text for w in agreement.sure(0.8)] != ["the", "sheep", "sails"]
-    assert [w.text for w in agreement.sure(0.0)] == [w.text for w in agreement.steady.words]
+    assert [w.text for w in agreement.confident(0.8)] != ["the", "sheep", "sails"]
+    assert [w.text for w in agreement.confident(0.0)] == [w.text for w in agreement.shown.words]
 
 
 def test_a_correction_is_shown_once_two_hypotheses_in_a_row_have_it() -> None:
@@ -204,18 +205,18 @@ def test_the_best_cut_is_the_longest_pause() -> None:
     assert best_cut([word("endless", 1.0, 30.0)], 11.0, 19.6) in (11.0, 19.6)
 
 
-# Tape and detector
+# SampleBuffer and detector
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 30_000), st.integers(0, 40_000)), max_size=12))
 def test_the_tape_keeps_what_was_not_forgotten(steps: list[tuple[int, int]]) -> None:
-    tape, everything = Tape(1000), np.zeros(0, np.float32)
+    tape, everything = SampleBuffer(1000), np.zeros(0, np.float32)
     for count, forget in steps:
         new = np.random.default_rng(count).standard_normal(count).astype(np.float32)
         tape.append(new)
         everything = np.concatenate((everything, new))
-        tape.forget(tape.start + forget)
+        tape.drop(tape.start + forget)
         assert tape.end == 1000 + len(everything)
         np.testing.assert_array_equal(tape.read(0, tape.end + 5), everything[tape.start - 1000 :])
 
@@ -234,9 +235,9 @@ def test_hysteresis_holds_through_a_dip_and_ignores_a_click() -> None:
 
     detector = SpeechDetector(Scripted(), VadSettings(onset=0.06))
     detector.reset(5000)
-    turns = detector.push(np.zeros(WINDOW * len(script), np.float32))
+    turns = detector.push(np.zeros(VAD_WINDOW * len(script), np.float32))
     assert [turn.speaking for turn in turns] == [False] * 5 + [True] * 3 + [False] * 2
-    assert turns[5].onset == 5000 + 4 * WINDOW
+    assert turns[5].onset == 5000 + 4 * VAD_WINDOW
 
 
 def test_silero_hears_speech_and_not_noise(clips: list[tuple[Path, str]]) -> None:
@@ -379,11 +380,11 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="exists"):
         CaptionFile(tmp_path / "x.srt")
     with pytest.raises(InputError, match="exists"):
-        Recording(tmp_path / "x.flac")
+        SoundRecorder(tmp_path / "x.flac")
     with pytest.raises(InputError, match=r"\.srt"):
         CaptionFile(tmp_path / "x.doc")
     with pytest.raises(InputError, match=r"\.flac"):
-        Recording(tmp_path / "x.mp3")
+        SoundRecorder(tmp_path / "x.mp3")
     assert (tmp_path / "x.srt").read_text() == "yesterday"
 
 
@@ -394,7 +395,7 @@ def test_a_killed_recording_can_be_read(tmp_path: Path, suffix: str) -> None:
     sound = on_grid(np.random.default_rng(2).uniform(-0.5, 0.5, 7 * 16000).astype(np.float32))
     child = os.fork()
     if child == 0:
-        recording = Recording(path)
+        recording = SoundRecorder(path)
         for at in range(0, len(sound), 800):
             recording(Block(at, sound[at : at + 800]))
         os.kill(os.getpid(), signal.SIGKILL)
@@ -406,7 +407,7 @@ def test_a_killed_recording_can_be_read(tmp_path: Path, suffix: str) -> None:
 
 def test_a_killed_wav_says_how_long_it_is(tmp_path: Path) -> None:
     """Readers that trust the header (Python's own among them) found an empty file."""
-    recording = Recording(tmp_path / "x.wav")
+    recording = SoundRecorder(tmp_path / "x.wav")
     recording(Block(0, np.full(3 * 16000, 0.5, np.float32)))
     with wave.open(str(tmp_path / "x.wav")) as file:
         assert file.getnframes() == 3 * 16000
@@ -419,7 +420,7 @@ def test_a_killed_wav_says_how_long_it_is(tmp_path: Path) -> None:
 def test_a_full_disk_is_one_line(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"
     sound = on_grid(np.random.default_rng(2).uniform(-0.5, 0.5, 16000).astype(np.float32))
-    recording = Recording(path)
+    recording = SoundRecorder(path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
@@ -434,7 +435,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_recording_keeps_step_with_the_events(tmp_path: Path) -> None:
-    recording = Recording(tmp_path / "x.flac")
+    recording = SoundRecorder(tmp_path / "x.flac")
     sound = on_grid(np.random.default_rng(3).uniform(-0.5, 0.5, 1600).astype(np.float32))
     recording(Block(0, sound))
     recording(Block(40_000, sound))
@@ -475,8 +476,8 @@ def verdicts(detector: Any, sound: Any) -> list[tuple[int, bool]]:
 
 def test_a_quiet_room_hardly_asks_the_network() -> None:
     counted = Counted()
-    assert not any(speaking for _, speaking in verdicts(QuietGate(counted), room(20, -60)))
-    assert counted.asked < 0.25 * 20 * 16000 / WINDOW
+    assert not any(speaking for _, speaking in verdicts(EnergyGate(counted), room(20, -60)))
+    assert counted.asked < 0.25 * 20 * 16000 / VAD_WINDOW
 
 
 def test_a_detector_that_rested_hears_what_another_hears(clips: list[tuple[Path, str]]) -> None:
@@ -486,20 +487,20 @@ def test_a_detector_that_rested_hears_what_another_hears(clips: list[tuple[Path,
     for path, _ in clips[:1]:
         speech = read.load(path)[: 4 * 16000]
         sound = np.concatenate((room(4, -60), speech, room(5, -60, 1), 0.1 * speech, room(2, -60, 2)))
-        sound[: len(sound) // WINDOW * WINDOW] += room(len(sound) // WINDOW * WINDOW / 16000, -62, 3)
-        rested, awake = verdicts(QuietGate(Silero()), sound), verdicts(Silero(), sound)
+        sound[: len(sound) // VAD_WINDOW * VAD_WINDOW] += room(len(sound) // VAD_WINDOW * VAD_WINDOW / 16000, -62, 3)
+        rested, awake = verdicts(EnergyGate(Silero()), sound), verdicts(Silero(), sound)
         onsets = [next(start for start, speaking in found if speaking) for found in (rested, awake)]
-        assert abs(onsets[0] - onsets[1]) <= 2 * WINDOW
+        assert abs(onsets[0] - onsets[1]) <= 2 * VAD_WINDOW
         missed = sum(heard and not hears for (_, hears), (_, heard) in zip(rested, awake))
         assert missed <= 3, "no more than a window at an onset"
 
 
 def test_sound_that_rises_slowly_wakes_it() -> None:
     counted = Counted()
-    gate = QuietGate(counted, GateSettings(longest_rest=10_000))
+    gate = EnergyGate(counted, EnergyGateSettings(longest_closed=10_000))
     ramp = room(10, 0) * np.geomspace(1e-3, 1e-1, 160_000).astype(np.float32)
     verdicts(gate, np.concatenate((room(3, -60), ramp)))
-    assert counted.asked > 0.5 * 10 * 16000 / WINDOW
+    assert counted.asked > 0.5 * 10 * 16000 / VAD_WINDOW
 
 
 # Measures
