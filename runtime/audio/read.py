@@ -1,4 +1,4 @@
-"""Recordings in, float32 mono samples out: any format that soundfile reads, any rate, any number of channels.
+"""Recordings in, float32 mono samples out: files, bytes and samples that a program holds, any rate, any channels.
 
 A recording is read as a stream, so that memory does not grow with its length. What soundfile cannot read (M4A, WebM,
 video) goes through media.py, which needs the extra [media].
@@ -7,198 +7,260 @@ video) goes through media.py, which needs the extra [media].
 from __future__ import annotations
 
 import os
-import re
-import shutil
-import stat
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AudioError
-from . import media
+from . import files
+from .arrays import SupportsArray, checked_rate, samples_of
+from .channels import Channel, Comparison, checked_channel, index_of
+from .files import BLOCK_SECONDS
+from .raw import RawFormat
+from .source import check_file, name_of, open_source
+from .tracks import Piece, Problems, Track
+
+__all__ = [
+    "BLOCK_SECONDS",
+    "AudioSource",
+    "Channel",
+    "RawFormat",
+    "Recording",
+    "Samples",
+    "check_file",
+    "load",
+    "open_channels",
+    "open_recording",
+    "prepare",
+]
 
 Samples = NDArray[np.float32]
 
-BLOCK_SECONDS = 5.0
-"""How much is decoded at a time."""
+AudioSource = (
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | BinaryIO
+    | SupportsArray
+    | Iterable[float]
+    | Mapping[str, Any]
+)
+"""A file's name; a file's bytes; an open binary file; samples as an array, a tensor or a list; or a row of a data set
+with ``array`` and ``sampling_rate``."""
 
-_BREAKS_OFF = 0.5
-"""Seconds that may be missing from what a header announces: MP3 and Ogg headers are not exact to the sample."""
-
-_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
+_ACCEPTED = (
+    "give a file's name, its bytes, an open binary file, or samples as an array or list of [samples], "
+    "[samples, channels] or [channels, samples]"
+)
 
 
 @dataclass(frozen=True)
 class Recording:
-    """An opened recording; iterate ``blocks`` once, to the end or not.
-
-    name: for messages. seconds: its length as its header announces it, None where it does not.
-    blocks: mono float32 [samples] in [-1, 1] at the rate asked for, none of them empty.
-    """
+    """An opened recording; iterate ``blocks`` once, to the end or not."""
 
     name: str
+    """For messages."""
+
     seconds: float | None
+    """Its length as its header announces it, None where it does not."""
+
     blocks: Iterator[Samples]
+    """Mono float32 [samples] in [-1, 1] at the rate asked for, none of them empty."""
+
+    again: Callable[[], Iterator[Samples]]
+    """Gives the same blocks anew, from the beginning."""
+
+    channels: int = 1
+    """How many channels it has."""
+
+    channel: Channel = "mix"
+    """What of them ``blocks`` holds."""
+
+    problems: Problems = field(default_factory=Problems)
+    """What went wrong; it grows while ``blocks`` are read."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was missing, as far as ``blocks`` were read."""
+        return self.problems.complete
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know about it, as far as ``blocks`` were read; lines without its name."""
+        return tuple(self.problems.lines)
 
 
-def open_recording(source: str | Path | BinaryIO, sample_rate: int = 16000) -> Recording:
-    """Open a recording (a file's name, or a binary stream such as standard input) to be read block by block.
+def open_recording(
+    source: AudioSource,
+    rate: int = 16000,
+    *,
+    sample_rate: int | None = None,
+    channel: Channel = "mix",
+    raw: RawFormat | None = None,
+) -> Recording:
+    """Open a recording to be read block by block, as mono samples at ``rate`` Hz.
 
-    Channels are averaged; another rate is resampled to ``sample_rate`` Hz. Raises AudioError when it is missing,
-    empty or not audio; its blocks raise AudioError when it turns out to break off, to hold NaN or no samples.
+    source: a file's name or bytes, an open binary file such as standard input, or samples [samples],
+    [samples, channels] or [channels, samples]: integers are scaled by their type, floats are in [-1, 1].
+    sample_rate: Hz of samples or of a raw format, ``rate`` where it is omitted; a file's own rate must not contradict
+    it. channel: what is taken of several channels: their average (mix), left, right, a number from 1 on, or the loudest
+    of the whole recording. raw: how samples in a file without a header are written.
+
+    Raises AudioError, one line that names it, where it is missing, empty, not audio, or cannot be taken in one way
+    only; its blocks raise AudioError where it turns out to hold NaN or no samples.
     """
-    name = str(source) if isinstance(source, (str, Path)) else str(getattr(source, "name", "the stream"))
-    if name == "<stdin>":
-        name = "standard input"
-    handle = _seekable(source, name)
-    rate, seconds, pieces = _decode(handle, name)
-    return Recording(name, seconds, _stream(pieces, rate, sample_rate, name))
+    track, name = _track(source, rate, sample_rate, raw)
+    return _recording(track, name, rate, checked_channel(channel, name))
 
 
-def load(source: str | Path | BinaryIO, sample_rate: int = 16000) -> Samples:
-    """Read a whole recording as float32 [samples] in [-1, 1] at ``sample_rate`` Hz, channels averaged.
+def open_channels(
+    source: AudioSource, rate: int = 16000, *, sample_rate: int | None = None, raw: RawFormat | None = None
+) -> tuple[Recording, ...]:
+    """Open every channel of a recording for itself, in order; the arguments are those of ``open_recording``."""
+    track, name = _track(source, rate, sample_rate, raw)
+    return tuple(_recording(track, name, rate, number) for number in range(1, track.channels + 1))
 
-    Raises AudioError when it is missing, empty, not audio, breaks off, or holds NaN.
+
+def load(source: AudioSource, rate: int = 16000) -> Samples:
+    """Read a whole recording as float32 [samples] in [-1, 1] at ``rate`` Hz, channels averaged.
+
+    Raises AudioError as ``open_recording`` does, and where the recording is damaged or cut short.
     """
-    return np.concatenate(list(open_recording(source, sample_rate).blocks))
+    return np.concatenate(list(open_recording(source, rate).blocks))
 
 
-def check_file(path: Path) -> None:
-    """Raise AudioError, saying why, when a path is no readable non-empty file."""
-    if _URL.match(str(path)) or re.match(r"https?:/", str(path)):
-        raise AudioError(f"{path}: URLs are not fetched; download it and name the file")
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        raise AudioError(f"{path}: no such file") from None
-    except OSError as error:
-        raise AudioError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise AudioError(f"{path}: is a directory; name its files")
-    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
-        raise AudioError(f"{path}: the file is empty")
+def prepare(samples: SupportsArray, rate: int, sample_rate: int, name: str = "the samples") -> Samples:
+    """Samples at ``rate`` Hz as mono float32 [samples] at ``sample_rate`` Hz, channels averaged.
 
-
-def prepare(samples: NDArray[np.float32], rate: int, sample_rate: int, name: str = "the samples") -> Samples:
-    """Samples [samples] or [samples, channels] at ``rate`` Hz as mono float32 at ``sample_rate`` Hz.
-
-    Raises AudioError for no samples, NaN or Inf.
+    Raises AudioError for no samples, NaN or Inf, and what ``open_recording`` refuses.
     """
-    samples = _mono(np.asarray(samples, dtype=np.float32), name)
-    if len(samples) == 0:
-        raise AudioError(f"{name}: it holds no samples")
-    _check_finite(samples, name)
-    if rate != sample_rate:
-        import soxr
-
-        samples = soxr.resample(samples, rate, sample_rate)
-    return np.ascontiguousarray(samples, dtype=np.float32)
+    piece = Piece(checked_rate(rate, name), samples_of(samples, name))
+    track = Track(piece.rate, piece.samples.shape[1], None, lambda problems: iter((piece,)))
+    return np.concatenate(list(_stream(track, sample_rate, "mix", name, Problems())))
 
 
-def _seekable(source: str | Path | BinaryIO, name: str) -> str | Any:
-    """A file's name or an open file that can seek; a pipe is copied to an unnamed temporary file on the disk first."""
-    if isinstance(source, (str, Path)):
-        if isinstance(source, str) and _URL.match(source):
-            raise AudioError(f"{source}: URLs are not fetched; download it and name the file")
-        path = Path(source)
-        check_file(path)
-        try:
-            with path.open("rb") as file:
-                return str(path) if file.seekable() else _spooled(file, name)
-        except OSError as error:
-            raise AudioError(f"{path}: cannot be read ({error.strerror or error})") from error
-    return source if source.seekable() else _spooled(source, name)
+def _track(source: AudioSource, rate: int, sample_rate: int | None, raw: RawFormat | None) -> tuple[Track, str]:
+    """A source's sound and its name, its rate held against ``sample_rate``."""
+    if isinstance(source, Mapping):
+        source, sample_rate = _row(source, sample_rate)
+    if not _is_bytes(source):
+        return _samples_track(source, rate, sample_rate, raw)
+    name = name_of(source)
+    if sample_rate is not None:
+        sample_rate = checked_rate(sample_rate, name)
+    opened = open_source(cast("str | bytes | BinaryIO", source))
+    track = files.raw_track(opened, raw) if raw is not None else files.open_track(opened)
+    if sample_rate not in (None, track.rate):
+        whose = "the raw format" if raw is not None else "the file"
+        raise AudioError(f"{name}: sample_rate is {sample_rate} Hz and {whose} says {track.rate} Hz; leave one out")
+    return track, name
 
 
-def _spooled(stream: BinaryIO, name: str) -> BinaryIO:
-    spool = tempfile.TemporaryFile()  # noqa: SIM115 - the decoder closes it
-    shutil.copyfileobj(stream, spool)
-    if spool.tell() == 0:
-        spool.close()
-        raise AudioError(f"{name}: it holds no data")
-    spool.seek(0)
-    return cast(BinaryIO, spool)
+def _is_bytes(source: object) -> bool:
+    """Whether it is a name, bytes or an open file, and not samples."""
+    return isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)) or callable(
+        getattr(source, "read", None)
+    )
 
 
-def _decode(handle: str | Any, name: str) -> tuple[int, float | None, Iterator[NDArray[np.float32]]]:
-    """The rate, the announced seconds, and a recording's samples piece by piece as [samples, channels]."""
-    import soundfile
-
-    try:
-        # As bytes a path may hold what is no UTF-8.
-        file = soundfile.SoundFile(os.fsencode(handle) if isinstance(handle, str) else handle)
-    except (soundfile.LibsndfileError, RuntimeError, TypeError, OSError) as error:
-        if not isinstance(handle, str):
-            handle.seek(0)
-        decoded = media.decode(handle, name, why=_reason(error))
-        return decoded.rate, decoded.seconds, decoded.pieces
-    frames: int | None = file.frames if file.frames < 1 << 62 else None
-    seconds = frames / file.samplerate if frames is not None else None
-    return file.samplerate, seconds, _pieces(file, name, frames)
+def _samples_track(source: Any, rate: int, sample_rate: int | None, raw: RawFormat | None) -> tuple[Track, str]:
+    name = "the samples"
+    if not isinstance(source, (SupportsArray, Iterable)):
+        raise AudioError(f"{name}: of type {type(source).__name__}; {_ACCEPTED}")
+    if raw is not None:
+        raise AudioError(f"{name}: an array has no raw format; give bytes, or leave it out")
+    piece = Piece(checked_rate(rate if sample_rate is None else sample_rate, name), samples_of(source, name))
+    seconds = len(piece.samples) / piece.rate
+    return Track(piece.rate, piece.samples.shape[1], seconds, lambda problems: iter((piece,))), name
 
 
-def _pieces(file: Any, name: str, frames: int | None) -> Iterator[NDArray[np.float32]]:
-    import soundfile
-
-    read = 0
-    with file:
-        while True:
-            failed = None
-            try:
-                piece = file.read(int(BLOCK_SECONDS * file.samplerate), dtype="float32", always_2d=True)
-            except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-                failed, piece = error, np.zeros((0, 1), np.float32)
-            read += len(piece)
-            if len(piece) == 0:
-                break
-            yield piece
-        missing = frames - read if frames is not None else 0
-        if failed is not None or missing > _BREAKS_OFF * file.samplerate:
-            whole = f" of {frames / file.samplerate:.1f} s" if frames is not None else ""
-            raise AudioError(
-                f"{name}: it breaks off after {read / file.samplerate:.1f} s{whole}; copy or convert it again"
-            ) from failed
+def _row(row: Mapping[str, Any], sample_rate: int | None) -> tuple[AudioSource, int | None]:
+    """What a row of a data set holds (Hugging Face's Audio feature), and the rate that it or the caller says."""
+    name = "the samples"
+    source = next((row[key] for key in ("array", "bytes", "path") if row.get(key) is not None), None)
+    if source is None or isinstance(source, Mapping):
+        raise AudioError(f"{name}: a mapping without `array`, `bytes` or `path`; {_ACCEPTED}")
+    own = row.get("sampling_rate")
+    if own is None:
+        return source, sample_rate
+    own = checked_rate(own, name)
+    if sample_rate is not None and checked_rate(sample_rate, name) != own:
+        raise AudioError(f"{name}: sample_rate is {sample_rate} Hz and `sampling_rate` says {own} Hz; leave one out")
+    return source, own
 
 
-def _stream(pieces: Iterator[NDArray[np.float32]], rate: int, sample_rate: int, name: str) -> Iterator[Samples]:
-    resampler = None
-    if rate != sample_rate:
-        import soxr
+def _recording(track: Track, name: str, rate: int, channel: Channel) -> Recording:
+    index_of(channel, track.channels, name)
+    problems = Problems()
+    return Recording(
+        name,
+        track.seconds,
+        _stream(track, rate, channel, name, problems),
+        lambda: _stream(track, rate, channel, name, Problems()),
+        track.channels,
+        channel,
+        problems,
+    )
 
-        resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
+
+def _stream(track: Track, rate: int, channel: Channel, name: str, problems: Problems) -> Iterator[Samples]:
+    """A track's blocks [samples] at ``rate`` Hz; raises AudioError for NaN, for no samples, and at a hole."""
     empty = True
-    for piece in pieces:
-        block = _mono(piece, name)
-        _check_finite(block, name)
+    for block in _resampled(_mono(track, channel, name, problems), rate):
         empty = empty and len(block) == 0
-        if resampler is not None:
-            block = resampler.resample_chunk(block)
         if len(block):
             yield np.ascontiguousarray(block, dtype=np.float32)
+    if not problems.complete:
+        raise AudioError(f"{name}: {problems.lines[-1]}")
     if empty:
         raise AudioError(f"{name}: it holds no samples")
-    if resampler is not None and len(rest := resampler.resample_chunk(np.zeros(0, np.float32), last=True)):
-        yield rest
 
 
-def _mono(samples: NDArray[np.float32], name: str) -> Samples:
-    if samples.ndim == 2:
-        samples = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
-    if samples.ndim != 1:
-        raise AudioError(f"{name}: samples must be [samples] or [samples, channels]")
-    return samples
+def _resampled(pieces: Iterable[tuple[int, Samples]], rate: int) -> Iterator[Samples]:
+    """Pieces of any rate [samples] as blocks of one rate."""
+    resampler: Any = None
+    current = rate
+    for own, samples in pieces:
+        if own != current:
+            if resampler is not None:
+                yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+            resampler, current = _resampler(own, rate), own
+        yield samples if resampler is None else resampler.resample_chunk(samples)
+    if resampler is not None:
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-def _check_finite(samples: Samples, name: str) -> None:
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{name}: it holds NaN or infinite samples; record or convert it again")
+def _resampler(own: int, rate: int) -> Any:
+    if own == rate:
+        return None
+    import soxr
+
+    return soxr.ResampleStream(own, rate, 1, dtype="float32")
 
 
-def _reason(error: BaseException) -> str:
-    text = str(getattr(error, "error_string", error)).strip().splitlines()  # libsndfile's words, without the name
-    return text[-1].rstrip(".") if text else type(error).__name__
+def _mono(track: Track, channel: Channel, name: str, problems: Problems) -> Iterator[tuple[int, Samples]]:
+    """One channel of each piece, or their average, with the piece's rate."""
+    if channel == "loudest":
+        comparison = Comparison()
+        for piece in track.pieces(Problems()):
+            comparison.add(piece.samples)
+        channel = comparison.loudest() + 1
+    compared = Comparison()
+    for own, samples in track.pieces(problems):
+        channels = samples.shape[1]
+        index = 0 if channels == 1 else index_of(channel, channels, name)
+        if index is None:
+            compared.add(samples)
+            block = samples.mean(axis=1, dtype=np.float32)
+        else:
+            block = samples[:, index]
+        if not np.isfinite(block).all():
+            raise AudioError(f"{name}: it holds NaN or infinite samples; record or convert it again")
+        yield own, block
+    if warning := compared.warning():
+        problems.note(warning)

@@ -1,0 +1,121 @@
+"""Samples that a program holds: numpy arrays, torch tensors, lists, and what libraries of data sets give.
+
+Every number type has one meaning. Integers are scaled by their type (int16 32767 is almost 1.0, uint8 128 is 0.0), and
+floats must already be in [-1, 1]. What could mean two things is refused: an array's axes by their sizes alone
+(``[channels, samples]`` or ``[samples, channels]``), and integers of a type that says nothing about their scale.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable
+from typing import Any, Protocol, cast, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import AudioError
+
+LOWEST_RATE = 1_000
+"""Hz. A file of a few kB at 1 Hz would be hours of sound; speech needs 8 000."""
+
+HIGHEST_RATE = 1_000_000
+"""Hz. The fastest converters for sound run at 768 000."""
+
+MOST_CHANNELS = 32
+"""An axis up to this size may be the channels: more than any recorder for speech has."""
+
+LOUDEST = 16.0
+"""The largest float taken: 24 dB above full scale. Beyond it are integers that were converted without scaling."""
+
+_SCALES = {"int8": 7, "int16": 15, "int32": 31, "uint8": 7, "uint16": 15}
+
+
+@runtime_checkable
+class SupportsArray(Protocol):
+    """What numpy can make an array of: numpy's own, a torch tensor, a jax array, a pandas column."""
+
+    def __array__(self) -> Any:
+        """The values as a numpy array."""
+
+
+def checked_rate(rate: object, name: str) -> int:
+    """A sample rate in Hz as an int; raises AudioError for what is not a whole number from 1 000 to 1 000 000."""
+    whole = isinstance(rate, numbers.Integral) and not isinstance(rate, bool)
+    if not whole and not (isinstance(rate, (float, np.floating)) and float(rate).is_integer()):
+        raise AudioError(f"{name}: the sample rate must be a whole number of Hz, it is {_shown(rate)}")
+    number = int(cast(int, rate))
+    if not LOWEST_RATE <= number <= HIGHEST_RATE:
+        raise AudioError(
+            f"{name}: a sample rate of {_shown(rate)} Hz; it must be from {LOWEST_RATE} Hz to {HIGHEST_RATE} Hz"
+        )
+    return number
+
+
+def samples_of(values: SupportsArray | Iterable[object], name: str) -> NDArray[np.float32]:
+    """An array or list as float32 [samples, channels] in [-1, 1].
+
+    Raises AudioError, naming what is accepted, for other shapes, number types and scales, for NaN and infinite values,
+    and for no samples.
+    """
+    array = _scaled(_array(values, name), name)
+    if array.size == 0:
+        raise AudioError(f"{name}: it holds no samples")
+    if not np.isfinite(array).all():
+        raise AudioError(f"{name}: it holds NaN or infinite samples; record or convert it again")
+    peak = float(np.abs(array).max())
+    if peak > LOUDEST:
+        raise AudioError(
+            f"{name}: floating-point samples up to {peak:g}; they must be in [-1, 1], and integers keep their type "
+            "(int16, int32, uint8)"
+        )
+    return _oriented(array, name)
+
+
+def _array(values: Any, name: str) -> NDArray[np.generic]:
+    if hasattr(values, "detach") and hasattr(values, "cpu"):  # a torch tensor, perhaps on a GPU and with gradients
+        values = values.detach().cpu()
+    try:
+        return np.asarray(values)
+    except Exception as error:  # whatever a foreign __array__ raises
+        raise AudioError(
+            f"{name}: cannot be taken as an array ({(str(error).splitlines() or [type(error).__name__])[0]})"
+        ) from error
+
+
+def _scaled(array: NDArray[np.generic], name: str) -> NDArray[np.float32]:
+    kind = array.dtype
+    if kind.kind == "f":
+        with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, and is refused as such
+            return np.asarray(array, dtype=np.float32)
+    if array.size == 0:
+        raise AudioError(f"{name}: it holds no samples")
+    bits = _SCALES.get(kind.newbyteorder("=").name)
+    if bits is None:
+        raise AudioError(
+            f"{name}: samples of type {kind.name} have no known scale; give int16, int32, uint8, or floats in [-1, 1]"
+        )
+    scaled = (array.astype(np.float64) - (1 << bits if kind.kind == "u" else 0)) / (1 << bits)
+    return np.asarray(scaled, dtype=np.float32)
+
+
+def _oriented(array: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    """[samples], [samples, channels] or [channels, samples] as [samples, channels]."""
+    if array.ndim == 1:
+        return array[:, None]
+    if array.ndim != 2:
+        raise AudioError(
+            f"{name}: an array of shape {list(array.shape)}; it must be [samples], [samples, channels] or "
+            "[channels, samples]"
+        )
+    rows, columns = array.shape
+    if columns == 1 or rows > MOST_CHANNELS >= columns:
+        return array
+    if rows == 1 or columns > MOST_CHANNELS >= rows:
+        return np.ascontiguousarray(array.T)
+    few = "both could be the channels" if rows <= MOST_CHANNELS else f"more than {MOST_CHANNELS} channels either way"
+    raise AudioError(f"{name}: an array of shape [{rows}, {columns}]: {few}; give one channel as [samples]")
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else repr(value)[:40]

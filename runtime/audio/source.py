@@ -1,0 +1,209 @@
+"""The bytes of a recording, wherever they come from, to be read from any place and more than once."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import stat
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from ..errors import AudioError
+
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|https?:/")
+
+
+class Source:
+    """A recording's bytes: ``name`` for messages, ``size``; ``opened`` gives a view of them for one pass."""
+
+    def __init__(self, name: str, size: int, path: Path | None = None, file: BinaryIO | None = None) -> None:
+        """Use ``open_source``."""
+        self.name = name
+        self.size = size
+        self._path = path
+        self._file = file
+        self._begin = file.tell() if file is not None else 0
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[View]:
+        """The bytes for one pass; several passes may run at the same time."""
+        if self._file is not None:
+            yield View(self._file, self._begin, self.size, self._lock)
+            return
+        assert self._path is not None
+        try:
+            file = self._path.open("rb")
+        except OSError as error:
+            raise AudioError(f"{self.name}: cannot be read ({error.strerror or error})") from error
+        with file:
+            yield View(file, 0, self.size, threading.Lock())
+
+
+class View:
+    """Bytes that can be read from any place."""
+
+    def __init__(self, file: BinaryIO, begin: int, size: int, lock: threading.Lock) -> None:
+        """Use ``Source.opened``."""
+        self.size = size
+        self._file = file
+        self._begin = begin
+        self._lock = lock
+
+    def at(self, offset: int, count: int) -> bytes:
+        """Up to ``count`` bytes from ``offset`` on; fewer at the end."""
+        count = min(count, self.size - offset)
+        if count <= 0:
+            return b""
+        with self._lock:
+            self._file.seek(self._begin + offset)
+            return self._file.read(count)
+
+
+class Stretch(io.RawIOBase):
+    """A file of a stretch of bytes, with a header of its own where one is given; what decoders are handed."""
+
+    def __init__(self, view: View, start: int, end: int, header: bytes = b"") -> None:
+        """Bytes ``start`` to ``end`` of a view, after ``header``."""
+        super().__init__()
+        self._view = view
+        self._start = start
+        self._header = header
+        self._size = len(header) + max(0, end - start)
+        self._at = 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place; never before the first byte."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        """The place."""
+        return self._at
+
+    def read(self, count: int = -1) -> bytes:
+        """Up to ``count`` bytes; all that follow where it is negative."""
+        left = max(0, self._size - self._at)
+        count = left if count is None or count < 0 else min(count, left)
+        data = self._header[self._at : self._at + count] if self._at < len(self._header) else b""
+        if len(data) < count:
+            data += self._view.at(self._start + self._at + len(data) - len(self._header), count - len(data))
+        self._at += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def open_source(source: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO) -> Source:
+    """The bytes of a file's name, of a program's own bytes, or of an open binary file from its place on.
+
+    What cannot seek, such as a pipe, is copied to an unnamed temporary file first. Raises AudioError where there is
+    nothing to read.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        data = bytes(source)
+        if not data:
+            raise AudioError("the bytes: it holds no data")
+        return Source("the bytes", len(data), file=io.BytesIO(data))
+    if isinstance(source, (str, os.PathLike)):
+        return _named(source)
+    return _opened(source)
+
+
+def name_of(source: object) -> str:
+    """What a recording is called in messages."""
+    if isinstance(source, (str, os.PathLike)):
+        return os.fspath(source)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return "the bytes"
+    name = getattr(source, "name", None)
+    return "standard input" if name in ("<stdin>", 0) else name if isinstance(name, str) else "the stream"
+
+
+def check_file(path: Path) -> None:
+    """Raise AudioError, saying why, when a path does not name a readable non-empty file."""
+    if _URL.match(str(path)):
+        raise AudioError(f"{path}: URLs are not fetched; download it and name the file")
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise AudioError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{path!s}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise AudioError(f"{path}: is a directory; name its files")
+    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
+        raise AudioError(f"{path}: the file is empty")
+
+
+def _named(source: str | os.PathLike[str]) -> Source:
+    if isinstance(source, str) and _URL.match(source):
+        raise AudioError(f"{source}: URLs are not fetched; download it and name the file")
+    path = Path(source)
+    check_file(path)
+    try:
+        with path.open("rb") as file:
+            if file.seekable():
+                return Source(str(path), os.fstat(file.fileno()).st_size, path=path)
+            return _spooled(file, str(path))
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _opened(file: BinaryIO) -> Source:
+    name = name_of(file)
+    try:
+        if not file.seekable():
+            return _spooled(file, name)
+        begin = file.tell()
+        size = file.seek(0, os.SEEK_END) - begin
+        file.seek(begin)
+        sample = file.read(1)
+        file.seek(begin)
+    except AudioError:
+        raise
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise AudioError(f"{name}: cannot be read ({error})") from error
+    if isinstance(sample, str):
+        raise AudioError(f"{name}: it is open as text; open it with mode 'rb'")
+    if size <= 0:
+        raise AudioError(f"{name}: it holds no data" + ("; it is at its end, seek(0) first" if begin else ""))
+    return Source(name, size, file=file)
+
+
+def _spooled(stream: BinaryIO, name: str) -> Source:
+    spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the source
+    try:
+        shutil.copyfileobj(stream, spool)
+        size = spool.tell()
+        if size == 0:
+            raise AudioError(f"{name}: it holds no data")
+        spool.seek(0)
+    except BaseException as error:
+        spool.close()
+        if isinstance(error, TypeError):  # text
+            raise AudioError(f"{name}: it is open as text; open it as a binary stream") from error
+        raise
+    source = Source(name, size, file=cast(BinaryIO, spool))
+    weakref.finalize(source, spool.close)
+    return source

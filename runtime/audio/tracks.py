@@ -1,0 +1,55 @@
+"""What every way of reading a recording ends in: a track of pieces, and what went wrong on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+MOST_WARNINGS = 10
+"""Lines about one recording; more of them tell nothing new."""
+
+
+class Piece(NamedTuple):
+    """Decoded samples float32 [samples, channels] and their rate in Hz, which may change from piece to piece."""
+
+    rate: int
+    samples: NDArray[np.float32]
+
+
+@dataclass
+class Problems:
+    """What went wrong while a recording was read; it grows until its end."""
+
+    complete: bool = True
+    """Whether all of the recording was decoded."""
+
+    lines: list[str] = field(default_factory=list)
+    """A line for each problem, without the recording's name."""
+
+    def note(self, line: str) -> None:
+        """Something that the user should know, though nothing is missing."""
+        if line not in self.lines and len(self.lines) < MOST_WARNINGS:
+            self.lines.append(line)
+
+    def lost(self, line: str) -> None:
+        """Some of the recording is missing."""
+        self.complete = False
+        self.note(line)
+
+
+@dataclass(frozen=True)
+class Track:
+    """A recording that can be decoded, more than once.
+
+    rate: Hz. channels: how many. seconds: its length as its header announces it, None where it does not.
+    pieces: decodes it from its beginning, and notes what went wrong.
+    """
+
+    rate: int
+    channels: int
+    seconds: float | None
+    pieces: Callable[[Problems], Iterator[Piece]]
