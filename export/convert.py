@@ -1,4 +1,4 @@
-"""From the torch module to files: trace, tidy, store with the weights beside, cut into stages."""
+"""From the torch module to files: trace, tidy, store with the weights in a file of their own, cut into stages."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..graphs.split import split_stages
 from ..graphs.storage import save_model
 from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, INPUT_VALUES, NORMALIZED, ModelSpec
 from ..runtime.errors import CheckpointError
+from .documents import announced_line
 from .operators import DOMAIN
 from .passes import tidy
 
@@ -23,7 +24,8 @@ OPSET = 17
 """The first with LayerNormalization; every engine here reads it, TensorRT 10.3 included."""
 _OPEN_AXES = ("batch", "frames")
 _SAMPLES = (16001, 9000)
-"""Lengths of the two clips that are traced; the graph holds for all others, which the parity gate proves."""
+"""Lengths in samples of the two clips that are traced: odd, unequal, half a second and more. The graph is right for all
+others, which the parity gate proves."""
 
 
 def write_graphs(
@@ -79,8 +81,7 @@ def trace(module: Any, spec: ModelSpec, directory: Path) -> onnx.ModelProto:
             except OSError:
                 raise
             except Exception as error:  # torch's exporter raises many classes of its own
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                raise CheckpointError(f"torch cannot trace this model: {reason}") from error
+                raise CheckpointError(f"torch cannot trace this model: {announced_line(error)}") from error
         return onnx.load(str(file), load_external_data=True)
 
 

@@ -7,10 +7,10 @@ pieces (their own forward passes) is left to transformers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..runtime.errors import CheckpointError
+from .documents import ConfigJson
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ FAMILIES = (
 )
 
 
-def family_of(config: Mapping[str, object], where: str) -> Family:
+def family_of(config: ConfigJson, where: str) -> Family:
     """The row that config.json's ``model_type`` names; raises CheckpointError where there is none."""
     model_type = config.get("model_type")
     for family in FAMILIES:
@@ -66,15 +66,21 @@ def family_of(config: Mapping[str, object], where: str) -> Family:
     raise CheckpointError(f"{where}: model type {model_type!r} is not of this family; wav2edge exports {known}")
 
 
-def head_of(config: Mapping[str, object], family: Family, where: str) -> Head:
+def head_of(config: ConfigJson, family: Family, where: str) -> Head:
     """The head that config.json's ``architectures`` names; raises CheckpointError where it names none of ours."""
-    named = config.get("architectures")
-    names = [str(name) for name in named] if isinstance(named, list) else []
+    names = config.get("architectures") or []
     for name in names:
         for head in family.heads:
             if name == family.classes + head.suffix:
                 return head
     wanted = ", ".join(family.classes + head.suffix for head in family.heads)
     found = ", ".join(names) or "nothing"
-    hint = "; a pre-trained model has no head yet: fine-tune it first" if any("PreTrain" in n for n in names) else ""
+    hint = ""
+    if any("PreTrain" in name for name in names):
+        hint = "; a pre-trained model has no head yet: fine-tune it first"
+    elif config.get("auto_map"):
+        hint = (
+            "; its class comes as code with the checkpoint (auto_map, which needs trust_remote_code) and is never run "
+            "here: save its weights under one of these classes"
+        )
     raise CheckpointError(f'{where}: config.json names {found} under "architectures"; wav2edge exports {wanted}{hint}')

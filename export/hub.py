@@ -6,14 +6,15 @@ import re
 from pathlib import Path
 
 from ..runtime.errors import CheckpointError
+from .documents import announced_line
 
-_WANTED = ("*.json", "*.txt", "*.model", "model*.safetensors", "language_model/*")
+_WANTED = ("*.json", "*.txt", "*.model", "model*.safetensors", "adapter_model.safetensors", "language_model/*")
 _LEGACY = ("pytorch_model*.bin",)
 _REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.\-]*/[\w.\-]+$")
 
 
 def download(name: str, revision: str | None = None) -> Path:
-    """Fetch a repository into the hub's own cache; raises CheckpointError when it is no name or cannot be had."""
+    """Fetch a repository into the hub's own cache; raises CheckpointError for what is not a name or cannot be had."""
     if Path(name).exists():
         raise CheckpointError(f"{name}: a checkpoint is a directory, this is a file")
     if not _REPOSITORY.match(name):
@@ -25,9 +26,8 @@ def download(name: str, revision: str | None = None) -> Path:
         if not list(path.glob("model*.safetensors")):
             path = Path(snapshot_download(name, revision=revision, allow_patterns=[*_WANTED, *_LEGACY]))
     except Exception as error:  # the hub's client passes on its HTTP library's errors, of many classes
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
-            f"{name}: no such directory, and the Hugging Face hub did not give it ({reason[:160]}); "
+            f"{name}: no such directory, and the Hugging Face hub did not give it ({announced_line(error)[:160]}); "
             "download the checkpoint and name its directory"
         ) from error
     return path

@@ -1,17 +1,16 @@
-"""The gate between a checkpoint and a bundle: the written graphs against torch run on each clip alone."""
+"""The gate between a checkpoint and a bundle: the written graphs against torch on each clip alone."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime import engines
-from ..runtime.audio import read
+from ..runtime.audio import loudness, read
 from ..runtime.bundle import embedded
 from ..runtime.bundle.read import Bundle, Variant
 from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, OUTPUT_LENGTHS, ModelSpec
@@ -19,40 +18,48 @@ from ..runtime.engines import EngineOptions, Session
 from ..runtime.errors import GateRefused
 
 TOLERANCE = 1e-3
-"""Largest difference allowed, as a share of the largest reference value (of 1 where that is smaller)."""
+"""Largest difference allowed, as a share of the largest reference value (of 1 where that is smaller).
+
+The shipped model differs by 6e-6 of it at most (its bundle.json lists all points): sums in another order. A graph
+without its mask fails (tests/export/test_pipeline.py)."""
 RAGGED = "batch of 3, ragged"
 LENGTHS = 100
-"""How many clip lengths ``frames()`` is checked at."""
+"""How many clip lengths ``frames()`` is checked at: the 40 shortest, and others up to 12 000 samples more."""
 
 Clip = NDArray[np.float32]
-Reference = Callable[[Clip], dict[str, NDArray[Any]]]
+Values = NDArray[np.float32]
+Reference = Callable[[Clip], dict[str, Values]]
 """Torch on one clip [samples] alone: outputs by name, without the batch axis."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One point of the gate: clips that run as one batch; ``padding`` fills what lies behind the shorter ones."""
+    """One point of the gate."""
 
     name: str
     clips: tuple[Clip, ...]
+    """Clips [samples] that run as one batch."""
     padding: float = 0.0
+    """The value of the samples after the end of the shorter ones."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """What was found at one point.
-
-    difference: max |ours - torch| over the clips' own frames; limit: what is allowed; frames: how many were compared;
-    tokens: share of the frames with a clear margin that got the same token, None for heads without tokens.
-    """
+    """The result at one point."""
 
     name: str
     batch: int
+    """Clips in the batch."""
     seconds: float
+    """Length of all of them."""
     frames: int
+    """How many were compared."""
     difference: float
+    """max |ours - torch| over the clips' own frames."""
     limit: float
+    """What is allowed."""
     tokens: float | None
+    """Share of the frames with a clear margin that got the same token; None for heads without tokens."""
     passed: bool
 
 
@@ -85,7 +92,7 @@ def cases(spec: ModelSpec) -> tuple[Case, ...]:
 def check(bundle: Bundle, variant: Variant, reference: Reference, engine: str = "onnxruntime") -> tuple[Point, ...]:
     """Run every point in an engine; the last rows compare the cut stages with the whole, and ``frames()``.
 
-    The difference must stay within ``TOLERANCE``, and every frame whose two best labels lie further apart than twice
+    The difference must stay within ``TOLERANCE``, and every frame whose two best labels are further apart than twice
     the limit must get the same token.
     """
     spec = bundle.spec
@@ -117,11 +124,11 @@ def refuse_mismatch(points: Sequence[Point]) -> None:
         )
 
 
-def compare(case: Case, spec: ModelSpec, got: engines.Arrays, expected: Sequence[dict[str, NDArray[Any]]]) -> Point:
+def compare(case: Case, spec: ModelSpec, got: engines.Arrays, expected: Sequence[dict[str, Values]]) -> Point:
     """One point: an engine's batch against torch's clips one by one."""
-    difference, largest, frames, wanted, same = 0.0, 0.0, 0, 0, 0
+    difference, largest, frames = 0.0, 0.0, 0
     shapes_agree = True
-    pairs: list[tuple[NDArray[Any], NDArray[Any]]] = []
+    pairs: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
     for row, clip in enumerate(expected):
         for output in spec.outputs:
             ours, torchs = np.asarray(got[output.name][row], np.float64), clip[output.name].astype(np.float64)
@@ -136,26 +143,29 @@ def compare(case: Case, spec: ModelSpec, got: engines.Arrays, expected: Sequence
                 difference = max(difference, _worst(ours, torchs))
                 largest = max(largest, float(np.abs(torchs).max(initial=0.0)))
     limit = TOLERANCE * max(1.0, largest)
-    tokens = None
-    if spec.blank is not None:
-        for ours, torchs in pairs:
-            top = np.sort(torchs, axis=1)
-            clear = top[:, -1] - top[:, -2] > 2 * limit
-            wanted += int(clear.sum())
-            same += int((ours.argmax(1) == torchs.argmax(1))[clear].sum())
-        tokens = same / wanted if wanted else 1.0
-    passed = shapes_agree and difference <= limit and (tokens is None or same == wanted)
+    tokens = None if spec.blank is None else _same_tokens(pairs, 2 * limit)
+    passed = shapes_agree and difference <= limit and tokens in (None, 1.0)
     seconds = sum(len(clip) for clip in case.clips) / spec.sample_rate
     return Point(case.name, len(case.clips), round(seconds, 3), frames, difference, limit, tokens, passed)
 
 
-def _worst(ours: NDArray[Any], reference: NDArray[Any]) -> float:
+def _same_tokens(pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]], margin: float) -> float:
+    """Share of equal tokens among frames whose two best labels are further apart than ``margin``."""
+    same = []
+    for ours, torchs in pairs:
+        top = np.sort(torchs, axis=1)
+        clear = top[:, -1] - top[:, -2] > margin
+        same.extend((ours.argmax(1) == torchs.argmax(1))[clear].tolist())
+    return sum(same) / len(same) if same else 1.0
+
+
+def _worst(ours: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
     """Largest |ours - reference|; infinite where either holds NaN."""
     worst = float(np.abs(ours - reference).max(initial=0.0))
     return worst if np.isfinite(worst) else float("inf")
 
 
-def _feeds(case: Case) -> dict[str, NDArray[Any]]:
+def _feeds(case: Case) -> engines.Arrays:
     lengths = np.array([len(clip) for clip in case.clips], dtype=np.int64)
     batch = np.full((len(case.clips), int(lengths.max())), case.padding, dtype=np.float32)
     for row, clip in zip(batch, case.clips):
@@ -169,7 +179,7 @@ def _stages(bundle: Bundle, variant: Variant, engine: str, case: Case, whole: en
     feeds = _feeds(case)
     normalized = np.zeros_like(feeds["input_values"])
     for row, clip in zip(normalized, case.clips):
-        row[: len(clip)] = (clip - clip.mean()) / np.sqrt(clip.var() + 1e-7) if spec.normalize else clip
+        row[: len(clip)] = loudness.measure([clip]).normalized(clip) if spec.normalize else clip
     frontend = engines.load(bundle, variant, engine, "frontend", EngineOptions())
     middle = frontend.run({NORMALIZED: normalized, INPUT_LENGTHS: feeds["input_lengths"]})
     frontend.close()
@@ -181,8 +191,8 @@ def _stages(bundle: Bundle, variant: Variant, engine: str, case: Case, whole: en
     return replace(compare(case, spec, got, clips), name="frontend, then encoder, against the whole")
 
 
-def _own(outputs: engines.Arrays, name: str, timed: bool, row: int) -> NDArray[Any]:
-    values = np.asarray(outputs[name][row])
+def _own(outputs: engines.Arrays, name: str, timed: bool, row: int) -> Values:
+    values = np.asarray(outputs[name][row], dtype=np.float32)
     return values[: int(outputs[OUTPUT_LENGTHS][row])] if timed else values
 
 

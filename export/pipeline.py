@@ -1,4 +1,4 @@
-"""The whole export: read, trace, store, prove, and only then write the bundle."""
+"""The whole export: read, trace, store, compare with torch, and only then write the bundle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ..runtime.bundle.read import SELFTEST, Bundle
 from ..runtime.bundle.spec import ModelSpec
@@ -18,13 +18,32 @@ from ..runtime.heads import ctc
 from . import parity
 from .checkpoint import Checkpoint
 from .heads import MODULES, OPTIONS
-from .labels import VOCABULARY
 from .lengths import adapter_steps, feature_steps
+from .vocabulary import VOCABULARY
 
 LANGUAGE_MODEL = "language_model"
 _TOOLS = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
 
 Progress = Callable[[str], None]
+
+
+class ParityJson(TypedDict):
+    """The gate's table, as bundle.json keeps it."""
+
+    tolerance: float
+    engine: str
+    points: list[dict[str, Any]]
+
+
+class ProvenanceJson(TypedDict):
+    """Where a bundle came from."""
+
+    checkpoint: str
+    weights_sha256: str
+    parameters: int
+    created: str
+    tools: dict[str, str]
+    parity: ParityJson
 
 
 def export(
@@ -35,10 +54,10 @@ def export(
     progress: Progress = lambda step: None,
     on_parity: Callable[[tuple[parity.Point, ...]], None] = lambda points: None,
 ) -> Bundle:
-    """Export a checkpoint as a new bundle, proven against torch.
+    """Export a checkpoint as a new bundle, compared with torch.
 
-    progress is told each step, on_parity the gate's table whether it passes or not. Raises CheckpointError for a
-    checkpoint that cannot be exported, GateRefused for a mismatch; then nothing is written.
+    progress is called with each step, on_parity with the gate's table whether it passes or not. Raises CheckpointError
+    for a checkpoint that cannot be exported, GateRefused for a mismatch; then nothing is written.
     """
     with new_bundle(destination, overwrite) as staged:
         _export_into(checkpoint, staged, progress, on_parity)
@@ -60,7 +79,7 @@ def _export_into(
     model = checkpoint.load()
     spec = model_spec(checkpoint, model)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    reference = Reference(model, spec)
+    reference = Reference(model, spec, checkpoint.preprocessing)
     # Torch runs every clip before the model is taken apart: the reference is the untouched checkpoint.
     progress("running torch on each clip")
     points = parity.cases(spec)
@@ -74,24 +93,23 @@ def _export_into(
     del model, module
     progress("checking parity")
     variant = describe_variant(staged, "fp32", "fp32", graphs, data=("fp32.data",))
-    files = _copy_files(checkpoint, staged)
-    bundle = write_manifest(staged, spec, (variant,), {}, files)
-    found = parity.check(bundle, variant, reference)
+    draft = Bundle(path=staged, spec=spec, variants=(variant,), provenance={}, raw={})
+    found = parity.check(draft, variant, reference)
     on_parity(found)
     parity.refuse_mismatch(found)
     progress("writing the bundle")
-    write_selftest(bundle, variant, staged / SELFTEST)
-    provenance = _provenance(checkpoint, parameters, found)
-    write_manifest(staged, spec, (variant,), provenance, (*files, SELFTEST))
+    write_selftest(draft, variant, staged / SELFTEST)
+    files = (*_copy_files(checkpoint, staged), SELFTEST)
+    write_manifest(staged, spec, (variant,), _provenance(checkpoint, parameters, found), files)
 
 
 def model_spec(checkpoint: Checkpoint, model: Any) -> ModelSpec:
-    """What a client must know of a loaded checkpoint."""
+    """What a client must know about a loaded checkpoint."""
     head = MODULES[checkpoint.head.name](model)
     labels, config = checkpoint.labels, model.config
     options: Any = OPTIONS[checkpoint.head.name]
     if options is ctc.Options:
-        head_options = options(lowercase=labels.lowercase)
+        head_options = options(silent=labels.silent, lowercase=labels.lowercase)
     elif checkpoint.head.name == "sequence_classification":
         head_options = options(multi_label=config.problem_type == "multi_label_classification")
     else:
@@ -129,7 +147,7 @@ def _copy_files(checkpoint: Checkpoint, staged: Path) -> tuple[str, ...]:
     return tuple(copied)
 
 
-def _provenance(checkpoint: Checkpoint, parameters: int, points: tuple[parity.Point, ...]) -> dict[str, Any]:
+def _provenance(checkpoint: Checkpoint, parameters: int, points: tuple[parity.Point, ...]) -> ProvenanceJson:
     return {
         "checkpoint": Path(checkpoint.name).resolve().name if Path(checkpoint.name).exists() else checkpoint.name,
         "weights_sha256": checkpoint.digest(),

@@ -8,31 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.bundle.spec import ModelSpec
+from .preprocessing import Preprocessing
 
 
 class Reference:
     """Torch's outputs for a clip; remembered, so that the model may be taken apart once all clips have run."""
 
-    def __init__(self, model: Any, spec: ModelSpec) -> None:
-        """Use transformers' model, in eval mode."""
+    def __init__(self, model: Any, spec: ModelSpec, preprocessing: Preprocessing) -> None:
+        """Use transformers' model, in eval mode, behind transformers' own feature extractor."""
         self.model = model
         self.spec = spec
-        self._known: dict[bytes, dict[str, NDArray[Any]]] = {}
+        self.preprocessing = preprocessing
+        self._known: dict[bytes, dict[str, NDArray[np.float32]]] = {}
 
-    def __call__(self, clip: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    def __call__(self, clip: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Outputs by name for a clip [samples], without the batch axis; no mask, as for a clip alone."""
         key = clip.tobytes()
         if key not in self._known:
             self._known[key] = self._run(clip)
         return self._known[key]
 
-    def _run(self, clip: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    def _run(self, clip: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         import torch
 
-        values = clip
-        if self.spec.normalize:
-            # The arithmetic of Wav2Vec2FeatureExtractor.
-            values = (clip - clip.mean()) / np.sqrt(clip.var() + 1e-7)
         with torch.inference_mode():
-            outputs = self.model(torch.from_numpy(np.asarray(values, dtype=np.float32)).unsqueeze(0))
+            outputs = self.model(**self.preprocessing.features(clip))
         return {output.name: getattr(outputs, output.name)[0].numpy() for output in self.spec.outputs}

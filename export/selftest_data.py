@@ -11,22 +11,24 @@ from ..runtime.selftest import clip_key, output_key, run_clips, text_of, write_a
 from .parity import Clip, speech_clips
 
 SECONDS = 6.0
-"""Longest clip kept; two of them in 16 bits cost some 200 kB."""
+"""Longest clip that is kept, in seconds; two of them in 16 bits cost some 200 kB."""
+SHORTEST = 2.0
+"""Shortest clip that is taken, in seconds: shipped clips that are shorter hold one word, too little text to compare."""
 
 
-def select(clips: list[Clip]) -> tuple[Clip, Clip]:
-    """The shortest clip of 32 000 samples or more (2 s at 16 kHz), and the next longer one."""
-    long_enough = sorted((clip for clip in clips if len(clip) >= 32000), key=len)
+def select(clips: list[Clip], rate: int) -> tuple[Clip, Clip]:
+    """The shortest clip of ``SHORTEST`` seconds or more at ``rate`` Hz, and the next longer one."""
+    long_enough = sorted((clip for clip in clips if len(clip) >= SHORTEST * rate), key=len)
     return long_enough[0], long_enough[1]
 
 
 def write_selftest(bundle: Bundle, variant: Variant, path: Path) -> None:
-    """Write the clips and what the given variant makes of them on ONNX Runtime's CPU."""
+    """Write the clips and the given variant's outputs for them on ONNX Runtime's CPU."""
     from ..runtime import engines
 
     spec = bundle.spec
     clips = []
-    for samples in select(speech_clips(spec.sample_rate)):
+    for samples in select(speech_clips(spec.sample_rate), spec.sample_rate):
         # 16 bits, so that the archive is small and holds the very samples that were run.
         kept = samples[: int(SECONDS * spec.sample_rate)]
         clips.append(np.round(np.clip(kept, -1.0, 1.0) * 32767).astype(np.int16))

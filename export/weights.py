@@ -1,14 +1,21 @@
-"""Weights from safetensors or from a pickle that is not allowed to run code."""
+"""Weights from safetensors, or from pickles that are not allowed to run code."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from ..runtime.errors import CheckpointError
-from .json_files import read_json
+from .documents import WeightIndexJson, announced_line, read_document
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _NAMES = ("model.safetensors", "pytorch_model.bin")
+_CONTAINERS = ("state_dict", "model", "module", "model_state_dict")
+"""Keys under which training loops save a model beside their own state (Lightning, fairseq, Accelerate, plain loops)."""
+_LFS = b"version https://git-lfs.github.com/spec/"
+_TENSORFLOW = ("tf_model.h5", "flax_model.msgpack")
 
 
 def weight_files(path: Path) -> tuple[Path, ...]:
@@ -16,39 +23,55 @@ def weight_files(path: Path) -> tuple[Path, ...]:
     for name in _NAMES:
         if (path / name).is_file():
             return (path / name,)
-        index = read_json(path / f"{name}.index.json").get("weight_map")
-        if isinstance(index, dict):
-            shards = tuple(path / shard for shard in sorted({str(shard) for shard in index.values()}))
+        index = read_document(path / f"{name}.index.json", WeightIndexJson)
+        if "weight_map" in index:
+            shards = tuple(path / shard for shard in sorted({str(shard) for shard in index["weight_map"].values()}))
             for shard in shards:
                 if shard.parent != path or not shard.is_file():
                     raise CheckpointError(f"{shard}: listed in {name}.index.json, but missing")
             return shards
+    for name in _TENSORFLOW:
+        if (path / name).is_file():
+            raise CheckpointError(
+                f"{path}: its weights are of TensorFlow or Flax ({name}), which transformers 5 does not read; convert "
+                "them with transformers 4 (from_pretrained with from_tf or from_flax, then save_pretrained)"
+            )
     raise CheckpointError(f"{path}: no weights; it needs {' or '.join(_NAMES)}")
 
 
-def load_weights(files: tuple[Path, ...]) -> dict[str, Any]:
+def load_weights(files: tuple[Path, ...]) -> dict[str, Tensor]:
     """All tensors by name; raises CheckpointError for a damaged file or a pickle that wants to run code."""
-    state: dict[str, Any] = {}
+    state: dict[str, Tensor] = {}
     for file in files:
         state.update(_load_safetensors(file) if file.suffix == ".safetensors" else _load_pickle(file))
     return state
 
 
-def _load_safetensors(file: Path) -> dict[str, Any]:
+def tensor_shape(file: Path, name: str) -> tuple[int, ...]:
+    """The shape of one tensor of a weight file; raises CheckpointError where the file lacks it."""
+    state = load_weights((file,))
+    if name not in state:
+        raise CheckpointError(f"{file}: holds no {name}")
+    return tuple(state[name].shape)
+
+
+def _load_safetensors(file: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    _refuse_pointer(file)
     try:
         return dict(load_file(file))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{file}: truncated or damaged ({_first_line(error)}); download it again") from error
+        raise CheckpointError(f"{file}: truncated or damaged ({announced_line(error)}); download it again") from error
 
 
-def _load_pickle(file: Path) -> dict[str, Any]:
+def _load_pickle(file: Path) -> dict[str, Tensor]:
     import pickle
 
     import torch
 
+    _refuse_pointer(file)
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -57,14 +80,35 @@ def _load_pickle(file: Path) -> dict[str, Any]:
             "Ask its author for model.safetensors"
         ) from error
     except Exception as error:  # bytes read as a pickle end in errors of any class
-        raise CheckpointError(f"{file}: truncated or damaged ({_first_line(error)}); download it again") from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise CheckpointError(f"{file}: no dictionary of tensors")
-    if not all(isinstance(name, str) for name in state):
-        raise CheckpointError(f"{file}: no dictionary of tensors by name")
-    return state
+        raise CheckpointError(f"{file}: truncated or damaged ({announced_line(error)}); download it again") from error
+    return _tensors(file, state)
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _tensors(file: Path, state: object) -> dict[str, Tensor]:
+    """The tensors by name of a loaded pickle, out of the container that a training loop put them in."""
+    import torch
+
+    while isinstance(state, dict):
+        if state and all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()):
+            return cast("dict[str, Tensor]", state)
+        inner = [state[key] for key in _CONTAINERS if isinstance(state.get(key), dict)]
+        if not inner:
+            break
+        state = inner[0]
+    raise CheckpointError(
+        f"{file}: no dictionary of tensors by name; save the model's state_dict, or the model with save_pretrained"
+    )
+
+
+def _refuse_pointer(file: Path) -> None:
+    """Say so where a clone without git-lfs left a text of three lines in the place of the weights."""
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(len(_LFS))
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read ({error.strerror or error})") from error
+    if start == _LFS:
+        raise CheckpointError(
+            f"{file}: is a Git LFS pointer, not the weights; run `git lfs pull` in the checkpoint's directory, "
+            "or download the file from the hub"
+        )

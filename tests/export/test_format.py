@@ -71,7 +71,12 @@ def test_parity_in_openvino(exported: tuple[Checkpoint, Bundle]) -> None:
     pytest.importorskip("openvino", reason="needs the extra [openvino]")
     checkpoint, bundle = exported
     model = checkpoint.load()
-    points = parity.check(bundle, bundle.variant("fp32"), Reference(model, model_spec(checkpoint, model)), "openvino")
+    points = parity.check(
+        bundle,
+        bundle.variant("fp32"),
+        Reference(model, model_spec(checkpoint, model), checkpoint.preprocessing),
+        "openvino",
+    )
     assert [point for point in points if not point.passed] == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -82,6 +83,8 @@ def test_text_equals_transformers(
             samples = read.load(clip)
             values = extractor(samples, sampling_rate=16000, return_tensors="pt").input_values
             expected = tokenizer.batch_decode(model.eval()(values).logits.argmax(-1))[0]
+            # transformers writes special tokens out by default; here they never become text.
+            expected = re.sub("</?s>|<unk>", "", expected)
             assert expected
             assert transcriber(clip).text.split() == expected.split()
 

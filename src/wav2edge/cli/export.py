@@ -12,13 +12,20 @@ from typing import TYPE_CHECKING
 
 from wav2edge.cli import _tables
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
     from wav2edge.export.checkpoint import Checkpoint
     from wav2edge.export.parity import Point
 
 HELP = "export a checkpoint as a bundle, proven against torch"
+_FLAGS = {
+    "normalize=True": "--normalize yes",
+    "normalize=False": "--normalize no",
+    "language=": "--language ",
+    "ignore_weights=": "--ignore-weights ",
+}
+"""The arguments that the library's messages name, as this command spells them."""
 _NEEDED = ("torch", "transformers", "onnx", "safetensors", "onnxruntime")
 
 
@@ -35,13 +42,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--language",
         metavar="CODE",
-        help="language of the weights, where vocab.json holds several and the tokenizer names none, such as tur",
+        help="language to export, such as tur, where the checkpoint holds several: its vocabulary and its weights",
+    )
+    parser.add_argument(
+        "--ignore-weights",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="go on although weights of the file that match this shell-style pattern are unused; may be repeated",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle that exists")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Export, telling each step on stderr and the result on stdout."""
+    """Export, with each step on stderr and the result on stdout; messages name this command's options."""
+    try:
+        return _run(arguments)
+    except CheckpointError as error:
+        message = str(error)
+        for argument, flag in _FLAGS.items():
+            message = message.replace(argument, flag)
+        raise CheckpointError(message) from error
+
+
+def _run(arguments: argparse.Namespace) -> int:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(f'export needs {", ".join(missing)}; install it with `pip install "wav2edge[export]"`')
@@ -52,7 +76,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     started = time.monotonic()
     normalize = None if arguments.normalize is None else arguments.normalize == "yes"
-    checkpoint = Checkpoint.open(arguments.checkpoint, normalize, arguments.revision, arguments.language)
+    checkpoint = Checkpoint.open(
+        arguments.checkpoint,
+        normalize,
+        arguments.revision,
+        arguments.language,
+        ignore_weights=arguments.ignore_weights,
+    )
     _print_found(checkpoint)
 
     def progress(step: str) -> None:

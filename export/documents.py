@@ -1,0 +1,182 @@
+"""The JSON files of a checkpoint, each with the keys that wav2edge uses and their types.
+
+Files are written by many tools and by hand: a key that is there must have its type, or one line names the file and the
+key; keys that are not listed here are kept and not looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypedDict, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from ..runtime.errors import CheckpointError
+
+MAX_BYTES = 64 << 20
+"""Largest JSON file that is opened. The largest known, vocab.json of mms-1b-all with 1 162 languages, has 2 MB."""
+
+
+class TokenJson(TypedDict, total=False):
+    """A token that is written as an object, as transformers' AddedToken is."""
+
+    content: str
+    special: bool
+
+
+class ConfigJson(TypedDict, total=False):
+    """``config.json``: what transformers needs to build the model."""
+
+    model_type: str
+    architectures: list[str] | None
+    auto_map: dict[str, Any]
+    speechbrain_interface: str
+    vocab_size: int
+    pad_token_id: int | None
+    id2label: dict[str, str] | None
+    dtype: str | None
+    torch_dtype: str | None
+    num_hidden_layers: int
+    hidden_size: int
+    feat_extract_norm: str
+    adapter_attn_dim: int | None
+
+
+class PreprocessorJson(TypedDict, total=False):
+    """``preprocessor_config.json``: what the feature extractor does to a waveform."""
+
+    feature_extractor_type: str
+    do_normalize: bool
+    sampling_rate: Any
+    feature_size: int
+    num_mel_bins: int
+    stride: int
+
+
+class ProcessorJson(TypedDict, total=False):
+    """``processor_config.json``: transformers 5 writes the extractor's settings inside."""
+
+    feature_extractor: PreprocessorJson | None
+
+
+class TokenizerJson(TypedDict, total=False):
+    """``tokenizer_config.json``, and ``special_tokens_map.json``, which has some of its keys."""
+
+    tokenizer_class: str | None
+    pad_token: str | TokenJson | None
+    unk_token: str | TokenJson | None
+    bos_token: str | TokenJson | None
+    eos_token: str | TokenJson | None
+    sep_token: str | TokenJson | None
+    cls_token: str | TokenJson | None
+    mask_token: str | TokenJson | None
+    word_delimiter_token: str | TokenJson | None
+    replace_word_delimiter_char: str | None
+    added_tokens_decoder: dict[str, TokenJson] | None
+    additional_special_tokens: Any
+    extra_special_tokens: Any
+    do_lower_case: bool | None
+    target_lang: str | None
+
+
+class AddedTokenJson(TokenJson, total=False):
+    """An entry of tokenizer.json's ``added_tokens``."""
+
+    id: int
+
+
+class VocabularyModelJson(TypedDict, total=False):
+    """The ``model`` of tokenizer.json; vocab is a table, or a list of pieces with their scores."""
+
+    vocab: dict[str, int] | list[Any]
+
+
+class FastTokenizerJson(TypedDict, total=False):
+    """``tokenizer.json`` of the tokenizers library."""
+
+    model: VocabularyModelJson | None
+    added_tokens: list[AddedTokenJson] | None
+
+
+class WeightIndexJson(TypedDict, total=False):
+    """``model.safetensors.index.json`` and its like: which shard holds which weight."""
+
+    weight_map: dict[str, Any]
+
+
+AddedTokensJson = dict[str, int]
+"""``added_tokens.json``: labels and their indices."""
+
+Document = TypeVar("Document")
+
+
+def read_document(path: Path, kind: type[Document], required: str | None = None) -> Document:
+    """A JSON object with the keys of ``kind``, a TypedDict; empty where the file is missing.
+
+    required: what it means that the file is missing; then that is an error. Raises CheckpointError with the file's
+    name, and the key's where one has another type.
+    """
+    values = read_object(path, required)
+    if get_origin(kind) is dict:
+        if not _fits(values, kind):
+            raise CheckpointError(f"{path}: every value must be {_in_words(get_args(kind)[1])}")
+        return cast(Document, values)
+    for key, annotation in get_type_hints(kind).items():
+        if key in values and not _fits(values[key], annotation):
+            raise CheckpointError(f"{path}: {key} is {str(values[key])[:60]}; it must be {_in_words(annotation)}")
+    return cast(Document, values)
+
+
+def read_object(path: Path, required: str | None = None) -> dict[str, object]:
+    """A JSON object; empty where the file is missing, unless ``required`` says what that means."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise CheckpointError(f"{path}: {path.stat().st_size} bytes, too large for a file of settings")
+        # Editors on Windows put a byte order mark in front; transformers reads such a vocabulary's labels all the same.
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        if required is None:
+            return {}
+        raise CheckpointError(f"{path.parent}: no {path.name}; {required}") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path}: cannot be read ({announced_line(error)})") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: not a JSON object")
+    return values
+
+
+def announced_line(error: BaseException) -> str:
+    """The first line of an error's message; two where the first only announces the second."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+
+
+def _fits(value: object, annotation: Any) -> bool:
+    """Whether a JSON value has the type of a TypedDict's field."""
+    origin = get_origin(annotation)
+    if annotation is Any:
+        return True
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, choice) for choice in get_args(annotation))
+    if origin is list:
+        return isinstance(value, list) and all(_fits(item, get_args(annotation)[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(item, get_args(annotation)[1]) for item in value.values())
+    if isinstance(annotation, type) and issubclass(annotation, dict):
+        hints = get_type_hints(annotation)
+        return isinstance(value, Mapping) and all(_fits(value[k], hint) for k, hint in hints.items() if k in value)
+    if annotation is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, annotation)
+
+
+def _in_words(annotation: Any) -> str:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return " or ".join(_in_words(choice) for choice in get_args(annotation))
+    names = {int: "a number", str: "a text", bool: "true or false", type(None): "null"}
+    if get_origin(annotation) is list:
+        return "a list"
+    return names.get(annotation, "an object")

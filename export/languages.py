@@ -1,0 +1,109 @@
+"""Which language of a checkpoint is exported: its vocabulary and its weights are chosen together, or it is refused.
+
+MMS keeps one vocabulary for each language in vocab.json and, in files called ``adapter.fra.safetensors``, the weights
+that differ between languages: attention adapters and the output layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..runtime.errors import CheckpointError
+from .documents import read_object
+from .vocabulary import VOCABULARY
+from .weights import tensor_shape
+
+_ADAPTERS = ("adapter.{}.safetensors", "adapter.{}.bin")
+_OUTPUT_LAYER = "lm_head.weight"
+
+
+@dataclass(frozen=True)
+class Language:
+    """The language that was chosen."""
+
+    code: str | None
+    """Such as ``fra``; None where nothing names one."""
+    vocabulary: Mapping[str, object] | None
+    """Its labels and their indices; None where there is no vocab.json."""
+    adapter: Path | None = None
+    """Its weights, where they are in a file of their own."""
+
+    @property
+    def size(self) -> int | None:
+        """The size of the adapter's output layer; None without an adapter."""
+        return None if self.adapter is None else tensor_shape(self.adapter, _OUTPUT_LAYER)[0]
+
+
+def choose_language(path: Path, target: str | None, asked: str | None) -> Language:
+    """The language that the user asks for, else the one that the tokenizer names (``target``), else the only one.
+
+    Raises CheckpointError where nothing names one of several, and where the one that is asked for has no weights.
+    """
+    vocabulary = read_object(path / VOCABULARY)
+    if not vocabulary:
+        return Language(_same(path, target, asked), None)
+    nested = {key: value for key, value in vocabulary.items() if isinstance(value, dict)}
+    if not nested:
+        return Language(_same(path, target, asked), vocabulary)
+    place = path / VOCABULARY
+    if len(nested) < len(vocabulary):
+        raise CheckpointError(
+            f"{place}: holds vocabularies of languages beside single labels; save the tokenizer again"
+        )
+    have = ", ".join(sorted(nested)[:8]) + (" …" if len(nested) > 8 else "")
+    if asked is not None and asked not in nested:
+        raise CheckpointError(f"{place}: holds no vocabulary for {asked!r}; it has {have}")
+    if len(nested) == 1:
+        return Language(*next(iter(nested.items())), _adapter(path, asked))
+    code = asked or (target if target in nested else None)
+    if code is None:
+        raise CheckpointError(
+            f"{place}: holds one vocabulary for each of {len(nested)} languages ({have}); "
+            "name the one to export with language=CODE"
+        )
+    adapter = _adapter(path, asked)
+    if adapter is None and asked is not None:
+        _check_own_weights(path, asked, target if target in nested else None, nested)
+    return Language(code, nested[code], adapter)
+
+
+def _same(path: Path, target: str | None, asked: str | None) -> str | None:
+    """The language of a checkpoint that has one vocabulary."""
+    if asked is not None and target is not None and asked != target:
+        raise CheckpointError(
+            f"{path}: its weights are of {target!r}, as tokenizer_config.json says, and {VOCABULARY} holds one "
+            f"vocabulary; {asked!r} needs a vocabulary and weights of its own"
+        )
+    if asked is not None and target is None and _adapter(path, asked) is not None:
+        raise CheckpointError(
+            f"{path}: has weights for {asked!r}, but {VOCABULARY} holds one vocabulary without a language; "
+            "add the vocabulary of all languages that the checkpoint was published with"
+        )
+    return asked or target
+
+
+def _adapter(path: Path, language: str | None) -> Path | None:
+    """The file with a language's weights; None where there is none, or no language is asked for."""
+    if language is None or Path(language).name != language:
+        return None
+    files = (path / name.format(language) for name in _ADAPTERS)
+    return next((file for file in files if file.is_file()), None)
+
+
+def _check_own_weights(path: Path, asked: str, target: str | None, nested: Mapping[str, object]) -> None:
+    """The checkpoint's own weights must be those of a language that has no adapter file."""
+    if target is not None and asked != target:
+        raise CheckpointError(
+            f"{path}: its weights are of {target!r}, as tokenizer_config.json says, and there is no "
+            f"adapter.{asked}.safetensors; download that file, or save the checkpoint with the adapter of {asked!r}"
+        )
+    others = [language for language in nested if _adapter(path, language) is None]
+    has_adapters = len(others) < len(nested)
+    if target is None and has_adapters and len(others) > 1:
+        raise CheckpointError(
+            f"{path}: there is no adapter.{asked}.safetensors, and nothing says that its own weights are of {asked!r} "
+            f"rather than of {next(code for code in others if code != asked)!r}; download that file, or name the "
+            "language of the weights as target_lang in tokenizer_config.json"
+        )

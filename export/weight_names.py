@@ -1,0 +1,122 @@
+"""From the names in a weight file to those of transformers' model: what is understood, and what is explained.
+
+1. Training loops put a wrapper around the model: DistributedDataParallel's ``module.``, torch.compile's
+   ``_orig_mod.``, the attribute of a Lightning module. It is taken off where more names fit without it.
+2. Weight normalisation was once stored as weight_g and weight_v.
+3. Weights that only pre-training uses are left out (PRETRAINING), as transformers leaves them out.
+4. Every other weight must be in the model and every weight of the model in the file, or the error names the cause:
+   a model that lacks part of what was trained passes every comparison with itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from ..runtime.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PRETRAINING = ("quantizer.*", "project_q.*", "project_hid.*")
+"""The quantiser and the projections of the contrastive loss (transformers' Wav2Vec2ForPreTraining)."""
+RECOMPUTED = ("*.embed_positions.inv_freq", "*.embed_positions.pe")
+"""Tables of positions that older versions of transformers saved and newer ones compute."""
+NEEDLESS = ("objective.*", "*masked_spec_embed", "*.num_batches_tracked")
+"""Weights of the model that only training uses: a file may lack them."""
+LISTED = 12
+"""Patterns of left-over weights that an error lists; enough for every cause that is known."""
+
+_WEIGHT_NORM = (
+    (".weight_g", ".parametrizations.weight.original0"),
+    (".weight_v", ".parametrizations.weight.original1"),
+)
+_CAUSES = (
+    (
+        r"\.base_layer\.|\.lora_[AB]\.|lora_embedding_|modules_to_save\.",
+        "they are of a PEFT adapter that was not merged; save the model after merge_and_unload()",
+    ),
+    (r"lora_[AB]$", "they are LoRA matrices that were not merged; add them to the weights and save the model again"),
+    (r"adapter_layer\.", "config.json sets no adapter_attn_dim, so the model has no attention adapters"),
+    (r"layers\.\*\.", "config.json sets fewer layers (num_hidden_layers) than the file holds"),
+    (r"\.adapter\.", "config.json does not set add_adapter, or fewer layers of it"),
+    (r"^(lm_head|classifier|projector|tdnn)\.", "they are of another head than config.json's architectures name"),
+)
+
+
+def match_names(
+    state: Mapping[str, Tensor], own: Collection[str], ignored: Sequence[str], where: str, kind: str
+) -> dict[str, Tensor]:
+    """The weights by the names of the model's own; ignored: patterns of weights that may be left over.
+
+    Raises CheckpointError that lists what is missing and what is left over, with the cause where it is known.
+    """
+    renamed = {_modern(name, own): value for name, value in _unwrapped(state, own).items()}
+    found = {name: value for name, value in renamed.items() if name in own}
+    missing = [name for name in own if name not in found and not _any_fits(name, NEEDLESS)]
+    left_over = [
+        name for name in renamed if name not in own and not _any_fits(name, (*PRETRAINING, *RECOMPUTED, *ignored))
+    ]
+    if missing:
+        needed = sum(not _any_fits(name, NEEDLESS) for name in own)
+        rest = f"; unused in the file: {', '.join(_patterns(left_over))}" if left_over else ""
+        cause = _cause(left_over) or f"is it a fine-tuned {kind}?"
+        raise CheckpointError(
+            f"{where}: {len(missing)} of {needed} weights are missing, such as {missing[0]}{rest}; {cause}"
+        )
+    if left_over:
+        cause = _cause(left_over) or "config.json describes another model than the one that was trained"
+        raise CheckpointError(
+            f"{where}: {len(left_over)} weights of the file are unused: {', '.join(_patterns(left_over))}; {cause}. "
+            f"To export without them, pass ignore_weights={_patterns(left_over)[0]!r}"
+        )
+    return found
+
+
+def _unwrapped(state: Mapping[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
+    """Names without the wrappers of rule 1."""
+    names = {name: re.sub(r"(^|\.)_orig_mod\.", r"\1", name) for name in state}
+    while True:
+        now = sum(_modern(name, own) in own for name in names.values())
+        best, gain = None, now
+        for wrapper in {name.split(".", 1)[0] + "." for name in names.values() if "." in name}:
+            count = sum(_modern(name.removeprefix(wrapper), own) in own for name in names.values())
+            best, gain = (wrapper, count) if count > gain else (best, gain)
+        if best is None and now == 0 and len({name.split(".", 1)[0] for name in names.values()}) == 1:
+            best = next(iter(names.values())).split(".", 1)[0] + "."  # several wrappers, one in the other
+            if best[:-1] in names.values():
+                best = None
+        if best is None:
+            return {new: state[old] for old, new in names.items()}
+        names = {old: new.removeprefix(best) for old, new in names.items()}
+
+
+def _modern(name: str, own: Collection[str]) -> str:
+    if name in own:
+        return name
+    for old, new in _WEIGHT_NORM:
+        for end, other in ((old, new), (new, old)):
+            if name.endswith(end) and name[: -len(end)] + other in own:
+                return name[: -len(end)] + other
+    return name
+
+
+def _any_fits(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _patterns(names: Sequence[str]) -> list[str]:
+    """All names in few words: numbers of layers become ``*``, and weights of one module are one pattern."""
+    short = list(dict.fromkeys(re.sub(r"\.\d+\.", ".*.", name) for name in names))
+    if len(short) > LISTED:
+        short = list(dict.fromkeys(name.rsplit(".", 1)[0] + ".*" for name in short))
+    if len(short) > LISTED:
+        short = list(dict.fromkeys(".".join(name.split(".")[:3]) + ".*" for name in short))
+    return short if len(short) <= LISTED else [*short[:LISTED], "…"]
+
+
+def _cause(left_over: Sequence[str]) -> str | None:
+    names = (*left_over, *_patterns(left_over))
+    return next((cause for expression, cause in _CAUSES if any(re.search(expression, name) for name in names)), None)
