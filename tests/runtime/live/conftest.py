@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from wav2edge.runtime.bundle.spec import (
 )
 from wav2edge.runtime.engines import Arrays
 from wav2edge.runtime.heads.ctc import Options
-from wav2edge.runtime.live.decoder import LiveDecoder
+from wav2edge.runtime.live.decoder import Finish, LiveDecoder
 from wav2edge.runtime.live.events import Event
 from wav2edge.runtime.live.settings import LiveSettings
 from wav2edge.runtime.live.window import Window
@@ -69,22 +69,30 @@ def nothing(seconds: float) -> NDArray[np.float32]:
     return np.zeros(round(seconds * 16000), np.float32)
 
 
-class HearsVoice:
-    """Says that everything but a quiet room is speech."""
+class LoudIsSpeech:
+    """A voice activity model to which everything but a quiet room is speech."""
 
     def __call__(self, window: NDArray[np.float32]) -> float:
         return 1.0 if np.count_nonzero(np.abs(window) > 0.01) > len(window) // 2 else 0.0
 
     def reset(self) -> None:
-        """Nothing is remembered."""
+        """It has no state."""
+
+
+Change = Callable[[Window, NDArray[np.float32]], None]
+"""Alters the logits [1, frames, labels] of a window in place."""
 
 
 @dataclass
 class SpokenModel:
-    """All three stages of the model; ``blind``: frames at a window's end that it cannot tell yet."""
+    """All three stages of the model.
+
+    blind: frames at a window's end that it cannot tell yet. change: what it does to its logits.
+    """
 
     spec: ModelSpec
     blind: int = 0
+    change: Change | None = None
     runs: list[tuple[str, int]] = field(default_factory=list)
 
     def run(self, window: Window) -> Arrays:
@@ -104,8 +112,10 @@ class SpokenModel:
         best = np.rint(np.maximum(labels, 0) * 64).astype(int)
         if self.blind and window.purpose == "partial":
             best[-self.blind :] = 0
-        logits: NDArray[Any] = np.zeros((1, len(labels), len(LABELS)), np.float32)
+        logits: NDArray[np.float32] = np.zeros((1, len(labels), len(LABELS)), np.float32)
         logits[0, np.arange(len(labels)), best] = 10.0
+        if self.change is not None:
+            self.change(window, logits)
         return {"logits": logits, OUTPUT_LENGTHS: count}
 
 
@@ -128,7 +138,7 @@ def drain(decoder: LiveDecoder, model: SpokenModel, finals_only: bool = False) -
 
 
 class Booth:
-    """What the tests of this folder speak with."""
+    """Sound and models for the tests of this folder."""
 
     spec = staticmethod(spoken_spec)
     speak = staticmethod(speak)
@@ -137,10 +147,10 @@ class Booth:
     listen = staticmethod(listen)
     drain = staticmethod(drain)
     model = SpokenModel
-    detector = HearsVoice
+    vad = LoudIsSpeech
 
-    def decoder(self, settings: LiveSettings | None = None, **given: Any) -> LiveDecoder:
-        return LiveDecoder(self.spec(), HearsVoice(), settings or LiveSettings(keep_features=False), **given)
+    def decoder(self, settings: LiveSettings | None = None, finish: Finish | None = None) -> LiveDecoder:
+        return LiveDecoder(self.spec(), LoudIsSpeech(), settings or LiveSettings(keep_features=False), finish)
 
 
 @pytest.fixture

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from wav2edge.runtime.errors import InputError
 from wav2edge.runtime.live.decoder import LiveDecoder
 from wav2edge.runtime.live.endpoint import EndpointRules
 from wav2edge.runtime.live.events import Event, Final, Partial, Silence
 from wav2edge.runtime.live.settings import LiveSettings
+from wav2edge.runtime.live.window import Window
+from wav2edge.runtime.text.transcript import Transcript
+
+if TYPE_CHECKING:
+    from tests.runtime.live.conftest import Booth
 
 PLAIN = LiveSettings(keep_features=False)
 EARLY = replace(PLAIN, post_roll=0.8)
@@ -43,7 +49,7 @@ def assert_stable_grows(events: list[Event]) -> None:
             closed.add(event.utterance)
 
 
-def test_an_utterance_becomes_partials_and_one_final(booth: Any) -> None:
+def test_an_utterance_becomes_partials_and_one_final(booth: Booth) -> None:
     decoder, model = booth.decoder(), booth.model(booth.spec())
     said = "turn the light off in the kitchen"
     sound = np.concatenate((booth.quiet(2.0), booth.speak(said), booth.quiet(2.0)))
@@ -65,11 +71,11 @@ def test_an_utterance_becomes_partials_and_one_final(booth: Any) -> None:
     assert partials[0].end - final.words[0].start <= 0.5
 
 
-def test_the_final_is_decoded_from_exactly_the_samples_it_names(booth: Any) -> None:
+def test_the_final_is_decoded_from_exactly_the_samples_it_names(booth: Booth) -> None:
     """A program that recorded the stream can cut [start, end) out of it and transcribe that to the same text."""
-    seen: list[Any] = []
+    seen: list[NDArray[np.float32]] = []
 
-    def finish(samples: Any, logits: Any) -> Any:
+    def finish(samples: NDArray[np.float32], logits: NDArray[np.float32]) -> Transcript:
         seen.append(samples.copy())
         return booth.decoder().finish(samples, logits)
 
@@ -83,7 +89,7 @@ def test_the_final_is_decoded_from_exactly_the_samples_it_names(booth: Any) -> N
 
 
 @pytest.mark.parametrize("piece", [1, 160, 777, 16000, 100_000])
-def test_finals_do_not_depend_on_how_sound_arrives(booth: Any, piece: int) -> None:
+def test_finals_do_not_depend_on_how_sound_arrives(booth: Booth, piece: int) -> None:
     sound = np.concatenate([booth.quiet(0.5), booth.speak("hello you"), booth.quiet(2), booth.speak("bye")])
     sound = np.concatenate((sound, booth.quiet(2)))
     if piece == 1:
@@ -103,9 +109,9 @@ def test_finals_do_not_depend_on_how_sound_arrives(booth: Any, piece: int) -> No
     piece=st.sampled_from([400, 800, 1600, 5000]),
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_stable_text_never_changes(booth: Any, words: list[str], blind: int, keep: bool, piece: int) -> None:
+def test_stable_text_never_changes(booth: Booth, words: list[str], blind: int, keep: bool, piece: int) -> None:
 
-    decoder = LiveDecoder(booth.spec(), booth.detector(), LiveSettings(keep_features=keep))
+    decoder = LiveDecoder(booth.spec(), booth.vad(), LiveSettings(keep_features=keep))
     model = booth.model(booth.spec(), blind=blind)
     sound = np.concatenate((booth.quiet(0.3), booth.speak(" ".join(words)), booth.quiet(1.5)))
     events = booth.listen(decoder, model, sound, piece=piece)
@@ -114,7 +120,7 @@ def test_stable_text_never_changes(booth: Any, words: list[str], blind: int, kee
     assert finals_of(events)[0].revised == 0
 
 
-def test_kept_features_give_the_same_events_and_compute_each_frame_once(booth: Any) -> None:
+def test_kept_features_give_the_same_events_and_compute_each_frame_once(booth: Booth) -> None:
     said = "the quick brown fox jumps over the lazy dog and then some more of it until it is long enough"
     sound = np.concatenate((booth.quiet(0.5), booth.speak(said), booth.quiet(2)))
     events, runs = [], []
@@ -130,7 +136,7 @@ def test_kept_features_give_the_same_events_and_compute_each_frame_once(booth: A
     assert all(frames <= 200 for what, frames in runs[1] if what.startswith("partial")), "the window must be bounded"
 
 
-def test_a_long_utterance_is_cut_at_a_pause_and_loses_nothing(booth: Any) -> None:
+def test_a_long_utterance_is_cut_at_a_pause_and_loses_nothing(booth: Booth) -> None:
     rules = EndpointRules(longest_utterance=6.0)
     said = [f"{a}{b}" for a in "abcdef" for b in "ghijkl"]
     text = "__________ ".join(" ".join(said[i : i + 6]) for i in range(0, 36, 6))
@@ -147,7 +153,7 @@ def test_a_long_utterance_is_cut_at_a_pause_and_loses_nothing(booth: Any) -> Non
     assert sum(final.revised for final in finals) == 0
 
 
-def test_an_utterance_reaches_up_to_digital_silence_and_not_into_it(booth: Any) -> None:
+def test_an_utterance_reaches_up_to_digital_silence_and_not_into_it(booth: Booth) -> None:
     """A player's zeros around a recording changed its loudness, and so its words; a room's quiet belongs to it."""
     sound = np.concatenate((booth.quiet(0.3), booth.speak("one two"), booth.quiet(0.25)))
     stream = np.concatenate((booth.nothing(3.001), sound, booth.nothing(2.5), sound, booth.quiet(2)))
@@ -161,7 +167,7 @@ def test_an_utterance_reaches_up_to_digital_silence_and_not_into_it(booth: Any) 
         assert second.end - second.start > len(sound) / 16000 + 0.5
 
 
-def test_silence_too_short_to_be_a_gap_stays_inside(booth: Any) -> None:
+def test_silence_too_short_to_be_a_gap_stays_inside(booth: Booth) -> None:
     decoder, model = booth.decoder(), booth.model(booth.spec())
     sound = (booth.quiet(0.5), booth.speak("one"), booth.nothing(0.06), booth.quiet(0.3), booth.nothing(0.5))
     stream = np.concatenate((*sound, booth.speak("two"), booth.nothing(2)))
@@ -171,7 +177,7 @@ def test_silence_too_short_to_be_a_gap_stays_inside(booth: Any) -> None:
     assert round(final.end * 16000) == len(stream) - 2 * 16000
 
 
-def test_a_gap_ends_the_utterance_and_times_go_on(booth: Any) -> None:
+def test_a_gap_ends_the_utterance_and_times_go_on(booth: Booth) -> None:
     decoder, model = booth.decoder(), booth.model(booth.spec())
     first = np.concatenate((booth.quiet(0.5), booth.speak("before the gap")))
     events = booth.listen(decoder, model, first)
@@ -183,7 +189,7 @@ def test_a_gap_ends_the_utterance_and_times_go_on(booth: Any) -> None:
     assert two.words[0].start == pytest.approx(10.0, abs=0.02)
 
 
-def test_sound_heard_twice_counts_once(booth: Any) -> None:
+def test_sound_heard_twice_counts_once(booth: Booth) -> None:
     decoder, model = booth.decoder(), booth.model(booth.spec())
     sound = np.concatenate((booth.quiet(0.5), booth.speak("only once"), booth.quiet(2)))
     events = booth.listen(decoder, model, sound[:8000])
@@ -191,7 +197,7 @@ def test_sound_heard_twice_counts_once(booth: Any) -> None:
     assert [final.text for final in finals_of(events)] == ["only once"]
 
 
-def test_behind_schedule_partials_are_skipped_and_finals_are_not(booth: Any) -> None:
+def test_behind_schedule_partials_are_skipped_and_finals_are_not(booth: Booth) -> None:
     decoder, model = booth.decoder(), booth.model(booth.spec())
     sound = np.concatenate((booth.quiet(0.5), booth.speak("much too slow"), booth.quiet(2)))
     events: list[Event] = []
@@ -202,7 +208,7 @@ def test_behind_schedule_partials_are_skipped_and_finals_are_not(booth: Any) -> 
     assert {what for what, _ in model.runs} == {"final full"}
 
 
-def test_a_backlog_costs_one_partial(booth: Any) -> None:
+def test_a_backlog_costs_one_partial(booth: Booth) -> None:
     decoder, model = booth.decoder(), booth.model(booth.spec())
     sound = np.concatenate((booth.quiet(0.5), booth.speak("a long line that was all spoken before anybody looked")))
     decoder.push(sound, 0)
@@ -210,7 +216,7 @@ def test_a_backlog_costs_one_partial(booth: Any) -> None:
     assert [what for what, _ in model.runs] == ["partial full"]
 
 
-def test_noise_without_text_gives_no_event_and_no_number(booth: Any) -> None:
+def test_noise_without_text_gives_no_event_and_no_number(booth: Booth) -> None:
     decoder, model = booth.decoder(), booth.model(booth.spec())
     sound = np.concatenate(
         (booth.quiet(0.5), booth.speak("_" * 400), booth.quiet(3), booth.speak("yes"), booth.quiet(2))
@@ -220,7 +226,7 @@ def test_noise_without_text_gives_no_event_and_no_number(booth: Any) -> None:
     assert (final.text, final.utterance) == ("yes", 1)
 
 
-def test_voice_without_labels_ends_an_utterance(booth: Any) -> None:
+def test_voice_without_labels_ends_an_utterance(booth: Booth) -> None:
     decoder, model = booth.decoder(), booth.model(booth.spec())
     sound = np.concatenate((booth.speak("words"), booth.speak("_" * 200), booth.speak("more"), booth.quiet(2)))
     first, second = finals_of(booth.listen(decoder, model, sound))
@@ -228,7 +234,7 @@ def test_voice_without_labels_ends_an_utterance(booth: Any) -> None:
     assert (second.text, second.reason) == ("more", "silence")
 
 
-def test_quiet_behind_a_voice_without_labels_is_told(booth: Any) -> None:
+def test_quiet_behind_a_voice_without_labels_is_told(booth: Booth) -> None:
     decoder, model = booth.decoder(), booth.model(booth.spec())
     sound = np.concatenate((booth.speak("words"), booth.speak("_" * 200), booth.quiet(6)))
     events = [event for event in booth.listen(decoder, model, sound) if not isinstance(event, Partial)]
@@ -237,7 +243,7 @@ def test_quiet_behind_a_voice_without_labels_is_told(booth: Any) -> None:
     assert events[1].start == pytest.approx((len(sound) - len(booth.quiet(6))) / 16000, abs=0.1)
 
 
-def test_endpoint_silence_is_what_was_asked_for(booth: Any) -> None:
+def test_endpoint_silence_is_what_was_asked_for(booth: Booth) -> None:
     for wanted in (0.5, 1.2):
         decoder = booth.decoder(replace(PLAIN, endpoint=EndpointRules(silence_after_text=wanted)))
         model = booth.model(booth.spec())
@@ -249,7 +255,7 @@ def test_endpoint_silence_is_what_was_asked_for(booth: Any) -> None:
         assert (at + 160 - spoken) / 16000 == pytest.approx(wanted, abs=0.05)
 
 
-def test_the_final_is_decoded_while_the_endpoint_still_waits(booth: Any) -> None:
+def test_the_final_is_decoded_while_the_endpoint_still_waits(booth: Booth) -> None:
     """On a slow machine the final came seconds after the endpoint, because its pass began only then."""
     decoder, model = booth.decoder(EARLY), booth.model(booth.spec())
     sound = np.concatenate((booth.speak("turn it off"), booth.quiet(2)))
@@ -270,7 +276,7 @@ def test_the_final_is_decoded_while_the_endpoint_still_waits(booth: Any) -> None
     assert booth.drain(decoder, model) == [], "the pass ran once"
 
 
-def test_a_final_decoded_ahead_is_forgotten_when_somebody_goes_on(booth: Any) -> None:
+def test_a_final_decoded_ahead_is_forgotten_when_somebody_goes_on(booth: Booth) -> None:
     said = booth.speak("turn it"), booth.quiet(1.05), booth.speak("off"), booth.quiet(2)
     decoder, model = booth.decoder(EARLY), booth.model(booth.spec())
     [final] = finals_of(booth.listen(decoder, model, np.concatenate(said)))
@@ -281,7 +287,7 @@ def test_a_final_decoded_ahead_is_forgotten_when_somebody_goes_on(booth: Any) ->
     assert [what for what, _ in plain.runs].count("final full") == 1
 
 
-def test_a_pass_ahead_may_still_run_when_its_utterance_ends_or_goes_on(booth: Any) -> None:
+def test_a_pass_ahead_may_still_run_when_its_utterance_ends_or_goes_on(booth: Booth) -> None:
     """A server runs windows of many streams at once; what it gives back late must find its place or be dropped."""
     for rest, expected in ((booth.quiet(1.5), ["yes"]), (np.concatenate((booth.speak("no"), booth.quiet(2))), None)):
         decoder, model = booth.decoder(EARLY), booth.model(booth.spec())
@@ -300,18 +306,15 @@ def test_a_pass_ahead_may_still_run_when_its_utterance_ends_or_goes_on(booth: An
             assert finals_of(booth.drain(decoder, model)) == []
 
 
-def test_words_that_only_the_whole_pass_hears_end_the_utterance_as_soon_as_others(booth: Any) -> None:
+def test_words_that_only_the_whole_pass_hears_end_the_utterance_as_soon_as_others(booth: Booth) -> None:
     """Without text in partials the endpoint waited for 2.4 s instead of 1.2, and then gave a final with words."""
 
-    class Deaf(booth.model):  # type: ignore[misc]
-        def run(self, window: Any) -> Any:
-            outputs = dict(super().run(window))
-            if window.purpose == "partial":
-                outputs["logits"][...] = 0
-                outputs["logits"][..., 0] = 10
-            return outputs
+    def blanks_in_partials(window: Window, logits: NDArray[np.float32]) -> None:
+        if window.purpose == "partial":
+            logits[...] = 0
+            logits[..., 0] = 10
 
-    decoder, model = booth.decoder(), Deaf(booth.spec())
+    decoder, model = booth.decoder(), booth.model(booth.spec(), change=blanks_in_partials)
     sound = np.concatenate((booth.speak("short"), booth.quiet(3)))
     events: list[Event] = []
     at = 0
@@ -322,26 +325,22 @@ def test_words_that_only_the_whole_pass_hears_end_the_utterance_as_soon_as_other
     assert (at - len(booth.speak("short"))) / 16000 == pytest.approx(1.2, abs=0.1)
 
 
-def test_revised_counts_the_stable_words_that_the_final_changed(booth: Any) -> None:
+def test_revised_counts_the_stable_words_that_the_final_changed(booth: Booth) -> None:
     spec = booth.spec()
 
-    class Changeable(booth.model):  # type: ignore[misc]
-        def run(self, window: Any) -> Any:
-            outputs = dict(super().run(window))
-            if window.purpose == "final":  # b becomes z once everything is known
-                logits = outputs["logits"]
-                swapped = spec.labels.index("b"), spec.labels.index("z")
-                logits[..., swapped] = logits[..., swapped[::-1]]
-            return outputs
+    def b_becomes_z(window: Window, logits: NDArray[np.float32]) -> None:
+        if window.purpose == "final":  # once everything is known
+            swapped = spec.labels.index("b"), spec.labels.index("z")
+            logits[..., swapped] = logits[..., swapped[::-1]]
 
     decoder = booth.decoder(replace(PLAIN, agreement=2))
     sound = np.concatenate((booth.speak("aa bb cc bb dd ee ff gg"), booth.quiet(2)))
-    [final] = finals_of(booth.listen(decoder, Changeable(spec), sound))
+    [final] = finals_of(booth.listen(decoder, booth.model(spec, change=b_becomes_z), sound))
     assert final.text == "aa zz cc zz dd ee ff gg"
     assert final.revised == 2
 
 
-def test_memory_is_bounded_by_the_longest_utterance(booth: Any) -> None:
+def test_memory_is_bounded_by_the_longest_utterance(booth: Booth) -> None:
     decoder, model = booth.decoder(), booth.model(booth.spec())
     sound = np.concatenate((booth.speak("some words " * 8), booth.quiet(1.5)))
     for turn in range(40):
@@ -351,7 +350,7 @@ def test_memory_is_bounded_by_the_longest_utterance(booth: Any) -> None:
 
 
 @pytest.mark.parametrize("said", ["some words " * 40, "_" * 1200], ids=["speech", "voice without a word"])
-def test_memory_is_bounded_where_a_voice_never_pauses(booth: Any, said: str) -> None:
+def test_memory_is_bounded_where_a_voice_never_pauses(booth: Booth, said: str) -> None:
     """A radio in the room: utterances are cut and end as blank, and the detector never says that it is quiet."""
     decoder, model = booth.decoder(), booth.model(booth.spec())
     sound = booth.speak(said)
@@ -362,7 +361,7 @@ def test_memory_is_bounded_where_a_voice_never_pauses(booth: Any, said: str) -> 
     assert decoder.capacity <= 2 * 22 * 16000
 
 
-def test_a_window_whose_utterance_ended_is_ignored(booth: Any) -> None:
+def test_a_window_whose_utterance_ended_is_ignored(booth: Booth) -> None:
     decoder, model = booth.decoder(), booth.model(booth.spec())
     decoder.push(booth.speak("hello there"), 0)
     late = decoder.window()
@@ -372,8 +371,8 @@ def test_a_window_whose_utterance_ended_is_ignored(booth: Any) -> None:
     assert [final.text for final in finals_of(booth.drain(decoder, model))] == ["hello there"]
 
 
-def test_models_that_do_not_transcribe_are_refused(booth: Any) -> None:
+def test_models_that_do_not_transcribe_are_refused(booth: Booth) -> None:
     with pytest.raises(InputError, match="transcribes"):
-        LiveDecoder(replace(booth.spec(), head="xvector"), booth.detector())
+        LiveDecoder(replace(booth.spec(), head="xvector"), booth.vad())
     with pytest.raises(InputError, match="16000"):
-        LiveDecoder(replace(booth.spec(), sample_rate=8000), booth.detector())
+        LiveDecoder(replace(booth.spec(), sample_rate=8000), booth.vad())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wav2edge.runtime.bundle.spec import Convolution
+from wav2edge.runtime.bundle.spec import Convolution, ModelSpec
 from wav2edge.runtime.live.features import FeatureCache, can_keep
 
 RATE, STRIDE, FIELD = 16000, 320, 400
@@ -24,7 +23,7 @@ def frontend(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("overlap", [0, 25])
-def test_kept_features_are_those_of_one_pass(ctc_spec: Any, normalize: bool, overlap: int) -> None:
+def test_kept_features_are_those_of_one_pass(ctc_spec: ModelSpec, normalize: bool, overlap: int) -> None:
     cache = FeatureCache(replace(ctc_spec, normalize=normalize), keep=100, overlap=overlap)
     sound = np.random.default_rng(0).normal(0.01, 0.1, 20 * RATE).astype(np.float32)
     sound[: 2 * RATE] *= 0.1  # it begins quietly: what the first second says of loudness is wrong
@@ -51,7 +50,7 @@ def test_kept_features_are_those_of_one_pass(ctc_spec: Any, normalize: bool, ove
     assert computed <= hops * (25 + overlap) + 100 * (len(frozen) + 1)
 
 
-def test_a_jump_forgets_what_nobody_needs(ctc_spec: Any) -> None:
+def test_a_jump_drops_what_no_window_needs(ctc_spec: ModelSpec) -> None:
     cache = FeatureCache(replace(ctc_spec, normalize=False), keep=100)
     sound = np.random.default_rng(0).normal(0, 0.1, 20 * RATE).astype(np.float32)
     cache.add(frontend(sound[:RATE]), 0)
@@ -63,7 +62,7 @@ def test_a_jump_forgets_what_nobody_needs(ctc_spec: Any) -> None:
     np.testing.assert_allclose(kept, frontend(sound)[first:], atol=1e-5)
 
 
-def test_models_whose_output_frames_are_others_keep_nothing(ctc_spec: Any) -> None:
+def test_models_whose_output_frames_are_others_keep_nothing(ctc_spec: ModelSpec) -> None:
     assert can_keep(ctc_spec)
     assert not can_keep(replace(ctc_spec, time=(*ctc_spec.time, Convolution(3, 2, 1))))
     assert not can_keep(replace(ctc_spec, frontend="log-mel"))

@@ -5,24 +5,29 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 import wav2edge
 from wav2edge.runtime.audio import read as audio
 from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.engines import Arrays
 from wav2edge.runtime.errors import AudioError, InputError
 from wav2edge.runtime.live.backlog import Block
 from wav2edge.runtime.live.endpoint import EndpointRules
-from wav2edge.runtime.live.events import Dropped, Final, Partial, SourceBack, SourceLost, Stats
+from wav2edge.runtime.live.events import Dropped, Event, Final, Partial, SourceBack, SourceLost, Stats
 from wav2edge.runtime.live.settings import LiveSettings
 from wav2edge.runtime.live.sources import FileSource, Item, on_grid
 from wav2edge.runtime.live.transcriber import LiveTranscriber, _half
 from wav2edge.runtime.recordings.chunking import Chunking
 from wav2edge.runtime.recordings.transcriber import Transcriber
+
+if TYPE_CHECKING:
+    from tests.runtime.live.conftest import Booth
 
 RATE = 16000
 
@@ -50,19 +55,19 @@ class Played:
     def close(self) -> None: ...
 
 
-def in_blocks(samples: Any, start: int = 0, size: int = 800) -> list[Item]:
+def in_blocks(samples: NDArray[np.float32], start: int = 0, size: int = 800) -> list[Item]:
     return [Block(start + at, samples[at : at + size]) for at in range(0, len(samples), size)]
 
 
 @pytest.fixture
-def live(booth: Any, shapes_bundle: Bundle) -> LiveTranscriber:
+def live(booth: Booth, shapes_bundle: Bundle) -> LiveTranscriber:
     model = booth.model(booth.spec())
 
     class Session:
         inputs: tuple[str, ...] = ("input_values", "input_lengths")
         outputs: tuple[str, ...] = ("logits", "output_lengths")
 
-        def run(self, feeds: Any) -> Any:
+        def run(self, feeds: Arrays) -> Arrays:
             from wav2edge.runtime.live.window import Window
 
             return model.run(Window(0, "final", "full", feeds, 0, 0))
@@ -70,10 +75,10 @@ def live(booth: Any, shapes_bundle: Bundle) -> LiveTranscriber:
         def close(self) -> None: ...
 
     bundle = replace(shapes_bundle, spec=booth.spec())
-    return LiveTranscriber(Transcriber(bundle, Session(), "fake", "fp32"), vad=booth.detector)
+    return LiveTranscriber(Transcriber(bundle, Session(), "fake", "fp32"), vad=booth.vad)
 
 
-def test_a_session_tells_everything(booth: Any, live: LiveTranscriber) -> None:
+def test_a_session_tells_everything(booth: Booth, live: LiveTranscriber) -> None:
     sound = np.concatenate((booth.quiet(0.5), booth.speak("hello there"), booth.nothing(2.5)))
     recorded: list[Block] = []
     session = live.session(Played(in_blocks(sound)), recorded.append)
@@ -89,7 +94,7 @@ def test_a_session_tells_everything(booth: Any, live: LiveTranscriber) -> None:
     np.testing.assert_array_equal(np.concatenate([block.samples for block in recorded]), sound)
 
 
-def test_a_lost_source_loses_nothing_that_was_heard(booth: Any, live: LiveTranscriber) -> None:
+def test_a_lost_source_loses_nothing_that_was_heard(booth: Booth, live: LiveTranscriber) -> None:
     said = booth.speak("half a sen")
     items: list[Item] = in_blocks(said)
     lost, back = SourceLost(len(said) / RATE, "unplugged", "gone"), SourceBack(10.0, 7.0)
@@ -102,13 +107,13 @@ def test_a_lost_source_loses_nothing_that_was_heard(booth: Any, live: LiveTransc
     assert finals[1].words[0].start == pytest.approx(10.0, abs=0.03)
 
 
-def test_the_end_of_the_source_ends_the_utterance(booth: Any, live: LiveTranscriber) -> None:
+def test_the_end_of_the_source_ends_the_utterance(booth: Booth, live: LiveTranscriber) -> None:
     events = list(live.session(Played(in_blocks(booth.speak("no pause at the end")))))
     [final] = [event for event in events if isinstance(event, Final)]
     assert (final.text, final.reason) == ("no pause at the end", "end")
 
 
-def test_stop_ends_in_order(booth: Any, live: LiveTranscriber) -> None:
+def test_stop_ends_in_order(booth: Booth, live: LiveTranscriber) -> None:
     session = live.session(Played(in_blocks(booth.speak("one two three four five six"))))
     events = []
     for event in session:
@@ -120,14 +125,14 @@ def test_stop_ends_in_order(booth: Any, live: LiveTranscriber) -> None:
     assert final.reason == "end"
 
 
-def test_far_behind_only_finals_are_computed(booth: Any, live: LiveTranscriber) -> None:
+def test_far_behind_only_finals_are_computed(booth: Booth, live: LiveTranscriber) -> None:
     sound = np.concatenate((booth.speak("too slow for partials"), booth.quiet(2)))
     events = list(live.session(Played(in_blocks(sound), lag=5.0)))
     assert not [event for event in events if isinstance(event, Partial)]
     assert [event.text for event in events if isinstance(event, Final)] == ["too slow for partials"]
 
 
-def test_dropped_sound_is_counted_and_ends_the_utterance(booth: Any, live: LiveTranscriber) -> None:
+def test_dropped_sound_is_counted_and_ends_the_utterance(booth: Booth, live: LiveTranscriber) -> None:
     said = booth.speak("before")
     items: list[Item] = [*in_blocks(said), Dropped(5.0, 3.5)]
     items += in_blocks(np.concatenate((booth.speak("after"), booth.quiet(2))), start=80_000)
@@ -138,20 +143,20 @@ def test_dropped_sound_is_counted_and_ends_the_utterance(booth: Any, live: LiveT
     assert [event for event in events if isinstance(event, Stats)][-1].dropped == 3.5
 
 
-def test_settings_that_cannot_hold_are_refused(booth: Any, live: LiveTranscriber) -> None:
+def test_settings_that_cannot_hold_are_refused(booth: Booth, live: LiveTranscriber) -> None:
     with pytest.raises(InputError, match="frontend"):
-        LiveTranscriber(live.transcriber, LiveSettings(keep_features=True), vad=booth.detector)
+        LiveTranscriber(live.transcriber, LiveSettings(keep_features=True), vad=booth.vad)
     with pytest.raises(InputError, match="one pass"):
         long = LiveSettings(endpoint=EndpointRules(longest_utterance=40))
-        LiveTranscriber(live.transcriber, long, vad=booth.detector)
+        LiveTranscriber(live.transcriber, long, vad=booth.vad)
     with pytest.raises(InputError, match=r"must be 3\.4 s or more"):
         short = LiveSettings(endpoint=EndpointRules(longest_utterance=0.3))
-        LiveTranscriber(live.transcriber, short, vad=booth.detector)
+        LiveTranscriber(live.transcriber, short, vad=booth.vad)
     live.transcriber.chunking = Chunking(window=60.0)
-    LiveTranscriber(live.transcriber, long, vad=booth.detector)
+    LiveTranscriber(live.transcriber, long, vad=booth.vad)
 
 
-def test_streams_of_one_model_share_no_speech_detector(booth: Any, live: LiveTranscriber) -> None:
+def test_streams_of_one_model_share_no_speech_detector(booth: Booth, live: LiveTranscriber) -> None:
     one, two = live.decoder(), live.decoder()
     assert one.vad is not two.vad
 
@@ -178,7 +183,7 @@ def test_live_is_public_and_finds_bad_input_at_once(shapes_bundle: Bundle, clips
         wav2edge.live(shapes_bundle, file="missing.wav", engine="null")
 
 
-def embedded_finals(path: Path, settings: LiveSettings | None = None) -> tuple[list[Any], Any]:
+def embedded_finals(path: Path, settings: LiveSettings | None = None) -> tuple[list[Event], NDArray[np.float32]]:
     with LiveTranscriber.open(settings=settings) as live:
         events = list(live.session(FileSource(path, fast=True)))
         samples = on_grid(audio.load(path, RATE))

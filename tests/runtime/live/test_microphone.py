@@ -26,7 +26,7 @@ from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.live.backlog import Block
 from wav2edge.runtime.live.capture import CaptureSettings, Microphone
 from wav2edge.runtime.live.events import Dropped, SourceBack, SourceLost
-from wav2edge.runtime.live.sources import as_int16
+from wav2edge.runtime.live.sources import Item, as_int16
 
 SCRIPT = Path(__file__).parents[2] / "live" / "virtual_mic.sh"
 APT = "apt-get install -y libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins"
@@ -72,21 +72,21 @@ def noise(tmp_path: Path) -> Path:
     return path
 
 
-def in_background(*work: Callable[[], Any]) -> threading.Thread:
+def in_background(*work: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=lambda: [step() for step in work], daemon=True)
     thread.start()
     return thread
 
 
-def listen_for(source: Microphone, seconds: float) -> list[Any]:
+def listen_for(source: Microphone, seconds: float) -> list[Item]:
     end = time.monotonic() + seconds
-    items: list[Any] = []
+    items: list[Item] = []
     while time.monotonic() < end:
         items += source.read(0.1)
     return items
 
 
-def sound_of(items: list[Any]) -> NDArray[np.int16]:
+def sound_of(items: list[Item]) -> NDArray[np.int16]:
     blocks = [item for item in items if isinstance(item, Block)]
     sound = np.zeros(blocks[-1].end - blocks[0].start, np.int16)
     for block in blocks:

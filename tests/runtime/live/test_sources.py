@@ -1,0 +1,68 @@
+"""Sources of sound: files at their pace or at once, pipes, simulated clocks."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from wav2edge.runtime.errors import AudioError
+from wav2edge.runtime.live.backlog import Block
+from wav2edge.runtime.live.sources import FileSource, Item, PiecesSource, RawSource, SkippingClock, on_grid, pieces
+
+
+def test_a_file_comes_in_order_at_once_or_paced(tmp_path: Path) -> None:
+    samples = on_grid(np.random.default_rng(1).uniform(-1, 1, 12_345).astype(np.float32))
+    soundfile.write(tmp_path / "x.wav", samples, 16000, subtype="PCM_16")
+    for fast in (True, False):
+        source = FileSource(tmp_path / "x.wav", fast)
+        blocks: list[Block] = []
+        began = time.monotonic()
+        while (items := source.read(0.1)) is not None:
+            assert fast or all(item.end <= source.present() + 1 for item in items if isinstance(item, Block))
+            blocks += [item for item in items if isinstance(item, Block)]
+        took = time.monotonic() - began
+        assert took < 0.3 if fast else 0.75 < took < 2
+        assert [block.start for block in blocks] == list(np.cumsum([0] + [len(b.samples) for b in blocks[:-1]]))
+        np.testing.assert_array_equal(np.concatenate([block.samples for block in blocks]), samples)
+
+
+def test_a_skipping_clock_gives_real_times_at_once() -> None:
+    clock = SkippingClock()
+    source = PiecesSource(pieces([np.zeros(160_000, np.float32)]), clock)
+    began = time.monotonic()
+    source.read(0.5)
+    time.sleep(0.3)  # a slow reader finds a backlog, as with a microphone
+    assert sum(len(item.samples) for item in source.read(0.5) or [] if isinstance(item, Block)) >= 0.2 * 16000
+    while source.read(0.5) is not None:
+        pass
+    assert time.monotonic() - began < 1.5
+    assert source.present() >= 160_000
+
+
+@pytest.mark.parametrize("content", [None, b"", b"this is no sound, it is text that says so"])
+def test_a_bad_file_is_refused_at_once(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "bad.wav"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(AudioError):
+        FileSource(path)
+
+
+def test_a_pipe_may_cut_samples_in_half() -> None:
+    samples = np.arange(-3000, 3000, dtype="<i2")
+    reader, writer = os.pipe()
+    source, data = RawSource(reader), samples.tobytes()
+    blocks: list[Item] = []
+    for at in range(0, len(data), 777):
+        os.write(writer, data[at : at + 777])
+        blocks += source.read(1.0) or []
+    os.close(writer)
+    assert source.read(1.0) is None
+    os.close(reader)
+    heard = np.concatenate([block.samples for block in blocks if isinstance(block, Block)])
+    np.testing.assert_array_equal((heard * 32768).astype(int), samples)
