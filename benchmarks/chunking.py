@@ -1,6 +1,6 @@
 """How far the text of a long recording depends on the window and the context it is cut with, and why.
 
-    python benchmarks/chunking.py SPEECH [-m BUNDLE] [--recordings 10] [--seconds 60] [--docs docs/long-read.md]
+    python benchmarks/chunking.py SPEECH [-m BUNDLE] [--recordings 10] [--seconds 60] [--docs docs/figures/chunking.md]
 
 SPEECH is a manifest or a folder of recordings with text. Recordings are made of whole utterances in a drawn order,
 with 0.3 s between them. Columns:
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--contexts", type=float, nargs="+", default=CONTEXTS)
     parser.add_argument("--margin", type=float, default=2.0, help="in logits (default: 2, odds of 7 to 1)")
     parser.add_argument("--minutes", type=float, default=2.5, help="stop after so long")
-    parser.add_argument("--docs", metavar="FILE.md", help="put the table between that page's markers, too")
+    parser.add_argument("--docs", metavar="FILE.md", help="write the table as a figure of the documentation, too")
     arguments = parser.parse_args()
     deadline = time.monotonic() + 60 * arguments.minutes
     lines: list[str] = []
@@ -114,7 +114,7 @@ def main() -> None:
         if time.monotonic() > deadline:
             say(f"stopped after {arguments.minutes:g} minutes")
     if arguments.docs:
-        _docs.put(Path(arguments.docs), "chunking", ["```", *lines, "```"])
+        _docs.write(Path(arguments.docs), ["```", *lines, "```"])
 
 
 class Listener:

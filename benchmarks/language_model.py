@@ -6,7 +6,7 @@ SPEECH: recordings with text that the model was not trained on. MANIFEST: senten
 recipes/language_model.py makes; recordings of SPEECH are left out of it. The weights (alpha, beta) are chosen by
 cross-validation: for each of --folds parts of the recordings those that give the fewest word errors on the other parts,
 so that no recording is scored with weights that were chosen on it. Intervals are 95 % bootstraps over recordings, the
-differences paired. --docs puts the table between that file's markers.
+differences paired. --docs writes the table as a figure of the documentation (docs/figures/language-model.md).
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def main() -> None:
     ]
     print("\n".join(lines))
     if arguments.docs:
-        _docs.put(Path(arguments.docs), "language model", lines)
+        _docs.write(Path(arguments.docs), lines)
 
 
 def other_texts(path: Path, taken: set[Path], corpus: str | None, split: str | None) -> list[str]:

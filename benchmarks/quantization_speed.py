@@ -260,7 +260,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=12)
     parser.add_argument("--only", help="names of contenders, by comma")
-    parser.add_argument("--docs", metavar="FILE.md", help="put the table between that file's markers")
+    parser.add_argument("--docs", metavar="FILE.md", help="write the table as a figure of the documentation")
     arguments = parser.parse_args()
     started = time.perf_counter()
     bundle = Bundle.open(arguments.bundle)
@@ -289,7 +289,7 @@ def main() -> None:
             lines.append(f"{best} of {other}: {found}  {remark}")
     print("", *lines, sep="\n")
     if arguments.docs:
-        _docs.put(Path(arguments.docs), "quantization speed", ["```", *lines, "```"])
+        _docs.write(Path(arguments.docs), ["```", *lines, "```"])
     print(f"{time.perf_counter() - started:.0f} s in all")
 
 

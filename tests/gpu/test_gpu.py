@@ -25,7 +25,7 @@ from wav2edge.runtime.selftest import TOLERANCES
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(3600)]
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "figures"
 RATE = 16000
 
 
@@ -144,7 +144,7 @@ def test_a_clip_that_is_too_long_is_an_error_or_runs(session: Session, bundle: B
 
 
 def test_latency_table(bundle: Bundle, checkpoint: Path | None, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every cell in one run, torch eager and compiled among them; the table goes to docs/, to be committed."""
+    """Every cell in one run, torch eager and compiled among them; the table goes to docs/figures/, to be committed."""
     cells, skipped = bench_plan.cells(
         [bundle], detect.detect().cpu.threads, checkpoints=[checkpoint] if checkpoint else []
     )

@@ -1,0 +1,138 @@
+"""Fills the pages' marks ``<!-- generated: NAME -->`` from the code: a hook of mkdocs, so that no page can be out of date."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from html import escape
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import _picture
+import click
+
+from wav2edge.devices import profile
+from wav2edge.export import families
+from wav2edge.runtime import engines
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.live import events
+
+ROOT = Path(__file__).parent.parent
+_MARK = re.compile(r"<!-- generated: (.+?) -->")
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """What mkdocs calls for every page."""
+    return _MARK.sub(lambda mark: GENERATORS[mark[1]](), markdown)
+
+
+def engines_table() -> str:
+    """The engines, with what the first line of each module says."""
+    rows = []
+    for name in engines.names():
+        module = engines.get(name)
+        rows.append((f"`{name}`", module.PURPOSE, _first_line(module.__doc__)))
+    return _table(("engine", "purpose", "what it is"), sorted(rows, key=lambda row: (row[1] != "inference", row)))
+
+
+def profiles_table() -> str:
+    """The boards, with their order of engines and variants."""
+    rows = []
+    for name in profile.names():
+        found = profile.load(name)
+        order = dict.fromkeys(f"{item.engine} {item.variant}" for item in found.order)
+        rows.append((f"`{name}`", found.title, ", ".join(order)))
+    return _table(("profile", "board", "engine and variant, best first"), rows)
+
+
+def families_table() -> str:
+    """The architectures that can be exported, with their heads."""
+    rows = [
+        (row.classes, f"`{row.model_type}`", ", ".join(head.name.replace("_", " ") for head in row.heads))
+        for row in families.FAMILIES
+    ]
+    return _table(("architecture", "`model_type` in config.json", "heads"), rows)
+
+
+def heads_table() -> str:
+    """The heads: a file of runtime/heads/ each."""
+    paths = sorted((ROOT / "runtime" / "heads").glob("[a-z]*.py"))
+    return _table(
+        ("head", "what it is"),
+        [(f"`{path.stem}`", _first_line(import_module(f"wav2edge.runtime.heads.{path.stem}").__doc__)) for path in paths],
+    )
+
+
+def events_tables() -> str:
+    """Every event with its fields, from the published schema."""
+    kinds = events.schema()["$defs"]
+    order = [kind.kind for kind in events.KINDS] + ["word"]
+    return "\n\n".join(_event(name, kinds[name]) for name in order)
+
+
+def bundle_json() -> str:
+    """The embedded bundle's bundle.json, long lists shortened."""
+    raw = json.loads((embedded.bundle_path() / "bundle.json").read_text("utf-8"))
+    raw["variants"] = raw["variants"][:1]
+    return f"```json\n{json.dumps(_shortened(raw), indent=1, ensure_ascii=False)}\n```"
+
+
+def gpu_figures() -> str:
+    """What the GPU suite has written, if it ever ran."""
+    pages = sorted((ROOT / "docs" / "figures").glob("gpu-*.md"))
+    return "\n\n".join(page.read_text("utf-8") for page in pages) or "No run of the suite is in this repository yet."
+
+
+def _event(name: str, schema: Mapping[str, Any]) -> str:
+    title = f"## `{name}`" if name != "word" else "## A word"
+    rows = [(f"`{key}`", _type(value), value.get("description", "")) for key, value in schema["properties"].items()]
+    header = ("field", "type", "meaning") if any(row[2] for row in rows) else ("field", "type")
+    table = _table(header, [row[: len(header)] for row in rows])
+    return f"{title}\n\n{schema.get('description', '')}\n\n{table}"
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    if "const" in schema:
+        return f"always `{json.dumps(schema['const'])}`"
+    if "enum" in schema:
+        return "one of " + ", ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    if schema.get("type") == "array":
+        return f"list of {_type(schema['items'])}"
+    bounds = [f"≥ {schema['minimum']}"] if "minimum" in schema else []
+    bounds += [f"≤ {schema['maximum']}"] if "maximum" in schema else []
+    return " ".join([str(schema.get("type", "any")), ", ".join(bounds)]).strip()
+
+
+def _shortened(value: Any, longest: int = 4) -> Any:
+    if isinstance(value, dict):
+        return {key: _shortened(item) for key, item in value.items()}
+    if isinstance(value, list):
+        cut = [_shortened(item) for item in value[:longest]]
+        return [*cut, "…"] if len(value) > longest else cut
+    return f"{value[:8]}…" if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else value
+
+
+def _first_line(docstring: str | None) -> str:
+    return (docstring or "").strip().partition("\n\n")[0].replace("\n", " ").replace("|", "\\|").replace("``", "`")
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines)
+
+
+GENERATORS: Mapping[str, Callable[[], str]] = {
+    "engines": engines_table,
+    "profiles": profiles_table,
+    "families": families_table,
+    "heads": heads_table,
+    "events": events_tables,
+    "bundle.json": bundle_json,
+    "gpu figures": gpu_figures,
+    "architecture": _picture.svg,
+}
+"""What fills which mark."""
