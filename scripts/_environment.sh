@@ -13,7 +13,7 @@ environment() {
     .venv/bin/python -m pip install -q --upgrade "pip>=25.1"
     announce_torch
     echo "Installing wav2edge[$extras] …"
-    .venv/bin/python -m pip install -q -c constraints.txt --group test --group check -e ".[$extras]"
+    .venv/bin/python -m pip install -q -c constraints.txt --group test --group check --group docs -e ".[$extras]"
     echo "$wanted" >"$stamp"
   fi
   PATH=$PWD/.venv/bin:$PATH
