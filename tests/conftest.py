@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
@@ -66,3 +68,18 @@ def shapes_bundle(tmp_path: Path, ctc_spec: ModelSpec) -> Bundle:
         variant = describe_variant(directory, "fp32", "fp32", {"full": "fp32.onnx"})
         write_manifest(directory, ctc_spec, [variant], {"checkpoint": "none"}, ["vocab.json"])
     return Bundle.open(path)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, clips: list[tuple[Path, str]]) -> Path:
+    """A folder as a reader of the documentation has it: bundles, a recording in three formats, two manifests."""
+    talk = next(path for path, _ in clips if path.stem == "coffee-mocha")
+    samples, rate = soundfile.read(talk)
+    for suffix in ("wav", "flac", "mp3"):
+        soundfile.write(tmp_path / f"talk.{suffix}", samples, rate)
+    for name in ("bundle", "my-bundle"):
+        shutil.copytree(embedded.bundle_path(), tmp_path / name)
+    for name, rows in (("calibration", clips[1::2]), ("dev", clips[::2])):
+        lines = [json.dumps({"path": str(path), "text": text}) for path, text in rows]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    return tmp_path
