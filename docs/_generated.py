@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from html import escape
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import _picture
 import click
 
+from wav2edge import cli
 from wav2edge.devices import profile
 from wav2edge.export import families
 from wav2edge.runtime import engines
@@ -26,6 +26,16 @@ _MARK = re.compile(r"<!-- generated: (.+?) -->")
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """What mkdocs calls for every page."""
     return _MARK.sub(lambda mark: GENERATORS[mark[1]](), markdown)
+
+
+def commands_page() -> str:
+    """Every command: what it does, examples, arguments, options by group."""
+    context = click.Context(cli.root, info_name="wav2edge")
+    return "\n\n".join(
+        _command(name, command, click.Context(command, parent=context, info_name=name))
+        for name in cli.root.list_commands(context)
+        if (command := cli.root.get_command(context, name)) is not None
+    )
 
 
 def engines_table() -> str:
@@ -85,6 +95,36 @@ def gpu_figures() -> str:
     return "\n\n".join(page.read_text("utf-8") for page in pages) or "No run of the suite is in this repository yet."
 
 
+def _command(name: str, command: click.Command, context: click.Context) -> str:
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    parts = [f"## `{name}`", f"```text\n{usage}\n```", _paragraphs(command.help or "")]
+    if examples := getattr(command, "examples", ()):
+        parts.append("```sh\n" + "\n".join(examples) + "\n```")
+    arguments = [
+        (f"`{parameter.make_metavar(context)}`", _cell(getattr(parameter, "description", "")))
+        for parameter in command.params
+        if isinstance(parameter, click.Argument)
+    ]
+    if arguments:
+        parts.append(_table(("argument", ""), arguments))
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if isinstance(parameter, click.Option) and record is not None and parameter.name != "help":
+            groups.setdefault(getattr(parameter, "group", "Options"), []).append((f"`{record[0]}`", _cell(record[1])))
+    for group in sorted(groups, key=lambda group: group.startswith("Other")):
+        parts.append(_table((group, ""), groups[group]))
+    return "\n\n".join(parts)
+
+
+def _paragraphs(text: str) -> str:
+    return "\n\n".join(" ".join(part.split()) for part in text.replace("\b", "").split("\n\n"))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+
+
 def _event(name: str, schema: Mapping[str, Any]) -> str:
     title = f"## `{name}`" if name != "word" else "## A word"
     rows = [(f"`{key}`", _type(value), value.get("description", "")) for key, value in schema["properties"].items()]
@@ -126,6 +166,7 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 GENERATORS: Mapping[str, Callable[[], str]] = {
+    "commands": commands_page,
     "engines": engines_table,
     "profiles": profiles_table,
     "families": families_table,

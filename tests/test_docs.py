@@ -116,11 +116,11 @@ def problems(words: list[str]) -> Iterator[str]:
     """What is wrong with the words of one command."""
     import click
 
-    from wav2edge.cli import command_line
+    from wav2edge.cli import root
 
     if not words or words[0].startswith("-"):
         return
-    command = command_line.get_command(click.Context(command_line), words[0])
+    command = root.get_command(click.Context(root), words[0])
     if command is None:
         yield "no such command"
         return
