@@ -110,7 +110,7 @@ def _command(name: str, command: click.Command, context: click.Context) -> str:
     groups: dict[str, list[tuple[str, str]]] = {}
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if isinstance(parameter, click.Option) and record is not None and parameter.name != "help":
+        if isinstance(parameter, click.Option) and record is not None and "--help" not in parameter.opts:
             groups.setdefault(getattr(parameter, "group", "Options"), []).append((f"`{record[0]}`", _cell(record[1])))
     for group in sorted(groups, key=lambda group: group.startswith("Other")):
         parts.append(_table((group, ""), groups[group]))
