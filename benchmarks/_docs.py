@@ -1,4 +1,4 @@
-"""Writes a benchmark's table as a figure of the documentation, ``docs/figures/NAME.md``: date, machine, command, table."""
+"""Writes a benchmark's table as a figure of the documentation, ``docs/figures/NAME.md``, with date and machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def write(figure: Path, lines: Sequence[str]) -> None:
 
 
 def machine() -> str:
-    """This machine's processor and GPU, in words."""
+    """The processor and the GPU that measure, in words."""
     found = detect()
     traits = ", ".join(found.cpu.features) or "no extensions that matter"
     gpu = f", {found.nvidia.name}" if found.nvidia else ""

@@ -1,4 +1,4 @@
-"""Fills the pages' marks ``<!-- generated: NAME -->`` from the code: a hook of mkdocs, so that no page can be out of date."""
+"""Fills the pages' marks ``<!-- generated: NAME -->`` from the code, when the site is built: a hook of mkdocs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,10 @@ def heads_table() -> str:
     paths = sorted((ROOT / "runtime" / "heads").glob("[a-z]*.py"))
     return _table(
         ("head", "what it is"),
-        [(f"`{path.stem}`", _first_line(import_module(f"wav2edge.runtime.heads.{path.stem}").__doc__)) for path in paths],
+        [
+            (f"`{path.stem}`", _first_line(import_module(f"wav2edge.runtime.heads.{path.stem}").__doc__))
+            for path in paths
+        ],
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 ROWS = (("cli",), ("serving",), ("export", "calibration"), ("graphs", "measure"), ("", "devices"), ("runtime",))
-"""Folders from the top of the picture to its bottom; one that is not in the tree is left out, ``""`` is an empty place."""
+"""Folders from the top of the picture down; one that is not in the tree is left out, ``""`` is an empty place."""
 PURPOSE = {
     "cli": "a file is a command",
     "serving": "the same model behind a socket",
@@ -53,11 +53,7 @@ def arrows() -> set[tuple[str, str]]:
     def reaches(start: str, goal: str) -> bool:
         return any(b == goal or reaches(b, goal) for a, b in found if a == start)
 
-    return {
-        (a, c)
-        for a, c in found
-        if not any(first == a and b != c and reaches(b, c) for first, b in found)
-    }
+    return {(a, c) for a, c in found if not any(first == a and b != c and reaches(b, c) for first, b in found)}
 
 
 def svg() -> str:

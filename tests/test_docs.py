@@ -71,7 +71,12 @@ def test_python_snippets_run(page: Path, workspace: Path) -> None:
     for microphone, file in WITHOUT_HARDWARE.items():
         code = code.replace(microphone, file)
     result = subprocess.run(
-        [sys.executable, "-c", code], cwd=workspace, env=environment(workspace), capture_output=True, text=True, timeout=280
+        [sys.executable, "-c", code],
+        cwd=workspace,
+        env=environment(workspace),
+        capture_output=True,
+        text=True,
+        timeout=280,
     )
     assert result.returncode == 0, result.stderr
 
@@ -116,8 +121,9 @@ def problems(words: list[str]) -> Iterator[str]:
     """What is wrong with the words of one command."""
     import click
 
-    from wav2edge.cli import root
+    from wav2edge import cli
 
+    root = vars(cli)["root"]
     if not words or words[0].startswith("-"):
         return
     command = root.get_command(click.Context(root), words[0])
@@ -133,7 +139,9 @@ def problems(words: list[str]) -> Iterator[str]:
 
 def test_where_is_it_is_true() -> None:
     """The page names places that exist and names that are defined there."""
-    rows = re.findall(r"^\| (Where.*?) \| (.*?) \| (.*?) \|$", (DOCS / "explanation" / "where-is-it.md").read_text("utf-8"), re.M)
+    rows = re.findall(
+        r"^\| (Where.*?) \| (.*?) \| (.*?) \|$", (DOCS / "explanation" / "where-is-it.md").read_text("utf-8"), re.M
+    )
     assert len(rows) >= 12
     for question, places, names in rows:
         paths = [ROOT / place for place in re.findall(r"`(.+?)`", places)]
@@ -153,7 +161,9 @@ def test_every_environment_variable_is_documented() -> None:
 
 def test_exit_codes_are_those_of_the_errors() -> None:
     page = (DOCS / "reference" / "exit-codes.md").read_text("utf-8")
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.Wav2EdgeError)]
+    kinds = [
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.Wav2EdgeError)
+    ]
     assert {0} | {kind.exit_code for kind in kinds} == {int(code) for code in re.findall(r"^\| (\d) \|", page, re.M)}
 
 
@@ -174,7 +184,8 @@ def test_the_readme_is_short_and_can_be_filled() -> None:
 def test_the_site_builds_and_loads_nothing_from_other_hosts(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)],
-        cwd=ROOT, env={**environment(tmp_path), "NO_MKDOCS_2_WARNING": "1"}, check=True, capture_output=True, timeout=280,
+        cwd=ROOT, env=environment(tmp_path) | {"NO_MKDOCS_2_WARNING": "1"}, check=True, capture_output=True,
+        timeout=280,
     )  # fmt: skip
     loaded = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=\"?(?:https?:)?//[^>]*>")
     for page in tmp_path.rglob("*.html"):

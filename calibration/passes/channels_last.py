@@ -2,7 +2,8 @@
 
 At base shape OpenVINO spent 113 of 405 ms (group norm) and 250 of 550 ms (layer norm) on the first convolution's output
 and on transposing [channels, time] to [time, channels] and back around it and the norms (per-node profile, 10 s of
-audio, two threads; docs/int8-speed.md). Here every tensor between ``normalized`` and ``features`` is channels-last:
+audio, two threads; docs/explanation/int8-speed.md). Here every tensor between ``normalized`` and ``features`` is
+channels-last:
 
 1. The frames of the first convolution are rounded up to a multiple of all later strides, so that each convolution
    reads its input as rows of ``stride`` frames: a Reshape that moves nothing. Taps that reach into the next row come

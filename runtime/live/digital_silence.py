@@ -2,7 +2,7 @@
 
 Digital silence is not the quiet of a room but no signal at all. It says nothing about the speech beside it and shifts
 the statistics by which a model normalises an utterance: with 1.0 s of zeros before and 0.7 s after the voice, the WER
-of short commands went from 27 to 32 % (docs/live.md). So utterances reach up to it and not into it.
+of short commands went from 27 to 32 % (docs/how-to/live-settings.md). So utterances reach up to it and not into it.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from .vad import VadSettings
 class LiveSettings:
     """How captions are made. All times are in seconds of sound.
 
-    The defaults were chosen from the tables in docs/live.md, which benchmarks/live_settings.py (steadiness against
-    delay, in simulated time) and benchmarks/live_partials.py (partials against whole-utterance partials) print. A
-    value that no benchmark measured is marked so.
+    The defaults were chosen from the tables in docs/how-to/live-settings.md, which
+    benchmarks/live_settings.py (steadiness against delay, in simulated time) and benchmarks/live_partials.py (partials
+    against whole-utterance partials) print. A value that no benchmark measured is marked so.
     """
 
     hop: float = 0.5

@@ -29,7 +29,7 @@ class VadSettings:
     """When speech begins and ends.
 
     The defaults are those of Silero's own VADIterator (threshold 0.5, hysteresis 0.15); no speech was lost with them on
-    20 clips of unseen speakers (docs/live.md).
+    20 clips of unseen speakers (docs/how-to/live-settings.md).
     """
 
     threshold: float = 0.5
