@@ -28,7 +28,7 @@ from pathlib import Path
 import _docs
 import numpy as np
 
-from wav2edge.devices.transcriber import Transcriber
+from wav2edge.devices.open import open_model
 from wav2edge.measure import manifest, scoring
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.audio.loudness import measure
@@ -36,6 +36,7 @@ from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTH
 from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.recordings.batch import LANES
 from wav2edge.runtime.recordings.chunking import Chunking, Stitcher, Window
+from wav2edge.runtime.recordings.transcriber import Transcriber
 
 GAP = 0.3
 WINDOWS = (15.0, 20.0, 30.0, 45.0)
@@ -77,7 +78,7 @@ def main() -> None:
         print(line, flush=True)
 
     rows = manifest.scan(arguments.speech, split=arguments.split)[0]
-    with Transcriber.open(arguments.model, arguments.engine, arguments.variant, lanes=LANES) as transcriber:
+    with Transcriber(open_model(arguments.model, arguments.engine, arguments.variant), lanes=LANES) as transcriber:
         made = [
             recording(rows, seed, arguments.seconds, transcriber.spec.sample_rate)
             for seed in range(arguments.recordings)
@@ -125,7 +126,7 @@ class Listener:
         self.seconds = 0.0
         self.elapsed = 0.0
         self._transcriber = transcriber
-        self._frontend, self._encoder = transcriber._half_sessions()
+        self._model = transcriber.model
         channels = self._run(np.zeros(transcriber.spec.sample_rate, np.float32))[1].shape[1]
         shape = channels, len(transcriber.spec.labels)
         self._matrix = np.random.default_rng(0).normal(size=shape) / np.sqrt(channels)
@@ -152,8 +153,8 @@ class Listener:
     def _run(self, normalized: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The logits [frames, labels] and the convolutions' features [frames, channels] of a window."""
         lengths = np.array([len(normalized)], dtype=np.int64)
-        features = self._frontend.run({NORMALIZED: normalized[None], INPUT_LENGTHS: lengths})
-        outputs = self._encoder.run({name: features[name] for name in (FEATURES, FEATURE_LENGTHS)})
+        features = self._model.run("frontend", {NORMALIZED: normalized[None], INPUT_LENGTHS: lengths})
+        outputs = self._model.run("encoder", {name: features[name] for name in (FEATURES, FEATURE_LENGTHS)})
         frames = int(outputs[OUTPUT_LENGTHS][0])
         return outputs[self._transcriber.spec.outputs[0].name][0, :frames], features[FEATURES][0, :frames]
 

@@ -24,11 +24,11 @@ from pathlib import Path
 import _docs
 import numpy as np
 
-from wav2edge.devices.transcriber import Transcriber
+from wav2edge.devices.open import open_model
 from wav2edge.measure import manifest, scoring
 from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.recordings.chunking import Window
-from wav2edge.runtime.recordings.transcriber import WordDecoder
+from wav2edge.runtime.recordings.transcriber import Transcriber, WordDecoder
 from wav2edge.runtime.text.language_model import BeamDecoder, LanguageModel, open_language_model
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "language_model.py"
@@ -59,7 +59,7 @@ def main() -> None:
     seen = set(sentences)
     with (
         tempfile.TemporaryDirectory() as folder,
-        Transcriber.open(arguments.model, arguments.engine, arguments.variant) as transcriber,
+        Transcriber(open_model(arguments.model, arguments.engine, arguments.variant)) as transcriber,
     ):
         model = make_model(sentences, Path(folder), arguments.order)
         heard = [[(window, transcriber.run([window])[0]) for window in transcriber.windows(row.path)] for row in rows]

@@ -27,6 +27,7 @@ import numpy as np
 import soundfile
 
 from wav2edge.devices import choice
+from wav2edge.devices.open import open_model
 from wav2edge.measure import manifest
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle import embedded
@@ -82,8 +83,8 @@ def measure(
     """Time all ways in turns and print their lines."""
     count = lanes(engine, bundle.variant(variant), files)
     with (
-        Transcriber.open(bundle, engine, variant, threads=threads) as whole,
-        Transcriber.open(bundle, engine, variant, threads=threads, lanes=count) as shared,
+        Transcriber(open_model(bundle, engine, variant, threads=threads)) as whole,
+        Transcriber(open_model(bundle, engine, variant, threads=threads), lanes=count) as shared,
     ):
         per_file = [list(whole.windows(path)) for path in files]
         windows = [window for found in per_file for window in found]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..runtime.bundle.spec import Tokenizer
 from ..runtime.errors import CheckpointError
 from .documents import ConfigJson, TokenizerJson, read_document
 from .families import Head
@@ -25,7 +26,7 @@ class Labels:
     """The index of CTC's blank."""
     delimiter: str | None = None
     """The label between words; None where there is none."""
-    tokenizer: str = "char"
+    tokenizer: Tokenizer = "char"
     """``char``, ``piece`` or ``phoneme``."""
     lowercase: bool = False
     """Whether the tokenizer lowers its output."""

@@ -118,7 +118,7 @@ def model_spec(checkpoint: Checkpoint, model: Any) -> ModelSpec:
         architecture=checkpoint.family.name,
         head=checkpoint.head.name,
         normalize=checkpoint.normalize,
-        norm=str(config.feat_extract_norm),
+        norm=config.feat_extract_norm,
         outputs=head.outputs,
         labels=labels.names,
         time=(*feature_steps(config), *adapter_steps(config), *head.after),

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ..runtime.bundle.read import Bundle, Variant
-from ..runtime.selftest import clip_key, output_key, run_clips, text_of, write_archive
+from ..runtime.bundle.reference import clip_key, output_key, write_archive
+from ..runtime.comparison import samples_of, text_of
+from ..runtime.model import Model
 from .parity import Clip, speech_clips
 
 SECONDS = 6.0
@@ -24,17 +26,14 @@ def select(clips: list[Clip], rate: int) -> tuple[Clip, Clip]:
 
 def write_selftest(bundle: Bundle, variant: Variant, path: Path) -> None:
     """Write the clips and the given variant's outputs for them on ONNX Runtime's CPU."""
-    from ..runtime import engines
-
     spec = bundle.spec
     clips = []
     for samples in select(speech_clips(spec.sample_rate), spec.sample_rate):
         # 16 bits, so that the archive is small and holds the very samples that were run.
         kept = samples[: int(SECONDS * spec.sample_rate)]
         clips.append(np.round(np.clip(kept, -1.0, 1.0) * 32767).astype(np.int16))
-    session = engines.load(bundle, variant, "onnxruntime")
-    outputs = run_clips(session, spec, clips)
-    session.close()
+    with Model(bundle, "onnxruntime", variant) as model:
+        outputs = [model.outputs([samples_of(clip)])[0] for clip in clips]
     arrays: dict[str, np.ndarray] = {}
     for index, (clip, values) in enumerate(zip(clips, outputs)):
         arrays[clip_key(index)] = clip

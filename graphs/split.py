@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, STAGES
+from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, STAGES, Stage
 from ..runtime.errors import BundleError
 from .storage import load_graph, save_graph
 
@@ -26,9 +26,10 @@ def split_stages(directory: Path, full: str, stem: str) -> dict[str, str]:
     model = load_graph(directory / full)
     outputs = [value.name for value in model.graph.output]
     files = {"full": full}
-    for stage, results in (("frontend", [FEATURES, FEATURE_LENGTHS]), ("encoder", outputs)):
+    results: dict[Stage, list[str]] = {"frontend": [FEATURES, FEATURE_LENGTHS], "encoder": outputs}
+    for stage, wanted in results.items():
         files[stage] = f"{stem}.{stage}.onnx"
-        save_graph(extract(model, STAGES[stage], results), directory / files[stage])
+        save_graph(extract(model, STAGES[stage], wanted), directory / files[stage])
     return files
 
 

@@ -146,9 +146,9 @@ def report(live: LiveTranscriber, trial: Trial, normalization: str = scoring.DEF
     silence = live.settings.endpoint.silence_after_text
     happened = [timed.event for timed in trial.events]
     return {
-        "bundle": str(live.transcriber.bundle.path),
-        "engine": live.transcriber.engine,
-        "variant": live.transcriber.variant,
+        "bundle": str(live.transcriber.model.bundle.path),
+        "engine": live.transcriber.model.engine,
+        "variant": live.transcriber.model.variant.name,
         "keeps_features": bool(live.settings.keep_features),
         "endpoint_silence": silence,
         "seconds": round(trial.seconds, 3),

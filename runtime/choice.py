@@ -41,12 +41,10 @@ def choose(
 
 
 def ranked(bundle: Bundle, engine: str) -> tuple[Variant, ...]:
-    """A bundle's variants, those that an engine prefers first, then fp32, then the rest; forced ones last."""
-    return tuple(
-        sorted(bundle.variants, key=lambda v: (forced(v), engine not in v.preferred_by, v.precision != "fp32"))
-    )
+    """As ``Bundle.ranked``."""
+    return bundle.ranked(engine)
 
 
 def forced(variant: Variant) -> bool:
     """Whether a variant is in the bundle although the gate refused it (``quantize --force``): never a default."""
-    return bool(variant.metrics.get("forced"))
+    return variant.forced

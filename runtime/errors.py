@@ -47,3 +47,9 @@ class EngineError(Wav2EdgeError, RuntimeError):
     """An engine or a device that is missing or failed (exit code 3)."""
 
     exit_code = 3
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's error, or the error's class where it has no text."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__

@@ -61,7 +61,7 @@ def test_the_bundle_gives_torchs_text_word_for_word(exported: Path, clips: Clips
 def test_the_embedded_bundle_was_made_from_the_checkpoint(clips: Clips, torch_texts: list[str]) -> None:
     import wav2edge as package
 
-    with package.Transcriber.open(engine="onnxruntime", variant="fp32") as transcribe:
+    with package.Transcriber(package.open(engine="onnxruntime", variant="fp32")) as transcribe:
         assert [transcribe(path).text for path, _ in clips] == torch_texts
 
 
@@ -71,7 +71,7 @@ def test_the_embedded_bundle_hears_real_speech(clips: Clips) -> None:
     from wav2edge.measure.scoring import character_edits, rate
 
     known = [(path, text) for path, text in clips if path.suffix == ".opus"]
-    with package.Transcriber.open() as transcribe:
+    with package.Transcriber() as transcribe:
         heard = [transcribe(path).text for path, _ in known]
     assert rate([character_edits(text, said) for (_, text), said in zip(known, heard)]).value < 0.35
 

@@ -85,17 +85,15 @@ class _EngineRunner:
     """A bundle's variant in an engine. Timed is the engine's call alone: raw samples in, logits out."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
-        from ...runtime import engines
         from ...runtime.bundle.read import Bundle
         from ...runtime.engines import EngineOptions
+        from ...runtime.model import Model
 
-        self._bundle = Bundle.open(request["bundle"])
-        variant = self._bundle.variant(request["variant"])
         options = EngineOptions(
             threads=request["threads"], device=request["device"], longest_seconds=request["longest"]
         )
-        self._session = engines.load(self._bundle, variant, request["engine"], options=options)
-        self._names = (request["engine"], variant.name)
+        self._model = Model(Bundle.open(request["bundle"]), request["engine"], request["variant"], options)
+        self._session = self._model.session()
 
     def run(self, samples: NDArray[np.float32]) -> object:
         from ...runtime import engines
@@ -105,7 +103,7 @@ class _EngineRunner:
     def text(self, path: str) -> str:
         from ...runtime.recordings.transcriber import Transcriber
 
-        return Transcriber(self._bundle, self._session, *self._names)(path).text
+        return Transcriber(self._model)(path).text
 
 
 class _WhisperRunner:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BundleError
-from .spec import ModelSpec
+from .spec import ModelSpec, Stage
 
 FORMAT = 1
 MANIFEST = "bundle.json"
@@ -50,6 +50,11 @@ class Variant:
     def bytes(self) -> int:
         """The size of all its files, in bytes."""
         return sum(self.sizes.values())
+
+    @property
+    def forced(self) -> bool:
+        """Whether the gate on words refused it and it was kept all the same (``quantize --force``): never a default."""
+        return bool(self.metrics.get("forced"))
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -111,13 +116,19 @@ class Bundle:
         have = ", ".join(variant.name for variant in self.variants) or "none"
         raise BundleError(f"{self.path}: no variant {name!r}; it has {have}")
 
-    def graph(self, variant: Variant, stage: str) -> Path:
+    def ranked(self, engine: str) -> tuple[Variant, ...]:
+        """The variants, those that an engine prefers first, then fp32, then the others; forced ones last."""
+        return tuple(
+            sorted(self.variants, key=lambda v: (v.forced, engine not in v.preferred_by, v.precision != "fp32"))
+        )
+
+    def graph(self, variant: Variant, stage: Stage) -> Path:
         """The ONNX file of a variant's stage; raises BundleError where the variant lacks that stage."""
         if stage not in variant.graphs:
             raise BundleError(f"{self.path}: variant {variant.name} has no {stage} graph")
         return self.path / variant.graphs[stage]
 
-    def verify(self, variant: Variant, stage: str | None = None) -> None:
+    def verify(self, variant: Variant, stage: Stage | None = None) -> None:
         """Check the SHA-256 of a variant's files (of one stage: its graph and the weights); raises BundleError."""
         wanted = variant.files if stage is None else (variant.graphs[stage], *variant.data)
         for name in wanted:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from ..errors import BundleError
 
@@ -17,7 +17,17 @@ NORMALIZED = "normalized"
 FEATURES = "features"
 FEATURE_LENGTHS = "feature_lengths"
 
-STAGES: Mapping[str, tuple[str, ...]] = {
+Stage = Literal["full", "frontend", "encoder"]
+"""A graph of a variant: the whole model, or one of the two parts that live captions and long recordings run apart."""
+
+Norm = Literal["group", "layer"]
+Frontend = Literal["waveform", "log-mel"]
+Tokenizer = Literal["char", "piece", "phoneme"]
+
+_WORDS = {"norm": get_args(Norm), "frontend": get_args(Frontend), "tokenizer": get_args(Tokenizer)}
+"""The fields whose words are fixed."""
+
+STAGES: Mapping[Stage, tuple[str, ...]] = {
     "full": (INPUT_VALUES, INPUT_LENGTHS),
     "frontend": (NORMALIZED, INPUT_LENGTHS),
     "encoder": (FEATURES, FEATURE_LENGTHS),
@@ -28,7 +38,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 ``frontend``  normalised waveform [batch, samples] and lengths in samples → ``features`` [batch, frames, channels]
               and ``feature_lengths`` int64 [batch].
 ``encoder``   ``features`` and ``feature_lengths`` → the model's outputs.
-Padding (any value behind a clip's length) never changes the clip's result.
+Padding (any value after a clip's length) never changes the clip's result.
 """
 
 
@@ -55,35 +65,38 @@ class Output:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model in the words of its family.
-
-    architecture: a row of export/families.py, such as ``wav2vec2``.
-    head: a file of runtime/heads/, such as ``ctc``.
-    frontend: what the graph starts from: ``waveform`` or ``log-mel``.
-    normalize: whether the graph brings each clip to zero mean and unit variance.
-    norm: the feature extractor's normalisation, ``group`` or ``layer``.
-    labels: what each index of the label axis stands for; blank: the index of CTC's blank (None without CTC).
-    delimiter: the label between words (None where there is none); tokenizer: ``char``, ``piece`` or ``phoneme``.
-    sample_rate: Hz. time: the convolutions between samples and output frames, adapters included.
-    min_samples: the shortest legal clip. trained_seconds: the longest clip of its training, where known.
-    head_options: the ``Options`` dataclass of runtime/heads/<head>.py.
-    """
+    """A model in the words of its family: all that a client must know to feed its graph and use its outputs."""
 
     architecture: str
+    """A row of export/families.py, such as ``wav2vec2``."""
     head: str
+    """A file of runtime/heads/, such as ``ctc``."""
     normalize: bool
-    norm: str
+    """Whether the graph brings each clip to zero mean and unit variance."""
+    norm: Norm
+    """The feature extractor's normalisation."""
     outputs: tuple[Output, ...]
+    """The outputs of the stages ``full`` and ``encoder``; lengths are not among them."""
     labels: tuple[str, ...]
+    """What each index of the label axis means."""
     time: tuple[Convolution, ...]
+    """The convolutions between samples and output frames, adapters included."""
     head_options: Any
+    """The ``Options`` dataclass of runtime/heads/<head>.py."""
     blank: int | None = None
+    """The index of CTC's blank; None without CTC."""
     delimiter: str | None = None
-    tokenizer: str = "char"
-    frontend: str = "waveform"
+    """The label between words; None where there is none."""
+    tokenizer: Tokenizer = "char"
+    """What one label is a part of a word as: a character, a piece of several, a phoneme."""
+    frontend: Frontend = "waveform"
+    """What the graph computes first."""
     sample_rate: int = 16000
+    """Hz."""
     trained_seconds: float | None = None
+    """The longest clip of its training in seconds, where known."""
     language: str | None = None
+    """A language code, where the checkpoint names one."""
 
     def frames(self, samples: int) -> int:
         """Output frames of a clip of ``samples`` samples, by exact arithmetic; 0 when it is too short."""
@@ -142,6 +155,11 @@ class ModelSpec:
             kept["outputs"] = tuple(Output(o["name"], tuple(o["axes"]), o["meaning"]) for o in values["outputs"])
             kept["labels"] = tuple(values["labels"])
             kept["time"] = tuple(Convolution(*map(int, step)) for step in values["time"])
+            for key, words in _WORDS.items():
+                if key in kept and kept[key] not in words:
+                    raise BundleError(
+                        f"bundle.json: spec.{key} is {kept[key]!r}; this version knows {', '.join(words)}"
+                    )
             return cls(**{**kept, "head_options": options})
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, BundleError):
@@ -151,7 +169,7 @@ class ModelSpec:
 
 def _head_options(head: str, values: Mapping[str, Any]) -> Any:
     if not head.isidentifier():
-        raise BundleError(f"bundle.json: {head!r} is no head")
+        raise BundleError(f"bundle.json: {head!r} is not the name of a head")
     try:
         kind = import_module(f"wav2edge.runtime.heads.{head}").Options
     except ModuleNotFoundError as error:

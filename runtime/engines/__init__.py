@@ -1,4 +1,4 @@
-"""Engines: what runs a graph. A file in this folder is an engine; its name, with ``-`` for ``_``, is its CLI name.
+"""Engines: what runs a graph. A file in this folder is an engine; its name, with ``-`` for ``_``, is the engine's.
 
 An engine is a *module* that satisfies the protocol ``Engine``; nothing is imported before it is asked for.
 """
@@ -6,17 +6,18 @@ An engine is a *module* that satisfies the protocol ``Engine``; nothing is impor
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol, cast
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.read import Bundle, Variant
-from ..bundle.spec import ModelSpec
-from ..errors import EngineError, InputError
+from ..bundle.spec import OUTPUT_LENGTHS, ModelSpec, Stage
+from ..errors import EngineError, InputError, first_line
 
 Arrays = Mapping[str, NDArray[Any]]
 BuildProgress = Callable[[str], None]
@@ -24,29 +25,27 @@ BuildProgress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What a user may set on any engine.
-
-    threads: CPU threads (None: the engine's own choice, which is the number of physical cores).
-    device: an engine's device by its own name (``CPU``, ``GPU.0``, ``cuda:0``), None for its default.
-    longest_seconds: the longest clip to expect; engines with fixed shape profiles prepare for it.
-    window_seconds: the length of a live window, which such engines then serve with a profile of its own.
-    profiling: ask for the engine's own per-node profile where it has one.
-    keep_memory: hold what a run has freed for the next one, where the engine has such a pool; without it less memory is
-    taken where runs differ in length or overlap.
-    keep_compiled: keep what an engine compiles in the cache directory; not for a candidate that may be refused.
-    """
+    """What may be set on any engine."""
 
     threads: int | None = None
+    """CPU threads; None leaves it to the engine, whose choice is the number of physical cores."""
     device: str | None = None
+    """A device by the engine's own name (``CPU``, ``GPU.0``, ``cuda:0``); None: its default."""
     longest_seconds: float | None = None
+    """The longest clip to expect, in seconds; engines with fixed shape profiles prepare for it (None: 30 s)."""
     window_seconds: float | None = None
+    """The length of a live window, in seconds, which such engines serve with a profile of its own; None: no window."""
     profiling: bool = False
+    """Ask for the engine's own per-node profile where it has one."""
     keep_memory: bool = True
+    """Hold the memory that a run has freed for the next one, where the engine has such a pool; without it less memory
+    is taken where runs differ in length or overlap (``model.SMALL_BYTES`` says for which models that costs no time)."""
     keep_compiled: bool = True
+    """Keep what an engine compiles in the cache directory; not for a variant that may still be refused."""
 
 
 class Session(Protocol):
-    """A loaded graph, ready to run."""
+    """A loaded graph, ready to run; any thread may call ``run`` (an engine that cannot run in parallel takes turns)."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -55,41 +54,76 @@ class Session(Protocol):
         """Feed the stage's inputs (see spec.STAGES) and return its outputs by name; raises EngineError."""
 
     def close(self) -> None:
-        """Give back what the session holds; it cannot run afterwards."""
+        """Release what the session holds; it cannot run afterwards."""
+
+
+Purpose = Literal["inference", "reference", "testing"]
+"""What an engine is for: running bundles on a device; computing the checkpoint itself, to compare with; or testing
+without a model. Where no engine is named, only those for inference are used."""
+
+Build = Callable[[Bundle, Variant, Stage, "EngineOptions", BuildProgress], Path]
+"""Compile and cache a stage ahead of its first use; returns the file. Raises EngineError."""
 
 
 class Engine(Protocol):
-    """What a module of this folder offers.
+    """What a module of this folder offers, all of it.
 
-    It may also offer ``build(bundle, variant, stage, options, progress) -> Path``, which compiles and caches ahead
-    of first use, and says through ``progress`` what it does; ``SHARED = True``, where one session can be run from
-    several threads at once; and ``LIBRARY``, the module that it imports.
+    PURPOSE: see ``Purpose``. LIBRARY: the module that it imports, None where it needs none. SHARED: whether runs of
+    one session from several threads go on at the same time. build: None where there is nothing to compile ahead; an
+    engine that has one takes long to load a stage for the first time.
     """
 
+    PURPOSE: Purpose
+    LIBRARY: str | None
+    SHARED: bool
+    build: Build | None
+
     def unavailable(self) -> str | None:
-        """Why the engine cannot run here and what mends it; None when it can."""
+        """Why the engine cannot run here and what to do; None when it can."""
 
     def refuses(self, spec: ModelSpec, variant: Variant) -> str | None:
         """Why the engine should not run this variant; None when it can."""
 
-    def load(self, bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -> Session:
+    def load(self, bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> Session:
         """Load one stage of a variant; raises EngineError."""
 
 
-def names() -> tuple[str, ...]:
-    """The CLI names of all engines, those that cannot run here included."""
-    return tuple(sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__) if m.name[0] != "_"))
+Status = Literal["runs", "missing", "refused"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One engine × variant on this machine.
+
+    variant: None where the engine itself is missing. reason: why it does not run and what to do; empty where it runs.
+    """
+
+    engine: str
+    variant: Variant | None
+    status: Status
+    reason: str = ""
+
+    @property
+    def runs(self) -> bool:
+        """Whether this machine can run it."""
+        return self.status == "runs"
+
+
+def names(purposes: Sequence[Purpose] | None = None) -> tuple[str, ...]:
+    """The names of the engines, those that cannot run here included; purposes: only these (None: all)."""
+    found = sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__) if m.name[0] != "_")
+    return tuple(name for name in found if purposes is None or get(name).PURPOSE in purposes)
 
 
 def get(name: str) -> Engine:
-    """The engine of that CLI name; raises InputError for one that does not exist."""
+    """The engine of that name; raises InputError for one that does not exist."""
     if name not in names():
         raise InputError(f"no engine {name!r}; there are {', '.join(names())}")
     return cast(Engine, import_module(f"{__name__}.{name.replace('-', '_')}"))
 
 
 def missing(name: str) -> str | None:
-    """Why an engine cannot run here and what mends it, a library that breaks while it is imported included; or None.
+    """Why an engine cannot run here and what to do, a library that fails while it is imported included; or None.
 
     Imports the engine's library; raises InputError for an engine that does not exist.
     """
@@ -97,21 +131,55 @@ def missing(name: str) -> str | None:
     try:
         if reason := module.unavailable():
             return reason
-        if library := getattr(module, "LIBRARY", None):
-            import_module(library)
-    except Exception as error:  # what a broken installation raises is not for us to know
-        lines = str(error).strip().splitlines()
-        return f"its library breaks when it is loaded ({lines[0] if lines else type(error).__name__}); install it anew"
+        if module.LIBRARY is not None:
+            import_module(module.LIBRARY)
+    except Exception as error:  # a broken installation may raise anything
+        return f"its library fails when it is imported ({first_line(error)}); install it again"
     return None
 
 
+def runnable(
+    bundle: Bundle,
+    engines: Sequence[str] | None = None,
+    variants: Sequence[str] | None = None,
+    purposes: Sequence[Purpose] = ("inference",),
+) -> Iterator[Candidate]:
+    """Every engine × variant of a bundle, with the reason for each that this machine does not run.
+
+    engines: their names, in the order to go through (None: all of the given purposes). variants: their names (None:
+    all, those first that the engine prefers; see ``Bundle.ranked``). A missing engine gives one candidate without a
+    variant. Raises InputError for an engine, BundleError for a variant that does not exist.
+    """
+    chosen = None if variants is None else tuple(bundle.variant(name) for name in variants)
+    for name in names(purposes) if engines is None else engines:
+        module = get(name)
+        if reason := missing(name):
+            yield Candidate(name, None, "missing", reason)
+            continue
+        for variant in bundle.ranked(name) if chosen is None else chosen:
+            refusal = _refusal(module, bundle.spec, variant)
+            yield Candidate(name, variant, "refused" if refusal else "runs", refusal or "")
+
+
+def _refusal(module: Engine, spec: ModelSpec, variant: Variant) -> str | None:
+    try:
+        return module.refuses(spec, variant)
+    except Exception as error:  # as when the library is asked for the device's capabilities and fails
+        return f"it cannot say whether it runs {variant.name} ({first_line(error)}); install its library again"
+
+
 def shares(name: str) -> bool:
-    """Whether one session of an engine can be run from several threads at once."""
-    return name in names() and bool(getattr(get(name), "SHARED", False))
+    """Whether runs of one session of an engine, from several threads, go on at the same time."""
+    return name in names() and get(name).SHARED
+
+
+def compiles(name: str) -> bool:
+    """Whether an engine compiles each stage, which takes long, before its first run (``build`` does it ahead)."""
+    return name in names() and get(name).build is not None
 
 
 def load(
-    bundle: Bundle, variant: Variant, engine: str, stage: str = "full", options: EngineOptions | None = None
+    bundle: Bundle, variant: Variant, engine: str, stage: Stage = "full", options: EngineOptions | None = None
 ) -> Session:
     """Load one stage of a variant in an engine, its files' digests checked.
 
@@ -120,7 +188,7 @@ def load(
     module = get(engine)
     if reason := missing(engine):
         raise EngineError(f"engine {engine}: {reason}")
-    if reason := module.refuses(bundle.spec, variant):
+    if reason := _refusal(module, bundle.spec, variant):
         raise EngineError(f"engine {engine} does not run {variant.name}: {reason}")
     bundle.graph(variant, stage)
     bundle.verify(variant, stage)
@@ -133,3 +201,19 @@ def as_feeds(batch: NDArray[np.float32], lengths: NDArray[np.int64]) -> dict[str
         "input_values": np.ascontiguousarray(batch, dtype=np.float32),
         "input_lengths": np.ascontiguousarray(lengths, dtype=np.int64),
     }
+
+
+def outputs_of(spec: ModelSpec, outputs: Arrays) -> list[dict[str, NDArray[Any]]]:
+    """A batch's outputs, one dictionary for each clip: without the batch axis, time axes cut to the clip's frames."""
+    lengths = outputs.get(OUTPUT_LENGTHS)
+    rows: list[dict[str, NDArray[Any]]] = [{} for _ in outputs[spec.outputs[0].name]]
+    for output in spec.outputs:
+        for index, row in enumerate(rows):
+            value = np.asarray(outputs[output.name][index])
+            row[output.name] = value if lengths is None or "frames" not in output.axes else value[: int(lengths[index])]
+    return rows
+
+
+def outputs_alone(session: Session, spec: ModelSpec, clip: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """The outputs of one clip [samples] of a session of the stage ``full``, run alone; raises EngineError."""
+    return outputs_of(spec, session.run(as_feeds(clip[None], np.array([len(clip)], dtype=np.int64))))[0]

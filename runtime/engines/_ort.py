@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..bundle.read import Bundle, Variant
-from ..bundle.spec import STAGES
+from ..bundle.spec import STAGES, Stage
 from ..errors import EngineError
 from . import Arrays, EngineOptions
 
@@ -45,7 +45,7 @@ def provider_missing(provider: str, remedy: str) -> str | None:
 def open_session(
     bundle: Bundle,
     variant: Variant,
-    stage: str,
+    stage: Stage,
     options: EngineOptions,
     providers: Sequence[tuple[str, Mapping[str, str]]],
 ) -> Any:
@@ -107,7 +107,7 @@ def strays_on_cpu(session: Any) -> list[str]:
 class OnnxRuntimeSession:
     """A loaded ONNX Runtime session; ``raw`` is the library's own object."""
 
-    def __init__(self, session: Any, stage: str) -> None:
+    def __init__(self, session: Any, stage: Stage) -> None:
         """Wrap a session; inputs that the graph does not use (lengths of a layer-norm frontend) are left out."""
         self.raw = session
         names = {item.name for item in session.get_inputs()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..bundle.spec import ModelSpec
+from ..bundle.spec import ModelSpec, Stage
 from ..errors import EngineError
 from . import EngineOptions
 
@@ -39,7 +39,7 @@ class Profile:
         return max(self.shortest, self.longest - (self.longest - length) // step * step)
 
 
-def plan(spec: ModelSpec, stage: str, options: EngineOptions, batch: int = 1) -> tuple[Profile, ...]:
+def plan(spec: ModelSpec, stage: Stage, options: EngineOptions, batch: int = 1) -> tuple[Profile, ...]:
     """The profiles for clips up to ``options.longest_seconds``, and one of exactly the live window where it is set."""
     longest = round((options.longest_seconds or LONGEST_SECONDS) * spec.sample_rate)
     if longest < spec.min_samples:
@@ -81,7 +81,7 @@ def pick(profiles: Sequence[Profile], length: int) -> int:
     return min(fitting, key=lambda i: profiles[i].longest)
 
 
-def time_steps(spec: ModelSpec, stage: str, samples: int) -> int:
+def time_steps(spec: ModelSpec, stage: Stage, samples: int) -> int:
     """Steps along a stage's input time axis: samples, or for ``encoder`` the feature frames.
 
     The feature extractor's convolutions are those without padding; what follows them (adapters) is the encoder's.
@@ -95,7 +95,7 @@ def time_steps(spec: ModelSpec, stage: str, samples: int) -> int:
     return max(1, samples)
 
 
-def output_steps(spec: ModelSpec, stage: str, steps: int) -> int:
+def output_steps(spec: ModelSpec, stage: Stage, steps: int) -> int:
     """Frames on a stage's output time axis for ``steps`` on its input time axis."""
     if stage == "full":
         return spec.frames(steps)

@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.read import Bundle, Variant
-from ..bundle.spec import FEATURE_LENGTHS, FEATURES, OUTPUT_LENGTHS, STAGES, ModelSpec
-from . import Arrays, EngineOptions
+from ..bundle.spec import FEATURE_LENGTHS, FEATURES, OUTPUT_LENGTHS, STAGES, ModelSpec, Stage
+from . import Arrays, Build, EngineOptions, Purpose
 
+PURPOSE: Purpose = "testing"
+LIBRARY: str | None = None
 SHARED = True
+build: Build | None = None
 
 
 def unavailable() -> str | None:
@@ -27,7 +30,7 @@ def refuses(spec: ModelSpec, variant: Variant) -> str | None:
     return None
 
 
-def load(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -> NullSession:
+def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> NullSession:
     """A session of right shapes for a stage; nothing is read but the spec."""
     return NullSession(bundle.spec, stage)
 
@@ -35,7 +38,7 @@ def load(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -
 class NullSession:
     """Shapes from the spec's arithmetic."""
 
-    def __init__(self, spec: ModelSpec, stage: str) -> None:
+    def __init__(self, spec: ModelSpec, stage: Stage) -> None:
         """Prepare for a stage of a model."""
         self.spec = spec
         self.stage = stage

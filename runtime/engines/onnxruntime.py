@@ -8,14 +8,18 @@ Another execution provider of the installed ONNX Runtime is chosen by name with 
 from __future__ import annotations
 
 from ..bundle.read import Bundle, Variant
-from ..bundle.spec import ModelSpec
+from ..bundle.spec import ModelSpec, Stage
 from ..errors import EngineError
-from . import EngineOptions, _ort
+from . import Build, EngineOptions, Purpose, _ort
 from ._ort import OnnxRuntimeSession
 
+PURPOSE: Purpose = "inference"
+LIBRARY: str | None = "onnxruntime"
+SHARED = True
+build: Build | None = None
+
+
 PROVIDER = _ort.CPU
-LIBRARY = "onnxruntime"
-SHARED = True  # InferenceSession.run may be called from any number of threads
 _SUFFIX = "ExecutionProvider"
 
 
@@ -31,7 +35,7 @@ def refuses(spec: ModelSpec, variant: Variant) -> str | None:
     return None
 
 
-def load(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -> OnnxRuntimeSession:
+def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> OnnxRuntimeSession:
     """Load a stage on the CPU, or on the provider that ``options.device`` names; raises EngineError."""
     provider = _provider(options.device)
     return OnnxRuntimeSession(_ort.open_session(bundle, variant, stage, options, [(provider, {})]), stage)

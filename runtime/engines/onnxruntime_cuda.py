@@ -15,9 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.read import Bundle, Variant
-from ..bundle.spec import ModelSpec
+from ..bundle.spec import ModelSpec, Stage
 from ..errors import EngineError
-from . import Arrays, EngineOptions, _gpu, _ort
+from . import Arrays, Build, EngineOptions, Purpose, _gpu, _ort
+
+PURPOSE: Purpose = "inference"
+LIBRARY: str | None = "onnxruntime"
+SHARED = False
+build: Build | None = None
+
 
 PROVIDER = "CUDAExecutionProvider"
 _GRAPHS = 8
@@ -46,7 +52,7 @@ def refuses(spec: ModelSpec, variant: Variant) -> str | None:
     return None
 
 
-def load(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -> CudaSession:
+def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> CudaSession:
     """Load a stage on the GPU ``options.device`` (``cuda:0``); raises EngineError where any of it would not run there.
 
     With CUDA graphs where ONNX Runtime accepts the graph for them, else without.
@@ -95,7 +101,7 @@ class _Shape:
 class CudaSession(_ort.OnnxRuntimeSession):
     """An ONNX Runtime session on a GPU. Calls from several threads take turns."""
 
-    def __init__(self, session: Any, stage: str, device: int, *, graphs: bool) -> None:
+    def __init__(self, session: Any, stage: Stage, device: int, *, graphs: bool) -> None:
         """Wrap a session; ``graphs`` says whether it was opened for CUDA graphs."""
         super().__init__(session, stage)
         self._device = device

@@ -17,11 +17,17 @@ import numpy as np
 
 from .. import cache
 from ..bundle.read import Bundle, Variant
-from ..bundle.spec import STAGES, ModelSpec
+from ..bundle.spec import STAGES, ModelSpec, Stage
 from ..errors import EngineError
-from . import Arrays, EngineOptions, _ort, onnxruntime_cuda
+from . import Arrays, Build, EngineOptions, Purpose, _ort, onnxruntime_cuda
 from ._profiles import Profile, output_steps, pick, plan
 from ._tensorrt import flavor
+
+PURPOSE: Purpose = "inference"
+LIBRARY: str | None = "onnxruntime"
+SHARED = False
+build: Build | None = None
+
 
 PROVIDER = "TensorrtExecutionProvider"
 _LIBRARY = "libnvinfer.so.10"
@@ -47,13 +53,13 @@ def refuses(spec: ModelSpec, variant: Variant) -> str | None:
     return flavor.refuses(variant)
 
 
-def load(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -> BucketedSession:
+def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> BucketedSession:
     """Prepare a stage; each range of lengths is built, or read from the cache, when a clip first needs it."""
     return BucketedSession(bundle, variant, stage, options)
 
 
 def provider_options(
-    bundle: Bundle, variant: Variant, stage: str, profile: Profile, rest: tuple[int, ...], device: int
+    bundle: Bundle, variant: Variant, stage: Stage, profile: Profile, rest: tuple[int, ...], device: int
 ) -> Mapping[str, str]:
     """The provider's settings for one range of lengths. rest: the input's size behind the time axis."""
     import onnxruntime as ort
@@ -92,7 +98,7 @@ def provider_options(
 class BucketedSession:
     """One ONNX Runtime session for each range of lengths, opened on first use."""
 
-    def __init__(self, bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -> None:
+    def __init__(self, bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> None:
         """Prepare; nothing is built yet."""
         self._bundle, self._variant, self._stage, self._options = bundle, variant, stage, options
         self._profiles = plan(bundle.spec, stage, options)

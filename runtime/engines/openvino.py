@@ -13,12 +13,17 @@ from typing import Any
 
 from .. import cache
 from ..bundle.read import Bundle, Variant
-from ..bundle.spec import FEATURE_LENGTHS, FEATURES, STAGES, ModelSpec
+from ..bundle.spec import FEATURE_LENGTHS, FEATURES, STAGES, ModelSpec, Stage
 from ..errors import EngineError, InputError
-from . import Arrays, EngineOptions, _openvino_unsigned
+from . import Arrays, Build, EngineOptions, Purpose, _openvino_unsigned
+
+PURPOSE: Purpose = "inference"
+LIBRARY: str | None = "openvino"
+SHARED = False
+build: Build | None = None
+
 
 DEVICE = "CPU"
-LIBRARY = "openvino"
 _INSTALL = 'install it with `pip install "wav2edge[openvino]"`'
 
 
@@ -36,7 +41,7 @@ def refuses(spec: ModelSpec, variant: Variant) -> str | None:
     return None
 
 
-def load(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -> OpenVinoSession:
+def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> OpenVinoSession:
     """Load a stage on ``options.device`` (default: CPU); raises EngineError naming the devices there are."""
     import openvino
 
@@ -75,7 +80,7 @@ def load(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -
 class OpenVinoSession:
     """A compiled model and one inference request; ``raw`` is the library's compiled model."""
 
-    def __init__(self, compiled: Any, stage: str, known: set[str]) -> None:
+    def __init__(self, compiled: Any, stage: Stage, known: set[str]) -> None:
         """Wrap a compiled model; inputs that the graph does not use are left out.
 
         known: the outputs' names in the contract; OpenVINO gives a port every name that its value had on the way.

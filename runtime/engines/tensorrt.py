@@ -8,10 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..bundle.read import Bundle, Variant
-from ..bundle.spec import ModelSpec
-from . import BuildProgress, EngineOptions
+from ..bundle.spec import ModelSpec, Stage
+from . import BuildProgress, EngineOptions, Purpose
 from ._tensorrt import engine, flavor
 from ._tensorrt.session import TensorRtSession
+
+PURPOSE: Purpose = "inference"
+LIBRARY: str | None = None
+SHARED = False
+
 
 FLAVOR = flavor.TENSORRT
 
@@ -26,11 +31,11 @@ def refuses(spec: ModelSpec, variant: Variant) -> str | None:
     return flavor.refuses(variant)
 
 
-def load(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -> TensorRtSession:
+def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> TensorRtSession:
     """A session on the cached engine, built first where there is none; raises EngineError."""
     return engine.load(FLAVOR, bundle, variant, stage, options)
 
 
-def build(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions, progress: BuildProgress) -> Path:
+def build(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions, progress: BuildProgress) -> Path:
     """Build and cache the engine ahead of its first use; returns its file. Raises EngineError."""
     return engine.build(FLAVOR, bundle, variant, stage, options, progress)

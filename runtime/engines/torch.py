@@ -19,9 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.read import Bundle, Variant, sha256
-from ..bundle.spec import OUTPUT_LENGTHS, STAGES, ModelSpec
+from ..bundle.spec import OUTPUT_LENGTHS, STAGES, ModelSpec, Stage
 from ..errors import EngineError
-from . import Arrays, EngineOptions
+from . import Arrays, Build, EngineOptions, Purpose
+
+PURPOSE: Purpose = "reference"
+LIBRARY: str | None = "torch"
+SHARED = False
+build: Build | None = None
+
 
 CHECKPOINT = "WAV2EDGE_CHECKPOINT"
 """The environment variable that names the checkpoint's directory."""
@@ -70,7 +76,7 @@ def matches(bundle: Bundle, directory: Path) -> bool:
     return False
 
 
-def load(bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -> TorchSession:
+def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> TorchSession:
     """Load the checkpoint in the variant's float type; raises EngineError."""
     import torch
 

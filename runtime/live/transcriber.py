@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import engines
+from .. import choice, engines
+from ..bundle import embedded
 from ..bundle.read import Bundle
+from ..bundle.spec import Stage
 from ..engines import EngineOptions, Session
 from ..errors import InputError
+from ..model import Model
 from ..recordings.transcriber import Transcriber, WordDecoder
 from ..text.transcript import Transcript
 from .backlog import Block
@@ -52,12 +55,13 @@ class LiveTranscriber:
         self.loop = loop or LoopSettings()
         self.vad = vad or _vad
         self.vad()  # fail now if it cannot be made
-        self.sessions: dict[str, Session] = {"full": transcriber.session}
+        self.sessions: dict[Stage, Session] = {"full": transcriber.model.session("full", transcriber.options)}
         settings = settings or LiveSettings()
-        variant = transcriber.bundle.variant(transcriber.variant)
+        variant = transcriber.model.variant
         possible = can_keep(transcriber.spec) and {"frontend", "encoder"} <= set(variant.graphs)
         if settings.keep_features and not possible:
-            raise InputError(f"{transcriber.bundle.path}: {variant.name} has no frontend and encoder to keep features")
+            path = transcriber.model.bundle.path
+            raise InputError(f"{path}: {variant.name} has no frontend and encoder to keep features")
         exact = transcriber.spec.norm == "layer"
         keep = possible and (exact if settings.keep_features is None else settings.keep_features)
         self.settings = replace(settings, keep_features=keep)
@@ -69,11 +73,11 @@ class LiveTranscriber:
         shortest = settings.pre_roll + 2.0
         if longest < shortest:
             raise InputError(f"the longest utterance ({longest:g} s) must be {shortest:g} s or more, pre-roll included")
-        for stage in ("frontend", "encoder") if keep else ():
+        stages: tuple[Stage, ...] = ("frontend", "encoder") if keep else ()
+        for stage in stages:
             window = self.settings.window
             options = EngineOptions(threads=_half(threads), longest_seconds=longest, window_seconds=window)
-            session = engines.load(transcriber.bundle, variant, transcriber.engine, stage, options)
-            self.sessions[stage] = session
+            self.sessions[stage] = transcriber.model.session(stage, options)
 
     @classmethod
     def open(
@@ -87,8 +91,10 @@ class LiveTranscriber:
         settings: LiveSettings | None = None,
         loop: LoopSettings | None = None,
     ) -> LiveTranscriber:
-        """Load a bundle (None: the embedded one); arguments and errors are those of Transcriber.open."""
-        transcriber = Transcriber.open(bundle, engine, variant, threads=threads, decoder=decoder)
+        """Load a bundle (None: the embedded one); errors are those of Transcriber."""
+        opened = embedded.resolve(bundle)
+        name, chosen = choice.choose(opened, engine, variant)
+        transcriber = Transcriber(Model(opened, name, chosen, EngineOptions(threads=threads)), decoder=decoder)
         return cls(transcriber, settings, loop=loop, threads=threads)
 
     def decoder(self) -> LiveDecoder:
@@ -104,9 +110,8 @@ class LiveTranscriber:
         return self.sessions[window.stage].run(window.feeds)
 
     def close(self) -> None:
-        """Release the engine's sessions."""
-        for session in self.sessions.values():
-            session.close()
+        """Close the model, with every session of it."""
+        self.transcriber.close()
 
     def __enter__(self) -> LiveTranscriber:
         return self

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import engines
+from ..bundle.spec import Stage
 from ..text.transcript import Transcript
 
 Purpose = Literal["features", "partial", "final"]
@@ -26,7 +27,7 @@ class Window:
 
     utterance: int
     purpose: Purpose
-    stage: str
+    stage: Stage
     feeds: Mapping[str, NDArray[Any]]
     start: int
     end: int

@@ -25,9 +25,10 @@ from .. import engines
 from ..audio import read as audio
 from ..bundle.read import Variant
 from ..errors import InputError
+from ..model import SMALL_BYTES
 from ..text.transcript import Segment, Transcript
 from .chunking import Chunking, Window
-from .transcriber import SMALL, Transcriber
+from .transcriber import Transcriber
 
 Source = str | Path | BinaryIO
 Item = TypeVar("Item")
@@ -75,7 +76,7 @@ def lanes(engine: str, variant: Variant, sources: Sequence[Source], chunking: Ch
     benchmarks/throughput.py prints what they gain with the embedded model; a base one (378 MB) lost 2 % and took twice
     the memory. A single recording counts as enough when its header announces more than two windows.
     """
-    if not engines.shares(engine) or variant.bytes > SMALL or not sources:
+    if not engines.shares(engine) or variant.bytes > SMALL_BYTES or not sources:
         return 1
     if len(sources) > 1:
         return LANES

@@ -18,7 +18,7 @@ from wav2edge.cli import main
 from wav2edge.measure.manifest import Row
 from wav2edge.runtime import engines
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.bundle.spec import OUTPUT_LENGTHS, ModelSpec
+from wav2edge.runtime.bundle.spec import OUTPUT_LENGTHS, ModelSpec, Tokenizer
 from wav2edge.runtime.errors import EngineError, InputError
 from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.text.transcript import Word
@@ -72,7 +72,9 @@ def test_text_without_gaps_is_judged_by_characters(judge: MakeJudge, characters:
 @pytest.mark.parametrize(
     ("delimiter", "tokenizer"), [(None, "char"), ("|", "char"), (None, "piece"), (None, "phoneme")]
 )
-def test_what_has_no_gaps_is_what_is_joined_without(ctc_spec: ModelSpec, delimiter: str | None, tokenizer: str) -> None:
+def test_what_has_no_gaps_is_what_is_joined_without(
+    ctc_spec: ModelSpec, delimiter: str | None, tokenizer: Tokenizer
+) -> None:
     spec = dataclasses.replace(ctc_spec, delimiter=delimiter, tokenizer=tokenizer)
     assert gapless(spec) is (ctc.joined([Word("a", 0, 1, 1), Word("b", 1, 2, 1)], spec) == "ab")
 

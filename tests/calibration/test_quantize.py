@@ -18,6 +18,7 @@ from wav2edge.calibration.quantize import Calibration, Options, quantize
 from wav2edge.calibration.sites import module_path
 from wav2edge.cli import main
 from wav2edge.cli.quantize import _print
+from wav2edge.devices.open import open_model
 from wav2edge.graphs.graph import Graph
 from wav2edge.graphs.storage import save_model
 from wav2edge.measure.scoring import score
@@ -101,7 +102,7 @@ def words(fp32_bundle: Bundle, tmp_path: Path) -> Path:
 
 def texts(bundle: Bundle, variant: str, engine: str = "onnxruntime") -> list[str]:
     rows = [json.loads(line) for line in BUILT_IN_DEV.read_text("utf-8").splitlines()]
-    with Transcriber.open(bundle, engine, variant) as transcriber:
+    with Transcriber(open_model(bundle, engine, variant)) as transcriber:
         return [transcriber(BUILT_IN_DEV.parent / row["path"]).text for row in rows]
 
 

@@ -20,7 +20,7 @@ from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.pipeline import export, model_spec
 from wav2edge.export.reference import Reference
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.bundle.spec import STAGES
+from wav2edge.runtime.bundle.spec import STAGES, Stage
 
 pytestmark = pytest.mark.slow
 
@@ -81,7 +81,7 @@ def test_parity_in_openvino(exported: tuple[Checkpoint, Bundle]) -> None:
 
 
 @pytest.mark.parametrize("stage", list(STAGES))
-def test_tensorrt_for_rtx_builds(exported: tuple[Checkpoint, Bundle], stage: str) -> None:
+def test_tensorrt_for_rtx_builds(exported: tuple[Checkpoint, Bundle], stage: Stage) -> None:
     if importlib.util.find_spec("tensorrt_rtx") is None:
         pytest.skip("needs the extra [rtx]")
     _, bundle = exported

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wav2edge.devices.open import open_model
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.recordings.batch import transcribe_all
@@ -20,7 +21,7 @@ def test_a_clips_text_never_depends_on_its_neighbours(
     """Group-norm models change with padding in transformers itself; here the statistics are masked by length."""
     samples = [read.load(path) for path, _ in clips[:3]]
     loud, silence = (samples[0][:9000] * 20).clip(-1, 1), np.zeros(64000, np.float32)
-    with Transcriber.open(request.getfixturevalue(kind), "onnxruntime") as transcriber:
+    with Transcriber(open_model(request.getfixturevalue(kind), "onnxruntime")) as transcriber:
         for clip in (samples[1], samples[1][:400], silence):
             (alone,) = transcriber.logits([clip])
             text = [word.text for word in ctc.greedy(alone, transcriber.spec)]
@@ -34,7 +35,7 @@ def test_a_clips_text_never_depends_on_its_neighbours(
 
 
 def test_whole_files_in_batches_read_as_alone(request: pytest.FixtureRequest, clips: list[tuple[Path, str]]) -> None:
-    with Transcriber.open(request.getfixturevalue("layer_bundle"), "onnxruntime") as transcriber:
+    with Transcriber(open_model(request.getfixturevalue("layer_bundle"), "onnxruntime")) as transcriber:
         paths = [path for path, _ in clips]
         alone = [transcriber(path).text for path in paths]
         for batch in (1, 4):

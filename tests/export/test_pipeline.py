@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from wav2edge.cli import main
+from wav2edge.devices.open import open_model
 from wav2edge.export import modules
 from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.pipeline import export
@@ -78,7 +79,7 @@ def test_text_equals_transformers(
     model: Any = Wav2Vec2ForCTC.from_pretrained(path)
     tokenizer: Any = Wav2Vec2CTCTokenizer.from_pretrained(path)
     extractor: Any = Wav2Vec2FeatureExtractor.from_pretrained(path)
-    with Transcriber.open(bundle, engine="onnxruntime") as transcriber, torch.inference_mode():
+    with Transcriber(open_model(bundle, engine="onnxruntime")) as transcriber, torch.inference_mode():
         for clip, _ in clips[:3]:
             samples = read.load(clip)
             values = extractor(samples, sampling_rate=16000, return_tensors="pt").input_values
@@ -94,7 +95,7 @@ def test_a_clip_never_depends_on_its_neighbours(bundle: Bundle, clips: list[tupl
 
     samples = [read.load(path)[:24000] for path, _ in clips[:3]]
     samples[1] = samples[1][:9000]
-    with Transcriber.open(bundle, engine="onnxruntime") as transcriber:
+    with Transcriber(open_model(bundle, engine="onnxruntime")) as transcriber:
         alone = [transcriber.logits([clip])[0] for clip in samples]
         together = transcriber.logits(samples)
     for one, other in zip(alone, together):

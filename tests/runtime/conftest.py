@@ -12,6 +12,7 @@ from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.engines import Arrays
 from wav2edge.runtime.heads import ctc
+from wav2edge.runtime.model import Model
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
 Spell = Callable[[str], NDArray[np.float32]]
@@ -77,4 +78,5 @@ def level_session(ctc_spec: ModelSpec) -> LevelSession:
 @pytest.fixture
 def level_transcriber(shapes_bundle: Bundle, level_session: LevelSession) -> Transcriber:
     """A transcriber that hears what ``spell`` wrote."""
-    return Transcriber(shapes_bundle, level_session, "level", "fp32", decoder=ctc.greedy)
+    model = Model(shapes_bundle, "level", "fp32", sessions={"full": level_session})
+    return Transcriber(model, decoder=ctc.greedy)

@@ -15,19 +15,21 @@ from wav2edge.runtime import engines, selftest
 from wav2edge.runtime.audio import loudness
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import SELFTEST, Bundle, Variant
+from wav2edge.runtime.bundle.reference import Outputs, clip_key, output_key, read_archive, write_archive
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.bundle.write import write_manifest
-from wav2edge.runtime.engines import EngineOptions
+from wav2edge.runtime.comparison import compare, text_of
 from wav2edge.runtime.errors import BundleError, EngineError, InputError
+from wav2edge.runtime.model import Model
 
 
-def outputs_of(spec: ModelSpec, seed: int = 0) -> list[selftest.Outputs]:
+def outputs_of(spec: ModelSpec, seed: int = 0) -> list[Outputs]:
     random = np.random.default_rng(seed)
-    values: list[selftest.Outputs] = []
+    values: list[Outputs] = []
     for frames in (49, 99):
         logits = random.normal(0, 3, (frames, len(spec.labels))).astype(np.float32)
-        entry: selftest.Outputs = {"clip": np.zeros(frames * 320 + 80, np.int16), "logits": logits}
-        entry["text"] = np.array(selftest.text_of(entry, spec))
+        entry: Outputs = {"clip": np.zeros(frames * 320 + 80, np.int16), "logits": logits}
+        entry["text"] = np.array(text_of(entry, spec))
         values.append(entry)
     return values
 
@@ -36,7 +38,7 @@ def variant(precision: str) -> Variant:
     return Variant(precision, precision, {}, {}, {})
 
 
-def with_noise(values: list[selftest.Outputs], size: float) -> list[selftest.Outputs]:
+def with_noise(values: list[Outputs], size: float) -> list[Outputs]:
     random = np.random.default_rng(5)
     return [{"logits": v["logits"] + random.normal(0, size, v["logits"].shape).astype(np.float32)} for v in values]
 
@@ -56,13 +58,13 @@ def with_noise(values: list[selftest.Outputs], size: float) -> list[selftest.Out
 )
 def test_tolerance_follows_the_precision(ctc_spec: ModelSpec, precision: str, noise: float, status: str) -> None:
     wanted = outputs_of(ctc_spec)
-    outcome = selftest.compare(ctc_spec, variant(precision), "some", with_noise(wanted, noise), wanted)
+    outcome = compare(ctc_spec, variant(precision), with_noise(wanted, noise), wanted)
     assert outcome.status == status, outcome
 
 
 def test_a_wrong_kernel_fails_even_int8(ctc_spec: ModelSpec) -> None:
     """What a broken kernel computes is unrelated to the reference, though its numbers look alike."""
-    outcome = selftest.compare(ctc_spec, variant("int8"), "some", outputs_of(ctc_spec, seed=1), outputs_of(ctc_spec))
+    outcome = compare(ctc_spec, variant("int8"), outputs_of(ctc_spec, seed=1), outputs_of(ctc_spec))
     assert outcome.status == "failed" and "cosine" in outcome.reason
 
 
@@ -71,14 +73,14 @@ def test_nan_fails(ctc_spec: ModelSpec, bad: float) -> None:
     wanted = outputs_of(ctc_spec)
     found = with_noise(wanted, 0.0)
     found[1]["logits"][3, 4] = bad
-    outcome = selftest.compare(ctc_spec, variant("int8"), "some", found, wanted)
+    outcome = compare(ctc_spec, variant("int8"), found, wanted)
     assert (outcome.status, outcome.reason) == ("failed", "logits holds NaN or Inf")
 
 
 def test_another_number_of_frames_fails(ctc_spec: ModelSpec) -> None:
     wanted = outputs_of(ctc_spec)
     found = [{"logits": entry["logits"][1:]} for entry in wanted]
-    assert "shape" in selftest.compare(ctc_spec, variant("fp32"), "some", found, wanted).reason
+    assert "shape" in compare(ctc_spec, variant("fp32"), found, wanted).reason
 
 
 @pytest.fixture
@@ -86,39 +88,39 @@ def bundle(shapes_bundle: Bundle) -> Bundle:
     """The shapes-only bundle with an archive of what a real model might say."""
     arrays = {}
     for index, values in enumerate(outputs_of(shapes_bundle.spec)):
-        arrays[selftest.clip_key(index)] = values["clip"]
+        arrays[clip_key(index)] = values["clip"]
         for name in ("logits", "text"):
-            arrays[selftest.output_key(index, name)] = values[name]
-    selftest.write_archive(shapes_bundle.path / SELFTEST, arrays)
+            arrays[output_key(index, name)] = values[name]
+    write_archive(shapes_bundle.path / SELFTEST, arrays)
     names = (*shapes_bundle.raw["files"], SELFTEST)
     return write_manifest(shapes_bundle.path, shapes_bundle.spec, shapes_bundle.variants, {}, names)
 
 
 def test_null_engine_runs_and_fails(bundle: Bundle) -> None:
     """It computes nothing, so it must not pass."""
-    reference = selftest.read_archive(bundle)
-    outcome = selftest.check(bundle, bundle.variants[0], "null", reference, EngineOptions())
+    reference = read_archive(bundle)
+    outcome = selftest.check(Model(bundle, "null", bundle.variants[0]), reference)
     assert outcome.status == "failed" and outcome.seconds is not None
     assert outcome.cosine is not None and outcome.cosine < 0.5
 
 
 def test_archive_round_trip(bundle: Bundle) -> None:
     wanted = outputs_of(bundle.spec)
-    found = selftest.read_archive(bundle)
+    found = read_archive(bundle)
     assert len(found) == 2 and str(found[0]["text"]) == str(wanted[0]["text"])
     np.testing.assert_array_equal(found[1]["logits"], wanted[1]["logits"])
 
 
 def test_bundle_without_selftest(shapes_bundle: Bundle) -> None:
     with pytest.raises(BundleError, match=r"lists no selftest\.npz"):
-        selftest.read_archive(shapes_bundle)
+        read_archive(shapes_bundle)
 
 
 def test_damaged_archive(bundle: Bundle) -> None:
     (bundle.path / SELFTEST).write_bytes(b"no archive")
     names = tuple(bundle.raw["files"])
     with pytest.raises(BundleError, match="damaged"):
-        selftest.read_archive(write_manifest(bundle.path, bundle.spec, bundle.variants, {}, names))
+        read_archive(write_manifest(bundle.path, bundle.spec, bundle.variants, {}, names))
 
 
 def test_missing_engines_are_listed_and_a_named_one_is_an_error(

@@ -11,6 +11,7 @@ from typing import Any
 
 from ... import cache
 from ...bundle.read import Bundle, Variant
+from ...bundle.spec import Stage
 from ...errors import EngineError
 from .. import BuildProgress, EngineOptions, _gpu
 from .._profiles import output_steps, plan
@@ -24,7 +25,7 @@ from .session import TensorRtSession
 _log = logging.getLogger("wav2edge.engines")
 
 
-def load(flavor: Flavor, bundle: Bundle, variant: Variant, stage: str, options: EngineOptions) -> TensorRtSession:
+def load(flavor: Flavor, bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> TensorRtSession:
     """A session on the cached plan; builds, proves and keeps it first where there is none that fits.
 
     What happens then is said in the log (level WARNING, which Python prints on stderr): a build takes minutes.
@@ -37,7 +38,7 @@ def load(flavor: Flavor, bundle: Bundle, variant: Variant, stage: str, options: 
 
 
 def build(
-    flavor: Flavor, bundle: Bundle, variant: Variant, stage: str, options: EngineOptions, progress: BuildProgress
+    flavor: Flavor, bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions, progress: BuildProgress
 ) -> Path:
     """Build a plan ahead of its first use; returns its file in the cache. Raises EngineError.
 
@@ -112,7 +113,7 @@ def _build_plan(flavor: Flavor, bundle: Bundle, variant: Variant, key: store.Key
 
 
 def _key(
-    flavor: Flavor, bundle: Bundle, variant: Variant, stage: str, options: EngineOptions, gpu: Gpu | None
+    flavor: Flavor, bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions, gpu: Gpu | None
 ) -> store.Key:
     graph = tuple(variant.sha256[name] for name in (variant.graphs[stage], *variant.data))
     profiles = plan(bundle.spec, stage, options)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...bundle.spec import STAGES
+from ...bundle.spec import STAGES, Stage
 from ...errors import EngineError
 from .. import Arrays
 from .._profiles import Profile, pick
@@ -42,7 +42,7 @@ class TensorRtSession:
         trt: Any,
         engine: Any,
         cuda: Cuda,
-        stage: str,
+        stage: Stage,
         profiles: Sequence[Profile],
         output_steps: Callable[[int], int],
     ) -> None:

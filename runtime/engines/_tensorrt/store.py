@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import cache
+from ...bundle.spec import Stage
 from .._profiles import Profile
 
 _MARK = b"wav2edge engine 1\n"
@@ -29,7 +30,7 @@ class Key:
     """
 
     graph: tuple[str, ...]
-    stage: str
+    stage: Stage
     library: str
     version: str
     profiles: tuple[Profile, ...]

@@ -12,7 +12,7 @@ from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 
 if TYPE_CHECKING:
-    from wav2edge.devices.choice import Choice
+    from wav2edge.runtime.model import Model
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -50,11 +50,11 @@ def open_bundle(model: str | None) -> Bundle:
     return bundle
 
 
-def choose(arguments: argparse.Namespace, bundle: Bundle) -> Choice:
-    """What ``add_engine``'s options name; what they leave open is tuned, or of this machine's profile."""
-    from wav2edge.devices import choice
+def open_model(arguments: argparse.Namespace, bundle: Bundle) -> Model:
+    """The model with what ``add_engine``'s options name; this machine decides what they leave open."""
+    from wav2edge.devices.open import open_model
 
-    return choice.choose(bundle, arguments.engine, arguments.variant, arguments.threads)
+    return open_model(bundle, arguments.engine, arguments.variant, threads=arguments.threads)
 
 
 def write_json(value: object, path: Path | None = None) -> None:

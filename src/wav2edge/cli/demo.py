@@ -59,12 +59,13 @@ def _export(checkpoint: Path | None, bundle: Path) -> int:
 def _words(bundle: Path, clips: Path) -> None:
     import json
 
+    from wav2edge.devices.open import open_model
     from wav2edge.measure.scoring import score
     from wav2edge.runtime.recordings.transcriber import Transcriber
 
     _title("What it hears", f"wav2edge transcribe clips/*.opus clips/*.flac -m {bundle.name}")
     rows = [json.loads(line) for line in (clips / "manifest.jsonl").read_text("utf-8").splitlines()]
-    with Transcriber.open(bundle) as transcriber:
+    with Transcriber(open_model(bundle)) as transcriber:
         for row in rows:
             if row["path"] in SHOWN:
                 text = transcriber(clips / row["path"]).text

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate each system on the same recordings; exit code 2 when some could not be used."""
     from wav2edge.cli._quiet import QuietTranscriber
-    from wav2edge.devices import choice
+    from wav2edge.devices.open import open_model
     from wav2edge.measure import evaluation, manifest
     from wav2edge.runtime.errors import InputError
     from wav2edge.runtime.recordings.chunking import Chunking
@@ -72,10 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
     for bundle, system in systems:
         beam = beams[bundle.path] if system.decoding != "greedy" else None
         label = _label(system, [other for _, other in systems])
-        threads = choice.choose(bundle, system.engine, system.variant, arguments.threads).threads
-        with QuietTranscriber.open(
-            bundle, system.engine, system.variant, threads=threads, decoder=beam, chunking=chunking
-        ) as transcriber:
+        model = open_model(bundle, system.engine, system.variant, threads=arguments.threads)
+        with QuietTranscriber(model, decoder=beam, chunking=chunking) as transcriber:
             count = functools.partial(progress.count, label, total=len(rows))
             hypotheses.append(evaluation.transcribe_rows(transcriber, system, rows, count))
         progress.clear()

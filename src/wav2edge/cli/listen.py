@@ -15,7 +15,6 @@ from wav2edge.cli import _decoding, _options
 from wav2edge.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from wav2edge.devices.profile import DeviceProfile
     from wav2edge.runtime.live.backlog import Block
     from wav2edge.runtime.live.events import Event
     from wav2edge.runtime.live.session import LiveSession
@@ -80,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     _check(arguments)
     from wav2edge.runtime.live.transcriber import LiveTranscriber
+    from wav2edge.runtime.recordings.transcriber import Transcriber
 
     with ExitStack() as stack:
         # A bad source is found before the model is loaded; files are made when all else is well.
@@ -87,14 +87,11 @@ def run(arguments: argparse.Namespace) -> int:
         if source is not None:
             stack.callback(source.close)
         bundle = _options.open_bundle(arguments.model)
-        chosen = _options.choose(arguments, bundle)
-        live = LiveTranscriber.open(
-            bundle,
-            chosen.engine,
-            chosen.variant.name,
-            threads=chosen.threads,
-            decoder=_decoding.decoder(arguments, bundle),
-            settings=_settings(arguments, chosen.profile),
+        model = _options.open_model(arguments, bundle)
+        live = LiveTranscriber(
+            Transcriber(model, decoder=_decoding.decoder(arguments, bundle)),
+            _settings(arguments),
+            threads=model.options.threads,
         )
         stack.callback(live.close)
         if source is None:
@@ -153,19 +150,17 @@ def _source(arguments: argparse.Namespace) -> Source:
     return Microphone(CaptureSettings(device=arguments.device, rate=arguments.rate))
 
 
-def _settings(arguments: argparse.Namespace, profile: DeviceProfile) -> LiveSettings:
+def _settings(arguments: argparse.Namespace) -> LiveSettings:
     from dataclasses import replace
 
-    from wav2edge.runtime.live.settings import LiveSettings
+    from wav2edge.devices.open import live_settings
 
     def given(*names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(arguments, name)) is not None}
 
-    hop = profile.hop.value
-    default = LiveSettings()
-    context = arguments.left_context or profile.window.value - hop
-    kept = arguments.left_context or context * default.kept_context / default.left_context
-    default = replace(default, hop=hop, left_context=context, kept_context=kept)
+    default = live_settings()
+    if arguments.left_context:
+        default = replace(default, left_context=arguments.left_context, kept_context=arguments.left_context)
     rules = given("silence_after_text", "silence_without_text", "longest_utterance")
     endpoint = replace(default.endpoint, **rules)
     vad = default.vad

@@ -11,7 +11,7 @@ from wav2edge.cli import _options, _tables
 from wav2edge.runtime.errors import EngineError, GateRefused
 
 if TYPE_CHECKING:
-    from wav2edge.runtime.selftest import Outcome
+    from wav2edge.runtime.selftest import SelftestResult
 
 HELP = "check that engines here compute what the bundle's author saw"
 
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print(outcomes: Sequence[Outcome]) -> None:
+def _print(outcomes: Sequence[SelftestResult]) -> None:
     rows = [
         (
             outcome.engine,

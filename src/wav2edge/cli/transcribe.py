@@ -57,10 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
     from wav2edge.cli._memory import give_back_large_blocks
     from wav2edge.cli._quiet import QuietTranscriber, without_decoder_lines
     from wav2edge.runtime.errors import InputError
+    from wav2edge.runtime.model import SMALL_BYTES
     from wav2edge.runtime.recordings.batch import lanes, transcribe_all
     from wav2edge.runtime.recordings.chunking import Chunking
     from wav2edge.runtime.recordings.segmentation import Segmentation
-    from wav2edge.runtime.recordings.transcriber import SMALL
     from wav2edge.runtime.text import formats
 
     chunking, segmentation = Chunking(arguments.window, arguments.context), Segmentation(arguments.pause)
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     if len(sources) > 1 and arguments.output is None and arguments.format in ("srt", "vtt", "tsv"):
         raise InputError(f"{len(sources)} recordings as {arguments.format}: add -o DIR, one file is written for each")
     bundle = _options.open_bundle(arguments.model)
-    chosen = _options.choose(arguments, bundle)
+    model = _options.open_model(arguments, bundle)
     progress = Progress()
     writer: Printer | Files
     if arguments.output is None:
@@ -77,16 +77,13 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         writer = Files(Path(arguments.output), formats.get(arguments.format), layout, sources)
     with without_decoder_lines():
-        at_once = lanes(chosen.engine, chosen.variant, sources, chunking) if arguments.batch == 1 else 1
-    if chosen.variant.bytes <= SMALL:  # the engine keeps no pool of its own for it
+        at_once = lanes(model.engine, model.variant, sources, chunking) if arguments.batch == 1 else 1
+    if model.variant.bytes <= SMALL_BYTES:  # the engine keeps no pool of its own for it
         give_back_large_blocks()
     failed = 0
     with (
-        QuietTranscriber.open(
-            bundle,
-            chosen.engine,
-            chosen.variant.name,
-            threads=chosen.threads,
+        QuietTranscriber(
+            model,
             decoder=_decoding.decoder(arguments, bundle),
             chunking=chunking,
             segmentation=segmentation,

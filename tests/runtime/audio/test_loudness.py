@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from wav2edge.devices.open import open_model
 from wav2edge.runtime.audio.loudness import Meter, measure
 from wav2edge.runtime.recordings.chunking import Chunking, Window
 from wav2edge.runtime.recordings.transcriber import Transcriber
@@ -19,7 +20,7 @@ RATE = 16000
 
 @pytest.fixture(scope="module")
 def transcriber() -> Iterator[Transcriber]:
-    with Transcriber.open(None, "onnxruntime", "fp32", chunking=Chunking(4.0, 0.5)) as opened:
+    with Transcriber(open_model(None, "onnxruntime", "fp32"), chunking=Chunking(4.0, 0.5)) as opened:
         yield opened
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wav2edge.runtime.bundle.spec import Convolution, ModelSpec
+from wav2edge.runtime.bundle.spec import Convolution, ModelSpec, Stage
 from wav2edge.runtime.engines import EngineOptions
 from wav2edge.runtime.engines._profiles import Profile, output_steps, pick, plan, time_steps
 from wav2edge.runtime.errors import EngineError
@@ -14,7 +14,7 @@ from wav2edge.runtime.errors import EngineError
 
 @given(longest=st.floats(0.1, 120), share=st.floats(0, 1), stage=st.sampled_from(["full", "frontend", "encoder"]))
 def test_every_clip_up_to_the_longest_has_a_range_and_little_padding(
-    ctc_spec: ModelSpec, longest: float, share: float, stage: str
+    ctc_spec: ModelSpec, longest: float, share: float, stage: Stage
 ) -> None:
     profiles = plan(ctc_spec, stage, EngineOptions(longest_seconds=longest))
     samples = max(ctc_spec.min_samples, int(share * round(longest * ctc_spec.sample_rate)))

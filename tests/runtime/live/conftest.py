@@ -18,6 +18,7 @@ from wav2edge.runtime.bundle.spec import (
     OUTPUT_LENGTHS,
     Convolution,
     ModelSpec,
+    Norm,
     Output,
 )
 from wav2edge.runtime.engines import Arrays
@@ -31,7 +32,7 @@ LABELS = ("<pad>", "|", *"abcdefghijklmnopqrstuvwxyz")
 STRIDE = 320
 
 
-def spoken_spec(norm: str = "layer") -> ModelSpec:
+def spoken_spec(norm: Norm = "layer") -> ModelSpec:
     return ModelSpec(
         architecture="wav2vec2",
         head="ctc",

@@ -23,6 +23,7 @@ from wav2edge.runtime.live.events import Dropped, Event, Final, Partial, SourceB
 from wav2edge.runtime.live.settings import LiveSettings
 from wav2edge.runtime.live.sources import FileSource, Item, on_grid
 from wav2edge.runtime.live.transcriber import LiveTranscriber, _half
+from wav2edge.runtime.model import Model
 from wav2edge.runtime.recordings.chunking import Chunking
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
@@ -75,7 +76,8 @@ def live(booth: Booth, shapes_bundle: Bundle) -> LiveTranscriber:
         def close(self) -> None: ...
 
     bundle = replace(shapes_bundle, spec=booth.spec())
-    return LiveTranscriber(Transcriber(bundle, Session(), "fake", "fp32"), vad=booth.vad)
+    loaded = Model(bundle, "fake", "fp32", sessions={"full": Session()})
+    return LiveTranscriber(Transcriber(loaded), vad=booth.vad)
 
 
 def test_a_session_tells_everything(booth: Booth, live: LiveTranscriber) -> None:

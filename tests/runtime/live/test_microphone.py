@@ -133,7 +133,7 @@ def test_speech_into_the_microphone_becomes_the_text_of_its_recording(
         final = listener.wait_for("final", timeout=10)
     heard, _ = soundfile.read(recording, dtype="float32")
     cut = heard[round(final["start"] * RATE) : round(final["end"] * RATE)]
-    transcriber = wav2edge.Transcriber.open()
+    transcriber = wav2edge.Transcriber()
     assert final["text"]
     assert transcriber(cut).text == final["text"]
     partials = [event for event in listener.events if event["event"] == "partial"]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.model import Model
 from wav2edge.runtime.recordings.chunking import Chunking, Stitcher, Window, seam, windows
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
@@ -89,11 +90,12 @@ def test_what_a_model_gets_wrong_at_the_ends_of_windows_stays_out_of_the_text(
     text = " ".join(f"word{'abcdefghij'[i % 10]}{'klmno'[i % 5]}" for i in range(120)).replace("x", "y")
     samples = spell("_" * 20 + text + "_" * 20)
     session = level_session_class(ctc_spec, blind=12)
-    transcriber = Transcriber(shapes_bundle, session, "level", "fp32", chunking=Chunking(4.0, 0.6))
+    model = Model(shapes_bundle, "level", "fp32", sessions={"full": session})
+    transcriber = Transcriber(model, chunking=Chunking(4.0, 0.6))
     heard = transcriber(samples).text
     assert len(session.lengths) > 10
     assert heard.strip("x ") == text
-    narrow = Transcriber(shapes_bundle, session, "level", "fp32", chunking=Chunking(4.0, 0.1))
+    narrow = Transcriber(model, chunking=Chunking(4.0, 0.1))
     assert narrow(samples).text.strip("x ") != text, "the test would notice"
 
 

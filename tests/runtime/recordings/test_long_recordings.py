@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from wav2edge.devices.open import open_model
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.audio.loudness import measure
 from wav2edge.runtime.bundle.embedded import clips_manifest
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.skipif(not BUNDLE.is_dir(), reason="this checkout has n
 
 @pytest.fixture(scope="module")
 def embedded_transcriber() -> Iterator[Transcriber]:
-    with Transcriber.open(BUNDLE, "onnxruntime", "fp32") as transcriber:
+    with Transcriber(open_model(BUNDLE, "onnxruntime", "fp32")) as transcriber:
         yield transcriber
 
 
@@ -62,13 +63,12 @@ def frames_of(transcriber: Transcriber, samples: np.ndarray, chunking: Chunking)
     """
     spec, loudness = transcriber.spec, measure([samples])
     assert spec.blank is not None
-    frontend, _ = transcriber._half_sessions()
     own, local = Stitcher(spec.blank), Stitcher(spec.blank)
     settled: list[tuple[np.ndarray, np.ndarray]] = []
     for cut in windows([samples], spec, chunking):
         (logits,) = transcriber.run([replace(cut, loudness=loudness)])
         values, lengths = loudness.normalized(cut.samples)[None], np.array([len(cut.samples)])
-        (features,) = frontend.run({NORMALIZED: values, INPUT_LENGTHS: lengths})[FEATURES]
+        (features,) = transcriber.model.run("frontend", {NORMALIZED: values, INPUT_LENGTHS: lengths})[FEATURES]
         matrix = np.random.default_rng(0).normal(size=(features.shape[1], len(spec.labels)))
         padded = np.pad(features.astype(np.float64) @ matrix, ((11, 10), (0, 0))).cumsum(axis=0)
         settled.append((own.push(cut, logits), local.push(cut, (padded[21:] - padded[:-21]).astype(np.float32))))

@@ -15,8 +15,10 @@ import pytest
 import soundfile
 
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.engines import Arrays
+from wav2edge.runtime.bundle.spec import Stage
+from wav2edge.runtime.engines import Arrays, EngineOptions, Session
 from wav2edge.runtime.errors import AudioError, EngineError
+from wav2edge.runtime.model import Model
 from wav2edge.runtime.recordings.batch import Ahead, lanes, transcribe_all
 from wav2edge.runtime.recordings.chunking import Chunking
 from wav2edge.runtime.recordings.transcriber import Transcriber
@@ -53,7 +55,7 @@ def test_the_shortest_clip(level_transcriber: Transcriber) -> None:
 
 
 def test_the_null_engine_runs_the_whole_path(shapes_bundle: Bundle) -> None:
-    with Transcriber.open(shapes_bundle, "null") as transcriber:
+    with Transcriber(Model(shapes_bundle, "null", "fp32")) as transcriber:
         assert transcriber(np.zeros(16000 * 70, np.float32)).text == ""
         assert [len(rows) for rows in transcriber.logits([np.zeros(16000, np.float32), np.zeros(400, np.float32)])] == [
             49,
@@ -140,7 +142,7 @@ def test_an_engine_that_fails_is_not_mistaken_for_a_bad_recording(
     def fail(feeds: Any) -> Any:
         raise EngineError("the engine failed")
 
-    monkeypatch.setattr(level_transcriber.session, "run", fail)
+    monkeypatch.setattr(level_transcriber.model.session(), "run", fail)
     with pytest.raises(EngineError):
         list(transcribe_all(level_transcriber, [write(tmp_path / "a.wav", spell("a"))]))
 
@@ -192,10 +194,10 @@ def test_lanes_run_windows_side_by_side_and_change_nothing(
     windows = sum(1 for path in sources if path.exists() for _ in level_transcriber.windows(path))
     assert windows == 6  # an even number, of which two are of one recording
     alone = list(transcribe_all(level_transcriber, sources))
-    in_lanes = Transcriber(
-        level_transcriber.bundle, TwoAtOnce(level_transcriber.session), "level", "fp32",
-        chunking=level_transcriber.chunking, lanes=2,
-    )  # fmt: skip
+    sessions: dict[Stage, Session] = {"full": TwoAtOnce(level_transcriber.model.session())}
+    model = Model(level_transcriber.model.bundle, "null", "fp32", EngineOptions(threads=2), sessions=sessions)
+    in_lanes = Transcriber(model, chunking=level_transcriber.chunking, lanes=2)
+    assert in_lanes.lanes == 2
     together = list(transcribe_all(in_lanes, sources))
     assert [(r.source, r.transcript) for r in together] == [(r.source, r.transcript) for r in alone]
 
@@ -208,17 +210,17 @@ def test_an_engine_that_fails_in_a_lane_ends_the_run(
     def broken(_: Any) -> Any:
         raise EngineError("out of memory")
 
-    level_transcriber.session.run = broken  # type: ignore[method-assign, assignment]
+    level_transcriber.model.session().run = broken  # type: ignore[method-assign, assignment]
     with pytest.raises(EngineError, match="out of memory"):
         list(transcribe_all(level_transcriber, [write(tmp_path / f"{n}.wav", spell("a")) for n in range(20)]))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("wav2edge")]
 
 
 def test_lanes_share_the_threads_where_one_session_can_be_shared(shapes_bundle: Bundle) -> None:
-    with Transcriber.open(shapes_bundle, "null", threads=5, lanes=2) as transcriber:
-        assert (transcriber.lanes, transcriber._options.threads) == (2, 2)
-    with Transcriber.open(shapes_bundle, "null", threads=1, lanes=2) as transcriber:
-        assert (transcriber.lanes, transcriber._options.threads) == (1, 1)
+    with Transcriber(Model(shapes_bundle, "null", "fp32", EngineOptions(threads=5)), lanes=2) as transcriber:
+        assert (transcriber.lanes, transcriber.options.threads) == (2, 2)
+    with Transcriber(Model(shapes_bundle, "null", "fp32", EngineOptions(threads=1)), lanes=2) as transcriber:
+        assert (transcriber.lanes, transcriber.options.threads) == (1, 1)
 
 
 def test_lanes_are_for_small_models_and_more_than_two_windows(

@@ -1,0 +1,151 @@
+"""A loaded model: a bundle's variant on an engine, with the sessions of its stages.
+
+``devices.open_model`` makes one with the engine, variant and threads that suit the machine; everything that runs a
+model (transcribers, live captions, the selftest, benchmarks) takes one and chooses nothing by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import engines
+from .bundle.read import Bundle, Variant
+from .bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, ModelSpec, Stage
+from .engines import Arrays, EngineOptions, Session
+from .errors import EngineError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+SMALL_BYTES = 30_000_000
+"""Bytes of a variant below which a CPU engine's own pool of memory gains no time: 559 MB with it were 375 without, for
+two windows of 30 s at once (benchmarks/throughput.py). Larger models have tensors that the system would clear anew at
+each run."""
+
+
+class Model:
+    """A bundle's variant on an engine; use it as a context manager or call ``close``.
+
+    Sessions are loaded on first use, once for each stage and set of options, whichever thread asks first.
+
+    bundle, spec, variant, engine: what runs, and where. options: threads, device and the like, of every session that
+    is not asked for with others. reason: why this engine and variant were chosen, in words.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: str,
+        variant: str | Variant,
+        options: EngineOptions | None = None,
+        *,
+        reason: str = "named",
+        sessions: Mapping[Stage, Session] | None = None,
+    ) -> None:
+        """Name a variant of a bundle and an engine; nothing is loaded yet.
+
+        sessions: to use for their stages instead of loading them, as a test or a client with an engine of its own
+        does, whatever the options; then ``engine`` may be any name. Raises BundleError for a variant that the bundle
+        lacks.
+        """
+        self.bundle = bundle
+        self.spec: ModelSpec = bundle.spec
+        self.engine = engine
+        self.variant = bundle.variant(variant) if isinstance(variant, str) else variant
+        self.options = options or EngineOptions()
+        self.reason = reason
+        self._given = dict(sessions or {})
+        self._sessions: dict[tuple[Stage, EngineOptions], Session] = {}
+        self._loading = threading.Lock()
+        self._closed = False
+
+    @property
+    def runs_in_stages(self) -> bool:
+        """Whether the front end and the encoder can be run apart, each clip normalised by the caller.
+
+        The graph must normalise (there is something to leave to the caller) and the variant must have both stages. An
+        engine that compiles each stage for minutes is spared that.
+        """
+        normalizes = self.spec.normalize and self.spec.frontend == "waveform"
+        if not normalizes or not {"frontend", "encoder"} <= set(self.variant.graphs):
+            return False
+        return self.engine in engines.names() and not engines.compiles(self.engine)
+
+    def session(self, stage: Stage = "full", options: EngineOptions | None = None) -> Session:
+        """The session of a stage, loaded on first use; options: others than the model's own.
+
+        Raises EngineError where the engine is missing, refuses the variant or fails, BundleError for a damaged file.
+        """
+        key = (stage, options or self.options)
+        with self._loading:
+            if self._closed:
+                raise EngineError("the model is closed; open it again")
+            if stage in self._given:
+                return self._given[stage]
+            if key not in self._sessions:
+                self._sessions[key] = engines.load(self.bundle, self.variant, self.engine, stage, key[1])
+            return self._sessions[key]
+
+    def run(self, stage: Stage, feeds: Arrays, options: EngineOptions | None = None) -> Arrays:
+        """Run a stage once on its inputs (see ``spec.STAGES``); raises EngineError."""
+        return self.session(stage, options).run(feeds)
+
+    def outputs(
+        self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None = None
+    ) -> list[dict[str, NDArray[Any]]]:
+        """Every output of clips [samples] at the model's rate, run as one padded batch.
+
+        For each clip its outputs by name, without the batch axis; those with a time axis are cut to the clip's own
+        frames. Raises EngineError.
+        """
+        return engines.outputs_of(self.spec, self.run("full", engines.as_feeds(*padded(clips)), options))
+
+    def outputs_of_normalized(
+        self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None = None
+    ) -> list[dict[str, NDArray[Any]]]:
+        """As ``outputs``, of clips that are normalised already: the front end and the encoder, one after the other."""
+        batch, lengths = padded(clips)
+        features = self.run("frontend", {NORMALIZED: batch, INPUT_LENGTHS: lengths}, options)
+        encoded = self.run("encoder", {name: features[name] for name in (FEATURES, FEATURE_LENGTHS)}, options)
+        return engines.outputs_of(self.spec, encoded)
+
+    def logits(
+        self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None = None
+    ) -> list[NDArray[np.float32]]:
+        """The first output of clips [samples], float32: logits [frames, labels] of a model that transcribes."""
+        name = self.spec.outputs[0].name
+        return [np.asarray(outputs[name], dtype=np.float32) for outputs in self.outputs(clips, options)]
+
+    def close(self) -> None:
+        """Release every session; the model cannot run afterwards. Closing it again does nothing."""
+        with self._loading:
+            self._closed = True
+            sessions = [*self._sessions.values(), *self._given.values()]
+            self._sessions, self._given = {}, {}
+        for session in sessions:
+            session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Model {self.bundle.path} {self.variant.name} on {self.engine}>"
+
+
+def padded(clips: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Clips [samples] as one batch [batch, samples], padded with zeros, and their lengths [batch]."""
+    lengths = np.array([len(clip) for clip in clips], dtype=np.int64)
+    if len(clips) == 1:
+        return clips[0][None], lengths
+    batch = np.zeros((len(clips), int(lengths.max())), dtype=np.float32)
+    for row, clip in zip(batch, clips):
+        row[: len(clip)] = clip
+    return batch, lengths
