@@ -125,7 +125,8 @@ def text_of(outputs: Outputs, spec: ModelSpec) -> str:
 
 def samples_of(clip: NDArray[np.int16]) -> NDArray[np.float32]:
     """A kept clip [samples] as the graph takes it, float32 in [-1, 1]."""
-    return clip.astype(np.float32) / np.float32(32767)
+    samples: NDArray[np.float32] = clip.astype(np.float32) / np.float32(32767)
+    return samples
 
 
 def _cosine(a: NDArray[Any], b: NDArray[Any]) -> float:

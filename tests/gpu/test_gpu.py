@@ -43,7 +43,9 @@ def feeds(*clips: np.ndarray[Any, np.dtype[np.float32]]) -> dict[str, Any]:
     return engines.as_feeds(batch, np.array([len(clip) for clip in clips]))
 
 
-def compare(session: Session, reference: Session, bundle: Bundle, variant: Variant, values: dict[str, Any]) -> None:
+def compare_sessions(
+    session: Session, reference: Session, bundle: Bundle, variant: Variant, values: dict[str, Any]
+) -> None:
     """Within the selftest's tolerance of the variant's precision, clip by clip."""
     ours, theirs = session.run(values), reference.run(values)
     allowed = TOLERANCES[variant.precision]
@@ -73,21 +75,21 @@ def test_at_least_one_engine_is_there(gpu_engines: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("seconds", [0.025, 0.5, 1.0, 3.3, 7.3, 10.0])
 def test_parity(session: Session, reference: Session, bundle: Bundle, variant: Variant, seconds: float) -> None:
-    compare(session, reference, bundle, variant, feeds(speech(max(seconds, bundle.spec.min_samples / RATE))))
+    compare_sessions(session, reference, bundle, variant, feeds(speech(max(seconds, bundle.spec.min_samples / RATE))))
 
 
 def test_parity_of_a_ragged_batch(session: Session, reference: Session, bundle: Bundle, variant: Variant) -> None:
-    compare(session, reference, bundle, variant, feeds(speech(4.0), speech(0.7, 1), speech(9.1, 2)))
+    compare_sessions(session, reference, bundle, variant, feeds(speech(4.0), speech(0.7, 1), speech(9.1, 2)))
 
 
 def test_parity_of_repeated_shapes(session: Session, reference: Session, bundle: Bundle, variant: Variant) -> None:
     """A CUDA graph is recorded on the third run of a shape and must then compute on the new samples and lengths."""
     for seed in range(6):
-        compare(session, reference, bundle, variant, feeds(speech(5.0, seed)))
+        compare_sessions(session, reference, bundle, variant, feeds(speech(5.0, seed)))
     for seed, seconds in enumerate((4.99, 4.95, 4.97, 5.0)):
-        compare(session, reference, bundle, variant, feeds(speech(seconds, seed)))
-    compare(session, reference, bundle, variant, feeds(speech(2.0, 1)))
-    compare(session, reference, bundle, variant, feeds(speech(5.0, 9)))
+        compare_sessions(session, reference, bundle, variant, feeds(speech(seconds, seed)))
+    compare_sessions(session, reference, bundle, variant, feeds(speech(2.0, 1)))
+    compare_sessions(session, reference, bundle, variant, feeds(speech(5.0, 9)))
 
 
 def test_the_selftest_passes(session: Session, bundle: Bundle, variant: Variant, gpu_engine: str) -> None:

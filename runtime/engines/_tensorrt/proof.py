@@ -40,6 +40,6 @@ def _selftest(session: Session, bundle: Bundle, variant: Variant) -> None:
     compared = compare(bundle.spec, variant, found, reference)
     if compared.status != "passed":
         raise EngineError(
-            f"the engine built from {variant.graphs['full']} fails the selftest ({compared.reason}), so it is not kept; "
-            "use another variant"
+            f"the engine built from {variant.graphs['full']} fails the selftest ({compared.reason}), "
+            "so it is not kept; use another variant"
         )

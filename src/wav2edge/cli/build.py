@@ -40,9 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
             raise InputError(f"{name} {value:g}: give seconds above 0, at most 3600")
     bundle = Bundle.open(arguments.bundle)
     module = engines.get(arguments.engine)
-    build = getattr(module, "build", None)
+    build = module.build
     if build is None:
-        having = [name for name in engines.names() if hasattr(engines.get(name), "build")]
+        having = [name for name in engines.names() if engines.compiles(name)]
         raise InputError(f"engine {arguments.engine} needs no building; those that do are {', '.join(having)}")
     if arguments.variant is not None:
         variants = [bundle.variant(arguments.variant)]
