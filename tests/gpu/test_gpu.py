@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,8 @@ def test_latency_table(bundle: Bundle, checkpoint: Path | None, capsys: pytest.C
         return
     gpu = detect.detect().nvidia
     name = re.sub(r"[^a-z0-9]+", "-", (gpu.name if gpu else "gpu").lower()).strip("-")
-    (DOCS / f"gpu-{name}.md").write_text(f"# {gpu.name if gpu else 'GPU'}\n\n{table.markdown(report)}")
+    measured = f"*Measured on {date.today()} on {gpu.name if gpu else 'a GPU'}, by `scripts/test --gpu`.*"
+    (DOCS / f"gpu-{name}.md").write_text(f"{measured}\n\n{table.markdown(report)}")
 
 
 def _resident() -> int:
