@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines import Arrays
+from ..errors import AudioError
 from .backlog import Block
 from .decoder import LiveDecoder
 from .events import Dropped, Event, Final, SourceLost, Stats
@@ -127,9 +128,17 @@ class LiveSession(LiveStream):
         return self.source.present()
 
     def __iter__(self) -> Iterator[Event]:
-        """The events, until the source is over or ``stop`` was called."""
+        """The events, until the source is over or ``stop`` was called.
+
+        Where the source raises AudioError (a damaged recording), the running utterance gets its Final first.
+        """
+        damage: AudioError | None = None
         while not self._stopped:
-            items = self.source.read(_POLL)
+            try:
+                items = self.source.read(_POLL)
+            except AudioError as error:
+                damage = error
+                break
             if items is None:
                 break
             present = self.present()
@@ -149,3 +158,5 @@ class LiveSession(LiveStream):
             yield from self.stats(self.settings.stats_every)
         yield from self.end_utterance()
         yield from self.stats()
+        if damage is not None:
+            raise damage

@@ -5,8 +5,6 @@ Every source gives 16-bit samples as float32, so that a recording of them is exa
 
 from __future__ import annotations
 
-import os
-import select
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..audio import read as audio
+from ..errors import AudioError
 from .backlog import Block
 from .events import Dropped, SourceBack, SourceLost
 
@@ -28,7 +27,10 @@ class Source(Protocol):
     """A stream of sound at 16 kHz."""
 
     def read(self, timeout: float) -> Sequence[Item] | None:
-        """All items since the last call, after at most ``timeout`` seconds; None when the stream is over."""
+        """All items since the last call, after at most ``timeout`` seconds; None when the stream is over.
+
+        Raises AudioError where the stream turns out to be damaged.
+        """
 
     def present(self) -> int | None:
         """The absolute index of the sound of this moment; None where the source has no clock."""
@@ -81,19 +83,25 @@ class SkippingClock(Clock):
 
 
 class PiecesSource:
-    """Pieces of sound, each given once it has been played: at a clock's pace, or without a clock at the reader's."""
+    """Pieces of sound, each given once it has been played: at a clock's pace, or without a clock at the reader's.
+
+    An AudioError that the pieces raise is raised by ``read`` after all pieces before it were given.
+    """
 
     def __init__(self, pieces: Iterator[NDArray[np.float32]], clock: Clock | None) -> None:
         """Take the first piece, so that bad input is found now."""
         self._pieces = pieces
         self._next = 0
         self._rest: NDArray[np.float32] | None = next(pieces, None)
+        self._error: AudioError | None = None
         self._clock = clock
         self._began = clock.now() if clock is not None else 0.0
 
     def read(self, timeout: float) -> Sequence[Item] | None:
         """The pieces that are due; without a clock one of them."""
         if self._rest is None:
+            if self._error is not None:
+                raise self._error
             return None
         if self._clock is None:
             return [self._take(self._rest)]
@@ -116,7 +124,10 @@ class PiecesSource:
     def _take(self, samples: NDArray[np.float32]) -> Block:
         block = Block(self._next, samples)
         self._next = block.end
-        self._rest = next(self._pieces, None)
+        try:
+            self._rest = next(self._pieces, None)
+        except AudioError as error:
+            self._rest, self._error = None, error
         return block
 
 
@@ -128,44 +139,21 @@ class FileSource(PiecesSource):
         super().__init__(pieces(audio.open_recording(path, RATE).blocks), None if fast else Clock())
 
 
-class RawSource:
-    """Raw 16 kHz 16-bit little-endian mono samples from a file descriptor, such as ``ffmpeg … -f s16le -``."""
-
-    def __init__(self, descriptor: int) -> None:
-        """Read from an open descriptor."""
-        self._descriptor = descriptor
-        self._odd = b""
-        self._next = 0
-
-    def read(self, timeout: float) -> Sequence[Item] | None:
-        """What the pipe holds, at most one second of it."""
-        if not select.select([self._descriptor], [], [], timeout)[0]:
-            return []
-        data = os.read(self._descriptor, 2 * PIECE)
-        if not data:
-            return None
-        data = self._odd + data
-        whole = len(data) // 2 * 2
-        self._odd = data[whole:]
-        block = Block(self._next, np.frombuffer(data[:whole], "<i2").astype(np.float32) / np.float32(32768))
-        self._next = block.end
-        return [block] if len(block.samples) else []
-
-    def present(self) -> None:
-        """A pipe has no clock."""
-        return None
-
-    def close(self) -> None:
-        """The descriptor belongs to the caller."""
-
-
 def pieces(blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-    """Blocks [samples] at 16 kHz as pieces of 50 ms on the 16-bit grid, the last one shorter."""
-    rest = np.zeros(0, np.float32)
-    for block in blocks:
-        rest = np.concatenate((rest, on_grid(block)))
-        whole = len(rest) // PIECE * PIECE
-        yield from (rest[at : at + PIECE].copy() for at in range(0, whole, PIECE))
-        rest = rest[whole:].copy()
+    """Blocks [samples] at 16 kHz as pieces of 50 ms on the 16-bit grid, the last one shorter.
+
+    An AudioError of the blocks is raised after the samples before it.
+    """
+    rest, damage = np.zeros(0, np.float32), None
+    try:
+        for block in blocks:
+            rest = np.concatenate((rest, on_grid(block)))
+            whole = len(rest) // PIECE * PIECE
+            yield from (rest[at : at + PIECE].copy() for at in range(0, whole, PIECE))
+            rest = rest[whole:].copy()
+    except AudioError as error:
+        damage = error
     if len(rest):
         yield rest
+    if damage is not None:
+        raise damage

@@ -135,7 +135,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _source(arguments: argparse.Namespace) -> Source:
-    from wav2edge.runtime.live.sources import FileSource, RawSource
+    from wav2edge.runtime.live.sources import FileSource
 
     if arguments.file:
         return FileSource(arguments.file, arguments.fast)
@@ -144,7 +144,9 @@ def _source(arguments: argparse.Namespace) -> Source:
             raise InputError("--stdin: standard input is closed; pipe sound in")
         if sys.stdin.isatty():
             raise InputError("--stdin expects sound, not a terminal; pipe it in: ffmpeg … -ar 16000 -ac 1 -f s16le -")
-        return RawSource(sys.stdin.fileno())
+        from wav2edge.runtime.live.pipe import PipeSource
+
+        return PipeSource(sys.stdin.fileno())
     from wav2edge.runtime.live.capture import CaptureSettings, Microphone
 
     return Microphone(CaptureSettings(device=arguments.device, rate=arguments.rate))

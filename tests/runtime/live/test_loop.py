@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from wav2edge.runtime.live.backlog import Block
 from wav2edge.runtime.live.endpoint import EndpointRules
 from wav2edge.runtime.live.events import Dropped, Event, Final, Partial, SourceBack, SourceLost, Stats
 from wav2edge.runtime.live.settings import LiveSettings
-from wav2edge.runtime.live.sources import FileSource, Item, on_grid
+from wav2edge.runtime.live.sources import FileSource, Item, PiecesSource, on_grid, pieces
 from wav2edge.runtime.live.transcriber import LiveTranscriber, _half
 from wav2edge.runtime.model import Model
 from wav2edge.runtime.recordings.chunking import Chunking
@@ -113,6 +114,20 @@ def test_the_end_of_the_source_ends_the_utterance(booth: Booth, live: LiveTransc
     events = list(live.session(Played(in_blocks(booth.speak("no pause at the end")))))
     [final] = [event for event in events if isinstance(event, Final)]
     assert (final.text, final.reason) == ("no pause at the end", "end")
+
+
+def test_a_damaged_recording_is_captioned_up_to_the_damage(booth: Booth, live: LiveTranscriber) -> None:
+    """The last words before the damage were lost with the error."""
+
+    def damaged() -> Iterator[NDArray[np.float32]]:
+        yield booth.speak("as far as it goes")
+        raise AudioError("x.wav: it breaks off")
+
+    events: list[Event] = []
+    with pytest.raises(AudioError, match="breaks off"):
+        for event in live.session(PiecesSource(pieces(damaged()), None)):
+            events.append(event)
+    assert [event.text for event in events if isinstance(event, Final)] == ["as far as it goes"]
 
 
 def test_stop_ends_in_order(booth: Booth, live: LiveTranscriber) -> None:

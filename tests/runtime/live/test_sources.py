@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import soundfile
 
 from wav2edge.runtime.errors import AudioError
 from wav2edge.runtime.live.backlog import Block
-from wav2edge.runtime.live.sources import FileSource, Item, PiecesSource, RawSource, SkippingClock, on_grid, pieces
+from wav2edge.runtime.live.sources import FileSource, PiecesSource, SkippingClock, on_grid, pieces
 
 
 def test_a_file_comes_in_order_at_once_or_paced(tmp_path: Path) -> None:
@@ -51,18 +50,3 @@ def test_a_bad_file_is_refused_at_once(tmp_path: Path, content: bytes | None) ->
         path.write_bytes(content)
     with pytest.raises(AudioError):
         FileSource(path)
-
-
-def test_a_pipe_may_cut_samples_in_half() -> None:
-    samples = np.arange(-3000, 3000, dtype="<i2")
-    reader, writer = os.pipe()
-    source, data = RawSource(reader), samples.tobytes()
-    blocks: list[Item] = []
-    for at in range(0, len(data), 777):
-        os.write(writer, data[at : at + 777])
-        blocks += source.read(1.0) or []
-    os.close(writer)
-    assert source.read(1.0) is None
-    os.close(reader)
-    heard = np.concatenate([block.samples for block in blocks if isinstance(block, Block)])
-    np.testing.assert_array_equal((heard * 32768).astype(int), samples)

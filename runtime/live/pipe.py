@@ -1,0 +1,170 @@
+"""Sound from a pipe: raw samples, or a WAV file as recorders write it, decoded while it arrives."""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..audio.files import container_of
+from ..audio.raw import Encoding, RawFormat
+from ..errors import AudioError
+from .backlog import Block
+from .portaudio import Resampler
+from .sources import RATE, Item, on_grid
+
+_HEAD = 12  # bytes by which a container is recognised
+_LONGEST_HEADER = 1 << 20  # bytes before a WAV file's samples; recorders write 44 to a few thousand
+_READ = 1 << 16
+_UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # what writers that cannot seek announce; arecord's 2 GB simply never come
+_ENCODINGS: dict[tuple[int, int], Encoding] = {
+    (1, 16): "s16le",
+    (3, 32): "f32le",
+    (6, 8): "alaw",
+    (7, 8): "mulaw",
+}
+"""WAV format tags and bits per sample (RFC 2361)."""
+
+
+@dataclass(frozen=True)
+class WavHeader:
+    """What stands before the samples of a WAV file: their format, where they begin, how many bytes they are."""
+
+    format: RawFormat
+    offset: int
+    size: int | None
+
+
+class PipeSource:
+    """A file descriptor as a Source: raw samples such as ``ffmpeg … -f s16le -``, or a WAV file such as arecord's.
+
+    Raises AudioError, in ``read``, for other containers and for WAV files whose samples are neither 16-bit integers,
+    32-bit floats nor G.711 codes.
+    """
+
+    def __init__(self, descriptor: int, raw: RawFormat | None = None, name: str = "standard input") -> None:
+        """Read from an open descriptor, which the caller closes.
+
+        raw: how samples without a header are written (None: 16-bit, 16 kHz, mono, or what a WAV header says).
+        """
+        self._descriptor = descriptor
+        self._raw = raw
+        self._name = name
+        self._format: RawFormat | None = None
+        self._resampler: Resampler | None = None
+        self._left: int | None = None  # bytes of samples still to come; None: until the pipe is closed
+        self._bytes = b""
+        self._next = 0
+        self._over = False
+
+    def read(self, timeout: float) -> Sequence[Item] | None:
+        """The sound that has arrived, at most 64 KiB of it."""
+        if self._over:
+            return None
+        if not select.select([self._descriptor], [], [], timeout)[0]:
+            return []
+        data = os.read(self._descriptor, _READ)
+        self._bytes += data
+        self._over = not data
+        if self._format is None and not self._begin():
+            return []
+        blocks = self._samples()
+        return blocks if blocks or not self._over else None
+
+    def present(self) -> None:
+        """A pipe has no clock."""
+        return None
+
+    def close(self) -> None:
+        """Nothing: the descriptor belongs to the caller."""
+
+    def _begin(self) -> bool:
+        """Find out what arrives; False as long as too few bytes are there."""
+        if len(self._bytes) < _HEAD and not self._over:
+            return False
+        container = container_of(self._bytes[:_HEAD])
+        if container is None:
+            self._start(self._raw or RawFormat())
+            return True
+        if self._raw is not None:
+            raise AudioError(f"{self._name}: it is {container}, with a header of its own; leave the raw format out")
+        if not self._bytes.startswith((b"RIFF", b"RF64")):
+            raise AudioError(
+                f"{self._name}: it is {container}, which cannot be decoded while it arrives; pipe WAV or raw samples "
+                "(ffmpeg -i - -f s16le -ar 16000 -ac 1 -)"
+            )
+        header = wav_header(self._bytes, self._name)
+        if header is None:
+            if self._over:
+                raise AudioError(f"{self._name}: the WAV file ends before its samples")
+            return False
+        self._bytes = self._bytes[header.offset :]
+        self._left = header.size
+        self._start(header.format)
+        return True
+
+    def _start(self, found: RawFormat) -> None:
+        self._format = found
+        self._resampler = Resampler(found.rate, RATE)
+
+    def _samples(self) -> list[Item]:
+        """The whole frames among the bytes that have arrived, and at the end what the resampler still holds."""
+        assert self._format is not None and self._resampler is not None
+        width = self._format.frame_bytes
+        count = len(self._bytes) if self._left is None else min(len(self._bytes), self._left)
+        whole = count // width * width
+        decoded = self._format.decode(self._bytes[:whole]).mean(axis=1, dtype=np.float32)
+        if not np.isfinite(decoded).all():
+            raise AudioError(f"{self._name}: it holds NaN or infinite samples")
+        samples = self._resampler(decoded)
+        self._bytes = self._bytes[whole:]
+        if self._left is not None:
+            self._left -= whole
+            self._over = self._over or self._left < width  # what follows the samples (tags) is not sound
+        if self._over:
+            samples = np.concatenate((samples, self._resampler.flush()))
+        if not len(samples):
+            return []
+        block = Block(self._next, on_grid(samples))
+        self._next = block.end
+        return [block]
+
+
+def wav_header(data: bytes, name: str) -> WavHeader | None:
+    """The header of a WAV file that begins with these bytes; None as long as they are too few.
+
+    Raises AudioError for a file without samples in its first MiB, or with samples of another kind.
+    """
+    at, found = _HEAD, None
+    while at + 8 <= len(data):
+        kind, size = struct.unpack_from("<4sI", data, at)
+        if kind == b"data":
+            if found is None:
+                raise AudioError(f"{name}: the WAV file has samples before their format")
+            return WavHeader(found, at + 8, None if size in _UNKNOWN_SIZES else size)
+        if kind == b"fmt ":
+            if at + 8 + size > len(data):
+                break
+            found = _format(data[at + 8 : at + 8 + size], name)
+        at += 8 + size + size % 2
+    if max(at, len(data)) > _LONGEST_HEADER:
+        raise AudioError(f"{name}: a WAV file without samples in its first MiB")
+    return None
+
+
+def _format(chunk: bytes, name: str) -> RawFormat:
+    if len(chunk) < 16:
+        raise AudioError(f"{name}: the WAV file's format is cut short")
+    tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", chunk)
+    if tag == 0xFFFE and len(chunk) >= 26:  # WAVE_FORMAT_EXTENSIBLE: the tag begins its GUID
+        (tag,) = struct.unpack_from("<H", chunk, 24)
+    encoding = _ENCODINGS.get((tag, bits))
+    if encoding is None:
+        raise AudioError(
+            f"{name}: a WAV file of {bits}-bit samples of format {tag}; pipe 16-bit integers or 32-bit floats"
+        )
+    return RawFormat(encoding, rate, channels)

@@ -1,0 +1,128 @@
+"""Sound from pipes: raw samples in any form, WAV as recorders write it, other containers refused."""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from wav2edge.runtime.audio.raw import RawFormat
+from wav2edge.runtime.errors import AudioError
+from wav2edge.runtime.live.backlog import Block
+from wav2edge.runtime.live.pipe import PipeSource
+from wav2edge.runtime.live.sources import Item
+
+TONE = (0.4 * np.sin(np.arange(44100) * 2 * np.pi * 440 / 44100)).astype(np.float32)
+"""One second of 440 Hz at 44.1 kHz."""
+
+
+def piped(data: bytes, raw: RawFormat | None = None, cut: int = 1000) -> NDArray[np.float32]:
+    """What a source gives of bytes that are written in pieces of ``cut``."""
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        for at in range(0, len(data), cut):
+            os.write(writer, data[at : at + cut])
+        os.close(writer)
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    try:
+        source, blocks = PipeSource(reader, raw), []
+        while (items := source.read(5.0)) is not None:
+            blocks += [item for item in items if isinstance(item, Block)]
+    finally:
+        os.close(reader)
+    assert [block.start for block in blocks] == list(np.cumsum([0] + [len(b.samples) for b in blocks[:-1]]))
+    return np.concatenate([block.samples for block in blocks])
+
+
+def wav(
+    data: bytes, tag: int = 1, bits: int = 16, channels: int = 1, rate: int = 44100, size: int | None = None
+) -> bytes:
+    """A WAV file; size: what its header says of the samples' bytes."""
+    frame = channels * bits // 8
+    form = struct.pack("<HHIIHH", tag, channels, rate, rate * frame, frame, bits)
+    size = len(data) if size is None else size
+    return (
+        b"RIFF"
+        + struct.pack("<I", 0xFFFFFFFF)
+        + b"WAVE"
+        + b"fmt "
+        + struct.pack("<I", len(form))
+        + form
+        + (b"data" + struct.pack("<I", size) + data)
+    )
+
+
+def assert_tone(samples: NDArray[np.float32], seconds: float = 1.0) -> None:
+    assert len(samples) == pytest.approx(16000 * seconds, abs=2)
+    spectrum = np.abs(np.fft.rfft(samples[:16000]))
+    assert spectrum.argmax() == pytest.approx(440, abs=1)
+    assert np.abs(samples).max() == pytest.approx(0.4, abs=0.02)
+
+
+def test_a_pipe_may_cut_samples_in_half() -> None:
+    samples = np.arange(-3000, 3000, dtype="<i2")
+    reader, writer = os.pipe()
+    source, data = PipeSource(reader), samples.tobytes()
+    blocks: list[Item] = []
+    for at in range(0, len(data), 777):
+        os.write(writer, data[at : at + 777])
+        blocks += source.read(1.0) or []
+    os.close(writer)
+    assert source.read(1.0) is None
+    os.close(reader)
+    heard = np.concatenate([block.samples for block in blocks if isinstance(block, Block)])
+    np.testing.assert_array_equal((heard * 32768).astype(int), samples)
+
+
+@pytest.mark.parametrize("size", [None, 0, 0xFFFFFFFF, 0x7FFFFFF0], ids=["true", "zero", "ones", "arecord"])
+@pytest.mark.parametrize("cut", [1, 50, 1 << 16])
+def test_a_wav_file_is_obeyed(size: int | None, cut: int) -> None:
+    """``arecord -f cd | wav2edge listen`` took the header and stereo 44.1 kHz for 16 kHz mono: 49 s of 9 s, no word."""
+    stereo = np.stack([TONE, TONE], 1)[: 44100 if cut > 1 else 4410]
+    data = (stereo * 32767).astype("<i2").tobytes()
+    samples = piped(wav(data, channels=2, size=size), cut=cut)
+    if cut > 1:
+        assert_tone(samples)
+    else:
+        assert len(samples) == pytest.approx(1600, abs=2)
+
+
+def test_what_follows_a_wav_files_samples_is_not_sound() -> None:
+    data = (TONE * 32767).astype("<i2").tobytes()
+    assert_tone(piped(wav(data) + b"LIST" + struct.pack("<I", 4000) + b"x" * 4000))
+
+
+def test_wav_files_of_floats_and_of_telephony_are_decoded() -> None:
+    assert_tone(piped(wav(TONE.astype("<f4").tobytes(), tag=3, bits=32)))
+    assert len(piped(wav(b"\xff" * 8000, tag=7, bits=8, rate=8000))) == pytest.approx(16000, abs=2)
+
+
+def test_raw_samples_have_the_format_that_is_given() -> None:
+    raw = RawFormat("f32le", rate=44100, channels=2)
+    assert_tone(piped(np.stack([TONE, TONE], 1).astype("<f4").tobytes(), raw, cut=777))
+
+
+@pytest.mark.parametrize(
+    ("data", "raw", "message"),
+    [
+        (b"OggS" + b"x" * 100, None, "an Ogg file, which cannot be decoded while it arrives"),
+        (b"fLaC" + b"x" * 100, None, "a FLAC file"),
+        (b"\0\0\0\x20ftypM4A " + b"x" * 100, None, "an MP4"),
+        (wav(b"\0" * 300, bits=24), None, "24-bit"),
+        (wav(b"\0" * 300), RawFormat(), "leave the raw format out"),
+        (wav(b"")[:20], None, "ends before its samples"),
+        (b"RIFF\0\0\0\0WAVE" + b"junk\xf0\xff\xff\xff" * 20, None, "without samples"),
+        (np.array([0.1, np.nan], "<f4").tobytes() * 8, RawFormat("f32le"), "NaN"),
+    ],
+    ids=["ogg", "flac", "mp4", "24 bits", "both", "cut", "no samples", "nan"],
+)
+def test_what_is_not_sound_as_it_stands_is_refused(data: bytes, raw: RawFormat | None, message: str) -> None:
+    with pytest.raises(AudioError, match=message):
+        piped(data, raw)
