@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from wav2edge.calibration.clips import CLOSED, Clips, dev_clips
-from wav2edge.calibration.judge import Judge, agreement
+from wav2edge.calibration.closeness import agreement
+from wav2edge.calibration.judge import Judge
 from wav2edge.calibration.quantize import Calibration, Options, quantize
 from wav2edge.calibration.sites import find_sites
 from wav2edge.graphs.graph import Graph
@@ -155,9 +156,10 @@ def haswell(bundle: Bundle, dev: Clips, folder: Path) -> None:
 def searched(source: Path, folder: Path, speech: str, dev: str, method: str) -> Bundle:
     """A copy of a bundle's fp32, quantised naively and then with the search; both are shown."""
     naive = only_fp32(source, folder / "naive")
-    options = Options(variants=STATIC, method=method, smooth=False, searching=False)
+    options = Options(variants=STATIC, method=method, smooth=False, searching=False, limit=None, dev_limit=None)
     show("everything INT8", quantize(naive, speech, dev, options))
-    made = quantize(only_fp32(source, folder / "model"), speech, dev, Options(method=method))
+    options = Options(method=method, limit=None, dev_limit=None)
+    made = quantize(only_fp32(source, folder / "model"), speech, dev, options)
     show("wav2edge quantize", made)
     if made.refused is not None:
         sys.exit(f"the gate refused, so there is nothing to close on: {made.refused}")

@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from wav2edge.calibration.clips import BUILT_IN
 from wav2edge.calibration.options import Options
@@ -74,8 +73,7 @@ def main() -> int:
         made = quantize(Bundle.open(Path(folder) / "bundle"), arguments.speech, dev, options, stages)
         stages("end", 0, 0)
         total = time.perf_counter() - started
-    record: Any = made.values["variants"]
-    clips = next(iter(record.values()))["calibrated_on"]["clips"]
+    clips = next(iter(made.record["variants"].values()))["calibrated_on"]["clips"]
     passes = sum(wall for stage, (wall, _) in stages.seconds.items() if stage in GROWING)
     full = total + passes * (BAR_CLIPS / clips - 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9

@@ -24,7 +24,7 @@ from typing import Any
 import _docs
 import numpy as np
 
-from wav2edge.calibration.build import Workshop
+from wav2edge.calibration.build import VariantBuilder
 from wav2edge.calibration.clips import BUILT_IN, calibration_clips
 from wav2edge.calibration.observe import observe
 from wav2edge.calibration.passes.qdq import observed
@@ -195,7 +195,7 @@ def files(bundle: Bundle, folder: Path, samples: int, threads: int, wanted: set[
             nncf_model(bundle.graph(fp32, "full"), made[name], samples)
         else:
             keep = match_sites(sites, [patterns]) if patterns else frozenset()
-            shop = Workshop(bundle, graph, sites, histograms, "min-max", place)
+            shop = VariantBuilder(bundle, graph, sites, histograms, "min-max", place)
             written = shop.build(variant, keep, stages=False)
             made[name] = place / written.graphs["full"]
             size = written.bytes / sum(fp32.sizes[file] for file in (fp32.graphs["full"], *fp32.data))

@@ -20,14 +20,14 @@ from .passes.fuse_gelu import fuse_gelu
 from .passes.half import HalfPrecision, to_half
 from .passes.qdq import insert_qdq
 from .passes.weights_only import quantize_dynamic, quantize_int4
-from .ranges import Histogram, choose_range
-from .schemes import S8S8, STATIC
+from .ranges import Histogram, Method, Range, choose_range
+from .schemes import S8S8, STATIC, Scheme
 from .sites import Site, find_sites
 
 NAMES = (*STATIC, "int8-dynamic", "fp16", "bf16", "int4")
 """Every variant that can be made."""
 DEFAULT = ("int8-u8s8", "int8-s8s8", "int8-u7s8", "int8-dynamic", "fp16")
-"""What is made when the user names none."""
+"""The variants that are made where none is named."""
 _PREFERRED: Mapping[str, tuple[str, ...]] = {
     "fp16": ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda"),
     "bf16": ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "openvino"),
@@ -55,34 +55,49 @@ def planned(name: str) -> Variant:
     )
 
 
-@dataclass(frozen=True)
-class Workshop:
-    """What every build shares.
+def is_meant_for_speed(name: str) -> bool:
+    """Whether a variant's time on this machine counts.
 
-    graph: the prepared fp32 graph (outliers folded). sites: what can be quantised. histograms: the
-    calibration. method: how ranges come from it. folder: where files go.
+    Half precision is for other machines than the one it is made on, and int4 for boards with little memory.
     """
+    return planned(name).precision == "int8"
+
+
+@dataclass(frozen=True)
+class VariantBuilder:
+    """Builds every variant of a bundle from one calibration."""
 
     bundle: Bundle
     graph: Graph
+    """The prepared fp32 graph, its outliers folded."""
     sites: tuple[Site, ...]
+    """The operators that can be quantised."""
     histograms: Mapping[str, Histogram]
-    method: str
+    """What each observed tensor held; empty where no variant needs it."""
+    method: Method
+    """How a range is found from a histogram."""
     folder: Path
+    """Where files are written."""
 
-    def ranges(self, unsigned: bool) -> dict[str, tuple[float, float]]:
+    def ranges(self, unsigned: bool) -> dict[str, Range]:
         """The range of every observed tensor."""
         return {name: choose_range(seen, self.method, unsigned) for name, seen in self.histograms.items()}
 
-    def never_quantised(self, name: str) -> dict[str, str]:
-        """The layers that a variant leaves in float whatever the search says, and why."""
+    def never_quantized(self, name: str) -> dict[str, str]:
+        """The layers that a variant leaves in float whatever a search finds, and why."""
         if name != S8S8.variant:
             return {}
-        left = {site.layer for site in self._turned(self.graph.copy())}
+        left = {site.layer for site in self._channels_last(self.graph.copy())}
         return {site.layer: "one input channel: nothing to gain" for site in self.sites if site.layer not in left}
 
-    def _turned(self, graph: Graph, in_float: Collection[str] = ()) -> tuple[Site, ...]:
-        """The sites of a graph whose convolutions were turned channels-last, in place, where they could be."""
+    def quantizable(self, name: str) -> tuple[Site, ...]:
+        """The sites that a variant can compute in fewer bits."""
+        if name in STATIC or name in _HALF:
+            return self.sites
+        return tuple(site for site in self.sites if site.kind == "linear")
+
+    def _channels_last(self, graph: Graph, in_float: Collection[str] = ()) -> tuple[Site, ...]:
+        """Rewrite a graph's convolutions channels-last, in place, where that is possible; the sites it then has."""
         if not channels_last(graph, in_float):
             return self.sites
         known = {site.node for site in self.sites}
@@ -93,24 +108,9 @@ class Workshop:
 
         Raises InputError for a variant of no such name.
         """
+        plan = planned(name)
         graph = self.graph.copy()
-        scheme = STATIC.get(name)
-        if scheme is not None:
-            sites = self.sites
-            if scheme.unsigned:
-                fuse_gelu(graph)
-            else:
-                sites = self._turned(graph, keep_float)
-            kept = [site for site in sites if site.node not in keep_float]
-            insert_qdq(graph, kept, self.ranges(scheme.unsigned), scheme)
-        elif name == "int8-dynamic":
-            quantize_dynamic(graph, keep_float)
-        elif name == "int4":
-            quantize_int4(graph, keep_float)
-        elif name in _HALF:
-            to_half(graph, _HALF[name], keep_float)
-        else:
-            raise InputError(f"no variant {name!r} can be made; there are {', '.join(NAMES)}")
+        self._convert(graph, name, keep_float)
         stem = free_stem(self.bundle, name)
         data = f"{stem}.data"
         model = graph.to_model()
@@ -119,7 +119,6 @@ class Workshop:
         save_model(model, self.folder / f"{stem}.onnx", data)
         if (self.folder / data).stat().st_size == 0:
             (self.folder / data).unlink()
-        plan = planned(name)
         variant = describe_variant(
             self.folder,
             plan.name,
@@ -131,6 +130,26 @@ class Workshop:
             made_from=plan.made_from,
         )
         return self.with_stages(variant) if stages else variant
+
+    def _convert(self, graph: Graph, name: str, keep_float: frozenset[str]) -> None:
+        """Turn a copy of the graph into a variant's, in place."""
+        if name in STATIC:
+            self._quantize_static(graph, STATIC[name], keep_float)
+        elif name in _HALF:
+            to_half(graph, _HALF[name], keep_float)
+        elif name == "int4":
+            quantize_int4(graph, keep_float)
+        else:
+            quantize_dynamic(graph, keep_float)
+
+    def _quantize_static(self, graph: Graph, scheme: Scheme, keep_float: frozenset[str]) -> None:
+        sites = self.sites
+        if scheme.unsigned:
+            fuse_gelu(graph)
+        else:
+            sites = self._channels_last(graph, keep_float)
+        kept = [site for site in sites if site.node not in keep_float]
+        insert_qdq(graph, kept, self.ranges(scheme.unsigned), scheme)
 
     def with_stages(self, variant: Variant) -> Variant:
         """A variant whose full graph was written last, with frontend and encoder cut from it."""

@@ -1,12 +1,13 @@
-"""The speech that a calibration sees: read one clip at a time, at the lengths that the device will see."""
+"""The speech of a calibration: which recordings calibrate and which judge, read one clip at a time."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,29 +21,34 @@ from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.errors import InputError
 
 BUILT_IN = "built-in"
-"""What a user names to calibrate on the clips that ship with the package."""
+"""The name of the clips that ship with the package."""
 MIN_WORDS = 20
-"""Below this a word error rate says nothing (words; characters for a model whose text has no gaps)."""
+"""The fewest reference words (characters for a model whose text has no gaps) to judge on: with fewer, a single error is
+more than 5 points of the error rate."""
 SILENCE = 1e-4
-"""A clip whose loudest sample is below this (-80 dB) holds no speech."""
+"""A clip whose loudest sample is below this (-80 dBFS, three steps of 16-bit audio) holds no speech."""
+SHORTEST_REST = 0.5
+"""Seconds: a rest of a recording that is shorter than this is no piece of its own; a word takes about as long (150
+words a minute are 0.4 s each)."""
 
 CLOSED = frozenset({"eval", "test"})
-"""Splits that no search may look at."""
+"""Splits of a manifest that nothing may be chosen on."""
 
-Samples = NDArray[np.float32]
+Samples: TypeAlias = NDArray[np.float32]
+Unit: TypeAlias = Literal["words", "characters"]
+Verb: TypeAlias = Literal["calibrate", "judge"]
 
 
 @dataclass(frozen=True)
 class Clips:
-    """Recordings to run, in order, and how they are cut.
-
-    rows: the recordings. spec: the model's rate and shortest clip. longest: seconds; longer recordings are cut into
-    pieces of this length when they calibrate (they are judged whole).
-    """
+    """Recordings to run, in order, and how they are cut."""
 
     rows: tuple[Row, ...]
+    """The recordings."""
     spec: ModelSpec
+    """The model's, for its sample rate, its shortest clip and its text."""
     longest: float
+    """Seconds; longer recordings calibrate in pieces of this length (they are judged whole)."""
 
     def whole(self) -> Iterator[tuple[Row, Samples]]:
         """Each recording whole; raises AudioError for one that cannot be read."""
@@ -53,13 +59,13 @@ class Clips:
             yield row, samples
 
     def pieces(self) -> Iterator[Samples]:
-        """Every recording in pieces of at most ``longest`` seconds; a rest of under half a second joins no one."""
+        """Every recording in pieces of at most ``longest`` seconds; a rest under ``SHORTEST_REST`` is left out."""
         size = max(int(self.longest * self.spec.sample_rate), self.spec.min_samples)
-        rest = max(self.spec.sample_rate // 2, self.spec.min_samples)
+        shortest = max(int(SHORTEST_REST * self.spec.sample_rate), self.spec.min_samples)
         for _, samples in self.whole():
             for start in range(0, len(samples), size):
                 piece = samples[start : start + size]
-                if start == 0 or len(piece) >= rest:
+                if start == 0 or len(piece) >= shortest:
                     yield piece
 
     @property
@@ -79,19 +85,69 @@ class Clips:
         return sum(len(normalize(row.text).split()) for row in self.rows)
 
     @property
-    def unit(self) -> str:
+    def seconds(self) -> float:
+        """How long they are together, as their headers say; ``longest`` stands for one whose header does not."""
+        known = (row.seconds or read.open_recording(row.path, self.spec.sample_rate).seconds for row in self.rows)
+        return sum(self.longest if seconds is None else seconds for seconds in known)
+
+    @property
+    def unit(self) -> Unit:
         """What is counted: words, or characters where the model writes no gap between words."""
         return "characters" if gapless(self.spec) else "words"
 
-    def limited(self, limit: int | None) -> Clips:
-        """At most ``limit`` of them, spread evenly; all where it is None. Raises InputError where only silence stays.
+    def limited(self, limit: int | None, source: str = "speech", verb: Verb = "calibrate") -> Clips:
+        """At most ``limit`` of them, spread evenly; all where it is None.
 
-        A check before this one has seen all of them, not those that are left.
+        source and verb: for the message of the InputError where all that are left are silent.
         """
-        return self if limit is None else _audible(dataclasses.replace(self, rows=_spread(self.rows, limit)))
+        if limit is None or limit >= len(self.rows):
+            return self
+        return _audible(dataclasses.replace(self, rows=_spread(self.rows, limit)), source, verb)
 
 
-def rate_name(unit: str) -> str:
+@dataclass(frozen=True)
+class Speech:
+    """The speech of a run."""
+
+    calibrating: Clips
+    judging: Clips
+    recordings: int
+    """How many there were of both kinds before any limit."""
+
+
+def choose_speech(
+    spec: ModelSpec,
+    speech: str | Path,
+    dev: str | Path | None,
+    longest: float,
+    limit: int | None = None,
+    dev_limit: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Speech:
+    """Read the clips to calibrate on and those to judge on (``dev`` None: every second recording of ``speech``).
+
+    limit, dev_limit: at most so many of each, spread evenly. say: called with one line for recordings left out because
+    they judge. Raises InputError where either side has nothing to use.
+    """
+    clips = calibration_clips(speech, spec, longest=longest)
+    if dev is None:
+        source = f"{speech}, every second recording"
+        clips, judged = hold_out(clips, str(speech))
+    else:
+        source = str(dev)
+        judged = dev_clips(dev, spec, longest=longest)
+        rest = without_dev(clips, judged)
+        if left_out := len(clips.rows) - len(rest.rows):
+            say(f"{left_out} of {len(clips.rows)} recordings of {speech} are in {dev} too: not calibrated on")
+        clips = rest
+    return Speech(
+        clips.limited(limit, str(speech)),
+        with_enough_words(judged.limited(dev_limit, source, "judge"), source),
+        len(clips.rows) + len(judged.rows),
+    )
+
+
+def rate_name(unit: Unit) -> str:
     """What the error rate of a unit is called."""
     return "CER" if unit == "characters" else "WER"
 
@@ -104,72 +160,72 @@ def gapless(spec: ModelSpec) -> bool:
 def calibration_clips(source: str | Path, spec: ModelSpec, *, longest: float, limit: int | None = None) -> Clips:
     """The clips to calibrate on: a manifest, a folder, or ``built-in``; no text is needed.
 
-    limit: at most so many, spread evenly over the manifest. Raises InputError where there are none, or none that
-    is more than silence.
+    limit: at most so many, spread evenly over the manifest. Raises InputError where there are none, or only silence.
     """
     return _audible(Clips(_spread(_rows(source), limit), spec, longest), str(source))
 
 
 def dev_clips(source: str | Path, spec: ModelSpec, *, longest: float) -> Clips:
-    """The clips to judge on: each with its text.
+    """The clips to judge on: those of a manifest that have text.
 
-    Raises InputError where text is missing or under 20 words, and where every clip is silence: nothing could be lost.
+    Raises InputError where there are too few words (``MIN_WORDS``), or only silence: nothing could be lost.
     """
     rows = _rows(source)
-    wordless = [row for row in rows if not row.text.strip()]
-    if len(wordless) == len(rows):
-        raise InputError(f"{source}: no text; --dev needs what is said in each recording, to count words")
-    return _enough(Clips(tuple(row for row in rows if row.text.strip()), spec, longest), str(source))
+    texts = tuple(row for row in rows if row.text.strip())
+    if not texts:
+        raise InputError(f"{source}: no text; dev needs what is said in each recording, to count words")
+    return with_enough_words(Clips(texts, spec, longest), str(source))
 
 
 def hold_out(clips: Clips, source: str) -> tuple[Clips, Clips]:
-    """Every second recording with text to judge on, the others to calibrate on; for a user who named no dev set.
+    """Every second recording with text to judge on, the others to calibrate on; where no dev set is named.
 
-    Rows of one recording stay together. Raises InputError where too few words or only silence falls to either side.
+    Rows of one recording stay together. Raises InputError where either side has too few words or only silence.
     """
     texts = [row for row in clips.rows if row.text.strip()]
     recordings = list(dict.fromkeys(row.path.resolve() for row in texts))
     if not recordings:
-        raise InputError(f"{source}: no text to judge on; name a --dev manifest with recordings and their text")
+        raise InputError(f"{source}: no text to judge on; name a dev manifest with recordings and their text")
     if len(recordings) == 1:
         raise InputError(
-            f"{source}: one recording with text cannot both calibrate and judge; name a --dev manifest with others"
+            f"{source}: one recording with text cannot both calibrate and judge; name a dev manifest with others"
         )
     held = set(recordings[1::2])
     dev = tuple(row for row in texts if row.path.resolve() in held)
     rest = tuple(row for row in clips.rows if row.path.resolve() not in held)
-    judged = _enough(dataclasses.replace(clips, rows=dev), f"{source}, every second recording")
+    judged = with_enough_words(dataclasses.replace(clips, rows=dev), f"{source}, every second recording")
     return _audible(dataclasses.replace(clips, rows=rest), source), judged
 
 
-def apart(clips: Clips, dev: Clips) -> Clips:
+def without_dev(clips: Clips, dev: Clips) -> Clips:
     """The clips to calibrate on without the recordings of ``dev``: what calibrated must not judge.
 
     Recordings are compared by their path, symbolic links resolved. Raises InputError where all of ``dev`` calibrates,
     where nothing else is left to calibrate on, or only silence.
     """
     judging = {row.path.resolve() for row in dev.rows}
-    heard = {row.path.resolve() for row in clips.rows}
-    if judging <= heard:
+    calibrating = {row.path.resolve() for row in clips.rows}
+    if judging <= calibrating:
         raise InputError(
-            "every recording of --dev is in --speech too, so it would judge what it calibrated on; "
-            "name other recordings, or leave --dev out to hold out every second one"
+            "every recording of dev is in speech too, so it would judge what it calibrated on; "
+            "name other recordings, or leave dev out to hold out every second one"
         )
-    if heard <= judging:
-        raise InputError("every recording of --speech is in --dev too; name other recordings to calibrate on")
-    if not judging & heard:
+    if calibrating <= judging:
+        raise InputError("every recording of speech is in dev too; name other recordings to calibrate on")
+    if not judging & calibrating:
         return clips
     rest = tuple(row for row in clips.rows if row.path.resolve() not in judging)
     return _audible(dataclasses.replace(clips, rows=rest))
 
 
-def _enough(clips: Clips, source: str) -> Clips:
+def with_enough_words(clips: Clips, source: str) -> Clips:
+    """The clips, checked for judging; raises InputError where there are too few words or only silence."""
     if clips.words < MIN_WORDS:
         raise InputError(f"{source}: {clips.words} {clips.unit} to judge on; an error rate needs {MIN_WORDS} or more")
     return _audible(clips, source, "judge")
 
 
-def _audible(clips: Clips, source: str = "--speech", verb: str = "calibrate") -> Clips:
+def _audible(clips: Clips, source: str = "speech", verb: Verb = "calibrate") -> Clips:
     if not any(float(np.abs(samples).max()) > SILENCE for _, samples in clips.whole()):
         raise InputError(f"{source}: silence only; {verb} on speech as the device will hear it")
     return clips
@@ -178,8 +234,8 @@ def _audible(clips: Clips, source: str = "--speech", verb: str = "calibrate") ->
 def _rows(source: str | Path) -> tuple[Row, ...]:
     if str(source) == BUILT_IN:
         source = embedded.clips_manifest()
-    rows = manifest.read(source, need=None)
-    # What a manifest sets aside to measure on is neither calibrated nor searched on, unless it holds nothing else.
+    rows = manifest.read(source, need_text=False)
+    # What a manifest sets aside to measure on neither calibrates nor judges, unless it holds nothing else.
     return tuple(row for row in rows if row.split not in CLOSED) or rows
 
 

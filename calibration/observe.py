@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,25 +13,27 @@ from wav2edge.runtime.engines import as_feeds
 from wav2edge.runtime.errors import EngineError
 
 from ..graphs.graph import Graph
+from ..graphs.nodes import Tensor
 from ..graphs.storage import save_model
 from .ranges import Histogram
 
-Progress = Callable[[str, int, int], None]
-"""What is done, how many of how many."""
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called as ``progress(stage, done, total)`` before each step; ``total`` is 0 where steps are not counted."""
+Samples: TypeAlias = NDArray[np.float32]
+"""A clip [samples] at the model's rate, in [-1, 1]."""
 
 
 def observe(
-    graph: Graph,
-    tensors: Iterable[str],
-    pieces: Iterable[NDArray[np.float32]],
-    folder: Path,
-    threads: int | None = None,
+    graph: Graph, tensors: Iterable[str], pieces: Iterable[Samples], folder: Path, threads: int | None = None
 ) -> dict[str, Histogram]:
     """The histogram of each tensor over all pieces [samples]; ``folder`` takes the graph while it runs."""
     names = tuple(tensors)
     histograms = {name: Histogram() for name in names}
 
-    def add(outputs: Mapping[str, NDArray[Any]]) -> None:
+    def add(outputs: Mapping[str, Tensor]) -> None:
         for name, values in outputs.items():
             histograms[name].add(name, values)
 
@@ -40,46 +42,46 @@ def observe(
 
 
 def observe_channels(
-    graph: Graph,
-    tensors: Iterable[str],
-    pieces: Iterable[NDArray[np.float32]],
-    folder: Path,
-    threads: int | None = None,
+    graph: Graph, tensors: Iterable[str], pieces: Iterable[Samples], folder: Path, threads: int | None = None
 ) -> dict[str, NDArray[np.float32]]:
     """The largest magnitude in each channel (last axis) of each tensor over all pieces [samples]."""
-    found: dict[str, NDArray[np.float32]] = {}
+    maxima: dict[str, NDArray[np.float32]] = {}
 
-    def add(outputs: Mapping[str, NDArray[Any]]) -> None:
+    def add(outputs: Mapping[str, Tensor]) -> None:
         for name, values in outputs.items():
             largest = np.abs(values).reshape(-1, values.shape[-1]).max(axis=0)
-            found[name] = np.maximum(found[name], largest) if name in found else largest
+            maxima[name] = np.maximum(maxima[name], largest) if name in maxima else largest
 
     run_with_outputs(graph, tuple(tensors), pieces, folder, add, threads)
-    return found
+    return maxima
 
 
 def run_with_outputs(
     graph: Graph,
     names: tuple[str, ...],
-    pieces: Iterable[NDArray[np.float32]],
+    pieces: Iterable[Samples],
     folder: Path,
-    add: Callable[[Mapping[str, NDArray[Any]]], None],
+    add: Callable[[Mapping[str, Tensor]], None],
     threads: int | None = None,
 ) -> None:
-    """Run a graph over pieces with inner tensors as outputs, handing them over piece by piece."""
+    """Run a graph over pieces with inner tensors as outputs; ``add`` takes each piece's outputs by name."""
     session = float_session(graph, names, folder, threads)
     wanted = {item.name for item in session.get_inputs()}
     for piece in pieces:
         feeds = as_feeds(piece[None], np.array([len(piece)], dtype=np.int64))
         values = session.run(list(names), {name: value for name, value in feeds.items() if name in wanted})
         add(dict(zip(names, values)))
-        del values
+        del values  # before the next piece's are made: they are most of the memory
 
 
 def float_session(
     graph: Graph, outputs: Iterable[str], folder: Path, threads: int | None = None, qdq: bool = True
-) -> Any:
-    """A session of a graph with more outputs; ``qdq`` False computes Q and DQ as written. Raises EngineError."""
+) -> InferenceSession:
+    """An ONNX Runtime session of a graph with more outputs.
+
+    qdq: let ONNX Runtime fuse quantisers with operators; False computes them as written. Raises EngineError where ONNX
+    Runtime is missing.
+    """
     import onnx
 
     try:

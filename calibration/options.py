@@ -5,47 +5,68 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from wav2edge.runtime.bundle.read import Variant
+from wav2edge.runtime.errors import InputError
 
 from .build import DEFAULT
 from .gate import Budget, Verdict
 from .judge import Measured
+from .ranges import Method, check_method
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to quantise. method: see ranges.METHODS. budget: what may be lost. keep_float: module paths or regexes.
-
-    smooth: fold outliers into weights. searching: put layers back in float until the words are back. force: keep what
-    the gate refuses, and mark it. longest: seconds of the pieces that calibrate, as the device will see them.
-    limit: at most so many recordings to calibrate on (those that judge not counted). timed_seconds: speech in one timed
-    run. threads: CPU threads.
-    """
+    """How to quantise a bundle."""
 
     variants: tuple[str, ...] = DEFAULT
-    method: str = "mse"
+    """The variants to make, of ``build.NAMES``."""
+    method: Method = "mse"
+    """How the range of an activation is found; MEASURED"""
     budget: Budget = field(default_factory=Budget)
+    """What a variant may lose."""
     keep_float: tuple[str, ...] = ()
+    """Modules to leave in float: module paths or regular expressions (``sites.match_sites``)."""
     smooth: bool = True
+    """Fold outliers of activations into weights first (passes/smooth.py)."""
     searching: bool = True
+    """Put layers back in float until the losses are within the budget; else each variant is judged once, as it is."""
     force: bool = False
+    """Keep what the gate refuses, marked as forced."""
     longest: float = 10.0
-    limit: int | None = None
+    """Seconds of the pieces that calibrate: the clip length that the device will see."""
+    limit: int | None = 100
+    """Calibrate on at most so many recordings, spread evenly, those that judge not counted; None: all. MEASURED"""
+    dev_limit: int | None = 200
+    """Judge on at most so many recordings, spread evenly; None: all. MEASURED"""
     timed_seconds: float = 10.0
+    """Seconds of speech in one timed run: a clip of the default ``longest``."""
     threads: int | None = None
+    """CPU threads; None: the engine's choice."""
+
+    def check(self) -> None:
+        """Raise InputError for values that cannot be used."""
+        self.budget.check()
+        check_method(self.method)
+        if not 0 < self.longest <= 3600:
+            raise InputError(f"longest {self.longest:g}: give seconds above 0, at most 3600")
+        for name, limit in (("limit", self.limit), ("dev_limit", self.dev_limit)):
+            if limit is not None and limit < 1:
+                raise InputError(f"{name} {limit}: give 1 or more recordings, or None for all")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One variant as it came out. kept_float: layers left in float, and why.
-
-    latency_ratio: to fp32, same engine. latency_ms: of the variant. Both NaN where no engine that it is made for is
-    here. trials: candidates built and judged.
-    """
+    """How one variant came out."""
 
     variant: Variant
     measured: Measured
+    """Its figures against fp32."""
     verdict: Verdict
+    """Whether it is kept, and why."""
     kept_float: dict[str, str]
+    """The layers left in float, and why."""
     latency_ratio: float
+    """Its time over fp32's on the same engine; NaN where no engine that it is made for is on this machine."""
     latency_ms: float
+    """Its time for ``Options.timed_seconds`` of speech, in milliseconds; NaN where it was not timed."""
     trials: int
+    """How many candidates were built and judged."""

@@ -7,8 +7,7 @@ import math
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.errors import BundleError
@@ -16,13 +15,87 @@ from wav2edge.runtime.errors import BundleError
 from .clips import Clips
 from .judge import Judge
 from .options import Options, Outcome
+from .ranges import Method
 from .sensitivity import Sensitivity
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
 
 FILE = "calibration.json"
 _TOOLS = ("wav2edge", "onnx", "onnxruntime", "openvino", "numpy", "jiwer")
 
 
-def values(
+class Figures(TypedDict):
+    """The figures of a variant; rates in percent, rises in points, null where there is no number."""
+
+    wer: float | None
+    wer_low: float | None
+    wer_high: float | None
+    wer_rise: float | None
+    wer_rise_low: float | None
+    wer_rise_high: float | None
+    token_agreement: float | None
+    sqnr_db: float | None
+    latency_ratio: float | None
+    verdict: str
+    latency_engine: NotRequired[str]
+    forced: NotRequired[bool]
+
+
+class Metrics(Figures):
+    """The figures that a variant carries in bundle.json."""
+
+    kept_float: list[str]
+
+
+class ClipsRecord(TypedDict):
+    """Which recordings were used; ``sha256`` as ``Clips.digest`` computes it."""
+
+    clips: int
+    sha256: str
+    words: NotRequired[int]
+    characters: NotRequired[int]
+
+
+class SensitivityRecord(TypedDict):
+    """A layer's sensitivity, see ``Sensitivity``."""
+
+    layer: str
+    sqnr_db: float
+    cost: float
+
+
+class VariantRecord(Figures):
+    """One variant: how it came out, and the run that made it."""
+
+    kept_float: dict[str, str]
+    latency_ms: float | None
+    trials: int
+    bytes: int
+    method: Method
+    smooth: bool
+    search: bool
+    keep_float: list[str]
+    max_wer_rise: float
+    min_token_agreement: float
+    longest_seconds: float
+    calibrated_on: ClipsRecord
+    judged_on: ClipsRecord
+    folds: int
+    fp32_wer: Mapping[str, float | int | None]
+    sensitivities: dict[str, list[SensitivityRecord]]
+    tools: dict[str, str]
+    machine: str
+
+
+class Record(TypedDict):
+    """The whole file. variants: by name, those of earlier runs too. refused: why a run added nothing, else null."""
+
+    variants: dict[str, VariantRecord]
+    refused: str | None
+
+
+def record(
     bundle: Bundle,
     clips: Clips,
     judge: Judge,
@@ -31,65 +104,58 @@ def values(
     sensitivities: Mapping[str, Sequence[Sensitivity]],
     folds: int,
     refused: str | None,
-) -> dict[str, Any]:
-    """Everything about a run as plain JSON values; runs whose variants are still in the bundle stay listed."""
-    names = {outcome.variant.name for outcome in outcomes if outcome.verdict.kept}
-    earlier = {name: entry for name, entry in _earlier(bundle).items() if name not in names}
-    run = {
-        "method": options.method,
-        "smooth": options.smooth,
-        "search": options.searching,
-        "keep_float": list(options.keep_float),
-        "max_wer_rise": options.budget.max_wer_rise,
-        "min_token_agreement": options.budget.min_token_agreement,
-        "longest_seconds": options.longest,
-        "calibrated_on": {"clips": len(clips.rows), "sha256": clips.digest},
-        "judged_on": {"clips": len(judge.dev.rows), judge.dev.unit: judge.dev.words, "sha256": judge.dev.digest},
-        "folds": folds,
-        "fp32_wer": judge.reference.wer.to_json(),
-        "sensitivities": {
-            scheme: [{"layer": s.layer, "sqnr_db": s.sqnr_db, "cost": s.cost} for s in found]
-            for scheme, found in sensitivities.items()
-        },
-        "tools": tool_versions(),
-        "machine": f"{platform.system()} {platform.machine()}",
-    }
-    return {
-        "variants": {
-            **earlier,
-            **{outcome.variant.name: {**_outcome(outcome), **run} for outcome in outcomes if outcome.verdict.kept},
-        },
-        "refused": refused,
-    }
+) -> Record:
+    """Everything about a run; runs whose variants are still in the bundle stay listed."""
+    variants = _earlier(bundle)
+    words = judge.dev.words
+    judged: ClipsRecord = {"clips": len(judge.dev.rows), "sha256": judge.dev.digest}
+    if judge.dev.unit == "words":
+        judged["words"] = words
+    else:
+        judged["characters"] = words
+    for outcome in outcomes:
+        if not outcome.verdict.kept:
+            continue
+        variants.pop(outcome.variant.name, None)
+        variants[outcome.variant.name] = {
+            **_figures(outcome),
+            "kept_float": outcome.kept_float,
+            "latency_ms": _rounded(outcome.latency_ms, 2),
+            "trials": outcome.trials,
+            "bytes": outcome.variant.bytes,
+            "method": options.method,
+            "smooth": options.smooth,
+            "search": options.searching,
+            "keep_float": list(options.keep_float),
+            "max_wer_rise": options.budget.max_wer_rise,
+            "min_token_agreement": options.budget.min_token_agreement,
+            "longest_seconds": options.longest,
+            "calibrated_on": {"clips": len(clips.rows), "sha256": clips.digest},
+            "judged_on": judged,
+            "folds": folds,
+            "fp32_wer": judge.reference.wer.to_json(),
+            "sensitivities": {
+                scheme: [{"layer": s.layer, "sqnr_db": s.sqnr_db, "cost": s.cost} for s in found]
+                for scheme, found in sensitivities.items()
+            },
+            "tools": tool_versions(),
+            "machine": f"{platform.system()} {platform.machine()}",
+        }
+    return {"variants": variants, "refused": refused}
 
 
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write calibration.json."""
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+def to_text(content: Record) -> str:
+    """The record as it is written to calibration.json."""
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def metrics(outcome: Outcome) -> dict[str, Any]:
-    """The figures that a variant carries in bundle.json; rates in percent, rises in points."""
-    measured = outcome.measured
-    figures: dict[str, Any] = {
-        "wer": _percent(measured.wer.value),
-        "wer_low": _percent(measured.wer.low),
-        "wer_high": _percent(measured.wer.high),
-        "wer_rise": _percent(measured.rise.value),
-        "wer_rise_low": _percent(measured.rise.low),
-        "wer_rise_high": _percent(measured.rise.high),
-        "token_agreement": _percent(measured.token_agreement),
-        "sqnr_db": _rounded(measured.sqnr_db, 2),
-        "latency_ratio": _rounded(outcome.latency_ratio, 3),
-        **({} if math.isnan(outcome.latency_ratio) else {"latency_engine": measured.engine}),
-        "kept_float": list(outcome.kept_float),
-        "verdict": outcome.verdict.text,
-    }
-    return {**figures, "forced": True} if outcome.verdict.forced else figures
+def metrics(outcome: Outcome) -> Metrics:
+    """The figures that a variant carries in bundle.json."""
+    return {**_figures(outcome), "kept_float": list(outcome.kept_float)}
 
 
 def tool_versions() -> dict[str, str]:
-    """The versions of what made the variants."""
+    """The versions of the packages that made the variants."""
     found = {}
     for name in _TOOLS:
         try:
@@ -99,23 +165,35 @@ def tool_versions() -> dict[str, str]:
     return found
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
-    return {
-        **metrics(outcome),
-        "kept_float": outcome.kept_float,
-        "latency_ms": _rounded(outcome.latency_ms, 2),
-        "trials": outcome.trials,
-        "bytes": outcome.variant.bytes,
+def _figures(outcome: Outcome) -> Figures:
+    measured = outcome.measured
+    figures: Figures = {
+        "wer": _percent(measured.wer.value),
+        "wer_low": _percent(measured.wer.low),
+        "wer_high": _percent(measured.wer.high),
+        "wer_rise": _percent(measured.rise.value),
+        "wer_rise_low": _percent(measured.rise.low),
+        "wer_rise_high": _percent(measured.rise.high),
+        "token_agreement": _percent(measured.token_agreement),
+        "sqnr_db": _rounded(measured.sqnr_db, 2),
+        "latency_ratio": _rounded(outcome.latency_ratio, 3),
+        "verdict": outcome.verdict.text,
     }
+    if not math.isnan(outcome.latency_ratio):
+        figures["latency_engine"] = measured.engine
+    if outcome.verdict.forced:
+        figures["forced"] = True
+    return figures
 
 
-def _earlier(bundle: Bundle) -> dict[str, Any]:
+def _earlier(bundle: Bundle) -> dict[str, VariantRecord]:
+    """The entries of variants that are in the bundle; none where the file is missing or damaged."""
     names = {variant.name for variant in bundle.variants}
     try:
-        found = json.loads(bundle.file(FILE).read_text(encoding="utf-8"))["variants"]
-    except (BundleError, ValueError, KeyError, TypeError):
+        found: dict[str, VariantRecord] = json.loads(bundle.file(FILE).read_text(encoding="utf-8"))["variants"]
+        return {name: entry for name, entry in found.items() if name in names}
+    except (BundleError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
-    return {name: entry for name, entry in found.items() if name in names}
 
 
 def _percent(share: float) -> float | None:
@@ -123,5 +201,5 @@ def _percent(share: float) -> float | None:
 
 
 def _rounded(number: float, digits: int) -> float | None:
-    """A number for JSON, which knows no NaN."""
+    """A number for JSON, which has no NaN."""
     return round(number, digits) if math.isfinite(number) else None

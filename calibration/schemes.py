@@ -1,29 +1,33 @@
-"""The number schemes: how integers are laid out in a graph, and who runs them."""
+"""The number schemes: how integers are stored in a graph, and which engines run them best."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+SchemeName: TypeAlias = Literal["u8s8", "s8s8", "u7s8"]
+"""Activations and weights of a static INT8 layout: ``u8`` unsigned, ``s8`` signed, ``u7s8`` with weights in 7 bits."""
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """One static INT8 layout.
+    """One static INT8 layout."""
 
-    unsigned: activations are uint8 with a zero point (else int8, symmetric). weight_limit: weights lie in
-    [-weight_limit, weight_limit]. quantize_outputs: convolutions also write INT8, which ONNX Runtime's kernels need
-    to fuse; matrix products return float (MatMulIntegerToFloat), which was measured faster than QLinearMatMul (0.50
-    against 0.63 of fp32's time at base shape) and is more exact. integer_bias: convolution biases as int32, as ONNX
-    Runtime wants them. anchored: quantisers sit above shape-only operators. preferred_by: the engines that run it
-    best.
-    """
-
-    name: str
+    name: SchemeName
     unsigned: bool
+    """Activations are uint8 with a zero point; else int8, symmetric."""
     weight_limit: int
+    """Weights are in [-weight_limit, weight_limit]."""
     quantize_outputs: bool
+    """Convolutions also write INT8, which ONNX Runtime's kernels need to fuse. Matrix products return float
+    (MatMulIntegerToFloat), which was measured faster than QLinearMatMul (0.50 against 0.63 of fp32's time at base
+    shape) and is more exact."""
     integer_bias: bool
+    """Convolution biases are int32, as ONNX Runtime wants them."""
     anchored: bool
+    """Quantisers are put above shape-only operators, where OpenVINO and TensorRT then move INT8 numbers."""
     preferred_by: tuple[str, ...]
+    """The engines that run it best."""
 
     @property
     def variant(self) -> str:
@@ -31,20 +35,34 @@ class Scheme:
         return f"int8-{self.name}"
 
 
-_FUSED = {"quantize_outputs": True, "integer_bias": True, "anchored": False}
-
-U8S8 = Scheme("u8s8", unsigned=True, weight_limit=127, preferred_by=("onnxruntime",), **_FUSED)
+U8S8 = Scheme(
+    "u8s8",
+    unsigned=True,
+    weight_limit=127,
+    quantize_outputs=True,
+    integer_bias=True,
+    anchored=False,
+    preferred_by=("onnxruntime",),
+)
 S8S8 = Scheme(
     "s8s8",
     unsigned=False,
     weight_limit=127,
-    preferred_by=("openvino", "tensorrt", "tensorrt-rtx"),
     quantize_outputs=False,
     integer_bias=False,
     anchored=True,
+    preferred_by=("openvino", "tensorrt", "tensorrt-rtx"),
 )
 # 2 · 255 · 64 < 2^15: VPMADDUBSW, all that x86 without VNNI has, cannot saturate with 7-bit weights.
-U7S8 = Scheme("u7s8", unsigned=True, weight_limit=64, preferred_by=(), **_FUSED)
+U7S8 = Scheme(
+    "u7s8",
+    unsigned=True,
+    weight_limit=64,
+    quantize_outputs=True,
+    integer_bias=True,
+    anchored=False,
+    preferred_by=(),
+)
 
 STATIC = {scheme.variant: scheme for scheme in (U8S8, S8S8, U7S8)}
 """The calibrated variants by name."""

@@ -1,8 +1,8 @@
-"""Put layers back in float, worst first, until the words are back; then take back what was not needed."""
+"""Put layers back in float, worst first, until the error rate is back; then quantise again what need not be float."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -10,70 +10,90 @@ from .sensitivity import Sensitivity
 
 Result = TypeVar("Result")
 
+PRUNING_TRIALS = 20
+"""Candidates that rule 3 may cost: enough for halves, quarters and eighths (14) and a start on sixteenths."""
+
 
 @dataclass(frozen=True)
-class Found(Generic[Result]):
-    """Where a search ended. float_layers: what stays in float; inside: whether the result passes the gate.
-
-    trials: how many candidates were built and judged.
-    """
+class SearchResult(Generic[Result]):
+    """Where a search ended."""
 
     float_layers: frozenset[str]
+    """The layers that stay in float."""
     result: Result
-    inside: bool
+    """What the candidate with these layers measured."""
+    passes: bool
+    """Whether that is good enough."""
     trials: int
+    """How many candidates were built and judged."""
 
 
 def search(
     order: Sequence[Sensitivity],
     build: Callable[[frozenset[str]], Result],
-    inside: Callable[[Result], bool],
-    prune: int = 20,
-) -> Found[Result]:
+    passes: Callable[[Result], bool],
+    pruning_trials: int = PRUNING_TRIALS,
+) -> SearchResult[Result]:
     """The cheapest set of float layers that passes.
 
     order: layers, worst first. build: makes and measures the candidate with these layers in float.
     1. Everything quantised, if it passes.
     2. 1, 2, 4, 8 … of the worst layers in float until it passes, then halving back to the fewest.
     3. Of those as many as still pass are quantised again, by halves, quarters and one by one, the ones that cost
-       most time first, in at most ``prune`` tries (delta debugging, Zeller, 1999).
+       most time first, in at most ``pruning_trials`` tries (delta debugging, Zeller, 1999).
     """
-    known: dict[frozenset[str], Result] = {}
+    trials = _Trials(build, passes)
+    if trials.passes(frozenset()) or not order:
+        return trials.result(frozenset())
+    worst = _fewest_worst([item.layer for item in order], trials)
+    if trials.passes(worst):
+        worst = _pruned(worst, {item.layer: item.cost for item in order}, trials, pruning_trials)
+    return trials.result(worst)
 
-    def attempt(layers: frozenset[str]) -> tuple[Result, bool]:
-        if layers not in known:
-            known[layers] = build(layers)
-        return known[layers], inside(known[layers])
 
-    def worst(count: int) -> frozenset[str]:
-        return frozenset(item.layer for item in order[:count])
+class _Trials(Generic[Result]):
+    """Builds each candidate once."""
 
-    result, fine = attempt(frozenset())
-    if fine or not order:
-        return Found(frozenset(), result, fine, len(known))
+    def __init__(self, build: Callable[[frozenset[str]], Result], passes: Callable[[Result], bool]) -> None:
+        self._build = build
+        self._passes = passes
+        self._known: dict[frozenset[str], Result] = {}
+
+    def passes(self, float_layers: frozenset[str]) -> bool:
+        if float_layers not in self._known:
+            self._known[float_layers] = self._build(float_layers)
+        return self._passes(self._known[float_layers])
+
+    def result(self, float_layers: frozenset[str]) -> SearchResult[Result]:
+        passes = self.passes(float_layers)
+        return SearchResult(float_layers, self._known[float_layers], passes, len(self._known))
+
+
+def _fewest_worst(layers: Sequence[str], trials: _Trials[Result]) -> frozenset[str]:
+    """Rule 2; all layers where even they do not pass."""
     low, high = 0, 1
-    while True:
-        result, fine = attempt(worst(high))
-        if fine:
-            break
-        if high == len(order):
-            return Found(worst(high), result, False, len(known))
-        low, high = high, min(2 * high, len(order))
+    while not trials.passes(frozenset(layers[:high])):
+        if high == len(layers):
+            return frozenset(layers)
+        low, high = high, min(2 * high, len(layers))
     while high - low > 1:
         middle = (low + high) // 2
-        if attempt(worst(middle))[1]:
+        if trials.passes(frozenset(layers[:middle])):
             high = middle
         else:
             low = middle
-    kept = worst(high)
-    cost = {item.layer: item.cost for item in order}
-    chunk, tries = len(kept) // 2, prune
+    return frozenset(layers[:high])
+
+
+def _pruned(kept: frozenset[str], cost: Mapping[str, float], trials: _Trials[Result], tries: int) -> frozenset[str]:
+    """Rule 3."""
+    chunk = len(kept) // 2
     while chunk and tries:
         dearest = sorted(kept, key=lambda layer: (-cost[layer], layer))
         for start in range(0, len(dearest), chunk):
             fewer = kept - set(dearest[start : start + chunk])
             if fewer and fewer != kept and tries:
                 tries -= 1
-                kept = fewer if attempt(fewer)[1] else kept
+                kept = fewer if trials.passes(fewer) else kept
         chunk //= 2
-    return Found(kept, known[kept], True, len(known))
+    return kept

@@ -1,11 +1,11 @@
-"""How much each layer alone costs when it is quantised and all others are not."""
+"""How much noise each layer alone adds when it is quantised and all others are not."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,62 +14,68 @@ from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.engines import as_feeds
 
 from ..graphs.graph import Graph
-from .judge import sqnr
-from .observe import Progress, float_session
+from ..graphs.nodes import Tensor
+from .closeness import sqnr
+from .observe import Progress, Samples, float_session
 from .passes.qdq import insert_qdq
+from .ranges import Range
 from .schemes import Scheme
 from .sites import Site
 
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
 SECONDS = 24.0
-"""Real speech that each layer is tried on."""
+"""Speech that each layer is tried on. MEASURED"""
+FRAMES = 250
+"""Frames of one clip in the other operand of an attention product: 5 s at 50 frames a second, where nothing is known of
+the lengths that a device will meet. Only the order in which layers are pruned depends on it."""
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """A layer's price: sqnr_db of the logits with this layer alone in INT8; cost: its share of the arithmetic."""
+    """What a layer costs."""
 
     layer: str
     sqnr_db: float
+    """Signal to quantisation noise of the logits, in dB, with this layer alone in INT8."""
     cost: float
+    """Its share of the model's multiplications, from 0 to 1."""
 
 
 def measure_sensitivities(
     graph: Graph,
     sites: Sequence[Site],
-    ranges: Mapping[str, tuple[float, float]],
+    ranges: Mapping[str, Range],
     scheme: Scheme,
-    pieces: Iterable[NDArray[np.float32]],
+    pieces: Iterable[Samples],
     costs: Mapping[str, float],
     spec: ModelSpec,
     folder: Path,
     progress: Progress,
     threads: int | None = None,
 ) -> tuple[Sensitivity, ...]:
-    """Quantise one layer at a time on a few pieces of real speech; worst layer first.
+    """Quantise one layer at a time on a few pieces of speech; worst layer first.
 
     One graph holds every layer twice and switches, so that nothing is rebuilt between two layers.
     """
     switched = graph.copy()
     layers = insert_qdq(switched, sites, ranges, scheme, switched=True)
     session = float_session(switched, (), folder, threads, qdq=False)
-    wanted = {item.name for item in session.get_inputs()}
-    name = spec.outputs[0].name
-    clips = _some(pieces, int(SECONDS * spec.sample_rate))
+    clips = _some(pieces, spec.sample_rate)
+    output = spec.outputs[0].name
 
     def run(chosen: str | None) -> list[NDArray[np.float32]]:
-        flags = {f"quantize:{layer}": np.array(layer == chosen) for layer in layers}
-        results = []
-        for clip in clips:
-            feeds: dict[str, Any] = {**as_feeds(clip[None], np.array([len(clip)], dtype=np.int64)), **flags}
-            results.append(session.run([name], {key: value for key, value in feeds.items() if key in wanted})[0][0])
-        return results
+        switches = {f"quantize:{layer}": np.array(layer == chosen) for layer in layers}
+        return [_run(session, clip, switches, output) for clip in clips]
 
+    stage = f"sensitivity of each layer ({scheme.name})"
+    progress(stage, 0, len(layers))
     reference = run(None)
     found = []
-    for done, layer in enumerate(layers):
-        progress(f"sensitivity of each layer ({scheme.name})", done, len(layers))
+    for done, layer in enumerate(layers, 1):
         found.append(Sensitivity(layer, round(sqnr(reference, run(layer)), 2), round(costs.get(layer, 0.0), 4)))
-    progress(f"sensitivity of each layer ({scheme.name})", len(layers), len(layers))
+        progress(stage, done, len(layers))
     return tuple(sorted(found, key=lambda item: (item.sqnr_db, item.layer)))
 
 
@@ -77,23 +83,32 @@ def layer_costs(graph: Graph, sites: Sequence[Site], elements: Mapping[str, int]
     """Each layer's share of the multiplications; ``elements`` counts the values of every observed tensor."""
     totals: dict[str, float] = {}
     for site in sites:
-        if site.kind == "convolution" and site.weight is not None:
+        if site.weight is None:
+            work = elements[site.anchors[-1]] * float(FRAMES)
+        elif site.kind == "convolution":
             weight = graph.weights[site.weight]
             work = elements[site.output] * weight.size / weight.shape[0]
-        elif site.weight is not None:
-            work = elements[site.anchors[0]] * float(graph.weights[site.weight].shape[1])
         else:
-            # Frames of one clip in the other operand: some hundreds at the lengths that devices see.
-            work = elements[site.anchors[-1]] * 250.0
+            work = elements[site.anchors[0]] * float(graph.weights[site.weight].shape[1])
         totals[site.layer] = totals.get(site.layer, 0.0) + work
     total = sum(totals.values()) or 1.0
     return {layer: work / total for layer, work in totals.items()}
 
 
-def _some(pieces: Iterable[NDArray[np.float32]], samples: int) -> list[NDArray[np.float32]]:
-    chosen: list[NDArray[np.float32]] = []
+def _run(session: InferenceSession, clip: Samples, switches: Mapping[str, Tensor], output: str) -> NDArray[np.float32]:
+    """The logits [frames, labels] of one clip."""
+    feeds = {**as_feeds(clip[None], np.array([len(clip)], dtype=np.int64)), **switches}
+    wanted = {item.name for item in session.get_inputs()}
+    logits: NDArray[np.float32] = session.run([output], {k: v for k, v in feeds.items() if k in wanted})[0][0]
+    return logits
+
+
+def _some(pieces: Iterable[Samples], sample_rate: int) -> list[Samples]:
+    """The first ``SECONDS`` of the pieces; a rest of under half a second is left out."""
+    wanted, shortest = int(SECONDS * sample_rate), sample_rate // 2
+    chosen: list[Samples] = []
     for piece in pieces:
-        chosen.append(piece[: samples - sum(map(len, chosen))] if chosen else piece[:samples])
-        if sum(map(len, chosen)) >= samples:
+        chosen.append(piece[: wanted - sum(map(len, chosen))])
+        if sum(map(len, chosen)) >= wanted:
             break
-    return [piece for piece in chosen if len(piece) >= 8000] or chosen[:1]
+    return [piece for piece in chosen if len(piece) >= shortest] or chosen[:1]

@@ -1,36 +1,42 @@
-"""What can be quantised in a graph of this family: its convolutions, linear layers and attention products."""
+"""The operators of this family's graphs that can be quantised: convolutions, linear layers and attention products."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, TypeAlias
 
 from wav2edge.runtime.errors import InputError
 
-from ..graphs.graph import Graph, inside_norm
+from ..graphs.graph import Graph
+from ..graphs.nodes import Node, inside_norm
+
+SiteKind: TypeAlias = Literal["convolution", "linear", "attention"]
+"""A convolution, a matrix product with a weight, or one of two activations (attention's scores and values)."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """One operator that can compute in INT8.
-
-    node: its name in the graph. path: the module path in the checkpoint, such as
-    ``wav2vec2.encoder.layers.3.attention.q_proj``. kind: ``convolution``, ``linear`` or ``attention``.
-    activations: the tensors it reads; anchors: the same numbers above shape-only operators, where a quantiser may sit
-    as well. weight, bias: initialisers, None where the operator has none. output: the operator's own output.
-    """
+    """One operator that can compute in INT8."""
 
     node: str
+    """Its name in the graph."""
     path: str
-    kind: str
+    """The module path in the checkpoint, such as ``encoder.layers.3.attention.q_proj``."""
+    kind: SiteKind
     activations: tuple[str, ...]
+    """The tensors it reads."""
     anchors: tuple[str, ...]
+    """The same numbers above shape-only operators, where a quantiser may be put as well."""
     output: str
+    """The tensor it writes."""
     weight: str | None = None
+    """The initialiser of its weight; None for a product of two activations."""
     bias: str | None = None
+    """The initialiser of a convolution's bias; None where it has none."""
     parameters: int = 0
+    """How many numbers its weight holds."""
 
     @property
     def layer(self) -> str:
@@ -50,9 +56,10 @@ def module_path(node: str) -> str:
     return ".".join(head) if head else node
 
 
-def linear_bias(graph: Graph, add: Any) -> tuple[Any, str] | None:
-    """The MatMul with a weight and the bias that an Add joins; None where the Add is another."""
-    for product_name, bias in (tuple(add.input), tuple(reversed(add.input))):
+def linear_bias(graph: Graph, add: Node) -> tuple[Node, str] | None:
+    """The MatMul with a weight and the bias that an Add joins; None where it joins something else."""
+    first, second = add.input
+    for product_name, bias in ((first, second), (second, first)):
         product = graph.producer.get(product_name)
         if bias in graph.weights and product is not None and product.op_type == "MatMul":
             return (product, bias) if product.input[1] in graph.weights else None
@@ -74,30 +81,28 @@ def find_sites(graph: Graph) -> tuple[Site, ...]:
 
 
 def match_sites(sites: Sequence[Site], patterns: Iterable[str]) -> frozenset[str]:
-    """The node names of the sites that a pattern names, as a module path or a regular expression.
+    """The node names of the sites whose module path a pattern (a path or a regular expression) matches.
 
-    A pattern matches where it is found in the path between two dots or at an end, so ``layers.1`` is not layer 11.
-    Raises InputError for a pattern that is no regular expression or matches nothing.
+    A pattern matches whole parts of the path, between two dots or at an end, so ``layers.1`` is not layer 11.
+    Raises InputError for an invalid regular expression, and for a pattern that matches nothing.
     """
     names: set[str] = set()
     for pattern in patterns:
         try:
             expression = re.compile(rf"(?:^|\.)(?:{pattern})(?:\.|$)")
         except re.error as error:
-            raise InputError(f"--keep-float {pattern!r}: no regular expression ({error})") from error
+            raise InputError(f"keep_float {pattern!r}: invalid regular expression ({error})") from error
         found = {site.node for site in sites if expression.search(site.path)}
         if not found:
             known = sorted({site.layer for site in sites})
             shown = ", ".join(known[:4]) + (" …" if len(known) > 4 else "")
-            raise InputError(
-                f"--keep-float {pattern!r} matches no layer; there are {shown} (`--list-layers` shows all)"
-            )
+            raise InputError(f"keep_float {pattern!r} matches no layer; there are {shown}")
         names |= found
     return frozenset(names)
 
 
 def _site(
-    graph: Graph, node: Any, kind: str, activations: tuple[str, ...], weight: str | None, bias: str | None
+    graph: Graph, node: Node, kind: SiteKind, activations: tuple[str, ...], weight: str | None, bias: str | None
 ) -> Site:
     size = int(graph.weights[weight].size) if weight is not None else 0
     anchors = tuple(graph.anchor(name) for name in activations)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wav2edge.calibration.build import Workshop
+from wav2edge.calibration.build import VariantBuilder
 from wav2edge.calibration.observe import observe
 from wav2edge.calibration.passes.qdq import observed
 from wav2edge.calibration.sites import find_sites
@@ -43,7 +43,7 @@ def test_int8_and_fp16_of_base_shape_build(
     assert graph.parameters > parameters
     sites = find_sites(graph)
     seen = observe(graph, observed(sites), [speech[0][:16000]], tmp_path)
-    shop = Workshop(bundle, graph, sites, seen, "min-max", tmp_path)
+    shop = VariantBuilder(bundle, graph, sites, seen, "min-max", tmp_path)
     module: Any = engines.get("tensorrt-rtx")
     for name in ("int8-s8s8", "fp16"):
         variant = shop.build(name, frozenset())

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from wav2edge.calibration import quantize as library
-from wav2edge.calibration.clips import BUILT_IN, apart, calibration_clips, dev_clips, hold_out
-from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.calibration.clips import BUILT_IN, calibration_clips, choose_speech, dev_clips, hold_out, without_dev
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.errors import InputError
 
@@ -88,24 +86,45 @@ def test_what_judges_does_not_calibrate(rows: Path, ctc_spec: ModelSpec) -> None
         path = listed(rows.parent, "dev.jsonl", *((name, LONG) for name in files))
         return dev_clips(path, ctc_spec, longest=10.0)
 
-    assert names(apart(speech, dev("2.wav"))) == names(speech)  # type: ignore[arg-type]
-    assert names(apart(speech, dev("2.wav", "link.wav"))) == ["0.wav", "1.wav", "5.wav"]  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="every recording of --dev is in --speech too"):
-        apart(speech, dev("link.wav", "0.wav"))  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="every recording of --speech is in --dev too"):
-        apart(speech, dev("0.wav", "1.wav", "2.wav", "3.wav", "5.wav"))  # type: ignore[arg-type]
+    assert names(without_dev(speech, dev("2.wav"))) == names(speech)  # type: ignore[arg-type]
+    assert names(without_dev(speech, dev("2.wav", "link.wav"))) == ["0.wav", "1.wav", "5.wav"]  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="every recording of dev is in speech too"):
+        without_dev(speech, dev("link.wav", "0.wav"))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="every recording of speech is in dev too"):
+        without_dev(speech, dev("0.wav", "1.wav", "2.wav", "3.wav", "5.wav"))  # type: ignore[arg-type]
 
 
-def test_limit_comes_after_the_hold_out(rows: Path, fp32_bundle: Bundle) -> None:
+def test_limit_comes_after_the_hold_out(rows: Path, ctc_spec: ModelSpec) -> None:
     """N recordings calibrate, whatever judges; and it is said what was left out."""
-    options = library.Options(limit=2)
     said: list[str] = []
-    clips, judged = library._clips(fp32_bundle, rows, None, options, said.append)
-    assert names(clips) == ["0.wav", "3.wav"] and names(judged) == ["1.wav", "5.wav"] and said == []
+    found = choose_speech(ctc_spec, rows, None, 10.0, limit=2, say=said.append)
+    assert names(found.calibrating) == ["0.wav", "3.wav"] and names(found.judging) == ["1.wav", "5.wav"] and said == []
     dev = listed(rows.parent, "dev.jsonl", ("2.wav", LONG), ("5.wav", LONG))
-    clips, judged = library._clips(fp32_bundle, rows, dev, options, said.append)
-    assert names(clips) == ["0.wav", "3.wav"] and names(judged) == ["2.wav", "5.wav"]
+    found = choose_speech(ctc_spec, rows, dev, 10.0, limit=2, say=said.append)
+    assert names(found.calibrating) == ["0.wav", "3.wav"] and names(found.judging) == ["2.wav", "5.wav"]
+    assert found.recordings == 5
     assert len(said) == 1 and said[0].startswith("1 of 4 recordings of ") and "not calibrated on" in said[0]
+
+
+def test_a_large_manifest_is_judged_on_a_part_of_it(rows: Path, ctc_spec: ModelSpec) -> None:
+    """It judged on half of 4 748 recordings, hours at base shape, without a word of it."""
+    many = listed(rows.parent, "many.jsonl", *((f"{index}.wav", LONG) for index in range(6)))
+    found = choose_speech(ctc_spec, many, None, 10.0, dev_limit=2)
+    assert names(found.judging) == ["1.wav", "5.wav"] and len(found.calibrating.rows) == 3 and found.recordings == 6
+    dev = listed(rows.parent, "dev.jsonl", ("2.wav", "too few words"), ("5.wav", LONG))
+    with pytest.raises(InputError, match="3 words to judge on"):
+        choose_speech(ctc_spec, rows, dev, 10.0, dev_limit=1)
+    soundfile.write(rows.parent / "silence.wav", np.zeros(16000), 16000)
+    half = listed(rows.parent, "half.jsonl", ("silence.wav", LONG), ("5.wav", LONG))
+    with pytest.raises(InputError, match="silence only; judge on speech"):
+        choose_speech(ctc_spec, rows, half, 10.0, dev_limit=1)
+
+
+def test_lengths_come_from_the_manifest_else_from_the_headers(rows: Path, ctc_spec: ModelSpec) -> None:
+    clips = calibration_clips(rows, ctc_spec, longest=2.5)
+    assert clips.seconds == pytest.approx(1 + 2 + 4 + 6)
+    (rows.parent / "stated.jsonl").write_text('{"path": "0.wav", "seconds": 100}', "utf-8")
+    assert calibration_clips(rows.parent / "stated.jsonl", ctc_spec, longest=2.5).seconds == 100
 
 
 def test_recordings_are_cut_to_the_length_the_device_sees(rows: Path, ctc_spec: ModelSpec) -> None:

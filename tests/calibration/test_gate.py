@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from wav2edge.calibration.closeness import agreement, sqnr
 from wav2edge.calibration.gate import Budget, decide
-from wav2edge.calibration.judge import Heard, Measured, agreement, sqnr
+from wav2edge.calibration.judge import Hypotheses, Measured
 from wav2edge.measure.scoring import Difference, Rate
-
-import numpy as np  # isort: skip
+from wav2edge.runtime.errors import InputError
 
 
 def measured(rise: float = 0.0, high: float = 0.001, agree: float = 0.999, finite: bool = True) -> Measured:
     rate = Rate(0.1, 0.08, 0.12, 10, 100, 10)
     return Measured(
-        "onnxruntime", rate, Difference(rise, rise - 0.01, high), agree, 30.0, finite, Heard((), (), (), rate)
+        "onnxruntime", rate, Difference(rise, rise - 0.01, high), agree, 30.0, finite, Hypotheses((), (), (), rate)
     )
 
 
@@ -34,11 +35,11 @@ def test_each_refusal_says_why(case: Measured, ratio: float, text: str, words: b
     with pytest.raises(AssertionError, match=text):
         raise AssertionError(verdict.text)
     forced = decide(case, ratio, Budget(), force=True)
-    assert forced.kept and forced.forced and "--force" in forced.text
+    assert forced.kept and forced.forced and "by force" in forced.text
 
 
-def test_too_few_words_is_said_and_kept() -> None:
-    assert decide(measured(high=0.02), 0.5, Budget(), False).text == "kept; too few words to tell 0.5 points"
+def test_a_small_dev_set_is_stated_and_kept() -> None:
+    assert decide(measured(high=0.02), 0.5, Budget(), False).text == "kept; dev set too small to resolve 0.5 points"
     assert decide(measured(high=0.004), 0.5, Budget(), False).text == "kept"
 
 
@@ -66,3 +67,9 @@ def test_agreement_and_noise_count_nan_as_wrong() -> None:
     assert agreement([reference], [damaged]) == 0.75
     assert sqnr([reference], [damaged]) == float("-inf")
     assert sqnr([reference], [reference * np.float32(1.1)]) == pytest.approx(20.0, abs=0.1)
+
+
+def test_a_budget_that_is_not_a_number_is_refused() -> None:
+    for budget in (Budget(float("nan")), Budget(-1.0), Budget(0.5, 101.0), Budget(0.5, float("inf"))):
+        with pytest.raises(InputError, match=r"give (points|percent) from 0 to 100"):
+            budget.check()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,27 +18,38 @@ from wav2edge.calibration.judge import Judge, engine_for
 from wav2edge.cli import main
 from wav2edge.measure.manifest import Row
 from wav2edge.runtime import engines
-from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.read import Bundle, Variant
 from wav2edge.runtime.bundle.spec import OUTPUT_LENGTHS, ModelSpec, Tokenizer
+from wav2edge.runtime.engines import Arrays
 from wav2edge.runtime.errors import EngineError, InputError
 from wav2edge.runtime.heads import ctc
+from wav2edge.runtime.model import Model
 from wav2edge.runtime.text.transcript import Word
 
 CHARACTERS = ("<pad>", "你", "好", "世", "界", "是")
 
 
 class Speaks:
-    """A session that answers every clip with one text."""
+    """A session that answers every clip with one text, after some seconds."""
 
-    def __init__(self, spec: ModelSpec, text: str) -> None:
+    inputs: tuple[str, ...] = ("input_values", "input_lengths")
+    outputs: tuple[str, ...] = ("logits", OUTPUT_LENGTHS)
+
+    def __init__(self, spec: ModelSpec, text: str, seconds: float = 0.0) -> None:
         path = [label for name in text for label in (spec.labels.index(name), 0)] or [0]
         self.logits = np.eye(len(spec.labels), dtype=np.float32)[path][None] * 5
+        self.seconds = seconds
 
-    def run(self, feeds: Any) -> dict[str, np.ndarray]:
+    def run(self, feeds: Arrays) -> Arrays:
+        time.sleep(self.seconds)
         return {"logits": self.logits, OUTPUT_LENGTHS: np.array([self.logits.shape[1]])}
 
     def close(self) -> None:
         pass
+
+
+def speaking(bundle: Bundle, session: Speaks) -> Model:
+    return Model(bundle, "onnxruntime", "fp32", sessions={"full": session})
 
 
 MakeJudge = Callable[[ModelSpec, str, str], Judge]
@@ -50,7 +62,7 @@ def judge(shapes_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def make(spec: ModelSpec, said: str, written: str) -> Judge:
         soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 16000), 16000)
         rows = (Row(tmp_path / "a.wav", said, "c", "c:1"), Row(tmp_path / "a.wav", said, "c", "c:2"))
-        monkeypatch.setattr(Judge, "open", lambda self, *_: Speaks(self.bundle.spec, written))
+        monkeypatch.setattr(Judge, "open", lambda self, *_: speaking(self.bundle, Speaks(spec, written)))
         return Judge(dataclasses.replace(shapes_bundle, spec=spec), Clips(rows, spec, 10.0), None)
 
     return make
@@ -65,7 +77,8 @@ def test_text_without_gaps_is_judged_by_characters(judge: MakeJudge, characters:
     """With spaces between them no word ever fits its reference, and nothing that INT8 does changes the rate."""
     made = judge(characters, "你好世界", "你好世界")
     assert made.reference.texts == ("你好世界",) * 2 and made.reference.wer.value == 0
-    measured = made.compare("onnxruntime", made.listen(Speaks(characters, "你是世界")))  # type: ignore[arg-type]
+    other = made.transcribe(speaking(made.bundle, Speaks(characters, "你是世界")), "judging")
+    measured = made.compare("onnxruntime", other)
     assert measured.rise.value == pytest.approx(0.25) and measured.unit == "characters"
 
 
@@ -88,7 +101,7 @@ def test_characters_are_enough_where_there_are_no_words(tmp_path: Path, characte
         dev_clips(tmp_path / "rows.jsonl", dataclasses.replace(characters, delimiter="|"), longest=10.0)
 
 
-def test_fp32_that_hears_nothing_cannot_judge(judge: MakeJudge, ctc_spec: ModelSpec) -> None:
+def test_fp32_that_writes_nothing_cannot_judge(judge: MakeJudge, ctc_spec: ModelSpec) -> None:
     """All blank, or gaps alone: whatever a variant writes, no word is lost."""
     for written in ("", "|"):
         with pytest.raises(InputError, match="writes nothing on any of the 2 clips"):
@@ -105,18 +118,58 @@ def test_every_variant_has_an_engine_somewhere(ctc_spec: ModelSpec) -> None:
 
 
 def test_a_variant_without_an_engine_is_refused_before_the_work(
-    own_bundle: Bundle, ctc_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    own_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in planned("bf16").preferred_by:
         monkeypatch.setattr(engines.get(name), "unavailable", lambda: "not here")
-    monkeypatch.setattr("wav2edge.calibration.quantize.calibration_clips", lambda *_, **__: pytest.fail("it began"))
+    monkeypatch.setattr("wav2edge.calibration.quantize.choose_speech", lambda *_, **__: pytest.fail("it began"))
     assert main(["quantize", str(own_bundle.path), "--variants", "fp16,bf16"]) == 3
     said = capsys.readouterr().err.strip()
-    assert "\n" not in said and "bf16: no engine" in said and "leave it out of --variants" in said
+    assert "\n" not in said and "bf16: no engine" in said and "leave it out of the variants" in said
     assert "onnxruntime: its CPU kernels have no bfloat16" in said and "tensorrt: not here" in said
     monkeypatch.setattr(engines.get("onnxruntime-cuda"), "unavailable", lambda: None)
-    assert engine_for(ctc_spec, planned("bf16")) == "onnxruntime-cuda"
+    assert engine_for(own_bundle, planned("bf16")) == "onnxruntime-cuda"
     with pytest.raises(InputError, match="int8-u9s9"):
         planned("int8-u9s9")
     with pytest.raises(EngineError):
-        engine_for(ctc_spec, dataclasses.replace(planned("bf16"), preferred_by=()))
+        engine_for(own_bundle, dataclasses.replace(planned("bf16"), preferred_by=()))
+
+
+@pytest.fixture
+def broken_openvino(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation of OpenVINO that is found and fails when it is imported, as after a removed system library."""
+    (tmp_path / "openvino").mkdir()
+    (tmp_path / "openvino" / "__init__.py").write_text('raise ImportError("libtbb.so.12: cannot open shared object")')
+    for name in [name for name in sys.modules if name.partition(".")[0] == "openvino"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+@pytest.mark.usefixtures("broken_openvino")
+def test_an_engine_whose_library_breaks_is_an_engine_that_is_missing(
+    own_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The judge asked ``unavailable`` alone, which finds the package; loading it ended ``quantize`` in a traceback."""
+    for name in ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda"):
+        monkeypatch.setattr(engines.get(name), "unavailable", lambda: "not here")
+    assert engine_for(own_bundle, planned("int8-s8s8")) == "onnxruntime"
+    assert main(["quantize", str(own_bundle.path), "--variants", "bf16"]) == 3
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said and "bf16: no engine" in said and "libtbb.so.12: cannot open shared object" in said
+
+
+def test_time_is_compared_on_the_same_engine(
+    judge: MakeJudge, ctc_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each contender takes what its session takes: 4 ms are a fifth of fp32's 20 ms."""
+    made = judge(ctc_spec, "some words", "some")
+    asked: list[str] = []
+
+    def opened(_: Judge, bundle: Bundle, variant: Variant, engine: str) -> Model:
+        asked.append(engine)
+        return speaking(made.bundle, Speaks(ctc_spec, "a", 0.02 if variant.name == "fp32" else 0.004))
+
+    monkeypatch.setattr(Judge, "open", opened)
+    ratio, milliseconds = made.latency_ratio(made.bundle, planned("int8-dynamic"), 1.0)
+    assert asked == ["onnxruntime"] * 2
+    assert 0.15 < ratio < 0.6 and 4 <= milliseconds < 12

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wav2edge.calibration.ranges import HALF, METHODS, Histogram, choose_range
+from wav2edge.calibration.ranges import BINS, METHODS, Histogram, Method, choose_range
 from wav2edge.runtime.errors import GateRefused, InputError
 
 
@@ -31,7 +31,7 @@ def test_memory_does_not_grow_with_the_clips() -> None:
     seen = Histogram()
     for seed in range(50):
         seen.add("tensor", np.random.default_rng(seed).normal(0, 1, 10000).astype(np.float32))
-    assert seen.counts.nbytes == 2 * HALF * 8 and seen.elements == 500000
+    assert seen.counts.nbytes == 2 * BINS * 8 and seen.elements == 500000
 
 
 def test_large_tensors_are_sampled_and_their_extremes_are_not() -> None:
@@ -49,7 +49,7 @@ def test_nan_and_inf_refuse(value: float) -> None:
 
 @pytest.mark.parametrize("unsigned", [True, False])
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "min-max"])
-def test_one_outlier_does_not_rule_the_range(method: str, unsigned: bool) -> None:
+def test_one_outlier_does_not_rule_the_range(method: Method, unsigned: bool) -> None:
     values = np.random.default_rng(2).normal(0, 1, 100_000)
     values[0] = 100.0
     low, high = choose_range(histogram(values), method, unsigned)
@@ -61,7 +61,7 @@ def test_mean_squared_error_is_the_least_of_all() -> None:
     values = np.random.default_rng(3).laplace(0, 1, 100_000)
     seen = histogram(values)
 
-    def error(method: str) -> float:
+    def error(method: Method) -> float:
         low, high = choose_range(seen, method, True)
         step = (high - low) / 255
         return float(np.square(values - (np.clip(np.rint((values - low) / step), 0, 255) * step + low)).mean())
@@ -77,4 +77,4 @@ def test_nothing_to_clip_is_not_clipped() -> None:
 
 def test_an_unknown_method_names_the_known_ones() -> None:
     with pytest.raises(InputError, match="min-max, entropy, percentile, mse"):
-        choose_range(histogram(np.ones(4)), "magic", True)
+        choose_range(histogram(np.ones(4)), "magic", True)  # type: ignore[arg-type]

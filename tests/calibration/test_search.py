@@ -17,7 +17,7 @@ def run(harm: dict[str, float], budget: float) -> tuple[frozenset[str], bool, in
 
     found = search(ORDER, build, lambda total: total <= budget)
     assert len(tried) == len(set(tried)) == found.trials, "nothing is built twice"
-    return found.float_layers, found.inside, found.trials
+    return found.float_layers, found.passes, found.trials
 
 
 def test_nothing_is_put_back_where_nothing_is_lost() -> None:

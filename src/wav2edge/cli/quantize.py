@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         searching=not arguments.no_search,
         force=arguments.force,
         longest=arguments.longest,
-        limit=arguments.limit,
+        limit=arguments.limit or Options.limit,
         threads=arguments.threads,
     )
     default = bundle.path.resolve().with_name(f"{bundle.path.resolve().name}.quantization.html")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wav2edge.calibration.build import Workshop
+from wav2edge.calibration.build import VariantBuilder
 from wav2edge.calibration.observe import observe
 from wav2edge.calibration.passes.channels_last import channels_last
 from wav2edge.calibration.passes.first_layer import _cosines
@@ -118,7 +118,7 @@ def test_int8_of_it_keeps_layers_stages_and_quality(
     bundle, graph = tiny(random_bundle, norm)
     sites = find_sites(graph)
     seen = observe(graph, observed(sites), speech, tmp_path)
-    shop = Workshop(bundle, graph, sites, seen, "min-max", tmp_path)
+    shop = VariantBuilder(bundle, graph, sites, seen, "min-max", tmp_path)
     made = Graph.load(tmp_path / shop.build("int8-s8s8", frozenset()).graphs["full"])
     names = {node.name: node for node in made.nodes}
     for site in sites:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wav2edge.calibration.judge import sqnr
+from wav2edge.calibration.closeness import sqnr
 from wav2edge.calibration.observe import float_session, observe, observe_channels
 from wav2edge.calibration.passes.fuse_gelu import fuse_gelu
 from wav2edge.calibration.passes.half import HalfPrecision, to_half
@@ -60,7 +60,7 @@ def test_patterns_match_modules_and_nothing_is_an_error(fp32_graph: Graph) -> No
     assert len(match_sites(sites, ["encoder.layers.1"])) == 8, "layers.1 is not layers.10 and not layers.11"
     with pytest.raises(InputError, match="matches no layer"):
         match_sites(sites, ["encoder.layers.99"])
-    with pytest.raises(InputError, match="no regular expression"):
+    with pytest.raises(InputError, match="invalid regular expression"):
         match_sites(sites, ["conv_layers.[1"])
 
 

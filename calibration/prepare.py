@@ -1,0 +1,106 @@
+"""The two passes over the speech that every variant shares: fold outliers, and observe what each tensor holds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+from wav2edge.runtime.bundle.read import Bundle
+
+from ..graphs.graph import Graph
+from .build import VariantBuilder
+from .clips import Clips, Samples
+from .closeness import Logits, sqnr
+from .observe import Progress, observe, observe_channels, run_with_outputs
+from .options import Options
+from .passes.qdq import observed
+from .passes.smooth import find_folds, fold_outliers
+from .schemes import S8S8, STATIC, U8S8
+from .sensitivity import Sensitivity, layer_costs, measure_sensitivities
+from .sites import find_sites
+
+EXACT_DB = 60.0
+"""Signal to noise, in dB, that a graph must keep when outliers are folded. MEASURED"""
+
+
+def prepare(
+    bundle: Bundle, graph: Graph, clips: Clips, folder: Path, options: Options, progress: Progress
+) -> tuple[VariantBuilder, int]:
+    """Fold the outliers of a graph, in place, and calibrate it; returns what builds variants, and the number of folds.
+
+    Raises GateRefused for NaN or Inf in fp32, EngineError where ONNX Runtime is missing.
+    """
+    folds = _fold(graph, clips, folder, options, progress) if options.smooth else 0
+    sites = find_sites(graph)
+    wanted = observed(sites) if needs_ranges(options) else ()
+    pieces = _counted(clips, "calibrating", progress) if wanted else ()
+    histograms = observe(graph, wanted, pieces, folder, options.threads) if wanted else {}
+    return VariantBuilder(bundle, graph, sites, histograms, options.method, folder), folds
+
+
+def needs_ranges(options: Options) -> bool:
+    """Whether activations are observed: for static variants, and for the sensitivities that guide a search."""
+    return options.searching or bool(set(options.variants) & set(STATIC))
+
+
+def sensitivities(
+    builder: VariantBuilder, clips: Clips, options: Options, progress: Progress
+) -> dict[str, tuple[Sensitivity, ...]]:
+    """The layers' sensitivities by scheme, worst first; none where nothing is searched, for they take long."""
+    if not options.searching:
+        return {}
+    elements = {name: seen.elements for name, seen in builder.histograms.items()}
+    costs = layer_costs(builder.graph, builder.sites, elements)
+    schemes = [S8S8] if S8S8.variant in options.variants else []
+    if set(options.variants) != {S8S8.variant}:
+        schemes.insert(0, U8S8)
+    return {
+        scheme.name: measure_sensitivities(
+            builder.graph,
+            builder.sites,
+            builder.ranges(scheme.unsigned),
+            scheme,
+            clips.pieces(),
+            costs,
+            clips.spec,
+            builder.folder,
+            progress,
+            options.threads,
+        )
+        for scheme in schemes
+    }
+
+
+def _fold(graph: Graph, clips: Clips, folder: Path, options: Options, progress: Progress) -> int:
+    folds = find_folds(graph, find_sites(graph))
+    tensors = tuple(dict.fromkeys(name for fold in folds for name in fold.tensors))
+    pieces = _counted(clips, "looking for outliers", progress)
+    maxima = observe_channels(graph, tensors, pieces, folder, options.threads)
+    progress("checking that folding changes nothing", 0, 0)
+    folded = graph.copy()
+    count = fold_outliers(folded, folds, maxima)
+    # Folds are exact by algebra; where one changes more than rounding does, the graph has another layout: leave it.
+    before, after = (_first_logits(each, clips, folder, options) for each in (graph, folded))
+    if sqnr([before], [after]) < EXACT_DB:
+        return 0
+    graph.become(folded)
+    return count
+
+
+def _first_logits(graph: Graph, clips: Clips, folder: Path, options: Options) -> Logits:
+    """The logits [frames, labels] of the first piece."""
+    found: list[Logits] = []
+    name = clips.spec.outputs[0].name
+    piece = next(clips.pieces())
+    run_with_outputs(graph, (name,), [piece], folder, lambda o: found.append(o[name][0]), options.threads)
+    return found[0]
+
+
+def _counted(clips: Clips, stage: str, progress: Progress) -> Iterator[Samples]:
+    """The pieces of all clips, with progress counted in recordings."""
+    total = len(clips.rows)
+    for done, row in enumerate(clips.rows):
+        progress(stage, done, total)
+        yield from dataclasses.replace(clips, rows=(row,)).pieces()
+    progress(stage, total, total)
