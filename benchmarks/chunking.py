@@ -35,7 +35,7 @@ from wav2edge.runtime.audio.loudness import measure
 from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, OUTPUT_LENGTHS
 from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.recordings.batch import LANES
-from wav2edge.runtime.recordings.chunking import Chunking, Stitcher, Window
+from wav2edge.runtime.recordings.chunking import Chunk, Chunking, Stitcher
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
 GAP = 0.3
@@ -142,7 +142,7 @@ class Listener:
         return [heard for heard, _ in found]
 
     def _hear(self, samples: np.ndarray) -> tuple[Heard, float]:
-        cuts = list(self._transcriber.windows(samples))
+        cuts = list(self._transcriber.chunks(samples))
         loudness = measure([samples])
         ran = [self._run(loudness.normalized(cut.samples)) for cut in cuts]
         logits = stitched(self._transcriber, cuts, [found[0] for found in ran])
@@ -166,7 +166,7 @@ class Listener:
         return (sums[2 * REACH + 1 :] - sums[: -2 * REACH - 1]).astype(np.float32)
 
 
-def stitched(transcriber: Transcriber, cuts: Sequence[Window], logits: Sequence[np.ndarray]) -> np.ndarray:
+def stitched(transcriber: Transcriber, cuts: Sequence[Chunk], logits: Sequence[np.ndarray]) -> np.ndarray:
     """The frames [frames, labels] of a recording from those of its windows."""
     assert transcriber.spec.blank is not None
     stitcher = Stitcher(transcriber.spec.blank)
@@ -176,7 +176,7 @@ def stitched(transcriber: Transcriber, cuts: Sequence[Window], logits: Sequence[
 def said(transcriber: Transcriber, logits: np.ndarray) -> str:
     """The text of a recording's frames, as the runtime segments and decodes them."""
     decoding = transcriber.decoding()
-    decoding.push(Window(np.zeros(0, np.float32), 0, None), logits)
+    decoding.push(Chunk(np.zeros(0, np.float32), 0, None), logits)
     return decoding.transcript().text
 
 
@@ -218,7 +218,7 @@ def changed(before: Sequence[str], after: Sequence[str]) -> str:
 
 def alone(transcriber: Transcriber, samples: np.ndarray) -> str:
     """The text of a recording whose windows are normalised each by itself."""
-    cuts = list(transcriber.windows(samples))
+    cuts = list(transcriber.chunks(samples))
     return said(transcriber, stitched(transcriber, cuts, [transcriber.logits([cut.samples])[0] for cut in cuts]))
 
 

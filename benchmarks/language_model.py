@@ -27,14 +27,15 @@ import numpy as np
 from wav2edge.devices.open import open_model
 from wav2edge.measure import manifest, scoring
 from wav2edge.runtime.heads import ctc
-from wav2edge.runtime.recordings.chunking import Window
-from wav2edge.runtime.recordings.transcriber import Transcriber, WordDecoder
+from wav2edge.runtime.recordings.chunking import Chunk
+from wav2edge.runtime.recordings.decoding import WordDecoder
+from wav2edge.runtime.recordings.transcriber import Transcriber
 from wav2edge.runtime.text.language_model import BeamDecoder, LanguageModel, open_language_model
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "language_model.py"
 ALPHAS = (0.2, 0.4, 0.6, 0.9, 1.3)
 BETAS = (-1.0, 0.5, 2.0)
-Heard = list[tuple[Window, np.ndarray]]
+Heard = list[tuple[Chunk, np.ndarray]]
 
 
 def main() -> None:
@@ -62,7 +63,7 @@ def main() -> None:
         Transcriber(open_model(arguments.model, arguments.engine, arguments.variant)) as transcriber,
     ):
         model = make_model(sentences, Path(folder), arguments.order)
-        heard = [[(window, transcriber.run([window])[0]) for window in transcriber.windows(row.path)] for row in rows]
+        heard = [[(window, transcriber.run([window])[0]) for window in transcriber.chunks(row.path)] for row in rows]
         greedy = scoring.score(references, read(transcriber, heard, ctc.greedy))
         beam = scoring.score(references, read(transcriber, heard, BeamDecoder(transcriber.spec)))
         tried = {

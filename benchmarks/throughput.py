@@ -33,7 +33,7 @@ from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.recordings.batch import lanes, transcribe_all
-from wav2edge.runtime.recordings.chunking import Window
+from wav2edge.runtime.recordings.chunking import Chunk
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
 BATCHES = (2, 4, 8)
@@ -86,7 +86,7 @@ def measure(
         Transcriber(open_model(bundle, engine, variant, threads=threads)) as whole,
         Transcriber(open_model(bundle, engine, variant, threads=threads), lanes=count) as shared,
     ):
-        per_file = [list(whole.windows(path)) for path in files]
+        per_file = [list(whole.chunks(path)) for path in files]
         windows = [window for found in per_file for window in found]
         seconds = sum(
             (found[-1].first_frame * whole.spec.stride + len(found[-1].samples)) / whole.spec.sample_rate
@@ -146,19 +146,19 @@ def cut(paths: Sequence[Path], folder: Path, seconds: int, form: str, minutes: f
                     return made
 
 
-def bare(transcriber: Transcriber, windows: Sequence[Window]) -> None:
+def bare(transcriber: Transcriber, windows: Sequence[Chunk]) -> None:
     """The session alone."""
     for window in windows:
         transcriber.run([window])
 
 
-def bare_in_lanes(transcriber: Transcriber, windows: Sequence[Window]) -> None:
+def bare_in_lanes(transcriber: Transcriber, windows: Sequence[Chunk]) -> None:
     """The session alone, several windows at once."""
     with ThreadPoolExecutor(transcriber.lanes) as pool:
         list(pool.map(lambda window: transcriber.run([window]), windows))
 
 
-def bare_batches(transcriber: Transcriber, windows: Sequence[Window], size: int) -> None:
+def bare_batches(transcriber: Transcriber, windows: Sequence[Chunk], size: int) -> None:
     """The session alone, with neighbours in length padded to one batch."""
     for metered in (False, True):  # they run on different graphs
         alike = [window for window in windows if (window.loudness is not None) == metered]

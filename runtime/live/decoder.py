@@ -21,8 +21,8 @@ from ..bundle.spec import FEATURES, OUTPUT_LENGTHS, ModelSpec
 from ..errors import InputError
 from ..heads import ctc
 from ..recordings import chunking
+from ..recordings.decoding import Decoding
 from ..recordings.segmentation import Segmentation
-from ..recordings.transcriber import Decoding
 from ..text.transcript import Transcript, Word
 from .agreement import revised
 from .events import EndReason, Event, Final, Partial, Silence
@@ -207,5 +207,5 @@ class LiveDecoder:
 
 def decode(decoding: Decoding, samples: NDArray[np.float32], logits: NDArray[np.float32]) -> Transcript:
     """The transcript of a whole utterance, run in one window, decoded as every recording is."""
-    decoding.push(chunking.Window(samples, 0, None), logits)
+    decoding.push(chunking.Chunk(samples, 0, None), logits)
     return decoding.transcript()

@@ -17,7 +17,8 @@ from ..bundle.spec import Stage
 from ..engines import EngineOptions, Session
 from ..errors import InputError
 from ..model import Model
-from ..recordings.transcriber import Transcriber, WordDecoder
+from ..recordings.decoding import WordDecoder
+from ..recordings.transcriber import Transcriber
 from ..text.transcript import Transcript
 from .backlog import Block
 from .decoder import LiveDecoder, decode
@@ -65,7 +66,7 @@ class LiveTranscriber:
         exact = transcriber.spec.norm == "layer"
         keep = possible and (exact if settings.keep_features is None else settings.keep_features)
         self.settings = replace(settings, keep_features=keep)
-        longest, pass_seconds = settings.endpoint.longest_utterance, transcriber.chunking.window
+        longest, pass_seconds = settings.endpoint.longest_utterance, transcriber.chunking.length
         if longest + 1.0 > pass_seconds:
             raise InputError(
                 f"the longest utterance ({longest:g} s) must be 1 s shorter than one pass ({pass_seconds:g} s)"

@@ -1,1 +1,1 @@
-"""Whole recordings of any length through a model: windows, batches, segments."""
+"""Whole recordings of any length through a model: chunks, batches, segments."""

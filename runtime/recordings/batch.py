@@ -1,8 +1,8 @@
 """Many recordings in order, with the next ones read while the engine runs.
 
-On a CPU padded batches gain nothing (benchmarks/throughput.py prints the figures), so windows run one by one unless the
+On a CPU padded batches gain nothing (benchmarks/throughput.py prints the figures), so chunks run one by one unless the
 caller asks for batches, as a GPU wants them. Padding never changes a recording's text (the graph contract). A small
-model does gain from lanes: two windows at once on half of the threads each. Its operators are too short to be worth
+model does gain from lanes: two chunks at once on half of the threads each. Its operators are too short to be worth
 sharing among threads, which wait for each other at the end of every one, and for whatever else the machine runs.
 """
 
@@ -16,31 +16,31 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import engines
-from ..audio import read as audio
+from ..audio import read
+from ..audio.read import AudioSource, Recording
 from ..bundle.read import Variant
 from ..errors import InputError
 from ..model import SMALL_BYTES
 from ..text.transcript import Segment, Transcript
-from .chunking import Chunking, Window
+from .chunking import Chunk, Chunking
 from .transcriber import Transcriber
 
-Source = str | Path | BinaryIO
 Item = TypeVar("Item")
 
-AHEAD = 4
-"""Windows that wait for the engine: enough to hide the decoding of short files, 8 MB at 30 s each."""
+PREFETCHED = 4
+"""Chunks that wait for the engine: enough to hide the decoding of short files, 8 MB at 30 s each."""
 
 LANES = 2
-"""More at once would take memory, and two already hide what is done between windows."""
+"""More at once would take memory, and two already hide what is done between chunks."""
 
 _ALIKE = 1.25
-"""Windows whose lengths differ by more than this are not padded to one batch."""
+"""Chunks whose lengths differ by more than this are not padded to one batch."""
 
 _PATIENCE = 0.5
 """Seconds to wait for the reading thread at the end; one that hangs in a pipe nobody writes to is left behind."""
@@ -50,31 +50,31 @@ _PATIENCE = 0.5
 class Result:
     """What became of one recording: its transcript, or the error that it could not be transcribed for."""
 
-    source: Source
+    source: AudioSource
     transcript: Transcript | None = None
     error: InputError | None = None
 
 
 @dataclass(frozen=True)
 class _Opened:
-    source: Source
-    seconds: float | None
+    source: AudioSource
+    recording: Recording
 
 
 @dataclass(frozen=True)
 class _Cut:
-    source: Source
-    window: Window
+    source: AudioSource
+    chunk: Chunk
 
 
 _Step = Result | _Opened | _Cut
 
 
-def lanes(engine: str, variant: Variant, sources: Sequence[Source], chunking: Chunking | None = None) -> int:
-    """How many windows to run at once on a CPU: more than one where the model is small and there is enough to run.
+def lanes(engine: str, variant: Variant, sources: Sequence[AudioSource], chunking: Chunking | None = None) -> int:
+    """How many chunks to run at once on a CPU: more than one where the model is small and there is enough to run.
 
     benchmarks/throughput.py prints what they gain with the embedded model; a base one (378 MB) lost 2 % and took twice
-    the memory. A single recording counts as enough when its header announces more than two windows.
+    the memory. A single recording counts as enough when its header announces more than two chunks.
     """
     if not engines.shares(engine) or variant.bytes > SMALL_BYTES or not sources:
         return 1
@@ -83,67 +83,67 @@ def lanes(engine: str, variant: Variant, sources: Sequence[Source], chunking: Ch
     if not isinstance(sources[0], (str, Path)) or not Path(sources[0]).is_file():  # a pipe can be read only once
         return 1
     try:
-        seconds = audio.open_recording(sources[0]).seconds
+        seconds = read.open_recording(sources[0]).seconds
     except InputError:  # said by transcribe_all
         return 1
-    return LANES if seconds is not None and seconds > 2 * (chunking or Chunking()).window else 1
+    return LANES if seconds is not None and seconds > 2 * (chunking or Chunking()).length else 1
 
 
 def transcribe_all(
     transcriber: Transcriber,
-    sources: Sequence[Source],
+    sources: Sequence[AudioSource],
     *,
     batch: int = 1,
-    on_segment: Callable[[Source, Segment], None] | None = None,
-    on_progress: Callable[[Source, float, float | None], None] | None = None,
+    on_segment: Callable[[AudioSource, Segment], None] | None = None,
+    on_progress: Callable[[AudioSource, float, float | None], None] | None = None,
 ) -> Generator[Result, None, None]:
     """Transcribe recordings in order; one that cannot be used gives a Result with its error, and the next follows.
 
-    batch: windows that are run as one batch, of one recording or of several; otherwise each runs by itself, as many at
+    batch: chunks that are run as one batch, of one recording or of several; otherwise each runs by itself, as many at
     once as the transcriber has lanes. on_segment: called with each segment as soon as it is complete. on_progress:
     called with the seconds that are done and the recording's length where it is known. Engine errors are raised.
     """
     decoding = transcriber.decoding()
     seconds: float | None = None
-    with contextlib.closing(_heard(transcriber, sources, batch)) as heard:
-        for step, logits in heard:
+    with contextlib.closing(_with_logits(transcriber, sources, batch)) as found:
+        for step, logits in found:
             if isinstance(step, Result):
                 yield step
             elif isinstance(step, _Opened):
-                decoding, seconds = transcriber.decoding(), step.seconds
+                decoding, seconds = transcriber.decoding(step.recording), step.recording.seconds
             elif logits is not None:
-                for segment in decoding.push(step.window, logits):
+                for segment in decoding.push(step.chunk, logits):
                     if on_segment is not None:
                         on_segment(step.source, segment)
                 if on_progress is not None:
                     on_progress(step.source, decoding.seconds, seconds)
-                if step.window.next_frame is None:
+                if step.chunk.next_frame is None:
                     yield Result(step.source, decoding.transcript())
 
 
-def _read(transcriber: Transcriber, sources: Iterable[Source]) -> Iterator[_Step]:
+def _read(transcriber: Transcriber, sources: Iterable[AudioSource]) -> Iterator[_Step]:
     for source in sources:
         try:
             recording = transcriber.open_recording(source)
-            yield _Opened(source, recording.seconds)
-            for window in transcriber.cut(recording.blocks, recording.name, transcriber.again(source)):
-                yield _Cut(source, window)
+            yield _Opened(source, recording)
+            for chunk in transcriber.chunks(recording):
+                yield _Cut(source, chunk)
         except InputError as error:
             yield Result(source, error=error)
 
 
-def _heard(
-    transcriber: Transcriber, sources: Sequence[Source], batch: int
+def _with_logits(
+    transcriber: Transcriber, sources: Sequence[AudioSource], batch: int
 ) -> Generator[tuple[_Step, NDArray[np.float32] | None], None, None]:
-    """The steps in order, each window with its logits."""
-    read = _read(transcriber, sources)
+    """The steps in order, each chunk with its logits."""
+    steps = _read(transcriber, sources)
     if transcriber.lanes == 1 or batch > 1:
-        with Ahead(read, max(AHEAD, 2 * batch)) as steps:
-            yield from _run(transcriber, steps, batch)
+        with Prefetcher(steps, max(PREFETCHED, 2 * batch)) as prefetched:
+            yield from _run(transcriber, prefetched, batch)
         return
     pool = ThreadPoolExecutor(transcriber.lanes, "wav2edge-lane")
     try:
-        with Ahead(_started(transcriber, read, pool), max(AHEAD, 2 * transcriber.lanes)) as started:
+        with Prefetcher(_started(transcriber, steps, pool), max(PREFETCHED, 2 * transcriber.lanes)) as started:
             for step, running in started:
                 yield step, running.result() if running is not None else None
     finally:
@@ -153,19 +153,19 @@ def _heard(
 def _started(
     transcriber: Transcriber, steps: Iterable[_Step], pool: ThreadPoolExecutor
 ) -> Iterator[tuple[_Step, Future[NDArray[np.float32]] | None]]:
-    """The steps, each window already handed to the lanes."""
+    """The steps, each chunk already handed to the lanes."""
     for step in steps:
-        yield step, pool.submit(_one, transcriber, step.window) if isinstance(step, _Cut) else None
+        yield step, pool.submit(_one, transcriber, step.chunk) if isinstance(step, _Cut) else None
 
 
-def _one(transcriber: Transcriber, window: Window) -> NDArray[np.float32]:
-    return transcriber.run([window])[0]
+def _one(transcriber: Transcriber, chunk: Chunk) -> NDArray[np.float32]:
+    return transcriber.run([chunk])[0]
 
 
 def _run(
     transcriber: Transcriber, steps: Iterable[_Step], batch: int
 ) -> Iterator[tuple[_Step, NDArray[np.float32] | None]]:
-    """The steps in order, each window with its logits."""
+    """The steps in order, each chunk with its logits."""
     waiting: list[_Step] = []
     count = 0
     for step in steps:
@@ -180,8 +180,8 @@ def _run(
 def _run_together(
     transcriber: Transcriber, steps: Sequence[_Step]
 ) -> Iterator[tuple[_Step, NDArray[np.float32] | None]]:
-    """Run the windows among some steps in as few batches as their lengths allow."""
-    cuts = {index: step.window for index, step in enumerate(steps) if isinstance(step, _Cut)}
+    """Run the chunks among some steps in as few batches as their lengths allow."""
+    cuts = {index: step.chunk for index, step in enumerate(steps) if isinstance(step, _Cut)}
     groups: list[list[int]] = []
 
     def kind(index: int) -> tuple[bool, int]:
@@ -200,7 +200,7 @@ def _run_together(
         yield step, found.get(index)
 
 
-class Ahead(Iterable[Item]):
+class Prefetcher(Iterable[Item]):
     """Runs an iterator in a thread, at most ``depth`` items ahead of whoever takes them; use it in a ``with``."""
 
     def __init__(self, items: Iterable[Item], depth: int) -> None:
@@ -208,9 +208,9 @@ class Ahead(Iterable[Item]):
         self._items = items
         self._queue: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(depth)
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._fill, name="wav2edge-ahead", daemon=True)
+        self._thread = threading.Thread(target=self._fill, name="wav2edge-prefetch", daemon=True)
 
-    def __enter__(self) -> Ahead[Item]:
+    def __enter__(self) -> Prefetcher[Item]:
         self._thread.start()
         return self
 

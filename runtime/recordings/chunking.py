@@ -1,8 +1,8 @@
-"""Long recordings in windows with context on both sides, stitched back on frames.
+"""Long recordings in chunks with context on both sides, stitched back on frames.
 
-A window's first and last frames lack what lies beyond its ends, so neighbours overlap by twice the context, and the
-seam lies inside that overlap: in the longest run of frames that both windows call blank, else in its middle. Windows
-start at whole strides, so that a frame has the same place in every window that holds it.
+A chunk's first and last frames lack what lies beyond its ends, so neighbours overlap by twice the context, and the
+seam lies inside that overlap: in the longest run of frames that both chunks call blank, else in its middle. Chunks
+start at whole strides, so that a frame has the same place in every chunk that holds it.
 """
 
 from __future__ import annotations
@@ -20,48 +20,44 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class Chunking:
-    """How long recordings are cut: recordings up to ``window`` seconds are run in one pass.
+    """How long recordings are cut; benchmarks/chunking.py prints how text depends on both, and the defaults are its."""
 
-    window: the longest stretch of audio that the model is given at once, in seconds.
-    context: seconds at each inner end of a window that serve as context only. benchmarks/chunking.py prints how
-    text depends on both; the defaults come from its table.
-    """
-
-    window: float = 30.0
+    length: float = 30.0
+    """Seconds of audio that the model is given at once; a recording up to this long is run in one pass."""
     context: float = 2.0
+    """Seconds at each inner end of a chunk that serve as context only."""
 
     def __post_init__(self) -> None:
         """Raises InputError for lengths that leave nothing to decode."""
-        if not (self.context >= 0.1 and 4 * self.context <= self.window < float("inf")):
+        if not (self.context >= 0.1 and 4 * self.context <= self.length < float("inf")):
             raise InputError(
-                f"window {self.window:g} s with context {self.context:g} s: "
-                "the context must be 0.1 s or more, and the window at least four times that, and finite"
+                f"chunks of {self.length:g} s with context {self.context:g} s: "
+                "the context must be 0.1 s or more, and a chunk at least four times that, and finite"
             )
 
 
 @dataclass(frozen=True)
-class Window:
-    """A stretch of a recording to be run at once.
-
-    samples: [samples] at the model's rate. first_frame: the frame of the recording at which it starts.
-    next_frame: the frame at which the next window starts; None in the last. loudness: what to normalise it by; None
-    where the graph is to normalise it by itself, as it does with a recording of one window.
-    """
+class Chunk:
+    """A stretch of a recording to be run at once."""
 
     samples: NDArray[np.float32]
+    """[samples] at the model's rate."""
     first_frame: int
+    """The frame of the recording at which it starts."""
     next_frame: int | None
+    """The frame at which the next chunk starts; None in the last."""
     loudness: Loudness | None = None
+    """What to normalise it by; None where the graph normalises it, as with a recording of one chunk."""
 
 
-def windows(blocks: Iterable[NDArray[np.float32]], spec: ModelSpec, chunking: Chunking) -> Iterator[Window]:
-    """Cut a recording's blocks [samples] into windows that overlap by twice the context.
+def chunks(blocks: Iterable[NDArray[np.float32]], spec: ModelSpec, chunking: Chunking) -> Iterator[Chunk]:
+    """Cut a recording's blocks [samples] into chunks that overlap by twice the context.
 
-    What remains behind the last full windows is shared evenly by two, so that no window is short of context. The cuts
+    What remains after the last full chunks is shared evenly by two, so that no chunk is short of context. The cuts
     depend on the recording alone, not on how it came in blocks.
     """
     stride = spec.stride
-    longest = max(1, int(chunking.window * spec.sample_rate) // stride) * stride
+    longest = max(1, int(chunking.length * spec.sample_rate) // stride) * stride
     overlap = max(1, int(2 * chunking.context * spec.sample_rate) // stride) * stride
     pending: list[NDArray[np.float32]] = []
     held = first = 0
@@ -71,7 +67,7 @@ def windows(blocks: Iterable[NDArray[np.float32]], spec: ModelSpec, chunking: Ch
         while held > 2 * longest - overlap:
             samples = np.concatenate(pending)
             following = first + (longest - overlap) // stride
-            yield Window(samples[:longest], first, following)
+            yield Chunk(samples[:longest], first, following)
             pending = [samples[longest - overlap :]]
             held = len(pending[0])
             first = following
@@ -79,38 +75,38 @@ def windows(blocks: Iterable[NDArray[np.float32]], spec: ModelSpec, chunking: Ch
     if held > longest:
         half = -(-(held + overlap) // (2 * stride)) * stride
         following = first + (half - overlap) // stride
-        yield Window(samples[:half], first, following)
+        yield Chunk(samples[:half], first, following)
         samples = samples[half - overlap :]
         first = following
-    yield Window(samples, first, None)
+    yield Chunk(samples, first, None)
 
 
 class Stitcher:
-    """Joins the logits of successive windows into the recording's frames."""
+    """Joins the logits of successive chunks into the recording's frames."""
 
     def __init__(self, blank: int) -> None:
         """``blank``: the index of CTC's blank."""
         self._blank = blank
         self._held: NDArray[np.float32] | None = None
 
-    def push(self, window: Window, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take a window's logits [frames, labels]; returns the frames that are now settled, in order."""
+    def push(self, chunk: Chunk, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take a chunk's logits [frames, labels]; returns the frames that are now settled, in order."""
         held, start = self._held, 0
         settled: list[NDArray[np.float32]] = []
         if held is not None:
             start = seam(held, logits, self._blank)
             settled.append(held[:start])
-        end = len(logits) if window.next_frame is None else window.next_frame - window.first_frame
+        end = len(logits) if chunk.next_frame is None else chunk.next_frame - chunk.first_frame
         settled.append(logits[start:end])
-        self._held = None if window.next_frame is None else logits[end:]
+        self._held = None if chunk.next_frame is None else logits[end:]
         return np.concatenate(settled)
 
 
 def seam(before: NDArray[np.float32], after: NDArray[np.float32], blank: int) -> int:
-    """Where to pass from one window to the next: an index into the frames that both hold.
+    """Where to pass from one chunk to the next: an index into the frames that both hold.
 
-    before: the end of the earlier window's logits; after: the later window's, of which the first ``len(before)`` rows
-    are the same frames. The seam stays in the middle half of the overlap, where both windows have context.
+    before: the end of the earlier chunk's logits; after: the later chunk's, of which the first ``len(before)`` rows
+    are the same frames. The seam stays in the middle half of the overlap, where both chunks have context.
     """
     overlap = min(len(before), len(after))
     low, high = overlap // 4, overlap - overlap // 4

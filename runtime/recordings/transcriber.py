@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import engines
 from ..audio import read
-from ..audio.loudness import Meter, measure
-from ..bundle.spec import ModelSpec
+from ..audio.loudness import Loudness, measure
+from ..audio.read import AudioSource, Channel, RawFormat, Recording
 from ..errors import AudioError, InputError
 from ..heads import ctc
 from ..model import Model
-from ..text.transcript import Segment, Transcript, Word
-from .chunking import Chunking, Stitcher, Window, windows
-from .segmentation import Segmentation, Segmenter, Span
+from ..text.transcript import Segment, Transcript
+from .chunking import Chunk, Chunking, chunks
+from .decoding import Decoding, WordDecoder
+from .segmentation import Segmentation
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-WordDecoder = Callable[[NDArray[np.float32], ModelSpec, int], list[Word]]
-"""From logits [frames, labels], the spec and the absolute first frame to words: ctc.greedy, or a beam search."""
-
-Blocks = Iterable[NDArray[np.float32]]
-Source = str | Path | BinaryIO | NDArray[np.float32]
+    from .batch import Result
 
 
 class Transcriber:
@@ -50,7 +46,7 @@ class Transcriber:
 
         decoder: how logits become words: greedy by default, language_model.BeamDecoder with a language model.
         chunking: how long recordings are cut; segmentation: where segments end.
-        lanes: windows that ``batch.transcribe_all`` runs at once, each with its share of the threads; ``batch.lanes``
+        lanes: chunks that ``batch.transcribe_all`` runs at once, each with its share of the threads; ``batch.lanes``
         says where that gains. One where the model has no number of threads, or its engine runs one at a time.
         Raises InputError for a head that does not transcribe, EngineError and BundleError as ``Model.session`` does.
         """
@@ -66,68 +62,88 @@ class Transcriber:
         self.options = replace(model.options, threads=threads if threads is None else max(1, threads // self.lanes))
         model.session("full", self.options)
 
-    def __call__(self, source: Source, sample_rate: int | None = None) -> Transcript:
-        """Transcribe a file, or samples [samples] or [samples, channels] in [-1, 1] at ``sample_rate`` Hz.
+    def __call__(
+        self,
+        source: AudioSource,
+        sample_rate: int | None = None,
+        *,
+        channel: Channel = "mix",
+        raw: RawFormat | None = None,
+    ) -> Transcript:
+        """Transcribe a file (its name, its bytes, or an open binary file) or samples.
+
+        source: samples are [samples], [samples, channels] or [channels, samples], as array, tensor or list; integers
+        are scaled by their type, floats are in [-1, 1]. sample_rate: Hz of samples, the model's where it is omitted; a
+        file has its own, which must not be contradicted. channel, raw: see ``runtime.audio.read.open_recording``.
 
         The same samples give the same transcript, whatever file they came from. Raises AudioError for a recording
         that cannot be used.
         """
-        decoding = self.decoding()
-        for window in self.windows(source, sample_rate):
-            decoding.push(window, self.run([window])[0])
+        recording = self.open_recording(source, sample_rate, channel=channel, raw=raw)
+        decoding = self.decoding(recording)
+        for chunk in self.chunks(recording):
+            decoding.push(chunk, self.run([chunk])[0])
         return decoding.transcript()
 
-    def windows(self, source: Source, sample_rate: int | None = None) -> Iterator[Window]:
-        """The windows of a recording that are to be run one after the other; a short recording is one window."""
-        blocks: Blocks
-        if isinstance(source, np.ndarray):
-            name = "the samples"
-            rate = sample_rate or self.spec.sample_rate
-            blocks = (read.prepare(source, rate, self.spec.sample_rate),)
-            return self.cut(blocks, name, lambda: blocks)
-        recording = self.open_recording(source)
-        return self.cut(recording.blocks, recording.name, self.again(source))
+    def stream(
+        self,
+        source: AudioSource,
+        sample_rate: int | None = None,
+        *,
+        channel: Channel = "mix",
+        raw: RawFormat | None = None,
+    ) -> Iterator[Segment]:
+        """Yield the segments of a recording, each as soon as it ends; the parameters and errors are those of a call."""
+        recording = self.open_recording(source, sample_rate, channel=channel, raw=raw)
+        decoding = self.decoding(recording)
+        for chunk in self.chunks(recording):
+            yield from decoding.push(chunk, self.run([chunk])[0])
 
-    def open_recording(self, source: str | Path | BinaryIO) -> read.Recording:
-        """A recording at the model's rate; raises AudioError where it cannot be used."""
-        return read.open_recording(source, self.spec.sample_rate)
+    def batch(self, sources: Sequence[AudioSource], *, size: int = 1) -> list[Result]:
+        """Transcribe recordings; each Result has its source and either a transcript or the error for it.
 
-    def again(self, source: str | Path | BinaryIO) -> Callable[[], Blocks] | None:
-        """How to read a recording's blocks once more; None for a stream, a named pipe included."""
-        if isinstance(source, (str, Path)) and Path(source).is_file():
-            return lambda: self.open_recording(source).blocks
-        return None
-
-    def cut(self, blocks: Blocks, name: str, again: Callable[[], Blocks] | None = None) -> Iterator[Window]:
-        """The windows of a recording that comes in blocks; raises AudioError when it is too short for the model.
-
-        again: gives the same blocks anew, for the loudness of the whole recording, which normalises all windows of a
-        long one. Without it (a stream) a window is normalised by everything up to its end, and so is every window
-        where the model does not run in stages: by itself.
+        size: chunks that are run as one padded batch, of one recording or of several, as a GPU wants them.
+        ``batch.transcribe_all`` gives the results one by one as they come. Raises EngineError.
         """
-        meter, whole, heard = Meter(), None, 0
-        for window in windows(blocks, self.spec, self.chunking):
-            if len(window.samples) < self.spec.min_samples:
+        from .batch import transcribe_all
+
+        return list(transcribe_all(self, sources, batch=size))
+
+    def open_recording(
+        self,
+        source: AudioSource,
+        sample_rate: int | None = None,
+        *,
+        channel: Channel = "mix",
+        raw: RawFormat | None = None,
+    ) -> Recording:
+        """A recording at the model's rate; raises AudioError where it cannot be used."""
+        return read.open_recording(source, self.spec.sample_rate, sample_rate=sample_rate, channel=channel, raw=raw)
+
+    def chunks(self, recording: Recording) -> Iterator[Chunk]:
+        """The chunks of a recording that are to be run one after the other; a short recording is one chunk.
+
+        In a model that runs in stages the loudness of the whole recording normalises all chunks of a long one; else
+        each chunk is normalised by itself, in the graph. Raises AudioError when it is too short for the model.
+        """
+        whole: Loudness | None = None
+        for chunk in chunks(recording.blocks, self.spec, self.chunking):
+            if len(chunk.samples) < self.spec.min_samples:
                 raise AudioError(
-                    f"{name}: {len(window.samples)} samples at {self.spec.sample_rate} Hz; "
+                    f"{recording.name}: {len(chunk.samples)} samples at {self.spec.sample_rate} Hz; "
                     f"the model needs at least {self.spec.min_samples}"
                 )
-            if (window.first_frame == 0 and window.next_frame is None) or not self.model.runs_in_stages:
-                yield window
+            if (chunk.first_frame == 0 and chunk.next_frame is None) or not self.model.runs_in_stages:
+                yield chunk
                 continue
-            if again is None:
-                start = window.first_frame * self.spec.stride
-                meter.add(window.samples[heard - start :])
-                heard = start + len(window.samples)
-            elif whole is None:
-                whole = measure(again())
-            yield replace(window, loudness=whole or meter.loudness())
+            whole = whole or measure(recording.again())
+            yield replace(chunk, loudness=whole)
 
-    def run(self, found: Sequence[Window]) -> list[NDArray[np.float32]]:
-        """The logits [frames, labels] of windows, run as one padded batch; all of them have a loudness, or none."""
+    def run(self, found: Sequence[Chunk]) -> list[NDArray[np.float32]]:
+        """The logits [frames, labels] of chunks, run as one padded batch; all of them have a loudness, or none."""
         if found[0].loudness is None:
-            return self.logits([window.samples for window in found])
-        clips = [window.loudness.normalized(window.samples) for window in found if window.loudness is not None]
+            return self.logits([chunk.samples for chunk in found])
+        clips = [chunk.loudness.normalized(chunk.samples) for chunk in found if chunk.loudness is not None]
         return self._first(self.model.outputs_of_normalized(clips, self.options))
 
     def logits(self, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
@@ -138,8 +154,8 @@ class Transcriber:
         name = self.spec.outputs[0].name
         return [np.asarray(row[name], dtype=np.float32) for row in rows]
 
-    def decoding(self) -> Decoding:
-        """A decoding of one recording, to be fed with its windows and their logits."""
+    def decoding(self, recording: Recording | None = None) -> Decoding:
+        """A decoding of one recording, to be fed with its chunks and their logits."""
         return Decoding(self.spec, self.decoder, self.segmentation)
 
     def close(self) -> None:
@@ -151,45 +167,3 @@ class Transcriber:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class Decoding:
-    """One recording on its way from logits to segments; ``Transcriber.decoding`` makes one."""
-
-    def __init__(self, spec: ModelSpec, decoder: WordDecoder, segmentation: Segmentation) -> None:
-        """Prepare for one recording."""
-        assert spec.blank is not None
-        self.samples = 0
-        self._spec = spec
-        self._decoder = decoder
-        self._stitcher = Stitcher(spec.blank)
-        self._segmenter = Segmenter(spec, segmentation)
-        self._segments: list[Segment] = []
-
-    @property
-    def seconds(self) -> float:
-        """How much of the recording was taken in."""
-        return self.samples / self._spec.sample_rate
-
-    def push(self, window: Window, logits: NDArray[np.float32]) -> list[Segment]:
-        """Take the next window and its logits [frames, labels]; returns the segments that are complete now."""
-        self.samples = window.first_frame * self._spec.stride + len(window.samples)
-        spans = self._segmenter.push(self._stitcher.push(window, logits))
-        if window.next_frame is None:
-            spans += self._segmenter.finish()
-        found = [segment for span in spans if (segment := self._segment(span)) is not None]
-        self._segments += found
-        return found
-
-    def transcript(self) -> Transcript:
-        """Everything so far; the whole recording once its last window was pushed."""
-        words = tuple(word for segment in self._segments for word in segment.words)
-        return Transcript(
-            ctc.joined(words, self._spec), self.seconds, words, tuple(self._segments), self._spec.language
-        )
-
-    def _segment(self, span: Span) -> Segment | None:
-        words = tuple(self._decoder(span.logits, self._spec, span.first_frame))
-        if not words:
-            return None
-        return Segment(ctc.joined(words, self._spec), words[0].start, words[-1].end, words)

@@ -10,8 +10,8 @@ from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.model import Model
 from wav2edge.runtime.recordings import transcriber
 from wav2edge.runtime.recordings.chunking import Chunking
+from wav2edge.runtime.recordings.decoding import WordDecoder
 from wav2edge.runtime.recordings.segmentation import Segmentation
-from wav2edge.runtime.recordings.transcriber import WordDecoder
 
 if TYPE_CHECKING:
     ModelOrPath = Model | Bundle | str | Path | None

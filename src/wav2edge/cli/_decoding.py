@@ -44,7 +44,7 @@ def add_chunking(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--window",
         type=float,
-        default=Chunking.window,
+        default=Chunking.length,
         metavar="S",
         help="seconds given to the model at once; longer recordings are cut and stitched (default: %(default)g)",
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import soundfile
 
 from wav2edge.devices.open import open_model
 from wav2edge.runtime.audio.loudness import Meter, measure
-from wav2edge.runtime.recordings.chunking import Chunking, Window
+from wav2edge.runtime.audio.read import AudioSource
+from wav2edge.runtime.recordings.chunking import Chunk, Chunking
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
 RATE = 16000
@@ -41,46 +44,56 @@ def test_loudness_is_that_of_all_samples_in_any_blocks(louder_and_louder: np.nda
     assert Meter().loudness().mean == 0
 
 
-def test_all_windows_of_a_file_have_its_loudness(
+def chunks_of(transcriber: Transcriber, source: AudioSource) -> list[Chunk]:
+    return list(transcriber.chunks(transcriber.open_recording(source)))
+
+
+def test_all_chunks_of_a_file_have_its_loudness(
     transcriber: Transcriber, louder_and_louder: np.ndarray, tmp_path: Path
 ) -> None:
     path = tmp_path / "x.wav"
     soundfile.write(path, louder_and_louder, RATE, subtype="FLOAT")
-    windows = list(transcriber.windows(path))
-    assert len(windows) > 2
-    assert {window.loudness for window in windows} == {measure([louder_and_louder])}
-    assert [window.loudness for window in transcriber.windows(louder_and_louder)] == [w.loudness for w in windows]
+    chunks = chunks_of(transcriber, path)
+    assert len(chunks) > 2
+    assert {chunk.loudness for chunk in chunks} == {measure([louder_and_louder])}
+    assert [chunk.loudness for chunk in chunks_of(transcriber, louder_and_louder)] == [w.loudness for w in chunks]
 
 
-def test_a_streams_windows_have_the_loudness_so_far(transcriber: Transcriber, louder_and_louder: np.ndarray) -> None:
+def test_a_streams_chunks_have_the_loudness_of_all_of_it(
+    transcriber: Transcriber, louder_and_louder: np.ndarray, tmp_path: Path
+) -> None:
+    """Whatever a recording comes from, it is normalised alike: an open file and a named pipe, too."""
     held = io.BytesIO()
     soundfile.write(held, louder_and_louder, RATE, format="WAV", subtype="FLOAT")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(held.getvalue(),))
+    writer.start()
     held.seek(0)
-    windows = list(transcriber.windows(held))
-    for window in windows:
-        end = window.first_frame * 320 + len(window.samples)
-        so_far = measure([louder_and_louder[:end]])
-        assert window.loudness is not None
-        assert window.loudness.scale == pytest.approx(so_far.scale)
+    for source in (held, pipe):
+        chunks = chunks_of(transcriber, source)
+        assert len(chunks) > 2
+        assert {chunk.loudness for chunk in chunks} == {measure([louder_and_louder])}
+    writer.join()
 
 
 def test_a_short_recording_is_left_to_the_graph(transcriber: Transcriber, louder_and_louder: np.ndarray) -> None:
-    (window,) = transcriber.windows(louder_and_louder[: 3 * RATE])
-    assert window.loudness is None
+    (chunk,) = chunks_of(transcriber, louder_and_louder[: 3 * RATE])
+    assert chunk.loudness is None
 
 
 def test_what_is_normalised_here_runs_as_if_the_graph_had_done_it(
     transcriber: Transcriber, louder_and_louder: np.ndarray
 ) -> None:
     clips = louder_and_louder[: 3 * RATE], louder_and_louder[4 * RATE : 6 * RATE]
-    ours = transcriber.run([Window(clip, 0, None, measure([clip])) for clip in clips])
+    ours = transcriber.run([Chunk(clip, 0, None, measure([clip])) for clip in clips])
     for found, clip in zip(ours, clips):
         np.testing.assert_allclose(found, transcriber.logits([clip])[0], atol=2e-3)
 
 
-def test_windows_that_cannot_be_run_in_halves_are_left_to_the_graph(
+def test_chunks_that_cannot_be_run_in_stages_are_left_to_the_graph(
     level_transcriber: Transcriber, louder_and_louder: np.ndarray
 ) -> None:
     level_transcriber.chunking = Chunking(4.0, 0.5)
-    windows = list(level_transcriber.windows(louder_and_louder))
-    assert len(windows) > 2 and all(window.loudness is None for window in windows)
+    chunks = chunks_of(level_transcriber, louder_and_louder)
+    assert len(chunks) > 2 and all(chunk.loudness is None for chunk in chunks)

@@ -169,7 +169,7 @@ def test_settings_that_cannot_hold_are_refused(booth: Booth, live: LiveTranscrib
     with pytest.raises(InputError, match=r"must be 3\.4 s or more"):
         short = LiveSettings(endpoint=EndpointRules(longest_utterance=0.3))
         LiveTranscriber(live.transcriber, short, vad=booth.vad)
-    live.transcriber.chunking = Chunking(window=60.0)
+    live.transcriber.chunking = Chunking(length=60.0)
     LiveTranscriber(live.transcriber, long, vad=booth.vad)
 
 

@@ -15,10 +15,10 @@ from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.errors import InputError
 from wav2edge.runtime.model import Model
-from wav2edge.runtime.recordings.chunking import Chunking, Stitcher, Window, seam, windows
+from wav2edge.runtime.recordings.chunking import Chunk, Chunking, Stitcher, chunks, seam
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
-SHORT = Chunking(window=2.0, context=0.3)
+SHORT = Chunking(length=2.0, context=0.3)
 
 
 def blocks_of(samples: int, portions: list[int]) -> list[np.ndarray]:
@@ -30,8 +30,8 @@ def blocks_of(samples: int, portions: list[int]) -> list[np.ndarray]:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.integers(0, 200_000), st.lists(st.integers(1, 50_000), max_size=6))
 def test_windows_cover_every_frame_with_context(ctc_spec: ModelSpec, samples: int, portions: list[int]) -> None:
-    found = list(windows(blocks_of(samples, portions), ctc_spec, SHORT))
-    again = list(windows(blocks_of(samples, []), ctc_spec, SHORT))
+    found = list(chunks(blocks_of(samples, portions), ctc_spec, SHORT))
+    again = list(chunks(blocks_of(samples, []), ctc_spec, SHORT))
     assert [(w.first_frame, w.next_frame, len(w.samples)) for w in found] == [
         (w.first_frame, w.next_frame, len(w.samples)) for w in again
     ], "the cuts do not depend on the blocks"
@@ -59,7 +59,7 @@ def test_stitched_frames_are_the_recordings_frames(ctc_spec: ModelSpec, samples:
     """Each frame comes through once and in order, whatever the seams."""
     stitcher = Stitcher(blank=0)
     joined = []
-    for window in windows(blocks_of(samples, [9000] * 20), ctc_spec, SHORT):
+    for window in chunks(blocks_of(samples, [9000] * 20), ctc_spec, SHORT):
         frames = ctc_spec.frames(len(window.samples))
         logits = np.zeros((frames, 2), np.float32)
         logits[:, 0] = window.samples[: frames * 320 : 320] / 320
@@ -100,5 +100,5 @@ def test_what_a_model_gets_wrong_at_the_ends_of_windows_stays_out_of_the_text(
 
 
 def test_one_window_when_it_fits(ctc_spec: ModelSpec) -> None:
-    (window,) = windows([np.zeros(16000 * 30, np.float32)], ctc_spec, Chunking())
-    assert isinstance(window, Window) and window.next_frame is None and len(window.samples) == 480000
+    (window,) = chunks([np.zeros(16000 * 30, np.float32)], ctc_spec, Chunking())
+    assert isinstance(window, Chunk) and window.next_frame is None and len(window.samples) == 480000

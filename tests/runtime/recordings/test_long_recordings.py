@@ -20,7 +20,7 @@ from wav2edge.runtime.audio.loudness import measure
 from wav2edge.runtime.bundle.embedded import clips_manifest
 from wav2edge.runtime.bundle.spec import FEATURES, INPUT_LENGTHS, NORMALIZED
 from wav2edge.runtime.heads import ctc
-from wav2edge.runtime.recordings.chunking import Chunking, Stitcher, windows
+from wav2edge.runtime.recordings.chunking import Chunking, Stitcher, chunks
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
 BUNDLE = clips_manifest().parent.parent / "bundle"
@@ -65,7 +65,7 @@ def frames_of(transcriber: Transcriber, samples: np.ndarray, chunking: Chunking)
     assert spec.blank is not None
     own, local = Stitcher(spec.blank), Stitcher(spec.blank)
     settled: list[tuple[np.ndarray, np.ndarray]] = []
-    for cut in windows([samples], spec, chunking):
+    for cut in chunks([samples], spec, chunking):
         (logits,) = transcriber.run([replace(cut, loudness=loudness)])
         values, lengths = loudness.normalized(cut.samples)[None], np.array([len(cut.samples)])
         (features,) = transcriber.model.run("frontend", {NORMALIZED: values, INPUT_LENGTHS: lengths})[FEATURES]
@@ -83,8 +83,8 @@ def test_what_windows_change_is_the_models_own_reach_and_not_the_stitching(
 
     Where it is undecided its labels depend on what lies far away (benchmarks/chunking.py prints by how much).
     """
-    whole, whole_local = frames_of(embedded_transcriber, minute, Chunking(window=600.0))
-    parts, parts_local = frames_of(embedded_transcriber, minute, Chunking(window=15.0, context=1.0))
+    whole, whole_local = frames_of(embedded_transcriber, minute, Chunking(length=600.0))
+    parts, parts_local = frames_of(embedded_transcriber, minute, Chunking(length=15.0, context=1.0))
     assert len(whole) == len(parts) == embedded_transcriber.spec.frames(len(minute)) > 2000
     assert len(np.unique(whole_local.argmax(axis=1))) > 3
     assert np.array_equal(whole_local.argmax(axis=1), parts_local.argmax(axis=1))

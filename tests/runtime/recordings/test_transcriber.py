@@ -19,7 +19,7 @@ from wav2edge.runtime.bundle.spec import Stage
 from wav2edge.runtime.engines import Arrays, EngineOptions, Session
 from wav2edge.runtime.errors import AudioError, EngineError
 from wav2edge.runtime.model import Model
-from wav2edge.runtime.recordings.batch import Ahead, lanes, transcribe_all
+from wav2edge.runtime.recordings.batch import Prefetcher, lanes, transcribe_all
 from wav2edge.runtime.recordings.chunking import Chunking
 from wav2edge.runtime.recordings.transcriber import Transcriber
 from wav2edge.runtime.text.transcript import Segment
@@ -92,7 +92,7 @@ def test_batches_change_nothing(level_transcriber: Transcriber, spell: Spell, tm
     words = ("a", "bc", "bd", "long word" * 9, "be", "bf", "g " + "_" * 700 + "h")
     sources = [write(tmp_path / f"{n}.wav", spell(word)) for n, word in enumerate(words)]
     sources.insert(2, tmp_path / "gone.wav")
-    level_transcriber.chunking = Chunking(window=4.0, context=0.5)
+    level_transcriber.chunking = Chunking(length=4.0, context=0.5)
     alone = list(transcribe_all(level_transcriber, sources))
     runs: list[int] = []
     logits = level_transcriber.logits
@@ -111,7 +111,7 @@ def test_segments_and_progress_are_told_as_they_come(
     level_transcriber: Transcriber, spell: Spell, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "long.wav", spell(("word " + "_" * 60) * 40))
-    level_transcriber.chunking = Chunking(window=8.0, context=1.0)
+    level_transcriber.chunking = Chunking(length=8.0, context=1.0)
     told: list[tuple[str, float]] = []
     done: list[float] = []
 
@@ -132,7 +132,7 @@ def test_segments_and_progress_are_told_as_they_come(
 def test_chunked_and_whole_agree(level_transcriber: Transcriber, spell: Spell) -> None:
     samples = spell("_" * 15 + " ".join(f"{a}{b}" for a in "abcdefgh" for b in "klmnopq") + "_" * 15)
     whole = level_transcriber(samples)
-    level_transcriber.chunking = Chunking(window=3.0, context=0.5)
+    level_transcriber.chunking = Chunking(length=3.0, context=0.5)
     assert level_transcriber(samples) == whole
 
 
@@ -155,7 +155,7 @@ def test_reading_ahead_is_bounded_and_ends_with_its_reader() -> None:
             made.append(number)
             yield number
 
-    with Ahead(numbers(), 3) as items:
+    with Prefetcher(numbers(), 3) as items:
         assert [next(iterator) for iterator in [iter(items)] * 5] == [0, 1, 2, 3, 4]
     thread = items._thread
     assert not thread.is_alive() and len(made) <= 5 + 3 + 3
@@ -164,7 +164,7 @@ def test_reading_ahead_is_bounded_and_ends_with_its_reader() -> None:
         yield 1
         raise ValueError("from the other thread")
 
-    with Ahead(broken(), 3) as items, pytest.raises(ValueError, match="from the other thread"):
+    with Prefetcher(broken(), 3) as items, pytest.raises(ValueError, match="from the other thread"):
         list(items)
 
 
@@ -190,9 +190,11 @@ def test_lanes_run_windows_side_by_side_and_change_nothing(
     words = ("a", "b", "long word" * 9, "c", "d")
     sources = [write(tmp_path / f"{n}.wav", spell(word)) for n, word in enumerate(words)]
     sources.insert(2, tmp_path / "gone.wav")
-    level_transcriber.chunking = Chunking(window=4.0, context=0.5)
-    windows = sum(1 for path in sources if path.exists() for _ in level_transcriber.windows(path))
-    assert windows == 6  # an even number, of which two are of one recording
+    level_transcriber.chunking = Chunking(length=4.0, context=0.5)
+    count = sum(
+        1 for path in sources if path.exists() for _ in level_transcriber.chunks(level_transcriber.open_recording(path))
+    )
+    assert count == 6  # an even number, of which two are of one recording
     alone = list(transcribe_all(level_transcriber, sources))
     sessions: dict[Stage, Session] = {"full": TwoAtOnce(level_transcriber.model.session())}
     model = Model(level_transcriber.model.bundle, "null", "fp32", EngineOptions(threads=2), sessions=sessions)

@@ -1,0 +1,59 @@
+"""One recording on its way from the logits of its chunks to words, segments and a transcript."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle.spec import ModelSpec
+from ..heads import ctc
+from ..text.transcript import Segment, Transcript, Word
+from .chunking import Chunk, Stitcher
+from .segmentation import Segmentation, Segmenter, Span
+
+WordDecoder = Callable[[NDArray[np.float32], ModelSpec, int], list[Word]]
+"""From logits [frames, labels], the spec and the absolute first frame to words: ctc.greedy, or a beam search."""
+
+
+class Decoding:
+    """One recording on its way from logits to segments; ``Transcriber.decoding`` makes one."""
+
+    def __init__(self, spec: ModelSpec, decoder: WordDecoder, segmentation: Segmentation) -> None:
+        """Prepare for one recording."""
+        assert spec.blank is not None
+        self.samples = 0
+        self._spec = spec
+        self._decoder = decoder
+        self._stitcher = Stitcher(spec.blank)
+        self._segmenter = Segmenter(spec, segmentation)
+        self._segments: list[Segment] = []
+
+    @property
+    def seconds(self) -> float:
+        """How much of the recording was taken in."""
+        return self.samples / self._spec.sample_rate
+
+    def push(self, chunk: Chunk, logits: NDArray[np.float32]) -> list[Segment]:
+        """Take the next chunk and its logits [frames, labels]; returns the segments that are complete now."""
+        self.samples = chunk.first_frame * self._spec.stride + len(chunk.samples)
+        spans = self._segmenter.push(self._stitcher.push(chunk, logits))
+        if chunk.next_frame is None:
+            spans += self._segmenter.finish()
+        found = [segment for span in spans if (segment := self._segment(span)) is not None]
+        self._segments += found
+        return found
+
+    def transcript(self) -> Transcript:
+        """Everything so far; the whole recording once its last chunk was pushed."""
+        words = tuple(word for segment in self._segments for word in segment.words)
+        return Transcript(
+            ctc.joined(words, self._spec), self.seconds, words, tuple(self._segments), self._spec.language
+        )
+
+    def _segment(self, span: Span) -> Segment | None:
+        words = tuple(self._decoder(span.logits, self._spec, span.first_frame))
+        if not words:
+            return None
+        return Segment(ctc.joined(words, self._spec), words[0].start, words[-1].end, words)
