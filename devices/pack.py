@@ -16,16 +16,15 @@ import json
 import os
 import re
 import tarfile
-import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ..runtime import choice
 from ..runtime.bundle.read import MANIFEST, Bundle, Variant, sha256, variant_to_json
 from ..runtime.errors import BundleError, InputError
+from ..runtime.files import replace_whole
 from .profile import DeviceProfile
 
 LAYOUTS = ("onnx-asr", "sherpa-onnx", "triton")
@@ -70,16 +69,8 @@ def pack(
     lines = install_lines(profile, wheel)
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{destination.name}.", dir=destination.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                _write(file, destination.suffix != ".tar", bundle, chosen, name, profile, lines, wheel)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, destination)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        with replace_whole(destination) as temporary, temporary.open("wb") as file:
+            _write(file, destination.suffix != ".tar", bundle, chosen, name, profile, lines, wheel)
     except OSError as error:
         raise InputError(f"{destination}: cannot be written ({error.strerror or error})") from error
     return Package(destination, chosen, destination.stat().st_size, lines)
@@ -94,7 +85,7 @@ def used(bundle: Bundle, profile: DeviceProfile) -> tuple[Variant, ...]:
     for engine in profile.engines:
         for preference in profile.order:
             here = [variant for variant in bundle.variants if variant.name == preference.variant]
-            if preference.engine != engine or not here or choice.forced(here[0]):
+            if preference.engine != engine or not here or here[0].forced:
                 continue
             names[preference.variant] = None
             if not preference.needs:  # with needs, a board without them takes the next

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from . import files
 from .errors import InputError
 
 ENVIRONMENT = "WAV2EDGE_CACHE"
@@ -53,23 +54,10 @@ def key(parts: Mapping[str, Any]) -> str:
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Write a file so that a reader, or a crash, sees the old one or the new one; raises InputError.
-
-    The content is flushed to the disk before the rename: a file that exists is complete, even after a power cut.
-    """
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    """Write a file of the cache whole or not at all, its folder made if missing; raises InputError."""
     with _translated(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
-            flush(path.parent)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        files.write_whole(path, content)
 
 
 @contextlib.contextmanager
@@ -85,7 +73,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         yield temporary
         with _translated(path):
             for file in temporary.rglob("*"):
-                flush(file)
+                files.flush(file)
             if path.is_dir():
                 old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
                 os.rename(path, old / "old")
@@ -93,7 +81,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
                 shutil.rmtree(old, ignore_errors=True)
             else:
                 os.rename(temporary, path)
-            flush(path.parent)
+            files.flush(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -103,7 +91,7 @@ def lock(path: Path, waiting: Callable[[], None] | None = None, timeout: float |
     """Hold an exclusive lock on ``path`` (a file of its own, such as ``X.lock``) for the block.
 
     The operating system drops the lock with the process that holds it, also after ``kill -9``, so a lock file that
-    lies about means nothing. After taking the lock look again whether the work is done already.
+    is left means nothing. After taking the lock look again whether the work is done already.
     waiting: called once when another process holds it. timeout: seconds to wait (None: as long as it takes).
     Raises InputError where the file cannot be made, TimeoutError when the time is over.
     """
@@ -143,15 +131,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def atomic_write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON object as ``atomic_write`` does; raises InputError."""
     atomic_write(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
-
-
-def flush(path: Path) -> None:
-    """Wait until a file or a directory entry is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,10 +28,11 @@ def write_whole(path: str | Path, content: bytes | str) -> None:
 def replace_whole(path: str | Path) -> Iterator[Path]:
     """Yield the name of an empty file beside ``path`` that replaces it when the block ends without an error.
 
-    The file that ``path`` names through a symbolic link is replaced, not the link. The permissions are the old file's,
-    else those of a new file. Raises OSError; on any error the old file is unchanged and nothing is left.
+    A symbolic link is replaced by the file, not followed: in a folder from a stranger it may lead anywhere. The
+    permissions are the old file's, else those of a new file. Raises OSError; on any error the old file is unchanged
+    and nothing is left.
     """
-    target = Path(os.path.realpath(path))
+    target = Path(path)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=TEMPORARY, dir=target.parent)
     os.close(handle)
     temporary = Path(name)
@@ -57,7 +59,9 @@ def flush(path: Path) -> None:
 
 def _permissions(target: Path) -> int:
     with contextlib.suppress(OSError):
-        return target.stat().st_mode & 0o777
+        mode = target.lstat().st_mode
+        if stat.S_ISREG(mode):
+            return mode & 0o777
     mask = os.umask(0)
     os.umask(mask)
     return 0o666 & ~mask

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..cache import flush
 from ..errors import BundleError, InputError
+from ..files import flush, write_whole
 from .read import FORMAT, MANIFEST, Bundle, Variant, sha256, variant_to_json
 from .spec import ModelSpec
 
@@ -225,14 +225,9 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 
 def _replace_json(path: Path, values: Mapping[str, Any]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        flush(temporary)
-        os.replace(temporary, path)
-        flush(path.parent)
+        write_whole(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 

@@ -1,11 +1,13 @@
-"""The public face: what ``import wav2edge`` offers beside its types. Everything heavy is imported on first use."""
+"""The public face: the functions and classes behind ``import wav2edge``; what is heavy is imported when it is used."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wav2edge.devices.open import open_model
+from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.model import Model
 from wav2edge.runtime.recordings import transcriber
@@ -14,7 +16,12 @@ from wav2edge.runtime.recordings.decoding import WordDecoder
 from wav2edge.runtime.recordings.segmentation import Segmentation
 
 if TYPE_CHECKING:
-    ModelOrPath = Model | Bundle | str | Path | None
+    from wav2edge.calibration.options import Options
+    from wav2edge.calibration.quantize import Calibration
+    from wav2edge.runtime.selftest import SelftestResult
+
+ModelOrPath = Model | Bundle | str | Path | None
+"""A model, an open bundle, a bundle's path, or None for the embedded demo model."""
 
 
 def open(
@@ -27,12 +34,14 @@ def open(
 ) -> Model:
     """Open a bundle's model with the engine, variant and threads that suit this machine.
 
-    What is named wins, then what ``bench`` measured here, then the board's profile. bundle: None means the embedded
-    demo model. Use the model as a context manager, or close it. Raises BundleError, InputError, EngineError.
+    What is named wins, then what ``bench`` measured and kept here, then the board's profile. bundle: None means the
+    embedded demo model. device: an engine's device by its own name, such as ``cuda:0``. Use the model as a context
+    manager, or close it. Raises BundleError, InputError, EngineError.
 
-    >>> with wav2edge.open() as model:
-    ...     print(model.engine, model.variant.name)
-    onnxruntime int8-u8s8
+    >>> import wav2edge
+    >>> with wav2edge.open(engine="onnxruntime", variant="fp32") as model:
+    ...     print(model.engine, model.variant.name, model.spec.head)
+    onnxruntime fp32 ctc
     """
     return open_model(bundle, engine, variant, threads=threads, device=device)
 
@@ -40,8 +49,11 @@ def open(
 class Transcriber(transcriber.Transcriber):
     """Turns recordings into transcripts.
 
-    >>> with wav2edge.Transcriber("my-bundle") as transcribe:
-    ...     print(transcribe("talk.flac").to_srt())
+    >>> import wav2edge
+    >>> with wav2edge.Transcriber() as transcribe:
+    ...     transcript = transcribe([0.0] * 16000)
+    >>> (transcript.text, transcript.seconds)
+    ('', 1.0)
     """
 
     def __init__(
@@ -55,9 +67,88 @@ class Transcriber(transcriber.Transcriber):
     ) -> None:
         """Take a model, or open a bundle by its path as ``wav2edge.open`` does (None: the embedded demo model).
 
-        The other parameters and the errors are those of ``runtime.recordings.transcriber.Transcriber``.
+        decoder: how logits become words: greedy by default, a BeamDecoder with a language model. chunking: how long
+        recordings are cut; segmentation: where segments end. lanes: chunks that ``batch`` runs at once on a CPU.
+        Raises InputError for a head that does not transcribe, EngineError and BundleError as ``wav2edge.open`` does.
         """
         super().__init__(as_model(model), decoder=decoder, chunking=chunking, segmentation=segmentation, lanes=lanes)
+
+
+def export(
+    checkpoint: str | Path,
+    bundle: str | Path,
+    *,
+    normalize: bool | None = None,
+    revision: str | None = None,
+    language: str | None = None,
+    ignore_weights: Sequence[str] = (),
+    overwrite: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Bundle:
+    """Export a trained checkpoint to a bundle whose outputs are proven equal to torch's.
+
+    checkpoint: a Hugging Face directory or the name of one on the hub; revision: its branch, tag or commit there.
+    normalize: whether clips are brought to zero mean and unit variance, where the checkpoint does not say it. language:
+    one of several that the checkpoint holds. ignore_weights: shell-style patterns of weights that may stay unused.
+    overwrite: replace a bundle that exists. progress: called with each step, in words.
+
+    Raises CheckpointError for a checkpoint that cannot be exported, GateRefused where parity fails (then no bundle is
+    written), InputError where the bundle exists or cannot be written. Needs the extra [export].
+
+    >>> import wav2edge
+    >>> bundle = wav2edge.export("my-checkpoint", "my-bundle")  # doctest: +SKIP
+    """
+    from wav2edge.export.checkpoint import Checkpoint
+    from wav2edge.export.pipeline import export as run
+
+    opened = Checkpoint.open(str(checkpoint), normalize, revision, language, ignore_weights=list(ignore_weights))
+    return run(opened, Path(bundle), overwrite=overwrite, progress=progress or (lambda step: None))
+
+
+def quantize(
+    bundle: str | Path | Bundle,
+    speech: str | Path,
+    dev: str | Path | None = None,
+    *,
+    options: Options | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Calibration:
+    """Add INT8 and FP16 variants that keep the words of fp32 to a bundle.
+
+    speech: manifest to calibrate on; dev: manifest to judge on (None: every second clip of ``speech``). options: which
+    variants, the gate on words and the like. say: called with lines on what happens.
+
+    Where the gate refuses every variant, the bundle is as it was and the result's ``refused`` says why. Raises
+    BundleError, InputError, EngineError. Needs the extra [calibrate].
+
+    >>> import wav2edge
+    >>> made = wav2edge.quantize("my-bundle", speech="calibration.jsonl")  # doctest: +SKIP
+    """
+    from wav2edge.calibration.options import Options
+    from wav2edge.calibration.quantize import quantize as run
+
+    return run(embedded.resolve(bundle), speech, dev, options or Options(), say=say or (lambda line: None))
+
+
+def selftest(
+    bundle: str | Path | Bundle | None = None,
+    engine: str | None = None,
+    variant: str | None = None,
+    *,
+    threads: int | None = None,
+) -> list[SelftestResult]:
+    """Check that the engines here compute what the bundle's author saw: every engine × variant, or the named ones.
+
+    Raises BundleError where the bundle has no selftest, InputError and EngineError for a named engine that does not
+    exist or is missing here.
+
+    >>> import wav2edge
+    >>> [result.status for result in wav2edge.selftest(engine="onnxruntime", variant="fp32")]
+    ['passed']
+    """
+    from wav2edge.runtime.selftest import run
+
+    return list(run(embedded.resolve(bundle), engine, variant, threads))
 
 
 def as_model(model: ModelOrPath) -> Model:

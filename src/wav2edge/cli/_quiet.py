@@ -15,9 +15,9 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
-from wav2edge.runtime.audio.read import Recording, Samples
+from wav2edge.runtime.audio.read import AudioSource, Recording, Samples
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
 _DECODERS_OWN = re.compile(rb"^(?:\[src/libmpg123/|Note: |Warning: ).*\n?", re.MULTILINE)
@@ -26,12 +26,12 @@ _DECODERS_OWN = re.compile(rb"^(?:\[src/libmpg123/|Note: |Warning: ).*\n?", re.M
 class QuietTranscriber(Transcriber):
     """The runtime's transcriber, whose MP3s are read in silence."""
 
-    def open_recording(self, source: str | Path | BinaryIO) -> Recording:
+    def open_recording(self, source: AudioSource, *parameters: Any, **named: Any) -> Recording:
         """As the runtime's; raises AudioError."""
         if isinstance(source, (str, Path)) and not str(source).lower().endswith((".mp3", ".mp2", ".mpga")):
-            return super().open_recording(source)
+            return super().open_recording(source, *parameters, **named)
         with without_decoder_lines():
-            recording = super().open_recording(source)
+            recording = super().open_recording(source, *parameters, **named)
         return replace(recording, blocks=_silently(recording.blocks))
 
 

@@ -9,18 +9,18 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from wav2edge.cli import _decoding, _options
 from wav2edge.cli._progress import Progress
 
 if TYPE_CHECKING:
+    from wav2edge.runtime.audio.read import AudioSource as Source
     from wav2edge.runtime.recordings.batch import Result
     from wav2edge.runtime.text.formats import Format, Layout
     from wav2edge.runtime.text.transcript import Segment
 
 HELP = "transcribe recordings: any length, any format"
-Source = str | Path | BinaryIO
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,71 @@
+"""A file is written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from wav2edge.runtime.files import replace_whole, write_whole
+
+
+def test_text_and_bytes_replace_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "report.txt"
+    write_whole(path, "é")
+    assert path.read_bytes() == "é".encode()
+    write_whole(path, b"new")
+    assert path.read_bytes() == b"new" and os.listdir(tmp_path) == ["report.txt"]
+
+
+def test_a_new_file_has_a_new_files_permissions_and_a_replaced_one_keeps_its_own(tmp_path: Path) -> None:
+    path, plain = tmp_path / "a", tmp_path / "plain"
+    plain.touch()
+    write_whole(path, "x")
+    assert path.stat().st_mode == plain.stat().st_mode
+    path.chmod(0o640)
+    write_whole(path, "y")
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replace_whole(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["a"]
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    """A bundle from a stranger may hold links; what is written into it must stay in it."""
+    victim, link = tmp_path / "victim", tmp_path / "bundle.json"
+    victim.write_text("precious")
+    link.symlink_to(victim)
+    write_whole(link, "{}")
+    assert victim.read_text() == "precious" and link.read_text() == "{}" and not link.is_symlink()
+
+
+def test_killed_at_any_moment_the_old_or_the_new_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    script = textwrap.dedent(
+        f"""
+        from wav2edge.runtime.files import write_whole
+        for n in range(100000):
+            write_whole({str(path)!r}, str(n % 10) * 100_000)
+        """
+    )
+    writer = subprocess.Popen([sys.executable, "-c", script])
+    while not path.exists():
+        assert writer.poll() is None
+    for _ in range(200):
+        text = path.read_text()
+        assert len(text) == 100_000 and len(set(text)) == 1
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    text = path.read_text()
+    assert len(text) == 100_000 and len(set(text)) == 1
