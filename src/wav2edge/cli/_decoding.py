@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wav2edge.runtime.bundle.read import Bundle
-    from wav2edge.runtime.recordings.transcriber import WordDecoder
+    from wav2edge.runtime.recordings.decoding import WordDecoder
 
 _OWN = "bundle"
 
