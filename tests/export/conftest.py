@@ -7,11 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from wav2edge.export.checkpoint import Checkpoint
+from wav2edge.export.labels import Labels
 from wav2edge.export.pipeline import export
 from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import Convolution, ModelSpec, Output
+from wav2edge.runtime.heads import ctc
 
 torch = pytest.importorskip("torch", reason="export needs the extra [export]")
 transformers = pytest.importorskip("transformers", reason="export needs the extra [export]")
@@ -100,3 +104,32 @@ def layer_bundle(layer_checkpoint: Path, tmp_path_factory: pytest.TempPathFactor
 def group_bundle(group_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The bundle of ``group_checkpoint``."""
     return export_bundle(group_checkpoint, tmp_path_factory.mktemp("bundles") / "group")
+
+
+def spec_of(labels: Labels) -> ModelSpec:
+    return ModelSpec(
+        architecture="wav2vec2",
+        head="ctc",
+        normalize=True,
+        norm="layer",
+        outputs=(Output("logits", ("batch", "frames", "labels"), "scores"),),
+        labels=labels.names,
+        time=(Convolution(400, 320, 0),),
+        head_options=ctc.Options(silent=labels.silent, lowercase=labels.lowercase),
+        blank=labels.blank,
+        delimiter=labels.delimiter,
+        tokenizer=labels.tokenizer,
+    )
+
+
+def text_of(path: list[int], labels: Labels) -> str:
+    logits = np.zeros((len(path), len(labels.names)), dtype=np.float32)
+    logits[np.arange(len(path)), path] = 5.0
+    spec = spec_of(labels)
+    return ctc.joined(ctc.greedy(logits, spec), spec)
+
+
+@pytest.fixture(scope="session")
+def spell() -> Callable[[list[int], Labels], str]:
+    """Our text of a path, one label for each frame."""
+    return text_of

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,34 +14,10 @@ from transformers import Wav2Vec2CTCTokenizer
 from wav2edge.export.documents import ConfigJson
 from wav2edge.export.families import HEADS
 from wav2edge.export.labels import Labels, read_labels
-from wav2edge.runtime.bundle.spec import Convolution, ModelSpec, Output
 from wav2edge.runtime.errors import CheckpointError
-from wav2edge.runtime.heads import ctc
 
 NAMES = ("<pad>", "<s>", "</s>", "<unk>", "|", "'", "a", "b", "c", "É")
 CTC = HEADS[0]
-
-
-def spec_of(labels: Labels) -> ModelSpec:
-    return ModelSpec(
-        architecture="wav2vec2",
-        head="ctc",
-        normalize=True,
-        norm="layer",
-        outputs=(Output("logits", ("batch", "frames", "labels"), "scores"),),
-        labels=labels.names,
-        time=(Convolution(400, 320, 0),),
-        head_options=ctc.Options(silent=labels.silent, lowercase=labels.lowercase),
-        blank=labels.blank,
-        delimiter=labels.delimiter,
-        tokenizer=labels.tokenizer,
-    )
-
-
-def our_text(path: list[int], labels: Labels) -> str:
-    logits = np.zeros((len(path), len(labels.names)), dtype=np.float32)
-    logits[np.arange(len(path)), path] = 5.0
-    return " ".join(word.text for word in ctc.greedy(logits, spec_of(labels)))
 
 
 def write(directory: Path, **files: object) -> Path:
@@ -64,7 +40,9 @@ def pair(
 
 @settings(max_examples=200, deadline=None)
 @given(path=st.lists(st.integers(0, len(NAMES) - 1), max_size=30))
-def test_text_equals_the_processors(pair: tuple[Wav2Vec2CTCTokenizer, Labels], path: list[int]) -> None:
+def test_text_equals_the_processors(
+    spell: Callable[[list[int], Labels], str], pair: tuple[Wav2Vec2CTCTokenizer, Labels], path: list[int]
+) -> None:
     """Repeats, blanks, delimiters; special labels never become text, which transformers writes out by default.
 
     A pause between two delimiters gives transformers two spaces; words are what is compared.
@@ -73,7 +51,7 @@ def test_text_equals_the_processors(pair: tuple[Wav2Vec2CTCTokenizer, Labels], p
     theirs = tokenizer.batch_decode([path])[0]
     for special in ("<s>", "</s>", "<unk>"):
         theirs = theirs.replace(special, "")
-    assert our_text(path, labels).split() == theirs.split()
+    assert spell(path, labels).split() == theirs.split()
 
 
 def test_added_tokens_complete_the_vocabulary(tmp_path: Path) -> None:
@@ -93,12 +71,12 @@ def test_blank_from_config_where_the_tokenizer_says_nothing(tmp_path: Path) -> N
         read_labels(tmp_path, {"vocab_size": 3, "pad_token_id": None}, CTC)
 
 
-def test_phonemes_have_no_delimiter(tmp_path: Path) -> None:
+def test_phonemes_have_no_delimiter(tmp_path: Path, spell: Callable[[list[int], Labels], str]) -> None:
     write(tmp_path, vocab={"<pad>": 0, "tʃ": 1, "aɪ": 2, "|": 3})
     write(tmp_path, tokenizer_config={"tokenizer_class": "Wav2Vec2PhonemeCTCTokenizer"})
     labels = read_labels(tmp_path, {"vocab_size": 4, "pad_token_id": 0}, CTC)
     assert (labels.tokenizer, labels.delimiter) == ("phoneme", None)
-    assert our_text([1, 0, 2, 2], labels) == "tʃ aɪ"
+    assert spell([1, 0, 2, 2], labels) == "tʃ aɪ"
 
 
 def test_nested_vocabularies(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""The language chooses weights and vocabulary together, or is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from wav2edge.export.checkpoint import Checkpoint
+from wav2edge.runtime.errors import CheckpointError
+
+SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "|"]
+ALPHABETS = {"eng": "etaoinshrdlu", "rus": "аеиоунтсрвлк", "fra": "esaintruoléàçêè"}
+
+
+@pytest.fixture
+def mms(make_checkpoint: Callable[..., Path]) -> Path:
+    """As mms-1b-all: English in the weights, Russian and French (with more letters) in adapter files."""
+    folder = make_checkpoint(adapter_attn_dim=16, vocab_size=17)
+    for code in ("rus", "fra"):
+        other = make_checkpoint(adapter_attn_dim=16, vocab_size=5 + len(ALPHABETS[code]))
+        state = load_file(other / "model.safetensors")
+        kept = {name: value + 0.25 for name, value in state.items() if "adapter_layer" in name or "lm_head" in name}
+        save_file(kept, folder / f"adapter.{code}.safetensors")
+    write_vocabulary(folder, *ALPHABETS)
+    return folder
+
+
+def write_vocabulary(folder: Path, *codes: str, target: str | None = None) -> None:
+    tables = {
+        code: {label: i for i, label in enumerate([*SPECIAL, *ALPHABETS.get(code, "abcdefghijkl")])} for code in codes
+    }
+    (folder / "vocab.json").write_text(json.dumps(tables))
+    settings = {"pad_token": "<pad>", "word_delimiter_token": "|", "target_lang": target}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
+def test_adapter_and_vocabulary_come_together(mms: Path) -> None:
+    """Faults 06 and 07: the weights of one language with the letters of another, or refused with the file there."""
+    english = Checkpoint.open(mms, language="eng")
+    french = Checkpoint.open(mms, language="fra")
+    assert english.labels.names[5:] == tuple(ALPHABETS["eng"]) and english.labels.language == "eng"
+    assert french.labels.names[5:] == tuple(ALPHABETS["fra"]) and french.labels.language == "fra"
+    own, adapter = load_file(mms / "model.safetensors"), load_file(mms / "adapter.fra.safetensors")
+    found = french.load().state_dict()
+    for name, value in adapter.items():
+        assert torch.equal(found[name], value), name
+    same = [name for name in own if name not in adapter]
+    assert same and all(torch.equal(found[name], own[name]) for name in same)
+    assert torch.equal(english.load().state_dict()["lm_head.weight"], own["lm_head.weight"])
+    assert french.digest() != english.digest()
+
+
+@pytest.mark.parametrize("target", [None, "eng"])
+def test_the_tokenizers_language_is_no_obstacle(mms: Path, target: str | None) -> None:
+    write_vocabulary(mms, *ALPHABETS, target=target)
+    assert Checkpoint.open(mms, language="rus").labels.adapter == mms / "adapter.rus.safetensors"
+
+
+def test_language_without_weights_is_refused(mms: Path) -> None:
+    write_vocabulary(mms, *ALPHABETS, "deu", target="eng")
+    with pytest.raises(CheckpointError, match=r"weights are of 'eng'.* no adapter\.deu\.safetensors"):
+        Checkpoint.open(mms, language="deu")
+    write_vocabulary(mms, *ALPHABETS, "deu")
+    for code in ("deu", "eng"):
+        with pytest.raises(CheckpointError, match=rf"nothing says that its own weights are of '{code}'"):
+            Checkpoint.open(mms, language=code)
+
+
+def test_one_vocabulary_cannot_serve_another_language(mms: Path) -> None:
+    table = {label: index for index, label in enumerate([*SPECIAL, *ALPHABETS["eng"]])}
+    (mms / "vocab.json").write_text(json.dumps(table))
+    with pytest.raises(CheckpointError, match="holds one vocabulary without a language"):
+        Checkpoint.open(mms, language="rus")
+    settings = {"pad_token": "<pad>", "word_delimiter_token": "|"}
+    (mms / "tokenizer_config.json").write_text(json.dumps({**settings, "target_lang": "eng"}))
+    with pytest.raises(CheckpointError, match="'rus' needs a vocabulary and weights of its own"):
+        Checkpoint.open(mms, language="rus")
+    assert Checkpoint.open(mms, language="eng").labels.language == "eng"

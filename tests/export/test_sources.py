@@ -1,0 +1,82 @@
+"""What is not a checkpoint is named, with the remedy; what is one in another place is found."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from wav2edge.export.checkpoint import Checkpoint
+from wav2edge.runtime.errors import CheckpointError
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 377667514\n"
+
+
+@pytest.fixture
+def checkpoint(layer_checkpoint: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(layer_checkpoint, tmp_path / "checkpoint"))
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
+def test_git_lfs_pointer(checkpoint: Path, name: str) -> None:
+    """A clone without git-lfs was called damaged, or a pickle that wants to run code."""
+    (checkpoint / "model.safetensors").unlink()
+    (checkpoint / name).write_text(POINTER)
+    with pytest.raises(CheckpointError, match="is a Git LFS pointer, not the weights; run `git lfs pull`"):
+        Checkpoint.open(checkpoint).load()
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"config.json": {"speechbrain_interface": "EncoderASR"}}, "SpeechBrain directory"),
+        ({"hyperparams.yaml": {}}, "SpeechBrain directory"),
+        ({"dict.ltr.txt": {}, "checkpoint_best.pt": {}}, "fairseq"),
+        ({"tf_model.h5": {}}, "TensorFlow"),
+        ({"model.onnx": {}}, "ONNX graphs without their configuration"),
+        ({"notes.txt": {}}, "not a Hugging Face checkpoint"),
+    ],
+)
+def test_directories_that_are_not_checkpoints(tmp_path: Path, files: dict[str, object], reason: str) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=reason):
+        Checkpoint.open(tmp_path)
+
+
+def test_weights_of_tensorflow_alone(checkpoint: Path) -> None:
+    (checkpoint / "model.safetensors").rename(checkpoint / "tf_model.h5")
+    with pytest.raises(CheckpointError, match=r"weights are of TensorFlow or Flax .*convert"):
+        Checkpoint.open(checkpoint)
+
+
+def test_outer_folder_of_the_hubs_cache(checkpoint: Path, tmp_path: Path) -> None:
+    """The folder that a user finds first holds the checkpoint two levels down."""
+    outer = tmp_path / "models--someone--wav2vec2"
+    (outer / "refs").mkdir(parents=True)
+    snapshot = Path(shutil.copytree(checkpoint, outer / "snapshots" / "0123"))
+    assert Checkpoint.open(outer).path == snapshot
+    shutil.copytree(checkpoint, outer / "snapshots" / "4567")
+    with pytest.raises(CheckpointError, match=r"with 2 snapshots; name one, such as .*4567"):
+        Checkpoint.open(outer)
+    (outer / "refs" / "main").write_text("0123\n")
+    assert Checkpoint.open(outer).path == snapshot
+
+
+@pytest.mark.parametrize("attention", ["flash_attention_2", "flash_attention_3", "sdpa", "made_up"])
+def test_attention_that_is_not_installed_does_not_matter(checkpoint: Path, attention: str) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps({**config, "_attn_implementation": attention}))
+    assert Checkpoint.open(checkpoint).load().config._attn_implementation == "eager"
+
+
+def test_classes_that_come_with_the_checkpoint_are_never_run(checkpoint: Path) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    config.update(architectures=["MyModel"], auto_map={"AutoModelForCTC": "modeling.MyModel"})
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    (checkpoint / "modeling.py").write_text("raise SystemExit('it ran')")
+    with pytest.raises(CheckpointError, match="trust_remote_code"):
+        Checkpoint.open(checkpoint)

@@ -1,0 +1,126 @@
+"""Weights under other names are understood or explained; none is left out, or made up, in silence."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from wav2edge.cli import main
+from wav2edge.export.checkpoint import Checkpoint
+from wav2edge.runtime.errors import CheckpointError
+
+State = dict[str, Tensor]
+
+
+@pytest.fixture
+def checkpoint(layer_checkpoint: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(layer_checkpoint, tmp_path / "checkpoint"))
+
+
+def edit_json(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def lora_beside(state: State) -> State:
+    """Loralib's names: the matrices beside the weight that they change."""
+    more = {}
+    for name in [name for name in state if name.endswith("q_proj.weight")]:
+        more[name.replace("weight", "lora_A")] = torch.randn(4, 32)
+        more[name.replace("weight", "lora_B")] = torch.randn(32, 4)
+    return {**state, **more}
+
+
+def peft_unmerged(state: State) -> State:
+    """What PEFT's wrapped model saves before merge_and_unload."""
+    changed = {}
+    for name, value in state.items():
+        stem, ours = name.removesuffix("weight"), name.endswith("q_proj.weight")
+        changed[f"{stem}base_layer.weight" if ours else name] = value
+        if ours:
+            changed[f"{stem}lora_A.default.weight"] = torch.randn(4, 32)
+            changed[f"{stem}lora_B.default.weight"] = torch.randn(32, 4)
+    return changed
+
+
+UNDERSTOOD: dict[str, Callable[[State], object]] = {
+    "DistributedDataParallel": lambda state: {f"module.{name}": value for name, value in state.items()},
+    "torch.compile": lambda state: {f"_orig_mod.{name}": value for name, value in state.items()},
+    "both": lambda state: {f"_orig_mod.module.{name}": value for name, value in state.items()},
+    "compiled layers": lambda state: {
+        name.replace("encoder.", "encoder._orig_mod."): value for name, value in state.items()
+    },
+    "Lightning": lambda state: {
+        "state_dict": {f"model.{name}": value for name, value in state.items()},
+        "epoch": 3,
+        "hyper_parameters": {"rate": 1e-4},
+    },
+    "Lightning, attribute of another name, compiled": lambda state: {
+        "state_dict": {f"net.asr._orig_mod.{name}": value for name, value in state.items()}
+    },
+    "a training loop": lambda state: {"model": state, "optimizer": {"step": 7}},
+    "pre-training's quantiser beside the model": lambda state: {**state, "quantizer.codevectors": torch.zeros(1, 4, 8)},
+}
+
+
+@pytest.mark.parametrize("name", UNDERSTOOD)
+def test_wrappers_are_taken_off(checkpoint: Path, name: str) -> None:
+    expected = Checkpoint.open(checkpoint).load().state_dict()
+    changed = UNDERSTOOD[name](load_file(checkpoint / "model.safetensors"))
+    (checkpoint / "model.safetensors").unlink()
+    torch.save(changed, checkpoint / "pytorch_model.bin")
+    found = Checkpoint.open(checkpoint).load().state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lora_beside, r"4 weights of the file are unused: .*q_proj\.lora_A.*q_proj\.lora_B; they are LoRA matrices"),
+        (peft_unmerged, r"missing, such as .*q_proj\.weight; unused in the file: .*merge_and_unload"),
+        (lambda s: {**s, "criterion.weight": torch.zeros(3)}, r"1 weights of the file are unused: criterion\.weight"),
+        (lambda s: {**s, "classifier.weight": torch.zeros(3)}, r"of another head than config\.json"),
+    ],
+)
+def test_left_over_weights_are_an_error_that_lists_them(
+    checkpoint: Path, change: Callable[[State], State], reason: str
+) -> None:
+    save_file(change(load_file(checkpoint / "model.safetensors")), checkpoint / "model.safetensors")
+    with pytest.raises(CheckpointError, match=reason):
+        Checkpoint.open(checkpoint).load()
+
+
+def test_fewer_layers_than_the_file_holds(checkpoint: Path) -> None:
+    """Parity cannot see it: the reference has the same layers missing."""
+    edit_json(checkpoint / "config.json", num_hidden_layers=1)
+    with pytest.raises(CheckpointError, match=r"unused: wav2vec2\.encoder\.layers\.\*.*fewer layers"):
+        Checkpoint.open(checkpoint).load()
+
+
+def test_attention_adapters_that_config_does_not_name(
+    make_checkpoint: Callable[..., Path], layer_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(make_checkpoint(adapter_attn_dim=16), tmp_path / "checkpoint"))
+    edit_json(folder / "config.json", adapter_attn_dim=None)
+    with pytest.raises(CheckpointError, match=r"config\.json sets no adapter_attn_dim"):
+        Checkpoint.open(folder).load()
+
+
+def test_unused_weights_may_be_ignored(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = load_file(checkpoint / "model.safetensors")
+    save_file({**state, "criterion.weight": torch.zeros(3)}, checkpoint / "model.safetensors")
+    assert main(["export", str(checkpoint), str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "--ignore-weights 'criterion.weight'" in error and "ignore_weights" not in error
+    with pytest.raises(CheckpointError):
+        Checkpoint.open(checkpoint, ignore_weights=["head.*"]).load()
+    found = Checkpoint.open(checkpoint, ignore_weights=["criterion.*"]).load().state_dict()
+    assert torch.equal(found["lm_head.weight"], state["lm_head.weight"])
