@@ -17,7 +17,7 @@ from pathlib import Path
 from wav2edge.devices import detect
 from wav2edge.measure.bench import plan as bench_plan
 from wav2edge.measure.bench import run, table
-from wav2edge.measure.bench.report import CellResult, Report
+from wav2edge.measure.bench.report import BenchReport, BenchResult
 from wav2edge.runtime.bundle.read import Bundle
 
 ALLOWED = 0.10
@@ -34,17 +34,17 @@ def main() -> int:
     parser.add_argument("--checkpoint", type=Path, action="append", default=[], help="for the rows of torch")
     parser.add_argument("--seconds", type=float, default=10.0, help="of audio (default: 10)")
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--runs", type=int, default=50, help="enough runs for a cell (default: 50)")
+    parser.add_argument("--runs", type=int, default=50, help="enough runs for a configuration (default: 50)")
     parser.add_argument("--limit", type=float, default=25.0, help="or enough seconds of running (default: 25)")
     parser.add_argument("--all", action="store_true", help="also rows that nobody asked for, as openvino/int8-u8s8")
     parser.add_argument("--once", action="store_true", help="one run, no comparison")
     arguments = parser.parse_args()
     threads = arguments.threads or detect.detect().cpu.threads
     bundle = Bundle.open(arguments.bundle)
-    cells, skipped = bench_plan.cells([bundle], threads, checkpoints=arguments.checkpoint)
-    cells = [cell for cell in cells if arguments.all or cell.name in WANTED]
+    chosen, skipped = bench_plan.configurations([bundle], threads, checkpoints=arguments.checkpoint)
+    chosen = [one for one in chosen if arguments.all or one.name in WANTED]
     plan = bench_plan.Plan(
-        tuple(cells), tuple(skipped), lengths=(arguments.seconds,), runs=arguments.runs, limit=arguments.limit
+        tuple(chosen), tuple(skipped), lengths=(arguments.seconds,), runs=arguments.runs, limit=arguments.limit
     )
     reports = []
     for _ in range(1 if arguments.once else 2):
@@ -56,31 +56,31 @@ def main() -> int:
     return missing if arguments.once else max(missing, _repeats(reports[0], reports[1], arguments.seconds))
 
 
-def _missing(report: Report) -> int:
+def _missing(report: BenchReport) -> int:
     """1 where a row that people weigh is neither measured nor refused with a reason."""
-    known = {cell.name for cell in report.cells} | {item.name for item in report.skipped}
+    known = {result.name for result in report.results} | {item.name for item in report.skipped}
     lacking = [name for name in WANTED if name not in known and name.partition("/")[0] not in known]
     if lacking:
         print(f"missing without a reason (has the bundle the variant?): {', '.join(lacking)}")
     return int(bool(lacking))
 
 
-def _repeats(first: Report, second: Report, seconds: float) -> int:
+def _repeats(first: BenchReport, second: BenchReport, seconds: float) -> int:
     worst = worst_of_medians = 0.0
     print(f"ratio to {first.baseline:22} {'first':>8} {'second':>8} {'change':>8} {'of medians':>11}")
-    for cell in first.cells:
-        other = next((again for again in second.cells if again.name == cell.name), None)
-        base = first.baseline_for(cell)
-        if other is None or base is None or cell is base:
+    for result in first.results:
+        other = next((again for again in second.results if again.name == result.name), None)
+        base = first.baseline_for(result)
+        if other is None or base is None or result is base:
             continue
-        before = first.ratio(cell, base, seconds)
+        before = first.ratio(result, base, seconds)
         after = second.ratio(other, second.baseline_for(other), seconds)
         if before is None or after is None:
             continue
-        old = _of_medians(second, other, seconds) / _of_medians(first, cell, seconds) - 1
+        old = _of_medians(second, other, seconds) / _of_medians(first, result, seconds) - 1
         change = after / before - 1
         worst, worst_of_medians = max(worst, abs(change)), max(worst_of_medians, abs(old))
-        print(f"{cell.name:31} {before:7.2f}× {after:7.2f}× {change:+8.1%} {old:+11.1%}")
+        print(f"{result.name:31} {before:7.2f}× {after:7.2f}× {change:+8.1%} {old:+11.1%}")
     print(
         f"largest change of a ratio: {worst:.1%} (allowed: {ALLOWED:.0%}); "
         f"between medians it would be {worst_of_medians:.1%}"
@@ -88,9 +88,9 @@ def _repeats(first: Report, second: Report, seconds: float) -> int:
     return int(worst > ALLOWED)
 
 
-def _of_medians(report: Report, cell: CellResult, seconds: float) -> float:
-    base = report.baseline_for(cell)
-    theirs, ours = base.timing(seconds) if base else None, cell.timing(seconds)
+def _of_medians(report: BenchReport, result: BenchResult, seconds: float) -> float:
+    base = report.baseline_for(result)
+    theirs, ours = base.timing(seconds) if base else None, result.timing(seconds)
     assert theirs is not None and ours is not None
     return theirs.percentile(50) / ours.percentile(50)
 

@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, nargs="+", default=[1.0, 2.0])
     parser.add_argument("--format", default="flac", help="of the long file, as soundfile names it")
     arguments = parser.parse_args()
-    rows = manifest.scan(arguments.speech, need_text=False)[0]
+    rows = manifest.scan(arguments.speech, need=None)[0]
     options = ["--threads", str(arguments.threads)]
     for name, value in (("-m", arguments.model), ("--engine", arguments.engine), ("--variant", arguments.variant)):
         options += [name, value] if value else []

@@ -57,7 +57,7 @@ def main() -> None:
     bundle = Bundle.open(arguments.model or embedded.bundle_path())
     chosen = choice.choose(bundle, arguments.engine, arguments.variant, arguments.threads)
     engine, variant, threads = chosen.engine, chosen.variant.name, chosen.threads
-    rows = manifest.scan(arguments.speech, need_text=False)[0]
+    rows = manifest.scan(arguments.speech, need=None)[0]
     paths = [rows[index].path for index in np.random.default_rng(0).permutation(len(rows))]
     print(f"{engine} {variant}, {threads} threads, median of {arguments.turns} turns")
     print(f"{'':33} {'files':>6} {'windows':>8} {'ms a window':>12} {'× real time':>12} {'of bare':>8}")

@@ -99,7 +99,9 @@ def within_budget(
     if inside:
         return min(inside, key=lambda one: one.latency)
     rated = [one for one in accurate if one.wer_rise is not None]
-    closest = min(rated, key=lambda one: one.latency) if rated else min(measured, key=_rise)
+    closest = (
+        min(rated, key=lambda one: one.latency) if rated else min(measured, key=lambda one: (_rise(one), one.latency))
+    )
     rise = "" if closest.wer_rise is None else f", {closest.wer_rise:+.2f} points of WER"
     wanted = [f"{max_wer_rise:g} points of WER"] if max_wer_rise is not None else []
     wanted += [f"{max_latency * 1000:g} ms"] if max_latency is not None else []

@@ -1,67 +1,87 @@
-"""Read MANIFEST: which recordings there are and what is said in them.
+"""Read MANIFEST: which recordings there are, and what is said in them, by whom, or of which class they are.
 
 JSON Lines with at least ``path`` (relative to the file) and ``text``; a .tsv or .csv with a header line that names the
 same columns; or a folder of audio with a .txt of the same name beside each recording. The names that NeMo
 (``audio_filepath``), Hugging Face audio folders (``file_name``, ``transcription``) and Common Voice (``sentence``) use
-are understood too.
+are understood too. A classifier's manifest has ``label`` in place of ``text``, a diarizer's ``rttm``; a speaker model's
+is a list of pairs (``read_trials``).
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from ..runtime.audio import media
 from ..runtime.errors import InputError
+from . import records
+from .records import Record, Refuse
 
 AUDIO_SUFFIXES = media.SUFFIXES | frozenset(
     {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64", ".rf64"}
 )
-"""What counts as audio in a folder; anything else there is left alone."""
+"""What counts as audio in a folder; other files there are ignored."""
+
+Need = Literal["text", "label", "rttm"]
+"""What each row must have besides its recording."""
 
 _PATH = ("path", "audio_filepath", "file_name")
 _TEXT = ("text", "sentence", "transcription")
 _SECONDS = ("seconds", "duration")
+_FIRST, _SECOND, _SAME = ("first", "enroll", "path1"), ("second", "test", "path2"), ("same", "label", "target")
+_YES, _NO = ("1", "true", "target", "same"), ("0", "false", "nontarget", "different")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One recording and its text.
-
-    path: where it lies. text: what is said (empty: nothing is). corpus: what to report it under; the manifest's name
-    where it names none. seconds: its length where known. source: where this row stands, such as ``test.jsonl:12``.
-    """
+    """One recording and what is known of it."""
 
     path: Path
+    """The audio file."""
     text: str
+    """What is said; empty where nothing is, or where the manifest does not say."""
     corpus: str
+    """What to report it under: the row's ``corpus``, else the manifest's name."""
     source: str
+    """The row's place, such as ``test.jsonl:12``."""
     seconds: float | None = None
+    """Its length where the manifest tells it."""
     language: str | None = None
     speaker: str | None = None
     split: str | None = None
+    label: str | None = None
+    """Its class, for a classifier."""
+    rttm: Path | None = None
+    """Who speaks when, for a diarizer."""
 
 
-def read(path: str | Path, *, split: str | None = None, need_text: bool = True) -> tuple[Row, ...]:
+@dataclass(frozen=True)
+class Trial:
+    """Two recordings, and whether the same person speaks in both. source: the row's place."""
+
+    first: Path
+    second: Path
+    same: bool
+    source: str
+
+
+def read(path: str | Path, *, split: str | None = None, need: Need | None = "text") -> tuple[Row, ...]:
     """Every row of a manifest, in order; only those of one ``split`` when it is named.
 
-    Raises InputError, naming the line, for the first row that is broken or whose recording is missing, and for a
-    manifest without rows.
+    need: what each row must have (None: a recording is enough). Raises InputError, naming the line, for the first row
+    that is broken or whose recording is missing, and for a manifest without rows.
     """
 
     def refuse(problem: str) -> None:
         raise InputError(problem)
 
-    return _rows(path, split, need_text, refuse)
+    return _rows(path, split, need, refuse)
 
 
 def scan(
-    path: str | Path, *, split: str | None = None, need_text: bool = True
+    path: str | Path, *, split: str | None = None, need: Need | None = "text"
 ) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     """The rows of a manifest that can be used, and one line for each that cannot.
 
@@ -69,136 +89,124 @@ def scan(
     """
     problems: list[str] = []
     try:
-        return _rows(path, split, need_text, problems.append), tuple(problems)
+        return _rows(path, split, need, problems.append), tuple(problems)
     except InputError as error:
         raise InputError("; ".join([*problems[:3], str(error)])) from None
 
 
-def _rows(path: str | Path, split: str | None, need_text: bool, refuse: Callable[[str], None]) -> tuple[Row, ...]:
-    manifest = Path(path)
-    if not manifest.exists():
-        raise InputError(f"{manifest}: no such manifest")
+def read_trials(path: str | Path) -> tuple[Trial, ...]:
+    """Pairs of recordings: ``first``, ``second`` and ``same`` in JSON Lines, .tsv or .csv; or VoxCeleb's list.
+
+    A list is a .txt file of lines such as ``1 speaker/a.wav speaker/b.wav``. Paths are relative to the file. Raises
+    InputError, naming the line, for a pair that is broken or whose recording is missing.
+    """
+    trials = tuple(_trials(Path(path)))
+    if not trials:
+        raise InputError(f"{path}: no pairs; each needs `first`, `second` and `same`")
+    return trials
+
+
+def _rows(path: str | Path, split: str | None, need: Need | None, refuse: Refuse) -> tuple[Row, ...]:
+    manifest = _existing(path)
     if manifest.is_dir():
-        entries = _folder(manifest, need_text, refuse)
-    elif manifest.suffix.lower() in (".tsv", ".csv"):
-        entries = _table(manifest, refuse)
+        entries = _folder(manifest, need, refuse)
     elif manifest.suffix.lower() in AUDIO_SUFFIXES:
         raise InputError(f"{manifest}: is a recording; a manifest is JSON Lines, .tsv, .csv or a folder")
     else:
-        entries = _json_lines(manifest, refuse)
+        entries = _entries(manifest, refuse, _PATH, "`path` and `text`")
     rows = []
     for source, values in entries:
-        if split is not None and _optional(values, "split") != split:
-            continue  # its recording may not have been copied
         try:
-            row = _row(manifest, source, values, need_text)
+            if split is not None and records.word_of(values, ["split"], source) != split:
+                continue  # its recording may not have been copied
+            rows.append(_row(manifest, source, values, need))
         except InputError as error:
             refuse(str(error))
-            continue
-        rows.append(row)
     if not rows:
         which = f" of split {split!r}" if split is not None else ""
-        raise InputError(f"{manifest}: no usable row{which}; it needs recordings with `path` and `text`")
+        raise InputError(f"{manifest}: no usable row{which}; it needs recordings with `path` and `{need or 'text'}`")
     return tuple(rows)
 
 
-def _row(manifest: Path, source: str, values: Mapping[str, Any], need_text: bool) -> Row:
-    name = _first(values, _PATH)
-    if not isinstance(name, str) or not name:
-        raise InputError(f"{source}: no `path`; each row needs `path` and `text`")
-    text = _first(values, _TEXT)
-    if text is None and need_text:
-        raise InputError(f"{source}: no `text`; each row needs `path` and `text`")
-    if not isinstance(text or "", str):
-        raise InputError(f"{source}: `text` must be a string, it is {json.dumps(text)[:40]}")
+def _existing(path: str | Path) -> Path:
+    manifest = Path(path)
+    try:
+        there = manifest.exists()
+    except (OSError, ValueError):
+        there = False
+    if not there:
+        raise InputError(f"{manifest}: no such manifest")
+    return manifest
+
+
+def _entries(manifest: Path, refuse: Refuse, needed: tuple[str, ...], named: str) -> Iterator[Record]:
+    if manifest.suffix.lower() in (".tsv", ".csv"):
+        return records.table(manifest, refuse, needed, named)
+    return records.json_lines(manifest, refuse)
+
+
+def _row(manifest: Path, source: str, values: Mapping[str, object], need: Need | None) -> Row:
     base = manifest if manifest.is_dir() else manifest.parent
-    path = base / name
-    if not path.is_file():
-        kind = "is a directory" if path.is_dir() else "no such file"
-        raise InputError(f"{source}: {path}: {kind}; paths are relative to the manifest")
-    seconds = _first(values, _SECONDS)
-    try:
-        length = float(seconds) if seconds not in (None, "") else None
-    except (TypeError, ValueError):
-        raise InputError(f"{source}: `seconds` must be a number, it is {json.dumps(seconds)[:40]}") from None
-    corpus = str(values.get("corpus") or (manifest.name if manifest.is_dir() else manifest.stem))
-    language, speaker, split = (_optional(values, key) for key in ("language", "speaker", "split"))
-    return Row(path, text or "", corpus, source, length, language, speaker, split)
+    wanted = f"each row needs `path` and `{need or 'text'}`"
+    if not records.text_of(values, _PATH, source):
+        raise InputError(f"{source}: no `path`; {wanted}")
+    text, label = records.text_of(values, _TEXT, source), records.word_of(values, ["label"], source)
+    if (need == "text" and text is None) or (need == "label" and label is None):
+        raise InputError(f"{source}: no `{need}`; {wanted}")
+    path = records.file_of(values, _PATH, source, base)
+    rttm = records.file_of(values, ["rttm"], source, base)
+    if need == "rttm" and rttm is None:
+        raise InputError(f"{source}: no `rttm`; {wanted}")
+    assert path is not None
+    name = manifest.name if manifest.is_dir() else manifest.stem
+    corpus = records.word_of(values, ["corpus"], source) or name
+    seconds = records.seconds_of(values, _SECONDS, source)
+    language, speaker, split = (records.word_of(values, [key], source) for key in ("language", "speaker", "split"))
+    return Row(path, text or "", corpus, source, seconds, language, speaker, split, label, rttm)
 
 
-def _optional(values: Mapping[str, Any], key: str) -> str | None:
-    return str(values[key]) if values.get(key) not in (None, "") else None
-
-
-def _first(values: Mapping[str, Any], names: Iterable[str]) -> Any:
-    return next((values[name] for name in names if values.get(name) is not None), None)
-
-
-def _text(manifest: Path) -> str:
-    try:
-        return manifest.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{manifest}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-    except OSError as error:
-        raise InputError(f"{manifest}: cannot be read ({error.strerror or error})") from error
-
-
-def _json_lines(manifest: Path, refuse: Callable[[str], None]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for number, line in enumerate(_text(manifest).split("\n"), 1):
-        if not line.strip():
-            continue
-        source = f"{manifest}:{number}"
-        try:
-            values = json.loads(line)
-        except json.JSONDecodeError as error:
-            refuse(f"{source}: broken JSON ({error.msg} at column {error.colno}); each line is one JSON object")
-            continue
-        if not isinstance(values, dict):
-            refuse(f"{source}: not a JSON object; each line is one, with `path` and `text`")
-            continue
-        yield source, values
-
-
-def _table(manifest: Path, refuse: Callable[[str], None]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    lines = io.StringIO(_text(manifest))
-    if manifest.suffix.lower() == ".tsv":  # a quote mark is text there, as in Common Voice's files
-        table = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    else:
-        table = csv.reader(lines)
-    header = next(_cells(manifest, table), [])
-    if not set(header) & set(_PATH):
-        raise InputError(f"{manifest}:1: no header that names the columns `path` and `text`")
-    before = table.line_num
-    for cells in _cells(manifest, table):
-        number, before = before + 1, table.line_num
-        if not cells:
-            continue
-        if len(cells) != len(header):
-            refuse(f"{manifest}:{number}: {len(cells)} columns where the header names {len(header)}")
-            continue
-        yield f"{manifest}:{number}", dict(zip(header, cells))
-
-
-def _cells(manifest: Path, table: Any) -> Iterator[list[str]]:
-    try:
-        yield from table
-    except csv.Error as error:
-        raise InputError(f"{manifest}:{table.line_num}: cannot be read ({error}; a quote too many?)") from None
-
-
-def _folder(folder: Path, need_text: bool, refuse: Callable[[str], None]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _folder(folder: Path, need: Need | None, refuse: Refuse) -> Iterator[Record]:
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in AUDIO_SUFFIXES or not path.is_file():
             continue
-        beside = path.with_suffix(".txt")
-        text: str | None = None
+        beside, rttm = path.with_suffix(".txt"), path.with_suffix(".rttm")
+        values: dict[str, object] = {"path": str(path.relative_to(folder))}
+        if rttm.is_file():
+            values["rttm"] = str(rttm.relative_to(folder))
+        if need == "label":  # as Hugging Face audio folders: a folder for each class
+            values["label"] = path.parent.name
         if beside.is_file():
             try:
-                text = " ".join(_text(beside).split())
+                values["text"] = " ".join(records.read_text(beside, records.MAX_LINE).split())
             except InputError as error:
                 refuse(str(error))
                 continue
-        elif need_text:
+        elif need == "text":
             refuse(f"{path}: no {beside.name} beside it with what is said")
             continue
-        yield str(path), {"path": str(path.relative_to(folder)), "text": text}
+        yield str(path), values
+
+
+def _trials(path: Path) -> Iterator[Trial]:
+    def refuse(problem: str) -> None:
+        raise InputError(problem)
+
+    manifest = _existing(path)
+    named = "`first`, `second` and `same`"
+    listed = manifest.suffix.lower() == ".txt"
+    entries = _list(manifest) if listed else _entries(manifest, refuse, _FIRST, named)
+    for source, values in entries:
+        first, second = (records.file_of(values, names, source, manifest.parent) for names in (_FIRST, _SECOND))
+        same = (records.word_of(values, _SAME, source) or "").lower()
+        if first is None or second is None or same not in (*_YES, *_NO):
+            raise InputError(f"{source}: a pair needs {named}, which is true or false")
+        yield Trial(first, second, same in _YES, source)
+
+
+def _list(path: Path) -> Iterator[Record]:
+    for number, line in enumerate(records.read_text(path).split("\n"), 1):
+        fields = line.split()
+        if fields and len(fields) != 3:
+            raise InputError(f"{path}:{number}: a pair is `1 first.wav second.wav` (1: the same speaker, 0: not)")
+        if fields:
+            yield f"{path}:{number}", dict(zip(("same", "first", "second"), fields))

@@ -16,9 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.errors import EngineError, InputError
-
-DRAWS = 10_000
-"""Bootstrap draws: the ends of an interval repeat to about 0.02 of its width."""
+from .figures.bootstrap import DRAWS, interval_of_ratio
 
 
 def keep_text(text: str) -> str:
@@ -172,7 +170,7 @@ def rate(edits: Sequence[Edits], *, draws: int = DRAWS, seed: int = 0) -> Rate:
     total = int(lengths.sum())
     if total == 0:
         return Rate(float("nan"), float("nan"), float("nan"), int(errors.sum()), 0, len(edits))
-    low, high = _interval(errors, lengths, draws, seed)
+    low, high = interval_of_ratio(errors, lengths, draws, seed)
     return Rate(float(errors.sum()) / total, low, high, int(errors.sum()), total, len(edits))
 
 
@@ -189,7 +187,7 @@ def difference(first: Sequence[Edits], second: Sequence[Edits], *, draws: int = 
     if total == 0:
         return Difference(float("nan"), float("nan"), float("nan"))
     gap = second_errors - first_errors
-    return Difference(float(gap.sum()) / total, *_interval(gap, first_lengths, draws, seed))
+    return Difference(float(gap.sum()) / total, *interval_of_ratio(gap, first_lengths, draws, seed))
 
 
 def _columns(edits: Sequence[Edits]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -197,20 +195,6 @@ def _columns(edits: Sequence[Edits]) -> tuple[NDArray[np.float64], NDArray[np.fl
         np.array([edit.errors for edit in edits], dtype=np.float64),
         np.array([edit.length for edit in edits], dtype=np.float64),
     )
-
-
-def _interval(errors: NDArray[np.float64], lengths: NDArray[np.float64], draws: int, seed: int) -> tuple[float, float]:
-    if len(errors) < 2:  # one recording says nothing about others
-        return float("nan"), float("nan")
-    generator = np.random.default_rng(seed)
-    ratios = []
-    block = max(1, 2_000_000 // len(errors))  # 16 MB of drawn indices at a time
-    for start in range(0, draws, block):
-        drawn = generator.integers(len(errors), size=(min(block, draws - start), len(errors)))
-        total = lengths[drawn].sum(axis=1)
-        ratios.append(np.divide(errors[drawn].sum(axis=1), total, out=np.full(len(drawn), np.nan), where=total > 0))
-    low, high = np.nanpercentile(np.concatenate(ratios), [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _edits(unit: str, reference: str, hypothesis: str, length: int, found: int) -> Edits:

@@ -24,7 +24,7 @@ def speech_of(seconds: float, rows: Sequence[manifest.Row] = ()) -> NDArray[np.f
     paths = [row.path for row in rows[:20]]
     if not paths:
         with contextlib.suppress(Wav2EdgeError, OSError):
-            paths = [row.path for row in manifest.read(embedded.clips_manifest(), need_text=False)]
+            paths = [row.path for row in manifest.read(embedded.clips_manifest(), need=None)]
     parts: list[NDArray[np.float32]] = []
     while paths and sum(map(len, parts)) < wanted:
         parts += [read.load(path, RATE) for path in paths]

@@ -7,17 +7,18 @@ from collections.abc import Callable
 from .. import page as kit
 from ..page import Html
 from . import plots
-from .report import Report, verdicts
+from .report import BenchReport
 from .table import NAMES, absent, footnotes, heading, table
+from .verdicts import verdicts
 
 
-def page(report: Report) -> str:
+def page(report: BenchReport) -> str:
     """The page of a report."""
     seconds = report.reference_length or 0
     drawn = (
         (f"Latency of {seconds:g} s of audio", plots.distribution, "Each dot is one run; the line is the median."),
         ("Speed by length", plots.rtf_by_length, "Colour is the engine, dashes are the precision."),
-        ("Latency against words", plots.latency_against_wer, "Lower left is better."),
+        ("Latency against word error rate", plots.latency_against_wer, "Lower left is better."),
     )
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     notes = kit.join([kit.bullets(footnotes(report)), kit.paragraph(versions)])
@@ -31,7 +32,7 @@ def page(report: Report) -> str:
     return kit.document(f"wav2edge bench: {lines[0]}", sections, lines, heading="wav2edge bench")
 
 
-def _figure(report: Report, title: str, draw: Callable[[Report, int], Html], note: str) -> Html:
+def _figure(report: BenchReport, title: str, draw: Callable[[BenchReport, int], Html], note: str) -> Html:
     wide, narrow = draw(report, kit.WIDE), draw(report, kit.NARROW)
     if not wide:
         return Html("")
@@ -39,7 +40,7 @@ def _figure(report: Report, title: str, draw: Callable[[Report, int], Html], not
     return kit.section(kit.join(parts), title)
 
 
-def _table(report: Report) -> Html:
+def _table(report: BenchReport) -> Html:
     """The names of a row are one cell, which stays in sight while a phone scrolls through the figures."""
     header, rows = table(report)
     names = sum(name in NAMES for name in header)

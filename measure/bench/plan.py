@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...runtime import engines
 from ...runtime.bundle.read import Bundle
-from ...runtime.engines import _gpu
+from ...runtime.engines import Candidate
 from ...runtime.errors import BundleError, InputError
-from .report import Skipped
+from .report import Skipped, configuration_name
 from .worker import WHISPER
 
 LENGTHS = (1.0, 5.0, 10.0, 30.0)
 """Seconds of audio that are timed where the user names none: a command, a sentence, an utterance, Whisper's window."""
 
 _WHISPER_TYPES = ("int8", "fp32")
+_WORKER_BYTES = 750_000_000
+"""What a worker takes besides its model: 150 MB of libraries, and 600 MB for the activations of 30 s at base shape."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One engine × variant × device to measure. checkpoint: for torch, the directory of the bundle's checkpoint."""
+class Configuration:
+    """One engine × variant × device × threads to measure.
+
+    environment: variables that its process needs, such as the reference engine's checkpoint.
+    """
 
     bundle: Path
     engine: str
@@ -31,36 +36,40 @@ class Cell:
     device: str | None = None
     precision: str = ""
     file_bytes: int | None = None
-    checkpoint: str | None = None
+    environment: tuple[tuple[str, str], ...] = ()
     language: str | None = None
 
     @property
     def name(self) -> str:
         """As ``onnxruntime/fp32``, with the device where one was named."""
-        return f"{self.engine}{f'({self.device})' if self.device else ''}/{self.variant}"
+        return configuration_name(self.engine, self.variant, self.device)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure and how long.
+    """What to measure and how long."""
 
-    runs, limit: a cell has enough at one length after so many runs, or so many seconds of running, whichever comes
-    first. manifest: recordings with text for WER, at most ``clips`` of them. baseline: the cell that ratios are
-    against. memory: bytes that workers may fill together; more cells than fit are measured in groups.
-    """
-
-    cells: tuple[Cell, ...]
+    configurations: tuple[Configuration, ...]
+    """Engines × variants, in the order of the report."""
     skipped: tuple[Skipped, ...] = ()
+    """What this machine does not run, for the report."""
     lengths: tuple[float, ...] = LENGTHS
+    """Lengths of audio in seconds."""
     runs: int = 50
+    """Runs of each configuration at each length: enough for a 95th percentile that has two runs above it."""
     limit: float = 10.0
+    """Seconds of running at each length after which fewer runs are enough."""
     manifest: Path | None = None
+    """Recordings with text, for WER; None: no WER."""
     clips: int | None = None
+    """At most so many recordings of the manifest, evenly picked; None: all."""
     baseline: str | None = None
+    """Name of the configuration that ratios are against; None: see ``default_baseline``."""
     memory: int | None = None
+    """Bytes that workers may fill together, more are measured in groups; None: most of what is available."""
 
 
-def cells(
+def configurations(
     bundles: Sequence[Bundle],
     threads: int,
     *,
@@ -68,129 +77,140 @@ def cells(
     only_variants: Sequence[str] = (),
     device: str | None = None,
     checkpoints: Sequence[Path] = (),
-) -> tuple[list[Cell], list[Skipped]]:
-    """Every cell that this machine can run, and what it cannot with the reason and remedy.
+) -> tuple[list[Configuration], list[Skipped]]:
+    """Every configuration that this machine can run, and what it cannot, with the reason and remedy.
 
-    checkpoints: directories for the engine torch; each bundle finds its own by the weights' digest. Raises InputError
-    for names that do not exist.
+    device: for the engines that are named. checkpoints: directories for the reference engine; each bundle uses the one
+    whose weights it was made from. Raises InputError for engines, BundleError for variants that do not exist.
     """
     for name in only_engines:
         engines.get(name)
-    for name in only_variants:
-        if not any(name == variant.name for bundle in bundles for variant in bundle.variants):
-            have = sorted({variant.name for bundle in bundles for variant in bundle.variants})
-            raise BundleError(f"no variant {name!r} to measure; there are {', '.join(have)}")
-    found: list[Cell] = []
+    _require_variants(bundles, only_variants)
+    references = engines.names(("reference",))
+    wanted = only_engines or (*engines.names(("inference",)), *references)
+    chosen: list[Configuration] = []
     skipped: list[Skipped] = []
-    for name in engines.names():
-        if name not in (only_engines or set(engines.names()) - {"null"}):
-            continue
-        if name == "torch":
-            _add_torch(bundles, threads, only_variants, checkpoints, found, skipped)
-            continue
-        module = engines.get(name)
-        if reason := engines.missing(name):
-            skipped.append(Skipped(name, reason))
-            continue
+    for name in (name for name in engines.names() if name in wanted):
         for bundle in bundles:
-            for variant in bundle.variants:
-                if only_variants and variant.name not in only_variants:
-                    continue
-                if "full" not in variant.graphs:
-                    continue
-                if reason := module.refuses(bundle.spec, variant):
-                    skipped.append(Skipped(f"{name}/{variant.name}", reason))
-                    continue
-                found.append(
-                    Cell(
-                        bundle.path,
-                        name,
-                        variant.name,
-                        threads,
-                        device if only_engines else None,
-                        variant.precision,
-                        variant.bytes,
-                        language=bundle.spec.language,
-                    )
-                )
-    return found, skipped
+            if name in references:
+                found = _reference(name, bundle, threads, only_variants, checkpoints)
+            else:
+                found = _of_bundle(name, bundle, threads, only_variants, device if only_engines else None)
+            for item in found:
+                if isinstance(item, Skipped):
+                    skipped.append(item)
+                else:
+                    chosen.append(item)
+    return chosen, list(dict.fromkeys(skipped))
 
 
-def whisper_cells(directory: Path, threads: int, language: str | None) -> list[Cell]:
-    """A CTranslate2 Whisper model as a user has it; raises InputError for a directory that holds none."""
+def _require_variants(bundles: Sequence[Bundle], names: Sequence[str]) -> None:
+    have = sorted({variant.name for bundle in bundles for variant in bundle.variants})
+    for name in names:
+        if name not in have:
+            raise BundleError(f"no variant {name!r} to measure; there are {', '.join(have)}")
+
+
+def _of_bundle(
+    engine: str, bundle: Bundle, threads: int, variants: Sequence[str], device: str | None
+) -> Iterator[Configuration | Skipped]:
+    """What an engine runs of a bundle, and what it does not."""
+    names = [variant.name for variant in bundle.variants if not variants or variant.name in variants]
+    for candidate in engines.runnable(bundle, [engine], names):
+        variant = candidate.variant
+        if variant is None or not candidate.runs:
+            yield _skipped(candidate)
+        elif "full" in variant.graphs:
+            yield Configuration(
+                bundle.path,
+                engine,
+                variant.name,
+                threads,
+                device,
+                variant.precision,
+                variant.bytes,
+                language=bundle.spec.language,
+            )
+
+
+def _skipped(candidate: Candidate) -> Skipped:
+    variant = f"/{candidate.variant.name}" if candidate.variant is not None else ""
+    return Skipped(f"{candidate.engine}{variant}", candidate.reason)
+
+
+def _reference(
+    name: str, bundle: Bundle, threads: int, variants: Sequence[str], checkpoints: Sequence[Path]
+) -> Iterator[Configuration | Skipped]:
+    """What a reference engine runs of the checkpoint that a bundle was made from."""
+    module = engines.reference(name)
+    if reason := module.not_installed():
+        yield Skipped(name, reason)
+        return
+    named = [*checkpoints, *([Path(os.environ[module.CHECKPOINT])] if os.environ.get(module.CHECKPOINT) else [])]
+    checkpoint = next((path for path in named if module.matches(bundle, path)), None)
+    if checkpoint is None:
+        what = f"none of the checkpoints has the weights of {bundle.path.name}" if named else "no checkpoint named"
+        yield Skipped(name, f"{what}; name the directory that the bundle was exported from")
+        return
+    have = {variant.name: variant for variant in bundle.variants if not variants or variant.name in variants}
+    for variant, device in module.devices():
+        if variant not in have:
+            continue
+        if reason := module.refuses(bundle.spec, have[variant]):
+            yield Skipped(f"{name}/{variant}", reason)
+        else:
+            environment = ((module.CHECKPOINT, str(checkpoint)),)
+            yield Configuration(bundle.path, name, variant, threads, device, variant, environment=environment)
+
+
+def whisper_configurations(directory: Path, threads: int, language: str | None) -> list[Configuration]:
+    """A CTranslate2 Whisper model as a user has it; raises InputError for a directory without one."""
     if not (directory / "model.bin").is_file():
         raise InputError(
             f"{directory}: no model.bin; name a Whisper model's directory as faster-whisper takes it (CTranslate2)"
         )
     size = (directory / "model.bin").stat().st_size
     return [
-        Cell(directory, WHISPER, kind, threads, precision=kind, file_bytes=size, language=language)
+        Configuration(directory, WHISPER, kind, threads, precision=kind, file_bytes=size, language=language)
         for kind in _WHISPER_TYPES
     ]
 
 
-def default_baseline(chosen: Sequence[Cell]) -> str | None:
-    """The cell that ratios are against where the user names none: torch, else ONNX Runtime's fp32, else the first."""
-    names = [cell.name for cell in chosen]
-    return next((name for name in ("torch/fp32", "onnxruntime/fp32") if name in names), names[0] if names else None)
+def references() -> tuple[str, ...]:
+    """Names of what people compare with: the checkpoint itself in fp32, then ONNX Runtime's fp32."""
+    return (*(f"{name}/fp32" for name in engines.names(("reference",))), "onnxruntime/fp32")
 
 
-def baseline_of(cell: Cell, chosen: Sequence[Cell], name: str | None) -> Cell | None:
-    """The baseline of a cell's bundle, else of the first bundle that has one."""
+def default_baseline(chosen: Sequence[Configuration]) -> str | None:
+    """What ratios are against where the user names none: the first of ``references`` that is there, else the first."""
+    names = [configuration.name for configuration in chosen]
+    return next((name for name in references() if name in names), names[0] if names else None)
+
+
+def baseline_of(
+    configuration: Configuration, chosen: Sequence[Configuration], name: str | None
+) -> Configuration | None:
+    """The baseline for the configuration's bundle, else that of the first bundle that has one."""
     named = [other for other in chosen if other.name == name]
-    return next((other for other in named if other.bundle == cell.bundle), named[0] if named else None)
+    return next((other for other in named if other.bundle == configuration.bundle), named[0] if named else None)
 
 
-def groups(chosen: Sequence[Cell], memory: int | None, baseline: str | None = None) -> list[list[Cell]]:
-    """Cells whose workers fit into memory together; one group where they all do.
+def groups(
+    chosen: Sequence[Configuration], memory: int | None, baseline: str | None = None
+) -> list[list[Configuration]]:
+    """Configurations whose workers fit into memory together; one group where they all do.
 
-    Every group has the baselines of its cells, which run between their turns. A worker is estimated at 150 MB of
-    libraries, twice its files (weights, and a repacked copy) and 600 MB for the activations of 30 s at base shape.
+    Every group has the baselines of its configurations, which run between their turns. A worker is estimated at
+    ``_WORKER_BYTES`` and twice its files (weights, and a repacked copy).
     """
-    result: list[list[Cell]] = [[]]
-    for cell in chosen:
-        lead = baseline_of(cell, chosen, baseline)
-        wanted = [cell] if lead is None or lead is cell else [lead, cell]
+    result: list[list[Configuration]] = [[]]
+    for configuration in chosen:
+        against = baseline_of(configuration, chosen, baseline)
+        wanted = [configuration] if against is None or against is configuration else [against, configuration]
         together = [*result[-1], *(item for item in wanted if item not in result[-1])]
-        need = sum(750_000_000 + 2 * (item.file_bytes or 0) for item in together)
+        need = sum(_WORKER_BYTES + 2 * (item.file_bytes or 0) for item in together)
         if memory is not None and result[-1] and need > memory:
             result.append(wanted)
         else:
             result[-1] = together
     return result
-
-
-def _add_torch(
-    bundles: Sequence[Bundle],
-    threads: int,
-    only_variants: Sequence[str],
-    checkpoints: Sequence[Path],
-    found: list[Cell],
-    skipped: list[Skipped],
-) -> None:
-    """Torch fp32 on the CPU; with a GPU also fp32, fp16 and compiled fp16 there."""
-    from ...runtime.engines import torch as engine
-
-    if reason := engine.not_installed():
-        skipped.append(Skipped("torch", reason))
-        return
-    named = [*checkpoints, *([Path(os.environ[engine.CHECKPOINT])] if os.environ.get(engine.CHECKPOINT) else [])]
-    kinds: list[tuple[str, str | None]] = [("fp32", None)]
-    if _gpu.missing() is None:
-        kinds += [("fp32", "cuda:0"), ("fp16", "cuda:0"), ("fp16", "cuda:0,compile")]
-    for bundle in bundles:
-        checkpoint = next((path for path in named if engine.matches(bundle, path)), None)
-        if checkpoint is None:
-            what = (
-                f"none of the checkpoints holds the weights of {bundle.path.name}" if named else "no checkpoint named"
-            )
-            skipped.append(Skipped("torch", f"{what}; name it with --checkpoint DIR"))
-            continue
-        have = {variant.name: variant for variant in bundle.variants}
-        for name, device in kinds:
-            if name not in have or (only_variants and name not in only_variants):
-                continue
-            if reason := engine.refuses(bundle.spec, have[name]):
-                skipped.append(Skipped(f"torch/{name}", reason))
-                continue
-            found.append(Cell(bundle.path, "torch", name, threads, device, name, checkpoint=str(checkpoint)))

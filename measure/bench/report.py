@@ -1,53 +1,51 @@
-"""What a benchmark found: plain figures that are written as JSON, read back, and compared between machines."""
+"""What a benchmark found, as plain figures."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
-from ...runtime.errors import InputError
-
-FORMAT = 1
-_CALM, _ENOUGH_FOR_A_RANGE = 1.1, 4
+UNDISTURBED = 1.1
+"""A turn counts as undisturbed while both baseline runs around it stay within this multiple of the baseline's best.
+With it, simulated bursts of other load move ratios by less than 4 % (tests/measure/bench/test_turns.py)."""
+_FEWEST_FOR_A_RANGE = 4
+"""Turns that a middle half needs: quartiles of fewer are the extremes."""
 REFERENCE_SECONDS = 10.0
-"""The length that verdicts and the table's ratios are taken at, where it was measured."""
+"""The length of audio that verdicts and the table's ratios are taken at, where it was measured."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Runs of one cell at one length. seconds: of audio. first, times: seconds that runs took.
+    """Runs of one configuration at one length. seconds: of audio. first, times: seconds that runs took.
 
-    trios: for each turn the baseline's time just before it, its own, and the baseline's just after it; none for the
+    triples: for each turn the baseline's time just before it, its own, and the baseline's just after it; none for the
     baseline itself.
     """
 
     seconds: float
     first: float
     times: tuple[float, ...]
-    trios: tuple[tuple[float, float, float], ...] = ()
+    triples: tuple[tuple[float, float, float], ...] = ()
 
     @cached_property
     def ratios(self) -> tuple[float, ...]:
-        """How many times faster than the baseline, by those turns that a noisy neighbour left alone.
+        """How many times faster than the baseline, from the turns that other load on the machine did not disturb.
 
-        They are the turns with both times of the baseline within a tenth of its best; where a neighbour leaves fewer
-        than half, the half whose slower time of the baseline is the least. On a quiet machine that is all of them.
-        The turn's own time chooses nothing.
+        Undisturbed are turns whose two baseline runs were within 10 % of the baseline's best (``UNDISTURBED``). Where
+        fewer than half of the turns are, the half with the fastest baseline runs is used. The configuration's own time
+        plays no part in the selection, so that it cannot bias the ratio.
         """
-        if not self.trios:
+        if not self.triples:
             return ()
-        best = float(np.percentile([min(before, after) for before, _, after in self.trios], 10))
-        slower = sorted(self.trios, key=lambda trio: max(trio[0], trio[2]))
-        calm = sum(max(before, after) <= _CALM * best for before, _, after in slower)
-        kept = slower[: max(3, -(-len(slower) // 2), calm)]
-        return tuple((before + after) / 2 / own for before, own, after in kept)
+        best = float(np.percentile([min(before, after) for before, _, after in self.triples], 10))
+        ordered = sorted(self.triples, key=lambda triple: max(triple[0], triple[2]))
+        undisturbed = sum(max(before, after) <= UNDISTURBED * best for before, _, after in ordered)
+        used = ordered[: max(3, -(-len(ordered) // 2), undisturbed)]
+        return tuple((before + after) / 2 / own for before, own, after in used)
 
     def percentile(self, share: float) -> float:
         """The time in seconds that ``share`` percent of the runs stay below."""
@@ -60,8 +58,8 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class CellResult:
-    """One engine × variant of one bundle.
+class BenchResult:
+    """One measured configuration: an engine × variant of one bundle, on a device and so many threads.
 
     load: seconds until the engine was ready, its library's import included. memory: peak bytes of the worker process;
     device_memory: bytes that it added on the GPU. energy: joules for each second of audio, of what the machine
@@ -88,16 +86,31 @@ class CellResult:
     @property
     def name(self) -> str:
         """As ``onnxruntime/fp32``, with the device where one was named."""
-        return f"{self.engine}{f'({self.device})' if self.device else ''}/{self.variant}"
+        return configuration_name(self.engine, self.variant, self.device)
+
+    @property
+    def engine_label(self) -> str:
+        """The engine, with its device where one was named."""
+        return f"{self.engine} ({self.device})" if self.device else self.engine
 
     def timing(self, seconds: float) -> Timing | None:
         """The runs at one length."""
         return next((timing for timing in self.timings if timing.seconds == seconds), None)
 
+    def median(self, seconds: float) -> float:
+        """The median time at one length; infinite where it was not measured."""
+        timing = self.timing(seconds)
+        return timing.percentile(50) if timing else float("inf")
+
+
+def configuration_name(engine: str, variant: str, device: str | None) -> str:
+    """As ``onnxruntime/fp32`` or ``openvino(GPU)/fp16``."""
+    return f"{engine}{f'({device})' if device else ''}/{variant}"
+
 
 @dataclass(frozen=True)
 class Skipped:
-    """What was not measured, and why."""
+    """What was not measured, and why. name: an engine, ``engine/variant``, or ``engine/variant, figure``."""
 
     name: str
     reason: str
@@ -108,190 +121,120 @@ def grouped(skipped: Iterable[Skipped]) -> list[str]:
     names: dict[str, list[str]] = {}
     for item in skipped:
         names.setdefault(item.reason, []).append(item.name)
-    return [f"{', '.join(dict.fromkeys(found))}: {reason}" for reason, found in names.items()]
+    return [f"{', '.join(dict.fromkeys(same))}: {reason}" for reason, same in names.items()]
+
+
+class Cpu(TypedDict, total=False):
+    """The processor, of which reports show the name."""
+
+    name: str | None
+
+
+class Gpu(TypedDict, total=False):
+    """A graphics processor, of which reports show the name."""
+
+    name: str | None
+
+
+class Machine(TypedDict, total=False):
+    """What reports show of the machine; ``wav2edge devices --json`` describes all of it."""
+
+    model: str | None
+    cpu: Cpu
+    gpus: list[Gpu]
+
+
+class Settings(TypedDict, total=False):
+    """How a benchmark was measured.
+
+    batch: clips at once. runs, limit_s: a configuration had enough at one length after so many runs or seconds.
+    burn_in_runs: runs before those that count. threads: of the CPU. power_mode: the board's. manifest, clips: what
+    WER was measured on.
+    """
+
+    batch: int
+    runs: int
+    limit_s: float
+    burn_in_runs: int
+    threads: list[int]
+    power_mode: str | None
+    manifest: str | None
+    clips: int | None
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchReport:
     """Everything a run of the benchmark found.
 
-    machine: model, cpu, memory, gpus, power_mode … as ``devices.detect`` tells. versions: of the engines' libraries.
-    energy_source: what the joules cover, None where the machine tells none. settings: how it was measured.
+    versions: of Python and the engines' libraries. baseline: the name of what ratios are against. energy_source: what
+    the joules cover, None where the machine does not measure any. created: ISO 8601.
     """
 
-    machine: Mapping[str, Any]
-    versions: Mapping[str, str]
-    cells: tuple[CellResult, ...]
+    machine: Machine
+    versions: dict[str, str]
+    results: tuple[BenchResult, ...]
     skipped: tuple[Skipped, ...] = ()
     baseline: str | None = None
     energy_source: str | None = None
     created: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
     notes: tuple[str, ...] = ()
 
     @property
     def lengths(self) -> tuple[float, ...]:
         """The lengths measured, in seconds of audio."""
-        return tuple(sorted({timing.seconds for cell in self.cells for timing in cell.timings}))
+        return tuple(sorted({timing.seconds for result in self.results for timing in result.timings}))
 
     @property
     def reference_length(self) -> float | None:
         """The length that ratios are taken at: 10 s, else the longest."""
         return shown_length(self.lengths) if self.lengths else None
 
-    def baseline_for(self, cell: CellResult) -> CellResult | None:
-        """The baseline of a cell's bundle (a Whisper model is held against the first bundle's)."""
-        named = [other for other in self.cells if other.name == self.baseline]
-        return next((other for other in named if other.bundle == cell.bundle), named[0] if named else None)
+    @property
+    def several_bundles(self) -> bool:
+        """Whether results need their bundle's name to be told apart."""
+        return len({result.bundle for result in self.results}) > 1
 
-    def ratio(self, cell: CellResult, to: CellResult | None, seconds: float) -> float | None:
-        """How many times faster than another cell at one length.
+    def baseline_for(self, result: BenchResult) -> BenchResult | None:
+        """The baseline of a result's bundle (a Whisper model is compared with the first bundle's)."""
+        return self.same_bundle_first(result, self.baseline)
 
-        By the median over the turns that were held against the baseline (``Timing.ratios``), so that a neighbour's
-        burst moves nothing; by medians of times where there are none, as in a report of an older version.
+    def same_bundle_first(self, result: BenchResult, name: str | None) -> BenchResult | None:
+        """The result of that name for the same bundle, else the first of that name."""
+        named = [other for other in self.results if other.name == name]
+        return next((other for other in named if other.bundle == result.bundle), named[0] if named else None)
+
+    def ratio(self, result: BenchResult, to: BenchResult | None, seconds: float) -> float | None:
+        """How many times faster than another result at one length.
+
+        The median over the turns that were paired with the baseline (``Timing.ratios``), which a burst of other load
+        does not move; where there are none, the ratio of the two medians.
         """
-        ours = cell.timing(seconds)
+        ours = result.timing(seconds)
         theirs = to.timing(seconds) if to is not None else None
         if to is None or ours is None or theirs is None:
             return None
-        mine, other = self._speed(cell, seconds), self._speed(to, seconds)
-        if mine is not None and other is not None and self.baseline_for(cell) is self.baseline_for(to):
+        mine, other = self._speed(result, seconds), self._speed(to, seconds)
+        if mine is not None and other is not None and self.baseline_for(result) is self.baseline_for(to):
             return mine / other
         return theirs.percentile(50) / ours.percentile(50)
 
-    def ratio_range(self, cell: CellResult, seconds: float) -> tuple[float, float] | None:
-        """The middle half of a cell's ``Timing.ratios``; None where they are too few to have one."""
-        timing = cell.timing(seconds)
-        if timing is None or len(timing.ratios) < _ENOUGH_FOR_A_RANGE:
+    def ratio_range(self, result: BenchResult, seconds: float) -> tuple[float, float] | None:
+        """The middle half of a result's ``Timing.ratios``; None where they are too few to have one."""
+        timing = result.timing(seconds)
+        if timing is None or len(timing.ratios) < _FEWEST_FOR_A_RANGE:
             return None
         low, high = np.percentile(timing.ratios, (25, 75))
         return float(low), float(high)
 
-    def _speed(self, cell: CellResult, seconds: float) -> float | None:
-        """In multiples of the baseline's; None where no turn was held against it."""
-        if cell is self.baseline_for(cell):
+    def _speed(self, result: BenchResult, seconds: float) -> float | None:
+        """In multiples of the baseline's; None where no turn was paired with it."""
+        if result is self.baseline_for(result):
             return 1.0
-        timing = cell.timing(seconds)
+        timing = result.timing(seconds)
         return float(np.median(timing.ratios)) if timing is not None and timing.ratios else None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, the percentiles beside the times they come from."""
-        cells = []
-        for cell in self.cells:
-            values = dataclasses.asdict(cell)
-            for timing, written in zip(cell.timings, values["timings"]):
-                written["times"] = [round(t, 6) for t in timing.times]
-                written["trios"] = [[round(t, 6) for t in trio] for trio in timing.trios]
-                written["runs"] = len(timing.times)
-                written.update({f"p{share}": round(timing.percentile(share), 6) for share in (50, 95, 99)})
-                written["rtf"] = round(timing.rtf, 5)
-                ratio = self.ratio(cell, self.baseline_for(cell), timing.seconds)
-                low, high = self.ratio_range(cell, timing.seconds) or (None, None)
-                for name, value in (("ratio", ratio), ("ratio_low", low), ("ratio_high", high)):
-                    written[name] = None if value is None else round(value, 4)
-            cells.append({"name": cell.name, **values})
-        return {"format": FORMAT, **{k: v for k, v in dataclasses.asdict(self).items() if k != "cells"}, "cells": cells}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Report:
-        """Read what ``to_json`` wrote; raises InputError for anything else."""
-        try:
-            if int(values["format"]) > FORMAT:
-                raise InputError(f"benchmark format {values['format']} is newer than this wav2edge reads; upgrade it")
-            cells = []
-            for cell in values["cells"]:
-                timings = tuple(
-                    Timing(t["seconds"], t["first"], tuple(t["times"]), tuple(map(tuple, t.get("trios", ()))))
-                    for t in cell["timings"]
-                )
-                if not all(timing.times for timing in timings):
-                    raise ValueError("a cell without times")
-                cells.append(CellResult(**{**_known(CellResult, cell), "timings": timings}))
-            return cls(
-                **{
-                    **_known(cls, values),
-                    "cells": tuple(cells),
-                    "skipped": tuple(Skipped(s["name"], s["reason"]) for s in values.get("skipped", ())),
-                    "notes": tuple(values.get("notes", ())),
-                }
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"no benchmark of `wav2edge bench --json` ({error!r})") from error
 
 
 def shown_length(lengths: Sequence[float]) -> float:
     """The length that ratios and verdicts are taken at: 10 s where it is measured, else the longest."""
     return REFERENCE_SECONDS if REFERENCE_SECONDS in lengths else max(lengths)
-
-
-def read(path: Path) -> Report:
-    """Read a report that ``bench --json`` wrote; raises InputError."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: cannot be read as JSON ({error}); write it with `wav2edge bench --json FILE`"
-        ) from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: no benchmark; write one with `wav2edge bench --json FILE`")
-    return Report.from_json(values)
-
-
-def verdicts(report: Report) -> list[str]:
-    """One sentence for each engine's fastest cell: how it stands to torch, to ONNX Runtime's fp32, and in words."""
-    seconds = report.reference_length
-    if seconds is None:
-        return []
-    lines = []
-    for cell in _fastest_of_each_engine(report.cells, seconds):
-        facts = []
-        for label, other in _references(report, cell):
-            if other.name != cell.name and (ratio := report.ratio(cell, other, seconds)) is not None:
-                facts.append(f"{ratio:.1f}× {label}" if ratio >= 0.95 else f"{ratio:.2f}× {label}")
-        if cell.wer_rise is not None:
-            facts.append(f"WER {100 * cell.wer_rise:+.1f}")
-        elif cell.wer is not None:
-            facts.append(f"WER {100 * cell.wer:.1f} %")
-        timing = cell.timing(seconds)
-        if timing is not None:
-            facts.append(f"{1 / timing.rtf:.3g}× real time")
-        several = len({other.bundle for other in report.cells}) > 1
-        on = f" ({Path(cell.bundle).name})" if several else ""
-        device = f" ({cell.device})" if cell.device else ""
-        lines.append(f"{cell.variant} on {cell.engine}{device}{on}: {', '.join(facts)}")
-    return lines
-
-
-def _fastest_of_each_engine(cells: Sequence[CellResult], seconds: float) -> list[CellResult]:
-    best: dict[tuple[str, str, str | None], CellResult] = {}
-    for cell in cells:
-        key = (cell.bundle, cell.engine, cell.device)
-        if cell.timing(seconds) and (key not in best or _median(cell, seconds) < _median(best[key], seconds)):
-            best[key] = cell
-    return sorted(best.values(), key=lambda cell: _median(cell, seconds))
-
-
-def _references(report: Report, cell: CellResult) -> list[tuple[str, CellResult]]:
-    """The cells that people compare with: torch and ONNX Runtime's fp32 of the same bundle, else the baseline."""
-    found = []
-    for label, name in (("torch", "torch/fp32"), ("onnxruntime fp32", "onnxruntime/fp32")):
-        same = [c for c in report.cells if c.name == name]
-        other = next((c for c in same if c.bundle == cell.bundle), same[0] if same else None)
-        if other is not None:
-            found.append((label, other))
-    baseline = report.baseline_for(cell)
-    if baseline is not None and all(baseline is not other for _, other in found):
-        found.append((baseline.name, baseline))
-    return found
-
-
-def _median(cell: CellResult, seconds: float) -> float:
-    timing = cell.timing(seconds)
-    return timing.percentile(50) if timing else float("inf")
-
-
-def _known(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    names = {item.name for item in dataclasses.fields(kind)}
-    return {key: value for key, value in values.items() if key in names}

@@ -2,50 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...devices import detect, tuning
-from ...runtime import choice
+from ...devices.tuning import Measurement
+from ...runtime import engines
 from ...runtime.bundle.read import Bundle
 from ...runtime.errors import GateRefused
-from .report import Report
+from .report import BenchReport
 
 
 def keep(
-    report: Report, bundle: Bundle, max_wer_rise: float | None = None, max_latency: float | None = None
-) -> tuple[tuning.Measurement, Path]:
-    """Keep the best measured cell of a bundle inside a budget; returns it and the file it is kept in.
+    report: BenchReport, bundle: Bundle, max_wer_rise: float | None = None, max_latency: float | None = None
+) -> tuple[Measurement, Path]:
+    """Keep the best measurement of a bundle inside a budget; returns it and the file it is kept in.
 
-    max_wer_rise: points of WER; max_latency: seconds at the report's reference length. The engine torch is left out:
-    a device runs the bundle alone. Raises GateRefused when nothing is inside the budget.
+    max_wer_rise: points of WER; max_latency: seconds at the report's reference length. Reference engines are left out:
+    a device has the bundle alone. Raises GateRefused when nothing is inside the budget.
     """
-    cells = tuple(_cells(report, bundle))
-    if not cells:
+    measurements = tuple(_measurements(report, bundle))
+    if not measurements:
         raise GateRefused(f"{bundle.path}: nothing was measured that could be chosen")
-    chosen = tuning.within_budget(cells, max_wer_rise, max_latency)
-    machine = detect.detect()
-    power_mode = report.settings.get("power_mode")
-    return chosen, tuning.save(bundle, machine, tuning.Tuning(chosen, cells, report.created, power_mode))
+    chosen = tuning.within_budget(measurements, max_wer_rise, max_latency)
+    kept = tuning.Tuning(chosen, measurements, report.created, report.settings.get("power_mode"))
+    return chosen, tuning.save(bundle, detect.detect(), kept)
 
 
-def _cells(report: Report, bundle: Bundle) -> list[tuning.Measurement]:
+def _measurements(report: BenchReport, bundle: Bundle) -> Iterator[Measurement]:
     seconds = report.reference_length
-    found = []
-    for cell in report.cells:
-        timing = cell.timing(seconds) if seconds is not None else None
-        ours = cell.bundle == str(bundle.path) and cell.engine != "torch" and cell.device is None
-        if timing is None or not ours or choice.forced(bundle.variant(cell.variant)):
+    references = engines.names(("reference",))
+    for result in report.results:
+        timing = result.timing(seconds) if seconds is not None else None
+        if timing is None or result.bundle != str(bundle.path) or result.device is not None:
             continue
-        found.append(
-            tuning.Measurement(
-                cell.engine,
-                cell.variant,
-                cell.threads,
-                timing.percentile(50),
-                timing.seconds,
-                None if cell.wer is None else 100 * cell.wer,
-                None if cell.wer_rise is None else 100 * cell.wer_rise,
-                cell.energy,
-            )
+        if result.engine in references or bundle.variant(result.variant).forced:
+            continue
+        yield Measurement(
+            result.engine,
+            result.variant,
+            result.threads,
+            timing.percentile(50),
+            timing.seconds,
+            None if result.wer is None else 100 * result.wer,
+            None if result.wer_rise is None else 100 * result.wer_rise,
+            result.energy,
         )
-    return found

@@ -1,4 +1,4 @@
-"""One process for each cell of the benchmark, so that load time and memory are that engine's own.
+"""One process for each configuration of the benchmark, so that load time and memory are that engine's own.
 
 The parent sends one JSON line, the worker answers with one. ``Worker`` is the parent's side, ``main`` the process's.
 """
@@ -14,23 +14,51 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...runtime.errors import EngineError, Wav2EdgeError
+from ...runtime.errors import EngineError, Wav2EdgeError, first_line
+
+if TYPE_CHECKING:
+    from .plan import Configuration
 
 _MODULE = "wav2edge.measure.bench.worker"
 WHISPER = "faster-whisper"
 
 
+class LoadRequest(TypedDict):
+    """What to load. bundle: a bundle's or a Whisper model's folder. longest: seconds. speech: a .npy file [samples]."""
+
+    bundle: str
+    engine: str
+    variant: str
+    threads: int
+    device: str | None
+    language: str | None
+    longest: float
+    speech: str
+
+
+class Answer(TypedDict, total=False):
+    """What a worker answers with: ``error`` alone, or the fields of the request's kind."""
+
+    error: str
+    seconds: float
+    device_before: int | None
+    times: list[float]
+    text: str
+    host: int | None
+    device: int | None
+
+
 class Worker:
-    """The parent's side: start, ask, close. Every failure of the process is an EngineError with its last words."""
+    """The parent's side. Every failure of the process is an EngineError with the last line of its output."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         """Start a process that has imported nothing heavy yet."""
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close; a pipe nobody reads would fill up)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close; a pipe that is not read would fill up)
         self._process = subprocess.Popen(
             [sys.executable, "-m", _MODULE],
             stdin=subprocess.PIPE,
@@ -40,7 +68,35 @@ class Worker:
             env={**os.environ, **(environment or {})},
         )
 
-    def ask(self, **request: Any) -> dict[str, Any]:
+    def load(self, configuration: Configuration, longest: float, speech: Path) -> tuple[float, int | None]:
+        """Load a configuration; returns the seconds it took, and the bytes in use on the GPU before."""
+        request: LoadRequest = {
+            "bundle": str(configuration.bundle),
+            "engine": configuration.engine,
+            "variant": configuration.variant,
+            "threads": configuration.threads,
+            "device": configuration.device,
+            "language": configuration.language,
+            "longest": longest,
+            "speech": str(speech),
+        }
+        answer = self.ask(do="load", **request)
+        return answer["seconds"], answer["device_before"]
+
+    def time(self, samples: int, runs: int, limit: float, warm: int) -> list[float]:
+        """Seconds of up to ``runs`` runs of so many samples, fewer once they took ``limit``, after ``warm`` others."""
+        return self.ask(do="run", samples=samples, runs=runs, limit=limit, warm=warm)["times"]
+
+    def transcribe(self, path: Path) -> str:
+        """The text of a recording."""
+        return self.ask(do="text", path=str(path))["text"]
+
+    def memory(self) -> tuple[int | None, int | None]:
+        """Peak bytes of the process, and bytes in use on the GPU."""
+        answer = self.ask(do="memory")
+        return answer["host"], answer["device"]
+
+    def ask(self, **request: Any) -> Answer:
         """Send a request and wait for its answer; raises EngineError."""
         assert self._process.stdin is not None and self._process.stdout is not None
         line = ""
@@ -49,10 +105,10 @@ class Worker:
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         if not line:
-            raise EngineError(f"its process ended (status {self._process.wait()}): {self._last_words()}")
-        answer: dict[str, Any] = json.loads(line)
+            raise EngineError(f"its process ended (status {self._process.wait()}): {self._last_output()}")
+        answer = cast(Answer, json.loads(line))
         if "error" in answer:
-            raise EngineError(str(answer["error"]))
+            raise EngineError(answer["error"])
         return answer
 
     def close(self) -> None:
@@ -65,10 +121,10 @@ class Worker:
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
 
-    def _last_words(self) -> str:
+    def _last_output(self) -> str:
         self._log.seek(0)
         lines = [line.strip() for line in self._log.read().decode("utf-8", "replace").splitlines() if line.strip()]
-        return lines[-1] if lines else "it said nothing"
+        return lines[-1] if lines else "without any output"
 
 
 class _Runner(Protocol):
@@ -84,7 +140,7 @@ class _Runner(Protocol):
 class _EngineRunner:
     """A bundle's variant in an engine. Timed is the engine's call alone: raw samples in, logits out."""
 
-    def __init__(self, request: Mapping[str, Any]) -> None:
+    def __init__(self, request: LoadRequest) -> None:
         from ...runtime.bundle.read import Bundle
         from ...runtime.engines import EngineOptions
         from ...runtime.model import Model
@@ -109,7 +165,7 @@ class _EngineRunner:
 class _WhisperRunner:
     """faster-whisper with its own defaults (beam of 5). Timed is the whole transcription, since there is no less."""
 
-    def __init__(self, request: Mapping[str, Any]) -> None:
+    def __init__(self, request: LoadRequest) -> None:
         try:
             from faster_whisper import WhisperModel
         except ImportError as error:
@@ -124,7 +180,7 @@ class _WhisperRunner:
                 local_files_only=True,
             )
         except (RuntimeError, ValueError, OSError) as error:
-            raise EngineError(f"faster-whisper cannot load {request['bundle']}: {error}") from error
+            raise EngineError(f"faster-whisper cannot load {request['bundle']}: {first_line(error)}") from error
 
     def run(self, samples: NDArray[np.float32]) -> object:
         segments, _ = self._model.transcribe(samples, language=self._language)
@@ -135,37 +191,56 @@ class _WhisperRunner:
         return " ".join(segment.text.strip() for segment in segments)
 
 
+class _Server:
+    """The process's side: what is loaded, and the answer to each request."""
+
+    def __init__(self) -> None:
+        self._loaded: _Runner | None = None
+        self._speech = np.zeros(0, np.float32)
+
+    @property
+    def _runner(self) -> _Runner:
+        if self._loaded is None:
+            raise EngineError("nothing is loaded")
+        return self._loaded
+
+    def answer(self, request: Any) -> Answer:
+        """The answer to a request, which may be an error."""
+        try:
+            return self._answer(request)
+        except Wav2EdgeError as error:
+            return {"error": str(error)}
+        except Exception as error:  # an engine's own kinds; the configuration is reported as failed with this line
+            return {"error": f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"}
+
+    def _answer(self, request: Any) -> Answer:
+        if request["do"] == "load":
+            return self._load(request)
+        if request["do"] == "text":
+            return {"text": self._runner.text(request["path"])}
+        if request["do"] == "run":
+            samples = self._speech[: request["samples"]]
+            for _ in range(request.get("warm", 0)):
+                self._runner.run(samples)
+            return {"times": _times(self._runner, samples, request["runs"], request["limit"])}
+        _ = self._runner
+        return {"host": _peak_memory(), "device": _device_memory()}
+
+    def _load(self, request: LoadRequest) -> Answer:
+        before, started = _device_memory(), time.perf_counter()
+        self._loaded = _WhisperRunner(request) if request["engine"] == WHISPER else _EngineRunner(request)
+        seconds = time.perf_counter() - started
+        self._speech = np.load(request["speech"])
+        return {"seconds": seconds, "device_before": before}
+
+
 def main() -> None:
     """Serve requests from standard input until it ends."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no answer
-    runner: _Runner | None = None
-    speech = np.zeros(0, np.float32)
+    answers: TextIO = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is not an answer
+    server = _Server()
     for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            if request["do"] == "load":
-                before, started = _device_memory(), time.perf_counter()
-                kind = _WhisperRunner if request["engine"] == WHISPER else _EngineRunner
-                runner = kind(request)
-                answer: dict[str, Any] = {"seconds": time.perf_counter() - started, "device_before": before}
-                speech = np.load(request["speech"])
-            elif runner is None:
-                answer = {"error": "nothing is loaded"}
-            elif request["do"] == "run":
-                samples = speech[: request["samples"]]
-                for _ in range(request.get("warm", 0)):
-                    runner.run(samples)
-                answer = {"times": _times(runner, samples, request["runs"], request["limit"])}
-            elif request["do"] == "text":
-                answer = {"text": runner.text(request["path"])}
-            else:
-                answer = {"host": _peak_memory(), "device": _device_memory()}
-        except Wav2EdgeError as error:
-            answer = {"error": str(error)}
-        except Exception as error:  # an engine's own kinds; the cell is reported as failed with this line
-            answer = {"error": f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"}
-        answers.write(json.dumps(answer) + "\n")
+        answers.write(json.dumps(server.answer(json.loads(line))) + "\n")
         answers.flush()
     os._exit(0)  # some engines' libraries crash when they are torn down
 

@@ -88,6 +88,24 @@ class Engine(Protocol):
         """Load one stage of a variant; raises EngineError."""
 
 
+class ReferenceEngine(Engine, Protocol):
+    """What an engine for reference offers besides: it computes the checkpoint that a bundle was made from.
+
+    CHECKPOINT: the environment variable that names the checkpoint's directory.
+    """
+
+    CHECKPOINT: str
+
+    def not_installed(self) -> str | None:
+        """Why its libraries cannot be used and what to do, whatever the checkpoint; None when they can."""
+
+    def matches(self, bundle: Bundle, directory: Path) -> bool:
+        """Whether a checkpoint's weights are those that the bundle was made from."""
+
+    def devices(self) -> Sequence[tuple[str, str | None]]:
+        """The variants that it computes here, by name, each on its device (None: the CPU)."""
+
+
 Status = Literal["runs", "missing", "refused"]
 
 
@@ -120,6 +138,14 @@ def get(name: str) -> Engine:
     if name not in names():
         raise InputError(f"no engine {name!r}; there are {', '.join(names())}")
     return cast(Engine, import_module(f"{__name__}.{name.replace('-', '_')}"))
+
+
+def reference(name: str) -> ReferenceEngine:
+    """A reference engine; raises InputError for an engine that does not exist or is for another purpose."""
+    module = get(name)
+    if module.PURPOSE != "reference":
+        raise InputError(f"engine {name} is for {module.PURPOSE}; it does not compute checkpoints")
+    return cast(ReferenceEngine, module)
 
 
 def missing(name: str) -> str | None:

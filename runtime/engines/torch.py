@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..bundle.read import Bundle, Variant, sha256
 from ..bundle.spec import OUTPUT_LENGTHS, STAGES, ModelSpec, Stage
 from ..errors import EngineError
-from . import Arrays, Build, EngineOptions, Purpose
+from . import Arrays, Build, EngineOptions, Purpose, _gpu
 
 PURPOSE: Purpose = "reference"
 LIBRARY: str | None = "torch"
@@ -59,6 +59,12 @@ def refuses(spec: ModelSpec, variant: Variant) -> str | None:
     if spec.head not in _CLASSES or spec.frontend != "waveform":
         return f"wav2edge does not run the head {spec.head} with front end {spec.frontend} in torch"
     return None
+
+
+def devices() -> tuple[tuple[str, str | None], ...]:
+    """fp32 on the CPU; with an NVIDIA GPU also fp32, fp16 and compiled fp16 there."""
+    on_gpu = (("fp32", "cuda:0"), ("fp16", "cuda:0"), ("fp16", "cuda:0,compile"))
+    return (("fp32", None), *(on_gpu if _gpu.missing() is None else ()))
 
 
 def matches(bundle: Bundle, directory: Path) -> bool:

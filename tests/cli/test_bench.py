@@ -27,13 +27,13 @@ def test_a_report_folder_holds_every_form(null: list[str], tmp_path: Path, capsy
     assert "0.5 s p50" in out and "1 s p99" in out
     assert sorted(path.name for path in folder.iterdir()) == ["bench.csv", "bench.json", "bench.md", "index.html"]
     assert len(list(csv.DictReader((folder / "bench.csv").open()))) == 2
-    assert json.loads((folder / "bench.json").read_text())["cells"][0]["name"] == "null/fp32"
+    assert json.loads((folder / "bench.json").read_text())["results"][0]["name"] == "null/fp32"
     assert "<svg" in (folder / "index.html").read_text()
 
 
 def test_json_alone_is_json_alone(null: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*null, "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["cells"][0]["timings"]) == 2
+    assert len(json.loads(capsys.readouterr().out)["results"][0]["timings"]) == 2
 
 
 def test_two_runs_are_set_side_by_side(null: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

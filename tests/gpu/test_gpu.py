@@ -148,24 +148,24 @@ def test_a_clip_that_is_too_long_is_an_error_or_runs(session: Session, bundle: B
 
 
 def test_latency_table(bundle: Bundle, checkpoint: Path | None, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every cell in one run, torch eager and compiled among them; the table goes to docs/figures/, to be committed."""
-    cells, skipped = bench_plan.cells(
+    """Every configuration in one run, torch eager and compiled too; the table goes to docs/figures/."""
+    configurations, skipped = bench_plan.configurations(
         [bundle], detect.detect().cpu.threads, checkpoints=[checkpoint] if checkpoint else []
     )
-    cpu_only = [cell for cell in cells if cell.engine in ("onnxruntime", "openvino") and cell.variant != "fp32"]
+    cpu_only = [one for one in configurations if one.engine in ("onnxruntime", "openvino") and one.variant != "fp32"]
     rehearsal = _gpu.missing() is not None
     plan = bench_plan.Plan(
-        tuple(cell for cell in cells if cell not in cpu_only),
+        tuple(one for one in configurations if one not in cpu_only),
         tuple(skipped),
         lengths=(1.0, 10.0) if rehearsal else (1.0, 5.0, 10.0, 30.0),
         runs=5 if rehearsal else 50,
         limit=1.0 if rehearsal else 10.0,
-        baseline=next((cell.name for cell in cells if cell.name == "torch(cuda:0)/fp16"), None),
+        baseline=next((one.name for one in configurations if one.name == "torch(cuda:0)/fp16"), None),
     )
     report = run.measure(plan)
     with capsys.disabled():
         print("\n" + table.text_table(report))  # noqa: T201 (the table is what the suite is run for)
-    assert all(timing.percentile(50) > 0 for cell in report.cells for timing in cell.timings)
+    assert all(timing.percentile(50) > 0 for result in report.results for timing in result.timings)
     if rehearsal:
         return
     gpu = detect.detect().nvidia

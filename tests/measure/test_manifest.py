@@ -76,7 +76,7 @@ def test_folder_with_text_beside_each_recording(folder: Path) -> None:
         ("c.mp3", "low", folder.name),
     ]
     assert problems == (f"{folder / 'b.flac'}: no b.txt beside it with what is said",)
-    assert len(manifest.read(folder, need_text=False)) == 3
+    assert len(manifest.read(folder, need=None)) == 3
 
 
 def test_one_split(folder: Path) -> None:

@@ -15,7 +15,7 @@ from wav2edge.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from wav2edge.measure.bench.plan import Plan
-    from wav2edge.measure.bench.report import Report
+    from wav2edge.measure.bench.report import BenchReport
 
 HELP = "measure every engine and variant that this machine runs"
 
@@ -68,12 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, or compare two earlier runs."""
-    from wav2edge.measure.bench import report as bench_report
+    from wav2edge.measure.bench import document, table
     from wav2edge.measure.bench import run as bench
-    from wav2edge.measure.bench import table
 
     if arguments.compare:
-        first, second = (bench_report.read(path) for path in arguments.compare)
+        first, second = (document.read(path) for path in arguments.compare)
         names = (arguments.compare[0].stem, arguments.compare[1].stem)
         print(table.compare(first, second, names if names[0] != names[1] else ("first", "second")))
         return 0
@@ -83,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise InputError(f"{path.parent}: no such directory; make it first")
     if arguments.report is not None:
         arguments.report.mkdir(parents=True, exist_ok=True)
-    if plan.cells:
+    if plan.configurations:
         print(f"wav2edge: {_amount(plan)}", file=sys.stderr)
     bar = _Bar() if sys.stderr.isatty() else None
     try:
@@ -113,7 +112,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
             raise InputError(f"--checkpoint {path}: no such directory")
     bundles = [_options.open_bundle(name) for name in arguments.model or (None,)]
     threads = arguments.threads or detect.detect().cpu.threads
-    cells, skipped = bench_plan.cells(
+    chosen, skipped = bench_plan.configurations(
         bundles,
         threads,
         only_engines=arguments.engine,
@@ -124,13 +123,13 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     for peer, directory in arguments.peers:
         if peer != "whisper":
             raise InputError(f"--with {peer}: only whisper is known")
-        cells += bench_plan.whisper_cells(Path(directory), threads, bundles[0].spec.language)
-    if arguments.baseline is not None and arguments.baseline not in {cell.name for cell in cells}:
-        names = ", ".join(cell.name for cell in cells)
+        chosen += bench_plan.whisper_configurations(Path(directory), threads, bundles[0].spec.language)
+    if arguments.baseline is not None and arguments.baseline not in {one.name for one in chosen}:
+        names = ", ".join(one.name for one in chosen)
         raise InputError(f"--baseline {arguments.baseline}: it is not among what is measured; choose from {names}")
     lengths, runs, limit = (bench.QUICK_LENGTHS, 20, 0.5) if arguments.quick else (bench_plan.LENGTHS, 50, 10.0)
     return bench_plan.Plan(
-        tuple(cells),
+        tuple(chosen),
         tuple(skipped),
         lengths=arguments.seconds or lengths,
         runs=arguments.runs or runs,
@@ -145,17 +144,18 @@ def _amount(plan: Plan) -> str:
     """What is measured, and how long that may take where it takes minutes."""
     from wav2edge.measure.bench.turns import longest
 
-    what = f"measuring {len(plan.cells)} engine and variant pair{'s' if len(plan.cells) > 1 else ''} here"
-    minutes = longest(len(plan.cells), len(plan.lengths), plan.limit) / 60
+    count = len(plan.configurations)
+    what = f"measuring {count} engine and variant pair{'s' if count > 1 else ''} here"
+    minutes = longest(count, len(plan.lengths), plan.limit) / 60
     return f"{what}; up to about {minutes:.0f} min (--quick: a look in less)" if minutes >= 1.5 else what
 
 
-def _write(report: Report, arguments: argparse.Namespace) -> None:
-    from wav2edge.measure.bench import table
+def _write(report: BenchReport, arguments: argparse.Namespace) -> None:
+    from wav2edge.measure.bench import document, table
 
     to_stdout = arguments.json == Path("-")
     if to_stdout:
-        _options.write_json(report.to_json())
+        _options.write_json(document.to_json(report))
     else:
         print(table.text_table(report))
     folder = arguments.report
@@ -170,7 +170,7 @@ def _write(report: Report, arguments: argparse.Namespace) -> None:
         markdown_files.append(folder / "bench.md")
         (folder / "index.html").write_text(page.page(report), encoding="utf-8")
     for path in json_files:
-        _options.write_json(report.to_json(), path)
+        _options.write_json(document.to_json(report), path)
     for path in csv_files:
         path.write_text(table.comma_separated(report), encoding="utf-8")
     for path in markdown_files:
@@ -179,12 +179,12 @@ def _write(report: Report, arguments: argparse.Namespace) -> None:
         print(f"wav2edge: the page with plots is {folder / 'index.html'}", file=sys.stderr)
 
 
-def _tune(report: Report, arguments: argparse.Namespace) -> None:
-    """Keep the best cell of each bundle inside the budget as the choice for this machine."""
+def _tune(report: BenchReport, arguments: argparse.Namespace) -> None:
+    """Keep the best result of each bundle inside the budget as the choice for this machine."""
     from wav2edge.measure.bench import tuning
     from wav2edge.runtime.bundle.read import Bundle
 
-    for path in dict.fromkeys(cell.bundle for cell in report.cells):
+    for path in dict.fromkeys(result.bundle for result in report.results):
         if not (Path(path) / MANIFEST).is_file():
             continue  # a Whisper model: nothing of ours to choose
         rise = arguments.max_wer_rise

@@ -1,4 +1,4 @@
-"""Reports survive the way through a file, and every form of them says the same."""
+"""Reports survive being written and read, and every form of them has the same figures."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from xml.etree import ElementTree
 
 import pytest
 
+from wav2edge.measure.bench import document, table
 from wav2edge.measure.bench import page as bench_page
 from wav2edge.measure.bench import plots as bench_plots
 from wav2edge.measure.bench import report as bench_report
-from wav2edge.measure.bench import table
-from wav2edge.measure.bench.report import CellResult, Report, Skipped, Timing
+from wav2edge.measure.bench.report import BenchReport, BenchResult, Skipped, Timing
+from wav2edge.measure.bench.verdicts import verdicts
 from wav2edge.runtime.errors import InputError
 
 
-def result(engine: str, variant: str, ms: float, **values: object) -> CellResult:
-    """A cell whose 10 s run takes about ``ms``, all others in proportion."""
+def result(engine: str, variant: str, ms: float, **values: object) -> BenchResult:
+    """A result whose 10 s run takes about ``ms``, all others in proportion."""
     timings = tuple(
         Timing(s, ms * s / 9e3, tuple(ms * s / 1e4 * (1 + 0.001 * (i % 7)) for i in range(50))) for s in (1.0, 10.0)
     )
     defaults: dict[str, object] = {"precision": variant.split("-")[0], "memory": 300_000_000, "file_bytes": 100}
-    return CellResult("models/mine", engine, variant, 2, 0.5, timings, **{**defaults, **values})  # type: ignore[arg-type]
+    return BenchResult("models/mine", engine, variant, 2, 0.5, timings, **{**defaults, **values})  # type: ignore[arg-type]
 
 
-REPORT = Report(
+REPORT = BenchReport(
     machine={"model": "Test board", "cpu": {"name": "Two cores"}, "gpus": []},
     versions={"python": "3.11.2", "onnxruntime": "1.32.0"},
-    cells=(
+    results=(
         result("torch", "fp32", 900, wer=0.12, wer_rise=0.0),
         result("onnxruntime", "fp32", 430, wer=0.12, wer_rise=0.0),
         result("onnxruntime", "int8-dynamic", 300, wer=0.125, wer_rise=0.005),
@@ -52,10 +53,10 @@ REPORT = Report(
 
 def test_a_report_survives_its_file(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    path.write_text(json.dumps(REPORT.to_json()))
-    again = bench_report.read(path)
-    assert again.to_json() == REPORT.to_json()
-    assert bench_report.verdicts(again) == bench_report.verdicts(REPORT)
+    path.write_text(json.dumps(document.to_json(REPORT)))
+    again = document.read(path)
+    assert document.to_json(again) == document.to_json(REPORT)
+    assert verdicts(again) == verdicts(REPORT)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format": 99}', "no json"])
@@ -63,17 +64,17 @@ def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.json"
     path.write_text(text)
     with pytest.raises(InputError):
-        bench_report.read(path)
+        document.read(path)
 
 
 def test_verdicts_compare_the_best_of_each_engine() -> None:
-    lines = bench_report.verdicts(REPORT)
+    lines = verdicts(REPORT)
     assert lines[0] == "int8-s8s8 on openvino: 6.3× torch, 3.0× onnxruntime fp32, WER +0.1, 69.7× real time"
     assert lines[1].startswith("int8-dynamic on onnxruntime: 3.0× torch, 1.4× onnxruntime fp32, WER +0.5")
     assert len(lines) == 3
 
 
-def test_the_table_has_a_row_for_each_cell_and_only_columns_with_figures() -> None:
+def test_the_table_has_a_row_for_each_result_and_only_columns_with_figures() -> None:
     text = table.text_table(REPORT)
     assert "GPU memory" not in text
     assert "bundle" not in text.splitlines()[3]
@@ -88,57 +89,57 @@ def test_the_table_has_a_row_for_each_cell_and_only_columns_with_figures() -> No
     assert line == "openvino     bf16          not here: no <bfloat16>"
 
 
-def paired(before: float, own: float, after: float) -> Report:
+def paired(before: float, own: float, after: float) -> BenchReport:
     """Ten calm turns and as many in a burst that began between the baseline's time and theirs."""
     base = dataclasses.replace(result("torch", "fp32", 900), timings=(Timing(10.0, 1.0, (before, after)),))
     calm, burst = [(before, own, after)] * 10, [(before, 3 * own, 3 * after)] * 10
     timing = Timing(10.0, 1.0, (own,) * 10 + (3 * own,) * 10, tuple(calm + burst))
-    cell = dataclasses.replace(result("openvino", "int8-s8s8", 150), timings=(timing,))
-    return Report({}, {}, (base, cell), baseline="torch/fp32")
+    faster = dataclasses.replace(result("openvino", "int8-s8s8", 150), timings=(timing,))
+    return BenchReport({}, {}, (base, faster), baseline="torch/fp32")
 
 
-def test_ratios_are_of_turns_that_a_neighbour_left_alone_in_every_form(tmp_path: Path) -> None:
+def test_ratios_are_of_turns_that_other_load_did_not_disturb_in_every_form(tmp_path: Path) -> None:
     report = paired(0.90, 0.15, 0.90)
-    base, cell = report.cells
-    assert report.ratio(cell, base, 10.0) == pytest.approx(6.0)
-    assert report.ratio(base, cell, 10.0) == pytest.approx(1 / 6)
-    assert report.ratio_range(cell, 10.0) == pytest.approx((6.0, 6.0))
-    assert len(cell.timings[0].ratios) == 10
-    assert base.timings[0].percentile(50) / cell.timings[0].percentile(50) == pytest.approx(3.0)
+    base, faster = report.results
+    assert report.ratio(faster, base, 10.0) == pytest.approx(6.0)
+    assert report.ratio(base, faster, 10.0) == pytest.approx(1 / 6)
+    assert report.ratio_range(faster, 10.0) == pytest.approx((6.0, 6.0))
+    assert len(faster.timings[0].ratios) == 10
+    assert base.timings[0].percentile(50) / faster.timings[0].percentile(50) == pytest.approx(3.0)
     assert "6.00× ± 0.00" in table.text_table(report)
     assert "ratio: how many times faster than torch/fp32 for 10 s of audio" in table.text_table(report)
     assert "| 6.00× ± 0.00 |" in table.markdown(report)
     assert "6.00× ± 0.00" in bench_page.page(report)
-    assert bench_report.verdicts(report)[0].startswith("int8-s8s8 on openvino: 6.0× torch")
+    assert verdicts(report)[0].startswith("int8-s8s8 on openvino: 6.0× torch")
     (row,) = [r for r in csv.DictReader(io.StringIO(table.comma_separated(report))) if r["engine"] == "openvino"]
     assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == ("6.0", "6.0", "6.0")
     path = tmp_path / "a.json"
-    path.write_text(json.dumps(report.to_json()))
-    assert json.loads(path.read_text())["cells"][1]["timings"][0]["ratio"] == 6.0
-    again = bench_report.read(path)
-    assert again.cells[1].timings[0].ratios == cell.timings[0].ratios
+    path.write_text(json.dumps(document.to_json(report)))
+    assert json.loads(path.read_text())["results"][1]["timings"][0]["ratio"] == 6.0
+    again = document.read(path)
+    assert again.results[1].timings[0].ratios == faster.timings[0].ratios
     assert "6.00× ± 0.00" in table.compare(report, again, ("a", "b"))
 
 
 def test_turns_in_a_burst_count_where_there_are_no_others() -> None:
     """At least half of the turns count, those whose baseline was slowed least."""
-    trios = tuple((1.0 + n / 10, 0.5, 1.0 + n / 10) for n in range(9))
-    assert Timing(10.0, 1.0, (0.5,), trios).ratios == pytest.approx((2.0, 2.2, 2.4, 2.6, 2.8))
-    assert Timing(10.0, 1.0, (0.5,), trios[:2]).ratios == pytest.approx((2.0, 2.2))
+    triples = tuple((1.0 + n / 10, 0.5, 1.0 + n / 10) for n in range(9))
+    assert Timing(10.0, 1.0, (0.5,), triples).ratios == pytest.approx((2.0, 2.2, 2.4, 2.6, 2.8))
+    assert Timing(10.0, 1.0, (0.5,), triples[:2]).ratios == pytest.approx((2.0, 2.2))
     assert Timing(10.0, 1.0, (0.5,)).ratios == ()
 
 
 def test_too_few_turns_have_no_range() -> None:
-    """One turn on a slow machine once stood as ``1.08× ± 0.00``, as if it were sure."""
+    """One turn on a slow machine was once shown as ``1.08× ± 0.00``, as if it were sure."""
     report = paired(0.90, 0.15, 0.90)
-    base, cell = report.cells
-    one = dataclasses.replace(cell, timings=(Timing(10.0, 1.0, (0.15,), ((0.9, 0.15, 0.9),)),))
-    text = table.text_table(dataclasses.replace(report, cells=(base, one)))
+    base, faster = report.results
+    one = dataclasses.replace(faster, timings=(Timing(10.0, 1.0, (0.15,), ((0.9, 0.15, 0.9),)),))
+    text = table.text_table(dataclasses.replace(report, results=(base, one)))
     assert "6.00×" in text
     assert "±" not in text.splitlines()[5]
 
 
-def test_reasons_are_said_once() -> None:
+def test_each_reason_is_given_once() -> None:
     skipped = [Skipped("a/fp32", "no memory"), Skipped("b", "no driver"), Skipped("a/int8", "no memory")]
     assert bench_report.grouped(skipped) == ["a/fp32, a/int8: no memory", "b: no driver"]
 
@@ -155,20 +156,20 @@ def test_csv_holds_plain_numbers() -> None:
 
 def test_markdown_is_a_table() -> None:
     lines = [line for line in table.markdown(REPORT).splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + len(REPORT.cells) + 1
+    assert len(lines) == 2 + len(REPORT.results) + 1
     assert lines[-1].startswith("| openvino | bf16 | not here: no \\<bfloat16\\> |")
     assert len({line.count("|") for line in lines}) == 1
 
 
 def test_two_machines_side_by_side() -> None:
-    faster = Report({}, {}, (result("onnxruntime", "fp32", 215), result("tensorrt", "fp16", 10)))
+    faster = BenchReport({}, {}, (result("onnxruntime", "fp32", 215), result("tensorrt", "fp16", 10)))
     text = table.compare(REPORT, faster, ("pi", "desk"))
     row = next(line for line in text.splitlines() if line.startswith("onnxruntime") and "10 s" in line)
     assert "2.00×" in row
     assert "only in desk: tensorrt/fp16" in text
     assert "openvino/int8-s8s8" in text
-    nothing = table.compare(REPORT, Report({}, {}, ()), ("a", "b"))
-    assert "no cell and length in common" in nothing
+    nothing = table.compare(REPORT, BenchReport({}, {}, ()), ("a", "b"))
+    assert "no configuration and length in common" in nothing
 
 
 def test_the_page_stands_alone_and_its_plots_are_whole() -> None:
@@ -192,14 +193,14 @@ def test_the_page_stands_alone_and_its_plots_are_whole() -> None:
 @pytest.mark.parametrize(("low", "high"), [(340, 760), (101, 130), (2, 900)])
 def test_an_axis_has_at_least_three_marks(low: float, high: float) -> None:
     """From 340 to 760 ms the only mark was once 500."""
-    cells = (result("a", "fp32", low), result("b", "fp32", high))
-    plot = bench_plots.distribution(Report({}, {}, cells), 1040)
+    results = (result("a", "fp32", low), result("b", "fp32", high))
+    plot = bench_plots.distribution(BenchReport({}, {}, results), 1040)
     assert len(re.findall(r'<line class="grid"', plot)) >= 3
 
 
-def test_a_page_of_one_cell_and_one_length_needs_no_plots_of_many() -> None:
-    lone = CellResult("m", "onnxruntime", "fp32", 1, 0.1, (Timing(5.0, 0.2, (0.1,)),))
-    page = bench_page.page(Report({}, {}, (lone,)))
+def test_a_page_of_one_result_and_one_length_needs_no_plots_of_many() -> None:
+    lone = BenchResult("m", "onnxruntime", "fp32", 1, 0.1, (Timing(5.0, 0.2, (0.1,)),))
+    page = bench_page.page(BenchReport({}, {}, (lone,)))
     assert "Latency of 5 s of audio" in page
     assert "Speed by length" not in page
-    assert "Latency against words" not in page
+    assert "Latency against word error rate" not in page

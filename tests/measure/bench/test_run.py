@@ -10,7 +10,7 @@ import pytest
 
 from wav2edge.measure.bench import audio, run
 from wav2edge.measure.bench import plan as bench_plan
-from wav2edge.measure.bench.plan import Cell, Plan
+from wav2edge.measure.bench.plan import Configuration, Plan
 from wav2edge.measure.bench.worker import Worker
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
@@ -19,15 +19,15 @@ from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_ma
 from wav2edge.runtime.errors import BundleError, EngineError, InputError
 
 
-def cell(bundle: Bundle, engine: str = "null", **values: object) -> Cell:
-    return Cell(bundle.path, engine, "fp32", 1, precision="fp32", file_bytes=800, **values)  # type: ignore[arg-type]
+def configuration(bundle: Bundle, engine: str = "null", **values: object) -> Configuration:
+    return Configuration(bundle.path, engine, "fp32", 1, precision="fp32", file_bytes=800, **values)  # type: ignore[arg-type]
 
 
-def test_measures_every_cell_at_every_length(shapes_bundle: Bundle) -> None:
+def test_measures_every_configuration_at_every_length(shapes_bundle: Bundle) -> None:
     seen: list[float] = []
-    plan = Plan((cell(shapes_bundle),), lengths=(0.5, 1.0), runs=12, limit=5.0)
+    plan = Plan((configuration(shapes_bundle),), lengths=(0.5, 1.0), runs=12, limit=5.0)
     report = run.measure(plan, lambda share, text: seen.append(share))
-    (found,) = report.cells
+    (found,) = report.results
     assert [timing.seconds for timing in found.timings] == [0.5, 1.0]
     for timing in found.timings:
         assert len(timing.times) == 12
@@ -43,59 +43,61 @@ def test_measures_every_cell_at_every_length(shapes_bundle: Bundle) -> None:
     assert seen[-1] == 1.0
 
 
-def test_a_slow_cell_stops_at_the_limit(shapes_bundle: Bundle) -> None:
-    report = run.measure(Plan((cell(shapes_bundle),), lengths=(1.0,), runs=10**9, limit=0.05))
-    times = report.cells[0].timings[0].times
+def test_a_slow_configuration_stops_at_the_limit(shapes_bundle: Bundle) -> None:
+    report = run.measure(Plan((configuration(shapes_bundle),), lengths=(1.0,), runs=10**9, limit=0.05))
+    times = report.results[0].timings[0].times
     assert sum(times) >= 0.05
     assert sum(times[:-1]) < 0.05 + 0.25
 
 
-def test_a_cell_that_cannot_load_is_skipped_with_its_reason(shapes_bundle: Bundle) -> None:
-    broken = cell(shapes_bundle, "onnxruntime")
-    report = run.measure(Plan((cell(shapes_bundle), broken), lengths=(0.5,), runs=2, limit=1.0))
-    assert [found.engine for found in report.cells] == ["null"]
+def test_a_configuration_that_cannot_load_is_skipped_with_its_reason(shapes_bundle: Bundle) -> None:
+    broken = configuration(shapes_bundle, "onnxruntime")
+    report = run.measure(Plan((configuration(shapes_bundle), broken), lengths=(0.5,), runs=2, limit=1.0))
+    assert [found.engine for found in report.results] == ["null"]
     assert report.skipped[0].name == "onnxruntime/fp32"
     assert "cannot load fp32.onnx" in report.skipped[0].reason
 
 
 def test_nothing_measured_is_an_error_that_says_why(shapes_bundle: Bundle) -> None:
     with pytest.raises(EngineError, match=r"nothing could be measured: onnxruntime/fp32: .*cannot load"):
-        run.measure(Plan((cell(shapes_bundle, "onnxruntime"),), lengths=(0.5,), runs=2, limit=1.0))
+        run.measure(Plan((configuration(shapes_bundle, "onnxruntime"),), lengths=(0.5,), runs=2, limit=1.0))
 
 
 def test_words_are_counted_over_the_manifest(shapes_bundle: Bundle) -> None:
-    """The null engine hears nothing, so that every word of every clip is an error."""
-    plan = Plan((cell(shapes_bundle),), lengths=(0.5,), runs=2, limit=1.0, manifest=embedded.clips_manifest(), clips=2)
+    """The null engine recognises nothing, so that every word of every clip is an error."""
+    plan = Plan(
+        (configuration(shapes_bundle),), lengths=(0.5,), runs=2, limit=1.0, manifest=embedded.clips_manifest(), clips=2
+    )
     report = run.measure(plan)
-    assert report.cells[0].wer == 1.0
+    assert report.results[0].wer == 1.0
     assert report.settings["clips"] == 2
 
 
-def test_cells_that_do_not_fit_into_memory_together_are_measured_in_groups(shapes_bundle: Bundle) -> None:
-    two = (cell(shapes_bundle), cell(shapes_bundle, device="other"))
+def test_configurations_that_do_not_fit_into_memory_together_are_measured_in_groups(shapes_bundle: Bundle) -> None:
+    two = (configuration(shapes_bundle), configuration(shapes_bundle, device="other"))
     assert [len(group) for group in bench_plan.groups(two, 10**12)] == [2]
     assert [len(group) for group in bench_plan.groups(two, 800_000_000)] == [1, 1]
     report = run.measure(Plan(two, lengths=(0.5,), runs=2, limit=1.0, memory=1))
-    assert len(report.cells) == 2
+    assert len(report.results) == 2
     assert "2 groups" in report.notes[0]
 
 
 def test_the_plan_names_what_cannot_run_and_why(shapes_bundle: Bundle) -> None:
-    found, skipped = bench_plan.cells([shapes_bundle], 2)
-    assert "onnxruntime/fp32" in [cell.name for cell in found]
-    assert all(cell.engine != "null" for cell in found)
+    found, skipped = bench_plan.configurations([shapes_bundle], 2)
+    assert "onnxruntime/fp32" in [one.name for one in found]
+    assert all(one.engine != "null" for one in found)
     assert all(item.reason for item in skipped)
-    only, _ = bench_plan.cells([shapes_bundle], 2, only_engines=["onnxruntime"])
-    assert [cell.name for cell in only] == ["onnxruntime/fp32"]
+    only, _ = bench_plan.configurations([shapes_bundle], 2, only_engines=["onnxruntime"])
+    assert [one.name for one in only] == ["onnxruntime/fp32"]
 
 
 def test_names_that_do_not_exist_are_refused(shapes_bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no engine 'tflite'"):
-        bench_plan.cells([shapes_bundle], 2, only_engines=["tflite"])
+        bench_plan.configurations([shapes_bundle], 2, only_engines=["tflite"])
     with pytest.raises(BundleError, match="no variant 'int3'"):
-        bench_plan.cells([shapes_bundle], 2, only_variants=["int3"])
+        bench_plan.configurations([shapes_bundle], 2, only_variants=["int3"])
     with pytest.raises(InputError, match=r"no model\.bin; name a Whisper model"):
-        bench_plan.whisper_cells(tmp_path, 2, "en")
+        bench_plan.whisper_configurations(tmp_path, 2, "en")
 
 
 def test_the_speech_is_as_long_as_asked_for() -> None:

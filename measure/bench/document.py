@@ -1,0 +1,172 @@
+"""The JSON that ``bench --json`` writes, and how it is read back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypedDict, cast
+
+from ...runtime.errors import InputError
+from .. import documents
+from .report import BenchReport, BenchResult, Machine, Settings, Skipped, Timing
+
+FORMAT = 2
+_WHAT = "a benchmark that `wav2edge bench --json` wrote"
+
+
+class TimingDocument(TypedDict):
+    """Runs at one length of audio. All times in seconds; see ``report.Timing``. The percentiles are of ``times``."""
+
+    seconds: float
+    first: float
+    times: list[float]
+    triples: list[list[float]]
+    runs: int
+    p50: float
+    p95: float
+    p99: float
+    rtf: float
+    ratio: float | None
+    ratio_low: float | None
+    ratio_high: float | None
+
+
+class ResultDocument(TypedDict):
+    """A configuration and what was measured of it; see ``report.BenchResult``."""
+
+    name: str
+    bundle: str
+    engine: str
+    variant: str
+    threads: int
+    device: str | None
+    precision: str
+    file_bytes: int | None
+    load: float
+    timings: list[TimingDocument]
+    memory: int | None
+    device_memory: int | None
+    energy: float | None
+    wer: float | None
+    wer_low: float | None
+    wer_high: float | None
+    wer_rise: float | None
+
+
+class SkippedDocument(TypedDict):
+    """What was not measured, and why."""
+
+    name: str
+    reason: str
+
+
+class BenchDocument(TypedDict):
+    """A whole benchmark. machine: as ``wav2edge devices --json`` describes it."""
+
+    format: int
+    created: str
+    machine: Machine
+    versions: dict[str, str]
+    settings: Settings
+    baseline: str | None
+    energy_source: str | None
+    results: list[ResultDocument]
+    skipped: list[SkippedDocument]
+    notes: list[str]
+
+
+def to_json(report: BenchReport) -> BenchDocument:
+    """Plain JSON values, the percentiles beside the times they come from."""
+    return {
+        "format": FORMAT,
+        "created": report.created,
+        "machine": report.machine,
+        "versions": dict(report.versions),
+        "settings": report.settings,
+        "baseline": report.baseline,
+        "energy_source": report.energy_source,
+        "results": [_result(report, result) for result in report.results],
+        "skipped": [{"name": skipped.name, "reason": skipped.reason} for skipped in report.skipped],
+        "notes": list(report.notes),
+    }
+
+
+def _result(report: BenchReport, result: BenchResult) -> ResultDocument:
+    values = dataclasses.asdict(result)
+    values["timings"] = [_timing(report, result, timing) for timing in result.timings]
+    return cast(ResultDocument, {"name": result.name, **values})
+
+
+def _timing(report: BenchReport, result: BenchResult, timing: Timing) -> TimingDocument:
+    low, high = report.ratio_range(result, timing.seconds) or (None, None)
+    return {
+        "seconds": timing.seconds,
+        "first": timing.first,
+        "times": _rounded(timing.times),
+        "triples": [_rounded(triple) for triple in timing.triples],
+        "runs": len(timing.times),
+        "p50": round(timing.percentile(50), 6),
+        "p95": round(timing.percentile(95), 6),
+        "p99": round(timing.percentile(99), 6),
+        "rtf": round(timing.rtf, 5),
+        "ratio": _ratio(report.ratio(result, report.baseline_for(result), timing.seconds)),
+        "ratio_low": _ratio(low),
+        "ratio_high": _ratio(high),
+    }
+
+
+def _rounded(times: Iterable[float]) -> list[float]:
+    return [round(time, 6) for time in times]
+
+
+def _ratio(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def from_json(values: object, where: str = f"not {_WHAT}") -> BenchReport:
+    """Read what ``to_json`` wrote; raises InputError, naming the field, for anything else."""
+    version = values.get("format") if isinstance(values, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise InputError(f"benchmark format {version} is newer than this wav2edge reads; upgrade it")
+    document = documents.check(values, BenchDocument, where)
+    if version != FORMAT:
+        raise InputError(f"{where} (format {version}, this wav2edge reads {FORMAT}; measure again)")
+    return BenchReport(
+        machine=document["machine"],
+        versions=document["versions"],
+        results=tuple(_read_result(result, where) for result in document["results"]),
+        skipped=tuple(Skipped(skipped["name"], skipped["reason"]) for skipped in document["skipped"]),
+        baseline=document["baseline"],
+        energy_source=document["energy_source"],
+        created=document["created"],
+        settings=document["settings"],
+        notes=tuple(document["notes"]),
+    )
+
+
+def _read_result(result: ResultDocument, where: str) -> BenchResult:
+    timings = tuple(_read_timing(timing, f"{where} ({result['name'][:40]}") for timing in result["timings"])
+    known = {field.name for field in dataclasses.fields(BenchResult)} - {"timings"}
+    return BenchResult(timings=timings, **{key: value for key, value in result.items() if key in known})  # type: ignore[arg-type]
+
+
+def _read_timing(timing: TimingDocument, where: str) -> Timing:
+    triples = [tuple(triple) for triple in timing["triples"]]
+    numbers = [timing["seconds"], *timing["times"], *(time for triple in triples for time in triple)]
+    if not timing["times"] or any(len(triple) != 3 for triple in triples):
+        raise InputError(f"{where}: a length needs times, and triples of three)")
+    if not all(0 < number < float("inf") for number in numbers):
+        raise InputError(f"{where}: times must be above 0)")
+    return Timing(
+        timing["seconds"],
+        timing["first"],
+        tuple(timing["times"]),
+        cast("tuple[tuple[float, float, float], ...]", tuple(triples)),
+    )
+
+
+def read(path: Path) -> BenchReport:
+    """Read a report that ``bench --json`` wrote; raises InputError."""
+    values = documents.read(path, cast("type[dict[str, object]]", dict[str, object]), _WHAT)
+    return from_json(values, f"{path}: not {_WHAT}")

@@ -1,0 +1,140 @@
+"""What a model is worth, each head by its own figure: error rates, accuracy, verification and diarization errors.
+
+A figure is an ``Estimate``: a value with its 95 % bootstrap interval. Two systems are compared by a ``Change`` with a
+paired interval over the same items. Word and character error rates are in ``measure.scoring``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+import numpy as np
+
+Name = Literal["wer", "cer", "accuracy", "uar", "ece", "eer", "min-dcf", "der"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a figure is called, in which unit it is shown, and which way is better."""
+
+    name: Name
+    title: str
+    better: Literal["lower", "higher"]
+    percent: bool = True
+
+
+FIGURES: Mapping[Name, Figure] = {
+    figure.name: figure
+    for figure in (
+        Figure("wer", "word error rate", "lower"),
+        Figure("cer", "character error rate", "lower"),
+        Figure("accuracy", "accuracy", "higher"),
+        Figure("uar", "unweighted average recall", "higher"),
+        Figure("ece", "expected calibration error", "lower"),
+        Figure("eer", "equal error rate", "lower"),
+        Figure("min-dcf", "minimum detection cost", "lower", percent=False),
+        Figure("der", "diarization error rate", "lower"),
+    )
+}
+
+OF_HEAD: Mapping[str, tuple[Name, ...]] = {
+    "ctc": ("wer", "cer"),
+    "sequence_classification": ("accuracy", "uar", "ece"),
+    "xvector": ("eer", "min-dcf"),
+    "frame_classification": ("der",),
+}
+"""The figures of each head; the first is the one that variants are compared by."""
+
+
+class EstimateDocument(TypedDict):
+    """An estimate as JSON; null where a number is not known."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    items: int
+
+
+class ChangeDocument(TypedDict):
+    """A change as JSON; null where a number is not known."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    significant: bool
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure: a fraction (0.05 is 5 %) or a cost, with its 95 % interval from low to high; NaN where unknown.
+
+    items: how many clips, trials or recordings it was measured on.
+    """
+
+    figure: Figure
+    value: float
+    low: float
+    high: float
+    items: int
+
+    def __str__(self) -> str:
+        """As ``5.0 % [4.1, 6.0]``, a cost as ``0.213 [0.190, 0.240]``; without an interval where there is none."""
+        if not np.isfinite(self.value):
+            return f"no {self.figure.title}"
+        scale, digits, unit = (100, 1, " %") if self.figure.percent else (1, 3, "")
+        value = f"{scale * self.value:.{digits}f}{unit}"
+        if not np.isfinite(self.low):
+            return value
+        return f"{value} [{scale * self.low:.{digits}f}, {scale * self.high:.{digits}f}]"
+
+    def to_json(self) -> EstimateDocument:
+        """Plain JSON values."""
+        return {
+            "value": _known(self.value),
+            "low": _known(self.low),
+            "high": _known(self.high),
+            "items": self.items,
+        }
+
+
+@dataclass(frozen=True)
+class Change:
+    """How much higher the second system's figure is than the first's, with the paired 95 % interval."""
+
+    figure: Figure
+    value: float
+    low: float
+    high: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval does not contain zero."""
+        return self.low > 0 or self.high < 0
+
+    @property
+    def worse(self) -> bool:
+        """Whether the second system is worse, beyond chance."""
+        return self.low > 0 if self.figure.better == "lower" else self.high < 0
+
+    def __str__(self) -> str:
+        """As ``+0.50 points [-0.10, +1.20]``."""
+        scale, digits, unit = (100, 2, " points") if self.figure.percent else (1, 3, "")
+        value = f"{scale * self.value:+.{digits}f}{unit}"
+        if not np.isfinite(self.low):
+            return value
+        return f"{value} [{scale * self.low:+.{digits}f}, {scale * self.high:+.{digits}f}]"
+
+    def to_json(self) -> ChangeDocument:
+        """Plain JSON values."""
+        return {
+            "value": _known(self.value),
+            "low": _known(self.low),
+            "high": _known(self.high),
+            "significant": self.significant,
+        }
+
+
+def _known(value: float) -> float | None:
+    return round(value, 6) if np.isfinite(value) else None

@@ -1,0 +1,188 @@
+"""Files of records that people write by hand or by script: JSON Lines and tables, read within bounds.
+
+A record is a mapping of names to values and where it comes from, such as ``test.jsonl:12``. Nothing in such a file, be
+it damaged or written to do harm, raises anything but InputError.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..runtime.errors import InputError
+from ..runtime.escape import one_line
+
+if TYPE_CHECKING:
+    from _csv import Reader
+
+MAX_BYTES = 256 * 2**20
+"""Of a file: a million rows have about 200 MB."""
+MAX_LINE = 2**20
+"""Characters of a line: the text of an hour of speech has about 60 000."""
+MAX_DEPTH = 20
+"""Nesting of a JSON line: a manifest needs one level."""
+
+Record = tuple[str, Mapping[str, object]]
+Refuse = Callable[[str], None]
+"""Called with one line for each record that cannot be used; it may raise."""
+
+
+def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
+    """A UTF-8 file, with or without a byte order mark; raises InputError."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if len(content) > max_bytes:
+        raise InputError(f"{path}: more than {max_bytes / 2**20:g} MB; split it")
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+
+def json_lines(path: Path, refuse: Refuse) -> Iterator[Record]:
+    """The objects of a JSON Lines file."""
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        source = f"{path}:{number}"
+        try:
+            yield source, _json_object(line)
+        except InputError as error:
+            refuse(f"{source}: {error}")
+
+
+def _json_object(line: str) -> Mapping[str, object]:
+    if len(line) > MAX_LINE:
+        raise InputError(f"{len(line)} characters in a line; at most {MAX_LINE} are read")
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"broken JSON ({error.msg} at column {error.colno}); each line is one JSON object") from None
+    except RecursionError:
+        raise InputError("nested too deeply; each line is one JSON object, with `path` and `text`") from None
+    except ValueError as error:  # a number of too many digits
+        raise InputError(f"broken JSON ({one_line(str(error))[:80]})") from None
+    if not isinstance(values, dict):
+        raise InputError("not a JSON object; each line is one, with `path` and `text`")
+    if _depth(values) > MAX_DEPTH:
+        raise InputError(f"nested more than {MAX_DEPTH} deep; each line is one JSON object, with `path` and `text`")
+    return values
+
+
+def _depth(values: object) -> int:
+    """Levels of lists and objects, counted one past the limit at most."""
+    depth, level = 0, [values]
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        level = [
+            inner
+            for value in level
+            for inner in (value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
+            if isinstance(inner, (dict, list))
+        ]
+    return depth
+
+
+def table(path: Path, refuse: Refuse, needed: Sequence[str], named: str) -> Iterator[Record]:
+    """The rows of a .tsv or .csv whose first line names the columns.
+
+    needed: names of which the header has at least one; named: how to say which columns there should be.
+    """
+    lines = io.StringIO(read_text(path))
+    if path.suffix.lower() == ".tsv":  # a quote mark is text there, as in Common Voice's files
+        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(lines)
+    rows = _rows(path, reader)
+    _, header = next(rows, (0, []))
+    if not set(header) & set(needed):
+        raise InputError(f"{path}:1: no header that names the columns {named}")
+    before = reader.line_num
+    for line_number, cells in rows:
+        number, before = before + 1, line_number
+        if not cells:
+            continue
+        if len(cells) != len(header):
+            refuse(f"{path}:{number}: {len(cells)} columns where the header names {len(header)}")
+            continue
+        yield f"{path}:{number}", dict(zip(header, cells))
+
+
+def _rows(path: Path, reader: Reader) -> Iterator[tuple[int, list[str]]]:
+    """Rows with the number of their last line."""
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise InputError(f"{path}:{reader.line_num}: cannot be read ({error}; a quote too many?)") from None
+        if cells is None:
+            return
+        yield reader.line_num, cells
+
+
+def text_of(values: Mapping[str, object], names: Sequence[str], source: str) -> str | None:
+    """The text under the first of the names that has a value; None without; raises InputError for another type."""
+    name, value = first(values, names)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InputError(f"{source}: `{name}` must be a string, it is {_shown(value)}")
+    if any("\ud800" <= character <= "\udfff" for character in value) or "\0" in value:
+        raise InputError(f"{source}: `{name}` is not valid text (lone surrogates or zero bytes)")
+    return value
+
+
+def word_of(values: Mapping[str, object], names: Sequence[str], source: str) -> str | None:
+    """As ``text_of``, where a number or a truth value will do too and an empty string is no value."""
+    name, value = first(values, names)
+    if isinstance(value, (bool, int, float)):
+        return str(value)
+    return text_of({name: value}, [name], source) or None
+
+
+def seconds_of(values: Mapping[str, object], names: Sequence[str], source: str) -> float | None:
+    """The number of seconds under the first of the names that has a value; raises InputError for anything else."""
+    name, value = first(values, names)
+    if value is None or value == "":
+        return None
+    try:
+        number = float(value) if isinstance(value, (int, float, str)) else float("nan")
+    except (ValueError, OverflowError):
+        number = float("nan")
+    if not 0 <= number < float("inf"):
+        raise InputError(f"{source}: `{name}` must be a number of seconds, it is {_shown(value)}")
+    return number
+
+
+def file_of(values: Mapping[str, object], names: Sequence[str], source: str, folder: Path) -> Path | None:
+    """The file under the first of the names that has a value, relative to ``folder``; raises InputError."""
+    name = text_of(values, names, source)
+    if not name:
+        return None
+    path = folder / name
+    try:
+        there, kind = path.is_file(), "is a directory" if path.is_dir() else "no such file"
+    except (OSError, ValueError):  # too long, or a name that the system does not take
+        raise InputError(f"{source}: {one_line(name)[:80]}…: not a possible file name") from None
+    if not there:
+        raise InputError(f"{source}: {path}: {kind}; paths are relative to the manifest")
+    return path
+
+
+def first(values: Mapping[str, object], names: Sequence[str]) -> tuple[str, object]:
+    """The first of the names that has a value, and the value; the first name and None where none has."""
+    return next(((name, values[name]) for name in names if values.get(name) is not None), (names[0], None))
+
+
+def _shown(value: object) -> str:
+    try:
+        return json.dumps(value)[:40]
+    except ValueError:  # an integer of too many digits
+        return type(value).__name__
