@@ -234,7 +234,7 @@ def _audible(clips: Clips, source: str = "speech", verb: Verb = "calibrate") -> 
 def _rows(source: str | Path) -> tuple[Row, ...]:
     if str(source) == BUILT_IN:
         source = embedded.clips_manifest()
-    rows = manifest.read(source, need_text=False)
+    rows = manifest.read(source, need=None)
     # What a manifest sets aside to measure on neither calibrates nor judges, unless it holds nothing else.
     return tuple(row for row in rows if row.split not in CLOSED) or rows
 

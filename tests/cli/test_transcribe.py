@@ -258,7 +258,7 @@ def test_a_library_that_breaks_when_it_is_loaded_is_said_and_another_engine_trie
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
     assert done.returncode == 3
     [line] = [line for line in done.stderr.splitlines() if "embedded demo" not in line]
-    assert "its library breaks when it is loaded (GLIBCXX_3.4.99 not found)" in line
+    assert "its library fails when it is imported (GLIBCXX_3.4.99 not found)" in line
 
 
 def test_a_reference_beside_its_recording_is_not_written_over(
