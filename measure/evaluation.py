@@ -5,26 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Literal, TypedDict
 
-from ..runtime.errors import InputError
+from ..runtime import engines
+from ..runtime.bundle.read import Bundle
+from ..runtime.errors import EngineError, InputError
 from ..runtime.recordings.batch import transcribe_all
 from ..runtime.recordings.transcriber import Transcriber
 from . import scoring
+from .figures import ChangeDocument
 from .manifest import Row
 
 ALL = "all"
 """The name under which several corpora are reported together."""
 
+DecodingName = Literal["greedy", "beam"]
+
 
 @dataclass(frozen=True)
 class System:
-    """What is evaluated: a bundle's variant on an engine, decoded one way (``greedy``, ``lm`` …)."""
+    """What is evaluated: a bundle's variant on an engine, decoded one way."""
 
     bundle: str
     engine: str
     variant: str
-    decoding: str = "greedy"
+    decoding: DecodingName = "greedy"
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class Evaluation:
     texts: tuple[tuple[str, ...], ...]
     lines: tuple[Line, ...]
     comparisons: tuple[Comparison, ...]
-    normalization: str
+    normalization: scoring.Normalization
     problems: tuple[str, ...]
 
     def worst(self, count: int) -> list[int]:
@@ -85,6 +91,49 @@ class Evaluation:
         edits = next(line.scores.words for line in self.lines if len(line.scores.words) == len(self.rows))
         ranked = sorted(range(len(edits)), key=lambda i: (-edits[i].errors, -edits[i].errors / max(1, edits[i].length)))
         return [index for index in ranked[:count] if edits[index].errors]
+
+
+def systems(
+    bundle: Bundle,
+    engine_names: Sequence[str] | None = None,
+    variants: Sequence[str] | None = None,
+    decodings: Sequence[DecodingName] = ("greedy",),
+) -> list[System]:
+    """Every engine × variant of a bundle that runs here, of those that are named, else of all.
+
+    What is left to choose may be missing or refused; what is named may not. Raises EngineError, with each reason, for
+    an engine or an engine × variant that was named and does not run here, and where nothing is left.
+    """
+    chosen: list[System] = []
+    reasons = []
+    for candidate in engines.runnable(bundle, engine_names, variants):
+        variant = candidate.variant
+        if candidate.runs and variant is not None:
+            chosen += [System(str(bundle.path), candidate.engine, variant.name, decoding) for decoding in decodings]
+            continue
+        what = f"engine {candidate.engine}" if variant is None else f"{candidate.engine} does not run {variant.name}"
+        if engine_names and (variants or variant is None):
+            raise EngineError(f"{what}: {candidate.reason}")
+        reasons.append(f"{what}: {candidate.reason}")
+    if not chosen:
+        raise EngineError("; ".join(reasons) or f"{bundle.path}: no variant to evaluate")
+    return chosen
+
+
+def labels(of_systems: Sequence[System]) -> list[str]:
+    """Each system in as few words as distinguish it from the others."""
+    several_bundles = len({system.bundle for system in of_systems}) > 1
+    several_decodings = len({system.decoding for system in of_systems}) > 1
+    return [
+        " ".join(
+            [
+                *([Path(system.bundle).name] if several_bundles else []),
+                f"{system.engine} {system.variant}",
+                *([system.decoding] if several_decodings else []),
+            ]
+        )
+        for system in of_systems
+    ]
 
 
 def transcribe_rows(
@@ -108,7 +157,9 @@ def transcribe_rows(
 
 
 def evaluate(
-    rows: Sequence[Row], hypotheses: Sequence[Hypotheses], normalization: str = scoring.DEFAULT_NORMALIZATION
+    rows: Sequence[Row],
+    hypotheses: Sequence[Hypotheses],
+    normalization: scoring.Normalization = scoring.DEFAULT_NORMALIZATION,
 ) -> Evaluation:
     """Score what systems recognised, each corpus by itself and all together, and compare the others with the first.
 
@@ -120,48 +171,85 @@ def evaluate(
         raise InputError("; ".join(["no recording could be used", *problems[:3]]))
     kept = tuple(rows[index] for index in used)
     texts = tuple(tuple(str(one.texts[index]) for index in used) for one in hypotheses)
-    names = list(dict.fromkeys(row.corpus for row in kept))
-    corpora = {name: [i for i, row in enumerate(kept) if row.corpus == name] for name in names}
-    corpora = {**(corpora if len(names) > 1 else {}), (ALL if len(names) > 1 else names[0]): list(range(len(kept)))}
-    lines, comparisons = [], []
-    for name, members in corpora.items():
-        scores = [
-            scoring.score([kept[i].text for i in members], [said[i] for i in members], normalization) for said in texts
-        ]
-        lines += [Line(name, system, found) for system, found in enumerate(scores)]
+    lines: list[Line] = []
+    comparisons: list[Comparison] = []
+    for name, members in _corpora(kept).items():
+        references = [kept[i].text for i in members]
+        scores = [scoring.score(references, [of_system[i] for i in members], normalization) for of_system in texts]
+        lines += [Line(name, number, of_system) for number, of_system in enumerate(scores)]
         comparisons += [
             Comparison(
                 name,
-                system,
-                scoring.difference(scores[0].words, found.words),
-                scoring.difference(scores[0].characters, found.characters),
+                number,
+                scoring.difference(scores[0].words, later.words),
+                scoring.difference(scores[0].characters, later.characters),
             )
-            for system, found in enumerate(scores)
-            if system
+            for number, later in enumerate(scores[1:], 1)
         ]
     return Evaluation(kept, tuple(hypotheses), texts, tuple(lines), tuple(comparisons), normalization, problems)
 
 
-def to_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Everything as plain JSON values; rates are fractions, speed is times real time."""
+def _corpora(rows: Sequence[Row]) -> dict[str, list[int]]:
+    """The rows of each corpus, by number, and of all where there are several."""
+    corpora: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        corpora.setdefault(row.corpus, []).append(index)
+    return {**corpora, ALL: list(range(len(rows)))} if len(corpora) > 1 else corpora
+
+
+class RatesDocument(TypedDict):
+    """Both rates on one corpus."""
+
+    wer: scoring.RateDocument
+    cer: scoring.RateDocument
+
+
+class SystemDocument(TypedDict):
+    """A system and its rates by corpus. seconds: of audio; speed: times real time."""
+
+    bundle: str
+    engine: str
+    variant: str
+    decoding: DecodingName
+    seconds: float
+    speed: float
+    corpora: dict[str, RatesDocument]
+
+
+class DifferenceDocument(TypedDict):
+    """How much higher the rates of a system are than the first's; first, second: positions in ``systems``."""
+
+    corpus: str
+    first: int
+    second: int
+    wer: ChangeDocument
+    cer: ChangeDocument
+
+
+class ClipDocument(TypedDict):
+    """A recording, its text, and what each system recognised."""
+
+    path: str
+    corpus: str
+    reference: str
+    hypotheses: list[str]
+
+
+class EvaluationDocument(TypedDict):
+    """What ``evaluate --json`` writes; rates are fractions. problems: rows that could not be used, and why."""
+
+    normalization: scoring.Normalization
+    systems: list[SystemDocument]
+    differences: list[DifferenceDocument]
+    clips: list[ClipDocument]
+    problems: list[str]
+
+
+def to_json(evaluation: Evaluation) -> EvaluationDocument:
+    """Everything as plain JSON values."""
     return {
         "normalization": evaluation.normalization,
-        "systems": [
-            {
-                "bundle": one.system.bundle,
-                "engine": one.system.engine,
-                "variant": one.system.variant,
-                "decoding": one.system.decoding,
-                "seconds": round(one.seconds, 2),
-                "speed": round(one.speed, 2),
-                "corpora": {
-                    line.corpus: {"wer": line.scores.wer.to_json(), "cer": line.scores.cer.to_json()}
-                    for line in evaluation.lines
-                    if line.system == index
-                },
-            }
-            for index, one in enumerate(evaluation.hypotheses)
-        ],
+        "systems": [_system(evaluation, number, one) for number, one in enumerate(evaluation.hypotheses)],
         "differences": [
             {"corpus": c.corpus, "first": 0, "second": c.system, "wer": c.wer.to_json(), "cer": c.cer.to_json()}
             for c in evaluation.comparisons
@@ -176,4 +264,20 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
             for index, row in enumerate(evaluation.rows)
         ],
         "problems": list(evaluation.problems),
+    }
+
+
+def _system(evaluation: Evaluation, number: int, one: Hypotheses) -> SystemDocument:
+    return {
+        "bundle": one.system.bundle,
+        "engine": one.system.engine,
+        "variant": one.system.variant,
+        "decoding": one.system.decoding,
+        "seconds": round(one.seconds, 2),
+        "speed": round(one.speed, 2),
+        "corpora": {
+            line.corpus: {"wer": line.scores.wer.to_json(), "cer": line.scores.cer.to_json()}
+            for line in evaluation.lines
+            if line.system == number
+        },
     }

@@ -172,7 +172,7 @@ def file_of(values: Mapping[str, object], names: Sequence[str], source: str, fol
     except (OSError, ValueError):  # too long, or a name that the system does not take
         raise InputError(f"{source}: {one_line(name)[:80]}…: not a possible file name") from None
     if not there:
-        raise InputError(f"{source}: {path}: {kind}; paths are relative to the manifest")
+        raise InputError(f"{source}: {one_line(str(path))}: {kind}; paths are relative to the manifest")
     return path
 
 

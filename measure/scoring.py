@@ -10,17 +10,18 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.errors import EngineError, InputError
+from .figures import ChangeDocument, known
 from .figures.bootstrap import DRAWS, interval_of_ratio
 
 
 def keep_text(text: str) -> str:
-    """The text as it stands, white space apart."""
+    """The text as it is written, but for white space."""
     return " ".join(text.split())
 
 
@@ -42,10 +43,13 @@ def basic_text(text: str) -> str:
     return keep_text("".join(kept))
 
 
-NORMALIZATIONS: Mapping[str, Callable[[str], str]] = {"none": keep_text, "lower": lower_text, "basic": basic_text}
-"""How reference and hypothesis are made comparable before they are compared, by the names users give."""
+Normalization = Literal["none", "lower", "basic"]
+"""How texts are made comparable, by the names that users give."""
 
-DEFAULT_NORMALIZATION = "basic"
+NORMALIZATIONS: Mapping[str, Callable[[str], str]] = {"none": keep_text, "lower": lower_text, "basic": basic_text}
+"""What each of ``Normalization`` does to reference and hypothesis before they are compared."""
+
+DEFAULT_NORMALIZATION: Normalization = "basic"
 
 
 def normalize(text: str, how: str = DEFAULT_NORMALIZATION) -> str:
@@ -70,6 +74,17 @@ class Edits:
         return self.substitutions + self.deletions + self.insertions
 
 
+class RateDocument(TypedDict):
+    """A rate as JSON: fractions, null where unknown; errors and length in words or characters."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    errors: int
+    length: int
+    clips: int
+
+
 @dataclass(frozen=True)
 class Rate:
     """A pooled error rate: ``value``, ``low`` and ``high`` are fractions (0.05 is 5 %), low to high the 95 % interval.
@@ -92,18 +107,23 @@ class Rate:
             return f"{100 * self.value:.1f} %"
         return f"{100 * self.value:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> RateDocument:
         """Plain JSON values; NaN becomes null."""
-        numbers = {"value": self.value, "low": self.low, "high": self.high}
-        values: dict[str, Any] = {key: round(v, 6) if np.isfinite(v) else None for key, v in numbers.items()}
-        return {**values, "errors": self.errors, "length": self.length, "clips": self.clips}
+        return {
+            "value": known(self.value),
+            "low": known(self.low),
+            "high": known(self.high),
+            "errors": self.errors,
+            "length": self.length,
+            "clips": self.clips,
+        }
 
 
 @dataclass(frozen=True)
 class Difference:
     """How much higher the second system's rate is, as a fraction, with its paired 95 % interval.
 
-    The difference is significant where the interval does not hold zero.
+    The difference is significant where the interval does not contain zero.
     """
 
     value: float
@@ -112,7 +132,7 @@ class Difference:
 
     @property
     def significant(self) -> bool:
-        """Whether the interval leaves zero out."""
+        """Whether the interval does not contain zero."""
         return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:
@@ -121,11 +141,14 @@ class Difference:
             return f"{100 * self.value:+.2f} points"
         return f"{100 * self.value:+.2f} points [{100 * self.low:+.2f}, {100 * self.high:+.2f}]"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ChangeDocument:
         """Plain JSON values; NaN becomes null."""
-        numbers = {"value": self.value, "low": self.low, "high": self.high}
-        values: dict[str, Any] = {key: round(v, 6) if np.isfinite(v) else None for key, v in numbers.items()}
-        return {**values, "significant": self.significant}
+        return {
+            "value": known(self.value),
+            "low": known(self.low),
+            "high": known(self.high),
+            "significant": self.significant,
+        }
 
 
 @dataclass(frozen=True)
@@ -155,12 +178,12 @@ def score(
 
 
 def word_edits(reference: str, hypothesis: str) -> Edits:
-    """The fewest edits between the words of two texts, taken as they stand."""
+    """The fewest edits between the words of two texts, taken as they are."""
     return _edits("words", reference, hypothesis, len(reference.split()), len(hypothesis.split()))
 
 
 def character_edits(reference: str, hypothesis: str) -> Edits:
-    """The fewest edits between the characters of two texts, spaces included, taken as they stand."""
+    """The fewest edits between the characters of two texts, spaces included, taken as they are."""
     return _edits("characters", reference, hypothesis, len(reference), len(hypothesis))
 
 
@@ -197,9 +220,11 @@ def _columns(edits: Sequence[Edits]) -> tuple[NDArray[np.float64], NDArray[np.fl
     )
 
 
-def _edits(unit: str, reference: str, hypothesis: str, length: int, found: int) -> Edits:
+def _edits(
+    unit: Literal["words", "characters"], reference: str, hypothesis: str, length: int, hypothesis_length: int
+) -> Edits:
     if length == 0:  # jiwer's rates are not defined there
-        return Edits(0, 0, 0, found)
+        return Edits(0, 0, 0, hypothesis_length)
     jiwer = _jiwer()
     compare = jiwer.process_words if unit == "words" else jiwer.process_characters
     counts = compare(reference, hypothesis)
@@ -208,22 +233,21 @@ def _edits(unit: str, reference: str, hypothesis: str, length: int, found: int) 
 
 @dataclass(frozen=True)
 class Piece:
-    """A run of words of one kind: ``equal``, ``substitute``, ``delete`` (reference only) or ``insert``."""
+    """A run of words of one kind; ``delete`` has words of the reference only, ``insert`` of the hypothesis only."""
 
-    kind: str
+    kind: Literal["equal", "substitute", "delete", "insert"]
     reference: tuple[str, ...]
     hypothesis: tuple[str, ...]
 
 
 def word_alignment(reference: str, hypothesis: str) -> tuple[Piece, ...]:
-    """Which words of two texts stand for each other, with the fewest edits; the texts are taken as they stand."""
-    said, heard = tuple(reference.split()), tuple(hypothesis.split())
-    if not said or not heard:
-        kind = "delete" if said else "insert"
-        return (Piece(kind, said, heard),) if said or heard else ()
+    """Which words of two texts correspond, with the fewest edits; the texts are taken as they are."""
+    first, second = tuple(reference.split()), tuple(hypothesis.split())
+    if not first or not second:
+        return (Piece("delete" if first else "insert", first, second),) if first or second else ()
     (chunks,) = _jiwer().process_words(reference, hypothesis).alignments
     return tuple(
-        Piece(c.type, said[c.ref_start_idx : c.ref_end_idx], heard[c.hyp_start_idx : c.hyp_end_idx]) for c in chunks
+        Piece(c.type, first[c.ref_start_idx : c.ref_end_idx], second[c.hyp_start_idx : c.hyp_end_idx]) for c in chunks
     )
 
 

@@ -92,9 +92,9 @@ class Estimate:
     def to_json(self) -> EstimateDocument:
         """Plain JSON values."""
         return {
-            "value": _known(self.value),
-            "low": _known(self.low),
-            "high": _known(self.high),
+            "value": known(self.value),
+            "low": known(self.low),
+            "high": known(self.high),
             "items": self.items,
         }
 
@@ -129,12 +129,13 @@ class Change:
     def to_json(self) -> ChangeDocument:
         """Plain JSON values."""
         return {
-            "value": _known(self.value),
-            "low": _known(self.low),
-            "high": _known(self.high),
+            "value": known(self.value),
+            "low": known(self.low),
+            "high": known(self.high),
             "significant": self.significant,
         }
 
 
-def _known(value: float) -> float | None:
+def known(value: float) -> float | None:
+    """A number for JSON: rounded to 6 digits, None where it is not finite."""
     return round(value, 6) if np.isfinite(value) else None

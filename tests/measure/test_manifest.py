@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
 
-from wav2edge.measure import manifest
+from wav2edge.measure import manifest, records
+from wav2edge.measure.figures import diarization
 from wav2edge.runtime.errors import InputError
 
 
@@ -160,3 +164,135 @@ def test_one_text_of_a_folder_that_is_not_utf8_is_one_problem(folder: Path) -> N
     rows, problems = manifest.scan(folder)
     assert [row.text for row in rows] == ["good"]
     assert any("b.txt: not UTF-8" in problem for problem in problems)
+
+
+def test_labels_and_who_speaks_when(folder: Path) -> None:
+    (folder / "a.rttm").write_text("SPEAKER a 1 0 1 <NA> <NA> anna <NA> <NA>\n")
+    rows = [{"path": "a.wav", "label": "happy", "rttm": "a.rttm"}, {"path": "b.flac", "label": 3}]
+    path = write_lines(folder, *rows)
+    first, second = manifest.read(path, need="label")
+    assert (first.label, first.rttm, first.text, second.label) == ("happy", folder / "a.rttm", "", "3")
+    assert [row.rttm for row in manifest.scan(path, need="rttm")[0]] == [folder / "a.rttm"]
+    with pytest.raises(InputError, match=r"test\.jsonl:2: no `rttm`"):
+        manifest.read(path, need="rttm")
+    with pytest.raises(InputError, match=r"test\.jsonl:1: no `text`"):
+        manifest.read(path)
+    with pytest.raises(InputError, match="no such file"):
+        manifest.read(write_lines(folder, {"path": "a.wav", "rttm": "gone.rttm"}), need="rttm")
+
+
+def test_a_folder_for_each_class(folder: Path) -> None:
+    rows = manifest.read(folder, need="label")
+    assert [(row.path.name, row.label) for row in rows] == [
+        ("a.wav", folder.name),
+        ("b.flac", folder.name),
+        ("c.mp3", "sub"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (
+            "p.jsonl",
+            '{"first": "a.wav", "second": "b.flac", "same": true}\n'
+            '{"enroll": "a.wav", "test": "sub/c.mp3", "label": 0}',
+        ),
+        ("p.csv", "first,second,same\na.wav,b.flac,1\na.wav,sub/c.mp3,false\n"),
+        ("p.tsv", "enroll\ttest\ttarget\na.wav\tb.flac\ttarget\na.wav\tsub/c.mp3\tnontarget\n"),
+        ("p.txt", "1 a.wav b.flac\n\n0 a.wav sub/c.mp3\n"),
+    ],
+)
+def test_pairs_in_every_shape(folder: Path, name: str, content: str) -> None:
+    (folder / name).write_text(content)
+    same, different = manifest.read_trials(folder / name)
+    assert (same.first, same.second, same.same) == (folder / "a.wav", folder / "b.flac", True)
+    assert (different.second, different.same) == (folder / "sub/c.mp3", False)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("p.jsonl", '{"first": "a.wav", "second": "b.flac"}', r"p\.jsonl:1: a pair needs"),
+        ("p.jsonl", '{"first": "a.wav", "second": "b.flac", "same": "maybe"}', "true or false"),
+        ("p.jsonl", '{"first": "a.wav", "second": "gone.wav", "same": 1}', "no such file"),
+        ("p.txt", "1 a.wav\n", r"p\.txt:1: a pair is"),
+        ("p.txt", "\n", "no pairs"),
+        ("p.csv", "one,two\na,b\n", "no header"),
+    ],
+)
+def test_broken_pairs_are_named(folder: Path, name: str, content: str, says: str) -> None:
+    (folder / name).write_text(content)
+    with pytest.raises(InputError, match=says):
+        manifest.read_trials(folder / name)
+
+
+HOSTILE = [
+    '{"path": "a.wav", "text": "x", "seconds": ' + "9" * 5000 + "}",
+    '{"path": "a.wav", "text": "x", "seconds": 1e999}',
+    '{"path": "a.wav", "text": "x", "seconds": NaN}',
+    '{"path": "a.wav", "text": "x", "seconds": -1}',
+    '{"path": "a.wav", "text": "x", "seconds": [1]}',
+    '{"path": "a.wav", "text": "x", "seconds": true, "split": {}}',
+    '{"path": "' + "a" * 5000 + '", "text": "x"}',
+    '{"path": "a\\u0000.wav", "text": "x"}',
+    '{"path": "\\ud800.wav", "text": "x"}',
+    '{"path": "a.wav", "text": "\\udfff"}',
+    '{"path": "a.wav", "text": "x", "deep": ' + "[" * 50 + "]" * 50 + "}",
+    "[" * 100_000,
+    '{"path": "a.wav", "text": "' + "x" * 2**20 + '"}',
+    '{"path": "/dev/zero", "text": "x"}',
+    '{"path": "two\\nlines\\u001b[2J.wav", "text": "x"}',
+    '{"path": ["a.wav"], "text": "x"}',
+    '{"path": "a.wav", "text": "x", "speaker": ["y"]}',
+]
+
+
+@pytest.mark.parametrize("line", HOSTILE)
+def test_a_line_made_to_do_harm_is_one_problem(folder: Path, line: str) -> None:
+    path = write_lines(folder, {"path": "a.wav", "text": "hi"}, line)
+    rows, problems = manifest.scan(path)
+    assert [row.text for row in rows] == ["hi"]
+    (problem,) = problems
+    assert problem.startswith(f"{path}:2: ") and "\n" not in problem and len(problem) < 1000
+    assert problem.encode("utf-8")
+
+
+def test_a_file_that_is_too_large_is_not_read(folder: Path) -> None:
+    path = folder / "endless.jsonl"
+    with path.open("wb") as file:
+        file.truncate(records.MAX_BYTES + 1)  # a sparse file, which takes no room
+    with pytest.raises(InputError, match=r"more than 256 MB; split it"):
+        manifest.read(path)
+    (folder / "a.txt").write_bytes(b"x" * (records.MAX_LINE + 1))
+    (folder / "b.txt").write_text("fine")
+    assert any("a.txt: more than 1 MB" in problem for problem in manifest.scan(folder)[1])
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("a.wav")
+LINES = st.dictionaries(
+    st.sampled_from(["path", "text", "seconds", "corpus", "speaker", "split", "label", "rttm", "file_name", "x"]),
+    VALUES | st.lists(VALUES, max_size=2) | st.dictionaries(st.text(max_size=3), VALUES, max_size=2),
+).map(json.dumps)
+NOISE = st.text(st.sampled_from('{}[]":,\\u0aé\t"\'01e-. \x00\x1b\u2028'), max_size=40) | st.binary(max_size=30).map(
+    lambda content: content.decode("latin-1")
+)
+
+
+@seed(19)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(LINES | NOISE, max_size=6), st.sampled_from([".jsonl", ".tsv", ".csv", ".txt", ".rttm"]))
+def test_whatever_a_manifest_holds_is_read_or_refused_in_words(folder: Path, lines: list[str], suffix: str) -> None:
+    path = folder / f"fuzz{suffix}"
+    header = {".tsv": "path\ttext\n", ".csv": "path,text\n"}.get(suffix, "")
+    path.write_bytes((header + "\n".join(lines)).encode("utf-8", "surrogatepass"))
+    for need in ("text", "label", "rttm", None):
+        try:
+            rows, problems = manifest.scan(path, need=need)
+        except InputError as error:
+            rows, problems = (), (str(error),)
+        assert all(row.path.is_file() for row in rows)
+        assert all("\n" not in problem for problem in problems)
+    for reader in (manifest.read_trials, diarization.read_rttm):
+        with contextlib.suppress(InputError):
+            reader(path)

@@ -99,11 +99,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _systems(bundle: Bundle, arguments: argparse.Namespace) -> Iterator[tuple[Bundle, System]]:
     """Every engine and variant that was named, else every one that runs here."""
-    from wav2edge.measure.evaluation import System
+    from wav2edge.measure.evaluation import DecodingName, System
     from wav2edge.runtime import choice, engines
     from wav2edge.runtime.errors import EngineError
 
-    decodings = ["greedy"] if arguments.lm is None and not arguments.hotwords else ["greedy", "beam"]
+    decodings: list[DecodingName] = (
+        ["greedy"] if arguments.lm is None and not arguments.hotwords else ["greedy", "beam"]
+    )
     reasons = []
     count = 0
     for engine in arguments.engine or choice.ORDER:

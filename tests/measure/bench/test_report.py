@@ -10,8 +10,10 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+import jsonschema
 import pytest
 
+from wav2edge.measure import documents
 from wav2edge.measure.bench import document, table
 from wav2edge.measure.bench import page as bench_page
 from wav2edge.measure.bench import plots as bench_plots
@@ -204,3 +206,49 @@ def test_a_page_of_one_result_and_one_length_needs_no_plots_of_many() -> None:
     assert "Latency of 5 s of audio" in page
     assert "Speed by length" not in page
     assert "Latency against word error rate" not in page
+
+
+def test_the_document_fits_its_schema() -> None:
+    written = json.loads(json.dumps(document.to_json(REPORT), allow_nan=False))
+    jsonschema.Draft202012Validator(documents.schema(document.BenchDocument)).validate(written)
+    assert written["results"][0]["name"] == "torch/fp32"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("results", 0, "threads"), "two", r"results\[0\].threads must be a whole number"),
+        (("results", 0, "timings", 0, "times"), [], "needs times"),
+        (("results", 0, "timings", 0, "times"), [0.0], "must be above 0"),
+        (("results", 0, "timings", 0, "triples"), [[1.0, 2.0]], "triples of three"),
+        (("results", 0, "timings", 0, "times", 3), "x", r"timings\[0\].times\[3\] must be a number"),
+        (("machine", "gpus"), [{"name": 3}], r"machine.gpus\[0\].name must be text"),
+        (("skipped", 0), {"name": "x"}, r"skipped\[0\].reason"),
+        (("format",), 1, "format 1"),
+        (("baseline",), 3, "baseline must be text"),
+    ],
+)
+def test_a_damaged_report_is_refused_with_the_field(
+    tmp_path: Path, path: tuple[str | int, ...], value: object, says: str
+) -> None:
+    written = json.loads(json.dumps(document.to_json(REPORT)))
+    inner = written
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(written))
+    with pytest.raises(InputError, match=says):
+        document.read(file)
+
+
+def test_what_a_report_shows_of_strangers_texts_is_escaped() -> None:
+    hostile = "<b>=1+1\x1b[2J|x"
+    skipped = (Skipped(f"openvino/{hostile}", hostile), Skipped("tensorrt", hostile))
+    strange = dataclasses.replace(result("=cmd|x", "fp32", 10), bundle="=1+1")
+    report = dataclasses.replace(REPORT, results=(strange,), skipped=skipped, notes=(hostile,))
+    assert "\x1b" not in table.text_table(report) + table.markdown(report) + bench_page.page(report)
+    assert "<b>" not in bench_page.page(report)
+    assert not re.search(r"(?<!\\)<b>", table.markdown(report))
+    rows = list(csv.reader(io.StringIO(table.comma_separated(report))))
+    assert all(not cell.startswith("=") for row in rows for cell in row)
