@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, TypedDict
 
+from wav2edge.measure.scoring import RateDocument
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.errors import BundleError
 
@@ -82,7 +83,7 @@ class VariantRecord(Figures):
     calibrated_on: ClipsRecord
     judged_on: ClipsRecord
     folds: int
-    fp32_wer: Mapping[str, float | int | None]
+    fp32_wer: RateDocument
     sensitivities: dict[str, list[SensitivityRecord]]
     tools: dict[str, str]
     machine: str
