@@ -1,1 +1,22 @@
-"""Checkpoint in, verified ONNX bundle out. The only folder that imports torch or transformers."""
+"""Checkpoint in, verified ONNX bundle out. The only folder that imports torch or transformers.
+
+The package can be called: ``wav2edge.export("my-checkpoint", "my-bundle")`` is the function ``wav2edge.api.export``.
+Python binds an imported submodule to its parent's attribute, so a function of this name in ``wav2edge`` would be
+replaced by the package at its first import.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class _CallablePackage(ModuleType):
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        from wav2edge.api import export
+
+        return export(*arguments, **named)
+
+
+sys.modules[__name__].__class__ = _CallablePackage

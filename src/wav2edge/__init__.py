@@ -5,7 +5,8 @@ From Python::
     import wav2edge
     with wav2edge.Transcriber("my-bundle") as transcribe:
         print(transcribe("talk.flac").text)
-    for event in wav2edge.live("my-bundle"): ...
+    for event in wav2edge.live("my-bundle"):
+        print(event)
 
 Importing this package imports nothing heavy: the names below are loaded on first use.
 """
@@ -18,30 +19,95 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .api import Transcriber as Transcriber
+    from .api import bench as bench
+    from .api import evaluate as evaluate
+    from .api import export as export
     from .api import open as open
+    from .api import quantize as quantize
+    from .api import selftest as selftest
+    from .runtime import errors as errors
     from .runtime.bundle.read import Bundle as Bundle
+    from .runtime.bundle.read import Variant as Variant
     from .runtime.bundle.spec import ModelSpec as ModelSpec
+    from .runtime.engines import EngineOptions as EngineOptions
+    from .runtime.live import events as events
     from .runtime.live.api import live as live
+    from .runtime.live.settings import LiveSettings as LiveSettings
+    from .runtime.live.transcriber import LiveTranscriber as LiveTranscriber
     from .runtime.model import Model as Model
+    from .runtime.recordings.chunking import Chunking as Chunking
+    from .runtime.recordings.segmentation import Segmentation as Segmentation
+    from .runtime.text.language_model import BeamDecoder as BeamDecoder
+    from .runtime.text.transcript import Segment as Segment
     from .runtime.text.transcript import Transcript as Transcript
+    from .runtime.text.transcript import Word as Word
 
 _HOMES = {
+    "BeamDecoder": "wav2edge.runtime.text.language_model",
     "Bundle": "wav2edge.runtime.bundle.read",
-    "ModelSpec": "wav2edge.runtime.bundle.spec",
+    "Chunking": "wav2edge.runtime.recordings.chunking",
+    "EngineOptions": "wav2edge.runtime.engines",
+    "LiveSettings": "wav2edge.runtime.live.settings",
+    "LiveTranscriber": "wav2edge.runtime.live.transcriber",
     "Model": "wav2edge.runtime.model",
+    "ModelSpec": "wav2edge.runtime.bundle.spec",
+    "Segment": "wav2edge.runtime.text.transcript",
+    "Segmentation": "wav2edge.runtime.recordings.segmentation",
     "Transcriber": "wav2edge.api",
-    "open": "wav2edge.api",
     "Transcript": "wav2edge.runtime.text.transcript",
+    "Variant": "wav2edge.runtime.bundle.read",
+    "Word": "wav2edge.runtime.text.transcript",
+    "bench": "wav2edge.api",
+    "errors": "wav2edge.runtime",
+    "evaluate": "wav2edge.api",
+    "events": "wav2edge.runtime.live",
+    "export": "wav2edge",
     "live": "wav2edge.runtime.live.api",
+    "open": "wav2edge.api",
+    "quantize": "wav2edge.api",
+    "selftest": "wav2edge.api",
 }
+"""Where each public name is defined. ``export`` is the package of that name, which can be called."""
 
-__all__ = ["Bundle", "Model", "ModelSpec", "Transcriber", "Transcript", "__version__", "live", "open"]
+__all__ = [
+    "BeamDecoder",
+    "Bundle",
+    "Chunking",
+    "EngineOptions",
+    "LiveSettings",
+    "LiveTranscriber",
+    "Model",
+    "ModelSpec",
+    "Segment",
+    "Segmentation",
+    "Transcriber",
+    "Transcript",
+    "Variant",
+    "Word",
+    "__version__",
+    "bench",
+    "errors",
+    "evaluate",
+    "events",
+    "export",
+    "live",
+    "open",
+    "quantize",
+    "selftest",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name on first use (PEP 562)."""
-    if name in _HOMES:
-        from importlib import import_module
+    if name not in _HOMES:
+        raise AttributeError(f"module 'wav2edge' has no attribute {name!r}")
+    from importlib import import_module
 
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'wav2edge' has no attribute {name!r}")
+    home = _HOMES[name]
+    if name in ("errors", "events", "export"):  # modules
+        return import_module(f"{home}.{name}")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from wav2edge.runtime.recordings.segmentation import Segmentation
 if TYPE_CHECKING:
     from wav2edge.calibration.options import Options
     from wav2edge.calibration.quantize import Calibration
+    from wav2edge.measure.bench.report import BenchReport
+    from wav2edge.measure.evaluation import Evaluation
     from wav2edge.runtime.selftest import SelftestResult
 
 ModelOrPath = Model | Bundle | str | Path | None
@@ -128,6 +131,82 @@ def quantize(
     from wav2edge.calibration.quantize import quantize as run
 
     return run(embedded.resolve(bundle), speech, dev, options or Options(), say=say or (lambda line: None))
+
+
+def evaluate(
+    manifest: str | Path,
+    *models: ModelOrPath,
+    split: str | None = None,
+    normalization: str | None = None,
+    decoder: WordDecoder | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Measure word and character error rates of models on the same recordings, with 95 % intervals.
+
+    manifest: JSON Lines, .tsv or .csv with ``path`` and ``text``, or a folder of audio with a .txt beside each file.
+    models: the first is what the others are compared with (none: the embedded demo model). split: only rows of it.
+    normalization: how texts are made comparable, see ``measure.scoring``. decoder: as of a Transcriber.
+    progress: called with the number of recordings that a model has done. Raises InputError for a manifest that cannot
+    be used. Needs the extra [eval].
+
+    >>> import wav2edge
+    >>> found = wav2edge.evaluate("test.jsonl", "my-bundle", "its-small-variant")  # doctest: +SKIP
+    >>> print(found.lines[0].scores.wer)  # doctest: +SKIP
+    """
+    from wav2edge.measure import evaluation, scoring
+    from wav2edge.measure import manifest as manifests
+
+    rows, broken = manifests.scan(manifest, split=split)
+    hypotheses = []
+    for model in models or (None,):
+        with Transcriber(model, decoder=decoder) as transcribe:
+            opened = transcribe.model
+            system = evaluation.System(str(opened.bundle.path), opened.engine, opened.variant.name)
+            hypotheses.append(evaluation.transcribe_rows(transcribe, system, rows, progress))
+    found = evaluation.evaluate(rows, hypotheses, normalization or scoring.DEFAULT_NORMALIZATION)
+    return dataclasses.replace(found, problems=(*broken, *found.problems))
+
+
+def bench(
+    *bundles: str | Path | Bundle | None,
+    engines: Sequence[str] = (),
+    variants: Sequence[str] = (),
+    threads: int | None = None,
+    lengths: Sequence[float] | None = None,
+    runs: int | None = None,
+    manifest: str | Path | None = None,
+    baseline: str | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> BenchReport:
+    """Measure every engine and variant that this machine has, side by side in turns.
+
+    bundles: none means the embedded demo model. engines, variants: only these. threads: CPU threads (None: one per
+    core that may be used). lengths: seconds of audio. runs: of each configuration at each length. manifest: recordings
+    with text, for WER. baseline: what ratios are against, such as ``onnxruntime/fp32``. progress: called with the share
+    that is done and what is under way.
+
+    Raises InputError and BundleError for names that do not exist, EngineError where nothing could be measured.
+
+    >>> import wav2edge
+    >>> report = wav2edge.bench("my-bundle")  # doctest: +SKIP
+    """
+    from wav2edge.devices.detect import detect
+    from wav2edge.measure.bench import plan as plans
+    from wav2edge.measure.bench.run import measure
+
+    opened = [embedded.resolve(bundle) for bundle in bundles or (None,)]
+    chosen, skipped = plans.configurations(
+        opened, threads or detect().cpu.threads, only_engines=engines, only_variants=variants
+    )
+    plan = plans.Plan(
+        tuple(chosen),
+        tuple(skipped),
+        lengths=tuple(lengths or plans.LENGTHS),
+        runs=runs or plans.Plan.runs,
+        manifest=None if manifest is None else Path(manifest),
+        baseline=baseline,
+    )
+    return measure(plan, progress or (lambda share, text: None))
 
 
 def selftest(

@@ -1,0 +1,82 @@
+"""The public face: every name is there, documented, and its example runs."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import wav2edge
+from wav2edge.runtime.bundle.read import Bundle
+
+NAMES = [name for name in wav2edge.__all__ if name != "__version__"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_is_there_and_documented(name: str) -> None:
+    found = getattr(wav2edge, name)
+    assert inspect.getdoc(found)
+    assert name in dir(wav2edge)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'transcribe'"):
+        _ = wav2edge.transcribe
+
+
+def test_the_examples_of_the_public_functions_run() -> None:
+    pytest.importorskip("onnxruntime", reason="the examples run the embedded model")
+    from wav2edge import api
+
+    result = doctest.testmod(api)
+    assert result.attempted >= 6 and result.failed == 0
+
+
+def test_the_callable_package_stays_callable_and_a_package() -> None:
+    """An import of a submodule binds ``wav2edge.export`` to the package: both uses must go on working."""
+    script = (
+        "import wav2edge, wav2edge.export.families\n"
+        "assert callable(wav2edge.export) and wav2edge.export.families.__name__ == 'wav2edge.export.families'\n"
+        "try: wav2edge.export('/nowhere', '/nowhere/else')\n"
+        "except wav2edge.errors.CheckpointError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    assert "/nowhere" in done.stdout
+
+
+def test_evaluate_compares_models_on_the_same_recordings(clips: list[tuple[Path, str]]) -> None:
+    pytest.importorskip("onnxruntime", reason="it runs the embedded model")
+    pytest.importorskip("jiwer", reason="it counts word errors")
+    manifest = clips[0][0].parent / "manifest.jsonl"
+    done: list[int] = []
+    found = wav2edge.evaluate(
+        manifest,
+        wav2edge.open(engine="onnxruntime", variant="fp32"),
+        wav2edge.open(engine="onnxruntime", variant="int8-u8s8"),
+        progress=done.append,
+    )
+    assert [one.system.variant for one in found.hypotheses] == ["fp32", "int8-u8s8"]
+    assert done == [*range(1, len(clips) + 1)] * 2 and len(found.rows) == len(clips)
+
+
+def test_bench_measures_what_is_named(shapes_bundle: Bundle) -> None:
+    report = wav2edge.bench(shapes_bundle, engines=["null"], threads=1, lengths=[0.5], runs=3)
+    assert [result.name for result in report.results] == ["null/fp32"]
+
+
+def test_a_batch_gives_each_recording_its_transcript_or_its_error(
+    clips: list[tuple[Path, str]], tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime", reason="it runs the embedded model")
+    good = clips[0][0]
+    with wav2edge.Transcriber() as transcribe:
+        first, second, third = transcribe.batch([good, tmp_path / "gone.wav", good.read_bytes()])
+        assert first.transcript is not None and first.transcript.text == transcribe(good).text
+        assert second.error is not None and "gone.wav" in str(second.error)
+        assert third.transcript is not None and third.transcript.text == first.transcript.text
+        streamed = list(transcribe.stream(good))
+        assert tuple(streamed) == first.transcript.segments
