@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wav2edge.calibration.quantize import Calibration
     from wav2edge.measure.bench.report import BenchReport
     from wav2edge.measure.evaluation import Evaluation
+    from wav2edge.measure.scoring import Normalization
     from wav2edge.runtime.selftest import SelftestResult
 
 ModelOrPath = Model | Bundle | str | Path | None
@@ -137,7 +138,7 @@ def evaluate(
     manifest: str | Path,
     *models: ModelOrPath,
     split: str | None = None,
-    normalization: str | None = None,
+    normalization: Normalization | None = None,
     decoder: WordDecoder | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
