@@ -11,6 +11,7 @@ import unicodedata
 from html import escape as _html_escape
 
 _BREAKS = re.compile(r"[ ]*[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029][\s]*")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _MARKDOWN = re.compile(r"([\\`*\[\]<>|&~$]|(?<!\w)_|_(?!\w))")
 _MARKDOWN_START = re.compile(r"^(#|[-+=](?=\s|$|[-+=])|\d+(?=[.)](\s|$)))")
 _MARKDOWN_LINK = re.compile(r"(?i)(:)(?=//)|(?<=\bwww)(\.)")
@@ -28,6 +29,11 @@ def one_line(text: str) -> str:
     """Text for a terminal or a log: tabs and line breaks as a space, other control characters by their number."""
     spaced = _BREAKS.sub(" ", text).strip()
     return "".join(f"\\x{ord(c):02x}" if _is_control(c) else c for c in spaced)
+
+
+def lines(text: str) -> str:
+    """Text of several lines for a terminal: tabs and line feeds stay, other control characters by their number."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def html(text: str) -> str:

@@ -40,21 +40,23 @@ class SelftestResult:
 
 
 def run(
-    bundle: Bundle, engine: str | None = None, variant: str | None = None, threads: int | None = None
+    bundle: Bundle,
+    engine: str | Sequence[str] | None = None,
+    variant: str | Sequence[str] | None = None,
+    threads: int | None = None,
+    device: str | None = None,
 ) -> Iterator[SelftestResult]:
-    """Yield the result of every engine × variant, or of those that are named.
+    """Yield the result of every engine × variant, or of the one or those that are named.
 
     Raises BundleError where the bundle has no selftest or no such variant, InputError for an engine that does not
     exist, EngineError for a named one that is missing here.
     """
     reference = read_archive(bundle)
-    options = EngineOptions(threads=threads)
-    names = None if engine is None else (engine,)
-    for candidate in engines.runnable(
-        bundle, names, None if variant is None else (variant,), ("inference", "reference")
-    ):
-        if candidate.status == "missing" and engine is not None:
-            raise EngineError(f"engine {engine}: {candidate.reason}")
+    options = EngineOptions(threads=threads, device=device)
+    names, variants = _named(engine), _named(variant)
+    for candidate in engines.runnable(bundle, names, variants, ("inference", "reference")):
+        if candidate.status == "missing" and names is not None:
+            raise EngineError(f"engine {candidate.engine}: {candidate.reason}")
         if candidate.variant is None or candidate.status != "runs":
             name = "" if candidate.variant is None else candidate.variant.name
             status: Status = "missing" if candidate.status == "missing" else "refused"
@@ -62,6 +64,10 @@ def run(
             continue
         with Model(bundle, candidate.engine, candidate.variant, options) as model:
             yield check(model, reference)
+
+
+def _named(names: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    return (names,) if isinstance(names, str) else None if names is None else tuple(names)
 
 
 def check(model: Model, reference: Sequence[Outputs]) -> SelftestResult:

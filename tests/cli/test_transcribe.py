@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from wav2edge.cli import main
-from wav2edge.cli._quiet import without_decoder_lines
+from wav2edge.cli import _foreign, main
 from wav2edge.cli.transcribe import output_names
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.text import language_model
@@ -94,7 +93,7 @@ def test_cut_and_damaged_mp3s_give_no_lines_but_ours(
 
 
 def test_only_the_decoders_own_lines_are_dropped(capfd: pytest.CaptureFixture[str]) -> None:
-    with without_decoder_lines():
+    with _foreign.without_lines(_foreign.MP3_DECODER):
         os.write(2, b"first\nNote: Trying to resync...\nlast")
     assert capfd.readouterr().err == "first\nlast"
 

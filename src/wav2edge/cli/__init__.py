@@ -1,78 +1,179 @@
 """The ``wav2edge`` command. A file in this folder is a subcommand; only the one that is called is imported.
 
-A subcommand offers ``HELP`` (one line), ``add_arguments(parser)`` and ``run(arguments) -> int``. Exit codes: 0 done,
-1 a gate refused, 2 wrong usage or input, 3 engine or device missing; one line on stderr says what and the remedy.
+A subcommand is a function ``run`` under ``@command`` (see ``_command.py``), which returns its exit code or None for 0.
+
+    0  done            1  a gate refused: parity, words, selftest      2  wrong usage or input
+    3  an engine or a device is missing                                130  interrupted
+
+For every code but 0 one line on standard error says what and the remedy.
 """
 
 from __future__ import annotations
 
-import argparse
-import io
 import os
 import pkgutil
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
 
 from wav2edge import __version__
 from wav2edge.runtime.errors import Wav2EdgeError
 
-_ORDER = (
-    "export",
-    "quantize",
-    "evaluate",
-    "transcribe",
-    "listen",
-    "bench",
-    "devices",
-    "build",
-    "selftest",
-    "pack",
-    "inspect",
-    "demo",
-)
+from . import _terminal
+from ._command import CONTEXT, as_options, line_of_help
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+_SECTIONS = {
+    "From a checkpoint to a bundle": ("export", "inspect", "quantize"),
+    "What a model is worth": ("evaluate", "bench"),
+    "On to the device": ("devices", "pack", "sign", "verify-bundle", "build", "selftest"),
+    "Use it": ("transcribe", "listen", "classify", "embed", "verify", "diarize", "serve"),
+    "See it, set it up": ("demo", "completion"),
+}
+"""The order of a model's way to the device. A command that is not listed stands under the last heading."""
+
+_COMPLETE = "_WAV2EDGE_COMPLETE"  # set by the shell's completion; its value says what is wanted
 
 
-def commands() -> tuple[str, ...]:
-    """The subcommands in the order of a model's way to the device."""
-    found = {module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")}
-    return tuple(name for name in _ORDER if name in found) + tuple(sorted(found - set(_ORDER)))
+class _Commands(click.Group):
+    """The commands of this folder, each imported when it is called or its line of help is wanted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands, in order."""
+        there = {m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")}
+        known = [name for names in _SECTIONS.values() for name in names if name in there]
+        return known + sorted(there - set(known))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None where there is none of that name."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        found = import_module(f"{__name__}.{cmd_name.replace('-', '_')}").run
+        assert isinstance(found, click.Command)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's; an unknown name brings the nearest one along."""
+        if not args[0].startswith("-") and args[0] not in (names := self.list_commands(ctx)):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], names, n=1)
+            ctx.fail(f"there is no command {args[0]!r}" + (f"; did you mean {near[0]}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands under their headings."""
+        rest = self.list_commands(ctx)
+        longest = max(map(len, rest))
+        for heading, names in _SECTIONS.items():
+            last = heading == tuple(_SECTIONS)[-1]
+            shown = [name for name in rest if name in names or last]
+            rest = [name for name in rest if name not in shown]
+            rows = [(f"{name:{longest}}", _line(name)) for name in shown]
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Offer the commands that begin so, none of them imported; and the options."""
+        from click.shell_completion import CompletionItem
+
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=_line(name)) for name in names]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
+
+def _line(name: str) -> str:
+    """A command's line of help: the first of its file."""
+    with (Path(__file__).parent / f"{name.replace('-', '_')}.py").open(encoding="utf-8") as file:
+        return line_of_help(file.readline())
+
+
+def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        _terminal.out(f"wav2edge {__version__}")
+        ctx.exit()
+
+
+root = _Commands(
+    "wav2edge",
+    context_settings=CONTEXT,
+    help="""Take a trained Wav2Vec 2.0 family checkpoint to a device, and prove every step.
+
+    Try it first: `wav2edge transcribe talk.wav` uses the small model that is built in, and `wav2edge demo` shows the
+    whole way. Each command explains itself: `wav2edge COMMAND --help`.""",
+    options_metavar="[OPTIONS]",
+    subcommand_metavar="COMMAND …",
+    params=[
+        click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version,
+                     help="Show the version and exit."),
+    ],
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
-        prog="wav2edge",
-        description="Take a trained Wav2Vec 2.0 family checkpoint to a device, and prove every step.",
-    )
-    parser.add_argument("--version", action="version", version=f"wav2edge {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    named = next((word for word in words if not word.startswith("-")), None)
-    for name in (named,) if named in commands() else commands():
-        module = import_module(f"{__name__}.{name}")
-        module.add_arguments(subparsers.add_parser(name, help=module.HELP, description=module.HELP))
-    parsed = parser.parse_args(words)
-    for stream in (sys.stdout, sys.stderr):  # a file's name, or a terminal, may know other characters than we do
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    if arguments is None and (instruction := os.environ.get(_COMPLETE)):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(root, {}, "wav2edge", _COMPLETE, instruction)
+    _terminal.tolerate_any_name()
     try:
-        code = int(import_module(f"{__name__}.{parsed.command}").run(parsed))
-        sys.stdout.flush()
+        with root.make_context("wav2edge", words or ["--help"]) as context:
+            code = int(root.invoke(context) or 0)
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.UsageError as error:
+        _terminal.note(_usage(error))
+        return 2
     except Wav2EdgeError as error:
-        print(f"wav2edge: {error}", file=sys.stderr)
+        _terminal.note(as_options(str(error), _parameters(words)))
         return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print("wav2edge: interrupted", file=sys.stderr)
+        _terminal.note("interrupted")
         return 130
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        print(f"wav2edge: {place}{error.strerror or error}", file=sys.stderr)
+        _terminal.note(f"{place}{error.strerror or error}")
         return 2
     except MemoryError:
-        print("wav2edge: out of memory; use shorter audio, smaller batches or a smaller variant", file=sys.stderr)
+        _terminal.note("out of memory; use shorter audio, smaller batches or a smaller variant")
         return 2
+
+
+def _parameters(words: Sequence[str]) -> Sequence[click.Parameter]:
+    """The options of the command that was called."""
+    name = next((word for word in words if not word.startswith("-")), "")
+    command = root.get_command(click.Context(root), name)
+    return command.params if command is not None else ()
+
+
+def _usage(error: click.UsageError) -> str:
+    """What is wrong with the words of a command, in one line, and where the right ones are listed."""
+    command = error.ctx.command_path if error.ctx is not None else "wav2edge"
+    message = error.message[:1].lower() + error.message[1:].rstrip(".")
+    if isinstance(error, click.NoSuchOption):
+        near = f"; did you mean {error.possibilities[0]}?" if error.possibilities else ""
+        message = f"there is no option {error.option_name}{near}"
+    elif isinstance(error, click.BadParameter) and error.param is not None and error.ctx is not None:
+        named = isinstance(error.param, click.Option)
+        name = error.param.opts[-1] if named else error.param.make_metavar(error.ctx).strip("[].…")
+        if not isinstance(error, click.MissingParameter):
+            return f"{name} {error.message}"
+        message = f"{name} is missing"
+    return f"{message} (see: {command} --help)"

@@ -2,118 +2,175 @@
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from wav2edge.runtime.errors import InputError
+
+from ._command import COUNT, Number, gathered, option
+from ._options import FILE
 
 if TYPE_CHECKING:
     from wav2edge.runtime.bundle.read import Bundle
+    from wav2edge.runtime.recordings.chunking import Chunking
     from wav2edge.runtime.recordings.decoding import WordDecoder
 
+_WEIGHT = Number(float, -100, 100, "a number")
+_CHUNK = Number(float, 0, 600, "seconds", above=True)
+_WORDS = "Language model and hotwords (beam search instead of greedy decoding)"
+_LONG = "Long recordings"
 _OWN = "bundle"
 
 
-def add_language_model(parser: argparse.ArgumentParser) -> None:
-    """``--lm``, ``--hotwords`` and their weights."""
-    group = parser.add_argument_group("language model and hotwords", "beam search instead of greedy decoding")
-    group.add_argument(
-        "--lm",
-        nargs="?",
-        const=_OWN,
-        metavar="LM",
-        help="ARPA or KenLM file, or its directory; without a value the one that the bundle brings",
-    )
-    group.add_argument("--lm-alpha", type=float, metavar="X", help="weight of the language model (its own, else 0.5)")
-    group.add_argument("--lm-beta", type=float, metavar="X", help="bonus for each word (its own, else 1.5)")
-    group.add_argument("--hotwords", metavar="LIST", help="words or phrases to favour, with commas, or @FILE")
-    group.add_argument(
-        "--hotword-weight", type=float, default=10.0, metavar="X", help="how much (default: %(default)s)"
-    )
-    group.add_argument("--beam-width", type=_width, default=100, metavar="N", help="hypotheses (default: %(default)s)")
+@dataclass(frozen=True)
+class Words:
+    """Beam search, if it is asked for."""
+
+    lm: str | None
+    lm_alpha: float | None
+    lm_beta: float | None
+    hotwords: tuple[str, ...]
+    hotword_weight: float
+    beam_width: int
+
+    @property
+    def beam(self) -> bool:
+        """Whether beam search is asked for; greedy decoding otherwise."""
+        return self.lm is not None or bool(self.hotwords)
+
+    def decoder(self, bundle: Bundle) -> WordDecoder | None:
+        """Return the beam search that the options ask for; None for greedy decoding.
+
+        Raises InputError for a language model or hotwords that cannot be used, EngineError without the extra [lm].
+        """
+        import dataclasses
+
+        words = _hotwords(self.hotwords)
+        if self.hotwords and not words:
+            raise InputError(f"--hotwords {','.join(self.hotwords)}: it names no word")
+        if not self.beam:
+            return None
+        from wav2edge.measure.manifest import AUDIO_SUFFIXES
+        from wav2edge.runtime.text.language_model import BeamDecoder, open_language_model
+
+        from . import _foreign
+
+        model = None
+        if self.lm is not None:
+            if Path(self.lm).suffix.lower() in AUDIO_SUFFIXES:
+                raise InputError(f"--lm took {self.lm}, a recording; put --lm last, or write --lm=FILE.arpa")
+            model = open_language_model(self.lm, bundle)
+            alpha = model.alpha if self.lm_alpha is None else self.lm_alpha
+            beta = model.beta if self.lm_beta is None else self.lm_beta
+            model = dataclasses.replace(model, alpha=alpha, beta=beta)
+        with _foreign.without_lines(_foreign.EVERYTHING):  # KenLM's progress bar; its errors are exceptions
+            return BeamDecoder(
+                bundle.spec, model, hotwords=words, hotword_weight=self.hotword_weight, beam_width=self.beam_width
+            )
 
 
-def add_chunking(parser: argparse.ArgumentParser) -> None:
-    """``--window`` and ``--context``."""
-    from wav2edge.runtime.recordings.chunking import Chunking
-
-    group = parser.add_argument_group("long recordings")
-    group.add_argument(
-        "--window",
-        type=float,
-        default=Chunking.length,
-        metavar="S",
-        help="seconds given to the model at once; longer recordings are cut and stitched (default: %(default)g)",
-    )
-    group.add_argument(
-        "--context",
-        type=float,
-        default=Chunking.context,
-        metavar="S",
-        help="seconds at each inner end of a window that are context only (default: %(default)g)",
-    )
-
-
-def decoder(arguments: argparse.Namespace, bundle: Bundle) -> WordDecoder | None:
-    """The beam search that the arguments ask for; None for greedy decoding.
-
-    Raises InputError for a language model or hotwords that cannot be used, EngineError without the extra [lm].
-    """
-    import dataclasses
-
-    from wav2edge.runtime.errors import InputError
-
-    words = _hotwords(arguments.hotwords) if arguments.hotwords else ()
-    if arguments.hotwords and not words:
-        raise InputError(f"--hotwords {arguments.hotwords}: it names no word")
-    if arguments.lm is None and not words:
-        return None
-    from wav2edge.measure.manifest import AUDIO_SUFFIXES
-    from wav2edge.runtime.text.language_model import BeamDecoder, open_language_model
-
-    model = None
-    if arguments.lm is not None:
-        if Path(arguments.lm).suffix.lower() in AUDIO_SUFFIXES:
-            raise InputError(f"--lm took {arguments.lm}, a recording; put --lm last, or write --lm=FILE.arpa")
-        model = open_language_model(arguments.lm, bundle)
-        weights = {"alpha": arguments.lm_alpha, "beta": arguments.lm_beta}
-        model = dataclasses.replace(model, **{key: value for key, value in weights.items() if value is not None})
-    with _hushed():
-        return BeamDecoder(
-            bundle.spec, model, hotwords=words, hotword_weight=arguments.hotword_weight, beam_width=arguments.beam_width
-        )
-
-
-@contextlib.contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep KenLM's own progress bar, which it draws into any stderr, out of ours; its errors are exceptions."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nothing:
-        os.dup2(nothing.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+def words(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Declare ``--lm``, ``--hotwords`` and their weights, as ``words``."""
+    return gathered(
+        Words,
+        "words",
+        option(
+            "--lm",
+            "language model: an ARPA or KenLM file, or its folder; without a value the one in the bundle",
+            group=_WORDS,
+            metavar="[LM]",
+            is_flag=False,
+            flag_value=_OWN,
+            type=FILE,
+        ),
+        option(
+            "--lm-alpha",
+            "weight of the language model (default: what it was tuned to, else 0.5)",
+            group=_WORDS,
+            metavar="X",
+            type=_WEIGHT,
+        ),
+        option(
+            "--lm-beta",
+            "bonus for each word (default: what it was tuned to, else 1.5)",
+            group=_WORDS,
+            metavar="X",
+            type=_WEIGHT,
+        ),
+        option(
+            "--hotwords",
+            "words or phrases to favour: a list with commas, or @FILE; may be repeated",
+            group=_WORDS,
+            metavar="W[,W]",
+            multiple=True,
+        ),
+        option(
+            "--hotword-weight",
+            "how much hotwords are favoured (default: 10)",
+            group=_WORDS,
+            metavar="X",
+            type=_WEIGHT,
+            default=10.0,
+        ),
+        option(
+            "--beam-width",
+            "hypotheses that are kept (default: 100)",
+            group=_WORDS,
+            metavar="N",
+            type=COUNT,
+            default=100,
+        ),
+    )(function)
 
 
-def _hotwords(value: str) -> tuple[str, ...]:
-    if value.startswith("@"):
-        from wav2edge.runtime.errors import InputError
+@dataclass(frozen=True)
+class Cut:
+    """How long recordings are cut into chunks."""
 
-        try:
-            value = Path(value[1:]).read_text("utf-8").replace("\n", ",")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{value[1:]}: no list of hotwords that can be read ({error})") from error
-    return tuple(word.strip() for word in value.split(",") if word.strip())
+    chunk: float
+    context: float
+
+    def chunking(self) -> Chunking:
+        """Return the same for the library; raises InputError for lengths that leave nothing to decode."""
+        from wav2edge.runtime.recordings.chunking import Chunking
+
+        return Chunking(self.chunk, self.context)
 
 
-def _width(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+def cut(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Declare ``--chunk`` and ``--context``, as ``cut``."""
+    return gathered(
+        Cut,
+        "cut",
+        option(
+            "--chunk",
+            "seconds given to the model at once; longer recordings are cut and stitched (default: 30)",
+            group=_LONG,
+            metavar="S",
+            type=_CHUNK,
+            default=30.0,
+            old=("--window",),
+        ),
+        option(
+            "--context",
+            "seconds at each inner end of a chunk that are context only (default: 2)",
+            group=_LONG,
+            metavar="S",
+            type=_CHUNK,
+            default=2.0,
+        ),
+    )(function)
+
+
+def _hotwords(values: tuple[str, ...]) -> tuple[str, ...]:
+    words: list[str] = []
+    for value in values:
+        if value.startswith("@"):
+            try:
+                value = Path(value[1:]).read_text("utf-8").replace("\n", ",")
+            except (OSError, UnicodeDecodeError) as error:
+                raise InputError(f"{value[1:]}: hotwords cannot be read from it ({error})") from error
+        words += [word.strip() for word in value.split(",") if word.strip()]
+    return tuple(words)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any, Protocol
 
+from wav2edge.runtime import escape
 from wav2edge.runtime.live.events import Dropped, Event, Final, Partial, SourceBack, SourceLost, Stats, to_line
+
+from . import _terminal
+from ._progress import clock
 
 _FLOOR = -60.0  # dBFS at the left end of the level meter
 _METER = 16
@@ -28,23 +33,34 @@ class Lines:
         """Print a Final's text or a fault."""
         if isinstance(event, Final):
             if event.text:
-                print(event.text, flush=True)
+                _terminal.out(escape.one_line(event.text))
         elif notice := fault(event):
-            print(f"wav2edge: {notice}", file=sys.stderr, flush=True)
+            _terminal.note(notice)
 
     def close(self) -> None:
         """Nothing is held."""
 
 
 class JsonLines:
-    """Every event as one line of JSON on stdout."""
+    """Every event as one line of JSON, on standard output or in a file."""
+
+    def __init__(self, file: str = "-") -> None:
+        """Open the file; ``-`` is standard output."""
+        self._file = None
+        if file != "-":
+            self._file = Path(file).open("w", encoding="utf-8", newline="\n")  # noqa: SIM115 (closed by close())
 
     def show(self, event: Event) -> None:
-        """Print the event."""
-        print(to_line(event), flush=True)
+        """Write the event at once."""
+        if self._file is None:
+            _terminal.out(to_line(event))
+        else:
+            print(to_line(event), file=self._file, flush=True)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
 
 
 class Captions:
@@ -70,8 +86,8 @@ class Captions:
             self._partial = None
             self._draw()
             if event.text:
-                clock = self._text(f"{_clock(event.start)}  ", style="dim")
-                self._console.print(clock.append(event.text, style="not dim default"))
+                stamp = self._text(f"{_clock(event.start)}  ", style="dim")
+                self._console.print(stamp.append(escape.one_line(event.text), style="not dim default"))
         elif isinstance(event, Stats):
             self._stats = event
         elif isinstance(event, SourceBack):
@@ -89,9 +105,9 @@ class Captions:
     def _draw(self) -> None:
         caption = self._text("")
         if self._partial is not None:
-            caption.append(self._partial.stable, style="bold white")
+            caption.append(escape.one_line(self._partial.stable), style="bold white")
             gap = " " if self._partial.stable and self._partial.tentative else ""
-            caption.append(gap + self._partial.tentative, style="grey50")
+            caption.append(gap + escape.one_line(self._partial.tentative), style="grey50")
         self._live.update(self._group(caption, self._status()), refresh=True)
 
     def _status(self) -> Any:
@@ -113,7 +129,7 @@ class Captions:
 def fault(event: Event) -> str:
     """A fault in words; empty for other events."""
     if isinstance(event, SourceLost):
-        return f"[{_clock(event.time)}] sound lost: {event.message}"
+        return f"[{_clock(event.time)}] sound lost: {escape.one_line(event.message)}"
     if isinstance(event, SourceBack):
         return f"[{_clock(event.time)}] sound is back after {event.away:.1f} s"
     if isinstance(event, Dropped):
@@ -121,10 +137,10 @@ def fault(event: Event) -> str:
     return ""
 
 
-def choose(as_json: bool) -> Display:
+def choose(json: str | None) -> Display:
     """JSON Lines when asked for, captions on a terminal with rich, plain lines else."""
-    if as_json:
-        return JsonLines()
+    if json is not None:
+        return JsonLines(json)
     if not sys.stdout.isatty():
         return Lines()
     try:
@@ -132,12 +148,10 @@ def choose(as_json: bool) -> Display:
         import rich.live
         import rich.text
     except ImportError:
-        print('wav2edge: plain lines; for live captions `pip install "wav2edge[mic]"`', file=sys.stderr)
+        _terminal.note('plain lines; for live captions `pip install "wav2edge[mic]"`')
         return Lines()
     return Captions(rich)
 
 
 def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
+    return f"{clock(seconds):0>5}"

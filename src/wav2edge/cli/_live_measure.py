@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wav2edge.cli import _options
 from wav2edge.measure import live_trial, manifest, scoring
 from wav2edge.runtime.errors import EngineError, InputError
 from wav2edge.runtime.live.capture import CaptureSettings
 from wav2edge.runtime.live.transcriber import LiveTranscriber
 
+from . import _tables, _terminal
+from ._progress import Progress
 
-def run(live: LiveTranscriber, arguments: argparse.Namespace) -> int:
+if TYPE_CHECKING:
+    from .listen import Measure, Sound
+
+
+def run(live: LiveTranscriber, sound: Sound, measure: Measure, json: str | None) -> int:
     """Play the manifest, print the report."""
-    rows = manifest.read(arguments.measure)
+    assert measure.measure is not None
+    rows = manifest.read(measure.measure)
     # What the report needs is looked for before minutes of playing.
     scoring.score(["word"], ["word"], scoring.DEFAULT_NORMALIZATION)
-    if arguments.plot:
-        check_plot(Path(arguments.plot))
-    progress = _progress if sys.stderr.isatty() else None
-    if arguments.player:
-        capture = CaptureSettings(device=arguments.device, rate=arguments.rate)
-        result = live_trial.play_microphone(live, rows, arguments.player, capture, progress)
-    else:
-        result = live_trial.play_files(live, rows, arguments.fast, progress)
-    report = live_trial.report(live, result)
-    if arguments.json:
-        _options.write_json(report)
-    else:
-        print(table(report))
-    if arguments.plot:
-        plot(result, Path(arguments.plot))
+    if measure.plot:
+        check_plot(Path(measure.plot))
+    with Progress() as progress:
+
+        def played(done: int, total: int) -> None:
+            progress.update("clips played", done, total)
+
+        if measure.player:
+            capture = CaptureSettings(device=sound.microphone, rate=sound.rate)
+            result = live_trial.play_microphone(live, rows, measure.player, capture, played)
+        else:
+            result = live_trial.play_files(live, rows, sound.fast, played)
+        report = live_trial.report(live, result)
+    _terminal.write_json(report, json)
+    if json != "-":
+        _terminal.out(table(report))
+    if measure.plot:
+        plot(result, Path(measure.plot))
     return 0
 
 
@@ -59,9 +66,8 @@ def table(report: dict[str, Any]) -> str:
     add("UPWR", lambda f: _number(f["upwr"]))
     add("stable words changed in partials", lambda f: str(f["stable_changed"]))
     add("stable words revised by finals", lambda f: f"{f['revised']} of {f['words']}")
-    widths = [max(len(row[1][column]) for row in rows) for column in range(len(corpora))]
-    name_width = max(len(name) for name, _ in rows)
-    lines = [name.ljust(name_width) + "".join(f"  {v.rjust(w)}" for v, w in zip(vs, widths)) for name, vs in rows]
+    (_, corpora_names), *figures = rows
+    lines = [_tables.table(("", *corpora_names), [(name, *cells) for name, cells in figures], indent="")]
     same, finals = report["finals_equal_to_transcribe"]
     lag = report["lag"]
     lines += [
@@ -126,8 +132,3 @@ def _percent(value: float | None, sign: str = "") -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
-
-
-def _progress(done: int, all_of_them: int) -> None:
-    end = "\n" if done == all_of_them else ""
-    print(f"\r{done} of {all_of_them} clips", end=end, file=sys.stderr, flush=True)

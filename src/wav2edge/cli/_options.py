@@ -1,66 +1,214 @@
-"""Options that several subcommands share."""
+"""Options that several commands share, and what their values mean."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from wav2edge.runtime.bundle import embedded
-from wav2edge.runtime.bundle.read import Bundle
+import click
+
+from wav2edge.runtime.errors import InputError
+
+from . import _terminal
+from ._command import Function, Number, Suggested, argument, gathered, listed, option
 
 if TYPE_CHECKING:
+    from wav2edge.runtime.bundle.read import Bundle
     from wav2edge.runtime.model import Model
 
+MODEL = "Model and engine"
+OUTPUT = "What comes out"
+BUNDLE = click.Path(file_okay=False)  # for the shell's completion; what is wrong with a name the library says
+FILE = click.Path()
+THREADS = Number(int, 1, 1024, "a whole number")
+THREADS_HELP = "CPU threads (default: one per fast core, unless `bench --tune` or the board's profile says otherwise)"
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """``-m BUNDLE``; left out, it means the embedded bundle."""
-    parser.add_argument("-m", "--model", metavar="BUNDLE", help="bundle to use (default: the embedded demo model)")
+
+@dataclass(frozen=True)
+class One:
+    """One engine and variant to run; what is None is chosen for this machine."""
+
+    engine: tuple[str, ...]
+    variant: tuple[str, ...]
+    threads: int | None
+    device: str | None
 
 
-def add_engine(parser: argparse.ArgumentParser) -> None:
-    """``--engine``, ``--variant`` and ``--threads``: everywhere an engine runs."""
-    parser.add_argument("--engine", metavar="ENGINE", help="engine to run (default: the best one here)")
-    parser.add_argument(
-        "--variant", metavar="VARIANT", help="variant of the bundle (default: the best for this machine)"
+@dataclass(frozen=True)
+class Several:
+    """Engines and variants to run; an empty tuple means all that run here."""
+
+    engine: tuple[str, ...]
+    variant: tuple[str, ...]
+    threads: int | None
+    device: str | None
+
+
+def _engines() -> tuple[str, ...]:
+    from wav2edge.runtime import engines
+
+    return engines.names()
+
+
+class _Variant(Suggested):
+    """A variant of the bundle that the line names so far."""
+
+    def __init__(self) -> None:
+        super().__init__(tuple)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        from wav2edge.runtime.bundle import embedded
+        from wav2edge.runtime.bundle.read import Bundle
+
+        given = ctx.params.get("model") or ctx.params.get("bundle")
+        path = (given[0] if isinstance(given, tuple) else given) or embedded.bundle_path()
+        try:
+            names = [variant.name for variant in Bundle.open(path).variants]
+        except InputError:
+            return []
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+ENGINE = Suggested(_engines)
+VARIANT = _Variant()
+
+
+def model(text: str = "bundle to use") -> Callable[[Function], Function]:
+    """Declare ``-m BUNDLE``; left out, it means the embedded bundle."""
+    shown = f"{text} (default: the small embedded model)"
+    return option("-m", "--model", shown, group=MODEL, metavar="BUNDLE", type=BUNDLE)
+
+
+def models(text: str) -> Callable[[Function], Function]:
+    """Declare ``-m BUNDLE``, which may be given again."""
+    shown = f"{text}; may be repeated (default: the small embedded model)"
+    return option("-m", "--model", shown, group=MODEL, metavar="BUNDLE", type=BUNDLE, multiple=True)
+
+
+def one_engine(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Declare ``--engine``, ``--variant`` and ``--threads`` of a command that runs one of each, as ``one``."""
+    return gathered(
+        One,
+        "one",
+        listed("--engine", "engine to run (default: the best one here)", group=MODEL, metavar="ENGINE", type=ENGINE),
+        listed(
+            "--variant",
+            "variant of the bundle (default: the best for this machine)",
+            group=MODEL,
+            metavar="VARIANT",
+            type=VARIANT,
+        ),
+        threads,
+        device,
+    )(function)
+
+
+def several_engines(engines: str, variants: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare ``--engine``, ``--variant`` and ``--threads`` of a command that compares, as ``several``."""
+    return gathered(
+        Several,
+        "several",
+        listed("--engine", engines, group=MODEL, metavar="E[,E]", type=ENGINE),
+        listed("--variant", variants, group=MODEL, metavar="V[,V]", type=VARIANT),
+        threads,
+        device,
     )
-    parser.add_argument(
-        "--threads", type=positive, metavar="N", help="CPU threads (default: one a core, as the device profile says)"
+
+
+def threads(function: Function) -> Function:
+    """Declare ``--threads``."""
+    return option("--threads", THREADS_HELP, group=MODEL, metavar="N", type=THREADS)(function)
+
+
+def device(function: Function) -> Function:
+    """Declare ``--device``."""
+    text = "the engine's device, such as cuda:0 or GPU (default: the engine's own)"
+    return option("--device", text, group=MODEL, metavar="DEVICE")(function)
+
+
+def json_file(text: str, endings: tuple[str, ...] = (".json",)) -> Callable[[Function], Function]:
+    """Declare ``--json [FILE]``: JSON to a file, to standard output without one."""
+    return option(
+        "--json",
+        f"{text}; without FILE.json, or with -, to standard output",
+        group=OUTPUT,
+        metavar=f"[FILE{endings[0]}]",
+        is_flag=False,
+        flag_value="-",
+        endings=endings,
+        type=FILE,
     )
 
 
-def positive(text: str) -> int:
-    """A whole number above zero, for argparse."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+def report(text: str, **attributes: Any) -> Callable[[Function], Function]:
+    """Declare ``--report DIR``."""
+    return option("--report", text, group=OUTPUT, metavar="DIR", type=FILE, **attributes)
+
+
+def bundle_argument(function: Function) -> Function:
+    """Declare the bundle of a command that looks at one: ``BUNDLE``, or ``-m BUNDLE`` as everywhere else."""
+    named = argument("bundle", "the same as -m BUNDLE", metavar="[BUNDLE]", required=False, type=BUNDLE)
+    return named(model()(function))
+
+
+def which(bundle: str | None, model: str | None) -> str | None:
+    """The one bundle that a line names, with or without ``-m``."""
+    if bundle is not None and model is not None and bundle != model:
+        raise InputError(f"two bundles, {bundle} and {model}; this command takes one")
+    return bundle if bundle is not None else model
+
+
+def single(name: str, values: Sequence[str]) -> str | None:
+    """The one value of an option that takes a list elsewhere."""
+    if len(values) > 1:
+        raise InputError(f"--{name} {','.join(values)}: this command runs one; name one of them")
+    return values[0] if values else None
 
 
 def open_bundle(model: str | None) -> Bundle:
     """The bundle that ``-m`` names; the embedded one is announced on stderr, once, with what it is worth."""
+    from wav2edge.runtime.bundle import embedded
+    from wav2edge.runtime.bundle.read import Bundle
+
     if model is not None:
         return Bundle.open(model)
     bundle = Bundle.open(embedded.bundle_path())
     wer = bundle.provenance.get("wer")
     worth = f" (word error rate: {', '.join(f'{k} {v} %' for k, v in wer.items())})" if isinstance(wer, dict) else ""
-    print(f"wav2edge: using the small embedded demo model{worth}; for real work name your own with -m", file=sys.stderr)
+    _terminal.note(f"using the small embedded demo model{worth}; for real work name your own with -m")
     return bundle
 
 
-def open_model(arguments: argparse.Namespace, bundle: Bundle) -> Model:
-    """The model with what ``add_engine``'s options name; this machine decides what they leave open."""
+def open_model(one: One, bundle: Bundle) -> Model:
+    """The model that the options name; this machine decides what they leave open."""
     from wav2edge.devices.open import open_model
 
-    return open_model(bundle, arguments.engine, arguments.variant, threads=arguments.threads)
+    engine, variant = single("engine", one.engine), single("variant", one.variant)
+    return open_model(bundle, engine, variant, threads=one.threads, device=one.device)
 
 
-def write_json(value: object, path: Path | None = None) -> None:
-    """Print JSON, or write it to a file."""
-    text = json.dumps(value, indent=1, ensure_ascii=False)
-    if path is None:
-        print(text)
-    else:
-        path.write_text(text + "\n", encoding="utf-8")
+def check_folder(*files: str | Path | None) -> None:
+    """Raise InputError for a file to be written whose folder does not exist: before the work, not after it."""
+    for file in files:
+        if file is not None and str(file) != "-" and not Path(file).absolute().parent.is_dir():
+            raise InputError(f"{file}: there is no such folder; make it first")
+
+
+def make_folder(report: str | None) -> Path | None:
+    """The folder of ``--report``, made if it is not there: before the work, not after it; None without one."""
+    if report is None:
+        return None
+    import tempfile
+
+    folder = Path(report)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose a writable place") from error
+    return folder

@@ -13,7 +13,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], indent: str = 
     lines = []
     for row in (headings, *rows):
         cells = [cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right)]
-        lines.append(indent + "  ".join(cells).rstrip())
+        lines.append((indent + "  ".join(cells)).rstrip())
     lines.insert(1, indent + "  ".join("─" * width for width in widths))
     return "\n".join(lines)
 

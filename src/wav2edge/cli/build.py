@@ -1,68 +1,102 @@
-"""``wav2edge build BUNDLE --engine tensorrt``: engines compiled and cached here, ahead of first use."""
+"""``wav2edge build BUNDLE --engine tensorrt``: compile engines for this machine, ahead of first use."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
+from typing import TYPE_CHECKING
 
 from wav2edge.runtime.errors import EngineError, InputError
 
-HELP = "compile and cache engines on this machine, ahead of first use"
+from . import _options, _terminal
+from ._command import SECONDS, Choice, Suggested, command, listed, option
+
+if TYPE_CHECKING:
+    from wav2edge.runtime.bundle.spec import Stage
+
+_SHAPES = "What to prepare for"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the subcommand's arguments."""
-    parser.add_argument("bundle", metavar="BUNDLE", help="bundle to build engines for")
-    parser.add_argument("--engine", metavar="ENGINE", required=True, help="tensorrt or tensorrt-rtx")
-    parser.add_argument("--variant", metavar="VARIANT", help="only this variant (default: the engine's best)")
-    parser.add_argument("--all", action="store_true", help="every variant that the engine takes")
-    parser.add_argument("--device", metavar="DEVICE", help="the GPU to build for (default: cuda:0)")
-    parser.add_argument("--longest", type=float, metavar="S", help="the longest clip to expect, in s (default: 30)")
-    parser.add_argument(
-        "--window", type=float, metavar="S", help="build for a live window of this many seconds as well"
-    )
-    parser.add_argument(
-        "--stage",
-        choices=("full", "frontend", "encoder"),
-        action="append",
-        help="which graph (default: full); frontend and encoder serve a live window",
-    )
+def _built() -> tuple[str, ...]:
+    from wav2edge.runtime import engines
+
+    return tuple(name for name in engines.names() if engines.compiles(name))
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Build what was asked for, one line for each engine."""
+@command(
+    "wav2edge build my-bundle --engine tensorrt  # the best variant, recordings of up to 30 s",
+    "wav2edge build my-bundle --engine tensorrt --longest 10 --live-window 4  # shorter ones, and live captions",
+)
+@_options.bundle_argument
+@option(
+    "--engine",
+    "engine to build for: tensorrt or tensorrt-rtx",
+    group=_options.MODEL,
+    metavar="ENGINE",
+    required=True,
+    type=Suggested(_built),
+)
+@listed(
+    "--variant",
+    "only these variants (default: the engine's best)",
+    group=_options.MODEL,
+    metavar="V[,V]",
+    type=_options.VARIANT,
+)
+@option("--all", "every_variant", "every variant that the engine runs", group=_options.MODEL, is_flag=True)
+@option("--device", "the GPU to build for (default: cuda:0)", group=_options.MODEL, metavar="DEVICE")
+@option("--longest", "the longest chunk to expect, in seconds (default: 30)", group=_SHAPES, metavar="S", type=SECONDS)
+@option(
+    "--live-window",
+    "build for a live window of this many seconds as well",
+    group=_SHAPES,
+    metavar="S",
+    type=SECONDS,
+    old=("--window",),
+)
+@listed(
+    "--stage",
+    "which graphs (default: full); frontend and encoder serve live captions",
+    group=_SHAPES,
+    metavar="full|frontend|encoder",
+    type=Choice(lambda: ("full", "frontend", "encoder")),
+)
+def run(
+    bundle: str | None,
+    model: str | None,
+    engine: str,
+    variant: tuple[str, ...],
+    every_variant: bool,
+    device: str | None,
+    longest: float | None,
+    live_window: float | None,
+    stage: tuple[Stage, ...],
+) -> None:
+    """Compile engines for this machine, ahead of first use.
+
+    TensorRT compiles a model for the GPU that it runs on, which takes minutes. What is built is kept in a cache folder
+    and used by every other command; without this the first command that needs it builds it.
+    """
     from wav2edge.runtime import choice, engines
-    from wav2edge.runtime.bundle.read import Bundle
 
-    for name, value in (("--longest", arguments.longest), ("--window", arguments.window)):
-        if value is not None and not 0 < value <= 3600:
-            raise InputError(f"{name} {value:g}: give seconds above 0, at most 3600")
-    bundle = Bundle.open(arguments.bundle)
-    module = engines.get(arguments.engine)
+    opened = _options.open_bundle(_options.which(bundle, model))
+    module = engines.get(engine)
     build = module.build
     if build is None:
-        having = [name for name in engines.names() if engines.compiles(name)]
-        raise InputError(f"engine {arguments.engine} needs no building; those that do are {', '.join(having)}")
-    if arguments.variant is not None:
-        variants = [bundle.variant(arguments.variant)]
+        raise InputError(f"engine {engine} needs no building; those that do are {', '.join(_built())}")
+    if variant:
+        variants = [opened.variant(name) for name in variant]
     else:
-        variants = [v for v in choice.ranked(bundle, arguments.engine) if module.refuses(bundle.spec, v) is None]
+        variants = [v for v in choice.ranked(opened, engine) if module.refuses(opened.spec, v) is None]
         if not variants:
-            raise EngineError(f"engine {arguments.engine} takes none of the variants of {bundle.path}")
-        variants = variants if arguments.all else variants[:1]
-    options = engines.EngineOptions(
-        device=arguments.device, longest_seconds=arguments.longest, window_seconds=arguments.window
-    )
-    for variant in variants:
-        for stage in arguments.stage or ["full"]:
+            raise EngineError(f"engine {engine} runs none of the variants of {opened.path}")
+        variants = variants if every_variant else variants[:1]
+    options = engines.EngineOptions(device=device, longest_seconds=longest, window_seconds=live_window)
+    for each in variants:
+        stages: tuple[Stage, ...] = stage or ("full",)
+        for name in stages:
             started = time.monotonic()
-            path = build(bundle, variant, stage, options, lambda text: print(f"wav2edge: {text}", file=sys.stderr))
+            path = build(opened, each, name, options, _terminal.note)
             size = path.stat().st_size / 1e6
-            print(f"{variant.name} {stage}: {size:.1f} MB in {time.monotonic() - started:.1f} s, {path}")
-    if module.unavailable() is not None:
-        print(
-            f"wav2edge: built but not run: {module.unavailable()}. The selftest runs when the engine is first loaded.",
-            file=sys.stderr,
-        )
-    return 0
+            _terminal.out(f"{each.name} {name}: {size:.1f} MB in {time.monotonic() - started:.1f} s, {path}")
+    if reason := module.unavailable():
+        _terminal.note(f"built but not run: {reason}. The selftest runs when the engine is first loaded.")

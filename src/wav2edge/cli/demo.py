@@ -1,33 +1,38 @@
-"""``wav2edge demo``: the whole path on the embedded checkpoint, each step shown as the command that does it."""
+"""``wav2edge demo``: show the whole way with the built-in model, step by step."""
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import tempfile
+import shlex
 from pathlib import Path
 
-from wav2edge.runtime.bundle import embedded
-
-HELP = "show the whole path on the embedded checkpoint: export, parity, words, latency, live captions"
+from . import _options, _terminal
+from ._command import command, option
 
 CHECKPOINT = Path("recipes/embedded/checkpoint")
 SHOWN = ("coffee-latte.opus", "smart-mirror.opus", "librispeech-5339.flac")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the subcommand's arguments."""
-    parser.add_argument("--checkpoint", type=Path, help=f"checkpoint to export (default: {CHECKPOINT} of the project)")
-    parser.add_argument("--output", type=Path, help="keep the bundle there (default: a temporary directory)")
+@command("wav2edge demo", "wav2edge demo --output my-bundle  # keep the bundle that it exports")
+@option(
+    "--checkpoint", f"checkpoint to export (default: {CHECKPOINT} of the project)", metavar="DIR", type=_options.FILE
+)
+@option("--output", "keep the bundle there (default: a temporary directory)", metavar="DIR", type=_options.FILE)
+def run(checkpoint: str | None, output: str | None) -> int:
+    """Show the whole path on the built-in model, step by step.
 
+    Export with its parity check, what the bundle holds, a selftest on every engine here, what is recognised in a few
+    clips, how fast it is, and live captions of one clip. Each step is shown as the command that does it. Takes a minute
+    or two. Without torch and transformers the export is left out.
+    """
+    import tempfile
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run every step; the first that fails ends the demo with its exit code."""
+    from wav2edge.runtime.bundle import embedded
+
     with tempfile.TemporaryDirectory(prefix="wav2edge-demo-") as scratch:
-        bundle = arguments.output or Path(scratch) / "my-bundle"
+        bundle = Path(output) if output is not None else Path(scratch) / "my-bundle"
         clips = embedded.clips_manifest().parent
-        code = _export(arguments.checkpoint or _project_checkpoint(), bundle)
-        if code:
+        if code := _export(_project_checkpoint() if checkpoint is None else Path(checkpoint), bundle):
             return code
         if not bundle.exists():
             bundle = embedded.bundle_path()
@@ -35,8 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
             ("What is in it", ["inspect", str(bundle)]),
             ("The same numbers on every engine here", ["selftest", str(bundle)]),
         )
-        for title, command in steps:
-            if code := _step(title, command):
+        for title, words in steps:
+            if code := _step(title, words):
                 return code
         _words(bundle, clips)
         return _step("How fast it is here", ["bench", "-m", str(bundle), "--quick"]) or _step(
@@ -47,11 +52,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _export(checkpoint: Path | None, bundle: Path) -> int:
     if checkpoint is None:
-        print("(no checkpoint here: the project's checkout has it; going on with the embedded bundle)")
+        _terminal.out("(no checkpoint here: the project's checkout has it; going on with the embedded bundle)")
         return 0
     missing = [name for name in ("torch", "transformers", "onnx") if importlib.util.find_spec(name) is None]
     if missing:
-        print(f'(no {", ".join(missing)} here: `pip install "wav2edge[export]"` shows the export too)')
+        _terminal.out(f'(no {", ".join(missing)} here: `pip install "wav2edge[export]"` shows the export too)')
         return 0
     return _step("From the checkpoint to a proven bundle", ["export", str(checkpoint), str(bundle)])
 
@@ -63,33 +68,27 @@ def _words(bundle: Path, clips: Path) -> None:
     from wav2edge.measure.scoring import score
     from wav2edge.runtime.recordings.transcriber import Transcriber
 
-    _title("What it hears", f"wav2edge transcribe clips/*.opus clips/*.flac -m {bundle.name}")
+    _title("What it recognises", f"wav2edge transcribe clips/*.opus clips/*.flac -m {bundle.name}")
     rows = [json.loads(line) for line in (clips / "manifest.jsonl").read_text("utf-8").splitlines()]
     with Transcriber(open_model(bundle)) as transcriber:
         for row in rows:
             if row["path"] in SHOWN:
                 text = transcriber(clips / row["path"]).text
-                print(f"  {row['path']} ({row['seconds']} s, {row['corpus']})")
-                print(f"    said   {row['text']}\n    heard  {text}")
+                _terminal.out(f"  {row['path']} ({row['seconds']} s, {row['corpus']})")
+                _terminal.out(f"    spoken      {row['text']}\n    recognised  {text}")
                 if importlib.util.find_spec("jiwer") is not None:
-                    print(f"    WER    {score([row['text']], [text]).wer}")
+                    _terminal.out(f"    WER         {score([row['text']], [text]).wer}")
 
 
-def _step(title: str, command: list[str]) -> int:
-    from wav2edge.cli import main
+def _step(title: str, words: list[str]) -> int:
+    from . import main
 
-    _title(title, " ".join(["wav2edge", *command]))
-    return main(command)
-
-
-def _title(title: str, command: str) -> None:
-    print(f"\n\033[1m{title}\033[0m\n$ {command}\n" if _terminal() else f"\n== {title}\n$ {command}\n", flush=True)
+    _title(title, shlex.join(["wav2edge", *words]))
+    return main(words)
 
 
-def _terminal() -> bool:
-    import sys
-
-    return sys.stdout.isatty()
+def _title(title: str, line: str) -> None:
+    _terminal.heading(title, f"$ {line}")
 
 
 def _project_checkpoint() -> Path | None:

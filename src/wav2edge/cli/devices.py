@@ -1,41 +1,41 @@
-"""``wav2edge devices``: what this machine is, what runs on it, what is missing and the line that mends it."""
+"""``wav2edge devices``: show this machine, its engines and microphones, and how to fix what is missing."""
 
 from __future__ import annotations
 
-import argparse
 import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from wav2edge.cli import _options
+from . import _options, _terminal
+from ._command import WIDTH, command, option
 
 if TYPE_CHECKING:
     from wav2edge.devices.report import Report
 
-HELP = "show this machine, its engines and microphones, and what is missing"
-_WIDTH = 100
 
+@command(
+    "wav2edge devices",
+    "wav2edge devices --profiles  # the boards that `pack --for` takes",
+    "wav2edge devices --json machine.json  # everything, to attach to a bug report",
+)
+@_options.json_file("print everything as JSON")
+@option("--profiles", "list the boards that `wav2edge pack --for` takes, and stop", is_flag=True)
+def run(json: str | None, profiles: bool) -> None:
+    """Show this machine, its engines and microphones, and how to fix what is missing.
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the subcommand's arguments."""
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
-    parser.add_argument("--profiles", action="store_true", help="list the device profiles that `pack --for` takes")
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Print the report."""
+    An engine is a library that runs models, such as ONNX Runtime. For each that does not run here there is a line with
+    the reason, and a command to copy that fixes it.
+    """
     from wav2edge.devices import profile, report
 
-    if arguments.profiles:
+    if profiles:
         for name in profile.names():
-            print(f"{name:<18}  {profile.load(name).title}")
-        return 0
+            _terminal.out(f"{name:<18}  {profile.load(name).title}")
+        return
     found = report.make()
-    if arguments.json:
-        _options.write_json(found.to_json())
-    else:
-        print("\n".join(render(found)))
-    return 0
+    _terminal.write_json(found.to_json(), json)
+    if json != "-":
+        _terminal.out("\n".join(render(found)))
 
 
 def render(found: Report) -> Iterator[str]:
@@ -65,7 +65,7 @@ def render(found: Report) -> Iterator[str]:
     if not found.diagnoses:
         yield "Nothing is missing or wrong."
         return
-    yield "To mend"
+    yield "Problems and fixes"
     for diagnosis in found.diagnoses:
         yield from _row("!" if diagnosis.serious else "-", diagnosis.problem, 2)
         yield f"      {diagnosis.remedy}"
@@ -111,7 +111,7 @@ def _row(name: str, value: str, width: int = 14) -> list[str]:
     label = f"  {name:<{width}}"
     return textwrap.wrap(
         value,
-        _WIDTH,
+        WIDTH,
         initial_indent=label,
         subsequent_indent=" " * len(label),
         break_long_words=False,

@@ -1,167 +1,206 @@
-"""``wav2edge evaluate MANIFEST``: word and character error rates with their intervals, per variant and engine."""
+"""``wav2edge evaluate MANIFEST``: measure word and character error rates on recordings with known text."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wav2edge.cli import _decoding, _options
-from wav2edge.cli._progress import Progress
+from wav2edge.runtime.errors import EngineError
+
+from . import _decoding, _options, _tables, _terminal
+from ._command import Choice, Number, argument, command, option
+from ._decoding import Cut, Words
+from ._options import OUTPUT, Several
+from ._progress import Progress
 
 if TYPE_CHECKING:
     from wav2edge.measure.evaluation import Evaluation, System
+    from wav2edge.measure.scoring import Normalization
     from wav2edge.runtime.bundle.read import Bundle
 
-HELP = "word and character error rates with intervals, for each corpus, variant and engine"
+_SPEECH = "Speech and texts"
+_DESCRIBED = {"none": "as they are written", "lower": "lower case", "basic": "NFKC, lower case, no punctuation"}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the subcommand's arguments."""
-    from wav2edge.measure.scoring import DEFAULT_NORMALIZATION, NORMALIZATIONS
+@command(
+    "wav2edge evaluate test.jsonl",
+    "wav2edge evaluate test.jsonl -m my-bundle --variant fp32,int8-u8s8  # what INT8 costs in words",
+    "wav2edge evaluate test.jsonl -m old -m new --report report  # two bundles, a page to look at",
+)
+@argument(
+    "manifest",
+    "JSON Lines, .tsv or .csv with path and text, or a folder of audio with .txt beside it",
+    metavar="MANIFEST",
+    type=_options.FILE,
+)
+@_options.models("bundle to evaluate")
+@_options.several_engines("engines to run (default: every one for CPUs here)", "variants to run (default: all)")
+@option("--split", "only rows of this split", group=_SPEECH, metavar="SPLIT")
+@option(
+    "--text-norm",
+    "how texts are made comparable: basic (lower case, no punctuation), lower (lower case), none (default: basic)",
+    group=_SPEECH,
+    type=Choice(lambda: tuple(_DESCRIBED)),
+    default="basic",
+)
+@option(
+    "--worst",
+    "recordings to show side by side (default: 5)",
+    group=OUTPUT,
+    metavar="N",
+    type=Number(int, 0, 10_000, "a whole number"),
+    default=5,
+)
+@_options.json_file("write everything as JSON")
+@_options.report("write a page to look at (index.html), and evaluate.json")
+@option("--html", "the page alone, as one file", group=OUTPUT, metavar="FILE", type=_options.FILE, hidden=True)
+@_decoding.cut
+@_decoding.words
+def run(
+    manifest: str,
+    model: tuple[str, ...],
+    several: Several,
+    split: str | None,
+    text_norm: Normalization,
+    worst: int,
+    json: str | None,
+    report: str | None,
+    html: str | None,
+    cut: Cut,
+    words: Words,
+) -> int:
+    """Measure word and character error rates on recordings with known text.
 
-    parser.add_argument("manifest", metavar="MANIFEST", help="JSON Lines, .tsv or .csv with path and text, or a folder")
-    several = "; give it again to compare"
-    parser.add_argument(
-        "-m", "--model", metavar="BUNDLE", action="append", help=f"bundle (default: the embedded demo model){several}"
-    )
-    parser.add_argument(
-        "--engine", metavar="ENGINE", action="append", help=f"engine (default: each for CPUs here){several}"
-    )
-    parser.add_argument("--variant", metavar="VARIANT", action="append", help=f"variant (default: each){several}")
-    parser.add_argument("--threads", type=_options.positive, metavar="N", help="CPU threads (default: one a core)")
-    parser.add_argument("--split", metavar="SPLIT", help="only rows of this split")
-    parser.add_argument(
-        "--text-norm",
-        choices=tuple(NORMALIZATIONS),
-        default=DEFAULT_NORMALIZATION,
-        help="how texts are made comparable: basic (lower case, no punctuation), lower, none (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--worst", type=int, default=5, metavar="N", help="recordings to show side by side (default: 5)"
-    )
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
-    parser.add_argument("--html", metavar="FILE", help="also write a page to look at, one file")
-    _decoding.add_chunking(parser)
-    _decoding.add_language_model(parser)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Evaluate each system on the same recordings; exit code 2 when some could not be used."""
-    from wav2edge.cli._quiet import QuietTranscriber
+    Every engine and variant transcribes the same recordings. The table shows its error rates with 95 % intervals and
+    its speed, for each corpus of the manifest, and whether it differs from the first one by more than chance. With a
+    language model or hotwords, greedy decoding and beam search stand side by side. Exit code 2 when some recordings
+    could not be used; the rates are without them.
+    """
     from wav2edge.devices.open import open_model
-    from wav2edge.measure import evaluation, manifest
-    from wav2edge.runtime.errors import InputError
-    from wav2edge.runtime.recordings.chunking import Chunking
+    from wav2edge.measure import evaluation
+    from wav2edge.measure import manifest as manifests
+    from wav2edge.runtime import files
+    from wav2edge.runtime.recordings.transcriber import Transcriber
 
-    chunking = Chunking(arguments.window, arguments.context)
-    bundles = [_options.open_bundle(model) for model in arguments.model or [None]]
-    systems = [item for bundle in bundles for item in _systems(bundle, arguments)]
-    rows, broken = manifest.scan(arguments.manifest, split=arguments.split)
-    progress = Progress()
+    from . import _foreign
+
+    chunking = cut.chunking()
+    bundles = [_options.open_bundle(name) for name in model or (None,)]
+    systems = [item for bundle in bundles for item in _systems(bundle, several, words.beam)]
+    rows, broken = manifests.scan(manifest, split=split)
     for problem in broken:
-        progress.say(problem)
-    if arguments.html and not Path(arguments.html).absolute().parent.is_dir():
-        raise InputError(f"{arguments.html}: there is no such folder")
-    beams = {bundle.path: _decoding.decoder(arguments, bundle) for bundle in bundles}
+        _terminal.note(problem)
+    _options.check_folder(html, json)
+    folder = _options.make_folder(report)
+    beams = {bundle.path: words.decoder(bundle) for bundle in bundles}
+    labels = _labels([system for _, system in systems])
     hypotheses = []
-    for bundle, system in systems:
-        beam = beams[bundle.path] if system.decoding != "greedy" else None
-        label = _label(system, [other for _, other in systems])
-        model = open_model(bundle, system.engine, system.variant, threads=arguments.threads)
-        with QuietTranscriber(model, decoder=beam, chunking=chunking) as transcriber:
-            count = functools.partial(progress.count, label, total=len(rows))
-            hypotheses.append(evaluation.transcribe_rows(transcriber, system, rows, count))
-        progress.clear()
-    found = evaluation.evaluate(rows, hypotheses, arguments.text_norm)
+    with Progress() as progress, _foreign.without_lines(_foreign.MP3_DECODER):
+        for label, (bundle, system) in zip(labels, systems):
+            beam = beams[bundle.path] if system.decoding != "greedy" else None
+            opened = open_model(bundle, system.engine, system.variant, threads=several.threads, device=several.device)
+            with Transcriber(opened, decoder=beam, chunking=chunking) as transcriber:
+                count = functools.partial(progress.update, label, total=len(rows))
+                hypotheses.append(evaluation.transcribe_rows(transcriber, system, rows, count))
+    found = evaluation.evaluate(rows, hypotheses, text_norm)
     for problem in found.problems:
-        progress.say(problem)
+        _terminal.note(problem)
     found = dataclasses.replace(found, problems=(*broken, *found.problems))
-    failed = len(found.problems)
-    if arguments.json:
-        _options.write_json(evaluation.to_json(found))
-    else:
-        _print(found, [other for _, other in systems], arguments.worst)
-    if arguments.html:
-        from wav2edge.cli.transcribe import write_whole
+    values = evaluation.to_json(found)
+    _terminal.write_json(values, json)
+    if json != "-":
+        _print(found, labels, worst)
+    if html or folder:
         from wav2edge.measure import evaluation_page
 
-        labels = [_label(one.system, [other for _, other in systems]) for one in hypotheses]
-        write_whole(Path(arguments.html), evaluation_page.page(found, labels, arguments.manifest, arguments.worst))
-    if failed:
-        progress.say(f"{failed} rows of {arguments.manifest} could not be used; the rates are without them")
-    return 2 if failed else 0
+        page = evaluation_page.page(found, labels, manifest, worst)
+        if html:
+            files.write_whole(Path(html), page)
+        if folder:
+            files.write_whole(folder / "index.html", page)
+            _terminal.write_json(values, folder / "evaluate.json")
+            _terminal.note(f"the page is {folder / 'index.html'}")
+    if found.problems:
+        count_of = len(found.problems)
+        _terminal.note(f"{count_of} rows of {manifest} could not be used; the rates are without them")
+    return 2 if found.problems else 0
 
 
-def _systems(bundle: Bundle, arguments: argparse.Namespace) -> Iterator[tuple[Bundle, System]]:
+def _systems(bundle: Bundle, several: Several, beam: bool) -> Iterator[tuple[Bundle, System]]:
     """Every engine and variant that was named, else every one that runs here."""
     from wav2edge.measure.evaluation import DecodingName, System
     from wav2edge.runtime import choice, engines
-    from wav2edge.runtime.errors import EngineError
 
-    decodings: list[DecodingName] = (
-        ["greedy"] if arguments.lm is None and not arguments.hotwords else ["greedy", "beam"]
-    )
+    decodings: list[DecodingName] = ["greedy", "beam"] if beam else ["greedy"]
     reasons = []
     count = 0
-    for engine in arguments.engine or choice.ORDER:
-        module = engines.get(engine)
-        if reason := engines.missing(engine):
-            if arguments.engine:
-                raise EngineError(f"engine {engine}: {reason}")
-            reasons.append(f"{engine}: {reason}")
+    for candidate in engines.runnable(bundle, several.engine or choice.ORDER, several.variant or None):
+        if candidate.status == "missing" and several.engine:
+            raise EngineError(f"engine {candidate.engine}: {candidate.reason}")
+        if candidate.variant is None or not candidate.runs:
+            what = "" if candidate.variant is None else f" does not run {candidate.variant.name}"
+            reasons.append(f"{candidate.engine}{what}: {candidate.reason}")
             continue
-        variants = [bundle.variant(name) for name in arguments.variant] if arguments.variant else bundle.variants
-        for variant in variants:
-            if reason := module.refuses(bundle.spec, variant):
-                reasons.append(f"{engine} does not run {variant.name}: {reason}")
-                continue
-            for decoding in decodings:
-                count += 1
-                yield bundle, System(str(bundle.path), engine, variant.name, decoding)
-    named = arguments.engine and arguments.variant
-    if reasons and (count == 0 or named):
+        for decoding in decodings:
+            count += 1
+            yield bundle, System(str(bundle.path), candidate.engine, candidate.variant.name, decoding)
+    if reasons and (count == 0 or (several.engine and several.variant)):
         raise EngineError("; ".join(reasons))
 
 
-def _label(system: System, systems: list[System]) -> str:
-    """A system in as few words as tell it from the others."""
-    parts = [f"{system.engine} {system.variant}"]
-    if len({other.bundle for other in systems}) > 1:
-        parts.insert(0, os.path.basename(system.bundle.rstrip("/")))
-    if len({other.decoding for other in systems}) > 1:
-        parts.append(system.decoding)
-    return " ".join(parts)
+def _labels(systems: list[System]) -> list[str]:
+    """Each system in as few words as tell it from the others."""
+    several_bundles = len({system.bundle for system in systems}) > 1
+    several_decodings = len({system.decoding for system in systems}) > 1
+
+    def parts(system: System) -> Iterable[str]:
+        if several_bundles:
+            yield os.path.basename(system.bundle.rstrip("/"))
+        yield f"{system.engine} {system.variant}"
+        if several_decodings:
+            yield system.decoding
+
+    return [" ".join(parts(system)) for system in systems]
 
 
-def _print(found: Evaluation, systems: list[System], worst: int) -> None:
-    labels = [_label(system, systems) for system in systems]
-    width = max(len(label) for label in labels)
-    described = {"none": "as they stand", "lower": "lower case", "basic": "NFKC, lower case, no punctuation"}
-    print(f"texts compared: {found.normalization} ({described[found.normalization]}); intervals: 95 %, over recordings")
-    corpus = None
-    for line in found.lines:
-        if line.corpus != corpus:
-            corpus = line.corpus
-            print(f"\n{corpus}: {line.scores.wer.clips} recordings, {line.scores.wer.length} words")
-            print(f"  {'':{width}}  {'WER':<24}{'CER':<24}{'speed':>9}")
-        speed = f"{found.hypotheses[line.system].speed:.1f}× RT"
-        print(f"  {labels[line.system]:{width}}  {line.scores.wer!s:<24}{line.scores.cer!s:<24}{speed:>9}")
-        for other in found.comparisons:
-            if other.corpus == corpus and other.system == line.system:
-                if other.wer.low == other.wer.high == 0:
-                    print(f"  {'':{width}}  as many errors as {labels[0]} in every recording")
-                    continue
-                sure = "" if other.wer.significant else " (could be chance)"
-                print(f"  {'':{width}}  WER {other.wer} against {labels[0]}{sure}")
+def _print(found: Evaluation, labels: list[str], worst: int) -> None:
+    out = _terminal.out
+    out(f"texts compared: {found.normalization} ({_DESCRIBED[found.normalization]}); intervals: 95 %, over recordings")
+    for corpus in dict.fromkeys(line.corpus for line in found.lines):
+        lines = [line for line in found.lines if line.corpus == corpus]
+        first = lines[0].scores.wer
+        out(f"\n{corpus}: {first.clips} recordings, {first.length} words")
+        rows = [
+            (
+                labels[line.system],
+                str(line.scores.wer),
+                str(line.scores.cer),
+                f"{found.hypotheses[line.system].speed:.1f}× RT",
+                _against(found, corpus, line.system, labels[0]),
+            )
+            for line in lines
+        ]
+        headings = ("", "WER", "CER", "speed", f"WER against {labels[0]}")
+        shown = 5 if len(rows) > 1 else 4
+        out(_tables.table(headings[:shown], [row[:shown] for row in rows]))
     for number, index in enumerate(found.worst(worst)):
         if number == 0:
-            print(f"\nmost errors of {labels[0]}:")
-        print(f"\n  {found.rows[index].path}")
-        print(f"    {'reference':{max(width, 9)}}  {found.rows[index].text}")
+            out(f"\nmost errors of {labels[0]}:")
+        out(f"\n  {found.rows[index].path}")
+        width = max(9, *map(len, labels))
+        out(f"    {'reference':{width}}  {found.rows[index].text}")
         for label, texts in zip(labels, found.texts):
-            print(f"    {label:{max(width, 9)}}  {texts[index]}")
+            out(f"    {label:{width}}  {texts[index]}")
+
+
+def _against(found: Evaluation, corpus: str, system: int, first: str) -> str:
+    for other in found.comparisons:
+        if (other.corpus, other.system) == (corpus, system):
+            if other.wer.low == other.wer.high == 0:
+                return f"as many errors as {first} in every recording"
+            return f"{other.wer}{'' if other.wer.significant else ' (could be chance)'}"
+    return ""

@@ -1,118 +1,109 @@
-"""``wav2edge export CHECKPOINT BUNDLE``: a checkpoint in, a proven bundle out."""
+"""``wav2edge export CHECKPOINT BUNDLE``: export a checkpoint as a bundle, and prove it against torch."""
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import logging
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wav2edge.cli import _tables
-from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.errors import CheckpointError, InputError
+from wav2edge.runtime.errors import EngineError
+
+from . import _options, _tables, _terminal
+from ._command import Choice, argument, command, option
 
 if TYPE_CHECKING:
     from wav2edge.export.checkpoint import Checkpoint
     from wav2edge.export.parity import Point
+    from wav2edge.runtime.bundle.read import Bundle
 
-HELP = "export a checkpoint as a bundle, proven against torch"
-_FLAGS = {
-    "normalize=True": "--normalize yes",
-    "normalize=False": "--normalize no",
-    "language=": "--language ",
-    "ignore_weights=": "--ignore-weights ",
-}
-"""The arguments that the library's messages name, as this command spells them."""
 _NEEDED = ("torch", "transformers", "onnx", "safetensors", "onnxruntime")
+_CHECKPOINT = "The checkpoint"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the subcommand's arguments."""
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="Hugging Face directory, or OWNER/MODEL on the hub")
-    parser.add_argument("bundle", metavar="BUNDLE", type=Path, help="directory to write")
-    parser.add_argument(
-        "--normalize",
-        choices=("yes", "no"),
-        help="whether clips are brought to zero mean and unit variance (default: what preprocessor_config.json says)",
-    )
-    parser.add_argument("--revision", metavar="REVISION", help="branch, tag or commit of a checkpoint on the hub")
-    parser.add_argument(
-        "--language",
-        metavar="CODE",
-        help="language to export, such as tur, where the checkpoint holds several: its vocabulary and its weights",
-    )
-    parser.add_argument(
-        "--ignore-weights",
-        metavar="PATTERN",
-        action="append",
-        default=[],
-        help="go on although weights of the file that match this shell-style pattern are unused; may be repeated",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace a bundle that exists")
+@command(
+    "wav2edge export my-finetuned-wav2vec2 my-bundle",
+    "wav2edge export facebook/wav2vec2-base-960h my-bundle  # from the Hugging Face hub",
+)
+@argument("checkpoint", "a Hugging Face directory, or OWNER/MODEL on the hub", metavar="CHECKPOINT", type=_options.FILE)
+@argument("bundle", "directory to write", metavar="BUNDLE", type=_options.BUNDLE)
+@option(
+    "--normalize",
+    "whether clips are brought to zero mean and unit variance (default: what preprocessor_config.json says)",
+    group=_CHECKPOINT,
+    type=Choice(lambda: ("yes", "no")),
+)
+@option("--revision", "branch, tag or commit of a checkpoint on the hub", group=_CHECKPOINT, metavar="REVISION")
+@option(
+    "--language",
+    "language to export, such as tur, where the checkpoint holds several: its vocabulary and its weights",
+    group=_CHECKPOINT,
+    metavar="CODE",
+)
+@option(
+    "--ignore-weights",
+    "go on although weights of the file that match this shell-style pattern are unused; may be repeated",
+    group=_CHECKPOINT,
+    metavar="PATTERN",
+    multiple=True,
+)
+@option("--overwrite", "replace a bundle that exists", is_flag=True)
+def run(
+    checkpoint: str,
+    bundle: str,
+    normalize: str | None,
+    revision: str | None,
+    language: str | None,
+    ignore_weights: tuple[str, ...],
+    overwrite: bool,
+) -> None:
+    """Export a checkpoint as a bundle and check it against torch.
 
-
-def run(arguments: argparse.Namespace) -> int:
-    """Export, with each step on stderr and the result on stdout; messages name this command's options."""
-    try:
-        return _run(arguments)
-    except CheckpointError as error:
-        message = str(error)
-        for argument, flag in _FLAGS.items():
-            message = message.replace(argument, flag)
-        raise CheckpointError(message) from error
-
-
-def _run(arguments: argparse.Namespace) -> int:
+    A bundle is one directory with everything that a device needs: the model as ONNX graphs, its labels, and two test
+    clips. Its outputs are compared with the checkpoint's own on several lengths and batches; where one differs nothing
+    is written and the exit code is 1.
+    """
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise InputError(f'export needs {", ".join(missing)}; install it with `pip install "wav2edge[export]"`')
+        raise EngineError(f'export needs {", ".join(missing)}; install it with `pip install "wav2edge[export]"`')
+    import logging
+
     # transformers warns of much that a converter does on purpose.
     logging.getLogger("transformers").setLevel(logging.ERROR)
     from wav2edge.export.checkpoint import Checkpoint
     from wav2edge.export.pipeline import export
 
     started = time.monotonic()
-    normalize = None if arguments.normalize is None else arguments.normalize == "yes"
-    checkpoint = Checkpoint.open(
-        arguments.checkpoint,
-        normalize,
-        arguments.revision,
-        arguments.language,
-        ignore_weights=arguments.ignore_weights,
-    )
-    _print_found(checkpoint)
+    normalized = None if normalize is None else normalize == "yes"
+    opened = Checkpoint.open(checkpoint, normalized, revision, language, ignore_weights=ignore_weights)
+    _print_found(opened)
 
     def progress(step: str) -> None:
-        print(f"[{time.monotonic() - started:5.1f} s] {step}", file=sys.stderr, flush=True)
+        _terminal.note(f"[{time.monotonic() - started:5.1f} s] {step}")
 
-    bundle = export(
-        checkpoint, arguments.bundle, overwrite=arguments.overwrite, progress=progress, on_parity=_print_parity
-    )
-    _print_written(bundle, time.monotonic() - started)
-    return 0
+    written = export(opened, Path(bundle), overwrite=overwrite, progress=progress, on_parity=_print_parity)
+    _print_written(written, time.monotonic() - started)
 
 
 def _print_found(checkpoint: Checkpoint) -> None:
     config, labels = checkpoint.config, checkpoint.labels
-    print(f"checkpoint  {checkpoint.name}")
-    print(f"model       {checkpoint.family.name}, head {checkpoint.head.name}")
-    print(
+    _terminal.out(f"checkpoint  {checkpoint.name}")
+    _terminal.out(f"model       {checkpoint.family.name}, head {checkpoint.head.name}")
+    _terminal.out(
         f"shape       {config.get('num_hidden_layers', 12)} layers of {config.get('hidden_size', 768)}, "
         f"{config.get('feat_extract_norm', 'group')}-norm front end, "
         f"clips {'normalised' if checkpoint.normalize else 'as they are'}, {checkpoint.sample_rate} Hz"
     )
     if labels.blank is not None:
         delimiter = "none" if labels.delimiter is None else repr(labels.delimiter)
-        print(
+        _terminal.out(
             f"labels      {len(labels.names)}, blank {labels.names[labels.blank]!r} (index {labels.blank}), "
             f"delimiter {delimiter}"
         )
     elif labels.names:
-        print(f"labels      {len(labels.names)}: {', '.join(labels.names[:6])}{' …' if len(labels.names) > 6 else ''}")
-    sys.stdout.flush()
+        _terminal.out(
+            f"labels      {len(labels.names)}: {', '.join(labels.names[:6])}{' …' if len(labels.names) > 6 else ''}"
+        )
 
 
 def _print_parity(points: tuple[Point, ...]) -> None:
@@ -129,16 +120,18 @@ def _print_parity(points: tuple[Point, ...]) -> None:
         )
         for point in points
     ]
-    print("\nparity with torch on each clip alone")
-    print(_tables.table(("point", "batch", "s", "frames", "max|Δ|", "allowed", "tokens", ""), rows), flush=True)
+    _terminal.out("\nparity with torch on each clip alone")
+    _terminal.out(_tables.table(("point", "batch", "s", "frames", "max|Δ|", "allowed", "tokens", ""), rows))
 
 
 def _print_written(bundle: Bundle, seconds: float) -> None:
     total = sum(variant.bytes for variant in bundle.variants)
     parameters = bundle.provenance["parameters"]
-    print(f"\nwrote {bundle.path}: {parameters / 1e6:.1f} M parameters, {_tables.size(total)}, in {seconds:.0f} s")
+    _terminal.out(
+        f"\nwrote {bundle.path}: {parameters / 1e6:.1f} M parameters, {_tables.size(total)}, in {seconds:.0f} s"
+    )
     if bundle.spec.head == "ctc":
-        print(f"next: wav2edge transcribe AUDIO -m {bundle.path}")
-        print(f"      wav2edge quantize {bundle.path} --speech MANIFEST")
+        _terminal.out(f"next: wav2edge transcribe AUDIO -m {bundle.path}")
+        _terminal.out(f"      wav2edge quantize {bundle.path} --speech MANIFEST")
     else:
-        print(f"next: wav2edge selftest {bundle.path}")
+        _terminal.out(f"next: wav2edge selftest {bundle.path}")

@@ -1,18 +1,23 @@
-"""``wav2edge listen``: a microphone, a file or a pipe in, live captions out."""
+"""``wav2edge listen``: caption speech live, from a microphone, a file or a pipe."""
 
 from __future__ import annotations
 
-import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wav2edge.cli import _decoding, _options
 from wav2edge.runtime.errors import InputError
+
+from . import _decoding, _foreign, _options, _terminal
+from ._command import SECONDS, SHARE, Number, command, gathered, option
+from ._decoding import Words
+from ._options import OUTPUT, One
 
 if TYPE_CHECKING:
     from wav2edge.runtime.live.backlog import Block
@@ -21,125 +26,243 @@ if TYPE_CHECKING:
     from wav2edge.runtime.live.settings import LiveSettings
     from wav2edge.runtime.live.sources import Source
 
-HELP = "caption a microphone, a file or a pipe live"
+_SOUND = "Sound (default: the microphone)"
+_RULES = "Captions"
+_MEASURE = "Measure"
+_ENGINES_DEVICE = re.compile(r"(?i)(cpu|cuda|gpu|npu|dla|auto)([.:]\d+)?")
+_ENDPOINT = ("silence_after_text", "silence_without_text", "longest_utterance")
+_RATE = Number(int, 1000, 1_000_000, "a rate in Hz")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the subcommand's arguments."""
-    source = parser.add_argument_group("sound (default: the microphone)").add_mutually_exclusive_group()
-    source.add_argument("--file", metavar="AUDIO", help="a recording, paced in real time")
-    source.add_argument("--stdin", action="store_true", help="raw 16 kHz 16-bit mono samples on standard input")
-    source.add_argument("--measure", metavar="MANIFEST", help="play a manifest through the live path and measure it")
-    sound = parser.add_argument_group("more on sound")
-    sound.add_argument("--device", metavar="NAME", help="microphone: a part of its name, or its index (see devices)")
-    sound.add_argument("--fast", action="store_true", help="with --file or --measure: as fast as the machine can")
-    sound.add_argument("--rate", type=_options.positive, metavar="HZ", help="open the microphone at this rate")
-    sound.add_argument(
-        "--player", metavar="COMMAND", help="with --measure: play into the microphone by this command and a file's name"
-    )
-    output = parser.add_argument_group("output")
-    output.add_argument("--json", action="store_true", help="one event a line (schema: --schema)")
-    output.add_argument("--schema", action="store_true", help="print the JSON Schema of the events and exit")
-    output.add_argument("--save", action="append", default=[], metavar="FILE", help="keep finals: .srt, .vtt or .jsonl")
-    output.add_argument("--record", metavar="FILE", help="keep the sound: .flac or .wav")
-    output.add_argument("--plot", metavar="FILE", help="with --measure: latencies as an image")
-    rules = parser.add_argument_group("captions (seconds)")
-    rules.add_argument(
-        "--hop", type=seconds, metavar="S", help="between two partials (0.5; the device profile may say more)"
-    )
-    rules.add_argument(
-        "--left-context",
-        type=seconds,
+@dataclass(frozen=True)
+class Sound:
+    """Where sound comes from."""
+
+    file: str | None
+    stdin: bool
+    fast: bool
+    microphone: str | None
+    rate: int | None
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What is printed and kept."""
+
+    json: str | None
+    schema: bool
+    save: tuple[str, ...]
+    record: str | None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How captions are made; None is the default of the library and of the board's profile."""
+
+    hop: float | None
+    left_context: float | None
+    min_confidence: float | None
+    silence_after_text: float | None
+    silence_without_text: float | None
+    longest_utterance: float | None
+    speech_threshold: float | None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A manifest that is played and measured."""
+
+    measure: str | None
+    player: str | None
+    plot: str | None
+
+
+@command(
+    "wav2edge listen",
+    "wav2edge listen -m my-bundle --save talk.srt --record talk.flac  # captions, kept as they come",
+    "wav2edge listen -m my-bundle --file talk.wav --json  # a recording as if it were spoken now, as events",
+    "arecord -t raw -f S16_LE -r 16000 | wav2edge listen --stdin",
+)
+@gathered(
+    Sound,
+    "sound",
+    option(
+        "--file", "a recording, at the speed at which it was spoken", group=_SOUND, metavar="AUDIO", type=_options.FILE
+    ),
+    option("--stdin", "raw 16 kHz 16-bit mono samples on standard input", group=_SOUND, is_flag=True),
+    option("--fast", "with --file or --measure: as fast as the machine can", group=_SOUND, is_flag=True),
+    option(
+        "--microphone",
+        "a part of the microphone's name, or its number (see `wav2edge devices`)",
+        group=_SOUND,
+        metavar="NAME",
+    ),
+    option(
+        "--rate", "open the microphone at this rate, in Hz (default: its own)", group=_SOUND, metavar="HZ", type=_RATE
+    ),
+)
+@gathered(
+    Keep,
+    "keep",
+    _options.json_file("print every event as one line of JSON instead of captions", (".jsonl", ".json")),
+    option("--schema", "print the JSON Schema of the events, and stop", group=OUTPUT, is_flag=True),
+    option(
+        "--save",
+        "keep the captions: a .srt, .vtt or .jsonl file; may be repeated",
+        group=OUTPUT,
+        metavar="FILE",
+        multiple=True,
+        type=_options.FILE,
+    ),
+    option("--record", "keep the sound: a .flac or .wav file", group=OUTPUT, metavar="FILE", type=_options.FILE),
+)
+@_options.model()
+@_options.one_engine
+@gathered(
+    Rules,
+    "rules",
+    option(
+        "--hop",
+        "seconds between two partial captions (default: 0.5, or what the board's profile says)",
+        group=_RULES,
         metavar="S",
-        help="what a partial sees before its hop (4.5 with layer norm, else 3; the same)",
-    )
-    rules.add_argument(
+        type=SECONDS,
+    ),
+    option(
+        "--left-context",
+        "seconds of sound that a partial caption sees before its hop (default: 4.5 for models "
+        "with layer norm, else 3, or what the board's profile says)",
+        group=_RULES,
+        metavar="S",
+        type=SECONDS,
+    ),
+    option(
         "--min-confidence",
-        "--doubt",
-        dest="min_confidence",
-        type=share,
+        "show a word less certain than this only once three partials in a row had it: steadier "
+        "and later (default: off; try 0.8)",
+        group=_RULES,
         metavar="P",
-        help="show a word less certain than this only once three hypotheses had it: steadier and later (off; try 0.8)",
-    )
-    rules.add_argument("--silence-after-text", type=seconds, metavar="S", help="silence that ends an utterance (1.2)")
-    rules.add_argument("--silence-without-text", type=seconds, metavar="S", help="the same before any text (2.4)")
-    rules.add_argument("--longest-utterance", type=seconds, metavar="S", help="longer ones are cut at a pause (20)")
-    rules.add_argument("--speech-threshold", type=share, metavar="P", help="probability of speech that counts (0.5)")
-    _options.add_model(parser)
-    _options.add_engine(parser)
-    _decoding.add_language_model(parser)
+        type=SHARE,
+        old=("--doubt",),
+    ),
+    option(
+        "--silence-after-text",
+        "seconds of silence that end an utterance (default: 1.2)",
+        group=_RULES,
+        metavar="S",
+        type=SECONDS,
+    ),
+    option(
+        "--silence-without-text", "the same before any text (default: 2.4)", group=_RULES, metavar="S", type=SECONDS
+    ),
+    option(
+        "--longest-utterance",
+        "utterances longer than this many seconds are cut at a pause (default: 20)",
+        group=_RULES,
+        metavar="S",
+        type=SECONDS,
+    ),
+    option(
+        "--speech-threshold",
+        "probability from which sound counts as speech (default: 0.5)",
+        group=_RULES,
+        metavar="P",
+        type=SHARE,
+    ),
+)
+@gathered(
+    Measure,
+    "measure",
+    option(
+        "--measure",
+        "caption the recordings of a manifest and print word error rates and delays",
+        group=_MEASURE,
+        metavar="MANIFEST",
+        type=_options.FILE,
+    ),
+    option(
+        "--player",
+        "play them into the microphone with this command (a file's name is added)",
+        group=_MEASURE,
+        metavar="COMMAND",
+    ),
+    option("--plot", "draw the delays into an image", group=_MEASURE, metavar="FILE", type=_options.FILE),
+)
+@_decoding.words
+def run(
+    sound: Sound,
+    keep: Keep,
+    model: str | None,
+    one: One,
+    rules: Rules,
+    measure: Measure,
+    words: Words,
+) -> int:
+    """Caption speech live, from a microphone, a file or a pipe.
 
-
-def run(arguments: argparse.Namespace) -> int:
-    """Caption until the source ends or Ctrl-C; or measure; or print the schema."""
-    if arguments.schema:
+    Words appear as they are spoken: first as partial captions that may still change, then, after a pause, as the final
+    text of the utterance. On a terminal the captions rewrite themselves; in a pipe each final is a line. Ctrl-C ends.
+    """
+    if keep.schema:
         from wav2edge.runtime.live import events
 
-        _options.write_json(events.schema())
+        _terminal.write_json(events.schema())
         return 0
-    _check(arguments)
+    _check(sound, keep, measure, one.device)
     from wav2edge.runtime.live.transcriber import LiveTranscriber
     from wav2edge.runtime.recordings.transcriber import Transcriber
 
     with ExitStack() as stack:
         # A bad source is found before the model is loaded; files are made when all else is well.
-        source = None if arguments.measure else _source(arguments)
+        source = None if measure.measure else _source(sound)
         if source is not None:
             stack.callback(source.close)
-        bundle = _options.open_bundle(arguments.model)
-        model = _options.open_model(arguments, bundle)
-        live = LiveTranscriber(
-            Transcriber(model, decoder=_decoding.decoder(arguments, bundle)),
-            _settings(arguments),
-            threads=model.options.threads,
-        )
+        bundle = _options.open_bundle(model)
+        opened = _options.open_model(one, bundle)
+        transcriber = Transcriber(opened, decoder=words.decoder(bundle))
+        live = LiveTranscriber(transcriber, _settings(rules), threads=opened.options.threads)
         stack.callback(live.close)
         if source is None:
-            from wav2edge.cli import _live_measure
+            from . import _live_measure
 
-            return _live_measure.run(live, arguments)
-        keepers, record = _keepers(arguments, stack)
-        return _caption(live.session(source, record), arguments, keepers)
-
-
-def seconds(text: str) -> float:
-    """A number of seconds above zero, for argparse."""
-    number = float(text)
-    if not 0 < number < 3600:
-        raise argparse.ArgumentTypeError("must be a number of seconds above 0")
-    return number
+            return _live_measure.run(live, sound, measure, keep.json)
+        keepers, record = _keepers(keep, stack)
+        return _caption(live.session(source, record), sound, keep.json, keepers)
 
 
-def share(text: str) -> float:
-    """A number between 0 and 1, for argparse."""
-    number = float(text)
-    if not 0 < number < 1:
-        raise argparse.ArgumentTypeError("must lie between 0 and 1")
-    return number
-
-
-def _check(arguments: argparse.Namespace) -> None:
-    if arguments.fast and (arguments.player or not (arguments.file or arguments.measure)):
+def _check(sound: Sound, keep: Keep, measure: Measure, device: str | None) -> None:
+    if device is not None and not _ENGINES_DEVICE.fullmatch(device):
+        raise InputError(
+            f"--device {device}: that is the engine's device now, such as cuda:0 or GPU; "
+            f"choose the microphone with --microphone {device}"
+        )
+    given = [
+        name for name, value in (("file", sound.file), ("stdin", sound.stdin), ("measure", measure.measure)) if value
+    ]
+    if len(given) > 1:
+        raise InputError(f"--{given[0]} and --{given[1]}: give one source of sound")
+    if sound.fast and (measure.player or not (sound.file or measure.measure)):
         raise InputError("--fast needs --file or --measure; a microphone and a pipe set their own pace")
-    microphone = not (arguments.file or arguments.stdin or arguments.measure) or bool(arguments.player)
-    for name, fits, wanted in (
-        ("player", arguments.measure, "--measure"),
-        ("plot", arguments.measure, "--measure"),
-        ("save", not arguments.measure, "captions; --measure gives figures (--json)"),
-        ("record", not arguments.measure, "captions; --measure gives figures (--json)"),
-        ("device", microphone, "the microphone"),
-        ("rate", microphone, "the microphone"),
+    microphone = not given or bool(measure.player)
+    for name, value, fits, wanted in (
+        ("player", measure.player, measure.measure, "--measure"),
+        ("plot", measure.plot, measure.measure, "--measure"),
+        ("save", keep.save, not measure.measure, "captions; --measure gives figures (--json)"),
+        ("record", keep.record, not measure.measure, "captions; --measure gives figures (--json)"),
+        ("microphone", sound.microphone, microphone, "the microphone"),
+        ("rate", sound.rate, microphone, "the microphone"),
     ):
-        if getattr(arguments, name) and not fits:
+        if value and not fits:
             raise InputError(f"--{name} is for {wanted}")
+    _options.check_folder(keep.json)
 
 
-def _source(arguments: argparse.Namespace) -> Source:
+def _source(sound: Sound) -> Source:
     from wav2edge.runtime.live.sources import FileSource
 
-    if arguments.file:
-        return FileSource(arguments.file, arguments.fast)
-    if arguments.stdin:
+    if sound.file:
+        return FileSource(sound.file, sound.fast)
+    if sound.stdin:
         if sys.stdin is None:
             raise InputError("--stdin: standard input is closed; pipe sound in")
         if sys.stdin.isatty():
@@ -149,55 +272,55 @@ def _source(arguments: argparse.Namespace) -> Source:
         return PipeSource(sys.stdin.fileno())
     from wav2edge.runtime.live.capture import CaptureSettings, Microphone
 
-    return Microphone(CaptureSettings(device=arguments.device, rate=arguments.rate))
+    return Microphone(CaptureSettings(device=sound.microphone, rate=sound.rate))
 
 
-def _settings(arguments: argparse.Namespace) -> LiveSettings:
+def _settings(rules: Rules) -> LiveSettings:
     from dataclasses import replace
 
     from wav2edge.devices.open import live_settings
 
-    def given(*names: str) -> dict[str, Any]:
-        return {name: value for name in names if (value := getattr(arguments, name)) is not None}
-
-    default = live_settings()
-    if arguments.left_context:
-        default = replace(default, left_context=arguments.left_context, kept_context=arguments.left_context)
-    rules = given("silence_after_text", "silence_without_text", "longest_utterance")
-    endpoint = replace(default.endpoint, **rules)
-    vad = default.vad
-    if arguments.speech_threshold is not None:
-        vad = replace(vad, threshold=arguments.speech_threshold)
-    return replace(default, endpoint=endpoint, vad=vad, **given("hop", "min_confidence"))
+    settings = live_settings()
+    endpoint = replace(settings.endpoint, **_given(rules, *_ENDPOINT))
+    vad = settings.vad
+    if rules.speech_threshold is not None:
+        vad = replace(vad, threshold=rules.speech_threshold)
+    if rules.left_context is not None:
+        settings = replace(settings, left_context=rules.left_context, kept_context=rules.left_context)
+    return replace(settings, endpoint=endpoint, vad=vad, **_given(rules, "hop", "min_confidence"))
 
 
-def _keepers(
-    arguments: argparse.Namespace, stack: ExitStack
-) -> tuple[list[Callable[[Event], None]], Callable[[Block], None] | None]:
+def _given(rules: Rules, *names: str) -> dict[str, Any]:
+    return {name: value for name in names if (value := getattr(rules, name)) is not None}
+
+
+def _keepers(keep: Keep, stack: ExitStack) -> tuple[list[Callable[[Event], None]], Callable[[Block], None] | None]:
     from wav2edge.runtime.live.saving import CaptionFile, SoundRecorder
 
     keepers: list[Callable[[Event], None]] = []
-    paths = [Path(name) for name in arguments.save]
+    paths = [Path(name) for name in keep.save]
     for path in paths:  # all names are looked at before the first file is made
         CaptionFile.check(path)
-    if arguments.record:
-        SoundRecorder.check(Path(arguments.record))
+    if keep.record:
+        SoundRecorder.check(Path(keep.record))
     for path in paths:
         keeper = CaptionFile(path)
         stack.callback(keeper.close)
         keepers.append(keeper)
-    if not arguments.record:
+    if not keep.record:
         return keepers, None
-    recording = SoundRecorder(Path(arguments.record))
+    recording = SoundRecorder(Path(keep.record))
     stack.callback(recording.close)
     return keepers, recording
 
 
-def _caption(session: LiveSession, arguments: argparse.Namespace, keepers: list[Callable[[Event], None]]) -> int:
-    from wav2edge.cli import _live_display
+def _caption(session: LiveSession, sound: Sound, json: str | None, keepers: list[Callable[[Event], None]]) -> int:
+    from . import _live_display
 
-    with _quiet_sound_system(arguments), _stops(session):
-        display = _live_display.choose(arguments.json)
+    # ALSA and PortAudio write to standard error when a microphone goes.
+    quiet = not (sound.file or sound.stdin or os.environ.get("WAV2EDGE_DEBUG"))
+    with _foreign.without_lines(_foreign.EVERYTHING) if quiet else nullcontext(), _stops(session):
+        display = _live_display.choose(json)
         try:
             for event in session:
                 for keep in keepers:
@@ -205,7 +328,7 @@ def _caption(session: LiveSession, arguments: argparse.Namespace, keepers: list[
                 display.show(event)
         finally:
             display.close()
-    print(f"wav2edge: {_summary(session)}", file=sys.stderr)
+    _terminal.note(_summary(session))
     return 0
 
 
@@ -236,24 +359,3 @@ def _stops(session: LiveSession) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _quiet_sound_system(arguments: argparse.Namespace) -> Iterator[None]:
-    """ALSA and PortAudio write to file descriptor 2 when a microphone goes; our own stderr keeps its place."""
-    if arguments.file or arguments.stdin or os.environ.get("WAV2EDGE_DEBUG"):
-        yield
-        return
-    sys.stderr.flush()
-    ours, kept = sys.stderr, os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
-    os.dup2(null, 2)
-    os.close(null)
-    try:
-        yield
-    finally:
-        sys.stderr.close()
-        os.dup2(kept, 2)
-        os.close(kept)
-        sys.stderr = ours

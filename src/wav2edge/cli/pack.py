@@ -1,61 +1,97 @@
-"""``wav2edge pack BUNDLE --for PROFILE FILE.tar``: one file to copy to a board."""
+"""``wav2edge pack BUNDLE --for PROFILE FILE.tar``: write one file with all that a board needs to run a bundle."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-HELP = "write one file to copy to a board"
+from wav2edge.runtime.errors import InputError
+
+from . import _options, _terminal
+from ._command import Suggested, argument, command, listed, option
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the subcommand's arguments."""
-    parser.add_argument("bundle", metavar="BUNDLE", help="bundle to pack")
-    parser.add_argument("file", metavar="FILE.tar", help="file to write (.tar, .tar.gz or .tgz)")
-    parser.add_argument(
-        "--for",
-        dest="profile",
-        required=True,
-        metavar="PROFILE",
-        help="board; `wav2edge devices --profiles` lists them",
-    )
-    parser.add_argument(
-        "--variant",
-        action="append",
-        default=[],
-        metavar="VARIANT",
-        help="pack this one (default: the profile's); repeatable",
-    )
-    parser.add_argument("--wheel", type=Path, metavar="FILE.whl", help="pack this wheel of wav2edge along")
-    parser.add_argument("--overwrite", action="store_true", help="replace FILE.tar where it exists")
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Pack, and say what to do with the file."""
+def _boards() -> tuple[str, ...]:
     from wav2edge.devices import pack, profile
-    from wav2edge.runtime.bundle.read import Bundle
-    from wav2edge.runtime.errors import InputError
 
-    if arguments.profile in pack.LAYOUTS:
+    return (*profile.names(), *pack.LAYOUTS)
+
+
+@command(
+    "wav2edge pack my-bundle --for raspberry-pi-5 my-bundle.tar",
+    "wav2edge pack my-bundle --for jetson-orin-nano my-bundle.tar --wheel wav2edge-0.1.0-py3-none-any.whl",
+)
+@argument(
+    "files",
+    "the bundle (or -m BUNDLE), then the file to write: .tar, .tar.gz or .tgz",
+    metavar="[BUNDLE] FILE.tar",
+    nargs=-1,
+    required=True,
+    type=_options.FILE,
+)
+@option(
+    "--for",
+    "profile",
+    "board to pack for; `wav2edge devices --profiles` lists them",
+    metavar="PROFILE",
+    required=True,
+    type=Suggested(_boards),
+)
+@_options.model("bundle to pack")
+@listed(
+    "--variant",
+    "pack these variants (default: those of the board's profile)",
+    group=_options.MODEL,
+    metavar="V[,V]",
+    type=_options.VARIANT,
+)
+@option("--wheel", "put this wheel of wav2edge in as well", metavar="FILE.whl", type=_options.FILE)
+@option("--overwrite", "replace FILE.tar where it exists", is_flag=True)
+def run(
+    files: tuple[str, ...],
+    profile: str,
+    model: str | None,
+    variant: tuple[str, ...],
+    wheel: str | None,
+    overwrite: bool,
+) -> None:
+    """Write one file with all that a board needs to run a bundle.
+
+    The file holds the variants that suit the board, the checks for it, and the list of packages to install. What to
+    do with it on the board is printed at the end.
+    """
+    from wav2edge.devices import pack
+    from wav2edge.devices import profile as profiles
+
+    name, file = _split(files, model)
+    if profile in pack.LAYOUTS:
         raise InputError(
-            f"--for {arguments.profile}: this version does not write that layout yet; "
-            f"--for takes a board: {', '.join(profile.names())}"
+            f"--for {profile}: this version does not write that layout yet; "
+            f"--for takes a board: {', '.join(profiles.names())}"
         )
-    board = profile.load(arguments.profile)
+    board = profiles.load(profile)
+    bundle = _options.open_bundle(name)
     packed = pack.pack(
-        Bundle.open(arguments.bundle),
+        bundle,
         board,
-        Path(arguments.file),
-        variants=arguments.variant,
-        wheel=arguments.wheel,
-        overwrite=arguments.overwrite,
+        Path(file),
+        variants=variant,
+        wheel=None if wheel is None else Path(wheel),
+        overwrite=overwrite,
     )
     names = ", ".join(f"{variant.name} ({variant.bytes / 1e6:.1f} MB)" for variant in packed.variants)
-    print(f"{packed.path}: {packed.bytes / 1e6:.1f} MB for {board.title}, with {names}")
-    print(f"\nOn the board:\n  tar xf {packed.path.name} && sha256sum -c SHA256SUMS")
+    _terminal.out(f"{packed.path}: {packed.bytes / 1e6:.1f} MB for {board.title}, with {names}")
+    _terminal.out(f"\nOn the board:\n  tar xf {packed.path.name} && sha256sum -c SHA256SUMS")
     for line in packed.install:
-        print(f"  {line}")
-    print(f"  wav2edge selftest {Path(arguments.bundle).resolve().name}")
-    if arguments.wheel is None:
-        print("\nTo carry wav2edge itself along: `pip wheel --no-deps .` in its repository, then --wheel FILE.whl")
-    return 0
+        _terminal.out(f"  {line}")
+    _terminal.out(f"  wav2edge selftest {bundle.path.resolve().name}")
+    if wheel is None:
+        _terminal.out(
+            "\nTo take wav2edge itself along: `pip wheel --no-deps .` in its repository, then --wheel FILE.whl"
+        )
+
+
+def _split(files: tuple[str, ...], model: str | None) -> tuple[str | None, str]:
+    """The bundle and the file: ``BUNDLE FILE.tar``, or ``-m BUNDLE FILE.tar``."""
+    if len(files) > 2:
+        raise InputError(f"{files[2]}: pack takes one bundle and one file to write")
+    return _options.which(files[0] if len(files) == 2 else None, model), files[-1]

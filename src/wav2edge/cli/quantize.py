@@ -1,144 +1,268 @@
-"""``wav2edge quantize BUNDLE --speech MANIFEST``: calibrated variants that keep their words, or none."""
+"""``wav2edge quantize BUNDLE --speech MANIFEST``: add calibrated INT8, FP16 and INT4 variants that keep their words."""
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import math
 import os
-import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wav2edge.cli import _options
+from wav2edge.runtime.errors import EngineError, InputError
+
+from . import _options, _terminal
+from ._command import COUNT, SECONDS, Choice, Number, Suggested, argument, command, gathered, listed, option
+from ._progress import Progress
 
 if TYPE_CHECKING:
-    from wav2edge.calibration.quantize import Outcome
+    from wav2edge.calibration.options import Outcome
+    from wav2edge.calibration.quantize import Calibration
+    from wav2edge.calibration.ranges import Method
     from wav2edge.runtime.bundle.read import Bundle
 
 _NEEDED = ("onnx", "onnxruntime", "jiwer")
-HELP = "add calibrated INT8, FP16 and INT4 variants that keep their words"
+_SPEECH = "Speech"
+_GATE = "What a variant must keep"
+_HOW = "How it is made"
+_PAGE = "index.html"
+_FIGURES = "quantize.json"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the subcommand's arguments."""
-    add = parser.add_argument
-    add("bundle", metavar="BUNDLE", help="bundle to add variants to")
-    add("--speech", metavar="MANIFEST", default="built-in", help="speech to calibrate on (default: the built-in clips)")
-    add("--dev", metavar="MANIFEST", help="speech with text to judge on (default: every second clip of --speech)")
-    add("--max-wer-rise", type=float, default=0.5, metavar="POINTS", help="words that may be lost (default: 0.5)")
-    add(
-        "--min-token-agreement",
-        type=float,
-        default=98.0,
-        metavar="PERCENT",
-        help="frames that must keep fp32's label (default: 98)",
-    )
-    add(
-        "--variants",
-        metavar="NAME,NAME",
-        help="which to make (default: int8-u8s8,int8-s8s8,int8-u7s8,int8-dynamic,fp16)",
-    )
-    add("--method", choices=("min-max", "entropy", "percentile", "mse"), default="mse", help="how ranges are found")
-    add(
-        "--keep-float",
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="leave these modules in float: module path or regular expression, such as "
-        "'feature_extractor.conv_layers.[1-3]'; may be repeated",
-    )
-    add("--list-layers", action="store_true", help="print the layers that --keep-float can name, and stop")
-    add("--longest", type=float, default=10.0, metavar="SECONDS", help="clip length that the device will see")
-    add(
+def _variants() -> tuple[str, ...]:
+    from wav2edge.calibration.build import DEFAULT
+
+    return DEFAULT
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What is calibrated and judged on."""
+
+    speech: str
+    dev: str | None
+    limit: int
+    dev_limit: int
+    longest: float
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a variant must keep."""
+
+    max_wer_rise: float
+    min_token_agreement: float
+    force: bool
+
+
+@dataclass(frozen=True)
+class How:
+    """How variants are made."""
+
+    variant: tuple[str, ...]
+    method: Method
+    keep_float: tuple[str, ...]
+    no_smooth: bool
+    no_search: bool
+    threads: int | None
+
+
+@command(
+    "wav2edge quantize my-bundle --speech calibration.jsonl --dev dev.jsonl",
+    "wav2edge quantize my-bundle --variant int8-u8s8,fp16 --limit 100  # on the built-in clips",
+    "wav2edge quantize my-bundle --list-layers  # the names that --keep-float takes",
+)
+@argument("bundle", "bundle to add variants to", metavar="BUNDLE", type=_options.BUNDLE)
+@gathered(
+    Speech,
+    "speech",
+    option(
+        "--speech",
+        "recordings to calibrate on (default: the built-in clips)",
+        group=_SPEECH,
+        metavar="MANIFEST",
+        type=_options.FILE,
+        default="built-in",
+    ),
+    option(
+        "--dev",
+        "recordings with text to judge on (default: every second recording of --speech)",
+        group=_SPEECH,
+        metavar="MANIFEST",
+        type=_options.FILE,
+    ),
+    option(
         "--limit",
-        type=_options.positive,
+        "calibrate on at most N recordings, evenly spread, not counting those that judge (default: 100)",
+        group=_SPEECH,
         metavar="N",
-        help="calibrate on at most N recordings, evenly spread, not counting those that judge",
-    )
-    add("--no-smooth", action="store_true", help="do not fold outliers of activations into weights")
-    add(
+        type=COUNT,
+        default=100,
+    ),
+    option(
+        "--dev-limit",
+        "judge on at most N recordings, evenly spread (default: 200)",
+        group=_SPEECH,
+        metavar="N",
+        type=COUNT,
+        default=200,
+    ),
+    option(
+        "--longest",
+        "clip length that the device will meet, in seconds (default: 10)",
+        group=_SPEECH,
+        metavar="S",
+        type=SECONDS,
+        default=10.0,
+    ),
+)
+@gathered(
+    Gate,
+    "gate",
+    option(
+        "--max-wer-rise",
+        "most points of word error rate (percent) that a variant may lose (default: 0.5)",
+        group=_GATE,
+        metavar="POINTS",
+        type=Number(float, 0, 100, "points"),
+        default=0.5,
+    ),
+    option(
+        "--min-token-agreement",
+        "share of frames that must keep fp32's label (default: 98)",
+        group=_GATE,
+        metavar="PERCENT",
+        type=Number(float, 0, 100, "percent"),
+        default=98.0,
+    ),
+    option(
+        "--force", "keep what loses more, marked as forced; it is then used only when named", group=_GATE, is_flag=True
+    ),
+)
+@gathered(
+    How,
+    "how",
+    listed(
+        "--variant",
+        "which variants to make (default: int8-u8s8,int8-s8s8,int8-u7s8,int8-dynamic,fp16)",
+        group=_HOW,
+        metavar="V[,V]",
+        type=Suggested(_variants),
+        old=("--variants",),
+    ),
+    option(
+        "--method",
+        "how the ranges of activations are found (default: mse)",
+        group=_HOW,
+        type=Choice(lambda: ("min-max", "entropy", "percentile", "mse")),
+        default="mse",
+    ),
+    option(
+        "--keep-float",
+        "leave these modules in float: a module path or regular expression, such as "
+        "'feature_extractor.conv_layers.[1-3]'; may be repeated",
+        group=_HOW,
+        metavar="PATH",
+        multiple=True,
+    ),
+    option("--no-smooth", "do not fold outliers of activations into weights", group=_HOW, is_flag=True),
+    option(
         "--no-search",
-        action="store_true",
-        help="judge as it is: no layer's sensitivity is measured, none put back in float",
-    )
-    add("--force", action="store_true", help="keep what the gate refuses, marked as forced")
-    add("--report", metavar="FILE", help="HTML report (default: BUNDLE.quantization.html beside the bundle)")
-    add("--threads", type=_options.positive, metavar="N", help="CPU threads (default: the engine's choice)")
+        "judge the variant as it is: measure no layer's sensitivity, put none back in float",
+        group=_HOW,
+        is_flag=True,
+    ),
+    option("--threads", _options.THREADS_HELP, group=_HOW, metavar="N", type=_options.THREADS),
+)
+@_options.json_file("write what became of each variant as JSON, like calibration.json in the bundle")
+@_options.report(
+    "where the page goes (index.html), with quantize.json (default: BUNDLE.quantization beside the bundle)"
+)
+@option("--list-layers", "print the layers that --keep-float can name, and stop", is_flag=True)
+def run(
+    bundle: str, speech: Speech, gate: Gate, how: How, json: str | None, report: str | None, list_layers: bool
+) -> int:
+    """Add calibrated INT8, FP16 and INT4 variants that keep their words.
 
-
-def run(arguments: argparse.Namespace) -> int:
-    """Quantise, print one line for each variant, write the report.
-
-    Raises InputError for options that make no sense, EngineError for packages that are missing.
+    Each variant is calibrated on speech, then judged on other speech against fp32: how many points of word error rate
+    it loses, how many frames keep their label, how much faster it is. One that loses too much gets its most sensitive
+    layers back in float; if that does not help either, it is refused. When every one is refused the bundle stays as it
+    was and the exit code is 1.
     """
-    _check(arguments)
-    from wav2edge.calibration import report
+    _check(list_layers)
     from wav2edge.calibration.build import DEFAULT
     from wav2edge.calibration.gate import Budget
     from wav2edge.calibration.quantize import Options, quantize
     from wav2edge.runtime.bundle.read import Bundle
-    from wav2edge.runtime.errors import InputError
 
-    bundle = Bundle.open(arguments.bundle)
-    if arguments.list_layers:
-        return _list_layers(bundle)
+    opened = Bundle.open(bundle)
+    if list_layers:
+        return _list_layers(opened)
     options = Options(
-        variants=tuple(dict.fromkeys(arguments.variants.split(","))) if arguments.variants else DEFAULT,
-        method=arguments.method,
-        budget=Budget(arguments.max_wer_rise, arguments.min_token_agreement),
-        keep_float=tuple(arguments.keep_float),
-        smooth=not arguments.no_smooth,
-        searching=not arguments.no_search,
-        force=arguments.force,
-        longest=arguments.longest,
-        limit=arguments.limit or Options.limit,
-        threads=arguments.threads,
+        variants=how.variant or DEFAULT,
+        method=how.method,
+        budget=Budget(gate.max_wer_rise, gate.min_token_agreement),
+        keep_float=how.keep_float,
+        smooth=not how.no_smooth,
+        searching=not how.no_search,
+        force=gate.force,
+        longest=speech.longest,
+        limit=speech.limit,
+        dev_limit=speech.dev_limit,
+        threads=how.threads,
     )
-    default = bundle.path.resolve().with_name(f"{bundle.path.resolve().name}.quantization.html")
-    place = Path(arguments.report) if arguments.report else default
-    if place.is_dir() or not os.access(place.parent, os.W_OK):  # said now, not after the work
-        raise InputError(f"{place}: the report cannot be written there; name a file in a writable folder with --report")
-    bar = _Bar()
-
-    def report_one(outcome: Outcome) -> None:
-        bar.clear()
-        _print(outcome)
-
-    def say(line: str) -> None:
-        bar.clear()
-        print(f"wav2edge: {line}", file=sys.stderr)
-
-    made = quantize(bundle, arguments.speech, arguments.dev, options, bar, report_one, say)
-    bar.clear()
-    try:
-        place.write_text(report.page(made), encoding="utf-8")
-        print(f"report: {place}")
-    except OSError as error:
-        done = "is as it was" if made.refused is not None else "holds the new variants"
-        raise InputError(f"{place}: the report cannot be written ({error.strerror}); {bundle.path} {done}") from error
+    place = _place(opened, report)
+    with Progress() as progress:
+        made = quantize(opened, speech.speech, speech.dev, options, progress.update, _outcome(json), _terminal.note)
+    _terminal.write_json(made.record, json)
+    _write(made, place, json)
     if made.refused is not None:
-        print(f"wav2edge: {bundle.path} is as it was; {made.refused}", file=sys.stderr)
+        _terminal.note(f"{opened.path} is as it was; {made.refused}")
         return 1
     return 0
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    """Numbers and packages, before anything is opened."""
-    from wav2edge.runtime.errors import EngineError, InputError
-
-    if not 0 < arguments.longest <= 3600:
-        raise InputError(f"--longest {arguments.longest:g}: give seconds above 0, at most 3600")
-    if not 0 <= arguments.max_wer_rise <= 100:
-        raise InputError(f"--max-wer-rise {arguments.max_wer_rise:g}: give points from 0 to 100")
-    if not 0 <= arguments.min_token_agreement <= 100:
-        raise InputError(f"--min-token-agreement {arguments.min_token_agreement:g}: give percent from 0 to 100")
-    needed = _NEEDED[:1] if arguments.list_layers else _NEEDED
+def _check(list_layers: bool) -> None:
+    """Raise EngineError for packages that are missing, before anything is opened."""
+    needed = _NEEDED[:1] if list_layers else _NEEDED
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise EngineError(
             f'quantize needs {", ".join(missing)}; install it with `pip install "wav2edge[calibrate,eval]"`'
         )
+
+
+def _outcome(json: str | None) -> Callable[[Outcome], None]:
+    return (lambda _: None) if json == "-" else _print
+
+
+def _place(bundle: Bundle, report: str | None) -> Path:
+    """The page to write; said now, not after the work, when it cannot be. ``--report x.html`` is that file alone."""
+    path = bundle.path.resolve()
+    place = path.with_name(f"{path.name}.quantization") if report is None else Path(report)
+    page = place if place.suffix == ".html" else place / _PAGE
+    folder = page.parent if page == place else place if place.is_dir() else place.absolute().parent
+    if page.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"{page}: the report cannot be written there; name a folder to be made with --report")
+    return page
+
+
+def _write(made: Calibration, place: Path, json: str | None) -> None:
+    from wav2edge.calibration import report
+    from wav2edge.runtime import files
+
+    try:
+        if place.name == _PAGE:
+            place.parent.mkdir(exist_ok=True)
+            _terminal.write_json(made.record, place.with_name(_FIGURES))
+        files.write_whole(place, report.page(made))
+    except OSError as error:
+        done = "is as it was" if made.refused is not None else "holds the new variants"
+        why = f"the report cannot be written ({error.strerror}); {made.bundle.path} {done}"
+        raise InputError(f"{place}: {why}") from error
+    if json != "-":
+        _terminal.out(f"report: {place}")
 
 
 def _print(outcome: Outcome) -> None:
@@ -148,14 +272,14 @@ def _print(outcome: Outcome) -> None:
     timed = f"{outcome.latency_ms:.1f} ms, {outcome.latency_ratio:.2f} of fp32 on {measured.engine}"
     if math.isnan(outcome.latency_ratio):
         timed = "not timed here"
-    print(f"{variant.name}: {outcome.verdict.text}")
-    print(
+    _terminal.out(f"{variant.name}: {outcome.verdict.text}")
+    _terminal.out(
         f"  size {variant.bytes / 1e6:.1f} MB; {rate_name(measured.unit)} {measured.wer}, "
         f"{measured.rise} against fp32 on the same clips"
     )
-    print(f"  token agreement {100 * measured.token_agreement:.2f} %, SQNR {measured.sqnr_db:.1f} dB; {timed}")
+    _terminal.out(f"  token agreement {100 * measured.token_agreement:.2f} %, SQNR {measured.sqnr_db:.1f} dB; {timed}")
     kept = ", ".join(f"{layer}: {why}" for layer, why in outcome.kept_float.items())
-    print(f"  in float: {kept or 'nothing'}", flush=True)
+    _terminal.out(f"  in float: {kept or 'nothing'}")
 
 
 def _list_layers(bundle: Bundle) -> int:
@@ -163,22 +287,5 @@ def _list_layers(bundle: Bundle) -> int:
     from wav2edge.graphs.graph import Graph
 
     for site in find_sites(Graph.load(bundle.graph(bundle.variant("fp32"), "full"))):
-        print(site.path)
+        _terminal.out(site.path)
     return 0
-
-
-class _Bar:
-    """One line of progress on a terminal; silent where stderr is none."""
-
-    def __init__(self) -> None:
-        self.shown = sys.stderr.isatty()
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        if self.shown:
-            filled = 20 * done // total if total else 0
-            bar = f" [{'#' * filled}{'.' * (20 - filled)}] {done}/{total}" if total else " …"
-            print(f"\r\033[K{stage}{bar}", end="", file=sys.stderr, flush=True)
-
-    def clear(self) -> None:
-        if self.shown:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)

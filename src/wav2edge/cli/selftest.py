@@ -1,67 +1,73 @@
-"""``wav2edge selftest BUNDLE``: every engine × variant of this machine against the outputs kept at export."""
+"""``wav2edge selftest BUNDLE``: check that this machine computes what the bundle's author got."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from wav2edge.cli import _options, _tables
 from wav2edge.runtime.errors import EngineError, GateRefused
+
+from . import _options, _tables, _terminal
+from ._command import command
+from ._options import Several
 
 if TYPE_CHECKING:
     from wav2edge.runtime.selftest import SelftestResult
 
-HELP = "check that engines here compute what the bundle's author saw"
 
+@command(
+    "wav2edge selftest my-bundle",
+    "wav2edge selftest my-bundle --engine onnxruntime --variant fp32,int8-u8s8",
+)
+@_options.bundle_argument
+@_options.json_file("print the results as JSON")
+@_options.several_engines("only these engines (default: every one here)", "only these variants (default: all)")
+def run(bundle: str | None, model: str | None, json: str | None, several: Several) -> int:
+    """Check that this machine computes what the bundle's author saw.
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the subcommand's arguments."""
-    parser.add_argument("bundle", nargs="?", metavar="BUNDLE", help="bundle to check (default: the demo model)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    _options.add_engine(parser)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Check and print a table; exit code 1 when one failed."""
+    A bundle carries two clips and the outputs that the exporting machine computed for them. Every engine and variant
+    that runs here is run on those clips and compared. Exit code 1 when one differs by more than its precision allows.
+    """
     from wav2edge.runtime import selftest
 
-    bundle = _options.open_bundle(arguments.bundle)
-    outcomes = list(selftest.run(bundle, arguments.engine, arguments.variant, arguments.threads))
-    if arguments.json:
-        _options.write_json([dataclasses.asdict(outcome) for outcome in outcomes])
-    else:
-        _print(outcomes)
-    ran = [outcome for outcome in outcomes if outcome.status in ("passed", "failed")]
-    failed = [outcome for outcome in ran if outcome.status == "failed"]
+    opened = _options.open_bundle(_options.which(bundle, model))
+    found = selftest.run(opened, several.engine or None, several.variant or None, several.threads, several.device)
+    results = list(found)
+    if json is not None:
+        _terminal.write_json([dataclasses.asdict(result) for result in results], json)
+    if json != "-":
+        _print(results)
+    ran = [result for result in results if result.status in ("passed", "failed")]
+    failed = [result for result in ran if result.status == "failed"]
     if failed:
-        names = ", ".join(f"{outcome.variant} on {outcome.engine}" for outcome in failed)
+        names = ", ".join(f"{result.variant} on {result.engine}" for result in failed)
         raise GateRefused(f"selftest failed: {names}; do not use it on this machine")
     if not ran:
-        reasons = "; ".join(f"{outcome.engine} {outcome.variant}: {outcome.reason}" for outcome in outcomes)
+        reasons = "; ".join(f"{result.engine} {result.variant}: {result.reason}" for result in results)
         raise EngineError(f"nothing could run here ({reasons})")
     return 0
 
 
-def _print(outcomes: Sequence[SelftestResult]) -> None:
+def _print(results: Sequence[SelftestResult]) -> None:
     rows = [
         (
-            outcome.engine,
-            outcome.variant,
-            "" if outcome.difference is None else f"{outcome.difference:.1e}",
-            "" if outcome.cosine is None else f"{outcome.cosine:.6f}",
-            "" if outcome.tokens is None else f"{outcome.tokens:.1%}",
-            "" if outcome.same_text is None else ("same" if outcome.same_text else "differs"),
-            "" if outcome.seconds is None else f"{outcome.seconds * 1000:.0f} ms",
-            outcome.status,
+            result.engine,
+            result.variant,
+            "" if result.difference is None else f"{result.difference:.1e}",
+            "" if result.cosine is None else f"{result.cosine:.6f}",
+            "" if result.tokens is None else f"{result.tokens:.1%}",
+            "" if result.same_text is None else ("same" if result.same_text else "differs"),
+            "" if result.seconds is None else f"{result.seconds * 1000:.0f} ms",
+            result.status,
         )
-        for outcome in outcomes
-        if outcome.status in ("passed", "failed")
+        for result in results
+        if result.status in ("passed", "failed")
     ]
     if rows:
-        print(_tables.table(("engine", "variant", "max|Δ|", "cosine", "tokens", "text", "time", ""), rows, indent=""))
+        headings = ("engine", "variant", "max|Δ|", "cosine", "tokens", "text", "time", "")
+        _terminal.out(_tables.table(headings, rows, indent=""))
     for status in ("failed", "refused", "missing"):
-        for outcome in outcomes:
-            if outcome.status == status:
-                print(f"{status}: {outcome.engine} {outcome.variant}".rstrip() + f": {outcome.reason}")
+        for result in results:
+            if result.status == status:
+                _terminal.out(f"{status}: {result.engine} {result.variant}".rstrip() + f": {result.reason}")

@@ -1,18 +1,24 @@
-"""``wav2edge transcribe AUDIO…``: recordings in, text, subtitles or JSON out."""
+"""``wav2edge transcribe AUDIO…``: transcribe recordings of any length and format."""
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import glob
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
-from wav2edge.cli import _decoding, _options
-from wav2edge.cli._progress import Progress
+from wav2edge.runtime import escape
+from wav2edge.runtime.errors import InputError
+
+from . import _decoding, _foreign, _options, _terminal
+from ._command import COUNT, Choice, Number, argument, command, gathered, option
+from ._decoding import Cut, Words
+from ._options import OUTPUT, One
+from ._progress import Progress
 
 if TYPE_CHECKING:
     from wav2edge.runtime.audio.read import AudioSource as Source
@@ -20,96 +26,157 @@ if TYPE_CHECKING:
     from wav2edge.runtime.text.formats import Format, Layout
     from wav2edge.runtime.text.transcript import Segment
 
-HELP = "transcribe recordings: any length, any format"
+_SUBTITLES = "Segments and subtitles"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the subcommand's arguments."""
+@dataclass(frozen=True)
+class Lines:
+    """How words become segments and lines."""
+
+    pause: float
+    max_line_width: int
+    max_line_count: int
+    max_words_per_cue: int | None
+
+
+def _formats() -> tuple[str, ...]:
     from wav2edge.runtime.text import formats
 
-    parser.add_argument(
-        "audio", nargs="+", metavar="AUDIO", help="recordings; patterns such as 'talks/*.mp3' too; - for standard input"
-    )
-    _options.add_model(parser)
-    parser.add_argument("-f", "--format", choices=formats.names(), default="text", help="output format (default: text)")
-    parser.add_argument("-o", "--output", metavar="DIR", help="write DIR/<recording>.<format> instead of printing")
-    _options.add_engine(parser)
-    parser.add_argument(
-        "--batch", type=_options.positive, default=1, metavar="N", help="windows run at once, for GPUs (default: 1)"
-    )
-    group = parser.add_argument_group("segments and subtitles")
-    group.add_argument(
-        "--pause", type=float, default=0.6, metavar="S", help="silence that ends a segment (default: 0.6)"
-    )
-    group.add_argument(
-        "--max-line-width", type=_options.positive, default=42, metavar="N", help="default: 42 characters"
-    )
-    group.add_argument(
-        "--max-line-count", type=_options.positive, default=2, metavar="N", help="lines a cue (default: 2)"
-    )
-    group.add_argument("--max-words-per-cue", type=_options.positive, metavar="N", help="default: as many as fit")
-    _decoding.add_chunking(parser)
-    _decoding.add_language_model(parser)
+    return formats.names()
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Transcribe each recording; those that cannot be used are named, and make the exit code 2."""
-    from wav2edge.cli._memory import give_back_large_blocks
-    from wav2edge.cli._quiet import QuietTranscriber, without_decoder_lines
-    from wav2edge.runtime.errors import InputError
+@command(
+    "wav2edge transcribe talk.wav",
+    "wav2edge transcribe talk.mp3 -m my-bundle",
+    "wav2edge transcribe talks/*.flac -m my-bundle -f srt -o subtitles  # a subtitle file for each",
+    "wav2edge transcribe call.wav -f json --hotwords 'espresso,oat milk'",
+)
+@argument(
+    "audio",
+    "recordings; patterns such as 'talks/*.mp3' too; - for standard input",
+    metavar="AUDIO…",
+    nargs=-1,
+    required=True,
+    type=_options.FILE,
+)
+@option("-f", "--format", "output format (default: text)", group=OUTPUT, type=Choice(_formats), default="text")
+@option(
+    "-o",
+    "--output",
+    "write DIR/<recording>.<format> instead of printing",
+    group=OUTPUT,
+    metavar="DIR",
+    type=_options.FILE,
+)
+@_options.model()
+@_options.one_engine
+@option(
+    "--batch",
+    "chunks run at once as one batch; for GPUs (default: 1)",
+    group=_options.MODEL,
+    metavar="N",
+    type=COUNT,
+    default=1,
+)
+@gathered(
+    Lines,
+    "lines",
+    option(
+        "--pause",
+        "silence that ends a segment, in seconds (default: 0.6)",
+        group=_SUBTITLES,
+        metavar="S",
+        type=Number(float, 0, 600, "seconds", above=True),
+        default=0.6,
+    ),
+    option(
+        "--max-line-width", "characters in a line (default: 42)", group=_SUBTITLES, metavar="N", type=COUNT, default=42
+    ),
+    option("--max-line-count", "lines in a cue (default: 2)", group=_SUBTITLES, metavar="N", type=COUNT, default=2),
+    option(
+        "--max-words-per-cue", "words in a cue (default: as many as fit)", group=_SUBTITLES, metavar="N", type=COUNT
+    ),
+)
+@_decoding.cut
+@_decoding.words
+def run(
+    audio: tuple[str, ...],
+    format: str,
+    output: str | None,
+    model: str | None,
+    one: One,
+    batch: int,
+    lines: Lines,
+    cut: Cut,
+    words: Words,
+) -> int:
+    """Transcribe recordings of any length and format.
+
+    Prints the text as it comes, or writes subtitles (srt, vtt), tables (tsv) or JSON with a time for each word.
+    A recording that cannot be used is named in one line, the others are transcribed, and the exit code is 2.
+    """
     from wav2edge.runtime.model import SMALL_BYTES
     from wav2edge.runtime.recordings.batch import lanes, transcribe_all
-    from wav2edge.runtime.recordings.chunking import Chunking
     from wav2edge.runtime.recordings.segmentation import Segmentation
+    from wav2edge.runtime.recordings.transcriber import Transcriber
     from wav2edge.runtime.text import formats
 
-    chunking, segmentation = Chunking(arguments.window, arguments.context), Segmentation(arguments.pause)
-    layout = formats.Layout(arguments.max_line_width, arguments.max_line_count, arguments.max_words_per_cue)
-    sources = inputs(arguments.audio)
-    if len(sources) > 1 and arguments.output is None and arguments.format in ("srt", "vtt", "tsv"):
-        raise InputError(f"{len(sources)} recordings as {arguments.format}: add -o DIR, one file is written for each")
-    bundle = _options.open_bundle(arguments.model)
-    model = _options.open_model(arguments, bundle)
-    progress = Progress()
+    from ._memory import give_back_large_blocks
+
+    chunking, segmentation = cut.chunking(), Segmentation(lines.pause)
+    layout = formats.Layout(lines.max_line_width, lines.max_line_count, lines.max_words_per_cue)
+    sources = inputs(audio)
+    if len(sources) > 1 and output is None and format in ("srt", "vtt", "tsv"):
+        raise InputError(f"{len(sources)} recordings as {format}: add -o DIR, one file is written for each")
+    bundle = _options.open_bundle(model)
+    opened = _options.open_model(one, bundle)
     writer: Printer | Files
-    if arguments.output is None:
-        writer = Printer(arguments.format, layout, len(sources) > 1, progress)
+    if output is None:
+        writer = Printer(format, layout, len(sources) > 1)
     else:
-        writer = Files(Path(arguments.output), formats.get(arguments.format), layout, sources)
-    with without_decoder_lines():
-        at_once = lanes(model.engine, model.variant, sources, chunking) if arguments.batch == 1 else 1
-    if model.variant.bytes <= SMALL_BYTES:  # the engine keeps no pool of its own for it
-        give_back_large_blocks()
+        writer = Files(Path(output), formats.get(format), layout, sources)
     failed = 0
-    with (
-        QuietTranscriber(
-            model,
-            decoder=_decoding.decoder(arguments, bundle),
-            chunking=chunking,
-            segmentation=segmentation,
-            lanes=at_once,
-        ) as transcriber,
-        writer,
-    ):
+    with contextlib.ExitStack() as stack:
+        if any(_may_be_mp3(source) for source in sources):
+            stack.enter_context(_foreign.without_lines(_foreign.MP3_DECODER))
+        at_once = lanes(opened.engine, opened.variant, sources, chunking) if batch == 1 else 1
+        if opened.variant.bytes <= SMALL_BYTES:  # the engine keeps no pool of its own for it
+            give_back_large_blocks()
+        transcriber = stack.enter_context(
+            Transcriber(
+                opened,
+                decoder=words.decoder(bundle),
+                chunking=chunking,
+                segmentation=segmentation,
+                lanes=at_once,
+            )
+        )
+        progress = stack.enter_context(Progress())
+        stack.enter_context(writer)
         results = transcribe_all(
             transcriber,
             sources,
-            batch=arguments.batch,
+            batch=batch,
             on_segment=writer.segment,
             on_progress=lambda source, done, total: progress.update(
-                f"{sources.index(source) + 1}/{len(sources)} {os.path.basename(named(source))}", done, total
+                f"{sources.index(source) + 1}/{len(sources)} {os.path.basename(named(source))}", done, total, "seconds"
             ),
         )
         for result in results:
             progress.clear()
             if result.error is not None:
                 failed += 1
-                progress.say(str(result.error))
+                _terminal.note(str(result.error))
             else:
                 writer.result(result)
     if failed and len(sources) > 1:
-        progress.say(f"{len(sources) - failed} of {len(sources)} recordings transcribed, {failed} could not be used")
+        done = len(sources) - failed
+        _terminal.note(f"{done} of {len(sources)} recordings transcribed, {failed} could not be used")
     return 2 if failed else 0
+
+
+def _may_be_mp3(source: Source) -> bool:
+    return not isinstance(source, (str, Path)) or str(source).lower().endswith((".mp3", ".mp2", ".mpga"))
 
 
 def inputs(names: Sequence[str]) -> list[Source]:
@@ -136,7 +203,7 @@ def named(source: Source) -> str:
 class Printer:
     """Prints transcripts: text as it comes, everything else when a recording is done."""
 
-    def __init__(self, format_name: str, layout: Layout, several: bool, progress: Progress) -> None:
+    def __init__(self, format_name: str, layout: Layout, several: bool) -> None:
         """Prepare to print on standard output; with several recordings each line of text names its own."""
         from wav2edge.runtime.text import formats
 
@@ -145,14 +212,13 @@ class Printer:
         self._array = several and format_name == "json"
         self._layout = layout
         self._several = several
-        self._progress = progress
         self._count = 0
 
     def segment(self, source: Source, segment: Segment) -> None:
         """Print a segment of text."""
         if self._text:
-            self._progress.clear()
-            print(f"{named(source)}: {segment.text}" if self._several else segment.text, flush=True)
+            name = f"{escape.one_line(named(source))}: " if self._several else ""
+            _terminal.out(f"{name}{escape.one_line(segment.text)}")
 
     def result(self, result: Result) -> None:
         """Print a whole transcript; several JSON documents become one array."""
@@ -162,15 +228,14 @@ class Printer:
         if self._array:
             text = ("[\n" if self._count == 0 else ",\n") + text.rstrip("\n")
         self._count += 1
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        _terminal.out(text, end="")
 
     def __enter__(self) -> Printer:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._array:
-            sys.stdout.write("\n]\n" if self._count else "[]\n")
+            _terminal.out("\n]" if self._count else "[]")
 
 
 class Files:
@@ -178,8 +243,6 @@ class Files:
 
     def __init__(self, directory: Path, form: Format, layout: Layout, sources: Sequence[Source]) -> None:
         """Make the directory; raises InputError where it cannot be written."""
-        from wav2edge.runtime.errors import InputError
-
         self._directory = directory
         self._format = form
         self._layout = layout
@@ -188,12 +251,7 @@ class Files:
             path = directory / self._names[named(source)]
             if form.SUFFIX == ".txt" and path == Path(named(source)).with_suffix(".txt") and path.exists():
                 raise InputError(f"{path}: exists beside its recording; choose another folder, or move it away")
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=directory):
-                pass
-        except OSError as error:
-            raise InputError(f"{directory}: cannot be written ({error.strerror}); choose a writable place") from error
+        _options.make_folder(str(directory))
 
     def segment(self, source: Source, segment: Segment) -> None:
         """Nothing: files are written whole."""
@@ -202,8 +260,10 @@ class Files:
         """Write a recording's file."""
         if result.transcript is None:
             return
+        from wav2edge.runtime import files
+
         path = self._directory / self._names[named(result.source)]
-        write_whole(path, self._format.render(result.transcript, named(result.source), self._layout))
+        files.write_whole(path, self._format.render(result.transcript, named(result.source), self._layout))
 
     def __enter__(self) -> Files:
         return self
@@ -226,15 +286,3 @@ def output_names(names: Sequence[str], suffix: str) -> dict[str, str]:
         taken.add(chosen + suffix)
         result[name] = chosen + suffix
     return result
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        file: TextIO
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

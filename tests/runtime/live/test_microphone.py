@@ -363,6 +363,6 @@ def test_no_portaudio_is_one_line_with_the_remedy(tmp_path: Path) -> None:
 
 
 def test_an_unknown_microphone_is_named_with_those_there_are(microphone: VirtualMicrophone) -> None:
-    done = run_listen("--device", "no such thing")
+    done = run_listen("--microphone", "no such thing")
     assert done.returncode == 3
     assert "no microphone 'no such thing'; there are 0 'pulse'" in done.stderr

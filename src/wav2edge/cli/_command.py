@@ -1,0 +1,304 @@
+"""How a command is declared: ``@command(examples…)`` over a function named ``run``, with options in named groups.
+
+    @command("wav2edge inspect -m my-bundle")
+    @argument("bundle", "bundle to show")
+    @option("--verify", "check the SHA-256 of every file as well", is_flag=True)
+    def run(bundle: str | None, verify: bool) -> None:
+        '''Show what a bundle holds.'''
+
+The docstring is the help; the examples stand below it, and a test parses each. The line in the list of commands is
+the first line of the file, which is read without importing it. An option may have ``old`` names, which
+keep working and are not shown. Lists are written alike everywhere: the option repeated, or values with commas.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Kind = TypeVar("Kind")
+_OTHER = "Other options"
+WIDTH = 100  # columns of help and tables
+
+
+class Option(click.Option):
+    """An option that belongs to a group of its command's help, and may have old names."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        group: str = _OTHER,
+        old: Sequence[str] = (),
+        endings: tuple[str, ...] = (),
+        **attributes: Any,
+    ) -> None:
+        """``group``: the heading in the help. ``old``: names that are understood and not shown.
+
+        ``endings``: where the value may be left out, the word that follows is the value only if it ends so.
+        """
+        super().__init__(list(names), **attributes)
+        self.group = group
+        self.old = tuple(old)
+        self.endings = endings
+
+
+class Argument(click.Argument):
+    """A positional argument with a line of help."""
+
+    def __init__(self, names: Sequence[str], description: str, **attributes: Any) -> None:
+        """``description``: the line of help."""
+        super().__init__(list(names), **attributes)
+        self.description = description
+
+
+class Command(click.Command):
+    """A command whose help has examples and option groups."""
+
+    def __init__(self, name: str, examples: Sequence[str] = (), **attributes: Any) -> None:
+        """``examples``: command lines, each with ``  # what it does`` where the line alone does not say it."""
+        super().__init__(name, context_settings=CONTEXT, **attributes)
+        self.examples = tuple(examples)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words after the command's name, old names and a bare ``--json`` put into today's form."""
+        return super().parse_args(ctx, list(_modern(args, self.params)))
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the docstring, then the examples."""
+        super().format_help_text(ctx, formatter)
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in _aligned(self.examples):
+                    formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the arguments, then the options group by group in the order of their first option."""
+        arguments = [(a.make_metavar(ctx), a.description) for a in self.params if isinstance(a, Argument)]
+        if arguments:
+            with formatter.section("Arguments"):
+                formatter.write_dl(arguments)
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                groups.setdefault(getattr(parameter, "group", _OTHER), []).append(record)
+        for name in sorted(groups, key=lambda name: name == _OTHER):
+            with formatter.section(name):
+                formatter.write_dl(groups[name])
+
+
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}
+
+
+def command(*examples: str) -> Callable[[Callable[..., Any]], Command]:
+    """Make a command of a function; its name is that of its file, its help the docstring."""
+
+    def decorate(function: Callable[..., Any]) -> Command:
+        name = function.__module__.rpartition(".")[2].replace("_", "-")
+        text = inspect.getdoc(function) or ""
+        parameters = list(reversed(getattr(function, "__click_params__", [])))
+        short = line_of_help(sys.modules[function.__module__].__doc__ or "")
+        return Command(name, callback=function, params=parameters, help=text, short_help=short, examples=examples)
+
+    return decorate
+
+
+def option(*names_and_help: str, group: str = _OTHER, **attributes: Any) -> Callable[[Function], Function]:
+    """Declare an option: its names, then its help."""
+    *names, text = names_and_help
+    return click.option(*names, cls=Option, help=text, group=group, **attributes)
+
+
+def listed(*names_and_help: str, group: str = _OTHER, **attributes: Any) -> Callable[[Function], Function]:
+    """Declare an option that takes a list: repeated, or with commas; the function gets a tuple."""
+    item = attributes.pop("type", click.STRING)
+    return option(*names_and_help, group=group, type=_Listed(item), multiple=True, callback=_flat, **attributes)
+
+
+def argument(name: str, description: str, **attributes: Any) -> Callable[[Function], Function]:
+    """Declare a positional argument."""
+    return click.argument(name, cls=Argument, description=description, **attributes)
+
+
+def gathered(
+    kind: type[Kind], name: str, *options: Callable[[Any], Any]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare options whose values reach the function as one dataclass ``kind``, under ``name``."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(**values: Any) -> Any:
+            own = {field.name: values.pop(field.name) for field in fields(kind)}  # type: ignore[arg-type]
+            return function(**{name: kind(**own)}, **values)
+
+        for declared in reversed(options):
+            declared(call)
+        return call
+
+    return decorate
+
+
+def line_of_help(docstring: str) -> str:
+    """What a command does, from the first line of its file: the text after the double backquotes and colon."""
+    text = docstring.partition("\n")[0].partition("``: ")[2].strip('". \n')
+    return text[:1].upper() + text[1:]
+
+
+def as_options(message: str, parameters: Iterable[click.Parameter]) -> str:
+    """A library's message with the arguments that it names spelled as this command's options.
+
+    ``force=True`` becomes ``--force``, ``language='tur'`` becomes ``--language tur`` and ``max_wer_rise`` becomes
+    ``--max-wer-rise``; a word such as ``limit`` alone may be just a word, and stays.
+    """
+    for parameter in parameters:
+        if not isinstance(parameter, click.Option) or not parameter.name:
+            continue
+        flag = parameter.opts[-1]
+        names = "|".join({parameter.name, flag[2:].replace("-", "_")})
+
+        def spelled(found: re.Match[str], parameter: click.Option = parameter, flag: str = flag) -> str:
+            value = found["value"].strip("'\"")
+            if parameter.is_flag and value == "True":
+                return flag
+            return f"{flag} { {'True': 'yes', 'False': 'no'}.get(value, value) }".rstrip()
+
+        message = re.sub(rf"(?<![\w.-])(?:{names})=(?P<value>'[^']*'|\"[^\"]*\"|[\w.:-]*)", spelled, message)
+        for name in names.split("|"):
+            if "_" in name:
+                message = re.sub(rf"(?<![\w./-]){name}(?![\w./=-])", flag, message)
+    return message
+
+
+class Choice(click.ParamType[Any]):
+    """One of a few words, looked up when they are needed: a listing may cost an import."""
+
+    name = "choice"
+
+    def __init__(self, words: Callable[[], Iterable[str]], shown: str | None = None) -> None:
+        """``words``: gives the choices. ``shown``: what the help calls them (default: the choices themselves)."""
+        self._words = words
+        self._shown = shown
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """What stands for the value in the help."""
+        return self._shown or "|".join(self._words())
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word, if it is one of them."""
+        if value not in (words := tuple(self._words())):
+            self.fail(f"{value}: choose from {', '.join(words)}", param, ctx)
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """The words that begin so."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(word) for word in self._words() if word.startswith(incomplete)]
+
+
+class Suggested(Choice):
+    """Any word; a few are offered when the shell completes. What is wrong with another is the library's to say."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word as it is."""
+        return str(value)
+
+
+class Number(click.ParamType[Any]):
+    """A number between bounds; the lowest is excluded where ``above`` is true."""
+
+    name = "number"
+
+    def __init__(
+        self, kind: type[int] | type[float], lowest: float, highest: float, what: str, *, above: bool = False
+    ) -> None:
+        """``what``: the unit in a message, such as ``seconds``."""
+        self._kind = kind
+        self._lowest, self._highest = lowest, highest
+        self._what = what
+        self._above = above
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; nan and inf are outside of any bounds."""
+        try:
+            number: float = self._kind(value)
+        except ValueError:
+            number = math.nan
+        if not self._lowest <= number <= self._highest or (self._above and number == self._lowest):
+            low, high = f"{self._lowest:g}", f"{self._highest:g}"
+            bounds = f"above {low}, at most {high}" if self._above else f"from {low} to {high}"
+            self.fail(f"{value}: give {self._what} {bounds}", param, ctx)
+        return number
+
+
+COUNT = Number(int, 1, 1_000_000, "a whole number")
+SECONDS = Number(float, 0, 3600, "seconds", above=True)
+SHARE = Number(float, 0, 1, "a number")
+
+
+class _Listed(click.ParamType[Any]):
+    """Values with commas."""
+
+    name = "list"
+
+    def __init__(self, item: click.ParamType[Any]) -> None:
+        self._item = item
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        if isinstance(value, tuple):
+            return value
+        words = [word.strip() for word in str(value).split(",")]
+        if not all(words):
+            self.fail(f"{value}: an empty name between commas", param, ctx)
+        return tuple(self._item.convert(word, param, ctx) for word in words)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        before, comma, last = incomplete.rpartition(",")
+        found = self._item.shell_complete(ctx, param, last)
+        for item in found:
+            item.value = f"{before}{comma}{item.value}"
+        return found
+
+
+def _flat(ctx: click.Context, param: click.Parameter, values: tuple[tuple[Any, ...], ...]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(item for value in values for item in value))
+
+
+def _modern(words: Sequence[str], parameters: Sequence[click.Parameter]) -> Iterable[str]:
+    """Words with today's option names, and ``--json=-`` for a ``--json`` that no file's name follows."""
+    options = [parameter for parameter in parameters if isinstance(parameter, Option)]
+    today = {old: each.opts[-1] for each in options for old in each.old}
+    optional = {each.opts[-1]: each for each in options if each.endings}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            yield from (word, *rest)
+            return
+        name, equals, value = word.partition("=")
+        name = today.get(name, name)
+        if (
+            name in optional
+            and not equals
+            and not (rest and (rest[0] == "-" or rest[0].endswith(optional[name].endings)))
+        ):
+            equals, value = "=", str(optional[name].flag_value)
+        yield f"{name}{equals}{value}"
+
+
+def _aligned(examples: Sequence[str]) -> list[str]:
+    """Examples with their comments in one column where all fit, else each comment above its line."""
+    split = [example.partition("  # ")[::2] for example in examples]
+    width = max(len(line.rstrip()) for line, _ in split)
+    if all(width + 4 + len(comment) <= WIDTH - 4 for _, comment in split if comment):
+        return [f"{line.rstrip():{width}}  # {comment}" if comment else line for line, comment in split]
+    return [text for line, comment in split for text in ((f"# {comment}", line.rstrip()) if comment else (line,))]

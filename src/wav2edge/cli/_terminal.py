@@ -1,0 +1,76 @@
+"""What a command says: results on standard output, everything else as ``wav2edge: …`` lines on standard error.
+
+Text from outside (transcripts, labels, file names, other libraries' errors) may hold control characters that would
+move the cursor, set the window's title or forge a line. All of them are written as escapes here, and only here.
+JSON has escapes of its own for them.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wav2edge.runtime import escape
+
+if TYPE_CHECKING:
+    from ._progress import Progress
+
+_standing: list[Progress] = []  # the progress line that is on the terminal now, if one is
+
+
+def out(text: str = "", end: str = "\n") -> None:
+    """Write to standard output at once."""
+    _clear_progress()
+    print(escape.lines(text), end=end, flush=True)
+
+
+def heading(title: str, below: str) -> None:
+    """Write a heading to standard output, bold on a terminal."""
+    bold = sys.stdout.isatty()
+    print(f"\n\x1b[1m{escape.one_line(title)}\x1b[0m" if bold else f"\n== {escape.one_line(title)}")
+    out(f"{below}\n")
+
+
+def note(message: str) -> None:
+    """Write one line to standard error."""
+    _clear_progress()
+    if sys.stderr is not None:  # closed by the caller: 2>&-
+        print(f"wav2edge: {escape.one_line(message)}", file=sys.stderr, flush=True)
+
+
+def write_json(value: object, file: str | Path | None = "-") -> None:
+    """Write JSON to a file, or to standard output for ``-``; nothing for None."""
+    import json
+
+    from wav2edge.runtime import files
+
+    if file is None:
+        return
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    if str(file) == "-":
+        # json leaves DEL and C1, whose 0x9b is ESC [ to some terminals, as they are.
+        out(re.sub("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]", lambda found: f"\\u{ord(found[0]):04x}", text))
+    elif Path(file).exists() and not Path(file).is_file():  # a pipe, /dev/stdout
+        Path(file).write_text(text + "\n", encoding="utf-8")
+    else:
+        files.write_whole(file, text + "\n")
+
+
+def tolerate_any_name() -> None:
+    """Have standard output and error write characters that they do not know as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def stands(progress: Progress | None) -> None:
+    """Say which progress line is on the terminal, so that whatever is printed next takes it away first."""
+    _standing[:] = [] if progress is None else [progress]
+
+
+def _clear_progress() -> None:
+    for progress in tuple(_standing):
+        progress.clear()
