@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from wav2edge.devices.open import open_model
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
@@ -47,7 +48,7 @@ def speech(files: list[str], seconds: float) -> NDArray[np.float32]:
 
 def play(live: LiveTranscriber, settings: LiveSettings, sound: NDArray[np.float32]) -> tuple[float, float, float, int]:
     """CPU-seconds of partials and of the final, the slowest partial's wall time, and the number of partials."""
-    decoder = LiveDecoder(live.transcriber.spec, AlwaysSpeech(), settings)
+    decoder = LiveDecoder(live.spec, AlwaysSpeech(), settings)
     cost = {"features": 0.0, "partial": 0.0, "final": 0.0}
     slowest, count = 0.0, 0
 
@@ -93,11 +94,9 @@ def main() -> None:
     )
     never_blank = replace(base.endpoint, silence_without_text=3600.0, longest_utterance=28.0)
     base = replace(base, endpoint=never_blank)
-    with LiveTranscriber.open(
-        options.bundle, options.engine, options.variant, threads=options.threads, settings=base
-    ) as live:
-        transcriber = live.transcriber
-        print(f"{options.bundle} ({transcriber.spec.norm} norm), {transcriber.engine} {transcriber.variant}, ", end="")
+    model = open_model(options.bundle, options.engine, options.variant, threads=options.threads)
+    with LiveTranscriber(model, base) as live:
+        print(f"{options.bundle} ({model.spec.norm} norm), {model.engine} {model.variant.name}, ", end="")
         print(f"{options.seconds:g} s utterance, hop {base.hop:g} s, left context {base.left_context:g} s")
         print(f"{'':34} {'CPU-s per s':>11} {'partials':>9} {'final':>7} {'partials':>9} {'slowest hop ms':>15}")
         detector = Silero()

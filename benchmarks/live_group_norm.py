@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wav2edge.devices.open import open_model
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.spec import FEATURES, INPUT_LENGTHS, NORMALIZED, OUTPUT_LENGTHS
@@ -41,13 +42,12 @@ def main() -> None:
     paths = [Path(name) for name in options.speech] or sorted(embedded.clips_manifest().parent.glob("librispeech*"))
     sound = np.resize(np.concatenate([read.load(path, RATE) for path in paths]), round(options.seconds * RATE))
     base = LiveSettings(left_context=options.left_context, kept_context=options.left_context, keep_features=True)
-    with LiveTranscriber.open(
-        options.bundle, options.engine, options.variant, threads=options.threads, settings=base
-    ) as live:
-        spec, name = live.transcriber.spec, live.transcriber.spec.outputs[0].name
+    model = open_model(options.bundle, options.engine, options.variant, threads=options.threads)
+    with LiveTranscriber(model, base) as live:
+        spec, name = model.spec, model.spec.outputs[0].name
         buffer = SampleBuffer()
         buffer.append(sound)
-        print(f"{options.bundle} ({spec.norm} norm), {live.transcriber.engine} {live.transcriber.variant}, ", end="")
+        print(f"{options.bundle} ({spec.norm} norm), {model.engine} {model.variant.name}, ", end="")
         print(f"hop {base.hop:g} s, left context {base.left_context:g} s")
         print(f"{'overlap s':>9} {'features, rel. RMS':>23} {'same best label':>16} {'CPU-s of a hop':>15} {'anew':>7}")
         for overlap in (0.0, 0.5, 1.0, 2.0, options.left_context):
@@ -65,12 +65,12 @@ def main() -> None:
                 samples = buffer.read(window.start, end)
                 lengths = np.array([len(samples)], np.int64)
                 cpu = time.process_time()
-                anew = live.sessions["full"].run({"input_values": samples[None], "input_lengths": lengths})
+                anew = model.run("full", {"input_values": samples[None], "input_lengths": lengths})
                 anew_cpu += time.process_time() - cpu
                 scale = np.sqrt(samples.var() + 1e-7) if spec.normalize else 1.0
                 mean = samples.mean() if spec.normalize else 0.0
                 feeds = {NORMALIZED: ((samples - mean) / scale)[None].astype(np.float32), INPUT_LENGTHS: lengths}
-                exact = live.sessions["frontend"].run(feeds)[FEATURES][0]
+                exact = model.run("frontend", feeds, live.options("frontend"))[FEATURES][0]
                 count = min(len(exact), window.feeds[FEATURES].shape[1], int(kept[OUTPUT_LENGTHS][0]))
                 squares += float(((window.feeds[FEATURES][0, -count:] - exact[-count:]) ** 2).sum())
                 power += float((exact[-count:] ** 2).sum())

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from wav2edge.devices.open import open_model
 from wav2edge.measure import manifest, scoring
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.heads import ctc
@@ -33,7 +34,7 @@ def compare(
     live: LiveTranscriber, settings: LiveSettings, rows: tuple[manifest.Row, ...], known: Known
 ) -> scoring.Scores:
     """The texts shown against those of whole utterances."""
-    spec = live.transcriber.spec
+    spec = live.spec
     whole, shown = [], []
     for number, row in enumerate(rows):
         decoder = LiveDecoder(spec, live.vad(), settings)
@@ -41,13 +42,13 @@ def compare(
         for at in range(0, len(samples), 800):
             decoder.push(samples[at : at + 800], at)
             while (window := decoder.window()) is not None:
-                utterance = decoder._open
+                utterance = decoder.utterance
                 decoder.accept(window, live.run(window))
                 if window.purpose != "partial" or utterance is None:
                     continue
                 key = number, utterance.start, window.end
                 if key not in known:
-                    [logits] = live.transcriber.logits([samples[utterance.start : window.end]])
+                    [logits] = live.model.logits([samples[utterance.start : window.end]])
                     known[key] = ctc.joined(ctc.greedy(logits, spec), spec)
                 whole.append(known[key])
                 shown.append(ctc.joined(utterance.agreement.words, spec))
@@ -72,11 +73,10 @@ def main() -> None:
     rows = tuple(row for row in rows if options.corpus in (None, row.corpus))
     rows = rows[:: max(1, len(rows) // options.limit)] if options.limit else rows
     base = LiveSettings(hop=options.hop, keep_features=True)
-    with LiveTranscriber.open(options.model, options.engine, options.variant, settings=base) as live:
-        norm = live.transcriber.spec.norm
-        print(
-            f"{len(rows)} clips, {norm} norm, {live.transcriber.engine} {live.transcriber.variant}, hop {base.hop:g} s"
-        )
+    model = open_model(options.model, options.engine, options.variant)
+    with LiveTranscriber(model, base) as live:
+        norm = model.spec.norm
+        print(f"{len(rows)} clips, {norm} norm, {model.engine} {model.variant.name}, hop {base.hop:g} s")
         print(f"{'left context':>12} {'features':28} {'CER against whole-utterance partials':>38} {'partials':>9}")
         known: Known = {}
         for context in options.left_context:

@@ -26,13 +26,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wav2edge.devices.open import open_model
 from wav2edge.measure import live_trial, manifest
 from wav2edge.runtime import engines
+from wav2edge.runtime.bundle.spec import Stage
 from wav2edge.runtime.live.settings import LiveSettings
 from wav2edge.runtime.live.sources import RATE, Clock
 from wav2edge.runtime.live.transcriber import LiveTranscriber
 from wav2edge.runtime.live.vad import VoiceActivityModel
 from wav2edge.runtime.live.window import Window
+from wav2edge.runtime.model import Model
 
 SWEPT = (
     "hop",
@@ -87,6 +90,14 @@ class Remembering:
     def close(self) -> None:
         """Close the session."""
         self.session.close()
+
+
+def remembering(model: Model) -> Model:
+    """The model, each stage of which runs each input once."""
+    live = LiveTranscriber(model)
+    stages: tuple[Stage, ...] = ("full", "frontend", "encoder") if live.settings.keep_features else ("full",)
+    sessions = {stage: Remembering(model.session(stage, live.options(stage))) for stage in stages}
+    return Model(model.bundle, model.engine, model.variant, model.options, sessions=sessions)
 
 
 class RememberingDetector:
@@ -156,14 +167,11 @@ def main() -> None:
         of = [row for row in found if row.corpus == corpus]
         rows += tuple(of[:: max(1, len(of) // options.limit)][: options.limit])
     deadline = time.monotonic() + 60 * options.minutes
-    with Simulated.open(options.model, options.engine, options.variant) as live:
-        assert isinstance(live, Simulated)
+    with Simulated(remembering(open_model(options.model, options.engine, options.variant))) as live:
         live.cost = options.cost
-        live.sessions = {stage: Remembering(session) for stage, session in live.sessions.items()}
-        live.transcriber.session = live.sessions["full"]
         heard = RememberingDetector(live.vad())
         live.vad = lambda: heard
-        print(f"{len(rows)} clips, {live.transcriber.engine} {live.transcriber.variant}, ", end="")
+        print(f"{len(rows)} clips, {live.model.engine} {live.model.variant.name}, ", end="")
         bars = ", ".join(f"{name} {bar:g}" for name, bar in BARS.items())
         print(f"{options.cost:g} s of computing for each second of a window; bars: {bars}")
         names = SWEPT + RULES

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from wav2edge.devices.open import open_model
 from wav2edge.measure import manifest
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle import embedded
@@ -86,7 +87,8 @@ def main() -> int:
     times: dict[tuple[int, str], list[float]] = defaultdict(list)
     dropped, partials, finals, told = 0.0, 0, 0, 0.0
     began = time.perf_counter()
-    with LiveTranscriber.open(options.model, options.engine, options.variant, threads=options.threads) as live:
+    model = open_model(options.model, options.engine, options.variant, threads=options.threads)
+    with LiveTranscriber(model) as live:
         session = live.session(PiecesSource(pieces(stream()), None))
         for event in session:
             if isinstance(event, Final):

@@ -146,9 +146,9 @@ def report(live: LiveTranscriber, trial: Trial, normalization: str = scoring.DEF
     silence = live.settings.endpoint.silence_after_text
     happened = [timed.event for timed in trial.events]
     return {
-        "bundle": str(live.transcriber.model.bundle.path),
-        "engine": live.transcriber.model.engine,
-        "variant": live.transcriber.model.variant.name,
+        "bundle": str(live.model.bundle.path),
+        "engine": live.model.engine,
+        "variant": live.model.variant.name,
         "keeps_features": bool(live.settings.keep_features),
         "endpoint_silence": silence,
         "seconds": round(trial.seconds, 3),
@@ -192,7 +192,8 @@ def _run(
 
 
 def _batch(live: LiveTranscriber, rows: Iterable[Row]) -> list[Transcript]:
-    return [live.transcriber(on_grid(read.load(row.path, RATE))) for row in rows]
+    transcriber = live.transcriber()
+    return [transcriber(on_grid(read.load(row.path, RATE))) for row in rows]
 
 
 def _gap(live: LiveTranscriber) -> int:
@@ -230,10 +231,10 @@ def _find(sound: NDArray[np.int16], samples: NDArray[np.float32], about: int, ro
 def _equal(live: LiveTranscriber, trial: Trial) -> list[int]:
     """How many finals are what ``transcribe`` says of the recorded samples, of how many."""
     finals = [timed.event for timed in trial.events if isinstance(timed.event, Final)]
-    same = 0
+    same, transcriber = 0, live.transcriber()
     for final in finals:
         cut = trial.sound[round(final.start * RATE) : round(final.end * RATE)]
-        same += live.transcriber(cut.astype(np.float32) / np.float32(32768)).text == final.text
+        same += transcriber(cut.astype(np.float32) / np.float32(32768)).text == final.text
     return [same, len(finals)]
 
 

@@ -5,7 +5,7 @@ From Python::
     import wav2edge
     with wav2edge.Transcriber("my-bundle") as transcribe:
         print(transcribe("talk.flac").text)
-    for event in wav2edge.live("my-bundle"):
+    for event in wav2edge.listen("my-bundle"):
         print(event)
 
 Importing this package imports nothing heavy: the names below are loaded on first use.
@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .api import LiveTranscriber as LiveTranscriber
     from .api import Transcriber as Transcriber
     from .api import bench as bench
     from .api import evaluate as evaluate
     from .api import export as export
+    from .api import listen as listen
     from .api import open as open
     from .api import quantize as quantize
     from .api import selftest as selftest
@@ -31,9 +33,7 @@ if TYPE_CHECKING:
     from .runtime.bundle.spec import ModelSpec as ModelSpec
     from .runtime.engines import EngineOptions as EngineOptions
     from .runtime.live import events as events
-    from .runtime.live.api import live as live
     from .runtime.live.settings import LiveSettings as LiveSettings
-    from .runtime.live.transcriber import LiveTranscriber as LiveTranscriber
     from .runtime.model import Model as Model
     from .runtime.recordings.chunking import Chunking as Chunking
     from .runtime.recordings.segmentation import Segmentation as Segmentation
@@ -48,7 +48,7 @@ _HOMES = {
     "Chunking": "wav2edge.runtime.recordings.chunking",
     "EngineOptions": "wav2edge.runtime.engines",
     "LiveSettings": "wav2edge.runtime.live.settings",
-    "LiveTranscriber": "wav2edge.runtime.live.transcriber",
+    "LiveTranscriber": "wav2edge.api",
     "Model": "wav2edge.runtime.model",
     "ModelSpec": "wav2edge.runtime.bundle.spec",
     "Segment": "wav2edge.runtime.text.transcript",
@@ -62,7 +62,7 @@ _HOMES = {
     "evaluate": "wav2edge.api",
     "events": "wav2edge.runtime.live",
     "export": "wav2edge",
-    "live": "wav2edge.runtime.live.api",
+    "listen": "wav2edge.api",
     "open": "wav2edge.api",
     "quantize": "wav2edge.api",
     "selftest": "wav2edge.api",
@@ -90,7 +90,7 @@ __all__ = [
     "evaluate",
     "events",
     "export",
-    "live",
+    "listen",
     "open",
     "quantize",
     "selftest",

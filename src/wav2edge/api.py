@@ -7,9 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wav2edge.devices.open import open_model
+from wav2edge.devices.open import live_settings, open_model
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.live import transcriber as live_transcriber
+from wav2edge.runtime.live.listening import Events, open_source
+from wav2edge.runtime.live.settings import LiveSettings
+from wav2edge.runtime.live.sources import Source
 from wav2edge.runtime.model import Model
 from wav2edge.runtime.recordings import transcriber
 from wav2edge.runtime.recordings.chunking import Chunking
@@ -229,6 +233,67 @@ def selftest(
     from wav2edge.runtime.selftest import run
 
     return list(run(embedded.resolve(bundle), engine, variant, threads))
+
+
+class LiveTranscriber(live_transcriber.LiveTranscriber):
+    """Captions speech in an audio loop of your own; ``listen`` has a loop for microphones and files.
+
+    >>> import wav2edge
+    >>> with wav2edge.LiveTranscriber() as captions:
+    ...     for _ in range(20):  # 0.1 s at a time, as a sound card gives it
+    ...         events = captions.push([0.0] * 1600, sample_rate=16000)
+    ...     last = captions.finish()
+    >>> [event.kind for event in last]
+    ['stats']
+    """
+
+    def __init__(
+        self,
+        model: ModelOrPath = None,
+        settings: LiveSettings | None = None,
+        *,
+        decoder: WordDecoder | None = None,
+        segmentation: Segmentation | None = None,
+    ) -> None:
+        """Take a model, or open a bundle by its path as ``wav2edge.open`` does (None: the embedded demo model).
+
+        settings: what suits this machine where they are omitted. The other parameters and the errors are those of
+        ``runtime.live.transcriber.LiveTranscriber``.
+        """
+        settings = settings or live_settings()
+        super().__init__(as_model(model), settings, decoder=decoder, segmentation=segmentation)
+
+
+def listen(
+    model: ModelOrPath = None,
+    source: Source | str | Path | None = None,
+    settings: LiveSettings | None = None,
+    *,
+    decoder: WordDecoder | None = None,
+) -> Events:
+    """Caption a microphone, a recording or another source: an iterator of events, as ``wav2edge listen`` shows them.
+
+    source: None is the default microphone, a path a recording at the pace at which it was spoken; FileSource,
+    PipeSource and Microphone of ``wav2edge.runtime.live`` have more to choose. settings: what suits this machine where
+    they are omitted. It works in ``for``, ``async for`` and ``with``; closing it closes the source and the model.
+    Raises AudioError for a recording that cannot be read, EngineError without a microphone, and what ``wav2edge.open``
+    raises.
+
+    >>> import wav2edge
+    >>> from wav2edge.runtime.bundle import embedded
+    >>> from wav2edge.runtime.live.sources import FileSource
+    >>> recording = embedded.clips_manifest().parent / "coffee-latte.opus"
+    >>> with wav2edge.listen(source=FileSource(recording, fast=True)) as captions:
+    ...     texts = [event.text for event in captions if isinstance(event, wav2edge.events.Final)]
+    >>> len(texts)
+    1
+    """
+    opened = open_source(source)
+    try:
+        return Events(LiveTranscriber(model, settings, decoder=decoder), opened)
+    except BaseException:
+        opened.close()
+        raise
 
 
 def as_model(model: ModelOrPath) -> Model:

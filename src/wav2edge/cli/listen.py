@@ -210,7 +210,6 @@ def run(
         return 0
     _check(sound, keep, measure, one.device)
     from wav2edge.runtime.live.transcriber import LiveTranscriber
-    from wav2edge.runtime.recordings.transcriber import Transcriber
 
     with ExitStack() as stack:
         # A bad source is found before the model is loaded; files are made when all else is well.
@@ -219,8 +218,7 @@ def run(
             stack.callback(source.close)
         bundle = _options.open_bundle(model)
         opened = _options.open_model(one, bundle)
-        transcriber = Transcriber(opened, decoder=words.decoder(bundle))
-        live = LiveTranscriber(transcriber, _settings(rules), threads=opened.options.threads)
+        live = LiveTranscriber(opened, _settings(rules), decoder=words.decoder(bundle))
         stack.callback(live.close)
         if source is None:
             from . import _live_measure

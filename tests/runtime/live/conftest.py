@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import (
     FEATURE_LENGTHS,
     FEATURES,
@@ -23,10 +24,14 @@ from wav2edge.runtime.bundle.spec import (
 )
 from wav2edge.runtime.engines import Arrays
 from wav2edge.runtime.heads.ctc import Options
+from wav2edge.runtime.live.backlog import Block
 from wav2edge.runtime.live.decoder import Finish, LiveDecoder
 from wav2edge.runtime.live.events import Event
 from wav2edge.runtime.live.settings import LiveSettings
+from wav2edge.runtime.live.sources import Item
+from wav2edge.runtime.live.transcriber import LiveTranscriber
 from wav2edge.runtime.live.window import Window
+from wav2edge.runtime.model import Model
 
 LABELS = ("<pad>", "|", *"abcdefghijklmnopqrstuvwxyz")
 STRIDE = 320
@@ -138,6 +143,51 @@ def drain(decoder: LiveDecoder, model: SpokenModel, finals_only: bool = False) -
     return events
 
 
+class Played:
+    """A source that gives its items, one per call; ``lag`` seconds late by its clock."""
+
+    def __init__(self, items: Sequence[Item], lag: float = 0.0) -> None:
+        self.items = list(items)
+        self.lag = lag
+        self.end = 0
+        self.closed = 0
+
+    def read(self, timeout: float) -> list[Item] | None:
+        if not self.items:
+            return None
+        item = self.items.pop(0)
+        if isinstance(item, Block):
+            self.end = item.end
+        return [item]
+
+    def present(self) -> int:
+        return self.end + round(self.lag * 16000)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def in_blocks(samples: NDArray[np.float32], start: int = 0, size: int = 800) -> list[Item]:
+    return [Block(start + at, samples[at : at + size]) for at in range(0, len(samples), size)]
+
+
+class SpokenSession:
+    """The model's whole graph as an engine's session; ``closed``: how often it was closed."""
+
+    inputs: tuple[str, ...] = (INPUT_VALUES, INPUT_LENGTHS)
+    outputs: tuple[str, ...] = ("logits", OUTPUT_LENGTHS)
+
+    def __init__(self, model: SpokenModel) -> None:
+        self.model = model
+        self.closed = 0
+
+    def run(self, feeds: Arrays) -> Arrays:
+        return self.model.run(Window(0, "final", "full", feeds, 0, 0))
+
+    def close(self) -> None:
+        self.closed += 1
+
+
 class Booth:
     """Sound and models for the tests of this folder."""
 
@@ -146,6 +196,8 @@ class Booth:
     quiet = staticmethod(quiet)
     nothing = staticmethod(nothing)
     listen = staticmethod(listen)
+    in_blocks = staticmethod(in_blocks)
+    played = Played
     drain = staticmethod(drain)
     model = SpokenModel
     vad = LoudIsSpeech
@@ -157,3 +209,13 @@ class Booth:
 @pytest.fixture
 def booth() -> Booth:
     return Booth()
+
+
+@pytest.fixture
+def live(booth: Booth, shapes_bundle: Bundle) -> LiveTranscriber:
+    """The model on an engine that is not there, with its one stage ``full``."""
+    spec = booth.spec()
+    model = Model(
+        replace(shapes_bundle, spec=spec), "fake", "fp32", sessions={"full": SpokenSession(booth.model(spec))}
+    )
+    return LiveTranscriber(model, vad=booth.vad)

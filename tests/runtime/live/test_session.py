@@ -1,8 +1,7 @@
-"""The live loop: a source in, an engine between, events out; and the numeric claims on a real graph."""
+"""A session: a source in, an engine between, events out; and the numeric claims on a real graph."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,20 +12,15 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-import wav2edge
+from wav2edge.devices.open import open_model
 from wav2edge.runtime.audio import read as audio
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.engines import Arrays
-from wav2edge.runtime.errors import AudioError, InputError
+from wav2edge.runtime.errors import AudioError
 from wav2edge.runtime.live.backlog import Block
-from wav2edge.runtime.live.endpoint import EndpointRules
 from wav2edge.runtime.live.events import Dropped, Event, Final, Partial, SourceBack, SourceLost, Stats
 from wav2edge.runtime.live.settings import LiveSettings
 from wav2edge.runtime.live.sources import FileSource, Item, PiecesSource, on_grid, pieces
-from wav2edge.runtime.live.transcriber import LiveTranscriber, _half
-from wav2edge.runtime.model import Model
-from wav2edge.runtime.recordings.chunking import Chunking
-from wav2edge.runtime.recordings.transcriber import Transcriber
+from wav2edge.runtime.live.transcriber import LiveTranscriber
 
 if TYPE_CHECKING:
     from tests.runtime.live.conftest import Booth
@@ -34,57 +28,10 @@ if TYPE_CHECKING:
 RATE = 16000
 
 
-class Played:
-    """A source that hands out what it was given, one item a call; ``lag`` seconds behind its clock."""
-
-    def __init__(self, items: list[Item], lag: float = 0.0) -> None:
-        """Play from the first item."""
-        self.items = list(items)
-        self.lag = lag
-        self.end = 0
-
-    def read(self, timeout: float) -> list[Item] | None:
-        if not self.items:
-            return None
-        item = self.items.pop(0)
-        if isinstance(item, Block):
-            self.end = item.end
-        return [item]
-
-    def present(self) -> int:
-        return self.end + round(self.lag * RATE)
-
-    def close(self) -> None: ...
-
-
-def in_blocks(samples: NDArray[np.float32], start: int = 0, size: int = 800) -> list[Item]:
-    return [Block(start + at, samples[at : at + size]) for at in range(0, len(samples), size)]
-
-
-@pytest.fixture
-def live(booth: Booth, shapes_bundle: Bundle) -> LiveTranscriber:
-    model = booth.model(booth.spec())
-
-    class Session:
-        inputs: tuple[str, ...] = ("input_values", "input_lengths")
-        outputs: tuple[str, ...] = ("logits", "output_lengths")
-
-        def run(self, feeds: Arrays) -> Arrays:
-            from wav2edge.runtime.live.window import Window
-
-            return model.run(Window(0, "final", "full", feeds, 0, 0))
-
-        def close(self) -> None: ...
-
-    bundle = replace(shapes_bundle, spec=booth.spec())
-    loaded = Model(bundle, "fake", "fp32", sessions={"full": Session()})
-    return LiveTranscriber(Transcriber(loaded), vad=booth.vad)
-
-
 def test_a_session_tells_everything(booth: Booth, live: LiveTranscriber) -> None:
     sound = np.concatenate((booth.quiet(0.5), booth.speak("hello there"), booth.nothing(2.5)))
     recorded: list[Block] = []
-    session = live.session(Played(in_blocks(sound)), recorded.append)
+    session = live.session(booth.played(booth.in_blocks(sound)), recorded.append)
     events = list(session)
     finals = [event for event in events if isinstance(event, Final)]
     stats = [event for event in events if isinstance(event, Stats)]
@@ -99,10 +46,10 @@ def test_a_session_tells_everything(booth: Booth, live: LiveTranscriber) -> None
 
 def test_a_lost_source_loses_nothing_that_was_heard(booth: Booth, live: LiveTranscriber) -> None:
     said = booth.speak("half a sen")
-    items: list[Item] = in_blocks(said)
+    items: list[Item] = booth.in_blocks(said)
     lost, back = SourceLost(len(said) / RATE, "unplugged", "gone"), SourceBack(10.0, 7.0)
-    items += [lost, back, *in_blocks(np.concatenate((booth.speak("tence"), booth.quiet(2))), start=160_000)]
-    events = list(live.session(Played(items)))
+    items += [lost, back, *booth.in_blocks(np.concatenate((booth.speak("tence"), booth.quiet(2))), start=160_000)]
+    events = list(live.session(booth.played(items)))
     kinds = [event for event in events if not isinstance(event, (Stats, Partial))]
     assert [type(event).__name__ for event in kinds] == ["Final", "SourceLost", "SourceBack", "Final", "Silence"]
     finals = [event for event in events if isinstance(event, Final)]
@@ -111,7 +58,7 @@ def test_a_lost_source_loses_nothing_that_was_heard(booth: Booth, live: LiveTran
 
 
 def test_the_end_of_the_source_ends_the_utterance(booth: Booth, live: LiveTranscriber) -> None:
-    events = list(live.session(Played(in_blocks(booth.speak("no pause at the end")))))
+    events = list(live.session(booth.played(booth.in_blocks(booth.speak("no pause at the end")))))
     [final] = [event for event in events if isinstance(event, Final)]
     assert (final.text, final.reason) == ("no pause at the end", "end")
 
@@ -131,7 +78,7 @@ def test_a_damaged_recording_is_captioned_up_to_the_damage(booth: Booth, live: L
 
 
 def test_stop_ends_in_order(booth: Booth, live: LiveTranscriber) -> None:
-    session = live.session(Played(in_blocks(booth.speak("one two three four five six"))))
+    session = live.session(booth.played(booth.in_blocks(booth.speak("one two three four five six"))))
     events = []
     for event in session:
         events.append(event)
@@ -144,70 +91,43 @@ def test_stop_ends_in_order(booth: Booth, live: LiveTranscriber) -> None:
 
 def test_far_behind_only_finals_are_computed(booth: Booth, live: LiveTranscriber) -> None:
     sound = np.concatenate((booth.speak("too slow for partials"), booth.quiet(2)))
-    events = list(live.session(Played(in_blocks(sound), lag=5.0)))
+    events = list(live.session(booth.played(booth.in_blocks(sound), lag=5.0)))
     assert not [event for event in events if isinstance(event, Partial)]
     assert [event.text for event in events if isinstance(event, Final)] == ["too slow for partials"]
 
 
 def test_dropped_sound_is_counted_and_ends_the_utterance(booth: Booth, live: LiveTranscriber) -> None:
     said = booth.speak("before")
-    items: list[Item] = [*in_blocks(said), Dropped(5.0, 3.5)]
-    items += in_blocks(np.concatenate((booth.speak("after"), booth.quiet(2))), start=80_000)
-    session = live.session(Played(items))
+    items: list[Item] = [*booth.in_blocks(said), Dropped(5.0, 3.5)]
+    items += booth.in_blocks(np.concatenate((booth.speak("after"), booth.quiet(2))), start=80_000)
+    session = live.session(booth.played(items))
     events = list(session)
     assert [event.text for event in events if isinstance(event, Final)] == ["before", "after"]
     assert session.dropped == 3.5
     assert [event for event in events if isinstance(event, Stats)][-1].dropped == 3.5
 
 
-def test_settings_that_cannot_hold_are_refused(booth: Booth, live: LiveTranscriber) -> None:
-    with pytest.raises(InputError, match="frontend"):
-        LiveTranscriber(live.transcriber, LiveSettings(keep_features=True), vad=booth.vad)
-    with pytest.raises(InputError, match="one pass"):
-        long = LiveSettings(endpoint=EndpointRules(longest_utterance=40))
-        LiveTranscriber(live.transcriber, long, vad=booth.vad)
-    with pytest.raises(InputError, match=r"must be 3\.4 s or more"):
-        short = LiveSettings(endpoint=EndpointRules(longest_utterance=0.3))
-        LiveTranscriber(live.transcriber, short, vad=booth.vad)
-    live.transcriber.chunking = Chunking(length=60.0)
-    LiveTranscriber(live.transcriber, long, vad=booth.vad)
-
-
-def test_streams_of_one_model_share_no_speech_detector(booth: Booth, live: LiveTranscriber) -> None:
-    one, two = live.decoder(), live.decoder()
-    assert one.vad is not two.vad
-
-
 def test_the_null_engine_is_enough_to_listen(shapes_bundle: Bundle, clips: list[tuple[Path, str]]) -> None:
-    with LiveTranscriber.open(shapes_bundle, "null") as live:
+    with LiveTranscriber(open_model(shapes_bundle, "null")) as live:
         session = live.session(FileSource(clips[0][0], fast=True))
         events = list(session)
     assert events and all(isinstance(event, Stats) for event in events)
     assert session.seconds > 3
 
 
-@pytest.mark.parametrize(
-    ("threads", "for_partials"), [(1, 1), (2, 1), (4, 2), (5, 2), (None, (os.cpu_count() or 1) // 2)]
-)
-def test_partials_leave_half_of_the_threads_alone(threads: int | None, for_partials: int) -> None:
-    assert _half(threads) == max(1, for_partials)
-
-
-def test_live_is_public_and_finds_bad_input_at_once(shapes_bundle: Bundle, clips: list[tuple[Path, str]]) -> None:
-    events = list(wav2edge.live(shapes_bundle, file=clips[0][0], fast=True, engine="null"))
-    assert isinstance(events[-1], Stats)
-    with pytest.raises(AudioError):
-        wav2edge.live(shapes_bundle, file="missing.wav", engine="null")
+def embedded(settings: LiveSettings | None = None) -> LiveTranscriber:
+    return LiveTranscriber(open_model(), settings)
 
 
 def embedded_finals(path: Path, settings: LiveSettings | None = None) -> tuple[list[Event], NDArray[np.float32]]:
-    with LiveTranscriber.open(settings=settings) as live:
+    with embedded(settings) as live:
+        transcriber = live.transcriber()
         events = list(live.session(FileSource(path, fast=True)))
         samples = on_grid(audio.load(path, RATE))
         for event in events:
             if isinstance(event, Final):
                 cut = samples[round(event.start * RATE) : round(event.end * RATE)]
-                assert event.text == live.transcriber(cut).text
+                assert event.text == transcriber(cut).text
     return events, samples
 
 
@@ -217,11 +137,13 @@ def test_finals_of_real_speech_equal_transcribe(clips: list[tuple[Path, str]]) -
         assert [event for event in events if isinstance(event, Final) and event.text]
 
 
-def test_the_same_sound_gives_the_same_events_at_any_block_size(clips: list[tuple[Path, str]], tmp_path: Path) -> None:
+def test_the_same_sound_gives_the_same_events_at_any_block_size(
+    booth: Booth, clips: list[tuple[Path, str]], tmp_path: Path
+) -> None:
     samples = on_grid(audio.load(clips[1][0], RATE))
     soundfile.write(tmp_path / "x.wav", samples, RATE, subtype="PCM_16")
-    with LiveTranscriber.open() as live:
+    with embedded() as live:
         one = [e for e in live.session(FileSource(tmp_path / "x.wav", fast=True)) if isinstance(e, Final)]
-        two = [e for e in live.session(Played(in_blocks(samples, size=4321))) if isinstance(e, Final)]
+        two = [e for e in live.session(booth.played(booth.in_blocks(samples, size=4321))) if isinstance(e, Final)]
     # Stable words come from partials, which may fall elsewhere; what was said does not.
     assert [replace(final, revised=0) for final in one] == [replace(final, revised=0) for final in two]

@@ -1,0 +1,150 @@
+"""The events of a source as they come: for loops, ``async for`` loops and ``with`` blocks."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from .backlog import Block
+from .events import Event
+from .sources import FileSource, Source
+from .transcriber import LiveTranscriber
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from typing_extensions import Self
+
+_T = TypeVar("_T")
+
+
+def open_source(source: Source | str | Path | None) -> Source:
+    """A source as it is, a recording by its name at its own pace, or the default microphone (None).
+
+    Raises AudioError for a recording that cannot be read, EngineError without a microphone.
+    """
+    if source is None:
+        from .capture import Microphone
+
+        return Microphone()
+    return FileSource(source) if isinstance(source, (str, Path)) else source
+
+
+class Events:
+    """Iterate over it, or ``async for`` over it, for the events of a source; close it, or use it in a ``with`` block.
+
+    It owns what it is given: closing it closes the source and the transcriber with its model. An iteration that ends by
+    itself, or by an error, closes it too.
+    """
+
+    def __init__(self, live: LiveTranscriber, source: Source, record: Callable[[Block], None] | None = None) -> None:
+        """Caption ``source`` with ``live``; record: called with every block of sound before it is decoded."""
+        self.live = live
+        self.source = source
+        self.session = live.session(source, record)
+        self._iterator: Iterator[Event] = iter(self.session)
+        self._turn = threading.Lock()  # one thread at a time takes an event, or closes
+        self._pending: asyncio.Future[Event | None] | None = None
+        self._closed = False
+
+    def __del__(self) -> None:
+        """Release the source and the model of an iteration that was left and forgotten."""
+        if hasattr(self, "_closed"):
+            with contextlib.suppress(Exception):
+                self._close()
+
+    def stop(self) -> None:
+        """End in order: the running utterance gets its Final, then the iteration ends. Any thread may call it."""
+        self.session.stop()
+
+    def close(self) -> None:
+        """End at once and release the source and the model; any thread may call it, several times."""
+        self.session.stop()
+        with self._turn:
+            self._close()
+
+    async def aclose(self) -> None:
+        """``close`` without blocking the event loop."""
+        import asyncio
+
+        await asyncio.wrap_future(_in_thread(self.close))
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        event = self._next()
+        if event is None:
+            raise StopIteration
+        return event
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        """The next event, awaited in a thread; one that was cancelled meanwhile is what the next call gives."""
+        import asyncio
+
+        if self._pending is None:
+            self._pending = asyncio.wrap_future(_in_thread(self._next))
+        pending = self._pending
+        event = await asyncio.shield(pending)
+        self._pending = None
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def _next(self) -> Event | None:
+        """The next event; None once it is over or closed."""
+        with self._turn:
+            if self._closed:
+                return None
+            try:
+                event = next(self._iterator, None)
+            except BaseException:
+                self._close()
+                raise
+            if event is None:
+                self._close()
+            return event
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self.source.close()
+        finally:
+            self.live.close()
+
+
+def _in_thread(call: Callable[[], _T]) -> Future[_T]:
+    """Run a call in a thread of its own that does not keep the process alive."""
+    future: Future[_T] = Future()
+
+    def run() -> None:
+        try:
+            result = call()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=run, name="wav2edge-events", daemon=True).start()
+    return future
