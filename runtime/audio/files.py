@@ -1,25 +1,30 @@
-"""Files of sound: which container it is, and how it is decoded."""
+"""Files of sound: every recording in them, decoded one after the other, and what is missing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import functools
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AudioError
-from . import media
+from . import containers, media, text
 from .arrays import checked_rate
+from .containers import Part, Walked
 from .raw import RawFormat
 from .source import Source, Stretch, View
-from .tracks import Piece, Problems, Track
+from .tracks import BREAKS_OFF, LONGEST_GAP, Piece, Problems, Track
 
 BLOCK_SECONDS = 5.0
 """How much is decoded at a time."""
 
-BREAKS_OFF = 0.5
-"""Seconds that may be missing from what a header announces: MP3 and Ogg headers are not exact to the sample."""
+_MOST_FAILURES = 1000
+"""After so many holes the rest of a recording is given up."""
 
 _HEADERS = (
     (b"RIFF", "a RIFF (WAV) file"),
@@ -36,6 +41,8 @@ _HEADERS = (
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "an ASF (WMA) file"),
     (b"#!AMR", "an AMR file"),
 )
+_MPEG_NAMES = frozenset({".mp3", ".mp2", ".mp1", ".mpga", ".mpa"})
+_RAW_NAMES = frozenset({".raw", ".pcm", ".ulaw", ".ul", ".mulaw", ".alaw", ".al", ".sw", ".s16", ".f32", ".g711"})
 
 
 def container_of(head: bytes) -> str | None:
@@ -50,18 +57,28 @@ def container_of(head: bytes) -> str | None:
 
 def open_track(source: Source) -> Track:
     """A file's sound; raises AudioError where it is not a recording that can be decoded."""
+    suffix = Path(source.name).suffix.lower()
     with source.opened() as view:
-        try:
-            with _sound_file(view, source) as file:
-                rate, channels = file.samplerate, file.channels
-                frames: int | None = file.frames if file.frames < 1 << 62 else None
-        except _unreadable() as error:
-            reason = _reason(error)
-        else:
-            checked_rate(rate, source.name)
-            seconds = frames / rate if frames is not None else None
-            return Track(rate, channels, seconds, lambda problems: _pieces(source, problems))
-    return media.open_track(source, why=reason)
+        words = text.kind_of(view.at(0, 4096))
+        walked = Walked([], 0) if words else containers.walk(view, suffix in _MPEG_NAMES)
+        if not walked.parts and not words:
+            walked = Walked([Part(((0, view.size),))], view.size)
+        opened, reason = _forms(view, walked)
+    if words is not None:
+        raise AudioError(f"{source.name}: not a recording that can be read (Format not recognised): {words}")
+    if not opened:
+        if suffix in _RAW_NAMES:
+            reason += "; samples without a header need their raw format: encoding, rate and channels"
+        return media.open_track(source, why=reason)
+    for form in opened:
+        checked_rate(form.rate, source.name)
+    announced = [form.seconds for form in opened]
+    return Track(
+        opened[0].rate,
+        max(form.channels for form in opened),
+        None if any(seconds is None for seconds in announced) else sum(s for s in announced if s is not None),
+        lambda problems: _Decoding(source, walked, problems).pieces(),
+    )
 
 
 def raw_track(source: Source, raw: RawFormat) -> Track:
@@ -79,34 +96,146 @@ def raw_track(source: Source, raw: RawFormat) -> Track:
     return Track(raw.rate, raw.channels, source.size // raw.frame_bytes / raw.rate, pieces)
 
 
-def _sound_file(view: View, source: Source) -> Any:
+@dataclass(frozen=True)
+class _Form:
+    """What a decoder says of a part before it decodes it."""
+
+    rate: int
+    channels: int
+    seconds: float | None
+
+
+def _forms(view: View, walked: Walked) -> tuple[list[_Form], str]:
+    """The parts that can be decoded, and why the first of the others cannot."""
+    forms: list[_Form] = []
+    reason = ""
+    for part in walked.parts:
+        try:
+            with _sound_file(view, part) as file:
+                frames = part.announced if part.announced is not None and not part.continues else _frames(file)
+                forms.append(
+                    _Form(file.samplerate, file.channels, None if frames is None else frames / max(1, file.samplerate))
+                )
+        except _unreadable() as error:
+            reason = reason or _reason(error)
+    return forms, reason
+
+
+class _Decoding:
+    """One pass over a file's parts."""
+
+    def __init__(self, source: Source, walked: Walked, problems: Problems) -> None:
+        self._source = source
+        self._walked = walked
+        self._problems = problems
+        self._seconds = 0.0
+        self._begun = 0.0  # where the present recording began
+        self._origin = 0.0  # what its container calls this second
+        self._failures = 0
+
+    def pieces(self) -> Iterator[Piece]:
+        """Everything that can be decoded."""
+        parts = self._walked.parts
+        with self._source.opened() as view:
+            for index, part in enumerate(parts):
+                following = parts[index + 1] if index + 1 < len(parts) else None
+                current: Part | None = part
+                while current is not None:
+                    last = following is None or not following.continues
+                    current = yield from self._part(view, current, last)
+        for line in self._walked.missing:
+            self._problems.lost(line)
+        for line in self._walked.notes:
+            self._problems.note(line)
+
+    def _part(self, view: View, part: Part, last: bool) -> Generator[Piece, None, Part | None]:
+        """One part; returns what of it follows a failure."""
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(_sound_file(view, part))
+            except _unreadable() as error:
+                self._problems.lost(
+                    f"it is damaged at {self._seconds:.1f} s ({_reason(error)}); copy or convert it again"
+                )
+                return None
+            yield from self._gap(part, file)
+            read, failed = 0, False
+            while not failed:
+                samples, failed = _block(file)
+                read += len(samples)
+                self._seconds += len(samples) / file.samplerate
+                if len(samples) == 0:
+                    break
+                yield Piece(file.samplerate, samples)
+            return self._ended(view, part, file, read, failed, last)
+
+    def _gap(self, part: Part, file: Any) -> Iterator[Piece]:
+        """The silence before a part that follows a hole, where its length is known."""
+        begins = part.begins_at
+        frames = _frames(file)
+        if begins is None and part.ends_at is not None and frames is not None:
+            begins = part.ends_at - frames / file.samplerate
+        if not part.continues:
+            self._begun, self._origin = self._seconds, begins or 0.0
+        if part.damage is None:
+            return
+        missing = 0.0 if begins is None else begins - self._origin - (self._seconds - self._begun)
+        missing = missing if 0 < missing <= LONGEST_GAP else 0.0
+        length = f", {missing:.1f} s are missing" if missing >= 0.05 else ""
+        self._damaged(f"{part.damage}{length}")
+        count = round(missing * file.samplerate)
+        block = round(BLOCK_SECONDS * file.samplerate)
+        for start in range(0, count, block):
+            size = min(block, count - start)
+            self._seconds += size / file.samplerate
+            yield Piece(file.samplerate, np.zeros((size, file.channels), np.float32))
+
+    def _ended(self, view: View, part: Part, file: Any, read: int, failed: bool, last: bool) -> Part | None:
+        """Judge the end of a part, and find what follows it."""
+        announced = part.announced if part.announced is not None else _frames(file)
+        missing = 0 if announced is None else (announced - read) / file.samplerate
+        short = failed or missing > BREAKS_OFF
+        self._failures += short
+        if short and part.resume is not None and self._failures < _MOST_FAILURES:
+            later = part.resume(view, read)
+            if later is not None:
+                return later
+        if last and (short or part.cut):
+            whole = f" of {self._seconds + missing:.1f} s" if missing > BREAKS_OFF else ""
+            self._problems.lost(f"it breaks off after {self._seconds:.1f} s{whole}; copy or convert it again")
+        elif failed:
+            self._damaged("it cannot be decoded")
+        return None
+
+    def _damaged(self, how: str) -> None:
+        self._problems.lost(f"it is damaged at {self._seconds:.1f} s ({how}); copy or convert it again")
+
+
+def _sound_file(view: View, part: Part) -> Any:
+    return _forward_only()(Stretch(view, part.segments))
+
+
+@functools.cache
+def _forward_only() -> Any:
+    """Soundfile's class without its seeking after every block: libsndfile fails there where the file is damaged."""
     import soundfile
 
-    return soundfile.SoundFile(Stretch(view, 0, source.size))
+    class ForwardOnly(soundfile.SoundFile):  # type: ignore[misc]
+        def seekable(self) -> bool:
+            return False
+
+    return ForwardOnly
+
+
+def _frames(file: Any) -> int | None:
+    """Samples of each channel, None where the file does not say."""
+    return file.frames if 0 <= file.frames < 1 << 35 else None
 
 
 def _unreadable() -> tuple[type[Exception], ...]:
     import soundfile
 
     return soundfile.LibsndfileError, RuntimeError, TypeError, OSError
-
-
-def _pieces(source: Source, problems: Problems) -> Iterator[Piece]:
-    read = 0
-    with source.opened() as view, _sound_file(view, source) as file:
-        rate = file.samplerate
-        frames: int | None = file.frames if file.frames < 1 << 62 else None
-        failed = False
-        while not failed:
-            samples, failed = _block(file)
-            read += len(samples)
-            if len(samples) == 0:
-                break
-            yield Piece(rate, samples)
-        missing = frames - read if frames is not None else 0
-        if failed or missing > BREAKS_OFF * rate:
-            whole = f" of {frames / rate:.1f} s" if frames is not None else ""
-            problems.lost(f"it breaks off after {read / rate:.1f} s{whole}; copy or convert it again")
 
 
 def _block(file: Any) -> tuple[NDArray[np.float32], bool]:
@@ -123,5 +252,5 @@ def _block(file: Any) -> tuple[NDArray[np.float32], bool]:
 
 
 def _reason(error: BaseException) -> str:
-    text = str(getattr(error, "error_string", error)).strip().splitlines()  # libsndfile's words, without the name
-    return text[-1].rstrip(".") if text else type(error).__name__
+    found = str(getattr(error, "error_string", error)).strip().splitlines()  # libsndfile's words, without the name
+    return found[-1].rstrip(".") if found else type(error).__name__

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,30 @@ import numpy as np
 
 from ..errors import AudioError
 from .arrays import checked_rate
+from .containers import films
 from .source import Source, Stretch, View
-from .tracks import Piece, Track
+from .tracks import BREAKS_OFF, LONGEST_GAP, Piece, Problems, Track
 
 SUFFIXES = frozenset(
     {".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".webm", ".mkv", ".mka", ".avi", ".aac", ".wma", ".ac3", ".amr"}
 )
 """Names that tell a user who lacks PyAV that it is PyAV that is missing."""
+
+_FORMATS = (
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,g722,gsm,ircam,latm,loas,matroska,mov,mp3,"
+    "mpc,mpc8,mpeg,mpegts,nut,ogg,oma,qcp,rm,shn,sox,spx,tak,truehd,tta,voc,w64,wav,wv"
+)
+"""What FFmpeg may take a file for. Playlists (HLS, DASH, concat), image sequences and devices open other files, and are
+not among it."""
+
+_MOST_FAILURES = 10_000
+"""After so many packets that cannot be decoded the rest is given up."""
+
+_TIMED = frozenset({"mov", "matroska", "asf", "avi", "flv", "caf", "wav", "w64", "aiff", "au", "ape", "wv", "tta"})
+"""Formats that state their length."""
+
+_OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "none"}
+"""No other file and no address is ever opened from within one."""
 
 INSTALL = 'pip install "wav2edge[media]"'
 
@@ -29,37 +47,70 @@ def available() -> bool:
 
 
 def open_track(source: Source, why: str) -> Track:
-    """The first audio track of a file; why: what soundfile said about it.
+    """The first sound track of a file; why: what soundfile said about it.
 
-    Raises AudioError where it is not a medium or has no sound, and where PyAV is missing and the name says that it is
-    needed.
+    Raises AudioError where it is not a medium, has no sound or sound that nothing decodes, and where PyAV is missing
+    and the name says that it is needed.
     """
     name = source.name
     if not available():
         remedy = f"; reading it needs PyAV: `{INSTALL}`" if Path(name).suffix.lower() in SUFFIXES else ""
         raise AudioError(f"{name}: not a recording that can be read ({why}){remedy}")
+    with source.opened() as view:
+        stretches = films.stretches(view)
+        forms = [_form(view, source, why, stretch) for stretch in stretches]
+    seconds = [form.seconds for form in forms]
+    return Track(
+        forms[0].rate,
+        max(form.channels for form in forms),
+        None if any(length is None for length in seconds) else sum(length for length in seconds if length is not None),
+        lambda problems: _Decoding(source, why, problems).pieces(stretches),
+    )
+
+
+@dataclass(frozen=True)
+class _Form:
+    rate: int
+    channels: int
+    seconds: float | None
+    trusted: bool
+    """Whether its seconds were written, not guessed from its bytes."""
+
+    tracks: int
+
+
+def _form(view: View, source: Source, why: str, stretch: tuple[int, int]) -> _Form:
+    with _opened(view, source, why, stretch) as container:
+        return _described(container, source.name)
+
+
+def _described(container: Any, name: str) -> _Form:
     import av
 
-    with source.opened() as view, _opened(view, source, why) as container:
-        stream = container.streams.audio[0]
-        seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
-        if seconds is None and container.duration:
-            seconds = container.duration / av.time_base
-        return Track(
-            checked_rate(stream.rate, name),
-            stream.channels,
-            seconds,
-            lambda problems: _pieces(source, why),
-        )
+    stream = container.streams.audio[0]
+    context = stream.codec_context
+    rate = getattr(context, "sample_rate", 0) or 0
+    if context is None or not rate:
+        raise AudioError(f"{name}: its sound is of a kind that cannot be decoded; convert it to WAV or FLAC")
+    seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+    if seconds is None and container.duration:
+        seconds = container.duration / av.time_base
+    trusted = bool(_TIMED & set(container.format.name.split(",")))
+    return _Form(checked_rate(rate, name), max(1, context.channels), seconds, trusted, len(container.streams.audio))
 
 
 @contextlib.contextmanager
-def _opened(view: View, source: Source, why: str) -> Iterator[Any]:
+def _opened(view: View, source: Source, why: str, stretch: tuple[int, int]) -> Iterator[Any]:
     import av
 
     try:
-        container = av.open(Stretch(view, 0, source.size), metadata_errors="ignore")
-    except (av.FFmpegError, OSError, ValueError) as error:
+        container = av.open(Stretch(view, (stretch,)), metadata_errors="ignore", options=dict(_OPTIONS))
+    except Exception as error:  # PyAV raises of many families, by what a file holds
+        if view.at(stretch[0] + 4, 4) == b"ftyp" and not films.has_index(view, *stretch):
+            raise AudioError(
+                f"{source.name}: it is an MP4 file without its index (moov), as one that was cut short; "
+                "nothing of it can be read, copy it again"
+            ) from error
         raise AudioError(f"{source.name}: not a recording that can be read ({why})") from error
     with container:
         if not container.streams.audio:
@@ -67,20 +118,93 @@ def _opened(view: View, source: Source, why: str) -> Iterator[Any]:
         yield container
 
 
-def _pieces(source: Source, why: str) -> Iterator[Piece]:
+class _Decoding:
+    """One pass over a file's sound."""
+
+    def __init__(self, source: Source, why: str, problems: Problems) -> None:
+        self._source = source
+        self._why = why
+        self._problems = problems
+        self._seconds = 0.0
+        self._damaged = False
+
+    def pieces(self, stretches: Sequence[tuple[int, int]]) -> Iterator[Piece]:
+        """Everything that can be decoded, of each of the joined files."""
+        with self._source.opened() as view:
+            for stretch in stretches:
+                with _opened(view, self._source, self._why, stretch) as container:
+                    yield from self._file(container)
+
+    def _file(self, container: Any) -> Iterator[Piece]:
+        form = _described(container, self._source.name)
+        begun, origin = self._seconds, None
+        planar: tuple[object, Any] | None = None
+        for frame in self._frames(container):
+            kind = (frame.sample_rate, frame.layout.name, frame.format.name)
+            if planar is None or planar[0] != kind:
+                yield from self._flushed(planar)
+                planar = kind, _planar()
+            if frame.time is not None:
+                origin = frame.time if origin is None else origin
+                yield from self._gap(frame, frame.time - origin - (self._seconds - begun))
+            for part in planar[1].resample(frame):
+                yield self._piece(part)
+        yield from self._flushed(planar)
+        missing = (form.seconds or 0.0) - (self._seconds - begun) if form.trusted else 0.0
+        if self._damaged or missing > BREAKS_OFF:
+            whole = f" of {self._seconds + missing:.1f} s" if missing > BREAKS_OFF else ""
+            self._problems.lost(f"it breaks off after {self._seconds:.1f} s{whole}; copy or convert it again")
+        if form.tracks > 1:
+            self._problems.note(f"the first of its {form.tracks} sound tracks is transcribed")
+
+    def _frames(self, container: Any) -> Iterator[Any]:
+        """The frames of the first sound track; what cannot be decoded is left out and noted."""
+        import av
+
+        failures, progress = 0, True
+        while progress:  # an error of the container ends its packets, which are then asked for anew
+            progress = False
+            try:
+                for packet in container.demux(container.streams.audio[0]):
+                    try:
+                        frames = packet.decode()
+                    except av.FFmpegError:
+                        self._damaged, failures = True, failures + 1
+                        if failures > _MOST_FAILURES:
+                            return
+                        continue
+                    self._damaged = self._damaged or packet.is_corrupt
+                    progress = progress or packet.size > 0
+                    yield from frames
+                return
+            except av.FFmpegError:
+                self._damaged = True
+
+    def _gap(self, frame: Any, missing: float) -> Iterator[Piece]:
+        """Silence in place of what is missing before a frame, so that it keeps its time."""
+        if missing <= BREAKS_OFF and not self._damaged:
+            return
+        length = f" ({missing:.1f} s are missing)" if missing > 0.05 else ""
+        self._problems.lost(f"it is damaged at {self._seconds:.1f} s{length}; copy or convert it again")
+        self._damaged = False
+        if 0.05 < missing <= LONGEST_GAP:
+            channels = len(frame.layout.channels)
+            self._seconds += missing
+            yield Piece(frame.sample_rate, np.zeros((round(missing * frame.sample_rate), channels), np.float32))
+
+    def _flushed(self, planar: tuple[object, Any] | None) -> Iterator[Piece]:
+        if planar is not None:
+            for part in planar[1].resample(None):
+                yield self._piece(part)
+
+    def _piece(self, part: Any) -> Piece:
+        samples = np.ascontiguousarray(part.to_ndarray().T, dtype=np.float32)
+        self._seconds += len(samples) / part.sample_rate
+        return Piece(part.sample_rate, samples)
+
+
+def _planar() -> Any:
+    """Changes the form of samples alone: layout and rate stay."""
     import av
 
-    planar = av.AudioResampler(format="fltp")  # the sample format alone: layout and rate stay
-    with source.opened() as view, _opened(view, source, why) as container:
-        stream = container.streams.audio[0]
-        try:
-            for frame in container.decode(stream):
-                for part in planar.resample(frame):
-                    yield Piece(part.sample_rate, np.ascontiguousarray(part.to_ndarray().T, dtype=np.float32))
-            for part in planar.resample(None):
-                yield Piece(part.sample_rate, np.ascontiguousarray(part.to_ndarray().T, dtype=np.float32))
-        except av.FFmpegError as error:
-            reason = error.strerror or type(error).__name__
-            raise AudioError(
-                f"{source.name}: it cannot be decoded to its end ({reason}); copy or convert it again"
-            ) from error
+    return av.AudioResampler(format="fltp")

@@ -35,6 +35,7 @@ __all__ = [
     "open_channels",
     "open_recording",
     "prepare",
+    "whole_blocks",
 ]
 
 Samples = NDArray[np.float32]
@@ -111,6 +112,10 @@ def open_recording(
     it. channel: what is taken of several channels: their average (mix), left, right, a number from 1 on, or the loudest
     of the whole recording. raw: how samples in a file without a header are written.
 
+    All recordings in a file are read, one after the other, and everything of them that can be decoded: what is missing
+    in a damaged one, or in one that was cut short, makes it not ``complete`` and is one of its ``warnings``. So is what
+    averaging its channels may lose. A hole of known length is filled with silence, so that what follows keeps its time.
+
     Raises AudioError, one line that names it, where it is missing, empty, not audio, or cannot be taken in one way
     only; its blocks raise AudioError where it turns out to hold NaN or no samples.
     """
@@ -131,7 +136,14 @@ def load(source: AudioSource, rate: int = 16000) -> Samples:
 
     Raises AudioError as ``open_recording`` does, and where the recording is damaged or cut short.
     """
-    return np.concatenate(list(open_recording(source, rate).blocks))
+    return np.concatenate(list(whole_blocks(open_recording(source, rate))))
+
+
+def whole_blocks(recording: Recording) -> Iterator[Samples]:
+    """A recording's blocks; raises AudioError after them where something of it is missing."""
+    yield from recording.blocks
+    if not recording.complete:
+        raise AudioError(f"{recording.name}: {recording.warnings[0]}")
 
 
 def prepare(samples: SupportsArray, rate: int, sample_rate: int, name: str = "the samples") -> Samples:
@@ -209,14 +221,14 @@ def _recording(track: Track, name: str, rate: int, channel: Channel) -> Recordin
 
 
 def _stream(track: Track, rate: int, channel: Channel, name: str, problems: Problems) -> Iterator[Samples]:
-    """A track's blocks [samples] at ``rate`` Hz; raises AudioError for NaN, for no samples, and at a hole."""
+    """A track's blocks [samples] at ``rate`` Hz; raises AudioError for NaN and for no samples."""
     empty = True
     for block in _resampled(_mono(track, channel, name, problems), rate):
         empty = empty and len(block) == 0
         if len(block):
             yield np.ascontiguousarray(block, dtype=np.float32)
-    if not problems.complete:
-        raise AudioError(f"{name}: {problems.lines[-1]}")
+    if empty and not problems.complete:
+        raise AudioError(f"{name}: {problems.lines[0]}")
     if empty:
         raise AudioError(f"{name}: it holds no samples")
 
@@ -253,7 +265,13 @@ def _mono(track: Track, channel: Channel, name: str, problems: Problems) -> Iter
     compared = Comparison()
     for own, samples in track.pieces(problems):
         channels = samples.shape[1]
-        index = 0 if channels == 1 else index_of(channel, channels, name)
+        if isinstance(channel, int) and channel > channels:
+            problems.note(f"not all of it has a channel {channel}; the last channel of the rest was taken")
+        index = (
+            0
+            if channels == 1
+            else index_of(min(channel, channels) if isinstance(channel, int) else channel, channels, name)
+        )
         if index is None:
             compared.add(samples)
             block = samples.mean(axis=1, dtype=np.float32)

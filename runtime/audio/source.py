@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import io
+import itertools
 import os
 import re
 import shutil
@@ -11,11 +13,14 @@ import stat
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from ..errors import AudioError
+
+_CHUNK = 1 << 18
+"""Bytes that are read at once: decoders ask for a few kB at a time."""
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|https?:/")
 
@@ -56,27 +61,53 @@ class View:
         self._file = file
         self._begin = begin
         self._lock = lock
+        self._held = b""
+        self._held_from = 0
 
     def at(self, offset: int, count: int) -> bytes:
         """Up to ``count`` bytes from ``offset`` on; fewer at the end."""
         count = min(count, self.size - offset)
         if count <= 0:
             return b""
-        with self._lock:
-            self._file.seek(self._begin + offset)
-            return self._file.read(count)
+        place = offset - self._held_from
+        if place < 0 or place + count > len(self._held):
+            with self._lock:
+                self._file.seek(self._begin + offset)
+                data = self._file.read(max(count, _CHUNK))
+            if count >= _CHUNK:
+                return data[:count]
+            self._held, self._held_from, place = data[: self.size - offset], offset, 0
+        return self._held[place : place + count]
+
+    def find(self, pattern: bytes, start: int, end: int | None = None) -> int:
+        """Where a pattern begins between two places; -1 where it is not."""
+        end = self.size if end is None else min(end, self.size)
+        while start + len(pattern) <= end:
+            self.at(start, 1)  # holds what follows
+            place = self._held.find(pattern, start - self._held_from, end - self._held_from)
+            if place >= 0:
+                return self._held_from + place
+            following = self._held_from + len(self._held) - len(pattern) + 1
+            if following <= start:  # the rest of what is held is shorter than the pattern
+                self._held, following = b"", start
+            start = following
+        return -1
+
+
+Segment = bytes | tuple[int, int]
+"""Bytes that are made, or a stretch of a view from a place up to another."""
 
 
 class Stretch(io.RawIOBase):
-    """A file of a stretch of bytes, with a header of its own where one is given; what decoders are handed."""
+    """A file made of stretches of bytes and of bytes that are put in; what decoders are handed."""
 
-    def __init__(self, view: View, start: int, end: int, header: bytes = b"") -> None:
-        """Bytes ``start`` to ``end`` of a view, after ``header``."""
+    def __init__(self, view: View, segments: Sequence[Segment]) -> None:
+        """``segments``, one after the other."""
         super().__init__()
         self._view = view
-        self._start = start
-        self._header = header
-        self._size = len(header) + max(0, end - start)
+        self._segments = segments
+        sizes = [len(part) if isinstance(part, bytes) else part[1] - part[0] for part in segments]
+        self._starts = [0, *itertools.accumulate(sizes)]
         self._at = 0
 
     def readable(self) -> bool:
@@ -89,7 +120,7 @@ class Stretch(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to a place; never before the first byte."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._starts[-1]}[whence]
         self._at = max(0, base + offset)
         return self._at
 
@@ -97,15 +128,22 @@ class Stretch(io.RawIOBase):
         """The place."""
         return self._at
 
-    def read(self, count: int = -1) -> bytes:
+    def read(self, count: int | None = -1) -> bytes:
         """Up to ``count`` bytes; all that follow where it is negative."""
-        left = max(0, self._size - self._at)
+        left = max(0, self._starts[-1] - self._at)
         count = left if count is None or count < 0 else min(count, left)
-        data = self._header[self._at : self._at + count] if self._at < len(self._header) else b""
-        if len(data) < count:
-            data += self._view.at(self._start + self._at + len(data) - len(self._header), count - len(data))
-        self._at += len(data)
-        return data
+        parts = []
+        while count > 0:
+            index = bisect.bisect_right(self._starts, self._at) - 1
+            part, place = self._segments[index], self._at - self._starts[index]
+            take = min(count, self._starts[index + 1] - self._at)
+            data = part[place : place + take] if isinstance(part, bytes) else self._view.at(part[0] + place, take)
+            if not data:
+                break  # the file became shorter meanwhile
+            parts.append(data)
+            self._at += len(data)
+            count -= len(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer."""

@@ -12,6 +12,13 @@ from numpy.typing import NDArray
 MOST_WARNINGS = 10
 """Lines about one recording; more of them tell nothing new."""
 
+BREAKS_OFF = 0.5
+"""Seconds that may be missing from what a header announces: MP3 and Ogg headers are not exact to the sample."""
+
+LONGEST_GAP = 600.0
+"""Seconds of a hole that are filled with silence, so that what follows keeps its time. A forged header could otherwise
+ask for any length."""
+
 
 class Piece(NamedTuple):
     """Decoded samples float32 [samples, channels] and their rate in Hz, which may change from piece to piece."""

@@ -136,7 +136,7 @@ class FileSource(PiecesSource):
 
     def __init__(self, path: str | Path, fast: bool = False) -> None:
         """Open it; raises AudioError when it cannot be read."""
-        super().__init__(pieces(audio.open_recording(path, RATE).blocks), None if fast else Clock())
+        super().__init__(pieces(audio.whole_blocks(audio.open_recording(path, RATE))), None if fast else Clock())
 
 
 def pieces(blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:

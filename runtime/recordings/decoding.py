@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..audio.read import Recording
 from ..bundle.spec import ModelSpec
 from ..heads import ctc
 from ..text.transcript import Segment, Transcript, Word
@@ -20,8 +21,10 @@ WordDecoder = Callable[[NDArray[np.float32], ModelSpec, int], list[Word]]
 class Decoding:
     """One recording on its way from logits to segments; ``Transcriber.decoding`` makes one."""
 
-    def __init__(self, spec: ModelSpec, decoder: WordDecoder, segmentation: Segmentation) -> None:
-        """Prepare for one recording."""
+    def __init__(
+        self, spec: ModelSpec, decoder: WordDecoder, segmentation: Segmentation, recording: Recording | None = None
+    ) -> None:
+        """Prepare for one recording, whose completeness and warnings become the transcript's."""
         assert spec.blank is not None
         self.samples = 0
         self._spec = spec
@@ -29,6 +32,7 @@ class Decoding:
         self._stitcher = Stitcher(spec.blank)
         self._segmenter = Segmenter(spec, segmentation)
         self._segments: list[Segment] = []
+        self._recording = recording
 
     @property
     def seconds(self) -> float:
@@ -49,7 +53,13 @@ class Decoding:
         """Everything so far; the whole recording once its last chunk was pushed."""
         words = tuple(word for segment in self._segments for word in segment.words)
         return Transcript(
-            ctc.joined(words, self._spec), self.seconds, words, tuple(self._segments), self._spec.language
+            ctc.joined(words, self._spec),
+            self.seconds,
+            words,
+            tuple(self._segments),
+            self._spec.language,
+            complete=self._recording is None or self._recording.complete,
+            warnings=self._recording.warnings if self._recording is not None else (),
         )
 
     def _segment(self, span: Span) -> Segment | None:

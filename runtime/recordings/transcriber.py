@@ -156,7 +156,7 @@ class Transcriber:
 
     def decoding(self, recording: Recording | None = None) -> Decoding:
         """A decoding of one recording, to be fed with its chunks and their logits."""
-        return Decoding(self.spec, self.decoder, self.segmentation)
+        return Decoding(self.spec, self.decoder, self.segmentation, recording)
 
     def close(self) -> None:
         """Close the model."""

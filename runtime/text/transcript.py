@@ -27,10 +27,25 @@ class Segment:
 
 @dataclass(frozen=True)
 class Transcript:
-    """The text of one recording; ``seconds`` is the recording's length."""
+    """The text of one recording."""
 
     text: str
+    """Everything that was said."""
+
     seconds: float
+    """The recording's length."""
+
     words: tuple[Word, ...] = ()
+    """The words with their times, in order."""
+
     segments: tuple[Segment, ...] = ()
+    """The same words between pauses."""
+
     language: str | None = None
+    """The model's language (BCP 47), where its bundle says it."""
+
+    complete: bool = True
+    """Whether all of the recording was decoded: False for one that was cut short or is damaged."""
+
+    warnings: tuple[str, ...] = ()
+    """What a reader of the transcript should know of the recording: what is missing, which channels were averaged."""

@@ -27,6 +27,8 @@ def document(transcript: Transcript, name: str) -> dict[str, Any]:
         "file": printable(name),
         "language": transcript.language,
         "duration": round(transcript.seconds, 3),
+        "complete": transcript.complete,
+        "warnings": list(transcript.warnings),
         "text": transcript.text,
         "segments": [_segment(number, segment) for number, segment in enumerate(transcript.segments)],
         "words": [_word(word) for word in transcript.words],

@@ -113,7 +113,8 @@ def run(
     """Transcribe recordings of any length and format.
 
     Prints the text as it comes, or writes subtitles (srt, vtt), tables (tsv) or JSON with a time for each word.
-    A recording that cannot be used is named in one line, the others are transcribed, and the exit code is 2.
+    A recording that cannot be used is named in one line, the others are transcribed, and the exit code is 2. So it is
+    where a recording is damaged or cut short: it is transcribed as far as it can be decoded.
     """
     from wav2edge.runtime.model import SMALL_BYTES
     from wav2edge.runtime.recordings.batch import lanes, transcribe_all
@@ -135,7 +136,7 @@ def run(
         writer = Printer(format, layout, len(sources) > 1)
     else:
         writer = Files(Path(output), formats.get(format), layout, sources)
-    failed = 0
+    failed = in_part = 0
     with contextlib.ExitStack() as stack:
         if any(_may_be_mp3(source) for source in sources):
             stack.enter_context(_foreign.without_lines(_foreign.MP3_DECODER))
@@ -169,10 +170,16 @@ def run(
                 _terminal.note(str(result.error))
             else:
                 writer.result(result)
-    if failed and len(sources) > 1:
-        done = len(sources) - failed
-        _terminal.note(f"{done} of {len(sources)} recordings transcribed, {failed} could not be used")
-    return 2 if failed else 0
+            if result.transcript is not None:
+                for line in result.transcript.warnings:
+                    _terminal.note(f"{named(result.source)}: {line}")
+                in_part += not result.transcript.complete
+    if (failed or in_part) and len(sources) > 1:
+        counts = [f"{len(sources) - failed - in_part} of {len(sources)} recordings transcribed"]
+        counts += [f"{in_part} only in part"] if in_part else []
+        counts += [f"{failed} could not be used"] if failed else []
+        _terminal.note(", ".join(counts))
+    return 2 if failed or in_part else 0
 
 
 def _may_be_mp3(source: Source) -> bool:

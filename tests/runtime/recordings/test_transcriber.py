@@ -73,17 +73,14 @@ def test_many_recordings_come_in_order_and_bad_ones_stop_nobody(
     sources = [good[0], tmp_path / "gone.wav", good[1], tmp_path / "text.wav", half, tmp_path, good[2]]
     results = list(transcribe_all(level_transcriber, sources))
     assert [result.source for result in results] == sources
-    assert [result.transcript.text if result.transcript else None for result in results] == [
-        "one",
-        None,
-        "two",
-        None,
-        None,
-        None,
-        "three",
-    ]
+    texts = [result.transcript.text if result.transcript else None for result in results]
+    assert texts[:4] == ["one", None, "two", None] and texts[5:] == [None, "three"]
+    cut = results[4].transcript
+    assert cut is not None and not cut.complete and 0 < cut.seconds < 10
+    assert len(cut.warnings) == 1 and cut.warnings[0].startswith("it breaks off after")
     for source, result in zip(sources, results):
-        assert (result.error is None) == (source in good)
+        assert (result.error is None) == (source in good or source == half)
+        assert result.transcript is None or result.transcript.complete == (source in good)
         assert result.error is None or str(source) in str(result.error)
 
 

@@ -1,0 +1,64 @@
+"""What a file of sound holds: its recordings, one after the other, and where each is whole, cut short or damaged.
+
+Decoders stop at the end of the first recording, at a hole, or where a header says so wrongly, and none of them says
+what is missing. So the structure of a file is walked here first, and every sound stretch of it is a ``Part`` that a
+decoder can be handed by itself. A file in this folder is a family of containers; each offers
+``walk(view, start) -> Walked``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..source import View
+from . import flac, mpeg, ogg, riff, simple
+from .part import Part, Walked
+
+__all__ = ["Part", "Walked", "walk"]
+
+_TRAILING = 4096
+"""Bytes behind the last recording that need no word: tags of 128 bytes, padding."""
+
+_Walk = Callable[[View, int], Walked]
+_WALKS: tuple[tuple[bytes, _Walk], ...] = (
+    (b"RIFF", riff.walk),
+    (b"RIFX", riff.walk),
+    (b"RF64", riff.walk),
+    (b"FORM", riff.walk),
+    (b"OggS", ogg.walk),
+    (b"fLaC", flac.walk),
+    (b".snd", simple.walk_au),
+    (b"caff", simple.walk_caf),
+    (b"riff\x2e\x91\xcf\x11", simple.walk_w64),
+)
+
+
+def walk(view: View, mpeg_audio: bool = False) -> Walked:
+    """The recordings in a file, in order; no parts where it is of another kind, which may still be a medium.
+
+    mpeg_audio: whether its name says that it is MPEG audio, which may begin behind other bytes.
+    """
+    parts: list[Part] = []
+    missing: list[str] = []
+    notes: list[str] = []
+    at = 0
+    while at < view.size:
+        walked = _walk_for(view, at, mpeg_audio)(view, at)
+        if walked.end <= at:
+            break
+        parts += walked.parts
+        missing += walked.missing
+        notes += walked.notes
+        at = walked.end
+    left = view.size - at
+    if parts and left > _TRAILING and view.at(at, 1 << 16).strip(b"\0"):
+        missing.append(f"the last {left} bytes are not sound that can be read")
+    return Walked(parts, at, tuple(missing), tuple(notes))
+
+
+def _walk_for(view: View, at: int, mpeg_audio: bool) -> _Walk:
+    head = view.at(at, 8)
+    known = next((walk for signature, walk in _WALKS if head.startswith(signature)), None)
+    if known is None and (mpeg_audio or mpeg.begins(view, at)):
+        return mpeg.walk
+    return known or (lambda view, at: Walked([], at))

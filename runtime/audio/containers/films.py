@@ -1,0 +1,67 @@
+"""Containers that FFmpeg reads: MP4, Matroska, ASF, AVI, FLV, AMR; here only where a joined file begins anew.
+
+FFmpeg plays the first of joined files, and says nothing of the others.
+"""
+
+from __future__ import annotations
+
+from ..source import View
+
+_EBML = b"\x1a\x45\xdf\xa3"
+_SIGNATURES = (
+    (_EBML, 0),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c", 0),  # ASF
+    (b"AVI LIST", 8),
+    (b"#!AMR", 0),
+    *((b"FLV\x01" + bytes((flags, 0, 0, 0, 9)), 0) for flags in (1, 4, 5)),
+)
+"""Bytes by which a file begins, and how far in they are."""
+
+
+def stretches(view: View) -> list[tuple[int, int]]:
+    """Where each of the joined files begins and ends; one stretch where nothing was joined."""
+    starts = _boxes(view) if view.at(4, 4) == b"ftyp" else _signed(view)
+    return list(zip(starts, [*starts[1:], view.size]))
+
+
+def has_index(view: View, start: int, end: int) -> bool:
+    """Whether an MP4 file holds its index, without which nothing of it can be read."""
+    return any(name == b"moov" for _, name in _walk(view, start, end))
+
+
+def _boxes(view: View) -> list[int]:
+    """An MP4 file begins anew at a type box that follows sound."""
+    starts, sound = [0], False
+    for at, name in _walk(view, 0, view.size):
+        if name == b"ftyp" and sound:
+            starts.append(at)
+            sound = False
+        sound = sound or name == b"mdat"
+    return starts
+
+
+def _walk(view: View, at: int, end: int) -> list[tuple[int, bytes]]:
+    found: list[tuple[int, bytes]] = []
+    while at < end and len(head := view.at(at, 16)) >= 8 and len(found) < 1_000_000:
+        size = int.from_bytes(head[:4], "big")
+        if size == 1:
+            size = int.from_bytes(head[8:16], "big")
+        found.append((at, head[4:8]))
+        if size < 8:  # 0: up to the end
+            break
+        at += size
+    return found
+
+
+def _signed(view: View) -> list[int]:
+    """Where the first file's signature is met again."""
+    starts = [0]
+    for signature, place in _SIGNATURES:
+        if view.at(place, len(signature)) != signature:
+            continue
+        at = view.find(signature, place + 1)
+        while at >= 0:
+            if signature != _EBML or any(name in view.at(at, 64) for name in (b"webm", b"matroska")):
+                starts.append(at - place)
+            at = view.find(signature, at + 1)
+    return starts

@@ -1,0 +1,193 @@
+"""FLAC: a header with the number of samples, then frames that say where in the recording they belong (RFC 9639).
+
+1. The next ``fLaC`` with its first block begins another recording.
+2. A number of samples of 0 means that it was not known (a pipe); the last frame tells. libsndfile fails at the end of a
+recording whose number it does not know.
+3. Where the decoder fails, it goes on with the next frame that another one fits to, which says how much is missing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..source import View
+from . import riff
+from .part import Part, Walked
+
+_MARKS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
+_BLOCK_SIZES = (0, 192, 576, 1152, 2304, 4608, 0, 0, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
+_LONGEST_HEADER = 16
+_UNKNOWN = 0
+_OGG = b"OggS\x00\x02"
+_TAIL = 1 << 19
+"""Bytes at the end in which the last frame is searched first."""
+
+_TAGS = 4096
+"""Bytes behind the last frame that need no word: tags and padding."""
+
+
+class _Frame(NamedTuple):
+    start: int
+    position: int
+    """Its first sample's number in the recording."""
+    samples: int
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """A recording in a file."""
+
+    start: int
+    frames_at: int
+    end: int
+    info: bytes
+    """The first block: 34 bytes."""
+
+    @property
+    def rate(self) -> int:
+        return int.from_bytes(self.info[10:13], "big") >> 4
+
+    @property
+    def total(self) -> int:
+        return int.from_bytes(self.info[13:18], "big") & 0xF_FFFF_FFFF
+
+    @property
+    def block(self) -> int:
+        """Samples of a frame where all are alike; the number of a frame counts such blocks."""
+        return int.from_bytes(self.info[2:4], "big")
+
+    @property
+    def longest(self) -> int:
+        """Bytes of its longest frame, 0 where its header does not say."""
+        return int.from_bytes(self.info[7:10], "big")
+
+    @property
+    def channels(self) -> int:
+        return (self.info[12] >> 1 & 7) + 1
+
+    def header(self, total: int) -> bytes:
+        """A header for frames that hold so many samples."""
+        packed = int.from_bytes(self.info[10:18], "big") & ~0xF_FFFF_FFFF | total & 0xF_FFFF_FFFF
+        info = self.info[:10] + packed.to_bytes(8, "big") + bytes(16)  # no digest: it would be of all frames
+        return b"fLaC\x80\x00\x00\x22" + info
+
+
+def walk(view: View, start: int) -> Walked:
+    """The recording that begins at ``start``."""
+    stream = _stream(view, start)
+    if stream is None:
+        return Walked([], start)
+
+    resume = functools.partial(_later, stream, stream.frames_at, 0)
+    total = stream.total
+    if total != _UNKNOWN:
+        part = Part(((start, stream.end),), announced=total, resume=resume)
+        return Walked([part], stream.end, missing=_swallowed(view, stream))
+    last = functools.reduce(lambda _, frame: frame, _frames(view, stream, stream.frames_at), None)
+    if last is None:
+        return Walked([Part(((start, stream.end),))], stream.end)
+    part = Part((stream.header(last.position + last.samples), (stream.frames_at, stream.end)), resume=resume)
+    return Walked([part], stream.end)
+
+
+def _stream(view: View, start: int) -> _Stream | None:
+    info = view.at(start + 8, 34)
+    if view.at(start, 8) not in _MARKS or len(info) < 34:
+        return None
+    at, last = start + 4, False
+    while not last and len(head := view.at(at, 4)) == 4:
+        last = bool(head[0] & 0x80)
+        at += 4 + int.from_bytes(head[1:], "big")
+    following = [place for mark in (*_MARKS, _OGG) if (place := view.find(mark, at)) >= 0]
+    other = riff.next_header(view, at)
+    return _Stream(start, at, min([*following, view.size if other is None else other]), info)
+
+
+def _swallowed(view: View, stream: _Stream) -> tuple[str, ...]:
+    """A line where more than the last frame follows its beginning: decoders do not look at it."""
+    for begin in (max(stream.frames_at, stream.end - _TAIL), stream.frames_at):
+        for frame in _frames(view, stream, begin):
+            if frame.position + frame.samples >= stream.total:
+                left = stream.end - frame.start
+                longest = stream.longest or 2 * frame.samples * stream.channels * 4
+                return (
+                    (f"what follows its end, among the last {left} bytes, is not read",)
+                    if left > longest + _TAGS
+                    else ()
+                )
+    return ()
+
+
+def _later(stream: _Stream, at: int, begun: int, view: View, read: int) -> Part | None:
+    """What follows the frame that the decoder failed in: from ``at`` on, ``read`` samples after sample ``begun``."""
+    before: _Frame | None = None
+    for frame in _frames(view, stream, at):
+        if before is not None and frame.position == before.position + before.samples:
+            left = max(0, stream.total - before.position) or (1 << 36) - 1
+            return Part(
+                (stream.header(left), (before.start, stream.end)),
+                announced=left if stream.total else None,
+                damage="frames are missing or damaged",
+                begins_at=before.position / stream.rate,
+                continues=True,
+                resume=functools.partial(_later, stream, before.start + 1, before.position),
+            )
+        before = frame if frame.position > begun + read else None
+    return None
+
+
+def _frames(view: View, stream: _Stream, at: int) -> Iterator[_Frame]:
+    """Every frame whose header is right, from a place on."""
+    sync = view.at(stream.frames_at, 2)
+    sync = sync if sync in (b"\xff\xf8", b"\xff\xf9") else b"\xff\xf8"  # blocks of one size, or of any
+    while (at := view.find(sync, at, stream.end)) >= 0:
+        if (frame := _frame(view.at(at, _LONGEST_HEADER), at, stream)) is not None:
+            yield frame
+        at += 2
+
+
+def _frame(head: bytes, at: int, stream: _Stream) -> _Frame | None:
+    """A frame's header; None where it is not one, or not of this recording."""
+    if len(head) < 6 or head[3] & 1:
+        return None
+    size, rate = head[2] >> 4, head[2] & 15
+    number, place = _coded(head, 4)
+    if number is None or size == 0 or rate == 15:
+        return None
+    if size in (6, 7):
+        samples = int.from_bytes(head[place : place + size - 5], "big") + 1
+        place += size - 5
+    else:
+        samples = _BLOCK_SIZES[size]
+    place += {12: 1, 13: 2, 14: 2}.get(rate, 0)
+    if place >= len(head) or _checksum(head[:place]) != head[place]:
+        return None
+    return _Frame(at, number if head[1] & 1 else number * stream.block, samples)
+
+
+def _coded(head: bytes, at: int) -> tuple[int | None, int]:
+    """A number in UTF-8's code, up to 36 bits, and where it ends."""
+    first = head[at]
+    if first < 0x80:
+        return first, at + 1
+    more = next((count for count in range(1, 7) if first & (0x80 >> (count + 1)) == 0), 0)
+    rest = head[at + 1 : at + 1 + more]
+    if first < 0xC0 or more == 0 or len(rest) < more or any(byte & 0xC0 != 0x80 for byte in rest):
+        return None, at
+    number = first & (0x3F >> more)
+    for byte in rest:
+        number = number << 6 | byte & 0x3F
+    return number, at + 1 + more
+
+
+def _checksum(data: bytes) -> int:
+    """CRC-8 with the polynomial x^8 + x^2 + x + 1."""
+    value = 0
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value << 1 ^ (0x07 if value & 0x80 else 0)) & 0xFF
+    return value

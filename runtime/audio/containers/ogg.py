@@ -1,0 +1,174 @@
+"""Ogg (Vorbis, Opus, FLAC, Speex): pages with a checksum, a number and a stream's serial (RFC 3533).
+
+1. A page counts only with the right checksum, which zlib computes on bytes and result with their bits reversed: it is
+the same polynomial, from the other end.
+2. A recording is what follows pages that begin streams, up to the next such pages: recordings may be joined.
+3. Of several streams the first one of sound is taken; pictures and captions may lie between its pages.
+4. A gap in the page numbers parts a recording. What follows is decoded with the headers of its beginning; its last
+page says which sample of the recording it ends with, and so how much is missing.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..source import Segment, View
+from .part import Part, Walked
+
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_SOUND = ((b"\x01vorbis", 3), (b"OpusHead", 2), (b"\x7fFLAC", 0), (b"Speex   ", 2))
+_OPUS_RATE = 48_000
+
+
+class _Page(NamedTuple):
+    start: int
+    end: int
+    flags: int
+    granule: int
+    serial: int
+    number: int
+    lacing: bytes
+
+    @property
+    def begins(self) -> bool:
+        return bool(self.flags & 2)
+
+    @property
+    def ends(self) -> bool:
+        return bool(self.flags & 4)
+
+    @property
+    def packets(self) -> int:
+        """How many packets end on it."""
+        return sum(size < 255 for size in self.lacing)
+
+
+def walk(view: View, start: int) -> Walked:
+    """The recording that begins at ``start``."""
+    link, end = _link(view, start)
+    sounds = [page for page in link if page.begins and _headers_of(view, page) is not None]
+    if not sounds:
+        return Walked([Part(((start, end),))] if link else [], end)
+    own = [page for page in link if page.serial == sounds[0].serial]
+    headers = _header_pages(own, _headers_of(view, sounds[0]) or 0)
+    runs = _runs(own[headers:])
+    shared = _segments(own[:headers])
+    parts = [
+        Part(
+            _merged([*shared, *_segments(run)]),
+            damage=None if run[0].number == before + 1 else "pages are missing or damaged",
+            cut=run is runs[-1] and not run[-1].ends,
+            ends_at=_seconds(view, sounds[0], max(page.granule for page in run)),
+            continues=run is not runs[0],
+        )
+        for run, before in zip(runs, [own[headers - 1].number, *(run[-1].number for run in runs)])
+    ]
+    if not runs:
+        parts = [Part(_merged(shared), cut=not own[-1].ends)]
+    begun = {page.serial for page in link if page.begins}
+    orphans = any(page.serial not in begun for page in link)
+    return Walked(
+        parts,
+        end,
+        missing=("pages of a stream whose beginning is missing cannot be decoded",) if orphans else (),
+        notes=(f"the first of its {len(sounds)} sound tracks is transcribed",) if len(sounds) > 1 else (),
+    )
+
+
+def _link(view: View, start: int) -> tuple[list[_Page], int]:
+    """The good pages of one recording, and where it ends."""
+    pages: list[_Page] = []
+    begun = False
+    for page in _pages(view, start):
+        if page.begins and begun:
+            return pages, page.start
+        begun = begun or not page.begins
+        pages.append(page)
+    return pages, pages[-1].end if pages else start
+
+
+def _pages(view: View, at: int) -> Iterator[_Page]:
+    """Every good page from a place on, whatever lies between."""
+    while True:
+        page = _page(view, at)
+        if page is not None:
+            yield page
+            at = page.end
+            continue
+        at = view.find(b"OggS", at + 1)
+        if at < 0:
+            return
+
+
+def _page(view: View, at: int) -> _Page | None:
+    head = view.at(at, 27)
+    if len(head) < 27 or head[:5] != b"OggS\0":
+        return None
+    flags, granule, serial, number, checksum, count = struct.unpack("<BqIIIB", head[5:])
+    lacing = view.at(at + 27, count)
+    size = 27 + count + sum(lacing)
+    data = view.at(at, size)
+    if len(data) < size or _checksum(data[:22] + bytes(4) + data[26:]) != checksum:
+        return None
+    return _Page(at, at + size, flags, granule, serial, number, lacing)
+
+
+def _checksum(data: bytes) -> int:
+    found = zlib.crc32(data.translate(_REVERSED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
+    return int.from_bytes(found.to_bytes(4, "little").translate(_REVERSED), "big")
+
+
+def _headers_of(view: View, page: _Page) -> int | None:
+    """How many header packets a stream of sound begins with (0: it says by itself); None for other streams."""
+    head = view.at(page.start + 27 + len(page.lacing), 8)
+    return next((packets for magic, packets in _SOUND if head.startswith(magic)), None)
+
+
+def _header_pages(own: list[_Page], packets: int) -> int:
+    """How many of a stream's pages hold its headers; sound begins on a page of its own."""
+    seen = 0
+    for count, page in enumerate(own, 1):
+        seen += page.packets
+        following = own[count] if count < len(own) else None
+        if seen >= packets and (packets or following is None or following.granule > 0):
+            return count
+    return len(own)
+
+
+def _runs(pages: list[_Page]) -> list[list[_Page]]:
+    """Pages whose numbers follow each other."""
+    runs: list[list[_Page]] = []
+    for page in pages:
+        if not runs or page.number != runs[-1][-1].number + 1:
+            runs.append([])
+        runs[-1].append(page)
+    return runs
+
+
+def _seconds(view: View, first: _Page, granule: int) -> float | None:
+    """The second at which a page ends that counts so many samples; None where the rate is not known."""
+    head = view.at(first.start + 27 + len(first.lacing), 40)
+    if granule < 0:
+        return None
+    if head.startswith(b"OpusHead"):  # counted at 48 kHz, with what the encoder put before the sound
+        return max(0, granule - int.from_bytes(head[10:12], "little")) / _OPUS_RATE
+    place = 12 if head.startswith(b"\x01vorbis") else 36 if head.startswith(b"Speex") else None
+    rate = int.from_bytes(head[place : place + 4], "little") if place is not None else 0
+    return granule / rate if rate else None
+
+
+def _segments(pages: list[_Page]) -> list[tuple[int, int]]:
+    return [(page.start, page.end) for page in pages]
+
+
+def _merged(segments: list[tuple[int, int]]) -> tuple[Segment, ...]:
+    merged: list[tuple[int, int]] = []
+    for start, end in segments:
+        if merged and merged[-1][1] == start:
+            merged[-1] = merged[-1][0], end
+        else:
+            merged.append((start, end))
+    return tuple(merged)

@@ -1,0 +1,142 @@
+"""WAV (RIFF, RIFX, RF64) and AIFF (FORM): chunks with a name and a size.
+
+1. The sound is one chunk (``data``, ``SSND``). What follows a recording may be another one, joined on.
+2. A size of all ones, or near 2 GiB, in a shorter file is a recorder's that could not know it; one of 0 before the rest
+of the file is a recorder's that was cut off. All bytes up to the next header, or to the end, are sound then.
+3. A size that goes beyond the file, or beyond the next recording's header, belongs to a recording that was cut short.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from ..source import Segment, View
+from . import mpeg
+from .part import Part, Walked
+
+_UNKNOWN = 0x7FFF_0000
+"""Sizes from here on mean "unknown" where the file is shorter: sox, arecord and ffmpeg write such."""
+
+_MOST_CHUNKS = 10_000
+_FORMS = (b"WAVE", b"AIFF", b"AIFC")
+
+
+@dataclass(frozen=True)
+class _Sound:
+    """The chunk with the sound."""
+
+    size_at: int
+    """Where its size is written."""
+
+    start: int
+    """Where its samples start."""
+
+    size: int
+    """Bytes of samples, as its header says."""
+
+    block: int
+    """Bytes of one sample of every channel."""
+
+
+def walk(view: View, start: int) -> Walked:
+    """The recording that begins at ``start``."""
+    big = view.at(start, 4) in (b"FORM", b"RIFX")
+    sound = _sound(view, start + 12, big) if _header_at(view, start) else None
+    if sound is None:
+        return Walked([], start)
+    available = view.size - sound.start
+    end = sound.start + sound.size
+    unfinished = sound.size == 0 and available > 0 and _after_chunks(view, sound.start, big) is None
+    unknown = sound.size > available and sound.size >= _UNKNOWN
+    after = None if unfinished or sound.size > available else _after(view, end, big)
+    if after is not None:
+        return Walked([Part(((start, end),), announced=sound.size // sound.block)], after)
+    following = next_header(view, sound.start)
+    if following is None and sound.size <= available and not unfinished:  # something else follows
+        return Walked([Part(((start, end),), announced=sound.size // sound.block)], end)
+    stop = view.size if following is None else following
+    announced = None if unfinished or unknown else sound.size // sound.block
+    segments = _finished(view, start, sound, stop, big) if unfinished else ((start, stop),)
+    return Walked([Part(segments, announced=announced, cut=announced is not None)], stop)
+
+
+def _sound(view: View, at: int, big: bool) -> _Sound | None:
+    wide, block = None, 1
+    for _ in range(_MOST_CHUNKS):
+        head = view.at(at, 8)
+        if len(head) < 8:
+            return None
+        name, size, body = head[:4], _number(head[4:], big), at + 8
+        if name == b"ds64" and len(values := view.at(body, 16)) == 16:  # RF64: the sizes in 64 bits
+            wide = struct.unpack("<Q", values[8:])[0]
+        elif name == b"fmt " and len(values := view.at(body, 14)) == 14:
+            block = max(1, struct.unpack(">H" if big else "<H", values[12:])[0])
+        elif name == b"COMM" and len(values := view.at(body, 8)) == 8:
+            channels, _, bits = struct.unpack(">HIH", values)
+            block = max(1, channels * ((bits + 7) // 8))
+        elif name == b"data":
+            return _Sound(at + 4, body, size if wide is None or size != 0xFFFF_FFFF else wide, block)
+        elif name == b"SSND":
+            return _Sound(at + 4, body + 8, max(0, size - 8), block)
+        at = body + size + (size & 1)
+    return None
+
+
+def _after(view: View, end: int, big: bool) -> int | None:
+    """Behind what belongs to a recording whose sound ends at ``end``; None where it cannot end there."""
+    found = (_after_chunks(view, at, big) for at in (end, end + 1))  # with and without a byte of padding
+    return next((at for at in found if at is not None), None)
+
+
+def _after_chunks(view: View, at: int, big: bool) -> int | None:
+    """Where a row of chunks ends: at the end of the file or at a header; None where they are not chunks."""
+    for _ in range(_MOST_CHUNKS):
+        if at >= view.size - 1:
+            return view.size
+        if _header_at(view, at) or view.at(at, 4) in (b"OggS", b"fLaC") or mpeg.begins(view, at):
+            return at
+        head = view.at(at, 8)
+        if len(head) < 8 or not all(32 <= byte < 127 for byte in head[:4]):
+            return None
+        size = _number(head[4:], big)
+        at += 8 + size + (size & 1)
+        if at > view.size + 1:
+            return None
+    return None
+
+
+def _header_at(view: View, at: int) -> bool:
+    head = view.at(at, 12)
+    return head[:4] in (b"RIFF", b"RIFX", b"RF64", b"FORM") and head[8:12] in _FORMS
+
+
+def next_header(view: View, at: int) -> int | None:
+    """Where the next recording begins, if one does."""
+    found: list[int] = []
+    for form in _FORMS:
+        place = view.find(form, at + 8)
+        while place >= 0 and not _header_at(view, place - 8):
+            place = view.find(form, place + 1)
+        if place >= 0:
+            found.append(place - 8)
+    return min(found, default=None)
+
+
+def _finished(view: View, start: int, sound: _Sound, stop: int, big: bool) -> tuple[Segment, ...]:
+    """The recording with the sizes that its recorder did not come to write."""
+
+    def size(end: int, begin: int) -> bytes:
+        return struct.pack(">I" if big else "<I", min(end - begin, 0xFFFF_FFFF))
+
+    return (
+        view.at(start, 4),
+        size(stop, start + 8),
+        (start + 8, sound.size_at),
+        size(stop, sound.size_at + 4),
+        (sound.size_at + 4, stop),
+    )
+
+
+def _number(data: bytes, big: bool) -> int:
+    return int.from_bytes(data, "big" if big else "little")

@@ -1,0 +1,25 @@
+"""Text under a recording's name: an error page, a pointer, a list of other files. What it is says what to do."""
+
+from __future__ import annotations
+
+_LISTS = (b"#EXTM3U", b"[playlist]", b"ffconcat version", b"#EXTINF")
+_PAGES = (b"<!doctype html", b"<html", b"<?xml", b"<head", b"<error")
+
+
+def kind_of(head: bytes) -> str | None:
+    """What text a file is that begins so (4 kB are enough), and what to do; None where it is not text."""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    low = start[:64].lower()
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS, not the recording; fetch it with `git lfs pull`"
+    if any(low.startswith(page) for page in _PAGES):
+        return "it is a web page, not a recording; download the recording again"
+    if start.startswith(_LISTS):
+        return "it is a list of other files, which are not opened; name the recordings"
+    if not head or any(byte < 32 and byte not in b"\t\n\r\f\x1b" for byte in head):
+        return None
+    try:
+        head[: len(head) - 3].decode("utf-8")  # a character may be cut in two at its end
+    except UnicodeDecodeError:
+        return None
+    return "it is text, not a recording"

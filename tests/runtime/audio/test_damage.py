@@ -1,0 +1,236 @@
+"""Files that hold more than one recording, were cut short, are damaged, or whose headers say wrongly how long they are.
+
+Decoders stop at the first end, hole or wrong number, and say nothing: half of the speech was gone, and the exit code 0.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from wav2edge.runtime.audio import read
+from wav2edge.runtime.audio.read import Recording
+from wav2edge.runtime.errors import AudioError
+
+Encode = Callable[..., bytes]
+SecondOf = Callable[[Any, float], int]
+
+KINDS = [
+    ("MP3", None, 44100),
+    ("MP3", None, 16000),
+    ("OGG", "VORBIS", 16000),
+    ("OGG", "OPUS", 16000),
+    ("FLAC", "PCM_16", 16000),
+    ("WAV", "PCM_16", 16000),
+    ("WAV", "PCM_24", 44100),
+    ("RF64", "PCM_16", 16000),
+    ("AIFF", "PCM_16", 16000),
+    ("AU", "PCM_16", 16000),
+    ("CAF", "PCM_16", 16000),
+    ("W64", "PCM_16", 16000),
+]
+COMPRESSED = KINDS[:5]
+
+
+def taken(data: Any) -> tuple[NDArray[np.float32], Recording]:
+    recording = read.open_recording(data, 16000)
+    return np.concatenate(list(recording.blocks)), recording
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_whole_recording_has_no_warnings(encode: Encode, second_of: SecondOf, kind: tuple[Any, ...]) -> None:
+    samples, recording = taken(encode(*kind))
+    assert recording.complete and recording.warnings == ()
+    assert recording.seconds == pytest.approx(12, abs=0.1) and len(samples) == pytest.approx(12 * 16000, abs=1700)
+    assert [second_of(samples, second + 0.4) for second in range(12)] == list(range(12))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_joined_recordings_are_all_read(encode: Encode, second_of: SecondOf, kind: tuple[Any, ...]) -> None:
+    one = len(taken(encode(*kind))[0]) / 16000
+    samples, recording = taken(encode(*kind) * 3)
+    assert recording.complete and recording.warnings == ()
+    assert recording.seconds == pytest.approx(36, abs=0.3) and len(samples) / 16000 == pytest.approx(3 * one, abs=0.001)
+    for begin in (0, one, 2 * one):
+        assert [second_of(samples, begin + second + 0.4) for second in range(12)] == list(range(12))
+
+
+@pytest.mark.parametrize("form", ["MP3", "WAV", "FLAC", "AIFF"])
+def test_a_rate_and_channels_that_change_midway(encode: Encode, second_of: SecondOf, form: str) -> None:
+    data = encode(form, None, 44100) + encode(form, None, 48000, channels=2) + encode(form, None, 22050)
+    samples, recording = taken(data)
+    assert recording.complete and recording.channels == 2
+    assert len(samples) / 16000 == pytest.approx(36, abs=0.3)
+    places = [0.4 + begin + second for begin in (0.0, 12.03, 24.06) for second in range(11)]
+    assert [second_of(samples, place) for place in places] == [*range(11)] * 3
+    right = read.open_recording(data, 16000, channel=2)
+    assert sum(map(len, right.blocks)) == len(samples)
+    assert right.warnings == ("not all of it has a channel 2; the last channel of the rest was taken",)
+
+
+def test_recordings_of_different_kinds_joined(encode: Encode) -> None:
+    parts = [encode("WAV"), encode("OGG", "OPUS"), encode("MP3", None, 44100), encode("FLAC"), encode("WAV")]
+    samples, recording = taken(b"".join(parts))
+    assert recording.complete and len(samples) / 16000 == pytest.approx(60, abs=0.3)
+    for seconds in (2.0, 60.0):  # nothing tells where MPEG frames begin behind FLAC's
+        _, recording = taken(encode("FLAC") + encode("MP3", None, 44100, seconds=seconds))
+        assert not recording.complete and any(line.startswith("what follows its end") for line in recording.warnings)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_recording_cut_short_is_read_as_far_as_it_goes(
+    encode: Encode, second_of: SecondOf, kind: tuple[Any, ...]
+) -> None:
+    data = encode(*kind)
+    samples, recording = taken(data[: len(data) // 2])
+    assert not recording.complete
+    assert len(recording.warnings) == 1 and recording.warnings[0].startswith("it breaks off after ")
+    seconds = len(samples) / 16000
+    assert 3.5 < seconds < 7 and f"after {seconds:.1f} s" in recording.warnings[0]
+    assert [second_of(samples, second + 0.4) for second in range(3)] == [0, 1, 2]
+    with pytest.raises(AudioError, match="breaks off after"):
+        read.load(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind[0] not in ("AU", "CAF", "W64")])
+def test_a_cut_recording_with_a_whole_one_joined_on(encode: Encode, second_of: SecondOf, kind: tuple[Any, ...]) -> None:
+    data = encode(*kind)
+    samples, recording = taken(data[: len(data) // 2] + data)
+    assert not recording.complete and recording.warnings[0].startswith("it breaks off after ")
+    first = len(samples) / 16000 - len(taken(data)[0]) / 16000
+    assert [second_of(samples, first + second + 0.4) for second in range(12)] == list(range(12))
+
+
+HOLES: dict[str, Callable[[bytes, int], bytes]] = {
+    "zeros": lambda data, at: data[:at] + bytes(4000) + data[at + 4000 :],
+    "inserted": lambda data, at: data[:at] + bytes(4000) + data[at:],
+    "gone": lambda data, at: data[:at] + data[at + 4000 :],
+    "noise": lambda data, at: data[:at] + np.random.default_rng(0).bytes(4000) + data[at + 4000 :],
+}
+
+
+@pytest.mark.parametrize("hole", HOLES)
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_what_follows_a_hole_is_not_lost(encode: Encode, second_of: SecondOf, kind: tuple[Any, ...], hole: str) -> None:
+    data = encode(*kind)
+    samples, recording = taken(HOLES[hole](data, len(data) // 2))
+    assert not recording.complete and len(recording.warnings) == 1
+    said = recording.warnings[0]
+    assert said.startswith("it is damaged at ") and said.endswith("; copy or convert it again")
+    place = float(said.split()[4])
+    assert 3.5 < place < 7
+    last = len(samples) / 16000
+    assert second_of(samples, last - 0.6) == 11 and second_of(samples, 0.4) == 0
+    if kind[0] != "MP3":  # their frames say where they belong: what follows keeps its time
+        assert last == pytest.approx(12, abs=0.05)
+        assert [second_of(samples, second + 0.4) for second in (9, 10, 11)] == [9, 10, 11]
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_several_holes(encode: Encode, second_of: SecondOf, kind: tuple[Any, ...]) -> None:
+    data = encode(*kind, seconds=30.0)
+    third = len(data) // 3
+    damaged = data[:third] + bytes(50) + data[third + 2000 : 2 * third] + data[2 * third + 3000 :]
+    samples, recording = taken(damaged)
+    assert not recording.complete and 1 <= len(recording.warnings) <= 2
+    assert second_of(samples, len(samples) / 16000 - 0.6) == 29
+
+
+def unknown_length(data: bytes) -> bytes:
+    """A FLAC as it is written to a pipe: no number of samples, no digest."""
+    held = bytearray(data)
+    held[21] &= 0xF0
+    held[22:42] = bytes(20)
+    return bytes(held)
+
+
+def test_flac_of_unknown_length(encode: Encode) -> None:
+    data = unknown_length(encode("FLAC"))
+    for repeats in (1, 2):
+        samples, recording = taken(data * repeats)
+        assert recording.complete and recording.seconds == 12 * repeats and len(samples) == 12 * 16000 * repeats
+    samples, recording = taken(data[: len(data) // 2])
+    assert not recording.complete and 4 < len(samples) / 16000 < 7
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFFFFF, 0x80000000])
+def test_wav_whose_recorder_never_wrote_its_size(encode: Encode, size: int) -> None:
+    data = bytearray(encode("WAV"))
+    at = data.index(b"data") + 4
+    data[4:8] = data[at : at + 4] = struct.pack("<I", size)
+    for repeats in (1, 2):
+        samples, recording = taken(bytes(data) * repeats)
+        assert recording.complete and len(samples) == 12 * 16000 * repeats
+
+
+def test_wav_that_really_holds_nothing_but_has_chunks_after_it() -> None:
+    form = struct.pack("<HHIIHH", 1, 1, 16000, 32000, 2, 16)
+    body = b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + bytes(4) + b"LIST" + struct.pack("<I", 4) + b"INFO"
+    with pytest.raises(AudioError, match="holds no samples"):
+        taken(b"RIFF" + struct.pack("<I", len(body)) + body)
+
+
+def test_what_follows_and_is_not_sound_is_named(encode: Encode) -> None:
+    samples, recording = taken(encode("WAV") + b"something else " * 1000)
+    assert len(samples) == 12 * 16000 and not recording.complete
+    assert recording.warnings == ("the last 15000 bytes are not sound that can be read",)
+    assert taken(encode("WAV") + bytes(15000))[1].warnings == ()  # padding
+
+
+def test_mp3_without_the_number_of_its_frames(encode: Encode, second_of: SecondOf) -> None:
+    """A variable rate without a Xing header, as a stream's: the decoder guessed the length, and stopped there."""
+    data = encode("MP3", None, 44100)
+    length = 417 + (data[2] >> 1 & 1)
+    assert b"Xing" in data[:length]
+    samples, recording = taken(data[length:])
+    assert recording.complete and len(samples) / 16000 == pytest.approx(12, abs=0.1)
+    assert second_of(samples, 11.3) == 11
+    samples, recording = taken(data + data[length:])  # its Xing header counts the first half
+    assert recording.complete and len(samples) / 16000 == pytest.approx(24, abs=0.1)
+
+
+def test_tags_before_between_and_after_mp3_frames_are_no_damage(tmp_path: Path, encode: Encode) -> None:
+    data = encode("MP3", None, 44100)
+    id3 = b"ID3\x04\x00\x00\x00\x00\x08\x00" + bytes(1024)
+    ape = b"APETAGEX" + struct.pack("<IIII", 2000, 32, 0, 0) + bytes(8)
+    tag = b"TAG" + bytes(125)
+    samples, recording = taken(id3 + data + tag + id3 + data + bytes(0) + ape[:0] + tag)
+    assert recording.complete and recording.warnings == () and len(samples) / 16000 == pytest.approx(24, abs=0.1)
+    (tmp_path / "led.mp3").write_bytes(bytes(300) + data)  # other bytes before the first frame: the name says MP3
+    samples, recording = taken(tmp_path / "led.mp3")
+    assert recording.complete and len(samples) / 16000 == pytest.approx(12, abs=0.1)
+
+
+def test_reading_again_gives_the_same(encode: Encode) -> None:
+    data = encode("FLAC")
+    damaged = HOLES["gone"](data, len(data) // 2)
+    recording = read.open_recording(damaged, 16000)
+    first = np.concatenate(list(recording.blocks))
+    np.testing.assert_array_equal(np.concatenate(list(recording.again())), first)
+    assert len(recording.warnings) == 1
+
+
+def test_a_long_mp3_is_walked_quickly(encode: Encode, tmp_path: Path) -> None:
+    """An hour takes a third of a second here; the bound is for slow machines."""
+    import time
+
+    data = encode("MP3", None, 44100, seconds=60.0) * 60
+    started = time.perf_counter()
+    recording = read.open_recording(data, 16000)
+    assert recording.seconds == pytest.approx(3600, rel=0.01)
+    assert time.perf_counter() - started < 10
+
+
+def test_parts_are_those_of_soundfile_by_itself(encode: Encode, tmp_path: Path) -> None:
+    for kind in KINDS:
+        (tmp_path / "one").write_bytes(encode(*kind))
+        expected, rate = soundfile.read(tmp_path / "one", dtype="float32")
+        held = np.concatenate(list(read.open_recording(tmp_path / "one", rate).blocks))
+        np.testing.assert_allclose(held, expected, atol=1e-6)
