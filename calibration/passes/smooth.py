@@ -23,6 +23,8 @@ from ..sites import Site, linear_bias
 
 ALPHA = 0.5
 """How much of the difficulty moves from activations to weights: SmoothQuant's default (Xiao et al., 2023)."""
+SILENT = 2.0**-24
+"""A channel or a weight's row whose largest magnitude is below this is zero: fp16 rounds it to zero."""
 Channels: TypeAlias = NDArray[np.float32]
 FoldKind: TypeAlias = Literal["norm", "values", "scores"]
 
@@ -92,10 +94,14 @@ def fold_outliers(graph: Graph, folds: Iterable[Fold], maxima: Mapping[str, Chan
 
 
 def _scale(activation: Channels, weight: Channels, alpha: float) -> Channels:
-    silent = (activation < 1e-6) | (weight < 1e-6)
-    scale = np.power(np.maximum(activation, 1e-6), alpha) / np.power(np.maximum(weight, 1e-6), 1 - alpha)
+    """What each channel is divided by, 1 on the geometric mean.
+
+    Nothing grows out of bounds: activation / scale and weight · scale are both their geometric mean (at alpha 0.5).
+    """
+    silent = (activation < SILENT) | (weight < SILENT)
+    scale = np.power(np.maximum(activation, SILENT), alpha) / np.power(np.maximum(weight, SILENT), 1 - alpha)
     scale /= np.exp(np.log(scale[~silent]).mean()) if not silent.all() else 1.0
-    return np.where(silent, 1.0, np.clip(scale, 1e-3, 1e3)).astype(np.float32)
+    return np.where(silent, 1.0, scale).astype(np.float32)
 
 
 def _multiply(graph: Graph, name: str, factor: Channels) -> None:
