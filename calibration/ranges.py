@@ -136,7 +136,7 @@ def _best(
         spans = [(histogram.low * factor, histogram.high * factor) for factor in _FACTORS]
         # A GELU's short negative side needs another cut than its long positive one.
         spans += [(histogram.low, histogram.high * factor) for factor in _FACTORS]
-    # The first of equals is the widest: clipping must earn its place.
+    # The first of equals is the widest: nothing is clipped without a gain.
     return min(spans, key=lambda span: error(values, weights, *span))
 
 

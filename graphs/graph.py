@@ -131,7 +131,7 @@ class Graph:
             tensor = source
 
     def free_weight_name(self, wanted: str) -> str:
-        """``wanted``, or with a number behind it where a weight has that name already."""
+        """``wanted``, or with a number appended where a weight has that name already."""
         name, number = wanted, 1
         while name in self.weights:
             number += 1

@@ -1,6 +1,6 @@
 """Cut a variant's full graph at its named values into ``frontend`` and ``encoder``, without torch.
 
-Both halves refer to the weights of the full graph's data file, so they cost a few hundred kilobytes.
+Both parts refer to the weights of the full graph's data file, so they cost a few hundred kilobytes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def extract(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str
         if name in inputs or name in weights:
             continue
         if name not in producers:
-            raise BundleError(f"the part of the graph behind {', '.join(inputs)} also needs {name!r}")
+            raise BundleError(f"the part of the graph after {', '.join(inputs)} also needs {name!r}")
         kept.add(id(producers[name]))
         pending.extend(producers[name].input)
     part = onnx.helper.make_graph(

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .nodes import rename_inputs, rename_outputs
+
 if TYPE_CHECKING:
     import onnx
 
@@ -14,7 +16,8 @@ THRESHOLD = 256
 """Tensors of fewer bytes stay in the graph: shapes and scalars must be readable without the data file. Larger
 ones would be stored again in each stage's graph."""
 SMALLEST_HALF = 4096
-"""Weights of fewer elements are not worth a Cast."""
+"""Weights of fewer elements stay in float32: 8 kB is the least that a Cast saves, for some 100 bytes in each graph and
+a node more for engines to fold."""
 ALIGNMENT = 64
 """One cache line; mapped weights are used in place."""
 
@@ -34,7 +37,7 @@ def load_model(path: Path) -> onnx.ModelProto:
 
 
 def save_graph(model: onnx.ModelProto, path: Path) -> None:
-    """Write a graph whose large weights already lie in a data file beside it."""
+    """Write a graph whose large weights are already in a data file beside it."""
     path.write_bytes(model.SerializeToString())
 
 
@@ -42,7 +45,7 @@ def save_model(model: onnx.ModelProto, path: Path, data: str, compact: bool = Fa
     """Write a graph, and its large weights to the file ``data`` in the same directory.
 
     compact: store weights that float16 holds exactly (those of a checkpoint saved in float16) in half the bytes, with
-    a Cast in front of their reader, which engines fold when they load. The model is changed: its large weights become
+    a Cast before their reader, which engines fold when they load. The model is changed: its large weights become
     references. Equal models give equal bytes.
     """
     import onnx
@@ -61,7 +64,7 @@ def save_model(model: onnx.ModelProto, path: Path, data: str, compact: bool = Fa
 
 
 def halve_weights(model: onnx.ModelProto) -> int:
-    """Store in float16, with a Cast behind, each large float32 weight that loses nothing; returns how many."""
+    """Store each large float32 weight that loses nothing as float16, with a Cast after it; returns how many."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
@@ -91,21 +94,17 @@ def shorten_names(model: onnx.ModelProto, kept: Collection[str]) -> None:
     """
     graph = model.graph
     stays = {*kept, "", *(value.name for value in (*graph.input, *graph.output))}
-    names: dict[str, str] = {}
-
-    def short(name: str) -> str:
-        if name in stays:
-            return name
-        return names.setdefault(name, f"t{len(names)}")
-
+    tensors = [tensor.name for tensor in graph.initializer]
+    tensors += [name for node in graph.node for names in (node.input, node.output) for name in names]
+    renamed = [name for name in dict.fromkeys(tensors) if name not in stays]
+    short = {name: f"t{number}" for number, name in enumerate(renamed)}
     for tensor in graph.initializer:
-        tensor.name = short(tensor.name)
+        tensor.name = short.get(tensor.name, tensor.name)
     for node in graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Cast"):
             node.name = ""
-        for names_of in (node.input, node.output):
-            for position, name in enumerate(names_of):
-                names_of[position] = short(name)
+    rename_inputs(graph.node, short)
+    rename_outputs(graph.node, short)
     del graph.value_info[:]
 
 

@@ -1,7 +1,7 @@
 """Fuse GELU as exporters write it into one operator.
 
 1. The pattern is Mul(Mul(x, 1 + Erf(x / √2)), 1/2) in any order of the factors (torch's exact GELU at opset 17).
-2. It becomes ``com.microsoft.Gelu``, which ONNX Runtime and OpenVINO know. ONNX Runtime fuses GELU by itself, but not
+2. It becomes ``com.microsoft.Gelu``, which ONNX Runtime and OpenVINO have. ONNX Runtime fuses GELU by itself, but not
    after a DequantizeLinear: it gives each reader one of its own, and the pattern is lost.
 """
 

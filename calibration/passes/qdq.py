@@ -35,7 +35,7 @@ def insert_qdq(
     """Quantise these sites in place; ``ranges`` holds (low, high) of every tensor that ``observed`` names.
 
     switched: keep the float tensors beside the quantised ones and choose by one boolean input for each layer, named
-    ``quantize:<layer>``: one graph then stands for every choice of layers (it is slow, and exact to rounding).
+    ``quantize:<layer>``: one graph then serves every choice of layers (it is slow, and exact to rounding).
     Returns the layers.
     """
     writer = _Writer(graph, ranges, scheme, switched)

@@ -80,7 +80,7 @@ def test_equals_the_convolutions_at_every_length(random_bundle: RandomBundle, no
 
 @pytest.mark.slow
 def test_group_norm_of_speech_without_high_frequencies(random_bundle: RandomBundle) -> None:
-    """A filter for high frequencies hears next to nothing in telephone speech; its variance must not drown."""
+    """A filter for high frequencies gets little from telephone speech; its variance must not vanish in rounding."""
     _, graph = tiny(random_bundle, "group")
     name = "feature_extractor.conv_layers.0.conv.weight"
     weight = graph.weights[name].copy()

@@ -111,7 +111,7 @@ def test_onnxruntime_fuses_everything(fp32_graph: Graph, ranges: Ranges, tmp_pat
     assert counts["QLinearConv"] == len(find_sites(fp32_graph)) - products
 
 
-def test_switches_stand_for_every_choice_of_layers(
+def test_switches_give_every_choice_of_layers(
     fp32_graph: Graph, ranges: Ranges, speech: list[np.ndarray], logits: Logits, tmp_path: Path
 ) -> None:
     sites = find_sites(fp32_graph)
