@@ -66,7 +66,7 @@ def main() -> int:
         dev = [row for row in rows if split_of(row) == "dev"]
         command = ["quantize", str(made), "--variants", arguments.variants, "--max-wer-rise", arguments.max_wer_rise]
         command += ["--speech", str(write_manifest(every(calibration, 100), Path(scratch) / "calibration.jsonl"))]
-        command += ["--dev", str(write_manifest(dev, Path(scratch) / "dev.jsonl"))]
+        command += ["--dev", str(write_manifest(dev, Path(scratch) / "dev.jsonl")), "--dev-limit", str(len(dev))]
         command += ["--report", str(Path(scratch) / "report.html")]
         code = wav2edge(["export", str(CHECKPOINT), str(made)])
         # A refused variant leaves the bundle without it, which is still a good bundle.
