@@ -2,17 +2,18 @@
 
     python benchmarks/engines.py BUNDLE [--checkpoint DIR] [--seconds 10] [--once] [--limit 25]
 
-Prints both tables, each ratio in both runs, and what the same ratios would be between medians of times, as they once
-were. Exits 1 where a ratio changed by more than 10 %, or where a row that people weigh is missing without a
-reason. The bundle is any export; with random weights the table is about speed alone.
+Prints both tables, each ratio in both runs, and what the same ratios would be between medians of times. Exits 1 where a
+ratio changed by more than 10 %, or where one of the usual rows is missing without a reason. The bundle is any export;
+with random weights the table is about speed alone.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from pathlib import Path
+
+import _kit
 
 from wav2edge.devices import detect
 from wav2edge.measure.bench import plan as bench_plan
@@ -29,14 +30,14 @@ WANTED = (
 
 def main() -> int:
     """Measure twice and compare."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = _kit.parser(__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--checkpoint", type=Path, action="append", default=[], help="for the rows of torch")
     parser.add_argument("--seconds", type=float, default=10.0, help="of audio (default: 10)")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--runs", type=int, default=50, help="enough runs for a configuration (default: 50)")
     parser.add_argument("--limit", type=float, default=25.0, help="or enough seconds of running (default: 25)")
-    parser.add_argument("--all", action="store_true", help="also rows that nobody asked for, as openvino/int8-u8s8")
+    parser.add_argument("--all", action="store_true", help="also rows that are not usual, such as openvino/int8-u8s8")
     parser.add_argument("--once", action="store_true", help="one run, no comparison")
     arguments = parser.parse_args()
     threads = arguments.threads or detect.detect().cpu.threads
@@ -46,28 +47,31 @@ def main() -> int:
     plan = bench_plan.Plan(
         tuple(chosen), tuple(skipped), lengths=(arguments.seconds,), runs=arguments.runs, limit=arguments.limit
     )
-    reports = []
-    for _ in range(1 if arguments.once else 2):
-        started = time.monotonic()
-        reports.append(run.measure(plan))
-        print(table.text_table(reports[-1]))
-        print(f"this took {time.monotonic() - started:.0f} s\n", flush=True)
-    missing = _missing(reports[0])
-    return missing if arguments.once else max(missing, _repeats(reports[0], reports[1], arguments.seconds))
+    with _kit.Output(arguments) as output:
+        reports = []
+        for _ in range(1 if arguments.once else 2):
+            started = time.monotonic()
+            reports.append(run.measure(plan))
+            output.say(*table.text_table(reports[-1]).splitlines())
+            output.say(f"this took {time.monotonic() - started:.0f} s", "")
+        complete = _complete(output, reports[0])
+        repeated = arguments.once or _repeat(output, reports[0], reports[1], arguments.seconds)
+    return int(not (complete and repeated))
 
 
-def _missing(report: BenchReport) -> int:
-    """1 where a row that people weigh is neither measured nor refused with a reason."""
+def _complete(output: _kit.Output, report: BenchReport) -> bool:
+    """Whether each of the usual rows is measured, or refused with a reason."""
     known = {result.name for result in report.results} | {item.name for item in report.skipped}
     lacking = [name for name in WANTED if name not in known and name.partition("/")[0] not in known]
     if lacking:
-        print(f"missing without a reason (has the bundle the variant?): {', '.join(lacking)}")
-    return int(bool(lacking))
+        output.say(f"missing without a reason (does the bundle have the variant?): {', '.join(lacking)}")
+    return not lacking
 
 
-def _repeats(first: BenchReport, second: BenchReport, seconds: float) -> int:
+def _repeat(output: _kit.Output, first: BenchReport, second: BenchReport, seconds: float) -> bool:
+    """Whether each ratio of the first run is that of the second, within what is allowed."""
     worst = worst_of_medians = 0.0
-    print(f"ratio to {first.baseline:22} {'first':>8} {'second':>8} {'change':>8} {'of medians':>11}")
+    output.say(f"ratio to {first.baseline:22} {'first':>8} {'second':>8} {'change':>8} {'of medians':>11}")
     for result in first.results:
         other = next((again for again in second.results if again.name == result.name), None)
         base = first.baseline_for(result)
@@ -80,12 +84,12 @@ def _repeats(first: BenchReport, second: BenchReport, seconds: float) -> int:
         old = _of_medians(second, other, seconds) / _of_medians(first, result, seconds) - 1
         change = after / before - 1
         worst, worst_of_medians = max(worst, abs(change)), max(worst_of_medians, abs(old))
-        print(f"{result.name:31} {before:7.2f}× {after:7.2f}× {change:+8.1%} {old:+11.1%}")
-    print(
+        output.say(f"{result.name:31} {before:7.2f}× {after:7.2f}× {change:+8.1%} {old:+11.1%}")
+    output.say(
         f"largest change of a ratio: {worst:.1%} (allowed: {ALLOWED:.0%}); "
         f"between medians it would be {worst_of_medians:.1%}"
     )
-    return int(worst > ALLOWED)
+    return worst <= ALLOWED
 
 
 def _of_medians(report: BenchReport, result: BenchResult, seconds: float) -> float:

@@ -9,13 +9,13 @@ counts. ``selections and sums`` is the plain way to mask a group norm, ``product
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 import warnings
 from pathlib import Path
 from typing import Any
 
+import _kit
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -64,7 +64,7 @@ class FirstConvolution(nn.Module):
     """Convolution, norm, GELU."""
 
     def __init__(self, norm: nn.Module) -> None:
-        """Put a norm behind the first convolution."""
+        """Put a norm after the first convolution."""
         super().__init__()
         self.conv = nn.Conv1d(1, CHANNELS, 10, 5, bias=False)
         self.norm = norm
@@ -75,7 +75,7 @@ class FirstConvolution(nn.Module):
 
 
 class LayerNormConvolutions(nn.Module):
-    """Three convolutions with layer norm: the activation behind or before the channels go back."""
+    """Three convolutions with layer norm: the activation after or before the channels go back."""
 
     def __init__(self, inside: bool) -> None:
         """Choose the order."""
@@ -103,7 +103,7 @@ class LayerNormConvolutions(nn.Module):
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = _kit.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rounds", type=int, default=10)
     arguments = parser.parse_args()
@@ -132,7 +132,8 @@ def main() -> None:
                     elapsed = 1000 * (time.perf_counter() - started)
                     times[name, engine] = min(times.get((name, engine), np.inf), elapsed)
     rows = [(name, f"{times[name, 0]:.0f}", f"{times[name, 1]:.0f}") for name in cases]
-    print(table(("front end", "ONNX Runtime ms", "OpenVINO ms"), rows, indent=""))
+    with _kit.Output(arguments) as output:
+        output.say(*table(("front end", "ONNX Runtime ms", "OpenVINO ms"), rows, indent="").splitlines())
 
 
 def _runners(module: nn.Module, waveform: Tensor, lengths: Tensor, path: Path) -> list[Any]:

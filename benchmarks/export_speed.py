@@ -2,12 +2,11 @@
 
     python benchmarks/export_speed.py [--norm group|layer]
 
-Prints wall time, CPU time and peak resident memory of the whole process. Bars: under 90 s, under 4 GB.
+Prints wall time, CPU time and peak resident memory of the whole process. Allowed: 90 s and 4 GB; exits 1 above.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import subprocess
@@ -16,8 +15,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import _kit
+
 from wav2edge.cli._tables import table
 
+ALLOWED_SECONDS, ALLOWED_GB = 90, 4
 LABELS = ("<pad>", "<s>", "</s>", "<unk>", "|", "'", *"abcdefghijklmnopqrstuvwxyz")
 
 
@@ -36,9 +38,9 @@ def write_checkpoint(directory: Path, norm: str) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def main() -> None:
+def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = _kit.parser(__doc__)
     parser.add_argument("--norm", choices=("group", "layer"), default="group")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +54,6 @@ def main() -> None:
             sys.exit(done.stderr)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         size = sum(path.stat().st_size for path in bundle.iterdir())
-    print(done.stderr)
     row = (
         f"base, {arguments.norm} norm",
         f"{parameters / 1e6:.1f}",
@@ -61,8 +62,11 @@ def main() -> None:
         f"{used.ru_maxrss / 1e6:.2f}",
         f"{size / 1e6:.0f}",
     )
-    print(table(("shape", "M parameters", "wall s", "CPU s", "peak GB", "bundle MB"), [row], indent=""))
+    header = ("shape", "M parameters", "wall s", "CPU s", "peak GB", "bundle MB")
+    with _kit.Output(arguments) as output:
+        output.say(*done.stderr.splitlines(), "", *table(header, [row], indent="").splitlines())
+    return int(wall > ALLOWED_SECONDS or used.ru_maxrss > 1e6 * ALLOWED_GB)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

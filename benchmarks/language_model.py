@@ -6,12 +6,11 @@ SPEECH: recordings with text that the model was not trained on. MANIFEST: senten
 recipes/language_model.py makes; recordings of SPEECH are left out of it. The weights (alpha, beta) are chosen by
 cross-validation: for each of --folds parts of the recordings those that give the fewest word errors on the other parts,
 so that no recording is scored with weights that were chosen on it. Intervals are 95 % bootstraps over recordings, the
-differences paired. --docs writes the table as a figure of the documentation (docs/figures/language-model.md).
+differences paired.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import itertools
 import json
@@ -21,10 +20,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import _docs
+import _kit
 import numpy as np
 
-from wav2edge.devices.open import open_model
 from wav2edge.measure import manifest, scoring
 from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.recordings.chunking import Chunk
@@ -35,22 +33,20 @@ from wav2edge.runtime.text.language_model import BeamDecoder, LanguageModel, ope
 RECIPE = Path(__file__).parents[1] / "recipes" / "language_model.py"
 ALPHAS = (0.2, 0.4, 0.6, 0.9, 1.3)
 BETAS = (-1.0, 0.5, 2.0)
-Heard = list[tuple[Chunk, np.ndarray]]
+Ran = list[tuple[Chunk, np.ndarray]]
+"""The chunks of a recording with their logits [frames, labels]."""
 
 
 def main() -> None:
     """Print the table; write it into the docs when asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = _kit.parser(__doc__)
     parser.add_argument("speech")
     parser.add_argument("--texts", required=True, metavar="MANIFEST")
     parser.add_argument("--corpus", help="only rows of this corpus, of speech and texts")
     parser.add_argument("--split", help="only rows of this split of the texts")
-    parser.add_argument("-m", "--model", metavar="BUNDLE")
-    parser.add_argument("--engine")
-    parser.add_argument("--variant")
+    _kit.add_model(parser)
     parser.add_argument("--order", type=int, default=3)
     parser.add_argument("--folds", type=int, default=4)
-    parser.add_argument("--docs", metavar="FILE.md")
     arguments = parser.parse_args()
     rows = [row for row in manifest.scan(arguments.speech)[0] if arguments.corpus in (None, row.corpus)]
     references = [row.text for row in rows]
@@ -60,18 +56,18 @@ def main() -> None:
     seen = set(sentences)
     with (
         tempfile.TemporaryDirectory() as folder,
-        Transcriber(open_model(arguments.model, arguments.engine, arguments.variant)) as transcriber,
+        Transcriber(_kit.open_model(arguments)) as transcriber,
     ):
         model = make_model(sentences, Path(folder), arguments.order)
-        heard = [[(window, transcriber.run([window])[0]) for window in transcriber.chunks(row.path)] for row in rows]
-        greedy = scoring.score(references, read(transcriber, heard, ctc.greedy))
-        beam = scoring.score(references, read(transcriber, heard, BeamDecoder(transcriber.spec)))
+        ran = [run(transcriber, row.path) for row in rows]
+        greedy = scoring.score(references, decode(transcriber, ran, ctc.greedy))
+        beam = scoring.score(references, decode(transcriber, ran, BeamDecoder(transcriber.spec)))
         tried = {
-            weights: scoring.score(references, read(transcriber, heard, weighted(transcriber, model, *weights)))
+            weights: scoring.score(references, decode(transcriber, ran, weighted(transcriber, model, *weights)))
             for weights in itertools.product(ALPHAS, BETAS)
         }
-        digests = sorted(transcriber.bundle.variant(transcriber.variant).sha256.values())
-        system = f"{transcriber.engine} {transcriber.variant} (sha256 {digests[0][:8]}…)"
+        digests = sorted(transcriber.model.variant.sha256.values())
+        system = f"{transcriber.model.engine} {transcriber.model.variant.name} (sha256 {digests[0][:8]}…)"
     chosen = choose({key: found.words for key, found in tried.items()}, len(rows), arguments.folds)
     words = [tried[key].words[index] for index, key in enumerate(chosen)]
     characters = [tried[key].characters[index] for index, key in enumerate(chosen)]
@@ -90,9 +86,8 @@ def main() -> None:
         f"| beam search with the language model | {scoring.rate(words)} | {scoring.rate(characters)} "
         f"| {scoring.difference(greedy.words, words)} |",
     ]
-    print("\n".join(lines))
-    if arguments.docs:
-        _docs.write(Path(arguments.docs), lines)
+    with _kit.Output(arguments, markdown=True) as output:
+        output.say(*lines)
 
 
 def other_texts(path: Path, taken: set[Path], corpus: str | None, split: str | None) -> list[str]:
@@ -119,14 +114,20 @@ def weighted(transcriber: Transcriber, model: LanguageModel, alpha: float, beta:
     return BeamDecoder(transcriber.spec, dataclasses.replace(model, alpha=alpha, beta=beta))
 
 
-def read(transcriber: Transcriber, heard: Sequence[Heard], decoder: WordDecoder) -> list[str]:
-    """The text of recordings whose logits are there already."""
+def run(transcriber: Transcriber, path: Path) -> Ran:
+    """The chunks of a recording and their logits."""
+    chunks = transcriber.chunks(transcriber.open_recording(path))
+    return [(chunk, transcriber.run([chunk])[0]) for chunk in chunks]
+
+
+def decode(transcriber: Transcriber, ran: Sequence[Ran], decoder: WordDecoder) -> list[str]:
+    """The text of recordings whose logits are computed."""
     transcriber.decoder = decoder
     texts = []
-    for windows in heard:
+    for chunks in ran:
         decoding = transcriber.decoding()
-        for window, logits in windows:
-            decoding.push(window, logits)
+        for chunk, logits in chunks:
+            decoding.push(chunk, logits)
         texts.append(decoding.transcript().text)
     return texts
 

@@ -8,7 +8,6 @@ the resident set of the whole process as the kernel counts it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -17,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import _kit
 import numpy as np
 import soundfile
 
@@ -26,29 +26,23 @@ from wav2edge.runtime.audio import read
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = _kit.parser(__doc__)
     parser.add_argument("speech")
-    parser.add_argument("-m", "--model", metavar="BUNDLE")
-    parser.add_argument("--engine")
-    parser.add_argument("--variant")
-    parser.add_argument("--threads", type=int, default=2)
+    _kit.add_model(parser, threads=2)
     parser.add_argument("--hours", type=float, nargs="+", default=[1.0, 2.0])
     parser.add_argument("--format", default="flac", help="of the long file, as soundfile names it")
     arguments = parser.parse_args()
     rows = manifest.scan(arguments.speech, need=None)[0]
-    options = ["--threads", str(arguments.threads)]
-    for name, value in (("-m", arguments.model), ("--engine", arguments.engine), ("--variant", arguments.variant)):
-        options += [name, value] if value else []
-    print(f"{'audio':>8} {'peak':>9} {'time':>8} {'× real time':>12} {'words':>8} {'segments':>9}")
-    with tempfile.TemporaryDirectory() as folder:
+    options = _kit.command_options(arguments, "model", "engine", "variant", "threads")
+    with tempfile.TemporaryDirectory() as folder, _kit.Output(arguments) as output:
+        output.say(f"{'audio':>8} {'peak':>9} {'time':>8} {'× real time':>12} {'words':>8} {'segments':>9}")
         for hours in arguments.hours:
             path = Path(folder) / f"long.{arguments.format}"
             write(rows, path, 3600 * hours)
             peak, elapsed, document = transcribe(path, options)
-            print(
+            output.say(
                 f"{hours:6.2g} h {peak / 1e6:6.0f} MB {elapsed:6.1f} s {3600 * hours / elapsed:12.1f} "
-                f"{len(document['words']):8} {len(document['segments']):9}",
-                flush=True,
+                f"{len(document['words']):8} {len(document['segments']):9}"
             )
 
 

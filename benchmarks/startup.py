@@ -1,67 +1,145 @@
-"""How long one short command takes, from the shell's view: process start, load, transcribe, exit.
+"""What starting costs: importing the package, showing the help, and one short command from start to exit.
 
     python benchmarks/startup.py [-m BUNDLE] [--engine onnxruntime openvino] [--runs 10] [AUDIO]
 
-The yardstick is the bare import of what any client needs (``import numpy, onnxruntime, soundfile, soxr``). Commands are
-run in turn, so that a noisy neighbour hits all alike; the first turn warms the file cache and is not counted.
+Three ratios, each against the least that the same thing could take, all measured in one run:
+
+* ``import wav2edge`` and ``wav2edge --help`` against a Python that does nothing;
+* transcribing one recording of about 5 s against the bare imports of what any client needs
+  (``import numpy, onnxruntime, soundfile, soxr``); allowed for this machine's choice of engine: 2.5 times.
+
+Above them, what ``python -X importtime -c "import wav2edge"`` loads: the largest modules, and those among them that
+should wait until they are used (allowed: none). Commands take turns, so that other load on the machine slows all
+alike; the first turn warms the file cache and is not counted. Exits 1 above what is allowed.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
+import re
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-YARDSTICK = [sys.executable, "-c", "import numpy, onnxruntime, soundfile, soxr"]
+import _kit
+
+PYTHON = "python -c pass"
+IMPORTS = "import numpy, onnxruntime, soundfile, soxr"
+ALLOWED_TRANSCRIBE = 2.5
+HEAVY = ("numpy", "onnxruntime", "openvino", "torch", "transformers", "onnx", "soundfile", "soxr", "click", "rich")
+"""Libraries that ``import wav2edge`` leaves to be imported on use."""
 
 
-def measure(command: list[str]) -> tuple[float, float]:
+@dataclass(frozen=True)
+class Command:
+    """Something to run, and the name of what its time is divided by."""
+
+    name: str
+    words: Sequence[str]
+    against: str
+
+
+def measure(words: Sequence[str]) -> tuple[float, float]:
     """Seconds of wall clock and of CPU that a command takes."""
     before, started = os.times(), time.perf_counter()
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     after = os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return time.perf_counter() - started, cpu
 
 
-def main() -> None:
-    """Run all commands in turn and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("audio", nargs="?", help="recording (default: the first clip that ships)")
-    parser.add_argument("-m", "--model", action="append", default=[], metavar="BUNDLE")
-    parser.add_argument("--engine", nargs="+", default=["", "onnxruntime", "openvino"], help="'' is the default choice")
-    parser.add_argument("--variant", default="", help="default: the engine's best")
-    parser.add_argument("--runs", type=int, default=10)
-    arguments = parser.parse_args()
-    if arguments.audio is None:
-        from wav2edge.runtime.bundle import embedded
+def imported(statement: str) -> list[tuple[int, str]]:
+    """The modules that a statement imports, by their own microseconds, largest first (``python -X importtime``)."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", statement], capture_output=True, text=True, check=True
+    )
+    rows = re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", done.stderr)
+    return sorted(((int(own), name) for own, name in rows), reverse=True)
 
-        arguments.audio = str(sorted(embedded.clips_manifest().parent.glob("*.flac"))[0])
-    commands = {"import numpy, onnxruntime, soundfile, soxr": YARDSTICK}
-    for model in arguments.model or [""]:
-        for engine in arguments.engine:
-            command = [sys.executable, "-m", "wav2edge", "transcribe", arguments.audio]
-            command += ["-m", model] if model else []
-            command += ["--engine", engine] if engine else []
-            command += ["--variant", arguments.variant] if arguments.variant else []
-            commands[f"{Path(model).name or 'embedded'}, {engine or 'default engine'}"] = command
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
-    for turn in range(arguments.runs + 1):
-        for name, command in commands.items():
-            found = measure(command)
-            if turn > 0:
-                times[name].append(found)
-    wall = {name: statistics.median(w for w, _ in found) for name, found in times.items()}
-    yardstick = next(iter(wall.values()))
-    print(f"{'command':<44} {'median s':>9} {'min s':>7} {'CPU s':>7} {'ratio':>6}")
-    for name, found in times.items():
-        fastest, cpu = min(w for w, _ in found), statistics.median(c for _, c in found)
-        print(f"{name:<44} {wall[name]:9.3f} {fastest:7.3f} {cpu:7.3f} {wall[name] / yardstick:6.2f}")
+
+def commands(model: str | None, engines: Sequence[str], variant: str | None, audio: str) -> list[Command]:
+    """Everything that is timed, the two measures of ratios first."""
+    wav2edge = [sys.executable, "-m", "wav2edge"]
+    chosen = [
+        Command(PYTHON, [sys.executable, "-c", "pass"], PYTHON),
+        Command(IMPORTS, [sys.executable, "-c", IMPORTS], IMPORTS),
+        Command("import wav2edge", [sys.executable, "-c", "import wav2edge"], PYTHON),
+        Command("wav2edge --help", [*wav2edge, "--help"], PYTHON),
+    ]
+    for engine in engines:
+        words = [*wav2edge, "transcribe", audio, *(["-m", model] if model else [])]
+        words += ["--engine", engine] if engine else []
+        words += ["--variant", variant] if variant else []
+        name = f"transcribe, {Path(model).name if model else 'embedded'}, {engine or 'default engine'}"
+        chosen.append(Command(name, words, IMPORTS))
+    return chosen
+
+
+def main() -> int:
+    """Run all commands in turn and print the table; 1 above what is allowed."""
+    parser = _kit.parser(__doc__)
+    parser.add_argument("audio", nargs="?", help="recording (default: the clip that ships whose length is nearest 5 s)")
+    parser.add_argument("-m", "--model", metavar="BUNDLE", help="bundle (default: the embedded demo model)")
+    parser.add_argument("--engine", nargs="+", default=["", "onnxruntime", "openvino"], help="'' is the default choice")
+    parser.add_argument("--variant", help="variant (default: the engine's best)")
+    parser.add_argument("--runs", type=int, default=10, help="turns that count (default: 10)")
+    arguments = parser.parse_args()
+    with _kit.Output(arguments) as output:
+        light = imports(output)
+        chosen = commands(arguments.model, arguments.engine, arguments.variant, arguments.audio or nearest(5.0))
+        times: dict[str, list[tuple[float, float]]] = {command.name: [] for command in chosen}
+        for turn in range(arguments.runs + 1):
+            for command in chosen:
+                taken = measure(command.words)
+                if turn > 0:
+                    times[command.name].append(taken)
+        return int(not (table(output, chosen, times) and light))
+
+
+def imports(output: _kit.Output) -> bool:
+    """Show what importing the package loads; whether nothing heavy is among it."""
+    before = {name for _, name in imported("pass")}
+    modules = [(own, name) for own, name in imported("import wav2edge") if name not in before]
+    heavy = [name for _, name in modules if name.partition(".")[0] in HEAVY]
+    total = sum(own for own, _ in modules)
+    largest = ", ".join(f"{name} {own / 1e3:.1f} ms" for own, name in modules[:3])
+    output.say(f"import wav2edge loads {len(modules)} modules in {total / 1e3:.1f} ms; the largest: {largest}")
+    output.say(f"heavy ones among them: {', '.join(heavy) or 'none'}", "")
+    return not heavy
+
+
+def table(output: _kit.Output, chosen: Sequence[Command], times: dict[str, list[tuple[float, float]]]) -> bool:
+    """Print each command's times and ratio; whether every ratio is within what is allowed."""
+    within = True
+    output.say(f"{'command':<46} {'median s':>9} {'min s':>7} {'CPU s':>7} {'ratio':>6}  against")
+    for command in chosen:
+        wall = [seconds for seconds, _ in times[command.name]]
+        cpu = statistics.median(seconds for _, seconds in times[command.name])
+        turns = zip(wall, (seconds for seconds, _ in times[command.against]))
+        ratio = statistics.median(own / other for own, other in turns)
+        limited = command.name.startswith("transcribe") and command.name.endswith("default engine")
+        within &= not limited or ratio <= ALLOWED_TRANSCRIBE
+        limit = f" (allowed: {ALLOWED_TRANSCRIBE:g})" if limited else ""
+        output.say(
+            f"{command.name:<46} {statistics.median(wall):9.3f} {min(wall):7.3f} {cpu:7.3f} {ratio:6.2f}  "
+            f"{command.against}{limit}"
+        )
+    return within
+
+
+def nearest(seconds: float) -> str:
+    """The clip that ships whose length is nearest."""
+    import soundfile
+
+    from wav2edge.runtime.bundle import embedded
+
+    clips = sorted(embedded.clips_manifest().parent.glob("*.flac"))
+    return str(min(clips, key=lambda path: abs(soundfile.info(path).duration - seconds)))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -3,7 +3,7 @@
     python benchmarks/throughput.py SPEECH [-m BUNDLE] [--engine E] [--variant V] [--minutes 2] [--turns 7] [--batches]
 
 SPEECH is a manifest or a folder of recordings. They are put end to end and cut into files of 10 s and 60 s, as FLAC and
-as WAV (--as-they-are: the recordings themselves), which then lie in the page cache. All sides run the same windows on
+as WAV (--as-they-are: the recordings themselves), which are then in the page cache. All sides run the same windows on
 the same graph with the same number of threads in all, one window a run:
 
 * bare: the session has the windows in memory, runs one after the other on all threads, and decodes nothing. This is
@@ -16,13 +16,13 @@ the same graph with the same number of threads in all, one window a run:
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import _kit
 import numpy as np
 import soundfile
 
@@ -41,12 +41,9 @@ BATCHES = (2, 4, 8)
 
 def main() -> None:
     """Print a table for each kind of file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = _kit.parser(__doc__)
     parser.add_argument("speech")
-    parser.add_argument("-m", "--model", metavar="BUNDLE")
-    parser.add_argument("--engine")
-    parser.add_argument("--variant")
-    parser.add_argument("--threads", type=int, default=2)
+    _kit.add_model(parser, threads=2)
     parser.add_argument("--minutes", type=float, default=2.0, help="of speech for each kind of file")
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--seconds", type=int, nargs="+", default=[10, 60], help="lengths of the files")
@@ -59,9 +56,9 @@ def main() -> None:
     engine, variant, threads = chosen.engine, chosen.variant.name, chosen.threads
     rows = manifest.scan(arguments.speech, need=None)[0]
     paths = [rows[index].path for index in np.random.default_rng(0).permutation(len(rows))]
-    print(f"{engine} {variant}, {threads} threads, median of {arguments.turns} turns")
-    print(f"{'':33} {'files':>6} {'windows':>8} {'ms a window':>12} {'× real time':>12} {'of bare':>8}")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _kit.Output(arguments) as output:
+        output.say(f"{engine} {variant}, {threads} threads, median of {arguments.turns} turns")
+        output.say(f"{'':33} {'files':>6} {'windows':>8} {'ms a window':>12} {'× real time':>12} {'of bare':>8}")
         kinds = (
             {"as they are": lambda: enough(paths, arguments.minutes)}
             if arguments.as_they_are
@@ -74,19 +71,20 @@ def main() -> None:
             }
         )
         for kind, make in kinds.items():
-            measure(bundle, engine, variant, threads, kind, make(), arguments.turns, arguments.batches)
+            for line in measure(bundle, engine, variant, threads, kind, make(), arguments.turns, arguments.batches):
+                output.say(line)
 
 
 def measure(
     bundle: Bundle, engine: str, variant: str, threads: int, kind: str, files: list[Path], turns: int, batches: bool
-) -> None:
-    """Time all ways in turns and print their lines."""
+) -> list[str]:
+    """Time all ways in turns; a line for each."""
     count = lanes(engine, bundle.variant(variant), files)
     with (
         Transcriber(open_model(bundle, engine, variant, threads=threads)) as whole,
         Transcriber(open_model(bundle, engine, variant, threads=threads), lanes=count) as shared,
     ):
-        per_file = [list(whole.chunks(path)) for path in files]
+        per_file = [list(whole.chunks(whole.open_recording(path))) for path in files]
         windows = [window for found in per_file for window in found]
         seconds = sum(
             (found[-1].first_frame * whole.spec.stride + len(found[-1].samples)) / whole.spec.sample_rate
@@ -107,14 +105,15 @@ def measure(
                 way()
                 if turn >= 0:
                     taken[name].append(time.perf_counter() - started)
+    lines = []
     for name, elapsed in taken.items():
         of_bare = np.median(np.array(taken["bare"]) / np.array(elapsed))
         typical = float(np.median(elapsed))
-        print(
+        lines.append(
             f"{kind + ', ' + name:33} {len(files):6} {len(windows):8} {1000 * typical / len(windows):12.1f} "
-            f"{seconds / typical:12.1f} {of_bare:8.2f}",
-            flush=True,
+            f"{seconds / typical:12.1f} {of_bare:8.2f}"
         )
+    return lines
 
 
 def enough(paths: Sequence[Path], minutes: float) -> list[Path]:
