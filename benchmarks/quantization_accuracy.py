@@ -3,15 +3,15 @@
     python benchmarks/quantization_accuracy.py --speech CAL --dev DEV --eval EVAL [--bundle BUNDLE] [--haswell]
     python benchmarks/quantization_accuracy.py --dev DEV --bundle BUNDLE --as-is --haswell
 
-CAL and DEV are manifests that share nothing with EVAL; EVAL is read once, by the variants that the gate kept. Prints
-the bars beside the figures. ``--haswell`` runs the u8s8 and u7s8 variants again under ``qemu-x86_64 -cpu Haswell``,
-x86 without VNNI, where u8s8 can saturate (needs Debian's qemu-user; slow: one minute for each minute of speech).
-``--as-is`` takes the variants that BUNDLE has, and neither quantises nor searches.
+CAL and DEV are manifests that share nothing with EVAL; EVAL is transcribed once, by the variants that the gate kept.
+In brackets beside the figures is what is expected: at least of the token agreement, at most of rise and size.
+``--haswell`` runs the u8s8 and u7s8 variants again under ``qemu-x86_64 -cpu Haswell``, x86 without VNNI, where u8s8 can
+saturate (needs Debian's qemu-user; slow: one minute for each minute of speech). ``--as-is`` takes the variants that
+BUNDLE has, and neither quantises nor searches.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -20,16 +20,18 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import _kit
 import numpy as np
 
 from wav2edge.calibration.clips import CLOSED, Clips, dev_clips
 from wav2edge.calibration.closeness import agreement
 from wav2edge.calibration.judge import Judge
 from wav2edge.calibration.quantize import Calibration, Options, quantize
+from wav2edge.calibration.ranges import Method
 from wav2edge.calibration.sites import find_sites
 from wav2edge.graphs.graph import Graph
 from wav2edge.measure import manifest
-from wav2edge.measure.scoring import Difference, difference, score
+from wav2edge.measure.scoring import difference, score
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import MANIFEST, Bundle
 from wav2edge.runtime.heads import ctc
@@ -60,26 +62,26 @@ def only_fp32(source: Path, target: Path) -> Bundle:
     return Bundle.open(target)
 
 
-def show(title: str, made: Calibration) -> None:
+def show(output: _kit.Output, title: str, made: Calibration) -> None:
     """The table of one run on dev."""
-    print(f"\n{title}: fp32 {made.judge.reference.wer} on {made.judge.dev.words} words of dev")
+    output.say("", f"{title}: fp32 {made.judge.reference.wer} on {made.judge.dev.words} words of dev")
     graph = Graph.load(made.bundle.graph(made.bundle.variant("fp32"), "full"))
     for outcome in made.outcomes:
         measured = outcome.measured
-        bar = 0.27 + 0.75 * float_share(graph, outcome.kept_float)
-        print(
-            f"  {outcome.variant.name:13} {measured.wer}  rise {measured.rise} ({at_most(measured.rise, 0.5)})  "
-            f"tokens {100 * measured.token_agreement:.2f} % (bar 98)  SQNR {measured.sqnr_db:5.1f} dB  "
-            f"size {outcome.variant.bytes / (4 * graph.parameters):.4f} (bar {bar:.4f})  "
+        size = 0.27 + 0.75 * float_share(graph, outcome.kept_float)
+        output.say(
+            f"  {outcome.variant.name:13} {measured.wer}  rise {measured.rise} ({at_most(0.5)})  "
+            f"tokens {100 * measured.token_agreement:.2f} % (98)  SQNR {measured.sqnr_db:5.1f} dB  "
+            f"size {outcome.variant.bytes / (4 * graph.parameters):.4f} ({size:.4f})  "
             f"time {outcome.latency_ratio:.2f}  {outcome.verdict.text}"
         )
         kept = ", ".join(f"{layer} ({why})" for layer, why in outcome.kept_float.items())
-        print(f"  {'':13} {outcome.trials} candidates; in float: {kept or 'nothing'}")
+        output.say(f"  {'':13} {outcome.trials} candidates; in float: {kept or 'nothing'}")
 
 
-def at_most(rise: Difference, points: float) -> str:
-    """A bar beside a rise."""
-    return f"bar {points:g}: {'met' if 100 * rise.value <= points else 'MISSED'}"
+def at_most(points: float) -> str:
+    """What is expected, beside a rise."""
+    return f"expected: at most {points:g}"
 
 
 def float_share(graph: Graph, layers: Mapping[str, str]) -> float:
@@ -95,36 +97,35 @@ def by_corpus(clips: Clips) -> dict[str, Clips]:
     }
 
 
-def closing(bundle: Bundle, path: str) -> None:
+def closing(output: _kit.Output, bundle: Bundle, path: str) -> None:
     """fp32 and every variant on each corpus of EVAL."""
     rows = manifest.read(path)
     # A manifest of every split closes on what it set aside; one without splits, or with one, on all it holds.
     rows = tuple(row for row in rows if row.split in CLOSED) or rows
     for corpus, clips in by_corpus(Clips(rows, bundle.spec, 10.0)).items():
         judge = Judge(bundle, clips, None)
-        print(f"\n{corpus}: {len(clips.rows)} clips, {clips.words} words, fp32 {judge.reference.wer}")
+        output.say("", f"{corpus}: {len(clips.rows)} clips, {clips.words} words, fp32 {judge.reference.wer}")
         for variant in bundle.variants:
             if variant.name != "fp32":
                 measured = judge.judge(bundle, variant)
-                print(
-                    f"  {variant.name:13} {measured.wer}  rise {measured.rise} ({at_most(measured.rise, 1.0)})  tokens "
-                    f"{100 * measured.token_agreement:.2f} % (bar 98)  SQNR {measured.sqnr_db:.1f} dB  "
-                    f"({measured.engine})",
-                    flush=True,
+                output.say(
+                    f"  {variant.name:13} {measured.wer}  rise {measured.rise} ({at_most(1.0)})  tokens "
+                    f"{100 * measured.token_agreement:.2f} % (98)  SQNR {measured.sqnr_db:.1f} dB  "
+                    f"({measured.engine})"
                 )
 
 
-def haswell(bundle: Bundle, dev: Clips, folder: Path) -> None:
+def haswell(output: _kit.Output, bundle: Bundle, dev: Clips, folder: Path) -> None:
     """u8s8 and u7s8 natively and without VNNI, on the same clips."""
     samples = [clip for _, clip in dev.whole()]
     np.savez(folder / "clips.npz", **{f"{index:04d}": clip for index, clip in enumerate(samples)})
     references = [row.text for row in dev.rows]
-    heard: dict[tuple[str, str], list[np.ndarray]] = {}
+    logits_of: dict[tuple[str, str], list[np.ndarray]] = {}
     places: tuple[tuple[str, tuple[str, ...]], ...] = (("native", ()), ("Haswell", EMULATOR))
     kept = {variant.name for variant in bundle.variants}
     for name in ("fp32", "int8-u8s8", "int8-u7s8"):
         if name not in kept:
-            print(f"\n{name} was not kept, so nothing of it runs without VNNI")
+            output.say("", f"{name} was not kept, so it is not run without VNNI")
             continue
         for place, prefix in places:
             if name == "fp32" and prefix:
@@ -137,30 +138,30 @@ def haswell(bundle: Bundle, dev: Clips, folder: Path) -> None:
             if done.returncode:
                 sys.exit(f"{name} on {place}: {done.stderr.strip() or f'ended with {done.returncode}'}")
             stored = np.load(target)
-            heard[name, place] = [stored[key] for key in sorted(stored.files)]
+            logits_of[name, place] = [stored[key] for key in sorted(stored.files)]
 
     def texts(logits: list[np.ndarray]) -> list[str]:
         return [ctc.joined(ctc.greedy(values, bundle.spec), bundle.spec) for values in logits]
 
-    reference = score(references, texts(heard["fp32", "native"]))
-    print(f"\nwithout VNNI: {len(samples)} clips, {dev.words} words, fp32 {reference.wer}")
-    for (name, place), logits in heard.items():
+    reference = score(references, texts(logits_of["fp32", "native"]))
+    output.say("", f"without VNNI: {len(samples)} clips, {dev.words} words, fp32 {reference.wer}")
+    for (name, place), logits in logits_of.items():
         scores = score(references, texts(logits))
         rise = difference(reference.words, scores.words)
-        print(
-            f"  {name:10} {place:8} {scores.wer}  rise {rise} ({at_most(rise, 0.5)})  tokens "
-            f"{100 * agreement(heard['fp32', 'native'], logits):.2f} %"
+        output.say(
+            f"  {name:10} {place:8} {scores.wer}  rise {rise} ({at_most(0.5)})  tokens "
+            f"{100 * agreement(logits_of['fp32', 'native'], logits):.2f} %"
         )
 
 
-def searched(source: Path, folder: Path, speech: str, dev: str, method: str) -> Bundle:
+def searched(output: _kit.Output, source: Path, folder: Path, speech: str, dev: str, method: Method) -> Bundle:
     """A copy of a bundle's fp32, quantised naively and then with the search; both are shown."""
     naive = only_fp32(source, folder / "naive")
     options = Options(variants=STATIC, method=method, smooth=False, searching=False, limit=None, dev_limit=None)
-    show("everything INT8", quantize(naive, speech, dev, options))
+    show(output, "everything INT8", quantize(naive, speech, dev, options))
     options = Options(method=method, limit=None, dev_limit=None)
     made = quantize(only_fp32(source, folder / "model"), speech, dev, options)
-    show("wav2edge quantize", made)
+    show(output, "wav2edge quantize", made)
     if made.refused is not None:
         sys.exit(f"the gate refused, so there is nothing to close on: {made.refused}")
     return made.bundle
@@ -168,7 +169,7 @@ def searched(source: Path, folder: Path, speech: str, dev: str, method: str) -> 
 
 def main() -> None:
     """Quantise twice (naively, and with the search) unless asked not to, then close on EVAL."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _kit.parser(__doc__)
     parser.add_argument("--bundle", default=None)
     parser.add_argument("--speech")
     parser.add_argument("--dev", required=True)
@@ -183,17 +184,17 @@ def main() -> None:
     if not arguments.as_is and not arguments.speech:
         sys.exit("--speech is needed to calibrate on (or --as-is, for the variants that the bundle has)")
     source = Path(arguments.bundle) if arguments.bundle else embedded.bundle_path()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _kit.Output(arguments) as output:
         if arguments.as_is:
             bundle = Bundle.open(source)
         else:
-            bundle = searched(source, Path(folder), arguments.speech, arguments.dev, arguments.method)
+            bundle = searched(output, source, Path(folder), arguments.speech, arguments.dev, arguments.method)
         if arguments.eval:
-            closing(bundle, arguments.eval)
+            closing(output, bundle, arguments.eval)
         if arguments.haswell:
             dev = dev_clips(arguments.dev, bundle.spec, longest=10.0)
             rows = dev.rows[:: max(1, len(dev.rows) // arguments.haswell_clips)]
-            haswell(bundle, Clips(rows, dev.spec, dev.longest), Path(folder))
+            haswell(output, bundle, Clips(rows, dev.spec, dev.longest), Path(folder))
 
 
 if __name__ == "__main__":

@@ -3,14 +3,13 @@
     python benchmarks/quantization_cost.py BASE_BUNDLE --speech MANIFEST [--clips 100] [--variants NAME,NAME]
 
 The bundle may hold random weights: every variant is built and judged on the built-in clips once, none is searched for,
-and what the gate says is passed over. Prints each stage's seconds, the processor's seconds, and the peak of memory
-beside the bars (100 clips of base shape: under 10 minutes, under 6 GB). The two passes over the clips are what grows
-with them: from fewer clips, what the bar's 100 would take is worked out. The bundle is copied, not changed.
+and the gate's verdict is ignored. Prints each stage's seconds, the processor's seconds, and the peak of memory; exits 1
+above what is allowed for 100 clips of base shape: 10 minutes, 6 GB. Only the two passes over the clips grow with them:
+from fewer clips, what 100 would take is computed. The bundle is copied, not changed.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 import resource
 import shutil
@@ -19,21 +18,24 @@ import tempfile
 import time
 from pathlib import Path
 
+import _kit
+
 from wav2edge.calibration.clips import BUILT_IN
 from wav2edge.calibration.options import Options
 from wav2edge.calibration.quantize import quantize
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 
-BAR_CLIPS, BAR_SECONDS, BAR_GB = 100, 600.0, 6.0
+CLIPS, ALLOWED_SECONDS, ALLOWED_GB = 100, 600.0, 6.0
 GROWING = ("looking for outliers", "calibrating")
 
 
 class Stages:
-    """Sums what passes between two reports of progress under the stage that was running."""
+    """Sums the time between two reports of progress under the stage that was running."""
 
-    def __init__(self) -> None:
+    def __init__(self, output: _kit.Output) -> None:
         """Start the clock."""
+        self.output = output
         self.seconds: dict[str, tuple[float, float]] = {}
         self.stage, self.since = "reading the bundle and the clips", (time.perf_counter(), time.process_time())
 
@@ -44,21 +46,21 @@ class Stages:
         wall, cpu = self.seconds.get(self.stage, (0.0, 0.0))
         wall, cpu = wall + now[0] - self.since[0], cpu + now[1] - self.since[1]
         self.seconds[self.stage] = (wall, cpu)
-        if stage != self.stage:  # said at once: a run that is cut short has told where its time went
-            print(f"{self.stage:45} {wall:7.1f} s  ({cpu:.1f} s of processor time)", flush=True)
+        if stage != self.stage:  # at once, so that a run that is interrupted shows where its time went
+            self.output.say(f"{self.stage:45} {wall:7.1f} s  ({cpu:.1f} s of processor time)")
         self.stage, self.since = stage, now
 
 
 def main() -> int:
-    """Measure once; 1 where a bar is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Measure once; 1 above what is allowed."""
+    parser = _kit.parser(__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--speech", default=BUILT_IN)
     parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--variants", default=",".join(Options().variants))
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _kit.Output(arguments) as output:
         shutil.copytree(arguments.bundle, Path(folder) / "bundle")
         options = Options(
             variants=tuple(arguments.variants.split(",")),
@@ -67,21 +69,21 @@ def main() -> int:
             limit=arguments.clips,
             threads=arguments.threads,
         )
-        stages = Stages()
+        stages = Stages(output)
         started = time.perf_counter()
         dev = None if arguments.speech == BUILT_IN else embedded.clips_manifest()  # the same clips: held out
         made = quantize(Bundle.open(Path(folder) / "bundle"), arguments.speech, dev, options, stages)
         stages("end", 0, 0)
         total = time.perf_counter() - started
-    clips = next(iter(made.record["variants"].values()))["calibrated_on"]["clips"]
-    passes = sum(wall for stage, (wall, _) in stages.seconds.items() if stage in GROWING)
-    full = total + passes * (BAR_CLIPS / clips - 1)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
-    print(f"\ncalibrated on {clips} clips; {len(made.outcomes)} variants")
-    print(f"{passes / clips:.2f} s for each clip in the passes over them; {total:.0f} s in all")
-    print(f"time for {BAR_CLIPS} clips {full:.0f} s (bar {BAR_SECONDS:.0f} s)", end="")
-    print(f"; peak memory {peak:.2f} GB (bar {BAR_GB:g} GB)")
-    return int(full > BAR_SECONDS or peak > BAR_GB)
+        clips = next(iter(made.record["variants"].values()))["calibrated_on"]["clips"]
+        passes = sum(wall for stage, (wall, _) in stages.seconds.items() if stage in GROWING)
+        full = total + passes * (CLIPS / clips - 1)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+        output.say("", f"calibrated on {clips} clips; {len(made.outcomes)} variants")
+        output.say(f"{passes / clips:.2f} s for each clip in the passes over them; {total:.0f} s in all")
+        output.say(f"time for {CLIPS} clips: {full:.0f} s (allowed: {ALLOWED_SECONDS:.0f} s)")
+        output.say(f"peak memory: {peak:.2f} GB (allowed: {ALLOWED_GB:g} GB)")
+    return int(full > ALLOWED_SECONDS or peak > ALLOWED_GB)
 
 
 if __name__ == "__main__":
