@@ -1,6 +1,6 @@
 """What live captions cost: CPU-seconds of all threads per second of one long utterance, hop by hop.
 
-    python benchmarks/live_cost.py BUNDLE [--engine E] [--variant V] [--speech FILE …]
+    python benchmarks/live_cost.py [-m BUNDLE] [--engine E] [--variant V] [--speech FILE …]
 
 Three ways over the same sound: the live window with features kept between hops, the same window without, and the whole
 utterance so far at every hop. The final pass over the whole utterance is part of each; the last column leaves it out.
@@ -8,18 +8,13 @@ utterance so far at every hop. The final pass over the whole utterance is part o
 
 from __future__ import annotations
 
-import argparse
 import time
 from dataclasses import replace
-from pathlib import Path
 
+import _kit
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2edge.devices.open import open_model
-from wav2edge.runtime.audio import read
-from wav2edge.runtime.bundle import embedded
-from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.live.decoder import LiveDecoder
 from wav2edge.runtime.live.settings import LiveSettings
 from wav2edge.runtime.live.silero import Silero
@@ -29,7 +24,7 @@ RATE = 16000
 
 
 class AlwaysSpeech:
-    """A detector that never hears a pause, so that one utterance lasts as long as the sound."""
+    """A detector that never finds a pause, so that one utterance lasts as long as the sound."""
 
     def __call__(self, window: NDArray[np.float32]) -> float:
         """Speech."""
@@ -37,13 +32,6 @@ class AlwaysSpeech:
 
     def reset(self) -> None:
         """Nothing is remembered."""
-
-
-def speech(files: list[str], seconds: float) -> NDArray[np.float32]:
-    """Recordings, one after the other, as often as needed."""
-    paths = [Path(name) for name in files] or sorted(embedded.clips_manifest().parent.glob("librispeech*"))
-    once = np.concatenate([read.load(path, RATE) for path in paths])
-    return np.resize(once, round(seconds * RATE))
 
 
 def play(live: LiveTranscriber, settings: LiveSettings, sound: NDArray[np.float32]) -> tuple[float, float, float, int]:
@@ -74,11 +62,8 @@ def play(live: LiveTranscriber, settings: LiveSettings, sound: NDArray[np.float3
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("bundle")
-    parser.add_argument("--engine")
-    parser.add_argument("--variant")
-    parser.add_argument("--threads", type=int)
+    parser = _kit.parser(__doc__)
+    _kit.add_model(parser)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--hop", type=float, default=LiveSettings.hop)
     parser.add_argument("--left-context", type=float)
@@ -86,19 +71,21 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--speech", nargs="*", default=[])
     options = parser.parse_args()
-    sound = speech(options.speech, options.seconds)
-    layer = Bundle.open(options.bundle).spec.norm == "layer"
+    sound = _kit.sound(options.speech, options.seconds)
+    model = _kit.open_model(options)
+    layer = model.spec.norm == "layer"
     context = options.left_context or (LiveSettings.kept_context if layer else LiveSettings.left_context)
     base = LiveSettings(
         hop=options.hop, left_context=context, kept_context=context, overlap=options.overlap, keep_features=True
     )
     never_blank = replace(base.endpoint, silence_without_text=3600.0, longest_utterance=28.0)
     base = replace(base, endpoint=never_blank)
-    model = open_model(options.bundle, options.engine, options.variant, threads=options.threads)
-    with LiveTranscriber(model, base) as live:
-        print(f"{options.bundle} ({model.spec.norm} norm), {model.engine} {model.variant.name}, ", end="")
-        print(f"{options.seconds:g} s utterance, hop {base.hop:g} s, left context {base.left_context:g} s")
-        print(f"{'':34} {'CPU-s per s':>11} {'partials':>9} {'final':>7} {'partials':>9} {'slowest hop ms':>15}")
+    with LiveTranscriber(model, base) as live, _kit.Output(options) as output:
+        output.say(
+            f"{model.bundle.path.name} ({model.spec.norm} norm), {model.engine} {model.variant.name}, "
+            f"{options.seconds:g} s utterance, hop {base.hop:g} s, left context {base.left_context:g} s"
+        )
+        output.say(f"{'':34} {'CPU-s per s':>11} {'partials':>9} {'final':>7} {'partials':>9} {'slowest hop ms':>15}")
         detector = Silero()
         ways = {
             "window, features kept": base,
@@ -111,14 +98,16 @@ def main() -> None:
             partials, final, slowest, count = min(runs)
             per = (partials / options.seconds, final / options.seconds)
             totals[name] = sum(per)
-            print(f"{name:34} {sum(per):11.3f} {per[0]:9.3f} {per[1]:7.3f} {count:9} {1000 * slowest:15.0f}")
+            output.say(f"{name:34} {sum(per):11.3f} {per[0]:9.3f} {per[1]:7.3f} {count:9} {1000 * slowest:15.0f}")
         began = time.process_time()
         for at in range(0, len(sound) - 512, 512):
             detector(sound[at : at + 512])
-        print(f"{'speech detector, extra':34} {(time.process_time() - began) / options.seconds:11.4f}")
+        output.say(f"{'speech detector, extra':34} {(time.process_time() - began) / options.seconds:11.4f}")
         kept, window, whole = totals.values()
-        print(f"features kept: {window / kept:.2f} times less; whole against window {whole / window:.2f}, ", end="")
-        print(f"against window with features kept {whole / kept:.2f}")
+        output.say(
+            f"features kept: {window / kept:.2f} times less; whole against window {whole / window:.2f}, "
+            f"against window with features kept {whole / kept:.2f}"
+        )
 
 
 if __name__ == "__main__":

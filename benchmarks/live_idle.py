@@ -3,12 +3,11 @@
     python benchmarks/live_idle.py [-m BUNDLE] [--engine E] [--seconds 60] [--player 'paplay --latency-msec=200']
 
 The player, if named, plays faint noise into the (virtual) microphone meanwhile. CPU time hardly depends on what else
-the machine does, so that the figure holds on a busy one too; the threads that cost most are named below it.
+the machine does, so that the figure is valid on a busy one too; the threads that cost most are named below it.
 """
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import _kit
 import numpy as np
 
 RATE = 16000
@@ -34,7 +34,7 @@ def main() -> None:
     """Print the share of one core."""
     import soundfile
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = _kit.parser(__doc__)
     parser.add_argument("-m", "--model", metavar="BUNDLE")
     parser.add_argument("--engine")
     parser.add_argument("--seconds", type=float, default=60.0)
@@ -42,8 +42,7 @@ def main() -> None:
     parser.add_argument("--player")
     options = parser.parse_args()
     command = [sys.executable, "-m", "wav2edge", "listen", "--json"]
-    command += ["-m", options.model] if options.model else []
-    command += ["--engine", options.engine] if options.engine else []
+    command += _kit.command_options(options, "model", "engine")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "room.wav"
         noise = np.random.default_rng(0).standard_normal(int((options.seconds + 20) * RATE)) * 10 ** (
@@ -53,7 +52,8 @@ def main() -> None:
         player = subprocess.Popen([*shlex.split(options.player), str(path)]) if options.player else None
         listener = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert listener.stdout is not None
-        listener.stdout.readline()  # it has begun
+        if not listener.stdout.readline():  # the first event: it has begun
+            sys.exit(f"wav2edge listen ended with code {listener.wait()}; is there a microphone?")
         time.sleep(3)
         before, began = cpu(listener.pid), time.monotonic()
         time.sleep(options.seconds)
@@ -64,9 +64,10 @@ def main() -> None:
                 process.terminate()
                 process.wait()
     total = sum(shares.values())
-    print(f"{100 * total:.2f} % of one core over {options.seconds:g} s at {options.level:g} dBFS")
-    for name, share in sorted(shares.items(), key=lambda item: -item[1])[:4]:
-        print(f"  {100 * share:5.2f} %  {name}")
+    with _kit.Output(options) as output:
+        output.say(f"{100 * total:.2f} % of one core over {options.seconds:g} s at {options.level:g} dBFS")
+        for name, share in sorted(shares.items(), key=lambda item: -item[1])[:4]:
+            output.say(f"  {100 * share:5.2f} %  {name}")
 
 
 if __name__ == "__main__":

@@ -9,12 +9,11 @@ without kept features, and for group norm with several overlaps: the evidence be
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 
+import _kit
 import numpy as np
 
-from wav2edge.devices.open import open_model
 from wav2edge.measure import manifest, scoring
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.heads import ctc
@@ -27,7 +26,7 @@ RATE = 16000
 
 
 Known = dict[tuple[int, int, int], str]
-"""What whole utterances said: by clip, first and last sample. Ways that are compared share their utterances."""
+"""The texts of whole utterances: by clip, first and last sample. Ways that are compared share their utterances."""
 
 
 def compare(
@@ -57,11 +56,9 @@ def compare(
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = _kit.parser(__doc__)
     parser.add_argument("manifest")
-    parser.add_argument("-m", "--model", metavar="BUNDLE")
-    parser.add_argument("--engine")
-    parser.add_argument("--variant")
+    _kit.add_model(parser)
     parser.add_argument("--split")
     parser.add_argument("--corpus")
     parser.add_argument("--limit", type=int)
@@ -69,15 +66,14 @@ def main() -> None:
     parser.add_argument("--kept-only", action="store_true", help="leave out windows that are computed anew")
     parser.add_argument("--hop", type=float, default=LiveSettings.hop)
     options = parser.parse_args()
-    rows = manifest.read(options.manifest, split=options.split)
-    rows = tuple(row for row in rows if options.corpus in (None, row.corpus))
-    rows = rows[:: max(1, len(rows) // options.limit)] if options.limit else rows
+    corpora = [options.corpus] if options.corpus else []
+    rows = _kit.rows_of(options.manifest, split=options.split, corpora=corpora, limit=options.limit)
     base = LiveSettings(hop=options.hop, keep_features=True)
-    model = open_model(options.model, options.engine, options.variant)
-    with LiveTranscriber(model, base) as live:
+    model = _kit.open_model(options)
+    with LiveTranscriber(model, base) as live, _kit.Output(options) as output:
         norm = model.spec.norm
-        print(f"{len(rows)} clips, {norm} norm, {model.engine} {model.variant.name}, hop {base.hop:g} s")
-        print(f"{'left context':>12} {'features':28} {'CER against whole-utterance partials':>38} {'partials':>9}")
+        output.say(f"{len(rows)} clips, {norm} norm, {model.engine} {model.variant.name}, hop {base.hop:g} s")
+        output.say(f"{'left context':>12} {'features':28} {'CER against whole-utterance partials':>38} {'partials':>9}")
         known: Known = {}
         for context in options.left_context:
             ways = {} if options.kept_only else {"computed anew": replace(base, keep_features=False)}
@@ -86,7 +82,7 @@ def main() -> None:
                 ways[name] = replace(base, overlap=overlap)
             for name, settings in ways.items():
                 scores = compare(live, replace(settings, left_context=context, kept_context=context), rows, known)
-                print(f"{context:12g} {name:28} {scores.cer!s:>38} {scores.cer.clips:9}", flush=True)
+                output.say(f"{context:12g} {name:28} {scores.cer!s:>38} {scores.cer.clips:9}")
 
 
 if __name__ == "__main__":

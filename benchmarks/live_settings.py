@@ -4,7 +4,7 @@
 
 Clips are played through the live session by a clock that knows only sound and an assumed cost of computing (``--cost``,
 seconds for each second of a window), so that the table is the same on every machine. Each window is computed once and
-remembered, so that a further setting costs only the loop. Rows that hold every bar are marked with ``*``.
+remembered, so that a further setting costs only the loop. Rows within every limit of ``WANTED`` are marked with ``*``.
 
 UPWR            of partial words that were followed by another, the share that later changed
 revised         of all words, those that a Partial had called stable and the Final changed
@@ -23,10 +23,10 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import _kit
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2edge.devices.open import open_model
 from wav2edge.measure import live_trial, manifest
 from wav2edge.runtime import engines
 from wav2edge.runtime.bundle.spec import Stage
@@ -52,11 +52,11 @@ SWEPT = (
     "ahead",
 )
 RULES = ("silence_after_text", "silence_without_text", "longest_utterance")
-BARS = {"upwr": 0.25, "emission": 1.0, "first": 1.0, "revised": 0.02, "final": 0.3}
+WANTED = {"upwr": 0.25, "emission": 1.0, "first": 1.0, "revised": 0.02, "final": 0.3}
 
 
 class SimulatedClock(Clock):
-    """A clock that moves only when somebody waits or computes."""
+    """A clock that moves only while something waits or computes."""
 
     def __init__(self) -> None:
         """Begin at zero."""
@@ -101,7 +101,7 @@ def remembering(model: Model) -> Model:
 
 
 class RememberingDetector:
-    """A detector that hears one and the same stream again and again."""
+    """A detector that is given one and the same stream again and again."""
 
     def __init__(self, detector: VoiceActivityModel) -> None:
         """Wrap a detector."""
@@ -146,11 +146,9 @@ def play(live: Simulated, settings: LiveSettings, rows: tuple[manifest.Row, ...]
 def main() -> None:
     """Print the table."""
     default = LiveSettings()
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = _kit.parser(__doc__)
     parser.add_argument("manifest")
-    parser.add_argument("-m", "--model", metavar="BUNDLE")
-    parser.add_argument("--engine")
-    parser.add_argument("--variant")
+    _kit.add_model(parser)
     parser.add_argument("--split")
     parser.add_argument("--corpus", action="append", help="only this corpus (may be given again)")
     parser.add_argument("--limit", type=int, default=10, help="clips of each corpus")
@@ -161,34 +159,44 @@ def main() -> None:
             value = getattr(owner, name)
             parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), nargs="+", default=[value])
     options = parser.parse_args()
-    found = manifest.read(options.manifest, split=options.split)
-    rows: tuple[manifest.Row, ...] = ()
-    for corpus in sorted({row.corpus for row in found if not options.corpus or row.corpus in options.corpus}):
-        of = [row for row in found if row.corpus == corpus]
-        rows += tuple(of[:: max(1, len(of) // options.limit)][: options.limit])
+    rows = rows_of_each_corpus(options)
     deadline = time.monotonic() + 60 * options.minutes
-    with Simulated(remembering(open_model(options.model, options.engine, options.variant))) as live:
+    with Simulated(remembering(_kit.open_model(options))) as live, _kit.Output(options) as output:
         live.cost = options.cost
-        heard = RememberingDetector(live.vad())
-        live.vad = lambda: heard
-        print(f"{len(rows)} clips, {live.model.engine} {live.model.variant.name}, ", end="")
-        bars = ", ".join(f"{name} {bar:g}" for name, bar in BARS.items())
-        print(f"{options.cost:g} s of computing for each second of a window; bars: {bars}")
+        detector = RememberingDetector(live.vad())
+        live.vad = lambda: detector
+        wanted = ", ".join(f"{name} {bar:g}" for name, bar in WANTED.items())
+        output.say(
+            f"{len(rows)} clips, {live.model.engine} {live.model.variant.name}, {options.cost:g} s of computing for "
+            f"each second of a window; marked: at most {wanted}"
+        )
         names = SWEPT + RULES
         swept = [name for name in names if len(getattr(options, name)) > 1] or ["hop"]
         heading = " ".join(f"{name:>12}" for name in swept)
-        print(f"{heading}  {'corpus':32} {'UPWR':>6} {'revised':>8} {'emission p50, p95':>18} {'first p50, p95':>15} "
-              f"{'final p95':>9} {'stable p50':>10} {'WER':>6} {'rise':>6}")  # fmt: skip
+        output.say(
+            f"{heading}  {'corpus':32} {'UPWR':>6} {'revised':>8} {'emission p50, p95':>18} {'first p50, p95':>15} "
+            f"{'final p95':>9} {'stable p50':>10} {'WER':>6} {'rise':>6}"
+        )
         for values in itertools.product(*(getattr(options, name) for name in names)):
             if time.monotonic() > deadline:
-                print(f"stopped after {options.minutes:g} minutes; ask for fewer settings or clips")
+                output.say(f"stopped after {options.minutes:g} minutes; ask for fewer settings or clips")
                 break
             chosen = dict(zip(names, values))
             rules = replace(default.endpoint, **{name: chosen[name] for name in RULES})
             settings = replace(default, endpoint=rules, **{name: chosen[name] for name in SWEPT})
             heading = " ".join(f"{chosen[name]:>12g}" for name in swept)
             for corpus, figures in play(live, settings, rows).items():
-                print(line(heading, corpus, figures, rules.silence_after_text), flush=True)
+                output.say(line(heading, corpus, figures, rules.silence_after_text))
+
+
+def rows_of_each_corpus(options: argparse.Namespace) -> tuple[manifest.Row, ...]:
+    """At most so many rows of each corpus, evenly picked."""
+    found = _kit.rows_of(options.manifest, split=options.split, corpora=options.corpus or ())
+    rows: tuple[manifest.Row, ...] = ()
+    for corpus in sorted({row.corpus for row in found}):
+        of_corpus = [row for row in found if row.corpus == corpus]
+        rows += tuple(of_corpus[:: max(1, len(of_corpus) // options.limit)][: options.limit])
+    return rows
 
 
 def line(heading: str, corpus: str, figures: dict[str, Any], silence: float) -> str:
@@ -197,7 +205,7 @@ def line(heading: str, corpus: str, figures: dict[str, Any], silence: float) -> 
     held = {"upwr": figures["upwr"], "emission": figures["emission"]["p50"], "first": figures["first_text"]["p95"]}
     slowest = figures["finalisation"]["p95"]
     held["revised"], held["final"] = revised, None if slowest is None else slowest - silence
-    mark = "*" if all(held[name] is not None and held[name] <= bar for name, bar in BARS.items()) else ""
+    mark = "*" if all(held[name] is not None and held[name] <= bar for name, bar in WANTED.items()) else ""
     emission, first = figures["emission"], figures["first_text"]
     return (
         f"{heading}  {corpus:32} {number(figures['upwr']):>6} {100 * revised:6.1f} % "
