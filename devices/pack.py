@@ -112,9 +112,9 @@ def _write(
     lines: tuple[str, ...],
     wheel: Path | None,
 ) -> None:
-    listed = {label: bundle.file(label) for label in bundle.raw["files"]}
-    raw = {entry["name"]: entry for entry in bundle.raw["variants"]}  # with what a newer version may have added
-    manifest = {**bundle.raw, "variants": [{**raw[v.name], **variant_to_json(v)} for v in variants]}
+    listed = {label: bundle.file(label) for label in bundle.files}
+    raw = {entry["name"]: entry for entry in bundle.document["variants"]}  # with what a newer version may have added
+    manifest = {**bundle.document, "variants": [{**raw[v.name], **variant_to_json(v)} for v in variants]}
     text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
     sums: list[tuple[str, str]] = []
     with ExitStack() as stack:

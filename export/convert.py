@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..graphs.graph import Graph
 from ..graphs.split import split_stages
 from ..graphs.storage import save_model
-from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, INPUT_VALUES, NORMALIZED, ModelSpec
+from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, INPUT_VALUES, NORMALIZED, ModelSpec, Stage
 from ..runtime.errors import CheckpointError
 from .documents import announced_line
 from .operators import DOMAIN
@@ -30,7 +30,7 @@ others, which the parity gate proves."""
 
 def write_graphs(
     module: Any, spec: ModelSpec, directory: Path, stem: str = "fp32", compact: bool = False
-) -> dict[str, str]:
+) -> dict[Stage, str]:
     """Write the graphs of all stages and their data file into ``directory``; returns the stages' files.
 
     compact: store what float16 holds exactly in float16. Raises CheckpointError where torch cannot trace the model.

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
+from ..runtime.bundle.documents import BundleJson
 from ..runtime.bundle.read import SELFTEST, Bundle
 from ..runtime.bundle.spec import ModelSpec
 from ..runtime.bundle.write import describe_variant, new_bundle, write_manifest
@@ -93,7 +94,7 @@ def _export_into(
     del model, module
     progress("checking parity")
     variant = describe_variant(staged, "fp32", "fp32", graphs, data=("fp32.data",))
-    draft = Bundle(path=staged, spec=spec, variants=(variant,), provenance={}, raw={})
+    draft = Bundle(path=staged, spec=spec, variants=(variant,), document=cast(BundleJson, {}))
     found = parity.check(draft, variant, reference)
     on_parity(found)
     parity.refuse_mismatch(found)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
 
-def split_stages(directory: Path, full: str, stem: str) -> dict[str, str]:
+def split_stages(directory: Path, full: str, stem: str) -> dict[Stage, str]:
     """Write ``<stem>.frontend.onnx`` and ``<stem>.encoder.onnx`` beside a full graph; returns the stages' files.
 
     Works on every variant whose passes kept the names ``normalized``, ``features`` and ``feature_lengths``; raises
@@ -25,7 +25,7 @@ def split_stages(directory: Path, full: str, stem: str) -> dict[str, str]:
     """
     model = load_graph(directory / full)
     outputs = [value.name for value in model.graph.output]
-    files = {"full": full}
+    files: dict[Stage, str] = {"full": full}
     results: dict[Stage, list[str]] = {"frontend": [FEATURES, FEATURE_LENGTHS], "encoder": outputs}
     for stage, wanted in results.items():
         files[stage] = f"{stem}.{stage}.onnx"

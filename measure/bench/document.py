@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict, cast
 
+from ...runtime import documents
 from ...runtime.errors import InputError
-from .. import documents
 from .report import BenchReport, BenchResult, Machine, Settings, Skipped, Timing
 
 FORMAT = 2

@@ -9,42 +9,51 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from .. import documents
 from ..errors import BundleError
+from .documents import BundleJson, FileJson, VariantJson
 from .spec import ModelSpec, Stage
+from .trust import check_external_data, contained
 
 FORMAT = 1
 MANIFEST = "bundle.json"
 SELFTEST = "selftest.npz"
 _CHUNK = 1 << 20
+_WHAT = "a wav2edge bundle"
+_MAX_BYTES = 16 << 20
+"""Largest bundle.json: the labels of 1 000 000 pieces have about 14 MB."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One numeric form of the model.
-
-    name: such as ``fp32`` or ``int8-s8s8``. precision: ``fp32``, ``fp16``, ``bf16``, ``int8`` or ``int4``.
-    scheme: how integers are laid out (``u8s8``, ``s8s8``, ``u7s8``, ``dynamic``), None for float.
-    graphs: the ONNX file of each stage (``full``, ``frontend``, ``encoder``). data: weight files beside them.
-    preferred_by: engines that run this variant best. made_from: the variant it was derived from.
-    bytes: size of all its files. sha256: digest of each file. metrics: figures measured when it was made.
-    """
+    """One numeric form of the model."""
 
     name: str
+    """Such as ``fp32`` or ``int8-s8s8``."""
     precision: str
-    graphs: Mapping[str, str]
+    """``fp32``, ``fp16``, ``bf16``, ``int8`` or ``int4``."""
+    graphs: Mapping[Stage, str]
+    """The ONNX file of each stage."""
     sha256: Mapping[str, str]
+    """Digest of each file, hexadecimal."""
     sizes: Mapping[str, int]
+    """Bytes of each file."""
     scheme: str | None = None
+    """How integers are laid out (``u8s8``, ``s8s8``, ``u7s8``, ``dynamic``); None for float."""
     data: tuple[str, ...] = ()
+    """Files of weights beside the graphs."""
     preferred_by: tuple[str, ...] = ()
+    """Engines that run this variant best."""
     made_from: str | None = None
+    """The variant it was derived from."""
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    """Figures that were measured when it was made."""
 
     @property
     def bytes(self) -> int:
@@ -64,48 +73,49 @@ class Variant:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was read and checked; ``Bundle.open`` makes one.
-
-    raw: bundle.json as it stands, unknown keys included.
-    """
+    """A bundle that was read and checked; ``Bundle.open`` makes one."""
 
     path: Path
+    """Its directory."""
     spec: ModelSpec
+    """What the model is."""
     variants: tuple[Variant, ...]
-    provenance: Mapping[str, Any]
-    raw: Mapping[str, Any]
+    """Its numeric forms, in the order in which they were added."""
+    document: BundleJson
+    """bundle.json as it is, unknown keys included."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Where it came from: checkpoint, digest of its weights, tools, parity."""
+        return self.document.get("provenance", {})
+
+    @property
+    def files(self) -> Mapping[str, FileJson]:
+        """The listed files that belong to no variant, such as ``vocab.json``, by name."""
+        return self.document["files"]
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
         """Read a bundle and check that every listed file is there with its size; it may be read-only.
 
-        Raises BundleError when it is missing, damaged, incomplete or of a newer format. Digests are checked by
-        ``verify`` when a variant is loaded.
+        Digests are checked by ``verify`` when a variant is loaded. Raises BundleError when it is missing, damaged,
+        incomplete or of a newer format, and for a file that is not plainly inside it.
         """
         directory = Path(path)
-        raw = _read_manifest(directory)
-        version = raw.get("format")
-        if not isinstance(version, int):
-            raise BundleError(f"{directory / MANIFEST}: no format version; this is no wav2edge bundle")
-        if version > FORMAT:
-            raise BundleError(
-                f"{directory}: bundle format {version} is newer than this wav2edge reads ({FORMAT}); upgrade wav2edge"
-            )
-        try:
-            spec = ModelSpec.from_json(raw["spec"])
-            variants = tuple(_variant(values) for values in raw["variants"])
-            files = {str(entry["file"]): int(entry["bytes"]) for entry in raw["files"].values()}
-            _ = [str(entry["sha256"]) for entry in raw["files"].values()]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, BundleError):
-                raise
-            raise BundleError(f"{directory / MANIFEST}: damaged ({error!r}); export the model again") from error
-        bundle = cls(directory, spec, variants, raw.get("provenance", {}), raw)
-        for name, size in files.items():
-            _check_size(directory, name, size)
+        document = _read_document(directory)
+        where = str(directory / MANIFEST)
+        spec = ModelSpec.from_json(document["spec"], where)
+        variants = tuple(_variant(values, f"{where}: variants[{n}]") for n, values in enumerate(document["variants"]))
+        if len({variant.name for variant in variants}) < len(variants):
+            raise BundleError(f"{where}: two variants have the same name; export the model again")
+        bundle = cls(directory, spec, variants, document)
+        sizes = {entry["file"]: entry["bytes"] for entry in document["files"].values()}
         for variant in variants:
-            for name, size in variant.sizes.items():
-                _check_size(directory, name, size)
+            sizes.update(variant.sizes)
+        for name, size in sizes.items():
+            file, found = contained(directory, name)
+            if found != size:
+                raise BundleError(f"{file}: {found} bytes where {size} are listed; it is truncated or was changed")
         return bundle
 
     def variant(self, name: str) -> Variant:
@@ -129,18 +139,23 @@ class Bundle:
         return self.path / variant.graphs[stage]
 
     def verify(self, variant: Variant, stage: Stage | None = None) -> None:
-        """Check the SHA-256 of a variant's files (of one stage: its graph and the weights); raises BundleError."""
+        """Check a variant's files (of one stage: its graph and the weights): their digests, and what graphs refer to.
+
+        Raises BundleError for a file that was changed, and for a graph that takes weights from other files.
+        """
         wanted = variant.files if stage is None else (variant.graphs[stage], *variant.data)
         for name in wanted:
-            if sha256(self.path / name) != variant.sha256[name]:
+            if sha256(contained(self.path, name)[0]) != variant.sha256[name]:
                 raise BundleError(f"{self.path / name}: wrong SHA-256; the file was changed or damaged, copy it again")
+            if name not in variant.data:
+                check_external_data(self.path / name, variant.data)
 
     def file(self, name: str) -> Path:
         """A listed file that belongs to no variant, such as ``vocab.json``, with its SHA-256 checked."""
-        entry = self.raw["files"].get(name)
+        entry = self.files.get(name)
         if entry is None:
             raise BundleError(f"{self.path}: it lists no {name}")
-        path = self.path / str(entry["file"])
+        path, _ = contained(self.path, entry["file"])
         if sha256(path) != entry["sha256"]:
             raise BundleError(f"{path}: wrong SHA-256; the file was changed or damaged, copy it again")
         return path
@@ -158,50 +173,42 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def variant_to_json(variant: Variant) -> dict[str, Any]:
+def variant_to_json(variant: Variant) -> VariantJson:
     """A variant as plain JSON values."""
-    return {**dataclasses.asdict(variant), "bytes": variant.bytes}
+    return cast(VariantJson, {**dataclasses.asdict(variant), "bytes": variant.bytes})
 
 
-def _read_manifest(directory: Path) -> dict[str, Any]:
+def _read_document(directory: Path) -> BundleJson:
     if not directory.exists():
         raise BundleError(f"{directory}: no such bundle")
     if not directory.is_dir():
         raise BundleError(f"{directory}: a bundle is a directory, this is a file")
-    manifest = directory / MANIFEST
-    try:
-        raw = json.loads(manifest.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(directory / MANIFEST):
         hint = ""
         if (directory / "config.json").exists():
             hint = "; it looks like a checkpoint: make a bundle with `wav2edge export CHECKPOINT BUNDLE`"
-        raise BundleError(f"{directory}: no {MANIFEST}, so this is no wav2edge bundle{hint}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BundleError(f"{manifest}: cannot be read ({error}); export the model again") from error
-    if not isinstance(raw, dict):
-        raise BundleError(f"{manifest}: damaged (no JSON object); export the model again")
-    return raw
+        raise BundleError(f"{directory}: no {MANIFEST}, so this is not a wav2edge bundle{hint}")
+    manifest, _ = contained(directory, MANIFEST)
+    values = documents.read_json(manifest, _WHAT, max_bytes=_MAX_BYTES, error=BundleError)
+    version = values.get("format") if isinstance(values, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise BundleError(f"{manifest}: no format version; this is not a wav2edge bundle")
+    if version > FORMAT:
+        raise BundleError(
+            f"{directory}: bundle format {version} is newer than this wav2edge reads ({FORMAT}); upgrade wav2edge"
+        )
+    return documents.check(values, BundleJson, f"{manifest}: damaged, export the model again", error=BundleError)
 
 
-def _variant(values: Mapping[str, Any]) -> Variant:
+def _variant(values: VariantJson, where: str) -> Variant:
     known = {item.name for item in dataclasses.fields(Variant)}
-    kept = {key: value for key, value in values.items() if key in known}
+    kept: dict[str, Any] = {key: value for key, value in values.items() if key in known}
     kept["data"] = tuple(kept.get("data", ()))
     kept["preferred_by"] = tuple(kept.get("preferred_by", ()))
     variant = Variant(**kept)
+    if not variant.name or not variant.name.isprintable() or "full" not in variant.graphs:
+        raise BundleError(f"{where} ({variant.name!r}): a variant needs a name and the graph `full`; export it again")
     for name in variant.files:
         if name not in variant.sha256 or name not in variant.sizes:
-            raise BundleError(f"bundle.json: variant {variant.name} lists no size or digest for {name}")
+            raise BundleError(f"{where} ({variant.name}): it lists no size or digest for {name}; export it again")
     return variant
-
-
-def _check_size(directory: Path, name: str, size: int) -> None:
-    path = directory / name
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise BundleError(f"{directory / MANIFEST}: {name!r} points outside the bundle; do not trust it")
-    try:
-        found = path.stat().st_size
-    except OSError:
-        raise BundleError(f"{path}: missing from the bundle; copy the whole directory again") from None
-    if found != size:
-        raise BundleError(f"{path}: {found} bytes where {size} are listed; the file is truncated or was changed")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypedDict
 
+from .. import documents
 from ..errors import BundleError
 
 INPUT_VALUES = "input_values"
@@ -24,8 +25,6 @@ Norm = Literal["group", "layer"]
 Frontend = Literal["waveform", "log-mel"]
 Tokenizer = Literal["char", "piece", "phoneme"]
 
-_WORDS = {"norm": get_args(Norm), "frontend": get_args(Frontend), "tokenizer": get_args(Tokenizer)}
-"""The fields whose words are fixed."""
 
 STAGES: Mapping[Stage, tuple[str, ...]] = {
     "full": (INPUT_VALUES, INPUT_LENGTHS),
@@ -40,6 +39,44 @@ STAGES: Mapping[Stage, tuple[str, ...]] = {
 ``encoder``   ``features`` and ``feature_lengths`` → the model's outputs.
 Padding (any value after a clip's length) never changes the clip's result.
 """
+
+
+_RATES = (1_000, 1_000_000)
+"""Hz: below, a file of a few kilobytes is hours of sound; above, no microphone records."""
+_MAX_STEPS, _MAX_STEP, _MAX_SAMPLES = 64, 100_000, 100_000_000
+"""Bounds of the time arithmetic. The family's longest chain has 10 steps, and kernels of at most 400 samples."""
+
+
+class OutputJson(TypedDict):
+    """One output of the graph."""
+
+    name: str
+    axes: list[str]
+    meaning: str
+
+
+class _SpecRequired(TypedDict):
+    architecture: str
+    head: str
+    normalize: bool
+    norm: Norm
+    outputs: list[OutputJson]
+    labels: list[str]
+    time: list[list[int]]
+    head_options: dict[str, Any]
+
+
+class SpecJson(_SpecRequired, total=False):
+    """The model spec; ``min_samples`` follows from ``time`` and is for other readers."""
+
+    blank: int | None
+    delimiter: str | None
+    tokenizer: Tokenizer
+    frontend: Frontend
+    sample_rate: int
+    trained_seconds: float | None
+    language: str | None
+    min_samples: int
 
 
 class Convolution(NamedTuple):
@@ -142,40 +179,59 @@ class ModelSpec:
         return {**dataclasses.asdict(self), "min_samples": self.min_samples}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> ModelSpec:
+    def from_json(cls, document: Mapping[str, Any], where: str = "bundle.json") -> ModelSpec:
         """Read what ``to_json`` wrote; unknown keys are left to newer versions.
 
-        Raises BundleError where a field is missing or of the wrong kind, and for a head this version does not know.
+        where: names the document in errors. Raises BundleError for a field of another type or a value that no model can
+        have, and for a head that this version does not know.
         """
-        try:
-            head = str(values["head"])
-            options = _head_options(head, values.get("head_options", {}))
-            known = {field.name for field in dataclasses.fields(cls)}
-            kept = {key: value for key, value in values.items() if key in known}
-            kept["outputs"] = tuple(Output(o["name"], tuple(o["axes"]), o["meaning"]) for o in values["outputs"])
-            kept["labels"] = tuple(values["labels"])
-            kept["time"] = tuple(Convolution(*map(int, step)) for step in values["time"])
-            for key, words in _WORDS.items():
-                if key in kept and kept[key] not in words:
-                    raise BundleError(
-                        f"bundle.json: spec.{key} is {kept[key]!r}; this version knows {', '.join(words)}"
-                    )
-            return cls(**{**kept, "head_options": options})
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, BundleError):
-                raise
-            raise BundleError(f"bundle.json: the model spec is damaged ({error!r}); export the model again") from error
+        damaged = f"{where}: damaged, export the model again"
+        values: SpecJson = documents.check(dict(document), SpecJson, damaged, path=".spec", error=BundleError)
+        known = {field.name for field in dataclasses.fields(cls)}
+        kept: dict[str, Any] = {key: value for key, value in values.items() if key in known}
+        kept["outputs"] = tuple(Output(o["name"], tuple(o["axes"]), o["meaning"]) for o in values["outputs"])
+        kept["labels"] = tuple(values["labels"])
+        if any(len(step) != 3 for step in values["time"]):
+            raise BundleError(f"{damaged} (spec.time must list kernel, stride and padding of each step)")
+        kept["time"] = tuple(Convolution(*step) for step in values["time"])
+        kept["head_options"] = _head_options(values["head"], values["head_options"], where)
+        spec = cls(**kept)
+        for problem in _problems(spec):
+            raise BundleError(f"{where}: spec.{problem}; export the model again")
+        return spec
 
 
-def _head_options(head: str, values: Mapping[str, Any]) -> Any:
-    if not head.isidentifier():
-        raise BundleError(f"bundle.json: {head!r} is not the name of a head")
+def _problems(spec: ModelSpec) -> Iterator[str]:
+    """What makes a spec one that no model can have."""
+    if not _RATES[0] <= spec.sample_rate <= _RATES[1]:
+        yield f"sample_rate is {spec.sample_rate}; it must be {_RATES[0]} to {_RATES[1]} Hz"
+    steps = [value for step in spec.time for value in (step.kernel, step.stride, step.padding + 1)]
+    if not spec.time or len(spec.time) > _MAX_STEPS or not all(0 < value <= _MAX_STEP for value in steps):
+        yield f"time must hold 1 to {_MAX_STEPS} steps of kernels and strides from 1 to {_MAX_STEP}"
+    elif spec.min_samples > _MAX_SAMPLES or spec.stride > _MAX_SAMPLES:
+        yield f"time makes one frame of {spec.min_samples} samples"
+    names = [output.name for output in spec.outputs]
+    if not names or len(set(names)) < len(names) or not all(output.axes for output in spec.outputs):
+        yield "outputs must have names of their own, and axes"
+    if spec.head == "ctc" and (spec.blank is None or spec.outputs[0].axes != ("batch", "frames", "labels")):
+        yield "blank is missing, or the first output is not [batch, frames, labels], which a ctc head needs"
+    if spec.blank is not None and not 0 <= spec.blank < len(spec.labels):
+        yield f"blank is {spec.blank}, outside the {len(spec.labels)} labels"
+    if spec.trained_seconds is not None and not 0 < spec.trained_seconds < float("inf"):
+        yield f"trained_seconds is {spec.trained_seconds}"
+
+
+def _head_options(head: str, values: Mapping[str, Any], where: str) -> Any:
+    if not head.isidentifier() or head.startswith("_"):
+        raise BundleError(f"{where}: spec.head is {head[:40]!r}, which is not the name of a head; export it again")
     try:
         kind = import_module(f"wav2edge.runtime.heads.{head}").Options
-    except ModuleNotFoundError as error:
-        raise BundleError(f"this version of wav2edge knows no head {head!r}; upgrade wav2edge") from error
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise BundleError(f"{where}: this version has no head {head!r}; upgrade wav2edge") from error
     known = {field.name for field in dataclasses.fields(kind)}
-    return kind(**{key: _frozen(value) for key, value in values.items() if key in known})
+    kept = {key: value for key, value in values.items() if key in known}
+    documents.check(kept, kind, f"{where}: damaged, export the model again", path=".head_options", error=BundleError)
+    return kind(**{key: _frozen(value) for key, value in kept.items()})
 
 
 def _frozen(value: Any) -> Any:

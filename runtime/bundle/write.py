@@ -18,7 +18,7 @@ from typing import Any
 from ..errors import BundleError, InputError
 from ..files import flush, write_whole
 from .read import FORMAT, MANIFEST, Bundle, Variant, sha256, variant_to_json
-from .spec import ModelSpec
+from .spec import ModelSpec, Stage
 
 
 @contextlib.contextmanager
@@ -55,7 +55,7 @@ def describe_variant(
     directory: Path,
     name: str,
     precision: str,
-    graphs: Mapping[str, str],
+    graphs: Mapping[Stage, str],
     *,
     scheme: str | None = None,
     data: Iterable[str] = (),
@@ -147,16 +147,16 @@ def _add(
     """``opened``: as the caller knows it. ``bundle``: as it is now."""
     names = {variant.name for variant in added}
     kept = tuple(variant for variant in bundle.variants if variant.name not in names)
-    before = _listed_files(bundle.raw)
+    before = _listed_files(bundle.document)
     sources = {variant.made_from for variant in added}
     if _digests(opened, sources) != _digests(bundle, sources):
         raise BundleError(f"{bundle.path}: the model was exported anew meanwhile; run this again")
     for variant in added:
         if clash := sorted(before.intersection(variant.files)):
-            if clash[0] in _listed_files(opened.raw):
+            if clash[0] in _listed_files(opened.document):
                 raise BundleError(f"{bundle.path}: {clash[0]} is in use; name staged files with free_stem")
             raise BundleError(f"{bundle.path}: {clash[0]} was added by somebody else meanwhile; run this again")
-    listed: dict[str, Any] = dict(bundle.raw.get("files", {}))
+    listed: dict[str, Any] = dict(bundle.document.get("files", {}))
     try:
         for name in [file for variant in added for file in variant.files]:
             flush(staged / name)
@@ -169,7 +169,7 @@ def _add(
     except OSError as error:
         raise InputError(f"{bundle.path}: cannot be written ({error.strerror or error})") from error
     values = {
-        **bundle.raw,
+        **bundle.document,
         **extra,
         "variants": [variant_to_json(variant) for variant in (*kept, *added)],
         "files": listed,

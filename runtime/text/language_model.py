@@ -210,7 +210,7 @@ def _build(alphabet: _Alphabet, model: LanguageModel) -> Any:
 
 
 def _listed(bundle: Bundle) -> list[str]:
-    return sorted(name for name in bundle.raw.get("files", {}) if name.startswith(f"{FOLDER}/"))
+    return sorted(name for name in bundle.files if name.startswith(f"{FOLDER}/"))
 
 
 def _from_files(files: Sequence[Path], folder: Path) -> LanguageModel:

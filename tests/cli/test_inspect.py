@@ -29,7 +29,7 @@ def bundle(shapes_bundle: Bundle) -> Bundle:
     """A bundle whose variant was measured."""
     variants = [dataclasses.replace(variant, metrics=METRICS) for variant in shapes_bundle.variants]
     provenance = {"wer": {"commands": 4.2}, "checkpoint": "mine", "parameters": 2_000_000}
-    files = tuple(shapes_bundle.raw["files"])
+    files = tuple(shapes_bundle.files)
     return write_manifest(shapes_bundle.path, shapes_bundle.spec, variants, provenance, files)
 
 

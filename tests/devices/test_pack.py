@@ -18,7 +18,7 @@ from wav2edge.cli import main
 from wav2edge.devices import profile
 from wav2edge.devices.pack import pack, used
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.bundle.spec import ModelSpec
+from wav2edge.runtime.bundle.spec import ModelSpec, Stage
 from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
 from wav2edge.runtime.errors import BundleError, InputError
 
@@ -35,7 +35,7 @@ def bundle_of(tmp_path: Path, ctc_spec: ModelSpec) -> Make:
                 noise = np.random.default_rng(number).bytes(50_000)
                 (directory / f"{name}.onnx").write_bytes(noise)
                 (directory / f"{name}.data").write_bytes(noise[::-1])
-                graphs = {"full": f"{name}.onnx"}
+                graphs: dict[Stage, str] = {"full": f"{name}.onnx"}
                 variants.append(describe_variant(directory, name, name.split("-")[0], graphs, data=[f"{name}.data"]))
             (directory / "vocab.json").write_text('{"ü": 1}', encoding="utf-8")
             (directory / "language_model").mkdir()
@@ -86,7 +86,7 @@ def test_the_round_trip(bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureF
     assert [variant.name for variant in there.variants] == ["int8-u8s8"]
     there.verify(there.variants[0])
     assert there.file("language_model/unigrams.txt").read_text() == "coffee\n"
-    assert there.spec == bundle.spec and there.raw["later"] == 1
+    assert there.spec == bundle.spec and dict(there.document)["later"] == 1
     every = {str(path.relative_to(board)) for path in board.rglob("*") if path.is_file()}
     summed = {line.split("  ", 1)[1] for line in (board / "SHA256SUMS").read_text().splitlines()}
     assert every == summed | {"SHA256SUMS"}
@@ -183,4 +183,4 @@ def test_a_folder_with_an_umlaut_and_what_a_newer_version_added_come_along(tmp_p
         ["sha256sum", "-c", "SHA256SUMS"], cwd=tmp_path / "there", capture_output=True, check=False
     )
     assert checked.returncode == 0, checked.stderr
-    assert Bundle.open(tmp_path / "there" / "modèle").raw["variants"][0]["future"] == 7
+    assert Bundle.open(tmp_path / "there" / "modèle").document["variants"][0].get("future") == 7

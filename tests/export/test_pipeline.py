@@ -34,9 +34,9 @@ def test_bundle_holds_what_it_lists(bundle: Bundle) -> None:
     variant = bundle.variant("fp32")
     assert set(variant.graphs) == {"full", "frontend", "encoder"}
     bundle.verify(variant)
-    listed = {*variant.files, *(entry["file"] for entry in bundle.raw["files"].values()), "bundle.json"}
+    listed = {*variant.files, *(entry["file"] for entry in bundle.files.values()), "bundle.json"}
     assert {path.name for path in bundle.path.iterdir()} == listed
-    assert {"vocab.json", "selftest.npz"} <= set(bundle.raw["files"])
+    assert {"vocab.json", "selftest.npz"} <= set(bundle.files)
 
 
 def test_shapes_are_stated(bundle: Bundle) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from wav2edge.measure import documents
+from wav2edge.runtime import documents
 from wav2edge.runtime.errors import InputError
 
 

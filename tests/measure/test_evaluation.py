@@ -8,9 +8,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from wav2edge.measure import documents, evaluation
+from wav2edge.measure import evaluation
 from wav2edge.measure.evaluation import EvaluationDocument, Hypotheses, System
 from wav2edge.measure.manifest import Row
+from wav2edge.runtime import documents
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.errors import EngineError
 

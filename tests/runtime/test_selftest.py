@@ -92,7 +92,7 @@ def bundle(shapes_bundle: Bundle) -> Bundle:
         for name in ("logits", "text"):
             arrays[output_key(index, name)] = values[name]
     write_archive(shapes_bundle.path / SELFTEST, arrays)
-    names = (*shapes_bundle.raw["files"], SELFTEST)
+    names = (*shapes_bundle.files, SELFTEST)
     return write_manifest(shapes_bundle.path, shapes_bundle.spec, shapes_bundle.variants, {}, names)
 
 
@@ -118,7 +118,7 @@ def test_bundle_without_selftest(shapes_bundle: Bundle) -> None:
 
 def test_damaged_archive(bundle: Bundle) -> None:
     (bundle.path / SELFTEST).write_bytes(b"no archive")
-    names = tuple(bundle.raw["files"])
+    names = tuple(bundle.files)
     with pytest.raises(BundleError, match="damaged"):
         read_archive(write_manifest(bundle.path, bundle.spec, bundle.variants, {}, names))
 

@@ -30,7 +30,7 @@ def check(session: TensorRtSession, bundle: Bundle, variant: Variant, key: Key) 
                     f"the engine built from {variant.graphs[key.stage]} gives numbers that are not finite in {name} "
                     f"for {profile.longest} steps, so it is not kept; use bf16 or fp32"
                 )
-    if key.stage == "full" and SELFTEST in bundle.raw.get("files", {}):
+    if key.stage == "full" and SELFTEST in bundle.files:
         _selftest(session, bundle, variant)
 
 

@@ -26,7 +26,7 @@ def run(bundle: str | None, model: str | None, json: str | None, verify: bool) -
     if verify:
         for variant in opened.variants:
             opened.verify(variant)
-        for name in opened.raw["files"]:
+        for name in opened.files:
             opened.file(name)
     _terminal.write_json(opened.raw, json)
     if json == "-":
@@ -40,7 +40,7 @@ def run(bundle: str | None, model: str | None, json: str | None, verify: bool) -
 
 def _print_spec(bundle: Bundle) -> None:
     spec = bundle.spec
-    _terminal.out(f"{bundle.path}  (format {bundle.raw['format']})")
+    _terminal.out(f"{bundle.path}  (format {bundle.document['format']})")
     language = f", language {spec.language}" if spec.language else ""
     _terminal.out(f"model        {spec.architecture}, head {spec.head}{language}")
     _terminal.out(
@@ -79,7 +79,7 @@ def _print_variants(bundle: Bundle) -> None:
             floats = ", ".join(map(str, variant.metrics.get("kept_float") or ())) or "nothing"
             _terminal.out(f"  {variant.name}: {verdict}; left in float: {floats}")
     _terminal.out(
-        "\nfiles        " + ", ".join(f"{n} {_tables.size(e['bytes'])}" for n, e in bundle.raw["files"].items())
+        "\nfiles        " + ", ".join(f"{n} {_tables.size(e['bytes'])}" for n, e in bundle.files.items())
     )
 
 

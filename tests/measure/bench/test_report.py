@@ -13,13 +13,13 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
-from wav2edge.measure import documents
 from wav2edge.measure.bench import document, table
 from wav2edge.measure.bench import page as bench_page
 from wav2edge.measure.bench import plots as bench_plots
 from wav2edge.measure.bench import report as bench_report
 from wav2edge.measure.bench.report import BenchReport, BenchResult, Skipped, Timing
 from wav2edge.measure.bench.verdicts import verdicts
+from wav2edge.runtime import documents
 from wav2edge.runtime.errors import InputError
 
 

@@ -77,6 +77,11 @@ def test_an_unknown_head_is_named(ctc_spec: ModelSpec, head: str) -> None:
 def test_output_lengths_exist_only_with_a_time_axis(ctc_spec: ModelSpec) -> None:
     assert ctc_spec.output_names == ("logits", "output_lengths")
     pooled = ModelSpec.from_json(
-        {**ctc_spec.to_json(), "outputs": [{"name": "logits", "axes": ["batch", "labels"], "meaning": ""}]}
+        {
+            **ctc_spec.to_json(),
+            "head": "sequence_classification",
+            "head_options": {},
+            "outputs": [{"name": "logits", "axes": ["batch", "labels"], "meaning": ""}],
+        }
     )
     assert pooled.output_names == ("logits",)

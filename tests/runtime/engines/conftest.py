@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.bundle.spec import Convolution, ModelSpec, Output
+from wav2edge.runtime.bundle.spec import STAGES, Convolution, ModelSpec, Output
 from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
 from wav2edge.runtime.heads.ctc import Options
 
@@ -47,7 +47,7 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory, small_spec: ModelSpec
             ("int8-s8s8", "int8", "s8s8"),
             ("int8-u8s8", "int8", "u8s8"),
         ):
-            graphs = {stage: f"{name}.{stage}.onnx" for stage in ("full", "frontend", "encoder")}
+            graphs = {stage: f"{name}.{stage}.onnx" for stage in STAGES}
             for stage, file in graphs.items():
                 write_graph(directory / file, name, stage)
             variants.append(describe_variant(directory, name, precision, graphs, scheme=scheme))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import types
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
-from ..runtime.errors import InputError
+from .errors import InputError, first_line
 
 Document = TypeVar("Document")
 
@@ -20,25 +21,39 @@ MAX_BYTES = 256 * 2**20
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
 
 
-def read(path: Path, kind: type[Document], what: str) -> Document:
-    """The document in a file; raises InputError, which says that the file is not ``what``."""
+def read(
+    path: Path, kind: type[Document], what: str, *, max_bytes: int = MAX_BYTES, error: type[InputError] = InputError
+) -> Document:
+    """The document in a file; raises ``error``, which says that the file is not ``what``."""
+    return check(read_json(path, what, max_bytes=max_bytes, error=error), kind, f"{path}: not {what}", error=error)
+
+
+def read_json(path: Path, what: str, *, max_bytes: int = MAX_BYTES, error: type[InputError] = InputError) -> object:
+    """A file's JSON value, within bounds; raises ``error``, which says that the file is not ``what``."""
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise InputError(f"{path}: more than {MAX_BYTES >> 20} MB, so it is not {what}")
-        values = json.loads(content.decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
+            content = file.read(max_bytes + 1)
+        if len(content) > max_bytes:
+            raise error(f"{path}: more than {max_bytes >> 20} MB, so it is not {what}")
+        return cast(object, json.loads(content.decode("utf-8-sig")))
+    except (OSError, ValueError, RecursionError) as reason:
+        if isinstance(reason, InputError):
             raise
-        reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path}: cannot be read as JSON ({reason})") from error
-    return check(values, kind, f"{path}: not {what}")
+        told = getattr(reason, "strerror", None) or first_line(reason)
+        raise error(f"{path}: cannot be read as JSON ({told}), so it is not {what}") from reason
 
 
-def check(value: object, kind: type[Document], where: str) -> Document:
-    """A value as the type it should have; raises InputError with the path of the first field that has another."""
-    _check(value, kind, where, "")
+def check(
+    value: object, kind: type[Document], where: str, *, path: str = "", error: type[InputError] = InputError
+) -> Document:
+    """A value as the type it should have; raises ``error`` with the path of the first field that has another.
+
+    kind: a TypedDict, or a dataclass whose fields the value may hold. path: where the value is in its document.
+    """
+    try:
+        _check(value, kind, where, path)
+    except InputError as refusal:
+        raise error(str(refusal)) from None
     return cast(Document, value)
 
 
@@ -51,12 +66,12 @@ def _check(value: object, kind: Any, where: str, path: str) -> None:
     elif origin is Literal:
         if value not in get_args(kind):
             _refuse(where, path, f"one of {', '.join(map(str, get_args(kind)))}", value)
-    elif origin is list:
-        if not isinstance(value, list):
+    elif origin in (list, tuple):
+        if not isinstance(value, (list, tuple)):
             _refuse(where, path, "a list", value)
         for number, item in enumerate(cast("list[object]", value)):
             _check(item, get_args(kind)[0], where, f"{path}[{number}]")
-    elif origin is dict or is_typeddict(kind):
+    elif origin is dict or is_typeddict(kind) or is_dataclass(kind):
         _check_object(value, kind, where, path)
     elif not _is_a(value, kind):
         _refuse(where, path, _NAMES[kind], value)
@@ -76,14 +91,17 @@ def _check_object(value: object, kind: Any, where: str, path: str) -> None:
     if not isinstance(value, dict):
         _refuse(where, path, "an object", value)
     fields = cast("dict[str, object]", value)
-    if not is_typeddict(kind):
+    if get_origin(kind) is dict:
+        keys, values = get_args(kind)
         for key, item in fields.items():
-            _check(item, get_args(kind)[1], where, f"{path}.{key}")
+            _check(key, keys, where, f"{path}.{key}, the name")
+            _check(item, values, where, f"{path}.{key}")
         return
+    required = kind.__required_keys__ if is_typeddict(kind) else ()
     for name, inner in get_type_hints(kind).items():
         if name in fields:
             _check(fields[name], inner, where, f"{path}.{name}")
-        elif name in kind.__required_keys__:
+        elif name in required:
             _refuse(where, f"{path}.{name}", "a value", None)
 
 

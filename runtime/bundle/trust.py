@@ -1,0 +1,68 @@
+"""A bundle is data from a stranger: its names lead to plain files inside it, and its graphs read no others."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection
+from pathlib import Path
+
+from ..errors import BundleError
+
+_KEY = b"location"
+_BEFORE = (0x00, 0x08)
+"""The last byte of a length of eight in protobuf, however it is written: a string that is just ``location`` follows one
+of these, a part of a longer word follows a letter (https://protobuf.dev/programming-guides/encoding)."""
+
+
+def contained(directory: Path, name: str) -> tuple[Path, int]:
+    """The path of a plain file that a bundle lists by ``name``, and its size in bytes.
+
+    Raises BundleError for a name that could lead out of the bundle, a symbolic link anywhere on the way, and what is
+    not a plain file (a folder, a pipe, a device).
+    """
+    parts = Path(name).parts
+    if not parts or name != name.strip() or any(part in ("..", os.curdir) for part in parts):
+        raise BundleError(f"{directory}: {name!r} points outside the bundle; do not trust it")
+    if Path(name).is_absolute() or "\\" in name or ":" in name or any(ord(c) < 32 or ord(c) == 127 for c in name):
+        raise BundleError(f"{directory}: {name!r} points outside the bundle or is not a file's name; do not trust it")
+    path = directory
+    for part in parts:
+        path = path / part
+        try:
+            status = path.lstat()
+        except OSError:
+            raise BundleError(f"{path}: missing from the bundle; copy the whole directory again") from None
+        if stat.S_ISLNK(status.st_mode):
+            raise BundleError(f"{path}: is a symbolic link; a bundle holds its files itself, copy it with `cp -rL`")
+    if not stat.S_ISREG(status.st_mode):
+        raise BundleError(f"{path}: is not a plain file; do not trust this bundle")
+    return path, status.st_size
+
+
+def check_external_data(graph: Path, allowed: Collection[str]) -> None:
+    """Check that the weights a graph keeps in other files are in files of its variant; raises BundleError.
+
+    An engine follows these names by itself. In ONNX such a name is an entry of field 13 of a tensor, whose field 1 is
+    ``location`` and whose field 2 is the name. Only the shortest way to write an entry is taken, with nothing after the
+    name: that is what every exporter writes, and what can be checked without parsing the whole graph.
+    """
+    content = graph.read_bytes()
+    start = 0
+    while (start := content.find(_KEY, start)) >= 0:
+        end = start + len(_KEY)
+        if start > 0 and content[start - 1] in _BEFORE:
+            name = _external_name(content, start, end)
+            if name is None or name not in allowed:
+                shown = "a file" if name is None else repr(name[:80])
+                raise BundleError(f"{graph}: it takes weights from {shown} outside its variant; do not trust it")
+        start = end
+
+
+def _external_name(content: bytes, start: int, end: int) -> str | None:
+    """The file's name of an entry whose key is at ``start``; None where it is written in another way."""
+    size = content[end + 1] if content[end : end + 1] == b"\x12" and end + 1 < len(content) else 0
+    head = bytes((13 << 3 | 2, 2 + len(_KEY) + 2 + size, 1 << 3 | 2, len(_KEY))) if 0 < size < 0x70 else None
+    if head is None or content[max(0, start - len(head)) : start] != head:
+        return None
+    return content[end + 2 : end + 2 + size].decode("utf-8", "replace")
