@@ -28,7 +28,7 @@ def run(bundle: str | None, model: str | None, json: str | None, verify: bool) -
             opened.verify(variant)
         for name in opened.files:
             opened.file(name)
-    _terminal.write_json(opened.raw, json)
+    _terminal.write_json(opened.document, json)
     if json == "-":
         return
     _print_spec(opened)
