@@ -78,9 +78,7 @@ def _print_variants(bundle: Bundle) -> None:
             verdict = variant.metrics.get("verdict", "measured")
             floats = ", ".join(map(str, variant.metrics.get("kept_float") or ())) or "nothing"
             _terminal.out(f"  {variant.name}: {verdict}; left in float: {floats}")
-    _terminal.out(
-        "\nfiles        " + ", ".join(f"{n} {_tables.size(e['bytes'])}" for n, e in bundle.files.items())
-    )
+    _terminal.out("\nfiles        " + ", ".join(f"{n} {_tables.size(e['bytes'])}" for n, e in bundle.files.items()))
 
 
 def _figures(metrics: Mapping[str, Any]) -> tuple[str, str, str, str]:
