@@ -34,11 +34,11 @@ def heading(title: str, below: str) -> None:
     out(f"{below}\n")
 
 
-def note(message: str) -> None:
+def note(message: str, prefix: str = "wav2edge: ") -> None:
     """Write one line to standard error."""
     _clear_progress()
     if sys.stderr is not None:  # closed by the caller: 2>&-
-        print(f"wav2edge: {escape.one_line(message)}", file=sys.stderr, flush=True)
+        print(f"{prefix}{escape.one_line(message)}", file=sys.stderr, flush=True)
 
 
 def write_json(value: object, file: str | Path | None = "-") -> None:

@@ -79,7 +79,7 @@ def run(
     _print_found(opened)
 
     def progress(step: str) -> None:
-        _terminal.note(f"[{time.monotonic() - started:5.1f} s] {step}")
+        _terminal.note(step, prefix=f"[{time.monotonic() - started:5.1f} s] ")
 
     written = export(opened, Path(bundle), overwrite=overwrite, progress=progress, on_parity=_print_parity)
     _print_written(written, time.monotonic() - started)
