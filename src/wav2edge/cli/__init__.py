@@ -136,10 +136,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.UsageError as error:
-        _terminal.note(_usage(error))
+        _terminal.note(_usage(error, words))
         return 2
     except Wav2EdgeError as error:
-        _terminal.note(as_options(str(error), _parameters(words)))
+        _terminal.note(as_options(str(error), called.params if (called := _called(words)) is not None else ()))
         return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -156,20 +156,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parameters(words: Sequence[str]) -> Sequence[click.Parameter]:
-    """The options of the command that was called."""
+def _called(words: Sequence[str]) -> click.Command | None:
+    """The command that was called; None where there is none of that name."""
     name = next((word for word in words if not word.startswith("-")), "")
-    command = root.get_command(click.Context(root), name)
-    return command.params if command is not None else ()
+    return root.get_command(click.Context(root), name)
 
 
-def _usage(error: click.UsageError) -> str:
+def _usage(error: click.UsageError, words: Sequence[str]) -> str:
     """What is wrong with the words of a command, in one line, and where the right ones are listed."""
-    command = error.ctx.command_path if error.ctx is not None else "wav2edge"
+    called = _called(words)
+    command = "wav2edge" if called is None else f"wav2edge {called.name}"
     message = error.message[:1].lower() + error.message[1:].rstrip(".")
     if isinstance(error, click.NoSuchOption):
         near = f"; did you mean {error.possibilities[0]}?" if error.possibilities else ""
         message = f"there is no option {error.option_name}{near}"
+    elif isinstance(error, click.BadOptionUsage):
+        message = (
+            f"{error.option_name} takes no value" if "not take" in message else f"{error.option_name} needs a value"
+        )
     elif isinstance(error, click.BadParameter) and error.param is not None and error.ctx is not None:
         named = isinstance(error.param, click.Option)
         name = error.param.opts[-1] if named else error.param.make_metavar(error.ctx).strip("[].…")

@@ -124,6 +124,11 @@ def listed(*names_and_help: str, group: str = _OTHER, **attributes: Any) -> Call
     return option(*names_and_help, group=group, type=_Listed(item), multiple=True, callback=_flat, **attributes)
 
 
+def single(*names_and_help: str, group: str = _OTHER, **attributes: Any) -> Callable[[Function], Function]:
+    """Declare an option that takes one of what is a list elsewhere."""
+    return option(*names_and_help, group=group, callback=_one, **attributes)
+
+
 def argument(name: str, description: str, **attributes: Any) -> Callable[[Function], Function]:
     """Declare a positional argument."""
     return click.argument(name, cls=Argument, description=description, **attributes)
@@ -234,7 +239,7 @@ class Number(click.ParamType[Any]):
         except ValueError:
             number = math.nan
         if not self._lowest <= number <= self._highest or (self._above and number == self._lowest):
-            low, high = f"{self._lowest:g}", f"{self._highest:g}"
+            low, high = f"{self._lowest:.10g}", f"{self._highest:.10g}"
             bounds = f"above {low}, at most {high}" if self._above else f"from {low} to {high}"
             self.fail(f"{value}: give {self._what} {bounds}", param, ctx)
         return number
@@ -271,6 +276,12 @@ class _Listed(click.ParamType[Any]):
 
 def _flat(ctx: click.Context, param: click.Parameter, values: tuple[tuple[Any, ...], ...]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(item for value in values for item in value))
+
+
+def _one(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and "," in value:
+        raise click.BadParameter(f"{value}: this command runs one; name one of them", ctx, param)
+    return value
 
 
 def _modern(words: Sequence[str], parameters: Sequence[click.Parameter]) -> Iterable[str]:

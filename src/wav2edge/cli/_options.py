@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import click
 from wav2edge.runtime.errors import InputError
 
 from . import _terminal
-from ._command import Function, Number, Suggested, argument, gathered, listed, option
+from ._command import Function, Number, Suggested, argument, gathered, listed, option, single
 
 if TYPE_CHECKING:
     from wav2edge.runtime.bundle.read import Bundle
@@ -30,8 +30,8 @@ THREADS_HELP = "CPU threads (default: one per fast core, unless `bench --tune` o
 class One:
     """One engine and variant to run; what is None is chosen for this machine."""
 
-    engine: tuple[str, ...]
-    variant: tuple[str, ...]
+    engine: str | None
+    variant: str | None
     threads: int | None
     device: str | None
 
@@ -94,8 +94,8 @@ def one_engine(function: Callable[..., Any]) -> Callable[..., Any]:
     return gathered(
         One,
         "one",
-        listed("--engine", "engine to run (default: the best one here)", group=MODEL, metavar="ENGINE", type=ENGINE),
-        listed(
+        single("--engine", "engine to run (default: the best one here)", group=MODEL, metavar="ENGINE", type=ENGINE),
+        single(
             "--variant",
             "variant of the bundle (default: the best for this machine)",
             group=MODEL,
@@ -162,13 +162,6 @@ def which(bundle: str | None, model: str | None) -> str | None:
     return bundle if bundle is not None else model
 
 
-def single(name: str, values: Sequence[str]) -> str | None:
-    """The one value of an option that takes a list elsewhere."""
-    if len(values) > 1:
-        raise InputError(f"--{name} {','.join(values)}: this command runs one; name one of them")
-    return values[0] if values else None
-
-
 def open_bundle(model: str | None) -> Bundle:
     """The bundle that ``-m`` names; the embedded one is announced on stderr, once, with what it is worth."""
     from wav2edge.runtime.bundle import embedded
@@ -187,8 +180,7 @@ def open_model(one: One, bundle: Bundle) -> Model:
     """The model that the options name; this machine decides what they leave open."""
     from wav2edge.devices.open import open_model
 
-    engine, variant = single("engine", one.engine), single("variant", one.variant)
-    return open_model(bundle, engine, variant, threads=one.threads, device=one.device)
+    return open_model(bundle, one.engine, one.variant, threads=one.threads, device=one.device)
 
 
 def check_folder(*files: str | Path | None) -> None:
