@@ -86,7 +86,7 @@ class Checkpoint:
         config = read_config(path)
         family = family_of(config, str(path))
         head = head_of(config, family, str(path))
-        preprocessing = read_preprocessing(path, normalize)
+        preprocessing = read_preprocessing(path, normalize, family.frontend)
         labels = read_labels(path, config, head, language)
         adapter = () if labels.adapter is None else (labels.adapter,)
         return cls(

@@ -98,7 +98,7 @@ def _describe(model: onnx.ModelProto, module: Any, spec: ModelSpec) -> None:
         sizes = [axis if axis in _OPEN_AXES else size for axis, size in zip(output.axes, shapes[output.name])]
         described = next(value for value in model.graph.output if value.name == output.name)
         described.CopyFrom(helper.make_tensor_value_info(output.name, TensorProto.FLOAT, sizes))
-    channels = module.feature_extractor.conv_layers[-1].conv.out_channels
+    channels = module.feature_extractor.channels
     model.graph.value_info.extend(
         [
             helper.make_tensor_value_info(NORMALIZED, TensorProto.FLOAT, ("batch", "samples")),

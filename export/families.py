@@ -1,32 +1,34 @@
 """Architectures that can be exported: one row each.
 
-A row says where transformers keeps the pieces that all of the family share: a convolutional feature extractor, a
-feature projection, a transformer encoder with a positional convolution, perhaps an adapter. What differs inside those
-pieces (their own forward passes) is left to transformers.
+A row says where transformers keeps the pieces that all of the family share: a feature extractor, a feature projection,
+an encoder, perhaps an adapter. Where the encoder's forward pass differs it has a file in export/encoders/.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..runtime.bundle.spec import Frontend
 from ..runtime.errors import CheckpointError
 from .documents import ConfigJson
 
 
 @dataclass(frozen=True)
 class Family:
-    """One architecture.
-
-    name: what ``ModelSpec.architecture`` says. model_type: config.json's key.
-    classes: what transformers' class names start with; core: the attribute of a head's model that holds the network.
-    xvector: whether transformers has the family with the speaker head.
-    """
+    """One architecture."""
 
     name: str
-    model_type: str
+    """``ModelSpec.architecture`` and the ``model_type`` of config.json."""
     classes: str
+    """What transformers' class names start with."""
     core: str
+    """The attribute of a head's model that holds the network."""
+    encoder: str = "transformer"
+    """A file in export/encoders/."""
+    frontend: Frontend = "waveform"
+    """What the network takes."""
     xvector: bool = True
+    """Whether transformers has the family with the speaker head."""
 
     @property
     def heads(self) -> tuple[Head, ...]:
@@ -49,10 +51,16 @@ HEADS = (
 )
 
 FAMILIES = (
-    Family("wav2vec2", "wav2vec2", classes="Wav2Vec2", core="wav2vec2"),
-    Family("hubert", "hubert", classes="Hubert", core="hubert", xvector=False),
-    Family("unispeech", "unispeech", classes="UniSpeech", core="unispeech", xvector=False),
-    Family("unispeech-sat", "unispeech-sat", classes="UniSpeechSat", core="unispeech_sat"),
+    Family("wav2vec2", "Wav2Vec2", "wav2vec2"),
+    Family("hubert", "Hubert", "hubert", xvector=False),
+    Family("wavlm", "WavLM", "wavlm", "wavlm"),
+    Family("unispeech", "UniSpeech", "unispeech", xvector=False),
+    Family("unispeech-sat", "UniSpeechSat", "unispeech_sat"),
+    Family("data2vec-audio", "Data2VecAudio", "data2vec_audio", "data2vec_audio"),
+    Family("wav2vec2-conformer", "Wav2Vec2Conformer", "wav2vec2_conformer", "conformer"),
+    Family("wav2vec2-bert", "Wav2Vec2Bert", "wav2vec2_bert", "conformer", "log-mel"),
+    Family("sew", "SEW", "sew", "sew", xvector=False),
+    Family("sew-d", "SEWD", "sew_d", "sew_d", xvector=False),
 )
 
 
@@ -60,9 +68,9 @@ def family_of(config: ConfigJson, where: str) -> Family:
     """The row that config.json's ``model_type`` names; raises CheckpointError where there is none."""
     model_type = config.get("model_type")
     for family in FAMILIES:
-        if family.model_type == model_type:
+        if family.name == model_type:
             return family
-    known = ", ".join(family.model_type for family in FAMILIES)
+    known = ", ".join(family.name for family in FAMILIES)
     raise CheckpointError(f"{where}: model type {model_type!r} is not of this family; wav2edge exports {known}")
 
 

@@ -3,11 +3,11 @@
 Everything a client could get wrong happens inside, in FP32. Padding of any value, NaN included, never reaches a clip's
 own frames:
 
-1. Samples behind a clip's end are replaced by zero before and after normalisation.
+1. Samples after a clip's end are replaced by zero before and after normalisation.
 2. Statistics (waveform normalisation, group norm, pooling) are taken over a clip's own samples or frames.
-3. Hidden states behind a clip's end are zero wherever a convolution with padding follows (positional, adapter), since
+3. Hidden states after a clip's end are zero wherever a convolution with padding follows (positional, adapter), since
    that is what the convolution sees at the end of the clip alone.
-4. Attention scores towards frames behind the end get ``modules.MASKED``, whose softmax is exactly zero.
+4. Attention scores towards frames after the end get ``attention.MASKED``, whose softmax is exactly zero.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, NORMALIZED
+from .encoders import encoder
 from .families import Family
 from .lengths import valid_positions, zero_outside
-from .modules import Adapter, Encoder, FeatureExtractor, first
+from .log_mel import LogMel
+from .modules import Adapter, FeatureExtractor, Projection
 from .operators import mark
+from .preprocessing import Preprocessing
 
 VARIANCE_FLOOR = 1e-7
-"""What Wav2Vec2FeatureExtractor adds to a clip's variance."""
+"""transformers' Wav2Vec2FeatureExtractor adds it to a clip's variance."""
 
 
 class ContractGraph(nn.Module):
@@ -33,14 +36,18 @@ class ContractGraph(nn.Module):
     The exporter puts a wrapper that trains back into train mode, its inner modules with it: so eval is set here.
     """
 
-    def __init__(self, model: Any, family: Family, head: nn.Module, normalize: bool) -> None:
+    def __init__(self, model: Any, family: Family, head: nn.Module, preprocessing: Preprocessing) -> None:
         """Wrap ``model``, whose network is its attribute ``family.core``; ``head`` turns hidden states into outputs."""
         super().__init__()
         core = getattr(model, family.core)
-        self.normalize = normalize
-        self.feature_extractor = FeatureExtractor(core.feature_extractor, model.config)
-        self.feature_projection = core.feature_projection
-        self.encoder = Encoder(core.encoder, model.config)
+        self.normalize = preprocessing.normalize
+        self.feature_extractor = (
+            LogMel(preprocessing)
+            if preprocessing.frontend == "log-mel"
+            else FeatureExtractor(core.feature_extractor, model.config)
+        )
+        self.feature_projection = Projection(core)
+        self.encoder = encoder(family.encoder, core, model.config)
         adapter = getattr(core, "adapter", None)
         self.adapter = None if adapter is None else Adapter(adapter, model.config)
         self.head = head
@@ -51,7 +58,7 @@ class ContractGraph(nn.Module):
         normalized = mark(self._normalized(input_values, input_lengths), NORMALIZED)
         features, lengths = self.feature_extractor(normalized, input_lengths)
         features, lengths = mark(features, FEATURES), mark(lengths, FEATURE_LENGTHS)
-        hidden, states = self.encoder(first(self.feature_projection(features)), lengths)
+        hidden, states = self.encoder(self.feature_projection(features), lengths)
         if self.adapter is not None:
             hidden, lengths = self.adapter(hidden, lengths)
         outputs: tuple[Tensor, ...] = self.head(hidden, lengths, states)

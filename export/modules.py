@@ -1,4 +1,4 @@
-"""The pieces of a model with lengths threaded through; the layers inside are transformers' own modules.
+"""The pieces around an encoder with lengths threaded through; the layers inside are transformers' own modules.
 
 Attributes are called as transformers calls them, so that nodes and weights of the graph carry the module paths that a
 user of the checkpoint knows (``encoder.layers.3.attention.q_proj``).
@@ -10,17 +10,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from .attention import mask_bias
 from .lengths import adapter_steps, feature_steps, output_lengths, valid_positions, zero_outside
-
-MASKED = -30000.0
-"""Added to the scores of masked keys: their softmax underflows to exactly 0, and float16 still holds it."""
 
 
 class MaskedGroupNorm(nn.Module):
     """Group norm, one channel in each group, with statistics over each clip's own frames.
 
-    The mean and the mean square are products with a vector that is 1/frames inside the clip and 0 behind it, and what
+    The mean and the mean square are products with a vector that is 1/frames inside the clip and 0 after it, and what
     remains is one multiplication and one addition: as fast as a group norm without mask in ONNX Runtime (10 s of base
     shape: 92 ms with convolution and GELU, 91 without mask, 180 with selections and sums; benchmarks/export_norms.py).
     The variance is the mean square less the square of the mean, which loses digits where the mean is large: the
@@ -56,7 +55,7 @@ class GroupNormLayer(nn.Module):
         self.activation = layer.activation
 
     def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
-        """[batch, channels, samples] to [batch, channels, frames]; ``lengths`` are those behind the convolution."""
+        """[batch, channels, samples] to [batch, channels, frames]; ``lengths`` are those after the convolution."""
         result: Tensor = self.activation(self.layer_norm(self.conv(values), lengths))
         return result
 
@@ -86,6 +85,7 @@ class FeatureExtractor(nn.Module):
         super().__init__()
         self.steps = feature_steps(config)
         self.conv_layers = nn.ModuleList(_with_lengths(layer) for layer in extractor.conv_layers)
+        self.channels = int(config.conv_dim[-1])
 
     def forward(self, normalized: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """[batch, samples] to features [batch, frames, channels] and their lengths [batch]."""
@@ -96,60 +96,83 @@ class FeatureExtractor(nn.Module):
         return hidden.transpose(1, 2), lengths
 
 
-class Encoder(nn.Module):
-    """The transformer, with frames behind a clip's end zeroed before the positional convolution and never attended."""
+class Projection(nn.Module):
+    """Features to the encoder's width."""
 
-    def __init__(self, encoder: Any, config: Any) -> None:
-        """Take over transformers' encoder; weight normalisation is folded into the weight."""
+    def __init__(self, core: Any) -> None:
+        """Take over transformers' feature projection; SEW keeps its norm and its linear layer apart."""
         super().__init__()
-        self.pos_conv_embed = encoder.pos_conv_embed
-        # Some HuBERTs normalise before the positional convolution, which turns zeros into something else: it runs
-        # here, before the frames behind the end are zeroed.
-        self.batch_norm = getattr(self.pos_conv_embed, "batch_norm", None)
-        self.pos_conv_embed.batch_norm = None
-        for module in list(self.pos_conv_embed.modules()):
-            if nn.utils.parametrize.is_parametrized(module, "weight"):
-                nn.utils.parametrize.remove_parametrizations(module, "weight")
-        self.layer_norm = encoder.layer_norm
-        self.layers = encoder.layers
-        self.norm_last = bool(config.do_stable_layer_norm)
+        self.layer_norm = getattr(core, "layer_norm", None)
+        self.feature_projection = getattr(core, "feature_projection", None)
 
-    def forward(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Last hidden state [batch, frames, hidden], and the states before, between and behind the layers."""
-        valid = valid_positions(hidden.shape[1], lengths)
-        hidden = zero_outside(hidden, valid.unsqueeze(2))
-        bias = torch.where(valid, 0.0, MASKED).unsqueeze(1).unsqueeze(1)
-        around = hidden
-        if self.batch_norm is not None:
-            around = zero_outside(self.batch_norm(hidden.transpose(1, 2)).transpose(1, 2), valid.unsqueeze(2))
-        hidden = hidden + self.pos_conv_embed(around)
-        if not self.norm_last:
-            hidden = self.layer_norm(hidden)
-        states = [hidden]
-        for layer in self.layers:
-            hidden = first(layer(hidden, attention_mask=bias))
-            states.append(hidden)
-        return (self.layer_norm(hidden) if self.norm_last else hidden), states
+    def forward(self, features: Tensor) -> Tensor:
+        """[batch, frames, channels] to [batch, frames, hidden]."""
+        if self.layer_norm is not None:
+            features = self.layer_norm(features)
+        return features if self.feature_projection is None else first(self.feature_projection(features))
 
 
 class Adapter(nn.Module):
-    """Strided convolutions behind the transformer; each sees zeros behind a clip's end, as it would alone."""
+    """Strided convolutions after the transformer; each sees zeros after a clip's end, as it would alone."""
 
     def __init__(self, adapter: Any, config: Any) -> None:
         """Take over transformers' adapter."""
         super().__init__()
-        self.proj, self.proj_layer_norm, self.layers = adapter.proj, adapter.proj_layer_norm, adapter.layers
+        self.proj, self.proj_layer_norm = adapter.proj, adapter.proj_layer_norm
         self.steps = adapter_steps(config)
+        self.layers = nn.ModuleList(
+            AttentiveAdapterLayer(layer) if hasattr(layer, "self_attn") else ConvolutionAdapterLayer(layer)
+            for layer in adapter.layers
+        )
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden states [batch, frames, hidden] to fewer frames, and their lengths."""
         if self.proj is not None:
             hidden = self.proj_layer_norm(self.proj(hidden))
-        hidden = hidden.transpose(1, 2)
         for layer, step in zip(self.layers, self.steps):
-            hidden = layer(zero_outside(hidden, valid_positions(hidden.shape[2], lengths).unsqueeze(1)))
+            inside = valid_positions(hidden.shape[1], lengths).unsqueeze(1)
             lengths = output_lengths(lengths, step)
-        return hidden.transpose(1, 2), lengths
+            hidden = layer(hidden, inside, lengths)
+        return hidden, lengths
+
+
+class ConvolutionAdapterLayer(nn.Module):
+    """A gated convolution."""
+
+    def __init__(self, layer: Any) -> None:
+        """Take over transformers' layer."""
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, hidden: Tensor, inside: Tensor, lengths: Tensor) -> Tensor:
+        """[batch, frames, hidden] to fewer frames; ``inside`` [batch, 1, frames] tells a clip's own frames."""
+        result: Tensor = self.layer(zero_outside(hidden.transpose(1, 2), inside)).transpose(1, 2)
+        return result
+
+
+class AttentiveAdapterLayer(nn.Module):
+    """Wav2Vec2-BERT's: attention and a feed-forward part on the frames of a gated convolution, and beside them."""
+
+    def __init__(self, layer: Any) -> None:
+        """Take over transformers' layer."""
+        super().__init__()
+        self.residual_layer_norm, self.residual_conv = layer.residual_layer_norm, layer.residual_conv
+        self.self_attn_layer_norm, self.self_attn_conv = layer.self_attn_layer_norm, layer.self_attn_conv
+        self.ffn_layer_norm, self.ffn = layer.ffn_layer_norm, layer.ffn
+        self.self_attn = layer.self_attn
+
+    def forward(self, hidden: Tensor, inside: Tensor, lengths: Tensor) -> Tensor:
+        """[batch, frames, hidden] to fewer frames, of which ``lengths`` are a clip's own."""
+        residual = _gated(self.residual_conv, self.residual_layer_norm(hidden), inside)
+        values = _gated(self.self_attn_conv, self.self_attn_layer_norm(hidden), inside)
+        bias = mask_bias(valid_positions(values.shape[1], lengths))
+        values = first(self.self_attn(values, attention_mask=bias)) + residual
+        result: Tensor = self.ffn(self.ffn_layer_norm(values)) + values
+        return result
+
+
+def _gated(convolution: Any, hidden: Tensor, inside: Tensor) -> Tensor:
+    return functional.glu(convolution(zero_outside(hidden.transpose(1, 2), inside)), dim=1).transpose(1, 2)
 
 
 def _with_lengths(layer: Any) -> nn.Module:

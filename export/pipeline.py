@@ -13,13 +13,13 @@ from typing import Any, TypedDict, cast
 
 from ..runtime.bundle.documents import BundleJson
 from ..runtime.bundle.read import SELFTEST, Bundle
-from ..runtime.bundle.spec import ModelSpec
+from ..runtime.bundle.spec import ModelSpec, Norm
 from ..runtime.bundle.write import describe_variant, new_bundle, write_manifest
 from ..runtime.heads import ctc
 from . import parity
 from .checkpoint import Checkpoint
 from .heads import MODULES, OPTIONS
-from .lengths import adapter_steps, feature_steps
+from .lengths import adapter_steps, feature_steps, squeeze_steps
 from .vocabulary import VOCABULARY
 
 LANGUAGE_MODEL = "language_model"
@@ -89,7 +89,7 @@ def _export_into(
             reference(clip)
     progress("tracing the graph")
     head = MODULES[spec.head](model)
-    module = ContractGraph(model, checkpoint.family, head, checkpoint.normalize)
+    module = ContractGraph(model, checkpoint.family, head, checkpoint.preprocessing)
     graphs = write_graphs(module, spec, staged, compact=checkpoint.saved_in_half)
     del model, module
     progress("checking parity")
@@ -119,10 +119,11 @@ def model_spec(checkpoint: Checkpoint, model: Any) -> ModelSpec:
         architecture=checkpoint.family.name,
         head=checkpoint.head.name,
         normalize=checkpoint.normalize,
-        norm=config.feat_extract_norm,
+        norm=_norm(checkpoint, config),
+        frontend=checkpoint.preprocessing.frontend,
         outputs=head.outputs,
         labels=labels.names,
-        time=(*feature_steps(config), *adapter_steps(config), *head.after),
+        time=(*feature_steps(config), *squeeze_steps(config), *adapter_steps(config), *head.after),
         head_options=head_options,
         blank=labels.blank,
         delimiter=labels.delimiter,
@@ -130,6 +131,14 @@ def model_spec(checkpoint: Checkpoint, model: Any) -> ModelSpec:
         sample_rate=checkpoint.sample_rate,
         language=labels.language,
     )
+
+
+def _norm(checkpoint: Checkpoint, config: Any) -> Norm:
+    """The front end's normalisation: ``group`` where its statistics are those of a whole clip."""
+    if checkpoint.preprocessing.frontend == "log-mel":
+        return "group"
+    # data2vec-audio has layer norms and no setting for them.
+    return "group" if getattr(config, "feat_extract_norm", "layer") == "group" else "layer"
 
 
 def _copy_files(checkpoint: Checkpoint, staged: Path) -> tuple[str, ...]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.bundle.spec import Frontend
 from ..runtime.errors import CheckpointError
 from .documents import PreprocessorJson, ProcessorJson, read_document
-
-Frontend = Literal["waveform", "log-mel"]
 
 MAX_RATE = 1_000_000
 """Hz; no recording of speech comes near it, so a larger number is a mistake."""
@@ -23,31 +22,45 @@ class Preprocessing:
     """The settings of a feature extractor."""
 
     normalize: bool
-    """Whether each clip is brought to zero mean and unit variance."""
+    """Whether each clip is brought to zero mean and unit variance; log-mel bands always are."""
     sample_rate: int
     """Hz."""
+    frontend: Frontend = "waveform"
+    """What the model takes."""
+    bands: int = 80
+    """Mel bands, for log-mel features."""
 
-    def features(self, clip: NDArray[np.float32]) -> Any:
-        """A batch of one clip [samples] as transformers' own feature extractor makes it: the model's arguments."""
+    def extractor(self) -> Any:
+        """Transformers' own feature extractor with these settings."""
         import transformers
 
-        extractor_class: Any = transformers.Wav2Vec2FeatureExtractor
-        extractor = extractor_class(
-            sampling_rate=self.sample_rate, do_normalize=self.normalize, return_attention_mask=False
-        )
-        return extractor(clip, sampling_rate=self.sample_rate, return_tensors="pt")
+        if self.frontend == "log-mel":
+            made: Any = transformers.SeamlessM4TFeatureExtractor
+            return made(feature_size=self.bands, num_mel_bins=self.bands, sampling_rate=self.sample_rate)
+        made = transformers.Wav2Vec2FeatureExtractor
+        return made(sampling_rate=self.sample_rate, do_normalize=self.normalize, return_attention_mask=False)
+
+    def features(self, clip: NDArray[np.float32]) -> Any:
+        """A batch of one clip [samples] as transformers' own feature extractor makes it: the model's arguments.
+
+        A last log-mel frame without a pair is left out instead of masked: a clip alone needs no mask then.
+        """
+        found = self.extractor()(clip, sampling_rate=self.sample_rate, return_tensors="pt")
+        if self.frontend == "log-mel":
+            return {"input_features": found["input_features"][:, : int(found["attention_mask"].sum())]}
+        return found
 
 
-def read_preprocessing(path: Path, normalize: bool | None) -> Preprocessing:
+def read_preprocessing(path: Path, normalize: bool | None, frontend: Frontend = "waveform") -> Preprocessing:
     """The settings in a checkpoint's directory; ``normalize`` overrides what the files say, or stands in for them.
 
-    Raises CheckpointError where nothing says whether clips are normalised.
+    frontend: what the architecture takes. Raises CheckpointError where nothing says whether clips are normalised.
     """
     found = read_document(path / "preprocessor_config.json", PreprocessorJson)
     if not found:
         found = read_document(path / "processor_config.json", ProcessorJson).get("feature_extractor") or {}
     if normalize is None:
-        if not found:
+        if not found and frontend == "waveform":
             raise CheckpointError(
                 f"{path}: no preprocessor_config.json, so nothing says whether clips are normalised, and a wrong guess "
                 "turns transcripts into garbage; state it with normalize=True or normalize=False"
@@ -58,4 +71,16 @@ def read_preprocessing(path: Path, normalize: bool | None) -> Preprocessing:
         raise CheckpointError(
             f"{path}: the preprocessor's sampling_rate is {rate!r}; it must be a number of Hz, such as 16000"
         )
+    if frontend == "log-mel":
+        return _log_mel(path, found, int(rate))
     return Preprocessing(normalize, int(rate))
+
+
+def _log_mel(path: Path, found: PreprocessorJson, rate: int) -> Preprocessing:
+    """The settings of SeamlessM4TFeatureExtractor, whose frames are 400 samples and of which two make a feature."""
+    if rate != 16000 or found.get("stride", 2) != 2:
+        raise CheckpointError(
+            f"{path}: log-mel features of {rate} Hz and stride {found.get('stride', 2)}; wav2edge exports those of "
+            "16000 Hz and stride 2"
+        )
+    return Preprocessing(False, rate, "log-mel", found.get("num_mel_bins", found.get("feature_size", 80)))

@@ -36,6 +36,50 @@ TINY: dict[str, Any] = {
 LAYER: dict[str, Any] = {**TINY, "feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 GROUP: dict[str, Any] = {**TINY, "feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
 
+TDNN: dict[str, Any] = {"tdnn_dim": (20, 24, 20, 20, 40), "xvector_output_dim": 24}
+CONFORMER: dict[str, Any] = {"classes": "Wav2Vec2Conformer", "conv_depthwise_kernel_size": 7}
+BERT: dict[str, Any] = {"classes": "Wav2Vec2Bert", "conv_depthwise_kernel_size": 7}
+SQUEEZED: dict[str, Any] = {
+    "squeeze_factor": 2,
+    "conv_dim": (16,) * 7,
+    "conv_kernel": (10, 3, 1, 3, 1, 2, 2),
+    "conv_stride": (5, 2, 1, 2, 2, 2, 2),
+}
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "hubert": {"classes": "Hubert"},
+    "unispeech": {"classes": "UniSpeech", **GROUP},
+    "unispeech-sat": {"classes": "UniSpeechSat"},
+    "wavlm": {"classes": "WavLM"},
+    "wavlm with group norm": {"classes": "WavLM", **GROUP, "num_buckets": 32, "max_bucket_distance": 80},
+    "wavlm x-vector of a weighted layer sum": {
+        "classes": "WavLM",
+        "head": "ForXVector",
+        "use_weighted_layer_sum": True,
+        **TDNN,
+    },
+    "data2vec-audio": {"classes": "Data2VecAudio", "num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 19},
+    "conformer, relative": {**CONFORMER, "position_embeddings_type": "relative"},
+    "conformer, rotary": {**CONFORMER, "position_embeddings_type": "rotary"},
+    "conformer, no positions": {**CONFORMER, "position_embeddings_type": None},
+    "wav2vec2-bert": BERT,
+    "wav2vec2-bert with adapter": {**BERT, "add_adapter": True, "use_intermediate_ffn_before_adapter": True},
+    "wav2vec2-bert with adapter of another width": {**BERT, "add_adapter": True, "output_hidden_size": 24},
+    "wav2vec2-bert, relative": {**BERT, "position_embeddings_type": "relative"},
+    "wav2vec2-bert, rotary": {**BERT, "position_embeddings_type": "rotary"},
+    "sew": {"classes": "SEW", **SQUEEZED},
+    "sew, odd positional kernel": {"classes": "SEW", **SQUEEZED, "num_conv_pos_embeddings": 31},
+    "sew-d": {"classes": "SEWD", **SQUEEZED, "max_position_embeddings": 64, "position_buckets": 16},
+    "sew-d, keys to positions alone": {
+        "classes": "SEWD",
+        **SQUEEZED,
+        "max_position_embeddings": 64,
+        "position_buckets": -1,
+        "share_att_key": False,
+        "pos_att_type": ("p2c",),
+    },
+}
+"""A configuration of each architecture that is not Wav2Vec2, and of each way in which its forward pass can differ."""
+
 MakeCheckpoint = Callable[..., Path]
 
 
@@ -80,6 +124,12 @@ def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
         return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), **options)
 
     return make
+
+
+@pytest.fixture(params=list(ARCHITECTURES))
+def architecture(request: pytest.FixtureRequest, make_checkpoint: MakeCheckpoint) -> Path:
+    """A random checkpoint of each architecture."""
+    return make_checkpoint(**ARCHITECTURES[request.param])
 
 
 @pytest.fixture(scope="session")

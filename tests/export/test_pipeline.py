@@ -15,7 +15,7 @@ import pytest
 
 from wav2edge.cli import main
 from wav2edge.devices.open import open_model
-from wav2edge.export import modules
+from wav2edge.export import attention
 from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.pipeline import export
 from wav2edge.runtime import engines
@@ -129,7 +129,7 @@ def test_mismatch_writes_nothing_and_exits_1(
     group_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A graph without its attention mask is wrong for ragged batches only, and the gate sees it."""
-    monkeypatch.setattr(modules, "MASKED", 0.0)
+    monkeypatch.setattr(attention, "MASKED", 0.0)
     assert main(["export", str(group_checkpoint), str(tmp_path / "out")]) == 1
     captured = capsys.readouterr()
     assert "differ from torch" in captured.err and "no bundle was written" in captured.err

@@ -1,0 +1,21 @@
+"""Transformer encoders with lengths threaded through; a file is the encoder of one or more families.
+
+Each file has a class ``Encoder`` made from transformers' network and its configuration. It is called with projected
+features [batch, frames, hidden] and lengths [batch], and returns the last hidden state and the states before, between
+and after its layers. A clip's own frames never depend on what follows them: frames after its end are zero wherever a
+convolution would see them, and no attention reaches them. Attributes keep transformers' names, so that the nodes and
+weights of a graph have the paths that a user of the checkpoint knows (``encoder.layers.3.attention.q_proj``).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+
+def encoder(name: str, core: Any, config: Any) -> nn.Module:
+    """The encoder of the file ``name``, made from transformers' network ``core``."""
+    made: nn.Module = import_module(f"{__name__}.{name}").Encoder(core, config)
+    return made

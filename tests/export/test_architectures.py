@@ -1,0 +1,58 @@
+"""Every architecture: a batch of clips of any length, padded with anything, equals torch on each clip alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from wav2edge.export.checkpoint import Checkpoint
+from wav2edge.export.families import FAMILIES
+from wav2edge.export.graph import ContractGraph
+from wav2edge.export.heads import MODULES
+from wav2edge.export.parity import TOLERANCE
+from wav2edge.export.pipeline import export, model_spec
+from wav2edge.export.reference import Reference
+
+
+def test_padding_never_reaches_a_clip(architecture: Path) -> None:
+    """The module before it is traced; the shortest legal clip, odd and even numbers of frames, NaN as padding."""
+    checkpoint = Checkpoint.open(architecture)
+    model: Any = checkpoint.load()
+    spec = model_spec(checkpoint, model)
+    reference = Reference(model, spec, checkpoint.preprocessing)
+    random = np.random.default_rng(3)
+    shortest = spec.min_samples
+    clips = [random.normal(0, 0.1, shortest + size).astype(np.float32) for size in (0, 3000, 3320, 12345)]
+    expected = [reference(clip) for clip in clips]
+    module = ContractGraph(model, checkpoint.family, MODULES[spec.head](model), checkpoint.preprocessing)
+    batch = np.full((len(clips), max(map(len, clips))), np.nan, np.float32)
+    for row, clip in zip(batch, clips):
+        row[: len(clip)] = clip
+    lengths = torch.tensor([len(clip) for clip in clips])
+    with torch.no_grad():
+        outputs = dict(zip(spec.output_names, module(torch.from_numpy(batch), lengths)))
+    for index, clip in enumerate(clips):
+        for output in spec.outputs:
+            found, wanted = outputs[output.name][index].numpy(), expected[index][output.name]
+            if "frames" in output.axes:
+                assert int(outputs["output_lengths"][index]) == spec.frames(len(clip)) == len(wanted)
+                found = found[: len(wanted)]
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=TOLERANCE * max(1.0, np.abs(wanted).max()))
+    assert all(bool(torch.isfinite(values).all()) for values in outputs.values())
+
+
+@pytest.mark.slow
+def test_export(architecture: Path, tmp_path: Path) -> None:
+    bundle = export(Checkpoint.open(architecture), tmp_path / "bundle")
+    assert all(point["passed"] for point in bundle.provenance["parity"]["points"])
+    assert set(bundle.variant("fp32").graphs) == {"full", "frontend", "encoder"}
+
+
+def test_transformers_knows_every_family() -> None:
+    from transformers import CONFIG_MAPPING
+
+    assert {family.name for family in FAMILIES} <= set(CONFIG_MAPPING)
