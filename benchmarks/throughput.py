@@ -26,7 +26,6 @@ import _kit
 import numpy as np
 import soundfile
 
-from wav2edge.devices import choice
 from wav2edge.devices.open import open_model
 from wav2edge.measure import manifest
 from wav2edge.runtime.audio import read
@@ -52,8 +51,8 @@ def main() -> None:
     parser.add_argument("--batches", action="store_true")
     arguments = parser.parse_args()
     bundle = Bundle.open(arguments.model or embedded.bundle_path())
-    chosen = choice.choose(bundle, arguments.engine, arguments.variant, arguments.threads)
-    engine, variant, threads = chosen.engine, chosen.variant.name, chosen.threads
+    model = open_model(bundle, arguments.engine, arguments.variant, threads=arguments.threads)
+    engine, variant, threads = model.engine, model.variant.name, model.options.threads or 1
     rows = manifest.scan(arguments.speech, need=None)[0]
     paths = [rows[index].path for index in np.random.default_rng(0).permutation(len(rows))]
     with tempfile.TemporaryDirectory() as folder, _kit.Output(arguments) as output:

@@ -1,15 +1,16 @@
-"""Which engine, variant and number of threads to use on this machine.
+"""Which engine, variant and number of threads to use on this machine; ``open.open_model`` asks and nothing else.
 
-What the user names wins; then what ``bench --tune`` measured here; then the profile of the board; then whatever runs.
+What the user names wins; then what ``bench`` measured and kept here; then the profile of the board; then whatever runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..runtime import choice, engines
+from ..runtime import engines
 from ..runtime.bundle.read import Bundle, Variant
+from ..runtime.errors import EngineError
 from . import profile as profiles
 from . import tuning
 from .detect import Machine, detect
@@ -19,13 +20,14 @@ from .tuning import Tuning
 
 @dataclass(frozen=True)
 class Choice:
-    """What to run. reason: why, in words, such as ``profile raspberry-pi-5``. profile: what suits this machine."""
+    """What to run, and why."""
 
     engine: str
     variant: Variant
     threads: int
+    """CPU threads."""
     reason: str
-    profile: DeviceProfile
+    """In words, such as ``profile raspberry-pi-5``."""
 
 
 def choose(
@@ -37,55 +39,71 @@ def choose(
     machine: Machine | None = None,
     profile: DeviceProfile | None = None,
 ) -> Choice:
-    """The engine, variant and threads for a bundle; machine, profile: found out when left away.
+    """The engine, variant and threads for a bundle; machine, profile: detected when omitted.
 
-    Variants that were kept against the gate (``--force``) are used only when named. Raises InputError for an engine
-    that does not exist, BundleError for a variant that the bundle lacks, EngineError, saying why, when nothing runs.
+    Variants that were kept against the gate (``Variant.forced``) are used only when named. Raises InputError for an
+    engine that does not exist, BundleError for a variant that the bundle lacks, EngineError, saying why, when nothing
+    runs.
     """
     machine = machine or detect()
     profile = profile or profiles.for_machine(machine)
-    tuned = tuning.load(bundle, machine)
-    for candidate in _candidates(machine, profile, tuned):
-        if engine not in (None, candidate.engine) or variant not in (None, candidate.variant):
+    default_threads = threads or _threads(machine, profile)
+    for preferred in _preferred(bundle, machine, profile, tuning.load(bundle, machine)):
+        if engine not in (None, preferred.engine) or variant not in (None, preferred.variant):
             continue
-        found = next((item for item in bundle.variants if item.name == candidate.variant), None)
-        if found is None or (choice.forced(found) and variant is None):
+        found = next((item for item in bundle.variants if item.name == preferred.variant), None)
+        if found is None or (found.forced and variant is None):
             continue
-        if (engine is None and not candidate.pays(found.bytes)) or not _runs(bundle, candidate.engine, found):
+        if (engine is None and found.bytes < preferred.fewest_bytes) or not _runs(bundle, preferred.engine, found):
             continue
-        reason = "named" if engine is not None and variant is not None else candidate.reason
-        return Choice(candidate.engine, found, threads or candidate.threads, reason, profile)
+        reason = "named" if engine is not None and variant is not None else preferred.reason
+        return Choice(preferred.engine, found, threads or preferred.threads or default_threads, reason)
     best = bundle.variant(variant).preferred_by if variant is not None else ()
-    order = tuple(dict.fromkeys((*(name for name in best if name in profile.engines), *profile.engines, *choice.ORDER)))
-    name, chosen = choice.choose(bundle, engine, variant, order)
+    order = (*(name for name in best if name in profile.engines), *profile.engines, *engines.DEFAULT_ORDER)
+    name, chosen = _first_that_runs(bundle, (engine,) if engine is not None else tuple(dict.fromkeys(order)), variant)
     reason = "named" if engine or variant else f"the first that runs; profile {profile.name} lists no other"
-    return Choice(name, chosen, threads or _threads(machine, profile), reason, profile)
+    return Choice(name, chosen, default_threads, reason)
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class _Preferred:
+    """One engine and variant to try. threads: None for the machine's. fewest_bytes: of a variant that it is for."""
+
     engine: str
     variant: str
-    threads: int
     reason: str
-    pays: Callable[[int], bool]
+    threads: int | None = None
+    fewest_bytes: float = 0.0
 
 
-def _candidates(machine: Machine, profile: DeviceProfile, tuned: Tuning | None) -> Iterator[_Candidate]:
+def _preferred(bundle: Bundle, machine: Machine, profile: DeviceProfile, tuned: Tuning | None) -> Iterator[_Preferred]:
     if tuned is not None:
-        chosen = tuned.chosen
-        reason = f"tuned on this machine on {tuned.date[:10]}"
-        yield _Candidate(chosen.engine, chosen.variant, chosen.threads, reason, lambda size: True)
+        best = tuned.chosen
+        yield _Preferred(best.engine, best.variant, f"tuned on this machine on {tuned.date[:10]}", best.threads)
     for preference in profile.order:
         if preference.suits(machine):
-            threads, reason = _threads(machine, profile), f"profile {profile.name}"
-            yield _Candidate(preference.engine, preference.variant, threads, reason, preference.pays)
+            fewest = preference.megabytes * 1e6
+            yield _Preferred(preference.engine, preference.variant, f"profile {profile.name}", fewest_bytes=fewest)
 
 
 def _runs(bundle: Bundle, engine: str, variant: Variant) -> bool:
     if engine not in engines.names():
         return False
-    return engines.missing(engine) is None and engines.get(engine).refuses(bundle.spec, variant) is None
+    return all(candidate.runs for candidate in engines.runnable(bundle, (engine,), (variant.name,)))
+
+
+def _first_that_runs(bundle: Bundle, order: Sequence[str], variant: str | None) -> tuple[str, Variant]:
+    """The first engine × variant of an order of engines; raises EngineError with the reason for each that does not."""
+    reasons = []
+    names = [name for name in order if len(order) == 1 or name in engines.names()]
+    for candidate in engines.runnable(bundle, names, None if variant is None else (variant,)):
+        if candidate.variant is not None and candidate.runs:
+            return candidate.engine, candidate.variant
+        refused = "" if candidate.variant is None else f" does not run {candidate.variant.name}"
+        reasons.append(f"{candidate.engine}{refused}: {candidate.reason}")
+    if not bundle.variants:
+        raise EngineError(f"{bundle.path}: it holds no variant; export the model again")
+    raise EngineError("; ".join(reasons) or f"{bundle.path}: no variant for the engines {', '.join(order)}")
 
 
 def _threads(machine: Machine, profile: DeviceProfile) -> int:

@@ -106,6 +106,9 @@ class ReferenceEngine(Engine, Protocol):
         """The variants that it computes here, by name, each on its device (None: the CPU)."""
 
 
+DEFAULT_ORDER = ("onnxruntime", "openvino")
+"""The engines for CPUs, in the order in which they are tried where no board profile names others."""
+
 Status = Literal["runs", "missing", "refused"]
 
 

@@ -73,7 +73,7 @@ def test_the_profile_decides(board: Board, bundle_of: Make, name: str, engine: s
     found = choice.choose(bundle_of(*ALL), engine, machine=detect(board(name)))
     assert found.variant.name == variant
     assert found.engine == (engine or {"x86-laptop": "openvino", "raspberry-pi-5": "onnxruntime"}[name])
-    assert found.reason == f"profile {found.profile.name}"
+    assert found.reason == f"profile {profile.for_machine(detect(board(name))).name}"
 
 
 def test_threads_follow_limits_and_the_user(board: Board, bundle_of: Make) -> None:

@@ -76,7 +76,7 @@ def run(
     TensorRT compiles a model for the GPU that it runs on, which takes minutes. What is built is kept in a cache folder
     and used by every other command; without this the first command that needs it builds it.
     """
-    from wav2edge.runtime import choice, engines
+    from wav2edge.runtime import engines
 
     opened = _options.open_bundle(_options.which(bundle, model))
     module = engines.get(engine)
@@ -86,7 +86,7 @@ def run(
     if variant:
         variants = [opened.variant(name) for name in variant]
     else:
-        variants = [v for v in choice.ranked(opened, engine) if module.refuses(opened.spec, v) is None]
+        variants = [v for v in opened.ranked(engine) if module.refuses(opened.spec, v) is None]
         if not variants:
             raise EngineError(f"engine {engine} runs none of the variants of {opened.path}")
         variants = variants if every_variant else variants[:1]

@@ -133,12 +133,12 @@ def run(
 def _systems(bundle: Bundle, several: Several, beam: bool) -> Iterator[tuple[Bundle, System]]:
     """Every engine and variant that was named, else every one that runs here."""
     from wav2edge.measure.evaluation import DecodingName, System
-    from wav2edge.runtime import choice, engines
+    from wav2edge.runtime import engines
 
     decodings: list[DecodingName] = ["greedy", "beam"] if beam else ["greedy"]
     reasons = []
     count = 0
-    for candidate in engines.runnable(bundle, several.engine or choice.ORDER, several.variant or None):
+    for candidate in engines.runnable(bundle, several.engine or engines.DEFAULT_ORDER, several.variant or None):
         if candidate.status == "missing" and several.engine:
             raise EngineError(f"engine {candidate.engine}: {candidate.reason}")
         if candidate.variant is None or not candidate.runs:
