@@ -21,13 +21,13 @@ import hashlib
 import itertools
 import time
 from dataclasses import replace
-from typing import Any
 
 import _kit
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2edge.measure import live_trial, manifest
+from wav2edge.measure import live_report, live_trial, manifest
+from wav2edge.measure.live_report import CorpusFigures
 from wav2edge.runtime import engines
 from wav2edge.runtime.bundle.spec import Stage
 from wav2edge.runtime.live.settings import LiveSettings
@@ -135,12 +135,12 @@ class Simulated(LiveTranscriber):
         return super().run(window)
 
 
-def play(live: Simulated, settings: LiveSettings, rows: tuple[manifest.Row, ...]) -> dict[str, Any]:
+def play(live: Simulated, settings: LiveSettings, rows: tuple[manifest.Row, ...]) -> dict[str, CorpusFigures]:
     """The figures of each corpus under some settings."""
     live.settings = replace(settings, keep_features=live.settings.keep_features)
     live.clock = SimulatedClock()
     played = live_trial.play_files(live, rows, fast=True, clock=live.clock)
-    return live_trial.figures(played)
+    return live_report.figures(played)
 
 
 def main() -> None:
@@ -199,27 +199,30 @@ def rows_of_each_corpus(options: argparse.Namespace) -> tuple[manifest.Row, ...]
     return rows
 
 
-def line(heading: str, corpus: str, figures: dict[str, Any], silence: float) -> str:
+def line(heading: str, corpus: str, figures: CorpusFigures, silence: float) -> str:
     """One corpus under one setting; ``silence``: after text, until the endpoint."""
-    revised = figures["revised"] / max(1, figures["words"])
-    held = {"upwr": figures["upwr"], "emission": figures["emission"]["p50"], "first": figures["first_text"]["p95"]}
-    slowest = figures["finalisation"]["p95"]
-    held["revised"], held["final"] = revised, None if slowest is None else slowest - silence
-    mark = "*" if all(held[name] is not None and held[name] <= bar for name, bar in WANTED.items()) else ""
-    emission, first = figures["emission"], figures["first_text"]
+    emission, first = figures.emission, figures.first_text
+    held = {
+        "upwr": figures.upwr,
+        "emission": emission.p50,
+        "first": first.p95,
+        "revised": figures.revised / max(1, figures.words),
+        "final": figures.finalisation.p95 - silence,
+    }
+    mark = "*" if all(held[name] <= bar for name, bar in WANTED.items()) else ""
     return (
-        f"{heading}  {corpus:32} {number(figures['upwr']):>6} {100 * revised:6.1f} % "
-        f"{number(emission['p50']):>9}, {number(emission['p95']):>7} "
-        f"{number(first['p50']):>6}, {number(first['p95']):>7} "
-        f"{number(held['final']):>9} {number(figures['stable']['p50']):>10} "
-        f"{100 * figures['wer_finals']['value']:6.1f} "
-        f"{100 * figures['wer_rise']['value']:+6.1f} {mark}"
+        f"{heading}  {corpus:32} {number(figures.upwr):>6} {100 * held['revised']:6.1f} % "
+        f"{number(emission.p50):>9}, {number(emission.p95):>7} "
+        f"{number(first.p50):>6}, {number(first.p95):>7} "
+        f"{number(held['final']):>9} {number(figures.stable.p50):>10} "
+        f"{100 * figures.wer_finals.value:6.1f} "
+        f"{100 * figures.wer_rise.value:+6.1f} {mark}"
     )
 
 
-def number(value: float | None) -> str:
+def number(value: float) -> str:
     """Two digits, or a dash."""
-    return "–" if value is None else f"{value:.2f}"
+    return f"{value:.2f}" if np.isfinite(value) else "–"
 
 
 if __name__ == "__main__":

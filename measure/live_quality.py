@@ -1,10 +1,10 @@
-"""How good a live session was: what its events were worth beside a pass over each whole clip.
+"""How early and how steady the captions of a live session were, from its events.
 
 The definitions, all from the time at which an event left the session:
-first text      from the start of the clip's first word (whole-clip pass) to the first Partial with text
-emission        from the end of a final's word to the first Partial, or the Final, that had it
+first text      from the start of the clip's first word (in one pass over the clip) to the first Partial with text
+emission        from the end of a final's word to the first Partial, or the Final, that contained it
 stable          the same for the first Partial that called it stable
-finalisation    from the end of speech, as the detector heard it, to the Final
+finalisation    from the end of speech, by the speech detector, to the Final
 UPWR            of the words of Partials that were followed by another word, the share that later changed (after the
                 unstable partial word ratio of Shangguan et al., "Analyzing the Quality and Stability of a Streaming
                 End-to-End On-Device Speech Recognizer", 2020)
@@ -12,17 +12,15 @@ UPWR            of the words of Partials that were followed by another word, the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
-
-import numpy as np
 
 from ..runtime.live.events import Dropped, Event, Final, Partial, Silence, Stats
 
 
 @dataclass(frozen=True)
-class Timed:
+class TimedEvent:
     """An event and when it left the session, in seconds of the stream."""
 
     event: Event
@@ -30,28 +28,48 @@ class Timed:
 
 
 @dataclass
-class Utterances:
-    """What the events of a session say about its latency and its steadiness; feed it with ``add``.
+class LiveQuality:
+    """The delays and the steadiness of a session's captions; ``add`` its events in order.
 
-    first_text: of each utterance with text, when and where (start, emitted). emissions, settled (words that became
-    stable), finalisations: seconds.
+    The delays are seconds, one for each utterance or word.
     """
 
     first_text: list[tuple[float, float]] = field(default_factory=list)
-    emissions: list[float] = field(default_factory=list)
-    settled: list[float] = field(default_factory=list)
-    finalisations: list[float] = field(default_factory=list)
-    finals: list[Final] = field(default_factory=list)
-    completed: int = 0
-    changed: int = 0
-    stable_changed: int = 0
-    revised: int = 0
-    dropped: float = 0.0
-    hop_times: list[float] = field(default_factory=list)
-    _partials: list[Timed] = field(default_factory=list)
-    _last_final: Timed | None = None
+    """Of each utterance with text: its start, and when its first text was shown."""
 
-    def add(self, timed: Timed) -> None:
+    emissions: list[float] = field(default_factory=list)
+    """Of each word in finals: from its end to its first showing."""
+
+    settled: list[float] = field(default_factory=list)
+    """Of each word in finals: from its end to the first Partial that called it stable."""
+
+    finalisations: list[float] = field(default_factory=list)
+    """Of each utterance followed by silence: from the end of speech to its Final."""
+
+    finals: list[Final] = field(default_factory=list)
+    """The finals."""
+
+    completed: int = 0
+    """Words of Partials that were followed by another word."""
+
+    changed: int = 0
+    """Those of them that later changed."""
+
+    stable_changed: int = 0
+    """Partials whose stable text did not continue that of the one before."""
+
+    revised: int = 0
+    """Stable words that finals changed or dropped."""
+
+    dropped: float = 0.0
+    """Seconds of sound that were lost."""
+
+    hop_times: list[float] = field(default_factory=list)
+    """Computing time of a window at each Stats, s."""
+    _partials: list[TimedEvent] = field(default_factory=list)
+    _last_final: TimedEvent | None = None
+
+    def add(self, timed: TimedEvent) -> None:
         """Take the next event."""
         event = timed.event
         if isinstance(event, Partial):
@@ -72,7 +90,7 @@ class Utterances:
         """The share of followed partial words that later changed; NaN without any."""
         return self.changed / self.completed if self.completed else float("nan")
 
-    def _final(self, timed: Timed, final: Final) -> None:
+    def _final(self, timed: TimedEvent, final: Final) -> None:
         self._last_final = timed
         self.finals.append(final)
         self.revised += final.revised
@@ -103,20 +121,11 @@ class Utterances:
         return list(followed)
 
     @staticmethod
-    def _text(timed: Timed) -> bool:
+    def _text(timed: TimedEvent) -> bool:
         return isinstance(timed.event, Partial) and bool(timed.event.text)
 
 
 def _matches(shown: Sequence[str], words: Sequence[str]) -> list[int]:
-    """Which words (indices) a hypothesis has, in order."""
+    """Which words (indices) a hypothesis contains, in order."""
     blocks = SequenceMatcher(None, shown, words, autojunk=False).get_matching_blocks()
     return [index for block in blocks for index in range(block.b, block.b + block.size)]
-
-
-def percentiles(values: Iterable[float]) -> tuple[float, float]:
-    """The median and the 95th percentile; NaN for none."""
-    kept = list(values)
-    if not kept:
-        return float("nan"), float("nan")
-    median, high = np.percentile(kept, (50, 95))
-    return float(median), float(high)

@@ -1,4 +1,4 @@
-"""Play a manifest through the live path, from files or into a virtual microphone, and report what came out."""
+"""Play a manifest through the live path, from files or into a (virtual) microphone; live_report has the figures."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import subprocess
 import tempfile
 import threading
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +19,11 @@ from ..runtime.audio import read
 from ..runtime.errors import AudioError, EngineError, InputError
 from ..runtime.live.backlog import Block
 from ..runtime.live.capture import CaptureSettings, Microphone
-from ..runtime.live.events import Dropped, Final, Partial, Silence, SourceLost
-from ..runtime.live.sources import RATE, Clock, PiecesSource, SkippingClock, Source, as_int16, on_grid, pieces
+from ..runtime.live.session import LiveSession
+from ..runtime.live.sources import RATE, Clock, PiecesSource, SkippingClock, as_int16, on_grid, pieces
 from ..runtime.live.transcriber import LiveTranscriber
 from ..runtime.text.transcript import Transcript
-from . import scoring
-from .live_quality import Timed, Utterances, percentiles
+from .live_quality import TimedEvent
 from .manifest import Row
 
 Progress = Callable[[int, int], None]
@@ -34,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip that was played: where it began in the stream (samples), and what one pass over it says."""
+    """A clip that was played: where it began in the stream, and the transcript of one pass over it (samples)."""
 
     row: Row
     start: int
@@ -43,15 +40,31 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What a run gave. cpu: seconds of all threads. sound: the stream as int16 [samples], lost sound as zeros."""
+class Stream:
+    """What a session received and gave."""
+
+    events: tuple[TimedEvent, ...]
+    """Its events, with the time at which each left it."""
+
+    seconds: float
+    """Seconds of sound received."""
+
+    cpu: float
+    """CPU-seconds of all threads."""
+
+    lags: tuple[float, ...]
+    """Seconds from the end of each partial's window to its events."""
+
+    sound: NDArray[np.int16]
+    """The stream [samples] at 16 kHz; lost sound is zeros."""
+
+
+@dataclass(frozen=True)
+class Playback:
+    """A run: the clips that were played, and the stream that the session received."""
 
     clips: tuple[Clip, ...]
-    events: tuple[Timed, ...]
-    seconds: float
-    cpu: float
-    lags: tuple[float, ...]
-    sound: NDArray[np.int16]
+    stream: Stream
 
 
 def play_files(
@@ -60,10 +73,11 @@ def play_files(
     fast: bool,
     progress: Progress | None = None,
     clock: Clock | None = None,
-) -> Trial:
-    """Play clips in real time with silence between them; ``fast`` skips the waiting and times as if it had not.
+) -> Playback:
+    """Play clips in real time with silence between them.
 
-    clock: another clock than these two. Raises AudioError for a recording that cannot be used.
+    fast: skip the waiting; the times are those of a run in real time. clock: another clock than these two. Raises
+    AudioError for a recording that cannot be used.
     """
     clock = clock or (SkippingClock() if fast else Clock())
     gap = np.zeros(_gap(live), np.float32)
@@ -82,9 +96,9 @@ def play_files(
             yield samples
             yield gap
 
-    events, seconds, cpu, lags, sound = _run(live, PiecesSource(pieces(stream()), clock))
-    clips = [Clip(*each) for each in zip(rows, starts, lengths, _batch(live, rows))]
-    return Trial(tuple(clips), tuple(events), seconds, cpu, lags, sound)
+    received = _run(live.session(PiecesSource(pieces(stream()), clock)))
+    clips = (Clip(*each) for each in zip(rows, starts, lengths, _batch(live, rows)))
+    return Playback(tuple(clips), received)
 
 
 def play_microphone(
@@ -93,11 +107,11 @@ def play_microphone(
     player: str,
     capture: CaptureSettings | None = None,
     progress: Progress | None = None,
-) -> Trial:
-    """Play clips with a command (such as ``paplay --latency-msec=200``, the file is added) and listen to them.
+) -> Playback:
+    """Play clips with a command such as ``paplay --latency-msec=200``, to which the file is added, and capture them.
 
-    Where a clip began is found by correlation with what was heard. Raises EngineError when the player fails or a clip
-    cannot be found, InputError for a command that cannot be read, and what Microphone raises.
+    Where a clip began is found by correlation with the captured sound. Raises EngineError when the player fails or a
+    clip cannot be found, InputError for a command that cannot be parsed, and what Microphone raises.
     """
     try:
         command = shlex.split(player)
@@ -127,7 +141,7 @@ def play_microphone(
     thread = threading.Thread(target=play, daemon=True)
     try:
         thread.start()
-        events, seconds, cpu, lags, sound = _run(live, microphone, session)
+        received = _run(session)
     finally:
         session.stop()
         microphone.close()
@@ -137,58 +151,26 @@ def play_microphone(
     clips = []
     for row, about, batch in zip(rows, began, _batch(live, rows)):
         samples = read.load(row.path, RATE)
-        clips.append(Clip(row, _find(sound, samples, about, row), len(samples), batch))
-    return Trial(tuple(clips), tuple(events), seconds, cpu, lags, sound)
+        clips.append(Clip(row, _find(received.sound, samples, about, row), len(samples), batch))
+    return Playback(tuple(clips), received)
 
 
-def report(live: LiveTranscriber, trial: Trial, normalization: str = scoring.DEFAULT_NORMALIZATION) -> dict[str, Any]:
-    """The figures of a run, for each corpus and for all, as JSON values; rates are fractions, times seconds."""
-    silence = live.settings.endpoint.silence_after_text
-    happened = [timed.event for timed in trial.events]
-    return {
-        "bundle": str(live.model.bundle.path),
-        "engine": live.model.engine,
-        "variant": live.model.variant.name,
-        "keeps_features": bool(live.settings.keep_features),
-        "endpoint_silence": silence,
-        "seconds": round(trial.seconds, 3),
-        "cpu_per_second": round(trial.cpu / trial.seconds, 4),
-        "lag": _pair(trial.lags),
-        "dropped": round(sum(event.seconds for event in happened if isinstance(event, Dropped)), 3),
-        "source_lost": sum(isinstance(event, SourceLost) for event in happened),
-        "finals_equal_to_transcribe": _equal(live, trial),
-        "corpora": figures(trial, normalization),
-    }
-
-
-def figures(trial: Trial, normalization: str = scoring.DEFAULT_NORMALIZATION) -> dict[str, Any]:
-    """The figures of each corpus of a run, and of ``all`` where there are several, as JSON values."""
-    corpora = sorted({clip.row.corpus for clip in trial.clips})
-    groups = {name: [c for c in trial.clips if c.row.corpus == name] for name in corpora}
-    if len(corpora) > 1:
-        groups["all"] = list(trial.clips)
-    return {name: _figures(clips, trial, normalization) for name, clips in groups.items()}
-
-
-def _run(
-    live: LiveTranscriber, source: Source, session: Any = None
-) -> tuple[list[Timed], float, float, tuple[float, ...], NDArray[np.int16]]:
-    heard: list[NDArray[np.int16]] = []
+def _run(session: LiveSession) -> Stream:
+    sound: list[NDArray[np.int16]] = [np.zeros(0, np.int16)]
     end = 0
 
     def record(block: Block) -> None:
         nonlocal end
         if block.start > end:
-            heard.append(np.zeros(block.start - end, np.int16))
-        heard.append(as_int16(block.samples))
+            sound.append(np.zeros(block.start - end, np.int16))
+        sound.append(as_int16(block.samples))
         end = block.end
 
-    session = session or live.session(source)
     session.record = record
     began = time.process_time()
-    events = [Timed(event, (source.present() or 0) / RATE) for event in session]
+    events = tuple(TimedEvent(event, (session.present() or 0) / RATE) for event in session)
     cpu = time.process_time() - began
-    return events, session.seconds, cpu, tuple(session.lags), np.concatenate(heard)
+    return Stream(events, session.seconds, cpu, tuple(session.lags), np.concatenate(sound))
 
 
 def _batch(live: LiveTranscriber, rows: Iterable[Row]) -> list[Transcript]:
@@ -197,7 +179,7 @@ def _batch(live: LiveTranscriber, rows: Iterable[Row]) -> list[Transcript]:
 
 
 def _gap(live: LiveTranscriber) -> int:
-    """Silence between two clips, samples: enough for every endpoint."""
+    """Silence between two clips, in samples: enough for every endpoint."""
     return int((live.settings.endpoint.silence_without_text + 0.6) * RATE)
 
 
@@ -224,69 +206,5 @@ def _find(sound: NDArray[np.int16], samples: NDArray[np.float32], about: int, ro
     best = int(match.argmax())
     power = float(np.dot(samples, samples))
     if power > 0 and match[best] < 0.3 * power:
-        raise EngineError(f"{row.path}: not heard by the microphone; is the player's output its input?")
+        raise EngineError(f"{row.path}: not in the microphone's sound; is the player's output its input?")
     return about + best
-
-
-def _equal(live: LiveTranscriber, trial: Trial) -> list[int]:
-    """How many finals are what ``transcribe`` says of the recorded samples, of how many."""
-    finals = [timed.event for timed in trial.events if isinstance(timed.event, Final)]
-    same, transcriber = 0, live.transcriber()
-    for final in finals:
-        cut = trial.sound[round(final.start * RATE) : round(final.end * RATE)]
-        same += transcriber(cut.astype(np.float32) / np.float32(32768)).text == final.text
-    return [same, len(finals)]
-
-
-def _figures(clips: Sequence[Clip], trial: Trial, normalization: str) -> dict[str, Any]:
-    starts = [clip.start for clip in trial.clips]
-    wanted = {clip.start for clip in clips}
-    found = Utterances()
-    texts: dict[int, list[str]] = {clip.start: [] for clip in clips}
-    shown: dict[int, float] = {}
-    for timed in trial.events:
-        event = timed.event
-        if not isinstance(event, (Partial, Final, Silence)):
-            continue
-        # Pre-roll may reach back into the gap before the clip; nothing reaches across a gap.
-        clip_start = starts[max(0, bisect_right(starts, event.start * RATE + RATE) - 1)]
-        if clip_start not in wanted:
-            continue
-        found.add(timed)
-        if isinstance(event, Final):
-            texts[clip_start].append(event.text)
-        elif isinstance(event, Partial) and event.text:
-            shown.setdefault(clip_start, timed.at)
-    references = [clip.row.text for clip in clips]
-    batch = scoring.score(references, [clip.batch.text for clip in clips], normalization)
-    finals = scoring.score(references, [" ".join(texts[clip.start]) for clip in clips], normalization)
-    first = [
-        shown[clip.start] - clip.start / RATE - clip.batch.words[0].start
-        for clip in clips
-        if clip.batch.words and clip.start in shown
-    ]
-    words = sum(len(final.words) for final in found.finals)
-    return {
-        "clips": len(clips),
-        "wer_finals": finals.wer.to_json(),
-        "wer_batch": batch.wer.to_json(),
-        "wer_rise": scoring.difference(batch.words, finals.words).to_json(),
-        "first_text": _pair(first),
-        "emission": _pair(found.emissions),
-        "finalisation": _pair(found.finalisations),
-        "stable": _pair(found.settled),
-        "upwr": _round(found.upwr),
-        "stable_changed": found.stable_changed,
-        "revised": found.revised,
-        "words": words,
-        "utterances": len(found.finals),
-    }
-
-
-def _pair(values: Iterable[float]) -> dict[str, float | None]:
-    median, high = percentiles(values)
-    return {"p50": _round(median), "p95": _round(high)}
-
-
-def _round(value: float) -> float | None:
-    return round(value, 4) if np.isfinite(value) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wav2edge.measure.live_quality import Timed, Utterances
+from wav2edge.measure.live_quality import LiveQuality, TimedEvent
 from wav2edge.runtime.live import events
 from wav2edge.runtime.text.transcript import Word
 
@@ -14,7 +14,7 @@ def word(text: str, start: float, end: float | None = None) -> Word:
 
 
 def test_measures_of_a_session() -> None:
-    found = Utterances()
+    found = LiveQuality()
     said = (word("turn", 0.5, 0.8), word("off", 0.9, 1.2), word("lights", 1.3, 1.8))
     timed: list[tuple[events.Event, float]] = [
         (events.Partial(1, 0.3, 1.0, "", "turn"), 1.1),
@@ -24,7 +24,7 @@ def test_measures_of_a_session() -> None:
         (events.Silence(1.9), 3.1),
     ]
     for event, at in timed:
-        found.add(Timed(event, at))
+        found.add(TimedEvent(event, at))
     assert found.first_text == [(0.3, 1.1)]
     assert found.emissions == pytest.approx([0.3, 0.9, 0.3])
     assert found.finalisations == pytest.approx([1.2])

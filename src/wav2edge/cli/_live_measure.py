@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wav2edge.measure import live_trial, manifest, scoring
+from wav2edge.measure import live_report, live_trial, manifest, scoring
+from wav2edge.measure.live_report import CorpusFigures, LiveReport, Percentiles
 from wav2edge.runtime.errors import EngineError, InputError
 from wav2edge.runtime.live.capture import CaptureSettings
 from wav2edge.runtime.live.transcriber import LiveTranscriber
@@ -35,8 +38,8 @@ def run(live: LiveTranscriber, sound: Sound, measure: Measure, json: str | None)
             result = live_trial.play_microphone(live, rows, measure.player, capture, played)
         else:
             result = live_trial.play_files(live, rows, sound.fast, played)
-        report = live_trial.report(live, result)
-    _terminal.write_json(report, json)
+        report = live_report.report(live, result)
+    _terminal.write_json(report.to_json(), json)
     if json != "-":
         _terminal.out(table(report))
     if measure.plot:
@@ -44,40 +47,32 @@ def run(live: LiveTranscriber, sound: Sound, measure: Measure, json: str | None)
     return 0
 
 
-def table(report: dict[str, Any]) -> str:
+def table(report: LiveReport) -> str:
     """The report for people."""
-    corpora = report["corpora"]
-    rows: list[tuple[str, list[str]]] = [("", list(corpora))]
-
-    def add(name: str, show: Any) -> None:
-        rows.append((name, [show(figures) for figures in corpora.values()]))
-
-    add("clips, utterances", lambda f: f"{f['clips']}, {f['utterances']}")
-    add("WER of finals %", lambda f: _percent(f["wer_finals"]["value"]))
-    add("WER of whole clips %", lambda f: _percent(f["wer_batch"]["value"]))
-    add("rise, points", lambda f: _percent(f["wer_rise"]["value"], "+"))
-    add("  95 % interval", lambda f: f"{_percent(f['wer_rise']['low'], '+')} … {_percent(f['wer_rise']['high'], '+')}")
-    for key, name in (
-        ("first_text", "first text after the first word began, s"),
-        ("emission", "word shown after it ended, s"),
-        ("finalisation", "final after speech ended, s"),
-    ):
-        add(f"{name} (p50, p95)", lambda f, key=key: f"{_number(f[key]['p50'])}, {_number(f[key]['p95'])}")
-    add("UPWR", lambda f: _number(f["upwr"]))
-    add("stable words changed in partials", lambda f: str(f["stable_changed"]))
-    add("stable words revised by finals", lambda f: f"{f['revised']} of {f['words']}")
-    (_, corpora_names), *figures = rows
-    lines = [_tables.table(("", *corpora_names), [(name, *cells) for name, cells in figures], indent="")]
-    same, finals = report["finals_equal_to_transcribe"]
-    lag = report["lag"]
-    lines += [
-        f"dropped: {report['dropped']:.2f} s of sound; source lost: {report['source_lost']} times",
-        f"finals equal to transcribe of the recorded samples: {same} of {finals}",
-        f"{report['engine']} {report['variant']}, features {'kept' if report['keeps_features'] else 'not kept'}: "
-        f"{report['cpu_per_second']:.3f} CPU-seconds per second of sound, "
-        f"lag p50 {_number(lag['p50'])} s, p95 {_number(lag['p95'])} s",
+    rows: list[tuple[str, Callable[[CorpusFigures], str]]] = [
+        ("clips, utterances", lambda f: f"{f.clips}, {f.utterances}"),
+        ("WER of finals %", lambda f: _percent(f.wer_finals.value)),
+        ("WER of whole clips %", lambda f: _percent(f.wer_batch.value)),
+        ("rise, points", lambda f: _percent(f.wer_rise.value, "+")),
+        ("  95 % interval", lambda f: f"{_percent(f.wer_rise.low, '+')} … {_percent(f.wer_rise.high, '+')}"),
+        ("first text after the first word began, s (p50, p95)", lambda f: _pair(f.first_text)),
+        ("word shown after it ended, s (p50, p95)", lambda f: _pair(f.emission)),
+        ("final after speech ended, s (p50, p95)", lambda f: _pair(f.finalisation)),
+        ("UPWR", lambda f: _number(f.upwr)),
+        ("stable words changed in partials", lambda f: str(f.stable_changed)),
+        ("stable words revised by finals", lambda f: f"{f.revised} of {f.words}"),
     ]
-    return "\n".join(lines)
+    cells = [(name, *map(show, report.corpora.values())) for name, show in rows]
+    return "\n".join(
+        (
+            _tables.table(("", *report.corpora), cells, indent=""),
+            f"dropped: {report.dropped:.2f} s of sound; source lost: {report.source_lost} times",
+            f"finals equal to transcribe of the recorded samples: {report.equal} of {report.finals}",
+            f"{report.engine} {report.variant}, features {'kept' if report.keeps_features else 'not kept'}: "
+            f"{report.cpu_per_second:.3f} CPU-seconds per second of sound, "
+            f"lag p50 {_number(report.lag.p50)} s, p95 {_number(report.lag.p95)} s",
+        )
+    )
 
 
 def check_plot(path: Path) -> None:
@@ -100,15 +95,15 @@ def _pyplot() -> Any:
     return pyplot
 
 
-def plot(result: live_trial.Trial, path: Path) -> None:
+def plot(result: live_trial.Playback, path: Path) -> None:
     """Latencies as cumulative curves, written to an image file; raises EngineError without the extra [report]."""
     import numpy as np
 
-    from wav2edge.measure.live_quality import Utterances
+    from wav2edge.measure.live_quality import LiveQuality
 
     pyplot = _pyplot()
-    found = Utterances()
-    for timed in result.events:
+    found = LiveQuality()
+    for timed in result.stream.events:
         found.add(timed)
     figure, axes = pyplot.subplots(figsize=(7, 4))
     for name, values in (
@@ -126,9 +121,13 @@ def plot(result: live_trial.Trial, path: Path) -> None:
     pyplot.close(figure)
 
 
-def _percent(value: float | None, sign: str = "") -> str:
-    return "-" if value is None else f"{100 * value:{sign}.2f}"
+def _pair(found: Percentiles) -> str:
+    return f"{_number(found.p50)}, {_number(found.p95)}"
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _percent(value: float, sign: str = "") -> str:
+    return f"{100 * value:{sign}.2f}" if math.isfinite(value) else "-"
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "-"
