@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from wav2edge.devices.open import open_model
-from wav2edge.measure import documents, live_report
+from wav2edge.measure import live_report
 from wav2edge.measure.live_quality import TimedEvent
 from wav2edge.measure.live_report import LiveDocument, Percentiles
 from wav2edge.measure.live_trial import Clip, Playback, Stream, play_files
 from wav2edge.measure.manifest import Row
+from wav2edge.runtime import documents
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.live.events import Final, Partial
 from wav2edge.runtime.live.transcriber import LiveTranscriber
