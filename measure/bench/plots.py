@@ -46,7 +46,7 @@ def distribution(report: BenchReport, width: int) -> Html:
     for index, (result, timing) in enumerate(rows):
         middle = index * row + row - 14
         if narrow:
-            parts.append(svg_text(left, middle - 13, label(result)))
+            parts.append(svg_text(left, middle - 13, _fitting(label(result), width - left)))
         else:
             parts.append(svg_text(left - 10, middle + 4, label(result), "end"))
         parts += _runs(result, timing, axis, middle, palette[result.engine_label])
@@ -73,6 +73,7 @@ def rtf_by_length(report: BenchReport, width: int) -> Html:
     palette = colours(report)
     values = [timing.rtf for result in report.results for timing in result.timings]
     names = [result.variant if width < _NARROW else label(result) for result in report.results]
+    names = [_fitting(name, width / 2) for name in names]
     room = max(map(len, names)) * _CHARACTER * 1.08 + 14  # they are bold
     top, bottom, left, right = 10, max(330, 20 + 15 * len(report.results)), 52, width - room
     across = LogAxis(lengths[0], lengths[-1], left, right, exact=True)
@@ -128,7 +129,8 @@ def latency_against_wer(report: BenchReport, width: int) -> Html:
         x, y = across(time), up(rate)
         title = element("title", f"{label(result)}: {_ms(time / 1e3)}, WER {rate:.1f} %")
         parts.append(element("circle", title, class_=f"f-{palette[result.engine_label]}", cx=x, cy=y, r=5))
-        parts += _point_label(label(result) if width >= _NARROW else result.variant, x, y, taken)
+        name = label(result) if width >= _NARROW else result.variant
+        parts += _point_label(_fitting(name, width - x - 14), x, y, taken)
     height = max(bottom + 50, max(y for _, y, _ in taken) + 12)
     return svg(width, int(height), parts, "Latency against word error rate")
 
@@ -156,6 +158,12 @@ def legend(report: BenchReport) -> Html:
         line = element("line", class_="ink", x1=0, x2=28, y1=7, y2=7, stroke_dasharray=dashes)
         items.append(element("li", element("svg", line, width=28, height=14, aria_hidden="true"), precision))
     return element("ul", *items, class_="legend")
+
+
+def _fitting(text: str, width: float) -> str:
+    """A text that is cut, with an ellipsis, where it is wider than so many pixels."""
+    most = max(1, int(width / _CHARACTER))
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _summary(result: BenchResult, timing: Timing) -> str:
