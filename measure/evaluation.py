@@ -13,8 +13,7 @@ from ..runtime.bundle.read import Bundle
 from ..runtime.errors import EngineError, InputError
 from ..runtime.recordings.batch import transcribe_all
 from ..runtime.recordings.transcriber import Transcriber
-from . import scoring
-from .figures import ChangeDocument
+from . import figures, scoring
 from .manifest import Row
 
 ALL = "all"
@@ -222,8 +221,8 @@ class DifferenceDocument(TypedDict):
     corpus: str
     first: int
     second: int
-    wer: ChangeDocument
-    cer: ChangeDocument
+    wer: figures.DifferenceDocument
+    cer: figures.DifferenceDocument
 
 
 class ClipDocument(TypedDict):

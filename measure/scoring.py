@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.errors import EngineError, InputError
-from .figures import ChangeDocument, known
+from .figures import Difference as Difference
+from .figures import known
 from .figures.bootstrap import DRAWS, interval_of_ratio
 
 
@@ -116,38 +117,6 @@ class Rate:
             "errors": self.errors,
             "length": self.length,
             "clips": self.clips,
-        }
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How much higher the second system's rate is, as a fraction, with its paired 95 % interval.
-
-    The difference is significant where the interval does not contain zero.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def significant(self) -> bool:
-        """Whether the interval does not contain zero."""
-        return self.low > 0 or self.high < 0
-
-    def __str__(self) -> str:
-        """As ``+0.5 points [-0.1, 1.2]``; without an interval where there is none."""
-        if not np.isfinite(self.low):
-            return f"{100 * self.value:+.2f} points"
-        return f"{100 * self.value:+.2f} points [{100 * self.low:+.2f}, {100 * self.high:+.2f}]"
-
-    def to_json(self) -> ChangeDocument:
-        """Plain JSON values; NaN becomes null."""
-        return {
-            "value": known(self.value),
-            "low": known(self.low),
-            "high": known(self.high),
-            "significant": self.significant,
         }
 
 

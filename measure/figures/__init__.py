@@ -57,8 +57,8 @@ class EstimateDocument(TypedDict):
     items: int
 
 
-class ChangeDocument(TypedDict):
-    """A change as JSON; null where a number is not known."""
+class DifferenceDocument(TypedDict):
+    """A difference as JSON; null where a number is not known."""
 
     value: float | None
     low: float | None
@@ -100,10 +100,12 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Change:
-    """How much higher the second system's figure is than the first's, with the paired 95 % interval."""
+class Difference:
+    """How much higher the second system's rate is, as a fraction, with its paired 95 % interval.
 
-    figure: Figure
+    The difference is significant where the interval does not contain zero.
+    """
+
     value: float
     low: float
     high: float
@@ -113,27 +115,40 @@ class Change:
         """Whether the interval does not contain zero."""
         return self.low > 0 or self.high < 0
 
-    @property
-    def worse(self) -> bool:
-        """Whether the second system is worse, beyond chance."""
-        return self.low > 0 if self.figure.better == "lower" else self.high < 0
-
     def __str__(self) -> str:
-        """As ``+0.50 points [-0.10, +1.20]``."""
-        scale, digits, unit = (100, 2, " points") if self.figure.percent else (1, 3, "")
+        """As ``+0.50 points [-0.10, +1.20]``; without an interval where there is none."""
+        return self._shown(100, 2, " points")
+
+    def _shown(self, scale: float, digits: int, unit: str) -> str:
         value = f"{scale * self.value:+.{digits}f}{unit}"
         if not np.isfinite(self.low):
             return value
         return f"{value} [{scale * self.low:+.{digits}f}, {scale * self.high:+.{digits}f}]"
 
-    def to_json(self) -> ChangeDocument:
-        """Plain JSON values."""
+    def to_json(self) -> DifferenceDocument:
+        """Plain JSON values; NaN becomes null."""
         return {
             "value": known(self.value),
             "low": known(self.low),
             "high": known(self.high),
             "significant": self.significant,
         }
+
+
+@dataclass(frozen=True)
+class Change(Difference):
+    """The difference of any figure, which may be a cost, and of which higher may be better."""
+
+    figure: Figure
+
+    @property
+    def worse(self) -> bool:
+        """Whether the second system is worse, beyond chance."""
+        return self.low > 0 if self.figure.better == "lower" else self.high < 0
+
+    def __str__(self) -> str:
+        """As ``+0.50 points [-0.10, +1.20]``, of a cost as ``+0.010 [-0.002, +0.020]``."""
+        return str(Difference(self.value, self.low, self.high)) if self.figure.percent else self._shown(1, 3, "")
 
 
 def known(value: float) -> float | None:

@@ -50,7 +50,8 @@ def change(name: Name, references: Labels, first: Numbers, second: Numbers, *, s
         return after(weights) - before(weights)
 
     value = float(difference(np.ones((1, len(references))))[0])
-    return Change(FIGURES[name], value, *interval_in_strata(difference, _strata(name, references), seed=seed))
+    low, high = interval_in_strata(difference, _strata(name, references), seed=seed)
+    return Change(value, low, high, FIGURES[name])
 
 
 def _estimate(name: Name, references: Labels, probabilities: Numbers, seed: int) -> Estimate:

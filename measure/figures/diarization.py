@@ -88,9 +88,9 @@ def change(first: Sequence[DiarizationErrors], second: Sequence[DiarizationError
     if speech.shape != same.shape or not np.allclose(speech, same):
         raise InputError("the two systems were not scored on the same references")
     if speech.sum() <= 0:
-        return Change(FIGURES["der"], float("nan"), float("nan"), float("nan"))
+        return Change(float("nan"), float("nan"), float("nan"), FIGURES["der"])
     gap = after - before
-    return Change(FIGURES["der"], float(gap.sum() / speech.sum()), *interval_of_ratio(gap, speech, seed=seed))
+    return Change(float(gap.sum() / speech.sum()), *interval_of_ratio(gap, speech, seed=seed), FIGURES["der"])
 
 
 def _columns(recordings: Sequence[DiarizationErrors]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

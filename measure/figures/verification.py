@@ -54,7 +54,8 @@ def change(name: Name, first: Numbers, second: Numbers, targets: Targets, *, see
         return after(weights) - before(weights)
 
     value = float(difference(np.ones((1, len(targets))))[0])
-    return Change(FIGURES[name], value, *interval_in_strata(difference, targets.astype(np.int64), seed=seed))
+    low, high = interval_in_strata(difference, targets.astype(np.int64), seed=seed)
+    return Change(value, low, high, FIGURES[name])
 
 
 def threshold_at(scores: Numbers, targets: Targets, false_accept_rate: float) -> tuple[float, float]:

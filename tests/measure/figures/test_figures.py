@@ -252,7 +252,7 @@ def test_figures_are_shown_with_their_unit_and_written_without_nan() -> None:
     eer = figures.Estimate(figures.FIGURES["eer"], 0.05, 0.041, 0.06, 9)
     cost = figures.Estimate(figures.FIGURES["min-dcf"], 0.2134, 0.19, 0.24, 9)
     assert (str(eer), str(cost)) == ("5.0 % [4.1, 6.0]", "0.213 [0.190, 0.240]")
-    change = figures.Change(figures.FIGURES["accuracy"], -0.005, -0.012, 0.001)
+    change = figures.Change(-0.005, -0.012, 0.001, figures.FIGURES["accuracy"])
     assert str(change) == "-0.50 points [-1.20, +0.10]" and not change.worse
     unknown = figures.Estimate(figures.FIGURES["der"], float("nan"), float("nan"), float("nan"), 0)
     assert json.dumps(unknown.to_json(), allow_nan=False) == '{"value": null, "low": null, "high": null, "items": 0}'
