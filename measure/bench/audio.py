@@ -1,4 +1,4 @@
-"""What a benchmark runs on: speech of any length, and a manifest's recordings for its words."""
+"""What a benchmark runs on: speech of any length, and a manifest's recordings for word error rates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RATE = 16000
 
 
 def speech_of(seconds: float, rows: Sequence[manifest.Row] = ()) -> NDArray[np.float32]:
-    """Speech [samples] at 16 kHz, of a manifest or of the clips that ship, one after the other and again if need be."""
+    """Speech [samples] at 16 kHz: recordings of a manifest, or the clips that ship, repeated as often as needed."""
     wanted = int(seconds * RATE)
     paths = [row.path for row in rows[:20]]
     if not paths:
@@ -34,7 +34,7 @@ def speech_of(seconds: float, rows: Sequence[manifest.Row] = ()) -> NDArray[np.f
 
 
 def manifest_rows(plan: Plan) -> tuple[manifest.Row, ...]:
-    """The recordings that words are counted on, evenly picked; none where the plan names no manifest.
+    """The recordings that WER is measured on, evenly picked; none where the plan names no manifest.
 
     Raises InputError for a manifest without texts.
     """

@@ -192,7 +192,7 @@ class BenchReport:
 
     @property
     def several_bundles(self) -> bool:
-        """Whether results need their bundle's name to be told apart."""
+        """Whether results need their bundle's name to be distinguished."""
         return len({result.bundle for result in self.results}) > 1
 
     def baseline_for(self, result: BenchResult) -> BenchResult | None:

@@ -39,7 +39,7 @@ QUICK_LENGTHS = (1.0, 10.0)
 _SETTLE = 0.05
 """Seconds before a turn: after a run, an engine's idle threads keep spinning, ONNX Runtime's for about 30 ms of CPU."""
 _USABLE_MEMORY = 0.7
-"""Share of the available memory that workers may fill, so that the system never begins to swap during a turn."""
+"""Share of the available memory that workers may fill, so that the system does not begin to swap."""
 _PACKAGES = (
     *("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "torch", "transformers"),
     *("faster-whisper", "ctranslate2", "numpy", "wav2edge"),

@@ -1,7 +1,7 @@
-"""Diarization error rate: who spoke when, against who was said to have spoken when.
+"""Diarization error rate: a system's answer to who spoke when, against a reference.
 
-NIST, "The 2009 (RT-09) Rich Transcription Meeting Recognition Evaluation Plan", section 6.1.1: the time that is missed,
-falsely found or given to another speaker, over the time spoken in the reference, speakers mapped one to one so that
+NIST, "The 2009 (RT-09) Rich Transcription Meeting Recognition Evaluation Plan": the time that is missed, falsely
+detected or assigned to another speaker, over the time spoken in the reference, with speakers mapped one to one so that
 they overlap most. Where several speak at once, each counts.
 """
 
@@ -61,12 +61,12 @@ def errors(reference: Sequence[Turn], hypothesis: Sequence[Turn], *, collar: flo
     pieces = _pieces(reference, hypothesis, collar)
     mapping = _best_mapping(pieces)
     speech = missed = false_alarm = confusion = 0.0
-    for length, said, found in pieces:
-        right = sum(mapping.get(speaker) in found for speaker in said)
-        speech += length * len(said)
-        missed += length * max(0, len(said) - len(found))
-        false_alarm += length * max(0, len(found) - len(said))
-        confusion += length * (min(len(said), len(found)) - right)
+    for length, truth, answer in pieces:
+        right = sum(mapping.get(speaker) in answer for speaker in truth)
+        speech += length * len(truth)
+        missed += length * max(0, len(truth) - len(answer))
+        false_alarm += length * max(0, len(answer) - len(truth))
+        confusion += length * (min(len(truth), len(answer)) - right)
     return DiarizationErrors(speech, missed, false_alarm, confusion, mapping)
 
 
@@ -110,9 +110,9 @@ def _pieces(reference: Sequence[Turn], hypothesis: Sequence[Turn], collar: float
     times = sorted({edge for turn in chain(reference, hypothesis, unscored) for edge in (turn.start, turn.end)})
     layers = [_speakers_at(times, turns) for turns in (reference, hypothesis, unscored)]
     return [
-        (end - start, said, found)
-        for (start, end), said, found, skipped in zip(pairwise(times), *layers)
-        if not skipped and (said or found)
+        (end - start, truth, answer)
+        for (start, end), truth, answer, skipped in zip(pairwise(times), *layers)
+        if not skipped and (truth or answer)
     ]
 
 
@@ -137,18 +137,17 @@ def _speakers_at(times: Sequence[float], turns: Iterable[Turn]) -> list[frozense
 
 def _best_mapping(pieces: Sequence[_Piece]) -> dict[str, str]:
     """The one-to-one mapping of speakers under which they speak at the same time for longest."""
-    said = sorted({speaker for _, names, _ in pieces for speaker in names})
-    found = sorted({speaker for _, _, names in pieces for speaker in names})
-    if not said or not found:
+    truth = sorted({speaker for _, names, _ in pieces for speaker in names})
+    answer = sorted({speaker for _, _, names in pieces for speaker in names})
+    if not truth or not answer:
         return {}
-    together = np.zeros((len(said), len(found)))
-    rows, columns = ({name: number for number, name in enumerate(names)} for names in (said, found))
-    for length, here, there in pieces:
-        for one in here:
-            for other in there:
+    together = np.zeros((len(truth), len(answer)))
+    rows, columns = ({name: number for number, name in enumerate(names)} for names in (truth, answer))
+    for length, reference_speakers, system_speakers in pieces:
+        for one in reference_speakers:
+            for other in system_speakers:
                 together[rows[one], columns[other]] += length
-    pairs = assign(together)
-    return {said[row]: found[column] for row, column in pairs if together[row, column] > 0}
+    return {truth[row]: answer[column] for row, column in assign(together) if together[row, column] > 0}
 
 
 def assign(gain: NDArray[np.float64]) -> list[tuple[int, int]]:
@@ -201,7 +200,7 @@ def _augment(
 def read_rttm(path: Path) -> dict[str, tuple[Turn, ...]]:
     """The turns of each recording in an RTTM file, by the recording's name; other kinds of lines are left out.
 
-    ``SPEAKER name channel start duration <NA> <NA> speaker <NA> <NA>`` (RT-09 plan, appendix A). Raises InputError,
+    ``SPEAKER name channel start duration <NA> <NA> speaker <NA> <NA>`` (as in that plan). Raises InputError,
     naming the line, for one that is broken.
     """
     try:

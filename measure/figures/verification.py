@@ -92,7 +92,7 @@ class Curve:
         return miss, false_accept
 
     def eer(self, weights: Numbers) -> Numbers:
-        """Where both rates are equal; between two thresholds by a straight line (ISO/IEC 19795-1) [draws]."""
+        """Where both rates are equal; between two thresholds by a straight line [draws]."""
         miss, false_accept = self.rates(weights)
         gap = miss - false_accept  # from -1, rising, to 1
         after = np.argmax(gap >= 0, axis=1)
@@ -111,7 +111,7 @@ class Curve:
     def min_dcf(self, weights: Numbers) -> Numbers:
         """The least cost over all thresholds, as a multiple of the cost of deciding without listening [draws].
 
-        NIST 2016 Speaker Recognition Evaluation Plan, section 3.1.
+        NIST 2016 Speaker Recognition Evaluation Plan, section 3.
         """
         miss, false_accept = self.rates(weights)
         miss_cost, accept_cost = MISS_COST * TARGET_PRIOR, FALSE_ACCEPT_COST * (1 - TARGET_PRIOR)
