@@ -97,15 +97,18 @@ def systems(
     engine_names: Sequence[str] | None = None,
     variants: Sequence[str] | None = None,
     decodings: Sequence[DecodingName] = ("greedy",),
+    *,
+    among: Sequence[str] | None = None,
 ) -> list[System]:
     """Every engine × variant of a bundle that runs here, of those that are named, else of all.
 
-    What is left to choose may be missing or refused; what is named may not. Raises EngineError, with each reason, for
-    an engine or an engine × variant that was named and does not run here, and where nothing is left.
+    among: the engines to try where none is named (None: all). What is not named may be missing or refused; an engine,
+    or an engine × variant, that is named may not. Raises EngineError, with each reason, where it is, and where nothing
+    runs.
     """
     chosen: list[System] = []
     reasons = []
-    for candidate in engines.runnable(bundle, engine_names, variants):
+    for candidate in engines.runnable(bundle, engine_names or among, variants or None):
         variant = candidate.variant
         if candidate.runs and variant is not None:
             chosen += [System(str(bundle.path), candidate.engine, variant.name, decoding) for decoding in decodings]

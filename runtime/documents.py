@@ -16,8 +16,8 @@ from .errors import InputError, first_line
 
 Document = TypeVar("Document")
 
-MAX_BYTES = 256 * 2**20
-"""Largest file that is read: a report of 1 000 configurations with 4 lengths of 50 runs has about 40 MB."""
+MAX_BYTES = 64 * 2**20
+"""Largest file that is read: a benchmark of 1 000 configurations at 4 lengths has about 10 MB."""
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
 
 

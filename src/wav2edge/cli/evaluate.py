@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from wav2edge.runtime.errors import EngineError
 
 from . import _decoding, _options, _tables, _terminal
 from ._command import Choice, Number, argument, command, option
@@ -18,9 +14,8 @@ from ._options import OUTPUT, Several
 from ._progress import Progress
 
 if TYPE_CHECKING:
-    from wav2edge.measure.evaluation import Evaluation, System
+    from wav2edge.measure.evaluation import Evaluation
     from wav2edge.measure.scoring import Normalization
-    from wav2edge.runtime.bundle.read import Bundle
 
 _SPEECH = "Speech and texts"
 _DESCRIBED = {"none": "as they are written", "lower": "lower case", "basic": "NFKC, lower case, no punctuation"}
@@ -83,21 +78,28 @@ def run(
     from wav2edge.devices.open import open_model
     from wav2edge.measure import evaluation
     from wav2edge.measure import manifest as manifests
-    from wav2edge.runtime import files
+    from wav2edge.runtime import engines, files
     from wav2edge.runtime.recordings.transcriber import Transcriber
 
     from . import _foreign
 
     chunking = cut.chunking()
     bundles = [_options.open_bundle(name) for name in model or (None,)]
-    systems = [item for bundle in bundles for item in _systems(bundle, several, words.beam)]
+    decodings: list[evaluation.DecodingName] = ["greedy", "beam"] if words.beam else ["greedy"]
+    systems = [
+        (bundle, system)
+        for bundle in bundles
+        for system in evaluation.systems(
+            bundle, several.engine, several.variant, decodings, among=engines.DEFAULT_ORDER
+        )
+    ]
     rows, broken = manifests.scan(manifest, split=split)
     for problem in broken:
         _terminal.note(problem)
     _options.check_folder(html, json)
     folder = _options.make_folder(report)
     beams = {bundle.path: words.decoder(bundle) for bundle in bundles}
-    labels = _labels([system for _, system in systems])
+    labels = evaluation.labels([system for _, system in systems])
     hypotheses = []
     with Progress() as progress, _foreign.without_lines(_foreign.MP3_DECODER):
         for label, (bundle, system) in zip(labels, systems):
@@ -128,43 +130,6 @@ def run(
         count_of = len(found.problems)
         _terminal.note(f"{count_of} rows of {manifest} could not be used; the rates are without them")
     return 2 if found.problems else 0
-
-
-def _systems(bundle: Bundle, several: Several, beam: bool) -> Iterator[tuple[Bundle, System]]:
-    """Every engine and variant that was named, else every one that runs here."""
-    from wav2edge.measure.evaluation import DecodingName, System
-    from wav2edge.runtime import engines
-
-    decodings: list[DecodingName] = ["greedy", "beam"] if beam else ["greedy"]
-    reasons = []
-    count = 0
-    for candidate in engines.runnable(bundle, several.engine or engines.DEFAULT_ORDER, several.variant or None):
-        if candidate.status == "missing" and several.engine:
-            raise EngineError(f"engine {candidate.engine}: {candidate.reason}")
-        if candidate.variant is None or not candidate.runs:
-            what = "" if candidate.variant is None else f" does not run {candidate.variant.name}"
-            reasons.append(f"{candidate.engine}{what}: {candidate.reason}")
-            continue
-        for decoding in decodings:
-            count += 1
-            yield bundle, System(str(bundle.path), candidate.engine, candidate.variant.name, decoding)
-    if reasons and (count == 0 or (several.engine and several.variant)):
-        raise EngineError("; ".join(reasons))
-
-
-def _labels(systems: list[System]) -> list[str]:
-    """Each system in as few words as tell it from the others."""
-    several_bundles = len({system.bundle for system in systems}) > 1
-    several_decodings = len({system.decoding for system in systems}) > 1
-
-    def parts(system: System) -> Iterable[str]:
-        if several_bundles:
-            yield os.path.basename(system.bundle.rstrip("/"))
-        yield f"{system.engine} {system.variant}"
-        if several_decodings:
-            yield system.decoding
-
-    return [" ".join(parts(system)) for system in systems]
 
 
 def _print(found: Evaluation, labels: list[str], worst: int) -> None:
