@@ -13,7 +13,7 @@ from ..runtime.live.events import Dropped, Final, Partial, Silence, SourceLost
 from ..runtime.live.sources import RATE
 from ..runtime.live.transcriber import LiveTranscriber
 from . import scoring
-from .figures import ChangeDocument, known
+from .figures import DifferenceDocument, known
 from .live_quality import LiveQuality
 from .live_trial import Clip, Playback
 from .scoring import Difference, Normalization, Rate, RateDocument
@@ -56,7 +56,7 @@ class CorpusDocument(TypedDict):
     clips: int
     wer_finals: RateDocument
     wer_batch: RateDocument
-    wer_rise: ChangeDocument
+    wer_rise: DifferenceDocument
     first_text: PercentilesDocument
     emission: PercentilesDocument
     finalisation: PercentilesDocument
