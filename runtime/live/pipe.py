@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..audio.channels import Channel, checked_channel, index_of
 from ..audio.files import container_of
 from ..audio.raw import Encoding, RawFormat
 from ..errors import AudioError
@@ -46,11 +47,21 @@ class PipeSource:
     32-bit floats nor G.711 codes.
     """
 
-    def __init__(self, descriptor: int, raw: RawFormat | None = None, name: str = "standard input") -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        raw: RawFormat | None = None,
+        name: str = "standard input",
+        channel: Channel = "mix",
+    ) -> None:
         """Read from an open descriptor, which the caller closes.
 
-        raw: how samples without a header are written (None: 16-bit, 16 kHz, mono, or what a WAV header says).
+        raw: how samples without a header are written (None: 16-bit, 16 kHz, mono, or what a WAV header says). channel:
+        what is taken of several channels. Raises AudioError for the loudest one, which only the end of a pipe tells.
         """
+        self._channel = checked_channel(channel, name)
+        if self._channel == "loudest":
+            raise AudioError(f"{name}: the loudest channel is known at its end only; choose left, right or a number")
         self._descriptor = descriptor
         self._raw = raw
         self._name = name
@@ -117,7 +128,9 @@ class PipeSource:
         width = self._format.frame_bytes
         count = len(self._bytes) if self._left is None else min(len(self._bytes), self._left)
         whole = count // width * width
-        decoded = self._format.decode(self._bytes[:whole]).mean(axis=1, dtype=np.float32)
+        frames = self._format.decode(self._bytes[:whole])
+        index = index_of(self._channel, frames.shape[1], self._name)
+        decoded = frames.mean(axis=1, dtype=np.float32) if index is None else frames[:, index]
         if not np.isfinite(decoded).all():
             raise AudioError(f"{self._name}: it holds NaN or infinite samples")
         samples = self._resampler(decoded)

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..audio import read as audio
+from ..audio.channels import Channel
+from ..audio.raw import RawFormat
 from ..errors import AudioError
 from .backlog import Block
 from .events import Dropped, SourceBack, SourceLost
@@ -134,9 +136,12 @@ class PiecesSource:
 class FileSource(PiecesSource):
     """A recording, decoded as a stream: paced in real time, or ``fast``: as fast as its reader."""
 
-    def __init__(self, path: str | Path, fast: bool = False) -> None:
-        """Open it; raises AudioError when it cannot be read."""
-        super().__init__(pieces(audio.whole_blocks(audio.open_recording(path, RATE))), None if fast else Clock())
+    def __init__(
+        self, path: str | Path, fast: bool = False, *, channel: Channel = "mix", raw: RawFormat | None = None
+    ) -> None:
+        """Open it; channel, raw: as of ``audio.read.open_recording``. Raises AudioError when it cannot be read."""
+        recording = audio.open_recording(path, RATE, channel=channel, raw=raw)
+        super().__init__(pieces(audio.whole_blocks(recording)), None if fast else Clock())
 
 
 def pieces(blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:

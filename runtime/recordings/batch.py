@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from .. import engines
 from ..audio import read
+from ..audio.channels import Channel
 from ..audio.read import AudioSource, Recording
 from ..bundle.read import Variant
 from ..errors import InputError
@@ -53,6 +54,8 @@ class Result:
     source: AudioSource
     transcript: Transcript | None = None
     error: InputError | None = None
+    channel: Channel = "mix"
+    """Which channel of the source it is, where one was chosen."""
 
 
 @dataclass(frozen=True)
@@ -96,21 +99,27 @@ def transcribe_all(
     batch: int = 1,
     on_segment: Callable[[AudioSource, Segment], None] | None = None,
     on_progress: Callable[[AudioSource, float, float | None], None] | None = None,
+    opened: Callable[[AudioSource], Iterable[Recording]] | None = None,
 ) -> Generator[Result, None, None]:
     """Transcribe recordings in order; one that cannot be used gives a Result with its error, and the next follows.
 
     batch: chunks that are run as one batch, of one recording or of several; otherwise each runs by itself, as many at
     once as the transcriber has lanes. on_segment: called with each segment as soon as it is complete. on_progress:
-    called with the seconds that are done and the recording's length where it is known. Engine errors are raised.
+    called with the seconds that are done and the recording's length where it is known. opened: gives what a source is
+    transcribed as: one recording, or several with a Result each, such as its channels (None: what
+    ``transcriber.open_recording`` gives). Engine errors are raised.
     """
     decoding = transcriber.decoding()
     seconds: float | None = None
-    with contextlib.closing(_with_logits(transcriber, sources, batch)) as found:
+    channel: Channel = "mix"
+    steps = _read(transcriber, sources, opened or (lambda source: (transcriber.open_recording(source),)))
+    with contextlib.closing(_with_logits(transcriber, steps, batch)) as found:
         for step, logits in found:
             if isinstance(step, Result):
                 yield step
             elif isinstance(step, _Opened):
                 decoding, seconds = transcriber.decoding(step.recording), step.recording.seconds
+                channel = step.recording.channel
             elif logits is not None:
                 for segment in decoding.push(step.chunk, logits):
                     if on_segment is not None:
@@ -118,25 +127,28 @@ def transcribe_all(
                 if on_progress is not None:
                     on_progress(step.source, decoding.seconds, seconds)
                 if step.chunk.next_frame is None:
-                    yield Result(step.source, decoding.transcript())
+                    yield Result(step.source, decoding.transcript(), channel=channel)
 
 
-def _read(transcriber: Transcriber, sources: Iterable[AudioSource]) -> Iterator[_Step]:
+def _read(
+    transcriber: Transcriber,
+    sources: Iterable[AudioSource],
+    opened: Callable[[AudioSource], Iterable[Recording]],
+) -> Iterator[_Step]:
     for source in sources:
         try:
-            recording = transcriber.open_recording(source)
-            yield _Opened(source, recording)
-            for chunk in transcriber.chunks(recording):
-                yield _Cut(source, chunk)
+            for recording in opened(source):
+                yield _Opened(source, recording)
+                for chunk in transcriber.chunks(recording):
+                    yield _Cut(source, chunk)
         except InputError as error:
             yield Result(source, error=error)
 
 
 def _with_logits(
-    transcriber: Transcriber, sources: Sequence[AudioSource], batch: int
+    transcriber: Transcriber, steps: Iterator[_Step], batch: int
 ) -> Generator[tuple[_Step, NDArray[np.float32] | None], None, None]:
     """The steps in order, each chunk with its logits."""
-    steps = _read(transcriber, sources)
     if transcriber.lanes == 1 or batch > 1:
         with Prefetcher(steps, max(PREFETCHED, 2 * batch)) as prefetched:
             yield from _run(transcriber, prefetched, batch)

@@ -59,6 +59,7 @@ class Decoding:
             tuple(self._segments),
             self._spec.language,
             complete=self._recording is None or self._recording.complete,
+            channel="mix" if self._recording is None else self._recording.channel,
             warnings=self._recording.warnings if self._recording is not None else (),
         )
 

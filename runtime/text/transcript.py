@@ -47,5 +47,8 @@ class Transcript:
     complete: bool = True
     """Whether all of the recording was decoded: False for one that was cut short or is damaged."""
 
+    channel: str | int = "mix"
+    """Which channel of the recording it is (``audio.channels.Channel``); ``mix``: the average of all."""
+
     warnings: tuple[str, ...] = ()
     """What a reader of the transcript should know of the recording: what is missing, which channels were averaged."""

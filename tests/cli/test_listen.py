@@ -115,6 +115,9 @@ def test_a_closed_pipe_is_no_error(shapes: list[str], clips: list[tuple[Path, st
         (["--measure", "{clip}", "--save", "x.srt"], "--save is for captions"),
         (["--measure", "{clip}", "--fast", "--player", "paplay"], "--fast"),
         (["--measure", "missing.jsonl"], "missing.jsonl"),
+        (["--channel", "left"], "--channel is for --file and --stdin"),
+        (["--file", "{clip}", "--channel", "9"], "no channel 9"),
+        (["--file", "{clip}", "--raw-rate", "8000"], "add --raw-format"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -192,3 +195,17 @@ def test_measure_prints_a_table_and_json(
     assert 0 <= late <= 0.3 + 2 * report["lag"]["p95"]
     assert report["seconds"] > 3
     assert (report["dropped"], report["source_lost"]) == (0, 0)
+
+
+def test_a_pipe_of_two_channels_takes_the_one_that_is_named(clips: list[tuple[Path, str]]) -> None:
+    speech = (read.load(clips[0][0]) * 32767).astype("<i2")
+    both = np.stack([np.zeros_like(speech), speech], axis=1)
+    raw = ["--stdin", "--raw-format", "s16le", "--raw-channels", "2"]
+    said = {}
+    for channel in ("left", "right"):
+        command = [*COMMAND, *raw, "--channel", channel]
+        said[channel] = subprocess.run(command, input=both.tobytes(), capture_output=True, timeout=60, check=True)
+    alone = subprocess.run([*COMMAND, "--stdin"], input=speech.tobytes(), capture_output=True, timeout=60, check=True)
+    loudest = subprocess.run([*COMMAND, *raw, "--channel", "loudest"], input=b"", capture_output=True, timeout=60)
+    assert loudest.returncode == 2 and b"is known at its end only" in loudest.stderr
+    assert said["left"].stdout == b"" and said["right"].stdout == alone.stdout != b""

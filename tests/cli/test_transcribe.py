@@ -17,7 +17,8 @@ import pytest
 import soundfile
 
 from wav2edge.cli import _foreign, main
-from wav2edge.cli.transcribe import output_names
+from wav2edge.cli._transcripts import output_names
+from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.text import language_model
 
@@ -292,3 +293,73 @@ def test_values_that_say_nothing_are_one_line(
 ) -> None:
     assert main(["transcribe", str(talks / "a.wav"), *null_options, option, value]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.fixture
+def call(tmp_path: Path, clips: list[tuple[Path, str]]) -> Path:
+    """A telephone call: one party per channel."""
+    parties = [read.load(path) for path, _ in clips if path.suffix == ".opus"][:2]
+    both = np.zeros((max(map(len, parties)), 2), np.float32)
+    for column, party in enumerate(parties):
+        both[: len(party), column] = party
+    soundfile.write(tmp_path / "call.wav", both, 16000, subtype="PCM_16")
+    return tmp_path / "call.wav"
+
+
+def texts(capsys: pytest.CaptureFixture[str], *words: object) -> list[str]:
+    assert main(["transcribe", *map(str, words), "-f", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    return [document["text"] for document in (found if isinstance(found, list) else [found])]
+
+
+def test_each_channel_has_its_transcript(call: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two parties were averaged without a word, one over the other."""
+    left, right = (texts(capsys, call, "--channel", name)[0] for name in ("left", "2"))
+    assert left and right and left != right
+    assert texts(capsys, call, "--channel", "each") == [left, right]
+    assert main(["transcribe", str(call), "--channel", "each"]) == 0
+    assert capsys.readouterr().out == f"channel 1: {left}\nchannel 2: {right}\n"
+    assert main(["transcribe", str(call), "--channel", "each", "-f", "jsonl"]) == 0
+    assert [json.loads(line)["channel"] for line in capsys.readouterr().out.splitlines()] == [1, 2]
+    out = tmp_path / "out"
+    assert main(["transcribe", str(call), "--channel", "each", "-f", "srt", "-o", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["call.ch1.srt", "call.ch2.srt"]
+    assert main(["transcribe", str(call), "--channel", "each", "-f", "vtt"]) == 2
+    assert "each channel as vtt: add -o DIR" in capsys.readouterr().err
+
+
+def test_averaging_channels_that_differ_names_the_option(call: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["transcribe", str(call)]) == 0
+    assert "choose with --channel (left, right, a number, loudest, each)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("encoding", "dtype"), [("s16le", "<i2"), ("f32le", "<f4")])
+def test_samples_without_a_header(
+    call: Path, tmp_path: Path, encoding: str, dtype: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples, _ = soundfile.read(call, dtype="int16" if encoding == "s16le" else "float32")
+    (tmp_path / "call.raw").write_bytes(samples.astype(dtype).tobytes())
+    raw = [tmp_path / "call.raw", "--raw-format", encoding, "--raw-channels", 2, "--raw-rate", 16000]
+    assert texts(capsys, *raw, "--channel", "each") == texts(capsys, call, "--channel", "each")
+    assert main(["transcribe", str(tmp_path / "call.raw")]) == 2
+    assert "--raw-format, --raw-rate and --raw-channels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--channel", "3"], "no channel 3; it has 2 channels"),
+        (["--channel", "middle"], "no channel 'middle'"),
+        (["--raw-rate", "8000"], "--raw-rate is for samples without a header; add --raw-format"),
+        (["--raw-channels", "2"], "--raw-channels is for samples without a header; add --raw-format"),
+        (["--raw-format", "mp3"], "--raw-format mp3: choose from s16le, f32le, mulaw, alaw"),
+        (["--raw-format", "s16le", "--raw-rate", "5"], "--raw-rate 5: give a rate in Hz from 1000 to 1000000"),
+        (["--raw-format", "s16le", "--raw-channels", "99"], "--raw-channels 99: give a whole number from 1 to 32"),
+    ],
+)
+def test_channels_and_raw_formats_that_cannot_be(
+    call: Path, null_options: list[str], options: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["transcribe", str(call), *null_options, *options]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and says in err and len(err.splitlines()) == 1

@@ -25,6 +25,7 @@ def document(transcript: Transcript, name: str) -> dict[str, Any]:
     return {
         "task": "transcribe",
         "file": printable(name),
+        **({} if transcript.channel == "mix" else {"channel": transcript.channel}),
         "language": transcript.language,
         "duration": round(transcript.seconds, 3),
         "complete": transcript.complete,

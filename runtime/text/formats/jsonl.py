@@ -19,6 +19,7 @@ def render(transcript: Transcript, name: str, layout: Layout) -> str:
     """The line."""
     values = document(transcript, name)
     head = {"path": printable(os.path.abspath(name)), "text": transcript.text, "seconds": values["duration"]}
+    head |= {"channel": transcript.channel} if transcript.channel != "mix" else {}
     return (
         json.dumps({**head, "language": values["language"], "segments": values["segments"]}, ensure_ascii=False) + "\n"
     )

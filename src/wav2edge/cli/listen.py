@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from wav2edge.runtime.errors import InputError
 
-from . import _decoding, _foreign, _options, _terminal
+from . import _decoding, _foreign, _options, _sound, _terminal
 from ._command import SECONDS, SHARE, Number, command, gathered, option
 from ._decoding import Words
 from ._options import OUTPUT, One
+from ._sound import Held
 
 if TYPE_CHECKING:
     from wav2edge.runtime.live.backlog import Block
@@ -89,7 +90,12 @@ class Measure:
     option(
         "--file", "a recording, at the speed at which it was spoken", group=_SOUND, metavar="AUDIO", type=_options.FILE
     ),
-    option("--stdin", "raw 16 kHz 16-bit mono samples on standard input", group=_SOUND, is_flag=True),
+    option(
+        "--stdin",
+        "a WAV file or samples on standard input: 16-bit, 16 kHz, mono, unless --raw-format says otherwise",
+        group=_SOUND,
+        is_flag=True,
+    ),
     option("--fast", "with --file or --measure: as fast as the machine can", group=_SOUND, is_flag=True),
     option(
         "--microphone",
@@ -101,6 +107,7 @@ class Measure:
         "--rate", "open the microphone at this rate, in Hz (default: its own)", group=_SOUND, metavar="HZ", type=_RATE
     ),
 )
+@_sound.held(each=False, group=_SOUND)
 @gathered(
     Keep,
     "keep",
@@ -191,6 +198,7 @@ class Measure:
 @_decoding.words
 def run(
     sound: Sound,
+    held: Held,
     keep: Keep,
     model: str | None,
     one: One,
@@ -208,12 +216,12 @@ def run(
 
         _terminal.write_json(events.schema())
         return 0
-    _check(sound, keep, measure, one.device)
+    _check(sound, held, keep, measure, one.device)
     from wav2edge.runtime.live.transcriber import LiveTranscriber
 
     with ExitStack() as stack:
         # A bad source is found before the model is loaded; files are made when all else is well.
-        source = None if measure.measure else _source(sound)
+        source = None if measure.measure else _source(sound, held)
         if source is not None:
             stack.callback(source.close)
         bundle = _options.open_bundle(model)
@@ -228,7 +236,7 @@ def run(
         return _caption(live.session(source, record), sound, keep.json, keepers)
 
 
-def _check(sound: Sound, keep: Keep, measure: Measure, device: str | None) -> None:
+def _check(sound: Sound, held: Held, keep: Keep, measure: Measure, device: str | None) -> None:
     if device is not None and not _ENGINES_DEVICE.fullmatch(device):
         raise InputError(
             f"--device {device}: that is the engine's device now, such as cuda:0 or GPU; "
@@ -242,6 +250,7 @@ def _check(sound: Sound, keep: Keep, measure: Measure, device: str | None) -> No
     if sound.fast and (measure.player or not (sound.file or measure.measure)):
         raise InputError("--fast needs --file or --measure; a microphone and a pipe set their own pace")
     microphone = not given or bool(measure.player)
+    held.raw()  # options that make no sense together
     for name, value, fits, wanted in (
         ("player", measure.player, measure.measure, "--measure"),
         ("plot", measure.plot, measure.measure, "--measure"),
@@ -249,17 +258,21 @@ def _check(sound: Sound, keep: Keep, measure: Measure, device: str | None) -> No
         ("record", keep.record, not measure.measure, "captions; --measure gives figures (--json)"),
         ("microphone", sound.microphone, microphone, "the microphone"),
         ("rate", sound.rate, microphone, "the microphone"),
+        ("channel", held.channel != "mix", sound.file or sound.stdin, "--file and --stdin"),
+        ("raw-format", held.raw_format, sound.file or sound.stdin, "--file and --stdin"),
     ):
         if value and not fits:
             raise InputError(f"--{name} is for {wanted}")
     _options.check_folder(keep.json)
 
 
-def _source(sound: Sound) -> Source:
+def _source(sound: Sound, held: Held) -> Source:
+    from wav2edge.runtime.audio.channels import checked_channel
     from wav2edge.runtime.live.sources import FileSource
 
     if sound.file:
-        return FileSource(sound.file, sound.fast)
+        channel = checked_channel(held.channel, sound.file)
+        return FileSource(sound.file, sound.fast, channel=channel, raw=held.raw())
     if sound.stdin:
         if sys.stdin is None:
             raise InputError("--stdin: standard input is closed; pipe sound in")
@@ -267,7 +280,8 @@ def _source(sound: Sound) -> Source:
             raise InputError("--stdin expects sound, not a terminal; pipe it in: ffmpeg … -ar 16000 -ac 1 -f s16le -")
         from wav2edge.runtime.live.pipe import PipeSource
 
-        return PipeSource(sys.stdin.fileno())
+        channel = checked_channel(held.channel, "standard input")
+        return PipeSource(sys.stdin.fileno(), held.raw(), channel=channel)
     from wav2edge.runtime.live.capture import CaptureSettings, Microphone
 
     return Microphone(CaptureSettings(device=sound.microphone, rate=sound.rate))

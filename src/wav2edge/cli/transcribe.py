@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wav2edge.runtime import escape
-from wav2edge.runtime.errors import InputError
-
-from . import _decoding, _foreign, _options, _terminal
+from . import _decoding, _foreign, _options, _sound, _terminal, _transcripts
 from ._command import COUNT, Choice, Number, argument, command, gathered, option
 from ._decoding import Cut, Words
 from ._options import OUTPUT, One
 from ._progress import Progress
+from ._sound import Held
+from ._transcripts import Files, Printer, inputs, named
 
 if TYPE_CHECKING:
     from wav2edge.runtime.audio.read import AudioSource as Source
+    from wav2edge.runtime.audio.read import Recording
     from wav2edge.runtime.recordings.batch import Result
-    from wav2edge.runtime.text.formats import Format, Layout
-    from wav2edge.runtime.text.transcript import Segment
 
 _SUBTITLES = "Segments and subtitles"
 
@@ -49,7 +45,8 @@ def _formats() -> tuple[str, ...]:
     "wav2edge transcribe talk.wav",
     "wav2edge transcribe talk.mp3 -m my-bundle",
     "wav2edge transcribe talks/*.flac -m my-bundle -f srt -o subtitles  # a subtitle file for each",
-    "wav2edge transcribe call.wav -f json --hotwords 'espresso,oat milk'",
+    "wav2edge transcribe call.wav --channel each -f json  # a telephone call, one transcript per party",
+    "wav2edge transcribe order.wav --hotwords 'espresso,oat milk'",
 )
 @argument(
     "audio",
@@ -78,6 +75,7 @@ def _formats() -> tuple[str, ...]:
     type=COUNT,
     default=1,
 )
+@_sound.held(each=True)
 @gathered(
     Lines,
     "lines",
@@ -106,6 +104,7 @@ def run(
     model: str | None,
     one: One,
     batch: int,
+    held: Held,
     lines: Lines,
     cut: Cut,
     words: Words,
@@ -116,6 +115,8 @@ def run(
     A recording that cannot be used is named in one line, the others are transcribed, and the exit code is 2. So it is
     where a recording is damaged or cut short: it is transcribed as far as it can be decoded.
     """
+    from wav2edge.runtime.audio import read
+    from wav2edge.runtime.audio.channels import checked_channel
     from wav2edge.runtime.model import SMALL_BYTES
     from wav2edge.runtime.recordings.batch import lanes, transcribe_all
     from wav2edge.runtime.recordings.segmentation import Segmentation
@@ -124,19 +125,12 @@ def run(
 
     from ._memory import give_back_large_blocks
 
-    chunking, segmentation = cut.chunking(), Segmentation(lines.pause)
+    chunking, segmentation, raw = cut.chunking(), Segmentation(lines.pause), held.raw()
     layout = formats.Layout(lines.max_line_width, lines.max_line_count, lines.max_words_per_cue)
     sources = inputs(audio)
-    if len(sources) > 1 and output is None and format in ("srt", "vtt", "tsv"):
-        raise InputError(f"{len(sources)} recordings as {format}: add -o DIR, one file is written for each")
+    writer = _transcripts.writer(format, output, layout, sources, held.channel == "each")
     bundle = _options.open_bundle(model)
     opened = _options.open_model(one, bundle)
-    writer: Printer | Files
-    if output is None:
-        writer = Printer(format, layout, len(sources) > 1)
-    else:
-        writer = Files(Path(output), formats.get(format), layout, sources)
-    failed = in_part = 0
     with contextlib.ExitStack() as stack:
         if any(_may_be_mp3(source) for source in sources):
             stack.enter_context(_foreign.without_lines(_foreign.MP3_DECODER))
@@ -154,6 +148,13 @@ def run(
         )
         progress = stack.enter_context(Progress())
         stack.enter_context(writer)
+
+        def open_source(source: Source) -> Iterable[Recording]:
+            if held.channel == "each":
+                return read.open_channels(source, transcriber.spec.sample_rate, raw=raw)
+            channel = checked_channel(held.channel, named(source))
+            return (transcriber.open_recording(source, channel=channel, raw=raw),)
+
         results = transcribe_all(
             transcriber,
             sources,
@@ -162,134 +163,36 @@ def run(
             on_progress=lambda source, done, total: progress.update(
                 f"{sources.index(source) + 1}/{len(sources)} {os.path.basename(named(source))}", done, total, "seconds"
             ),
+            opened=open_source,
         )
-        for result in results:
-            progress.clear()
-            if result.error is not None:
-                failed += 1
-                _terminal.note(str(result.error))
-            else:
-                writer.result(result)
-            if result.transcript is not None:
-                for line in result.transcript.warnings:
-                    _terminal.note(f"{named(result.source)}: {line}")
-                in_part += not result.transcript.complete
-    if (failed or in_part) and len(sources) > 1:
-        counts = [f"{len(sources) - failed - in_part} of {len(sources)} recordings transcribed"]
-        counts += [f"{in_part} only in part"] if in_part else []
-        counts += [f"{failed} could not be used"] if failed else []
+        return _deliver(results, writer, len(sources))
+
+
+def _deliver(results: Iterable[Result], writer: Printer | Files, count: int) -> int:
+    """Write each result and what is to be known about it; the exit code."""
+    failed, in_part, warned = set[int](), set[int](), set[str]()
+    number, last = -1, object()
+    for result in results:
+        number, last = number + (result.source is not last), result.source
+        if result.error is not None:
+            failed.add(number)
+            _terminal.note(_sound.with_flags(str(result.error)))
+        if result.transcript is not None:
+            writer.result(result)
+            for line in result.transcript.warnings:
+                warning = f"{named(result.source)}: {_sound.with_flags(line)}"
+                if warning not in warned:  # all channels of a file have it
+                    _terminal.note(warning)
+                warned.add(warning)
+            in_part |= set() if result.transcript.complete else {number}
+    in_part -= failed
+    if (failed or in_part) and count > 1:
+        counts = [f"{count - len(failed) - len(in_part)} of {count} recordings transcribed"]
+        counts += [f"{len(in_part)} only in part"] if in_part else []
+        counts += [f"{len(failed)} could not be used"] if failed else []
         _terminal.note(", ".join(counts))
     return 2 if failed or in_part else 0
 
 
 def _may_be_mp3(source: Source) -> bool:
     return not isinstance(source, (str, Path)) or str(source).lower().endswith((".mp3", ".mp2", ".mpga"))
-
-
-def inputs(names: Sequence[str]) -> list[Source]:
-    """The recordings that the arguments name, in order: patterns expanded, ``-`` as standard input.
-
-    A pattern that fits nothing stays as it is, and is then reported as a missing file.
-    """
-    found: list[Source] = []
-    for name in names:
-        if name == "-":
-            found.append(sys.stdin.buffer)
-        elif glob.has_magic(name) and not os.path.exists(name):
-            found += sorted(glob.glob(name, recursive=True)) or [name]
-        else:
-            found.append(name)
-    return found
-
-
-def named(source: Source) -> str:
-    """A recording's name as the user gave it."""
-    return str(source) if isinstance(source, (str, Path)) else "-"
-
-
-class Printer:
-    """Prints transcripts: text as it comes, everything else when a recording is done."""
-
-    def __init__(self, format_name: str, layout: Layout, several: bool) -> None:
-        """Prepare to print on standard output; with several recordings each line of text names its own."""
-        from wav2edge.runtime.text import formats
-
-        self._format = formats.get(format_name)
-        self._text = format_name == "text"
-        self._array = several and format_name == "json"
-        self._layout = layout
-        self._several = several
-        self._count = 0
-
-    def segment(self, source: Source, segment: Segment) -> None:
-        """Print a segment of text."""
-        if self._text:
-            name = f"{escape.one_line(named(source))}: " if self._several else ""
-            _terminal.out(f"{name}{escape.one_line(segment.text)}")
-
-    def result(self, result: Result) -> None:
-        """Print a whole transcript; several JSON documents become one array."""
-        if self._text or result.transcript is None:
-            return
-        text = self._format.render(result.transcript, named(result.source), self._layout)
-        if self._array:
-            text = ("[\n" if self._count == 0 else ",\n") + text.rstrip("\n")
-        self._count += 1
-        _terminal.out(text, end="")
-
-    def __enter__(self) -> Printer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._array:
-            _terminal.out("\n]" if self._count else "[]")
-
-
-class Files:
-    """Writes a file for each recording, whole or not at all."""
-
-    def __init__(self, directory: Path, form: Format, layout: Layout, sources: Sequence[Source]) -> None:
-        """Make the directory; raises InputError where it cannot be written."""
-        self._directory = directory
-        self._format = form
-        self._layout = layout
-        self._names = output_names([named(source) for source in sources], form.SUFFIX)
-        for source in sources:  # the reference beside a recording of a folder of data
-            path = directory / self._names[named(source)]
-            if form.SUFFIX == ".txt" and path == Path(named(source)).with_suffix(".txt") and path.exists():
-                raise InputError(f"{path}: exists beside its recording; choose another folder, or move it away")
-        _options.make_folder(str(directory))
-
-    def segment(self, source: Source, segment: Segment) -> None:
-        """Nothing: files are written whole."""
-
-    def result(self, result: Result) -> None:
-        """Write a recording's file."""
-        if result.transcript is None:
-            return
-        from wav2edge.runtime import files
-
-        path = self._directory / self._names[named(result.source)]
-        files.write_whole(path, self._format.render(result.transcript, named(result.source), self._layout))
-
-    def __enter__(self) -> Files:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is left open."""
-
-
-def output_names(names: Sequence[str], suffix: str) -> dict[str, str]:
-    """A file name for each recording: its stem, or more of its name where two share a stem."""
-    result: dict[str, str] = {}
-    taken: set[str] = set()
-    for name in dict.fromkeys(names):
-        path = Path("stdin" if name == "-" else name)
-        parts = [part for part in path.parts if part != path.anchor]
-        candidates = [path.stem, path.name, *("-".join(parts[-n:]) for n in range(2, len(parts) + 1))]
-        candidates += [f"{path.stem}-{number}" for number in range(2, len(names) + 2)]
-        shared = sum(Path(other).stem == path.stem for other in dict.fromkeys(names)) > 1
-        chosen = next(stem for stem in candidates[1 if shared else 0 :] if stem + suffix not in taken)
-        taken.add(chosen + suffix)
-        result[name] = chosen + suffix
-    return result

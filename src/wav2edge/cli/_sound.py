@@ -1,0 +1,97 @@
+"""Options of what a recording holds: which channel is meant, and how samples without a header are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from wav2edge.runtime.errors import InputError
+
+from ._command import Choice, Number, Suggested, gathered, option
+
+if TYPE_CHECKING:
+    from wav2edge.runtime.audio.raw import Encoding, RawFormat
+
+SOUND = "What the recordings hold"
+_FLAGS = {
+    "their raw format: encoding, rate and channels": "--raw-format, --raw-rate and --raw-channels",
+    "choose one channel (left, right, a number, loudest), or transcribe each": "choose with --channel (left, right, a "
+    "number, loudest, each)",
+}
+
+
+@dataclass(frozen=True)
+class Held:
+    """What recordings hold."""
+
+    channel: str
+    raw_format: str | None
+    raw_rate: int | None
+    raw_channels: int | None
+
+    def raw(self) -> RawFormat | None:
+        """How samples without a header are written; None for files that have one. Raises InputError."""
+        from wav2edge.runtime.audio.raw import RawFormat
+
+        if self.raw_format is None:
+            for name, value in (("rate", self.raw_rate), ("channels", self.raw_channels)):
+                if value is not None:
+                    raise InputError(f"--raw-{name} is for samples without a header; add --raw-format")
+            return None
+        return RawFormat(cast("Encoding", self.raw_format), self.raw_rate or 16_000, self.raw_channels or 1)
+
+
+def with_flags(message: str) -> str:
+    """A library's message about a recording, with the options that it leads to."""
+    for words, flags in _FLAGS.items():
+        message = message.replace(words, flags)
+    return message
+
+
+def _encodings() -> tuple[str, ...]:
+    from typing import get_args
+
+    from wav2edge.runtime.audio.raw import Encoding
+
+    return get_args(Encoding)
+
+
+def held(each: bool, group: str = SOUND) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare ``--channel`` and ``--raw-…``, as ``held``; ``each``: whether every channel may be meant."""
+    words = ("mix", "left", "right", "loudest", *(("each",) if each else ()))
+    several = "; each: one transcript per channel" if each else ""
+    return gathered(
+        Held,
+        "held",
+        option(
+            "--channel",
+            f"which channel: their average (mix), left, right, a number from 1 on, or the loudest{several} "
+            "(default: mix)",
+            group=group,
+            metavar="CHANNEL",
+            type=Suggested(lambda: words),
+            default="mix",
+        ),
+        option(
+            "--raw-format",
+            "the samples have no header, and are written so (s16le: 16-bit integers, f32le: 32-bit floats, "
+            "mulaw and alaw: telephony)",
+            group=group,
+            type=Choice(_encodings),
+        ),
+        option(
+            "--raw-rate",
+            "their rate in Hz (default: 16000)",
+            group=group,
+            metavar="HZ",
+            type=Number(int, 1000, 1_000_000, "a rate in Hz"),
+        ),
+        option(
+            "--raw-channels",
+            "how many channels they have, interleaved (default: 1)",
+            group=group,
+            metavar="N",
+            type=Number(int, 1, 32, "a whole number"),
+        ),
+    )
