@@ -15,6 +15,7 @@ from wav2edge.runtime.errors import EngineError
 from ..graphs.graph import Graph
 from ..graphs.nodes import Tensor
 from ..graphs.storage import save_model
+from ..runtime.engines import library
 from .ranges import Histogram
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def float_session(
     import onnx
 
     try:
-        import onnxruntime as ort
+        ort = library("onnxruntime")
     except ImportError:
         raise EngineError(
             'calibration needs onnxruntime; install it with `pip install "wav2edge[calibrate]"`'

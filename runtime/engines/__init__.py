@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import OUTPUT_LENGTHS, ModelSpec, Stage
 from ..errors import EngineError, InputError, first_line
+from ._library import library as library
+from ._network import Network as Network
+from ._network import open_network as open_network
 
 Arrays = Mapping[str, NDArray[Any]]
 BuildProgress = Callable[[str], None]
@@ -161,7 +164,7 @@ def missing(name: str) -> str | None:
         if reason := module.unavailable():
             return reason
         if module.LIBRARY is not None:
-            import_module(module.LIBRARY)
+            library(module.LIBRARY)
     except Exception as error:  # a broken installation may raise anything
         return f"its library fails when it is imported ({first_line(error)}); install it again"
     return None

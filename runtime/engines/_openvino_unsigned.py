@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from ._library import library
+
 _MOVES = frozenset({"Reshape", "Transpose", "Slice", "StridedSlice", "Pad", "Concat", "Squeeze", "Unsqueeze"})
 _LEVELS = 256
 _SHIFT = 128.0
@@ -48,7 +50,7 @@ def read_unsigned(model: Any) -> int:
 
 def _probabilities(model: Any) -> None:
     """Rule 4."""
-    from openvino import opset13 as operators
+    operators = library("openvino.opset13")
 
     for node in model.get_ordered_ops():
         scale = _activation(node) if node.get_type_name() == "Multiply" else None
@@ -61,7 +63,7 @@ def _probabilities(model: Any) -> None:
 
 def _replace(node: Any, layers: list[tuple[Any, Any]], scale: float) -> None:
     """Let linear layers, each with its sums of weights, read a dequantised activation unsigned."""
-    from openvino import opset13 as operators
+    operators = library("openvino.opset13")
 
     quantizer = _quantizer(node)
     span = [operators.constant(np.float32(bound)) for bound in (0.0, 255.0 * scale)]

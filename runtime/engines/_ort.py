@@ -8,8 +8,10 @@ from typing import Any
 
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import STAGES, Stage
-from ..errors import EngineError
+from ..errors import EngineError, first_line
 from . import Arrays, EngineOptions
+from ._library import library
+from ._running import running
 
 CPU = "CPUExecutionProvider"
 # fmt: off
@@ -35,7 +37,7 @@ def not_installed(extra: str) -> str | None:
 
 def provider_missing(provider: str, remedy: str) -> str | None:
     """The reason where the installed onnxruntime was built without a provider; None when it has it."""
-    import onnxruntime as ort
+    ort = library("onnxruntime")
 
     if provider in ort.get_available_providers():
         return None
@@ -55,7 +57,7 @@ def open_session(
     on the CPU without having been asked to: it falls back in silence, so the providers and the operators that it
     placed are read back.
     """
-    import onnxruntime as ort
+    ort = library("onnxruntime")
 
     settings = ort.SessionOptions()
     settings.log_severity_level = 3
@@ -115,11 +117,15 @@ class OnnxRuntimeSession:
         self.outputs = tuple(item.name for item in session.get_outputs())
 
     def run(self, feeds: Arrays) -> Arrays:
-        """Run once; raises EngineError."""
-        if self.raw is None:
+        """Run once; any number of threads may. Raises EngineError."""
+        session = self.raw
+        if session is None:
             raise EngineError("the session is closed")
         try:
-            values = self.raw.run(None, {name: feeds[name] for name in self.inputs})
+            with running:
+                values = session.run(None, {name: feeds[name] for name in self.inputs})
+        except EngineError:
+            raise
         except Exception as error:  # onnxruntime's exceptions share no public base class
             raise EngineError(f"onnxruntime failed: {first_line(error)}") from error
         return dict(zip(self.outputs, values))
@@ -127,9 +133,3 @@ class OnnxRuntimeSession:
     def close(self) -> None:
         """Drop the session."""
         self.raw = None
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of another library's error, or its kind where it says nothing."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

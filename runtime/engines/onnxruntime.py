@@ -11,6 +11,7 @@ from ..bundle.read import Bundle, Variant
 from ..bundle.spec import ModelSpec, Stage
 from ..errors import EngineError
 from . import Build, EngineOptions, Purpose, _ort
+from ._library import library
 from ._ort import OnnxRuntimeSession
 
 PURPOSE: Purpose = "inference"
@@ -44,7 +45,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
 def _provider(device: str | None) -> str:
     if device is None:
         return PROVIDER
-    import onnxruntime as ort
+    ort = library("onnxruntime")
 
     have = {name.removesuffix(_SUFFIX).lower(): name for name in ort.get_available_providers()}
     try:

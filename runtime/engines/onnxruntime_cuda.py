@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import ModelSpec, Stage
-from ..errors import EngineError
+from ..errors import EngineError, first_line
 from . import Arrays, Build, EngineOptions, Purpose, _gpu, _ort
+from ._library import library
+from ._running import running
 
 PURPOSE: Purpose = "inference"
 LIBRARY: str | None = "onnxruntime"
@@ -73,7 +75,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
 
 def preload() -> None:
     """Find CUDA and cuDNN where pip put them (``onnxruntime-gpu[cuda,cudnn]``); the system's are found without."""
-    import onnxruntime as ort
+    ort = library("onnxruntime")
 
     if hasattr(ort, "preload_dlls"):  # since 1.21; it prints what it does not find, and the session then says why
         with contextlib.redirect_stdout(io.StringIO()):
@@ -114,7 +116,7 @@ class CudaSession(_ort.OnnxRuntimeSession):
         if self.raw is None:
             raise EngineError("the session is closed")
         key = tuple(feeds[name].shape for name in self.inputs)
-        with self._lock:
+        with self._lock, running:
             shape = self._shapes.setdefault(key, _Shape())
             try:
                 shape.runs += 1
@@ -125,7 +127,7 @@ class CudaSession(_ort.OnnxRuntimeSession):
                     self._bind(shape, feeds, outputs)
                 return outputs
             except Exception as error:  # onnxruntime's exceptions share no public base class
-                raise EngineError(f"onnxruntime failed on the GPU: {_ort.first_line(error)}") from error
+                raise EngineError(f"onnxruntime failed on the GPU: {first_line(error)}") from error
 
     def close(self) -> None:
         """Drop the session and what it holds on the device."""
@@ -145,7 +147,7 @@ class CudaSession(_ort.OnnxRuntimeSession):
 
     def _bind(self, shape: _Shape, feeds: Arrays, outputs: Arrays) -> None:
         """Give a shape that repeats fixed places on the device, which a CUDA graph needs."""
-        import onnxruntime as ort
+        ort = library("onnxruntime")
 
         values, binding = {}, self.raw.io_binding()
         for name in self.inputs:
@@ -167,7 +169,7 @@ class CudaSession(_ort.OnnxRuntimeSession):
         return {name: shape.values[name].numpy() for name in self.outputs}
 
     def _options(self, graph: str) -> Any:
-        import onnxruntime as ort
+        ort = library("onnxruntime")
 
         options = ort.RunOptions()
         options.add_run_config_entry("gpu_graph_id", graph)

@@ -20,6 +20,7 @@ from ..bundle.read import Bundle, Variant
 from ..bundle.spec import STAGES, ModelSpec, Stage
 from ..errors import EngineError
 from . import Arrays, Build, EngineOptions, Purpose, _ort, onnxruntime_cuda
+from ._library import library
 from ._profiles import Profile, output_steps, pick, plan
 from ._tensorrt import flavor
 
@@ -62,7 +63,7 @@ def provider_options(
     bundle: Bundle, variant: Variant, stage: Stage, profile: Profile, rest: tuple[int, ...], device: int
 ) -> Mapping[str, str]:
     """The provider's settings for one range of lengths. rest: the input's size behind the time axis."""
-    import onnxruntime as ort
+    ort = library("onnxruntime")
 
     values, lengths = STAGES[stage]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import threading
 from typing import Any
 
 from .. import cache
@@ -16,6 +17,8 @@ from ..bundle.read import Bundle, Variant
 from ..bundle.spec import FEATURE_LENGTHS, FEATURES, STAGES, ModelSpec, Stage
 from ..errors import EngineError, InputError
 from . import Arrays, Build, EngineOptions, Purpose, _openvino_unsigned
+from ._library import library
+from ._running import running
 
 PURPOSE: Purpose = "inference"
 LIBRARY: str | None = "openvino"
@@ -43,7 +46,7 @@ def refuses(spec: ModelSpec, variant: Variant) -> str | None:
 
 def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> OpenVinoSession:
     """Load a stage on ``options.device`` (default: CPU); raises EngineError naming the devices there are."""
-    import openvino
+    openvino = library("openvino")
 
     core = openvino.Core()
     device = options.device or DEVICE
@@ -87,28 +90,31 @@ class OpenVinoSession:
         """
         self.raw = compiled
         self._request = compiled.create_infer_request()
+        self._turn = threading.Lock()
         names = {name for port in compiled.inputs for name in port.names}
         self.inputs = tuple(name for name in STAGES[stage] if name in names)
         self.outputs = tuple(min(known & port.names, default=port.any_name) for port in compiled.outputs)
 
     def run(self, feeds: Arrays) -> Arrays:
-        """Run once; the outputs are copies that stay valid. Raises EngineError."""
-        if self._request is None:
-            raise EngineError("the session is closed")
-        try:
-            self._request.infer({name: feeds[name] for name in self.inputs}, share_inputs=True)
-        except RuntimeError as error:
-            raise EngineError(f"openvino failed: {_reason(error)}") from error
-        return {name: self._request.get_tensor(name).data.copy() for name in self.outputs}
+        """Run once, in turn with other threads; the outputs are copies that stay valid. Raises EngineError."""
+        with self._turn, running:
+            if self._request is None:
+                raise EngineError("the session is closed")
+            try:
+                self._request.infer({name: feeds[name] for name in self.inputs}, share_inputs=True)
+            except RuntimeError as error:
+                raise EngineError(f"openvino failed: {_reason(error)}") from error
+            return {name: self._request.get_tensor(name).data.copy() for name in self.outputs}
 
     def close(self) -> None:
-        """Drop the compiled model."""
-        self._request = None
-        self.raw = None
+        """Drop the compiled model, once a run that is under way has ended."""
+        with self._turn:
+            self._request = None
+            self.raw = None
 
 
 def _capabilities(device: str) -> list[str]:
-    import openvino
+    openvino = library("openvino")
 
     return list(openvino.Core().get_property(device, "OPTIMIZATION_CAPABILITIES"))
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..bundle.read import Bundle, Variant, sha256
 from ..bundle.spec import OUTPUT_LENGTHS, STAGES, ModelSpec, Stage
-from ..errors import EngineError
+from ..errors import EngineError, first_line
 from . import Arrays, Build, EngineOptions, Purpose, _gpu
 
 PURPOSE: Purpose = "reference"
@@ -118,8 +118,7 @@ def _model(directory: Path, spec: ModelSpec) -> Any:
         loader = getattr(transformers, named if named.endswith(suffix) else f"AutoModelFor{auto[suffix]}")
         return loader.from_pretrained(str(directory), local_files_only=True)
     except Exception as error:  # transformers raises many kinds for a damaged checkpoint
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise EngineError(f"{directory}: transformers cannot load it ({line})") from error
+        raise EngineError(f"{directory}: transformers cannot load it ({first_line(error)})") from error
 
 
 class TorchSession:
@@ -144,8 +143,7 @@ class TorchSession:
                 for clip, length in zip(values, lengths):
                     rows.append(self._clip(clip[: int(length)]))
         except (RuntimeError, ValueError) as error:
-            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise EngineError(f"torch failed: {line}") from error
+            raise EngineError(f"torch failed: {first_line(error)}") from error
         frames = self._spec.frames(values.shape[1])
         result = {}
         for output in self._spec.outputs:

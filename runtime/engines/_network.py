@@ -1,0 +1,63 @@
+"""A small network of its own, such as the speech detector's, on the CPU library that is installed, on one thread."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import EngineError
+from ._library import library
+from ._running import running
+
+Network = Callable[[dict[str, NDArray[Any]]], list[NDArray[Any]]]
+"""From inputs by name (those that it does not have are left out) to the outputs in the graph's order."""
+
+
+def open_network(content: bytes) -> Callable[[], Network]:
+    """Load an ONNX network from its file's bytes; returns what makes a runner, one for each stream.
+
+    Raises EngineError where neither onnxruntime nor openvino is installed.
+    """
+    if importlib.util.find_spec("onnxruntime") is not None:
+        return _with_onnxruntime(content)
+    if importlib.util.find_spec("openvino") is not None:
+        return _with_openvino(content)
+    raise EngineError('this needs onnxruntime or openvino; install one with `pip install "wav2edge[cpu]"`')
+
+
+def _with_onnxruntime(content: bytes) -> Callable[[], Network]:
+    ort = library("onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = {item.name for item in session.get_inputs()}
+
+    def run(feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        with running:
+            return list(session.run(None, {name: value for name, value in feeds.items() if name in names}))
+
+    return lambda: run
+
+
+def _with_openvino(content: bytes) -> Callable[[], Network]:
+    openvino = library("openvino")
+    model = openvino.Core().read_model(model=content, weights=b"")
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1})
+    names = {name for port in compiled.inputs for name in port.names}
+
+    def make() -> Network:
+        request = compiled.create_infer_request()
+
+        def run(feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+            with running:
+                outputs = request.infer({name: value for name, value in feeds.items() if name in names})
+                return [np.array(outputs[index]) for index in range(len(compiled.outputs))]
+
+        return run
+
+    return make
