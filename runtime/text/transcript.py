@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .formats import Layout
 
 
 @dataclass(frozen=True)
 class Word:
-    """One word; confidence is the geometric mean of its labels' probabilities, in (0, 1]."""
+    """One word."""
 
     text: str
+    """The word as the model spells it."""
     start: float
+    """When it begins, s."""
     end: float
+    """When it ends, s."""
     confidence: float
+    """The geometric mean of its labels' probabilities, in (0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -20,27 +28,37 @@ class Segment:
     """Words between two pauses."""
 
     text: str
+    """Its words, joined."""
     start: float
+    """When its first word begins, s."""
     end: float
+    """When its last word ends, s."""
     words: tuple[Word, ...]
+    """Its words, in order."""
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """The text of one recording."""
+    """The text of one recording, with times, and as subtitles.
+
+    >>> import wav2edge
+    >>> word = wav2edge.Word("hello", 0.5, 0.9, 0.98)
+    >>> segment = wav2edge.Segment("hello", 0.5, 0.9, (word,))
+    >>> print(wav2edge.Transcript("hello", 2.0, (word,), (segment,)).to_srt())
+    1
+    00:00:00,500 --> 00:00:01,500
+    hello
+    <BLANKLINE>
+    """
 
     text: str
     """Everything that was said."""
-
     seconds: float
-    """The recording's length."""
-
+    """The recording's length, s."""
     words: tuple[Word, ...] = ()
-    """The words with their times, in order."""
-
+    """Its words, in order."""
     segments: tuple[Segment, ...] = ()
-    """The same words between pauses."""
-
+    """Its words between pauses."""
     language: str | None = None
     """The model's language (BCP 47), where its bundle says it."""
 
@@ -52,3 +70,24 @@ class Transcript:
 
     warnings: tuple[str, ...] = ()
     """What a reader of the transcript should know of the recording: what is missing, which channels were averaged."""
+
+    def to_json(self, name: str = "") -> str:
+        """Return everything as one JSON object; name: the recording's."""
+        return self._as("json", name)
+
+    def to_srt(self, name: str = "", layout: Layout | None = None) -> str:
+        """Return subtitles as SubRip; layout: characters in a line, lines in a cue and the like."""
+        return self._as("srt", name, layout)
+
+    def to_vtt(self, name: str = "", layout: Layout | None = None) -> str:
+        """Return subtitles as WebVTT; layout: characters in a line, lines in a cue and the like."""
+        return self._as("vtt", name, layout)
+
+    def to_tsv(self, name: str = "") -> str:
+        """Return the segments as a table with tabs: start and end in milliseconds, and the text."""
+        return self._as("tsv", name)
+
+    def _as(self, form: str, name: str, layout: Layout | None = None) -> str:
+        from . import formats
+
+        return formats.get(form).render(self, name, layout or formats.Layout())

@@ -175,3 +175,18 @@ def test_a_name_that_is_not_utf8_still_gives_valid_json(transcript: Transcript) 
     name = b"caf\xe9.wav".decode("utf-8", "surrogateescape")
     for form in ("json", "jsonl"):
         assert b"caf\xef\xbf\xbd.wav" in formats.get(form).render(transcript, name, Layout()).encode("utf-8")
+
+
+@pytest.mark.parametrize("name", ["json", "srt", "vtt", "tsv"])
+def test_a_transcript_writes_itself(name: str) -> None:
+    word = Word("hello", 0.5, 0.9, 0.98)
+    transcript = Transcript("hello", 2.0, (word,), (Segment("hello", 0.5, 0.9, (word,)),))
+    assert getattr(transcript, f"to_{name}")() == formats.get(name).render(transcript, "", formats.Layout())
+
+
+def test_the_example_of_a_transcript_runs() -> None:
+    import doctest
+
+    from wav2edge.runtime.text import transcript
+
+    assert doctest.testmod(transcript) == (0, 4)
