@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from ..errors import EngineError
 from . import portaudio
 from .backlog import Backlog, Block, CapturedFrames
-from .events import Dropped, LossCause, SourceBack, SourceLost
+from .documents import LossCause
+from .events import Dropped, SourceBack, SourceLost
 from .sources import RATE, Item, on_grid
 from .stream_clock import LossWatch, Timeline
 

@@ -25,7 +25,8 @@ from ..recordings.decoding import Decoding
 from ..recordings.segmentation import Segmentation
 from ..text.transcript import Transcript, Word
 from .agreement import revised
-from .events import EndReason, Event, Final, Partial, Silence
+from .documents import EndReason
+from .events import Event, Final, Partial, Silence
 from .segmenter import Ended, UtteranceSegmenter
 from .settings import LiveSettings
 from .utterance import Utterance

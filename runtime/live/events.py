@@ -8,20 +8,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, cast
 
+from .. import documents
+from ..errors import InputError
 from ..text.transcript import Word
+from .documents import (
+    DroppedJson,
+    EndReason,
+    EventJson,
+    FinalJson,
+    LossCause,
+    PartialJson,
+    SilenceJson,
+    SourceBackJson,
+    SourceLostJson,
+    StatsJson,
+)
 
 SCHEMA_FILE = "events.schema.json"
-
-EndReason = Literal["silence", "blank", "length", "gap", "end"]
-"""What ended an utterance: silence, a voice without decoded text, its length, lost sound, or the end of the stream."""
-
-LossCause = Literal["unplugged", "stalled", "muted"]
-"""Why a source gives no usable sound: the stream ended, no callback came (suspended), or it gave only zeros."""
+_WORD = tuple(field.name for field in dataclasses.fields(Word))
 
 
 @dataclass(frozen=True)
@@ -118,12 +128,22 @@ class Stats:
 
 
 Event = Partial | Final | Silence | SourceLost | SourceBack | Dropped | Stats
-KINDS = (Partial, Final, Silence, SourceLost, SourceBack, Dropped, Stats)
+
+_FORMS: Mapping[str, tuple[type[Event], type]] = {
+    Partial.kind: (Partial, PartialJson),
+    Final.kind: (Final, FinalJson),
+    Silence.kind: (Silence, SilenceJson),
+    SourceLost.kind: (SourceLost, SourceLostJson),
+    SourceBack.kind: (SourceBack, SourceBackJson),
+    Dropped.kind: (Dropped, DroppedJson),
+    Stats.kind: (Stats, StatsJson),
+}
+"""For each kind of event its class and its JSON form."""
 
 
-def to_json(event: Event) -> dict[str, Any]:
+def to_json(event: Event) -> EventJson:
     """An event as plain JSON values; ``event`` names its kind."""
-    return {"event": event.kind, **dataclasses.asdict(event)}
+    return cast("EventJson", {"event": event.kind, **dataclasses.asdict(event)})
 
 
 def to_line(event: Event) -> str:
@@ -131,25 +151,25 @@ def to_line(event: Event) -> str:
     return json.dumps(to_json(event), ensure_ascii=False)
 
 
-def from_json(values: dict[str, Any]) -> Event:
+def from_json(values: object) -> Event:
     """The event that ``to_json`` wrote; unknown keys, of newer versions, are ignored.
 
-    Raises ValueError for an unknown kind and TypeError for a missing field.
+    Raises InputError for an unknown kind, and for a field that is missing or of another type.
     """
-    for kind in KINDS:
-        if kind.kind == values.get("event"):
-            known = {field.name for field in dataclasses.fields(kind)}
-            kept = {key: value for key, value in values.items() if key in known}
-            if kind is Final:
-                kept["words"] = tuple(Word(**word) for word in kept.get("words", ()))
-            made: Event = kind(**kept)
-            return made
-    raise ValueError(f"no event is named {values.get('event')!r}")
+    kind = values.get("event") if isinstance(values, dict) else None
+    if not isinstance(kind, str) or kind not in _FORMS:
+        raise InputError(f"no event is named {kind!r}; there are {', '.join(_FORMS)}")
+    made, form = _FORMS[kind]
+    fields: dict[str, Any] = documents.check(values, form, f"the {kind} event is damaged")
+    known = {field.name for field in dataclasses.fields(made)}
+    kept = {name: value for name, value in fields.items() if name in known}
+    if made is Final:
+        kept["words"] = tuple(Word(**{name: word[name] for name in _WORD}) for word in kept["words"])
+    return made(**kept)
 
 
 @lru_cache(maxsize=1)
 def schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of one line."""
     text = (files("wav2edge.runtime.live") / "data" / SCHEMA_FILE).read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
+    return cast("dict[str, Any]", json.loads(text))

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..bundle.spec import ModelSpec
 from .digital_silence import DigitalSilence
+from .documents import EndReason
 from .endpoint import best_cut
-from .events import EndReason
 from .sample_buffer import SampleBuffer
 from .settings import LiveSettings
 from .utterance import Utterance

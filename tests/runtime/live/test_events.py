@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import get_args, get_type_hints
 
 import jsonschema
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from wav2edge.runtime.errors import InputError
 from wav2edge.runtime.live import events
+from wav2edge.runtime.live.documents import EventJson
 from wav2edge.runtime.text.transcript import Word
 
 
@@ -43,3 +48,36 @@ def test_the_schema_refuses_what_is_no_event() -> None:
             jsonschema.validate(wrong, events.schema())
     with pytest.raises(ValueError, match="party"):
         events.from_json({"event": "party"})
+
+
+def test_the_typed_forms_are_the_schema() -> None:
+    definitions = events.schema()["$defs"]
+    for form in get_args(EventJson):
+        hints = get_type_hints(form)
+        kind = get_args(hints["event"])[0]
+        definition = definitions[kind]
+        assert set(definition["properties"]) == set(hints) == set(definition["required"]), kind
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(EXAMPLES), st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_damaged_event_is_one_line(event: events.Event, data: st.DataObject) -> None:
+    values = json.loads(events.to_line(event))
+    name = data.draw(st.sampled_from([*values, "new"]))
+    if data.draw(st.booleans()):
+        values[name] = data.draw(VALUES)
+    else:
+        values.pop(name, None)
+    try:
+        assert isinstance(events.from_json(values), type(event))
+    except InputError as error:
+        assert "\n" not in str(error)
+    with pytest.raises(InputError):
+        events.from_json(data.draw(VALUES))
