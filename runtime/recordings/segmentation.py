@@ -9,18 +9,21 @@ from numpy.typing import NDArray
 
 from ..bundle.spec import ModelSpec
 from ..errors import InputError
+from ..heads import ctc
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Where segments end.
-
-    pause: seconds without a spoken label, between two words, that end a segment.
-    longest: seconds after which a segment is cut at its longest pause, however short.
-    """
+    """Where segments end."""
 
     pause: float = 0.6
+    """Seconds without a label, between two words, that end a segment; default 0.6."""
+
     longest: float = 30.0
+    """Seconds after which a segment is cut at its longest pause, however short; default 30."""
+
+    word_gap: float = ctc.WORD_GAP
+    """Seconds without a label after which the next one begins another word; default 0.5 (heads/ctc.py says why)."""
 
     def __post_init__(self) -> None:
         """Raises InputError for lengths that make no segments."""
@@ -29,6 +32,8 @@ class Segmentation:
                 f"pause {self.pause:g} s with segments up to {self.longest:g} s: "
                 "the pause must be above 0, and at most half of the longest segment"
             )
+        if not self.word_gap > 0.0:
+            raise InputError(f"word gap {self.word_gap:g} s: it must be above 0")
 
 
 @dataclass(frozen=True)
@@ -47,13 +52,14 @@ class Segmenter:
         seconds = spec.stride / spec.sample_rate
         self._pause = max(1, round(segmentation.pause / seconds))
         self._longest = max(2 * self._pause, round(segmentation.longest / seconds))
+        self._word_gap = ctc.frames_of(min(segmentation.word_gap, segmentation.longest), spec)
         silent = {spec.blank} | {i for i, s in enumerate(spec.labels) if s in spec.head_options.silent}
         between = {spec.labels.index(spec.delimiter)} if spec.delimiter in spec.labels else silent
         self._silent = np.array([index in silent | between for index in range(len(spec.labels))])
         self._between = np.array([index in between for index in range(len(spec.labels))])
         self._pending: list[NDArray[np.float32]] = []
         self._spoken = np.zeros(0, dtype=bool)
-        self._parts = np.zeros(0, dtype=bool)  # where a label stands that parts words
+        self._parts = np.zeros(0, dtype=bool)  # frames of a label that parts words
         self._first = 0
 
     def push(self, logits: NDArray[np.float32]) -> list[Span]:
@@ -84,7 +90,8 @@ class Segmenter:
         places = np.concatenate((spoken[spoken < end], [end]))
         gaps = np.diff(places) - 1
         parted = np.concatenate(([0], np.cumsum(self._parts[:end])))
-        parts_words = parted[places[1:]] > parted[places[:-1]]  # a pause inside a word ends no segment
+        # A pause inside a word ends no segment, but one that is too long for a word parts two.
+        parts_words = (parted[places[1:]] > parted[places[:-1]]) | (gaps > self._word_gap)
         cuts = places[:-1] + 1 + half
         wide = np.flatnonzero((gaps >= self._pause) & parts_words & (cuts <= self._longest))
         if len(wide):

@@ -27,6 +27,9 @@ from .transcript import Word
 
 FOLDER = "language_model"
 _MODELS = (".arpa", ".bin", ".binary", ".klm", ".arpa.gz")
+_NEVER = -1e4
+"""The log-probability of what must not be chosen; finite, because beam searches add and subtract it."""
+
 _UNUSED = 0xE000  # private-use characters stand for labels that never become text
 
 
@@ -92,10 +95,12 @@ class BeamDecoder:
         hotwords: Sequence[str] = (),
         hotword_weight: float = 10.0,
         beam_width: int = 100,
+        word_gap: float = ctc.WORD_GAP,
     ) -> None:
         """Prepare a search.
 
         hotwords: words or phrases to favour; hotword_weight: how much. beam_width: hypotheses kept at each frame.
+        word_gap: seconds without a label that end a word.
         Raises EngineError when the extra [lm] is missing, InputError for a vocabulary that is not one of single
         characters with a word delimiter, for a damaged language model, and for hotwords that it cannot spell.
         """
@@ -106,13 +111,16 @@ class BeamDecoder:
         self._hotwords = [self._alphabet.checked(word) for word in hotwords]
         self._hotword_weight = hotword_weight
         self._beam_width = beam_width
+        self._word_gap = word_gap
         self._search = _build(self._alphabet, model)
 
     def __call__(self, logits: NDArray[np.float32], spec: ModelSpec, first_frame: int = 0) -> list[Word]:
         """The words of logits [frames, labels]; times as in ctc.words."""
         if len(logits) == 0:
             return []
-        scores = self._alphabet.folded(ctc.log_softmax(logits))
+        scores = self._alphabet.parted(
+            self._alphabet.folded(ctc.log_softmax(logits)), ctc.frames_of(self._word_gap, spec)
+        )
         beams = self._search.decode_beams(
             scores,
             beam_width=self._beam_width,
@@ -123,7 +131,7 @@ class BeamDecoder:
             return []
         labels = self._alphabet.labels(beams[0][0])
         assert spec.blank is not None
-        return ctc.words(ctc.align(logits, labels, spec.blank), spec, first_frame)
+        return ctc.words(ctc.align(logits, labels, spec.blank), spec, first_frame, self._word_gap)
 
 
 class _Alphabet:
@@ -162,7 +170,23 @@ class _Alphabet:
             return scores
         scores = scores.copy()
         scores[:, self._blank] = np.logaddexp.reduce(scores[:, [self._blank, *self._silent]], axis=1)
-        scores[:, self._silent] = -1e4
+        scores[:, self._silent] = _NEVER
+        return scores
+
+    def parted(self, scores: NDArray[np.float32], gap: int) -> NDArray[np.float32]:
+        """Log-probabilities with a certain delimiter in the middle of each pause that is too long for a word.
+
+        So that the language model scores two words there, as greedy decoding makes two.
+        """
+        best = scores.argmax(axis=1)
+        spoken = np.flatnonzero((best != self._blank) & (best != self._delimiter))
+        pauses = np.flatnonzero(np.diff(spoken) - 1 > gap)
+        if len(pauses) == 0:
+            return scores
+        scores = scores.copy()
+        middle = (spoken[pauses] + spoken[pauses + 1]) // 2
+        scores[middle] = _NEVER
+        scores[middle, self._delimiter] = 0.0
         return scores
 
     def labels(self, text: str) -> list[int]:
@@ -171,11 +195,18 @@ class _Alphabet:
 
     def checked(self, hotword: str) -> str:
         """A hotword in the decoder's case; raises InputError naming letters that the model does not have."""
-        word = self._case(" ".join(hotword.split()))
+        word = "".join(self._spelled(letter) for letter in self._case(" ".join(hotword.split())))
         unknown = "".join(dict.fromkeys(letter for letter in word if letter not in self._indices))
-        if unknown or not word:
-            raise InputError(f"hotword {hotword!r}: the model's vocabulary has no {unknown or 'such empty word'}")
+        if not word:
+            raise InputError("a hotword is empty")
+        if unknown:
+            raise InputError(f"hotword {hotword!r}: the model's vocabulary has no {unknown}")
         return word
+
+    def _spelled(self, letter: str) -> str:
+        """A letter as the vocabulary writes it: as it is, in capitals or small."""
+        ways = (letter, letter.upper(), letter.lower())
+        return next((way for way in ways if way in self._indices), letter)
 
 
 def _case(letters: Iterable[str], unigrams: Sequence[str]) -> Callable[[str], str]:

@@ -86,3 +86,34 @@ def test_nothing_said(ctc_spec: ModelSpec) -> None:
     assert ctc.greedy(np.zeros((0, 32), np.float32), ctc_spec) == []
     assert ctc.greedy(logits_of([0] * 9, 32), ctc_spec) == []
     assert ctc.align(np.zeros((3, 4), np.float32), [], 0) == []
+
+
+def test_a_word_does_not_span_a_long_pause(ctc_spec: ModelSpec) -> None:
+    """A model that writes no delimiter into silence made "latcan" of "lat" and "can", seconds apart."""
+    letters = {letter: ctc_spec.labels.index(letter) for letter in "latcn"}
+
+    def said(frames: int, **named: float) -> list[str]:
+        path = [letters["l"], letters["a"], letters["t"], *[0] * frames, letters["c"], letters["a"], letters["n"]]
+        decode = ctc.Greedy(**named)
+        return [word.text for word in decode(logits_of(path, len(ctc_spec.labels)), ctc_spec)]
+
+    assert said(25) == ["latcan"] and said(26) == ["lat", "can"]  # 0.5 s and more, in frames of 20 ms
+    assert said(26, word_gap=0.6) == said(100, word_gap=9) == ["latcan"]
+    assert said(6, word_gap=0.1) == ["lat", "can"]
+    silent = ctc_spec.labels.index("<s>")  # a label that never becomes text is a pause too
+    path = [letters["l"], *[0] * 20, silent, *[0] * 20, letters["a"]]
+    first, second = ctc.greedy(logits_of(path, len(ctc_spec.labels)), ctc_spec)
+    assert (first.end, second.start) == (0.02, 0.84)
+
+
+def test_labels_that_are_silent_never_become_text(ctc_spec: ModelSpec) -> None:
+    """The word delimiter of a phoneme vocabulary was a word of its own; an export lists it with the silent labels."""
+    phonemes = dataclasses.replace(
+        ctc_spec,
+        labels=("<pad>", "|", "t", "dʒ", "</s>"),
+        tokenizer="phoneme",
+        delimiter=None,
+        head_options=ctc.Options(silent=("|", "</s>")),
+    )
+    found = ctc.greedy(logits_of([2, 1, 3, 4, 0, 1, 2], 5), phonemes)
+    assert [word.text for word in found] == ["t", "dʒ", "t"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import subprocess
@@ -22,6 +23,7 @@ from wav2edge.runtime.bundle.spec import FEATURES, INPUT_LENGTHS, NORMALIZED
 from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.recordings.chunking import Chunking, Stitcher, chunks
 from wav2edge.runtime.recordings.transcriber import Transcriber
+from wav2edge.runtime.text import formats
 
 BUNDLE = clips_manifest().parent.parent / "bundle"
 pytestmark = pytest.mark.skipif(not BUNDLE.is_dir(), reason="this checkout has no embedded bundle")
@@ -120,3 +122,30 @@ def test_memory_is_flat_in_the_length(minute: np.ndarray, tmp_path: Path) -> Non
         peaks.append(int(done.stderr.split("PEAK ")[1]) / 1024)
     assert peaks[1] < 600
     assert peaks[1] <= 1.05 * peaks[0]
+
+
+def test_words_do_not_span_the_silence_between_sentences(
+    embedded_transcriber: Transcriber, clips: list[tuple[Path, str]]
+) -> None:
+    """3 s of silence were inside one word, one segment and one subtitle: the model writes no delimiter into silence."""
+    gap = np.zeros(48000, np.float32)
+    samples = [read.load(path) for path, _ in clips[:3]]
+    transcript = embedded_transcriber(np.concatenate([part for clip in samples for part in (clip, gap)]))
+    assert len(transcript.segments) >= 3
+    assert max(word.end - word.start for word in transcript.words) < 2
+    begun = [0.0, *np.cumsum([len(clip) / 16000 + 3 for clip in samples])]
+    for start, following in itertools.pairwise(begun):
+        assert not any(word.start < following - 3 < following - 0.2 < word.end for word in transcript.words)
+        assert any(start <= segment.start and segment.end < following for segment in transcript.segments)
+    cues = formats.get("srt").render(transcript, "x", formats.Layout())
+    assert cues.count(" --> ") >= 3
+
+
+def test_the_bound_on_pauses_leaves_the_clips_as_they_were(
+    embedded_transcriber: Transcriber, clips: list[tuple[Path, str]]
+) -> None:
+    for path, _ in clips:
+        (logits,) = embedded_transcriber.logits([read.load(path)])
+        assert ctc.greedy(logits, embedded_transcriber.spec) == ctc.Greedy(word_gap=60.0)(
+            logits, embedded_transcriber.spec
+        )

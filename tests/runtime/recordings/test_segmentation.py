@@ -60,8 +60,8 @@ def test_portions_do_not_matter_and_no_speech_is_lost(
 
 def test_a_pause_inside_a_word_does_not_part_it(ctc_spec: ModelSpec) -> None:
     rows = frames_of("a" + "_" * 30 + "b" + "_" * 29 + "|" + "c" + "_" * 40, ctc_spec)
-    assert spans_of(rows, [], ctc_spec, Segmentation(pause=0.2)) == [(0, 37), (57, 103)]
-    assert spans_of(rows, [33, 62], ctc_spec, Segmentation(pause=0.2)) == [(0, 37), (57, 103)]
+    assert spans_of(rows, [], ctc_spec, Segmentation(pause=0.2, word_gap=2.0)) == [(0, 37), (57, 103)]
+    assert spans_of(rows, [33, 62], ctc_spec, Segmentation(pause=0.2, word_gap=2.0)) == [(0, 37), (57, 103)]
 
 
 def test_speech_without_pause_is_cut_at_its_longest_gap(ctc_spec: ModelSpec) -> None:
@@ -91,3 +91,12 @@ def test_limits_that_make_no_segments() -> None:
     for pause, longest in ((0.0, 30.0), (1.0, 1.5)):
         with pytest.raises(InputError, match="pause"):
             Segmentation(pause, longest)
+
+
+def test_a_pause_too_long_for_a_word_ends_a_segment(ctc_spec: ModelSpec) -> None:
+    """Letters on both sides of seconds of silence were one segment, because no delimiter was between them."""
+    rows = frames_of("ab" + "_" * 30 + "cd" + "_" * 25 + "e", ctc_spec)
+    assert spans_of(rows, [], ctc_spec, Segmentation(pause=0.4)) == [(0, 12), (22, 60)]
+    assert spans_of(rows, [], ctc_spec, Segmentation(pause=0.4, word_gap=1.0)) == [(0, 60)]
+    with pytest.raises(InputError, match="word gap"):
+        Segmentation(word_gap=0.0)

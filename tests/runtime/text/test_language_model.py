@@ -102,6 +102,35 @@ def test_hotwords_without_a_language_model(ctc_spec: ModelSpec) -> None:
         BeamDecoder(ctc_spec, hotwords=["mp3"])
 
 
+@pytest.mark.parametrize("hotword", ["Bryan", "BRYAN", "bryan"])
+@pytest.mark.parametrize("capitals", [False, True])
+def test_hotwords_take_the_case_of_the_vocabulary(ctc_spec: ModelSpec, hotword: str, capitals: bool) -> None:
+    """``coffee`` against a vocabulary in capitals was refused: "the model's vocabulary has no cofe"."""
+    spec = ctc_spec
+    if capitals:
+        labels = tuple(label.upper() if len(label) == 1 else label for label in ctc_spec.labels)
+        spec = dataclasses.replace(ctc_spec, labels=labels)
+    logits = heard_as(ctc_spec, "call bryan now", {5: ("p", 1.0)})
+    found = text_of(BeamDecoder(spec, hotwords=[hotword]), logits, spec)
+    assert found == ("CALL BRYAN NOW" if capitals else "call bryan now")
+    with pytest.raises(InputError, match="vocabulary has no 3"):
+        BeamDecoder(spec, hotwords=["Mp3"])
+    with pytest.raises(InputError, match="a hotword is empty"):
+        BeamDecoder(spec, hotwords=[" "])
+
+
+def test_a_word_does_not_span_a_long_pause(arpa: Path, ctc_spec: ModelSpec) -> None:
+    """Neither the language model nor the alignment may join what seconds of silence part."""
+    blank = np.full((40, len(ctc_spec.labels)), -4.0, np.float32)
+    blank[:, 0] = 4.0
+    logits = np.concatenate((heard_as(ctc_spec, "the c", {}), blank, heard_as(ctc_spec, "at sat", {})))
+    for model in (None, open_language_model(arpa)):
+        words = BeamDecoder(ctc_spec, model)(logits, ctc_spec, 0)
+        assert [word.end - word.start < 0.5 for word in words] == [True] * 4
+        assert text_of(BeamDecoder(ctc_spec, model), logits, ctc_spec) == "the c at sat"
+    assert text_of(BeamDecoder(ctc_spec, open_language_model(arpa), word_gap=2.0), logits, ctc_spec) == "the cat sat"
+
+
 def test_silence_and_labels_that_never_become_text(arpa: Path, ctc_spec: ModelSpec) -> None:
     decoder = BeamDecoder(ctc_spec, open_language_model(arpa))
     silence = np.full((20, len(ctc_spec.labels)), -4.0, np.float32)
