@@ -1,6 +1,6 @@
-"""Graph passes between the exporter and the bundle, one a file; each keeps the graph's results.
+"""Graph passes between the exporter and the bundle, one in each file; each keeps the graph's results.
 
-``tidy`` runs them in order. All work in place on calibration.graphs.graph.Graph.
+``tidy`` runs them in order. All work in place on graphs.graph.Graph.
 """
 
 from __future__ import annotations

@@ -5,16 +5,15 @@
 2. Weight and bias are multiplied by the number and the Mul goes. For head sizes that are powers of four (16, 64) the
    number is a power of two and nothing is rounded.
 3. It saves a pass over the scores [batch, heads, frames, frames], the largest tensor of the transformer, which in INT8
-   would stand between two quantised products.
+   would be between two quantised products.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ...graphs.graph import SHAPE_ONLY, Graph, scalar
+from ...graphs.nodes import Node
 
 
 def fold_attention_scale(graph: Graph) -> int:
@@ -38,18 +37,14 @@ def fold_attention_scale(graph: Graph) -> int:
         for owner, position in owners:
             name = owner.input[position]
             graph.weights[name] = (graph.weights[name] * np.float32(number)).astype(np.float32)
-        for reader in graph.consumers[node.output[0]]:
-            for position, name in enumerate(reader.input):
-                if name == node.output[0]:
-                    reader.input[position] = scores
-        graph.substitute(node, [])
+        graph.bypass(node, scores)
         folded += 1
     return folded
 
 
-def _projection(graph: Graph, tensor: str) -> list[tuple[Any, int]] | None:
-    """The weight and the bias behind queries, as (node, input position); None where something else reads them."""
-    found: list[tuple[Any, int]] = []
+def _projection(graph: Graph, tensor: str) -> list[tuple[Node, int]] | None:
+    """The weight and the bias that make queries, as (node, input position); None where something else reads them."""
+    found: list[tuple[Node, int]] = []
     while True:
         node = graph.producer.get(tensor)
         if node is None or len(graph.consumers[tensor]) != 1:

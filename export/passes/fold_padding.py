@@ -1,4 +1,4 @@
-"""Fold the cut behind the positional convolution into its padding.
+"""Fold the cut after the positional convolution into its padding.
 
 1. An even kernel k is padded by k/2 on both sides and gives one frame too many, which transformers cuts off: the
    pattern is Slice(Conv(x), 0 or start, -1, last axis, 1), the Conv read by nothing else.
@@ -7,9 +7,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...graphs.graph import Graph
+from ...graphs.nodes import Node
 
 
 def fold_padding(graph: Graph) -> int:
@@ -27,17 +26,12 @@ def fold_padding(graph: Graph) -> int:
         if any(a.name == "strides" and a.ints[0] != 1 for a in conv.attribute):
             continue
         pads.ints[1] -= 1
-        source, cut = node.input[0], node.output[0]
-        for reader in graph.consumers[cut]:
-            for position, name in enumerate(reader.input):
-                if name == cut:
-                    reader.input[position] = source
-        graph.substitute(node, [])
+        graph.bypass(node, node.input[0])
         folded += 1
     return folded
 
 
-def _cuts_last_frame(graph: Graph, node: Any) -> bool:
+def _cuts_last_frame(graph: Graph, node: Node) -> bool:
     if any(name not in graph.weights for name in node.input[1:]) or len(node.input) < 4:
         return False
     starts, ends, axes = (graph.weights[name].reshape(-1).tolist() for name in node.input[1:4])

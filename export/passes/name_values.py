@@ -22,30 +22,14 @@ def name_values(graph: Graph) -> int:
         source, copy = node.input[0], node.output[0]
         if copy in fixed or source in fixed:
             start, end = (name, copy) if copy in fixed else (source, name)
-            _rename(graph, copy if end == name else source, name)
-            _read(graph, copy, name)
+            graph.rename(copy if end == name else source, name)
+            graph.replace_uses(copy, name)
             graph.substitute(node, [helper.make_node("Identity", [start], [end], node.name)])
             continue
         graph.substitute(node, [])
-        _rename(graph, source, name)
-        _rename(graph, copy, name)
-        graph.refresh()
+        graph.rename(source, name)
+        graph.rename(copy, name)
     kept = [entry for entry in graph.model.opset_import if entry.domain != DOMAIN]
     del graph.model.opset_import[:]
     graph.model.opset_import.extend(kept)
     return len(marks)
-
-
-def _read(graph: Graph, old: str, new: str) -> None:
-    for node in graph.nodes:
-        for position, name in enumerate(node.input):
-            if name == old:
-                node.input[position] = new
-
-
-def _rename(graph: Graph, old: str, new: str) -> None:
-    for node in graph.nodes:
-        for names in (node.input, node.output):
-            for position, name in enumerate(names):
-                if name == old:
-                    names[position] = new

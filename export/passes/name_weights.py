@@ -9,9 +9,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...graphs.graph import Graph
+from ...graphs.nodes import Node
 
 _ROLES = {
     "MatMul": {1: "weight"},
@@ -39,7 +38,7 @@ def name_weights(graph: Graph) -> int:
     return changed
 
 
-def _give(graph: Graph, node: Any, position: int, wanted: str) -> int:
+def _give(graph: Graph, node: Node, position: int, wanted: str) -> int:
     old = node.input[position]
     name, number = wanted, 1
     while name in graph.weights:
@@ -50,5 +49,5 @@ def _give(graph: Graph, node: Any, position: int, wanted: str) -> int:
     return 1
 
 
-def _module(node: Any) -> str:
+def _module(node: Node) -> str:
     return ".".join(node.name.strip("/").split("/")[:-1]) or node.op_type

@@ -12,11 +12,10 @@ The attention of each layer loses some 30 nodes, and an engine sees fixed heads 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ...graphs.graph import Graph
+from ...graphs.nodes import Node
 
 _Dimension = tuple[str, int]
 """A tensor and one of its axes."""
@@ -75,7 +74,7 @@ def _origin(graph: Graph, dimension: _Dimension) -> _Dimension:
         tensor, axis = step
 
 
-def _step(graph: Graph, node: Any, axis: int) -> _Dimension | None:
+def _step(graph: Graph, node: Node, axis: int) -> _Dimension | None:
     if node.op_type == "LayerNormalization":
         return node.input[0], axis
     if node.op_type == "MatMul":
@@ -95,12 +94,12 @@ def _step(graph: Graph, node: Any, axis: int) -> _Dimension | None:
         return None if order is None else (node.input[0], order[axis])
     if node.op_type == "Reshape" and node.input[1] in graph.weights:
         target = graph.weights[node.input[1]].reshape(-1)
-        # Leading zeros copy; behind them positions shift.
+        # Leading zeros copy; after them positions shift.
         return (node.input[0], axis) if axis < len(target) and not target[: axis + 1].any() else None
     return None
 
 
-def _second_last(graph: Graph, node: Any, axis: int) -> _Dimension | None:
+def _second_last(graph: Graph, node: Node, axis: int) -> _Dimension | None:
     """Rows of a batched product [batch, heads, rows, columns] are the rows of its first factor."""
     return (node.input[0], axis) if axis == 2 and node.input[1] not in graph.weights else None
 
