@@ -17,9 +17,9 @@ from .documents import ConfigJson, announced_line
 from .families import Family, Head, family_of, head_of
 from .labels import Labels, read_labels
 from .preprocessing import Preprocessing, read_preprocessing
-from .sources import find_checkpoint, read_config
+from .sources import Source, open_source
 from .weight_names import match_names
-from .weights import load_weights, weight_files
+from .weights import load_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,12 +32,10 @@ _ATTENTION = ("_attn_implementation", "attn_implementation", "_attn_implementati
 class Checkpoint:
     """A checkpoint that was found and whose small files were read; the weights are read by ``load``."""
 
-    path: Path
-    """Its directory."""
+    source: Source
+    """Where its files are."""
     name: str
     """What the user called it."""
-    config: ConfigJson
-    """config.json."""
     family: Family
     """Its architecture."""
     head: Head
@@ -46,10 +44,23 @@ class Checkpoint:
     """What the label axis means."""
     preprocessing: Preprocessing
     """What happens to a waveform first."""
-    weights: tuple[Path, ...]
-    """Its weight files; later ones replace weights of earlier ones."""
     ignored: tuple[str, ...] = ()
     """Patterns of weights that the model may leave unused."""
+
+    @property
+    def path(self) -> Path:
+        """Its directory, or its file."""
+        return self.source.path
+
+    @property
+    def config(self) -> ConfigJson:
+        """config.json, or what stands for it."""
+        return self.source.config
+
+    @property
+    def weights(self) -> tuple[Path, ...]:
+        """Its weight files; the one of its language, where there is one, is last and counts."""
+        return (*self.source.weights, *(() if self.labels.adapter is None else (self.labels.adapter,)))
 
     @property
     def normalize(self) -> bool:
@@ -74,30 +85,30 @@ class Checkpoint:
         revision: str | None = None,
         language: str | None = None,
         ignore_weights: Sequence[str] = (),
+        vocabulary: str | Path | None = None,
     ) -> Checkpoint:
-        """Read a directory, or a repository of the Hugging Face hub.
+        """Read a directory, a repository of the Hugging Face hub, or a weight file of fairseq or torchaudio.
 
         normalize: overrides preprocessor_config.json, which may then be missing. language: which one, where vocab.json
         holds several; weights of its own (``adapter.fra.safetensors``) are taken with it. ignore_weights: shell-style
-        patterns of weights that the model may leave unused. Raises CheckpointError when the checkpoint is missing,
-        incomplete, unsafe or not of this family.
+        patterns of weights that the model may leave unused. vocabulary: a vocab.json, or a dictionary of fairseq, in
+        the place of the checkpoint's own. Raises CheckpointError when the checkpoint is missing, incomplete, unsafe or
+        not of this family.
         """
-        path = find_checkpoint(source, revision)
-        config = read_config(path)
+        found = open_source(source, revision, language)
+        path, config = found.path, found.config
         family = family_of(config, str(path))
         head = head_of(config, family, str(path))
-        preprocessing = read_preprocessing(path, normalize, family.frontend)
-        labels = read_labels(path, config, head, language)
-        adapter = () if labels.adapter is None else (labels.adapter,)
+        if normalize is None:
+            normalize = found.normalize
+        file = found.vocabulary if vocabulary is None else Path(vocabulary)
         return cls(
-            path=path,
+            source=found,
             name=str(source),
-            config=config,
             family=family,
             head=head,
-            labels=labels,
-            preprocessing=preprocessing,
-            weights=(*weight_files(path), *adapter),
+            labels=read_labels(path, config, head, language, file),
+            preprocessing=read_preprocessing(path, normalize, family.frontend),
             ignored=tuple(ignore_weights),
         )
 
@@ -106,7 +117,9 @@ class Checkpoint:
         import torch
         import transformers
 
-        state = load_weights(self.weights)
+        state = self.source.load()
+        if self.labels.adapter is not None:
+            state.update(load_weights((self.labels.adapter,)))
         transformers_config: Any = getattr(transformers, f"{self.family.classes}Config")
         model_class: Any = getattr(transformers, self.family.classes + self.head.suffix)
         try:

@@ -99,6 +99,18 @@ class FastTokenizerJson(TypedDict, total=False):
     added_tokens: list[AddedTokenJson] | None
 
 
+class AdapterJson(TypedDict, total=False):
+    """``adapter_config.json`` of PEFT."""
+
+    peft_type: str
+    base_model_name_or_path: str | None
+    auto_mapping: dict[str, Any] | None
+    lora_alpha: float
+    alpha_pattern: dict[str, float] | None
+    use_rslora: bool
+    fan_in_fan_out: bool
+
+
 class WeightIndexJson(TypedDict, total=False):
     """``model.safetensors.index.json`` and its like: which shard holds which weight."""
 
@@ -135,7 +147,7 @@ def read_object(path: Path, required: str | None = None) -> dict[str, object]:
             raise CheckpointError(f"{path}: {path.stat().st_size} bytes, too large for a file of settings")
         # Editors on Windows put a byte order mark in front; transformers reads such a vocabulary's labels all the same.
         values = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if required is None:
             return {}
         raise CheckpointError(f"{path.parent}: no {path.name}; {required}") from None
@@ -168,15 +180,15 @@ def _fits(value: object, annotation: Any) -> bool:
     if isinstance(annotation, type) and issubclass(annotation, dict):
         hints = get_type_hints(annotation)
         return isinstance(value, Mapping) and all(_fits(value[k], hint) for k, hint in hints.items() if k in value)
-    if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+    if annotation in (int, float):
+        return isinstance(value, (int, annotation)) and not isinstance(value, bool)
     return isinstance(value, annotation)
 
 
 def _in_words(annotation: Any) -> str:
     if get_origin(annotation) in (Union, types.UnionType):
         return " or ".join(_in_words(choice) for choice in get_args(annotation))
-    names = {int: "a number", str: "a text", bool: "true or false", type(None): "null"}
+    names = {int: "a number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
     if get_origin(annotation) is list:
         return "a list"
     return names.get(annotation, "an object")

@@ -13,18 +13,23 @@ _LEGACY = ("pytorch_model*.bin",)
 _REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.\-]*/[\w.\-]+$")
 
 
-def download(name: str, revision: str | None = None) -> Path:
-    """Fetch a repository into the hub's own cache; raises CheckpointError for what is not a name or cannot be had."""
+def download(name: str, revision: str | None = None, language: str | None = None) -> Path:
+    """Fetch a repository into the hub's own cache, and of its languages' weights those of ``language``.
+
+    Raises CheckpointError for what is not a name, or cannot be had.
+    """
     if Path(name).exists():
         raise CheckpointError(f"{name}: a checkpoint is a directory, this is a file")
     if not _REPOSITORY.match(name):
         raise CheckpointError(f"{name}: no such directory, and no name of the Hugging Face hub (OWNER/MODEL) either")
     from huggingface_hub import snapshot_download
 
+    wanted = list(_WANTED) if language is None else [*_WANTED, f"adapter.{language}.*"]
+
     try:
-        path = Path(snapshot_download(name, revision=revision, allow_patterns=list(_WANTED)))
+        path = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
         if not list(path.glob("model*.safetensors")):
-            path = Path(snapshot_download(name, revision=revision, allow_patterns=[*_WANTED, *_LEGACY]))
+            path = Path(snapshot_download(name, revision=revision, allow_patterns=[*wanted, *_LEGACY]))
     except Exception as error:  # the hub's client passes on its HTTP library's errors, of many classes
         raise CheckpointError(
             f"{name}: no such directory, and the Hugging Face hub did not give it ({announced_line(error)[:160]}); "

@@ -9,8 +9,9 @@ from ..runtime.bundle.spec import Tokenizer
 from ..runtime.errors import CheckpointError
 from .documents import ConfigJson, TokenizerJson, read_document
 from .families import Head
+from .foreign import SPECIAL, read_dictionary
 from .languages import choose_language
-from .vocabulary import Table, read_table, token
+from .vocabulary import VOCABULARY, Table, read_table, token
 
 VOCAB_SIZE = 32
 """transformers' own default where config.json names no vocab_size."""
@@ -38,13 +39,18 @@ class Labels:
     """The file with the weights of the language, where it is not the one of the checkpoint's own weights."""
 
 
-def read_labels(path: Path, config: ConfigJson, head: Head, language: str | None = None) -> Labels:
+def read_labels(
+    path: Path, config: ConfigJson, head: Head, language: str | None = None, vocabulary: Path | None = None
+) -> Labels:
     """The labels of a checkpoint; ``language`` names one of several vocabularies.
 
-    Raises CheckpointError where they are missing or do not fit its output layer.
+    vocabulary: a file in the place of vocab.json, of its format or a dictionary of fairseq (.txt). Raises
+    CheckpointError where they are missing or do not fit its output layer.
     """
     if head.name == "ctc":
-        return _ctc_labels(path, config, language)
+        if vocabulary is not None and vocabulary.suffix != ".json":
+            return _dictionary_labels(vocabulary, config, language)
+        return _ctc_labels(path, config, language, vocabulary or path / VOCABULARY)
     if head.name == "xvector":
         return Labels(())
     names = config.get("id2label") or {}
@@ -58,9 +64,20 @@ def read_labels(path: Path, config: ConfigJson, head: Head, language: str | None
     return Labels(tuple(table[index] for index in range(len(table))) or ("LABEL_0", "LABEL_1"))
 
 
-def _ctc_labels(path: Path, config: ConfigJson, asked: str | None) -> Labels:
+def _dictionary_labels(file: Path, config: ConfigJson, language: str | None) -> Labels:
+    """The labels of fairseq's dictionary: the padding token is the blank, and ``|`` ends words."""
+    names, size = tuple(read_dictionary(file)), config.get("vocab_size", VOCAB_SIZE)
+    if len(names) != size:
+        raise CheckpointError(
+            f"{file}: {len(names)} labels with the special ones, but the output layer has {size}; "
+            "this dictionary belongs to another model"
+        )
+    return Labels(names, 0, "|" if "|" in names else None, language=language, silent=SPECIAL[1:])
+
+
+def _ctc_labels(path: Path, config: ConfigJson, asked: str | None, file: Path) -> Labels:
     settings = _tokenizer_settings(path)
-    language = choose_language(path, settings.get("target_lang") or None, asked)
+    language = choose_language(path, settings.get("target_lang") or None, asked, file)
     size = language.size or config.get("vocab_size", VOCAB_SIZE)
     table = read_table(path, settings, language.vocabulary, size)
     phonemes = settings.get("tokenizer_class") == "Wav2Vec2PhonemeCTCTokenizer"

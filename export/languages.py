@@ -36,18 +36,19 @@ class Language:
         return None if self.adapter is None else tensor_shape(self.adapter, _OUTPUT_LAYER)[0]
 
 
-def choose_language(path: Path, target: str | None, asked: str | None) -> Language:
+def choose_language(path: Path, target: str | None, asked: str | None, file: Path) -> Language:
     """The language that the user asks for, else the one that the tokenizer names (``target``), else the only one.
 
-    Raises CheckpointError where nothing names one of several, and where the one that is asked for has no weights.
+    file: vocab.json. Raises CheckpointError where nothing names one of several, and where the one that is asked for has
+    no weights.
     """
-    vocabulary = read_object(path / VOCABULARY)
+    vocabulary = read_object(file)
     if not vocabulary:
         return Language(_same(path, target, asked), None)
     nested = {key: value for key, value in vocabulary.items() if isinstance(value, dict)}
     if not nested:
         return Language(_same(path, target, asked), vocabulary)
-    place = path / VOCABULARY
+    place = file
     if len(nested) < len(vocabulary):
         raise CheckpointError(
             f"{place}: holds vocabularies of languages beside single labels; save the tokenizer again"

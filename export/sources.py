@@ -1,25 +1,34 @@
-"""Where a checkpoint is, and what a directory is that is not a checkpoint of transformers."""
+"""Where a checkpoint's files are: a directory, a hub's cache, an adapter and its base model, or one foreign file.
+
+What is none of these is named, with what to do.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..runtime.errors import CheckpointError
 from .documents import ConfigJson, read_document
+from .families import family_of
+from .foreign import find_dictionary, foreign_config, load_foreign
+from .lora import Adapter, open_adapter
+from .weights import load_weights, weight_files
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CONFIG = "config.json"
 _SIGNS = (
-    (
-        "adapter_config.json",
-        "a PEFT adapter without the model that it adapts; save the model after merge_and_unload() and export that",
-    ),
     (
         "hyperparams.yaml",
         "a SpeechBrain directory; save its transformers model with save_pretrained and export that",
     ),
     (
         "dict.*.txt",
-        "a fairseq directory; convert it with transformers' convert_wav2vec2_original_pytorch_checkpoint_to_pytorch",
+        "a fairseq directory; name its .pt file",
     ),
     ("*.nemo", "a NeMo model, which is of another family"),
     ("*.onnx", "ONNX graphs without their configuration"),
@@ -29,9 +38,43 @@ _SIGNS = (
     ),
 )
 """A file that tells, and what the directory is then."""
+_FOREIGN = (".pt", ".pth", ".ckpt")
 
 
-def find_checkpoint(source: str | Path, revision: str | None) -> Path:
+@dataclass(frozen=True)
+class Source:
+    """A checkpoint's configuration and where its other files are."""
+
+    path: Path
+    """The directory with its vocabulary and preprocessing, or a foreign weight file."""
+    config: ConfigJson
+    """config.json, or what stands for it."""
+    weights: tuple[Path, ...]
+    """The files that its digest is made of."""
+    load: Callable[[], dict[str, Tensor]]
+    """Its weights by name, as they are in the files."""
+    vocabulary: Path | None = None
+    """A file of labels elsewhere, or of another format, than vocab.json in ``path``."""
+    normalize: bool | None = None
+    """Whether clips are normalised, where the weight file says so or its kind is known."""
+
+
+def open_source(source: str | Path, revision: str | None, language: str | None) -> Source:
+    """Find a checkpoint and read its configuration.
+
+    language: whose weights are downloaded with it. Raises CheckpointError where there is none, or of another kind.
+    """
+    if Path(source).is_file() and Path(source).suffix in _FOREIGN:
+        return _open_foreign(Path(source))
+    path = find_checkpoint(source, revision, language)
+    adapter = open_adapter(path)
+    if adapter is not None:
+        return _open_adapter(adapter, revision)
+    config, files = read_config(path), weight_files(path)
+    return Source(path, config, files, lambda: load_weights(files))
+
+
+def find_checkpoint(source: str | Path, revision: str | None, language: str | None = None) -> Path:
     """The directory of a checkpoint: as named, the snapshot in a hub cache's outer folder, or a download.
 
     Raises CheckpointError where there is none.
@@ -41,7 +84,7 @@ def find_checkpoint(source: str | Path, revision: str | None) -> Path:
         return _snapshot(path) or path
     from .hub import download
 
-    return download(str(source), revision)
+    return download(str(source), revision, language)
 
 
 def read_config(path: Path) -> ConfigJson:
@@ -71,4 +114,32 @@ def _snapshot(path: Path) -> Path | None:
     raise CheckpointError(
         f"{path}: this is the outer folder of a hub cache with {len(found)} snapshots; name one, such as "
         f"{found[-1] if found else snapshots / 'REVISION'}"
+    )
+
+
+def _open_adapter(adapter: Adapter, revision: str | None) -> Source:
+    """An adapter with its base model; the small files are the adapter's where it has them."""
+    path = find_checkpoint(adapter.base, revision)
+    base = read_config(path)
+    files = weight_files(path)
+    own = any((adapter.path / name).is_file() for name in ("vocab.json", "tokenizer.json", "preprocessor_config.json"))
+    return Source(
+        path=adapter.path if own else path,
+        config=adapter.config(base, family_of(base, str(path)).classes),
+        weights=(*files, adapter.file),
+        load=lambda: adapter.merge(load_weights(files)),
+    )
+
+
+def _open_foreign(file: Path) -> Source:
+    state, settings = load_foreign(file)
+    config = foreign_config(file, state, settings)
+    normalize = settings.get("normalize", config["feat_extract_norm"] == "layer")
+    return Source(
+        path=file,
+        config=config,
+        weights=(file,),
+        load=lambda: load_foreign(file)[0],
+        vocabulary=find_dictionary(file),
+        normalize=bool(normalize),
     )

@@ -28,6 +28,7 @@ SPECIAL = {
     "mask_token": None,
 }
 """Special tokens in the order in which transformers 5 adds them, and what Wav2Vec2CTCTokenizer takes by default."""
+_NO_LABELS = "nothing says what its labels mean, add the tokenizer's file or name one with vocabulary=FILE"
 PIECE = "▁"
 """Opens a word in SentencePiece vocabularies."""
 
@@ -114,7 +115,7 @@ def _fit(path: Path, source: str, table: Mapping[int, tuple[str, bool]], special
 def _fast_table(path: Path, settings: TokenizerJson, size: int) -> Table:
     """The vocabulary in tokenizer.json: a table (WordLevel, BPE) or a list of pieces with scores (Unigram)."""
     if not (path / FAST_TOKENIZER).is_file():
-        read_object(path / VOCABULARY, required="nothing says what its labels mean, add the tokenizer's file")
+        read_object(path / VOCABULARY, required=_NO_LABELS)
     found = read_document(path / FAST_TOKENIZER, FastTokenizerJson)
     vocabulary = (found.get("model") or {}).get("vocab") or {}
     added = {value["id"]: value["content"] for value in found.get("added_tokens") or [] if _numbered(value)}

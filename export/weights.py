@@ -59,7 +59,7 @@ def _load_safetensors(file: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    _refuse_pointer(file)
+    refuse_pointer(file)
     try:
         return dict(load_file(file))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
@@ -71,7 +71,7 @@ def _load_pickle(file: Path) -> dict[str, Tensor]:
 
     import torch
 
-    _refuse_pointer(file)
+    refuse_pointer(file)
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -100,7 +100,7 @@ def _tensors(file: Path, state: object) -> dict[str, Tensor]:
     )
 
 
-def _refuse_pointer(file: Path) -> None:
+def refuse_pointer(file: Path) -> None:
     """Say so where a clone without git-lfs left a text of three lines in the place of the weights."""
     try:
         with file.open("rb") as opened:

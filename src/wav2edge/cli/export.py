@@ -25,7 +25,12 @@ _CHECKPOINT = "The checkpoint"
     "wav2edge export my-finetuned-wav2vec2 my-bundle",
     "wav2edge export facebook/wav2vec2-base-960h my-bundle  # from the Hugging Face hub",
 )
-@argument("checkpoint", "a Hugging Face directory, or OWNER/MODEL on the hub", metavar="CHECKPOINT", type=_options.FILE)
+@argument(
+    "checkpoint",
+    "a Hugging Face directory (a LoRA adapter too), OWNER/MODEL on the hub, or a fairseq or torchaudio .pt file",
+    metavar="CHECKPOINT",
+    type=_options.FILE,
+)
 @argument("bundle", "directory to write", metavar="BUNDLE", type=_options.BUNDLE)
 @option(
     "--normalize",
@@ -47,6 +52,13 @@ _CHECKPOINT = "The checkpoint"
     metavar="PATTERN",
     multiple=True,
 )
+@option(
+    "--vocab",
+    "labels, where the checkpoint has none: a vocab.json, or a dictionary of fairseq (dict.ltr.txt)",
+    group=_CHECKPOINT,
+    metavar="FILE",
+    type=_options.FILE,
+)
 @option("--overwrite", "replace a bundle that exists", is_flag=True)
 def run(
     checkpoint: str,
@@ -55,6 +67,7 @@ def run(
     revision: str | None,
     language: str | None,
     ignore_weights: tuple[str, ...],
+    vocab: str | None,
     overwrite: bool,
 ) -> None:
     """Export a checkpoint as a bundle and check it against torch.
@@ -75,7 +88,9 @@ def run(
 
     started = time.monotonic()
     normalized = None if normalize is None else normalize == "yes"
-    opened = Checkpoint.open(checkpoint, normalized, revision, language, ignore_weights=ignore_weights)
+    opened = Checkpoint.open(
+        checkpoint, normalized, revision, language, ignore_weights=ignore_weights, vocabulary=vocab
+    )
     _print_found(opened)
 
     def progress(step: str) -> None:

@@ -1,0 +1,260 @@
+"""Adapters of PEFT and weight files of fairseq and torchaudio: the same model as transformers' own directory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from wav2edge.cli import main
+from wav2edge.export.checkpoint import Checkpoint
+from wav2edge.runtime.errors import CheckpointError
+
+State = dict[str, Tensor]
+LETTERS = "ETAONIHSRDLUMWCFGYPBVK'XJQZ"
+SHAPE: dict[str, Any] = {
+    "vocab_size": 32,
+    "hidden_size": 128,
+    "num_attention_heads": 2,
+    "num_conv_pos_embedding_groups": 16,
+}
+
+
+def fairseq_names(state: State) -> State:
+    """As fairseq names the weights of a fine-tuned model; its first convolution has the norm at 2, or inside 2.1."""
+    layers = any(name.endswith("conv_layers.1.layer_norm.weight") for name in state)
+    rules = (
+        (r"^lm_head\.", "w2v_encoder.proj."),
+        (r"^wav2vec2\.feature_projection\.projection\.", "wav2vec2.post_extract_proj."),
+        (r"^wav2vec2\.feature_projection\.layer_norm\.", "wav2vec2.layer_norm."),
+        (r"\.masked_spec_embed$", ".mask_emb"),
+        (r"conv_layers\.(\d)\.conv\.", r"conv_layers.\1.0."),
+        (r"conv_layers\.(\d)\.layer_norm\.", r"conv_layers.\1.2.1." if layers else r"conv_layers.\1.2."),
+        (r"\.pos_conv_embed\.conv\.parametrizations\.weight\.original0$", ".pos_conv.0.weight_g"),
+        (r"\.pos_conv_embed\.conv\.parametrizations\.weight\.original1$", ".pos_conv.0.weight_v"),
+        (r"\.pos_conv_embed\.conv\.", ".pos_conv.0."),
+        (r"layers\.(\d)\.layer_norm\.", r"layers.\1.self_attn_layer_norm."),
+        (r"\.attention\.", ".self_attn."),
+        (r"\.feed_forward\.intermediate_dense\.", ".fc1."),
+        (r"\.feed_forward\.output_dense\.", ".fc2."),
+        (r"^wav2vec2\.", "w2v_encoder.w2v_model."),
+    )
+    return renamed(state, rules)
+
+
+def torchaudio_names(state: State) -> State:
+    rules = (
+        (r"^lm_head\.", "aux."),
+        (r"^wav2vec2\.feature_extractor\.", "feature_extractor."),
+        (r"^wav2vec2\.feature_projection\.", "encoder.feature_projection."),
+        (r"^wav2vec2\.encoder\.", "encoder.transformer."),
+    )
+    return {name: value for name, value in renamed(state, rules).items() if "masked_spec_embed" not in name}
+
+
+def renamed(state: State, rules: tuple[tuple[str, str], ...]) -> State:
+    result = {}
+    for old, value in state.items():
+        name = old
+        for expression, replacement in rules:
+            name = re.sub(expression, replacement, name)
+        result[name] = value
+    return result
+
+
+def same_model(found: Any, expected: Any) -> None:
+    ours, theirs = found.state_dict(), expected.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs if "masked_spec_embed" not in name)
+
+
+@pytest.fixture(params=["layer", "group"])
+def original(request: pytest.FixtureRequest, make_checkpoint: Callable[..., Path]) -> Path:
+    layer = request.param == "layer"
+    return make_checkpoint(
+        **SHAPE,
+        feat_extract_norm=request.param,
+        do_stable_layer_norm=layer,
+        conv_bias=layer,
+        num_conv_pos_embeddings=16,
+    )
+
+
+def write_dictionary(folder: Path, letters: str = "|" + LETTERS) -> None:
+    (folder / "dict.ltr.txt").write_text("".join(f"{letter} {100 - index}\n" for index, letter in enumerate(letters)))
+
+
+def test_fairseq_file(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As published: settings in objects of classes that are not installed here, beside a dictionary."""
+    state = load_file(original / "model.safetensors")
+    module = types.ModuleType("not_installed_here")
+
+    class DictConfig:
+        """A stand-in that is gone again when the file is read."""
+
+        def __init__(self, content: dict[str, object]) -> None:
+            self._content = content
+
+    DictConfig.__module__, DictConfig.__qualname__ = module.__name__, "DictConfig"
+    module.DictConfig = DictConfig  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    inner = argparse.Namespace(
+        layer_norm_first="layer" in str(load_config(original)["feat_extract_norm"]), normalize=False
+    )
+    saved = {
+        "args": inner,
+        "cfg": DictConfig({"encoder_attention_heads": 2}),
+        "model": fairseq_names(state),
+        "extra": {"epoch": 3},
+    }
+    torch.save(saved, tmp_path / "checkpoint_best.pt")
+    monkeypatch.delitem(sys.modules, module.__name__)
+    write_dictionary(tmp_path)
+    found = Checkpoint.open(tmp_path / "checkpoint_best.pt")
+    same_model(found.load(), Checkpoint.open(original).load())
+    assert found.labels.names == ("<pad>", "<s>", "</s>", "<unk>", "|", *LETTERS)
+    assert (found.labels.blank, found.labels.delimiter, found.labels.silent) == (0, "|", ("<s>", "</s>", "<unk>"))
+    assert found.normalize is False
+    assert Checkpoint.open(tmp_path / "checkpoint_best.pt", normalize=True).normalize is True
+
+
+def load_config(folder: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    return values
+
+
+def test_torchaudio_file(original: Path, tmp_path: Path) -> None:
+    torch.save(torchaudio_names(load_file(original / "model.safetensors")), tmp_path / "asr.pth")
+    with pytest.raises(CheckpointError, match=r"no vocab\.json; .*vocabulary=FILE"):
+        Checkpoint.open(tmp_path / "asr.pth")
+    write_dictionary(tmp_path)
+    found = Checkpoint.open(tmp_path / "asr.pth", vocabulary=tmp_path / "dict.ltr.txt")
+    same_model(found.load(), Checkpoint.open(original).load())
+    assert found.normalize is (load_config(original)["feat_extract_norm"] == "layer")
+
+
+def test_dictionary_of_another_model(original: Path, tmp_path: Path) -> None:
+    torch.save(torchaudio_names(load_file(original / "model.safetensors")), tmp_path / "asr.pth")
+    write_dictionary(tmp_path, "|AB")
+    with pytest.raises(CheckpointError, match=r"7 labels .* the output layer has 32"):
+        Checkpoint.open(tmp_path / "asr.pth")
+
+
+class Bomb:
+    """A pickle that would make a folder where it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_nothing_in_a_foreign_file_runs(tmp_path: Path) -> None:
+    torch.save({"cfg": Bomb(tmp_path / "it-ran"), "model": {}}, tmp_path / "bad.pt")
+    with pytest.raises(CheckpointError):
+        Checkpoint.open(tmp_path / "bad.pt")
+    (tmp_path / "bad.pt").write_bytes(b"cos\nsystem\n(S'touch it-ran'\ntR.")
+    with pytest.raises(CheckpointError):
+        Checkpoint.open(tmp_path / "bad.pt")
+    assert not (tmp_path / "it-ran").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 99, b"PK\x03\x04" + bytes(60)])
+def test_foreign_files_that_are_damaged(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.pt").write_bytes(content)
+    with pytest.raises(CheckpointError):
+        Checkpoint.open(tmp_path / "bad.pt")
+
+
+def test_pre_trained_fairseq_file(tmp_path: Path) -> None:
+    torch.save(
+        {"args": None, "model": {"feature_extractor.conv_layers.0.0.weight": torch.zeros(2)}}, tmp_path / "pre.pt"
+    )
+    with pytest.raises(CheckpointError, match="a pre-trained model has no labels"):
+        Checkpoint.open(tmp_path / "pre.pt")
+
+
+def write_adapter(folder: Path, base: Path | str, state: State, **settings: object) -> None:
+    folder.mkdir()
+    named = {f"base_model.model.{name}": value for name, value in state.items()}
+    save_file(named, folder / "adapter_model.safetensors")
+    values = {"peft_type": "LORA", "base_model_name_or_path": str(base), "r": 4, "lora_alpha": 8, **settings}
+    (folder / "adapter_config.json").write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize(
+    ("settings", "scale"),
+    [({}, 2.0), ({"use_rslora": True}, 4.0), ({"alpha_pattern": {"attention.q_proj": 2}}, 0.5)],
+)
+def test_lora_is_merged(layer_checkpoint: Path, tmp_path: Path, settings: dict[str, object], scale: float) -> None:
+    torch.manual_seed(1)
+    own = load_file(layer_checkpoint / "model.safetensors")
+    layer = "wav2vec2.encoder.layers.1.attention.q_proj"
+    a, b, head = torch.randn(4, 32), torch.randn(32, 4), torch.randn(32, 32)
+    state = {f"{layer}.lora_A.weight": a, f"{layer}.lora_B.weight": b, "lm_head.weight": head}
+    write_adapter(tmp_path / "adapter", layer_checkpoint, state, **settings)
+    checkpoint = Checkpoint.open(tmp_path / "adapter")
+    found = checkpoint.load().state_dict()
+    torch.testing.assert_close(found[f"{layer}.weight"], own[f"{layer}.weight"] + scale * b @ a)
+    assert torch.equal(found["lm_head.weight"], head)
+    same = [name for name in own if name not in (f"{layer}.weight", "lm_head.weight")]
+    assert all(torch.equal(found[name], own[name]) for name in same)
+    assert checkpoint.digest() != Checkpoint.open(layer_checkpoint).digest()
+
+
+def test_lora_with_a_new_vocabulary_on_a_pre_trained_model(layer_checkpoint: Path, tmp_path: Path) -> None:
+    """The usual recipe: the base has no head, or one of another size; the adapter's directory has the vocabulary."""
+    base = Path(shutil.copytree(layer_checkpoint, tmp_path / "base"))
+    config = {**load_config(base), "architectures": ["Wav2Vec2ForPreTraining"], "vocab_size": 32, "pad_token_id": 0}
+    (base / "config.json").write_text(json.dumps(config))
+    state = load_file(base / "model.safetensors")
+    kept = {name: value for name, value in state.items() if not name.startswith("lm_head")}
+    save_file({**kept, "quantizer.weight_proj.bias": torch.zeros(3)}, base / "model.safetensors")
+    (base / "vocab.json").unlink()
+    head = {"lm_head.weight": torch.randn(5, 32), "lm_head.bias": torch.zeros(5)}
+    write_adapter(tmp_path / "adapter", base, head)
+    (tmp_path / "adapter" / "vocab.json").write_text(json.dumps({"a": 0, "|": 1, "b": 2, "[UNK]": 3, "[PAD]": 4}))
+    tokenizer = {"pad_token": "[PAD]", "unk_token": "[UNK]", "word_delimiter_token": "|"}
+    (tmp_path / "adapter" / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    (tmp_path / "adapter" / "preprocessor_config.json").write_text(json.dumps({"do_normalize": True}))
+    checkpoint = Checkpoint.open(tmp_path / "adapter")
+    assert (checkpoint.head.name, checkpoint.labels.blank, len(checkpoint.labels.names)) == ("ctc", 4, 5)
+    assert torch.equal(checkpoint.load().lm_head.weight, head["lm_head.weight"])
+
+
+def test_adapters_that_cannot_be_merged(layer_checkpoint: Path, tmp_path: Path) -> None:
+    write_adapter(tmp_path / "ia3", layer_checkpoint, {"x": torch.zeros(1)}, peft_type="IA3")
+    with pytest.raises(CheckpointError, match=r"of the kind IA3.*merge_and_unload"):
+        Checkpoint.open(tmp_path / "ia3")
+    state = {"wav2vec2.nowhere.lora_A.weight": torch.zeros(4, 32), "wav2vec2.nowhere.lora_B.weight": torch.zeros(32, 4)}
+    write_adapter(tmp_path / "other", layer_checkpoint, state)
+    with pytest.raises(CheckpointError, match="no such linear layer"):
+        Checkpoint.open(tmp_path / "other").load()
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
+    with pytest.raises(CheckpointError, match="PEFT adapter without its weights"):
+        Checkpoint.open(tmp_path / "bare")
+
+
+@pytest.mark.slow
+def test_export_of_a_fairseq_file(original: Path, tmp_path: Path) -> None:
+    saved = {
+        "args": argparse.Namespace(normalize=True),
+        "model": fairseq_names(load_file(original / "model.safetensors")),
+    }
+    torch.save(saved, tmp_path / "best.pt")
+    write_dictionary(tmp_path)
+    assert main(["export", str(tmp_path / "best.pt"), str(tmp_path / "bundle")]) == 0
