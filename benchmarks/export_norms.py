@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wav2edge.cli._tables import table
 from wav2edge.export.lengths import valid_positions, zero_outside
 from wav2edge.export.modules import LayerNormLayer, MaskedGroupNorm
+from wav2edge.measure.tables import table
 
 CHANNELS = 512
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import _kit
 
-from wav2edge.cli._tables import table
+from wav2edge.measure.tables import table
 
 ALLOWED_SECONDS, ALLOWED_GB = 90, 4
 LABELS = ("<pad>", "<s>", "</s>", "<unk>", "|", "'", *"abcdefghijklmnopqrstuvwxyz")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...runtime import escape
+from .. import tables
 from .report import BenchReport, BenchResult, Skipped, grouped
 from .verdicts import verdicts
 
@@ -25,7 +26,7 @@ _COLUMNS = (
 def text_table(report: BenchReport) -> str:
     """The table for a terminal: one line for each configuration, then the verdicts."""
     header, rows = table(report)
-    lines = _aligned(header, rows, absent(report))
+    lines = tables.table(header, rows, indent="", sentences=absent(report)).splitlines()
     around = [*heading(report), "", *lines, "", *verdicts(report), *footnotes(report)]
     return "\n".join(map(escape.one_line, around))
 
@@ -100,7 +101,7 @@ def compare(first: BenchReport, second: BenchReport, names: tuple[str, str]) -> 
                 rows.append(row)
     if not rows:
         return "The two reports have no configuration and length in common."
-    lines = _aligned(header, rows)
+    lines = tables.table(header, rows, indent="").splitlines()
     only = [f"only in {name}: {', '.join(missing)}" for name, missing in _unshared(first, second, names) if missing]
     machines = [f"{name}: {'; '.join(heading(report))}" for name, report in zip(names, (first, second))]
     return "\n".join([*machines, "", *lines, "", *only]).rstrip()
@@ -173,23 +174,6 @@ def footnotes(report: BenchReport) -> list[str]:
 def _is_row(skipped: Skipped) -> bool:
     """Whether it is a variant of an engine; otherwise it is an engine as a whole, or one figure of a result."""
     return "/" in skipped.name and "," not in skipped.name
-
-
-def _aligned(header: list[str], rows: list[list[str]], sentences: Sequence[tuple[list[str], str]] = ()) -> list[str]:
-    """Columns of names to the left, of numbers to the right, a rule under the header, sentences after their names."""
-    header, *rows = [list(map(escape.one_line, row)) for row in (header, *rows)]
-    sentences = [(list(map(escape.one_line, names)), escape.one_line(text)) for names, text in sentences]
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    for names, _ in sentences:
-        widths[: len(names)] = [max(width, len(name)) for width, name in zip(widths, names)]
-    lines = []
-    for row in (header, *rows):
-        padded = [
-            cell.ljust(width) if name in NAMES else cell.rjust(width) for name, cell, width in zip(header, row, widths)
-        ]
-        lines.append("  ".join(padded).rstrip())
-    ends = ["  ".join([*(n.ljust(w) for n, w in zip(names, widths)), text]) for names, text in sentences]
-    return [lines[0], "─" * max(map(len, lines)), *lines[1:], *ends]
 
 
 def _unshared(first: BenchReport, second: BenchReport, names: Sequence[str]) -> list[tuple[str, list[str]]]:

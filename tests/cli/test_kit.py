@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from wav2edge.cli import _foreign, _progress, _tables, _terminal, main
+from wav2edge.cli import _foreign, _progress, _terminal, main
 from wav2edge.runtime.bundle.read import Bundle
 
 EVIL = "one\x1b]0;title\x07 \x9b31m two\x7f"
@@ -119,17 +119,6 @@ def test_an_error_inside_is_raised_and_standard_error_is_as_before(capfd: pytest
 def test_a_closed_standard_error_is_no_error(shapes_bundle: Bundle) -> None:
     command = f'"{sys.executable}" -m wav2edge inspect nowhere 2>&-'
     assert subprocess.run(command, shell=True, check=False).returncode == 2
-
-
-def test_tables_align_numbers_right_and_words_left() -> None:
-    lines = _tables.table(("name", "ms"), [("a", "1.5"), ("long", "12.25")]).splitlines()
-    assert lines == ["  name     ms", "  ────  ─────", "  a       1.5", "  long  12.25"]
-    assert [_tables.size(n) for n in (12, 1500, 377_600_000, 2_500_000_000)] == [
-        "12 B",
-        "1.5 kB",
-        "377.6 MB",
-        "2.50 GB",
-    ]
 
 
 def test_only_the_kit_prints() -> None:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wav2edge.measure import live_report, live_trial, manifest, scoring
+from wav2edge.measure import live_report, live_trial, manifest, scoring, tables
 from wav2edge.measure.live_report import CorpusFigures, LiveReport, Percentiles
 from wav2edge.runtime.errors import EngineError, InputError
 from wav2edge.runtime.live.capture import CaptureSettings
 from wav2edge.runtime.live.transcriber import LiveTranscriber
 
-from . import _tables, _terminal
+from . import _terminal
 from ._progress import Progress
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def table(report: LiveReport) -> str:
     cells = [(name, *map(show, report.corpora.values())) for name, show in rows]
     return "\n".join(
         (
-            _tables.table(("", *report.corpora), cells, indent=""),
+            tables.table(("", *report.corpora), cells, indent=""),
             f"dropped: {report.dropped:.2f} s of sound; source lost: {report.source_lost} times",
             f"finals equal to transcribe of the recorded samples: {report.equal} of {report.finals}",
             f"{report.engine} {report.variant}, features {'kept' if report.keeps_features else 'not kept'}: "

@@ -7,7 +7,9 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import _decoding, _options, _tables, _terminal
+from wav2edge.measure import tables
+
+from . import _decoding, _options, _terminal
 from ._command import Choice, Number, argument, command, option
 from ._decoding import Cut, Words
 from ._options import OUTPUT, Several
@@ -151,7 +153,7 @@ def _print(found: Evaluation, labels: list[str], worst: int) -> None:
         ]
         headings = ("", "WER", "CER", "speed", f"WER against {labels[0]}")
         shown = 5 if len(rows) > 1 else 4
-        out(_tables.table(headings[:shown], [row[:shown] for row in rows]))
+        out(tables.table(headings[:shown], [row[:shown] for row in rows]))
     for number, index in enumerate(found.worst(worst)):
         if number == 0:
             out(f"\nmost errors of {labels[0]}:")

@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wav2edge.measure import tables
 from wav2edge.runtime.errors import EngineError
 
-from . import _options, _tables, _terminal
+from . import _options, _terminal
 from ._command import Choice, argument, command, option
 
 if TYPE_CHECKING:
@@ -136,14 +137,14 @@ def _print_parity(points: tuple[Point, ...]) -> None:
         for point in points
     ]
     _terminal.out("\nparity with torch on each clip alone")
-    _terminal.out(_tables.table(("point", "batch", "s", "frames", "max|Δ|", "allowed", "tokens", ""), rows))
+    _terminal.out(tables.table(("point", "batch", "s", "frames", "max|Δ|", "allowed", "tokens", ""), rows))
 
 
 def _print_written(bundle: Bundle, seconds: float) -> None:
     total = sum(variant.bytes for variant in bundle.variants)
     parameters = bundle.provenance["parameters"]
     _terminal.out(
-        f"\nwrote {bundle.path}: {parameters / 1e6:.1f} M parameters, {_tables.size(total)}, in {seconds:.0f} s"
+        f"\nwrote {bundle.path}: {parameters / 1e6:.1f} M parameters, {tables.size(total)}, in {seconds:.0f} s"
     )
     if bundle.spec.head == "ctc":
         _terminal.out(f"next: wav2edge transcribe AUDIO -m {bundle.path}")

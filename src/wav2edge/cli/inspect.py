@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import _options, _tables, _terminal
+from wav2edge.measure import tables
+
+from . import _options, _terminal
 from ._command import command, option
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def _print_variants(bundle: Bundle) -> None:
     rows = [
         (
             variant.name,
-            _tables.size(variant.bytes),
+            tables.size(variant.bytes),
             " ".join(variant.graphs),
             ", ".join(variant.preferred_by) or "–",
             *_figures(variant.metrics),
@@ -72,13 +74,13 @@ def _print_variants(bundle: Bundle) -> None:
     headings = ("name", "size", "stages", "preferred by", "WER % (95 %)", "rise", "tokens %", "time of fp32")
     measured = any(variant.metrics for variant in bundle.variants)
     _terminal.out("\nvariants")
-    _terminal.out(_tables.table(headings, rows) if measured else _tables.table(headings[:4], [row[:4] for row in rows]))
+    _terminal.out(tables.table(headings, rows) if measured else tables.table(headings[:4], [row[:4] for row in rows]))
     for variant in bundle.variants:
         if variant.metrics:
             verdict = variant.metrics.get("verdict", "measured")
             floats = ", ".join(map(str, variant.metrics.get("kept_float") or ())) or "nothing"
             _terminal.out(f"  {variant.name}: {verdict}; left in float: {floats}")
-    _terminal.out("\nfiles        " + ", ".join(f"{n} {_tables.size(e['bytes'])}" for n, e in bundle.files.items()))
+    _terminal.out("\nfiles        " + ", ".join(f"{n} {tables.size(e['bytes'])}" for n, e in bundle.files.items()))
 
 
 def _figures(metrics: Mapping[str, Any]) -> tuple[str, str, str, str]:
@@ -110,7 +112,7 @@ def _print_provenance(provenance: Mapping[str, Any]) -> None:
             for p in points
         ]
         _terminal.out("\nparity with torch on each clip alone")
-        _terminal.out(_tables.table(("point", "max|Δ|", "allowed", ""), rows))
+        _terminal.out(tables.table(("point", "max|Δ|", "allowed", ""), rows))
 
 
 def _short(value: object) -> str:

@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from wav2edge.measure import tables
 from wav2edge.runtime.errors import EngineError, GateRefused
 
-from . import _options, _tables, _terminal
+from . import _options, _terminal
 from ._command import command
 from ._options import Several
 
@@ -66,7 +67,7 @@ def _print(results: Sequence[SelftestResult]) -> None:
     ]
     if rows:
         headings = ("engine", "variant", "max|Δ|", "cosine", "tokens", "text", "time", "")
-        _terminal.out(_tables.table(headings, rows, indent=""))
+        _terminal.out(tables.table(headings, rows, indent=""))
     for status in ("failed", "refused", "missing"):
         for result in results:
             if result.status == status:
