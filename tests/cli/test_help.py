@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from wav2edge import __version__, cli
 from wav2edge.cli import _command, main
 from wav2edge.cli._command import Argument, Command, Option
+from wav2edge.cli._values import Choice
 from wav2edge.runtime.bundle.read import Bundle
 
 CONTEXT = click.Context(cli.root, info_name="wav2edge")
@@ -145,6 +146,14 @@ def test_stated_defaults_are_the_librarys() -> None:
             assert words in (helps[option] or ""), (name, option)
 
 
+@pytest.mark.parametrize(("name", "option"), [("transcribe", "--format"), ("transcribe", "--raw-format")])
+def test_the_words_that_the_help_shows_are_the_choices(name: str, option: str) -> None:
+    """They are written down so that the help needs no import of numpy."""
+    [found] = [each for each in command(name).params if isinstance(each, Option) and option in each.opts]
+    assert isinstance(found.type, Choice)
+    assert sorted(found.type.get_metavar(found, CONTEXT).split("|")) == sorted(found.type._words())
+
+
 def test_threads_has_one_sentence_everywhere() -> None:
     sentences = {
         parameter.help
@@ -195,7 +204,11 @@ def test_only_the_command_that_is_called_is_imported() -> None:
         "import sys; from wav2edge.cli import main; main(sys.argv[1:]);"
         "print(*(m for m in sys.modules if m.startswith('wav2edge.cli.') and '._' not in m), 'numpy' in sys.modules)"
     )
-    for words, wanted in ((["--help"], "False"), (["bench", "--help"], "wav2edge.cli.bench False")):
+    for words, wanted in (
+        (["--help"], "False"),
+        (["bench", "--help"], "wav2edge.cli.bench False"),
+        (["transcribe", "-h"], "wav2edge.cli.transcribe False"),
+    ):
         done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == wanted
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +22,8 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 import click
+
+from ._values import Listed
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Kind = TypeVar("Kind")
@@ -121,7 +122,7 @@ def option(*names_and_help: str, group: str = _OTHER, **attributes: Any) -> Call
 def listed(*names_and_help: str, group: str = _OTHER, **attributes: Any) -> Callable[[Function], Function]:
     """Declare an option that takes a list: repeated, or with commas; the function gets a tuple."""
     item = attributes.pop("type", click.STRING)
-    return option(*names_and_help, group=group, type=_Listed(item), multiple=True, callback=_flat, **attributes)
+    return option(*names_and_help, group=group, type=Listed(item), multiple=True, callback=_flat, **attributes)
 
 
 def single(*names_and_help: str, group: str = _OTHER, **attributes: Any) -> Callable[[Function], Function]:
@@ -181,97 +182,6 @@ def as_options(message: str, parameters: Iterable[click.Parameter]) -> str:
             if "_" in name:
                 message = re.sub(rf"(?<![\w./-]){name}(?![\w./=-])", flag, message)
     return message
-
-
-class Choice(click.ParamType[Any]):
-    """One of a few words, looked up when they are needed: a listing may cost an import."""
-
-    name = "choice"
-
-    def __init__(self, words: Callable[[], Iterable[str]], shown: str | None = None) -> None:
-        """``words``: gives the choices. ``shown``: what the help calls them (default: the choices themselves)."""
-        self._words = words
-        self._shown = shown
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """What stands for the value in the help."""
-        return self._shown or "|".join(self._words())
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The word, if it is one of them."""
-        if value not in (words := tuple(self._words())):
-            self.fail(f"{value}: choose from {', '.join(words)}", param, ctx)
-        return str(value)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        """The words that begin so."""
-        from click.shell_completion import CompletionItem
-
-        return [CompletionItem(word) for word in self._words() if word.startswith(incomplete)]
-
-
-class Suggested(Choice):
-    """Any word; a few are offered when the shell completes. What is wrong with another is the library's to say."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The word as it is."""
-        return str(value)
-
-
-class Number(click.ParamType[Any]):
-    """A number between bounds; the lowest is excluded where ``above`` is true."""
-
-    name = "number"
-
-    def __init__(
-        self, kind: type[int] | type[float], lowest: float, highest: float, what: str, *, above: bool = False
-    ) -> None:
-        """``what``: the unit in a message, such as ``seconds``."""
-        self._kind = kind
-        self._lowest, self._highest = lowest, highest
-        self._what = what
-        self._above = above
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number; nan and inf are outside of any bounds."""
-        try:
-            number: float = self._kind(value)
-        except ValueError:
-            number = math.nan
-        if not self._lowest <= number <= self._highest or (self._above and number == self._lowest):
-            low, high = f"{self._lowest:.10g}", f"{self._highest:.10g}"
-            bounds = f"above {low}, at most {high}" if self._above else f"from {low} to {high}"
-            self.fail(f"{value}: give {self._what} {bounds}", param, ctx)
-        return number
-
-
-COUNT = Number(int, 1, 1_000_000, "a whole number")
-SECONDS = Number(float, 0, 3600, "seconds", above=True)
-SHARE = Number(float, 0, 1, "a number")
-
-
-class _Listed(click.ParamType[Any]):
-    """Values with commas."""
-
-    name = "list"
-
-    def __init__(self, item: click.ParamType[Any]) -> None:
-        self._item = item
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
-        if isinstance(value, tuple):
-            return value
-        words = [word.strip() for word in str(value).split(",")]
-        if not all(words):
-            self.fail(f"{value}: an empty name between commas", param, ctx)
-        return tuple(self._item.convert(word, param, ctx) for word in words)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        before, comma, last = incomplete.rpartition(",")
-        found = self._item.shell_complete(ctx, param, last)
-        for item in found:
-            item.value = f"{before}{comma}{item.value}"
-        return found
 
 
 def _flat(ctx: click.Context, param: click.Parameter, values: tuple[tuple[Any, ...], ...]) -> tuple[Any, ...]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from wav2edge.runtime.errors import InputError
 
-from ._command import COUNT, Number, gathered, option
+from ._command import gathered, option
 from ._options import FILE
+from ._values import COUNT, Number
 
 if TYPE_CHECKING:
     from wav2edge.runtime.bundle.read import Bundle

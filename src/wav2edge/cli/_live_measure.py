@@ -17,7 +17,7 @@ from . import _terminal
 from ._progress import Progress
 
 if TYPE_CHECKING:
-    from .listen import Measure, Sound
+    from ._live_options import Measure, Sound
 
 
 def run(live: LiveTranscriber, sound: Sound, measure: Measure, json: str | None) -> int:

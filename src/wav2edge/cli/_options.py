@@ -12,7 +12,8 @@ import click
 from wav2edge.runtime.errors import InputError
 
 from . import _terminal
-from ._command import Function, Number, Suggested, argument, gathered, listed, option, single
+from ._command import Function, argument, gathered, listed, option, single
+from ._values import Number, Suggested
 
 if TYPE_CHECKING:
     from wav2edge.runtime.bundle.read import Bundle

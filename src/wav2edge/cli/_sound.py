@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from wav2edge.runtime.errors import InputError
 
-from ._command import Choice, Number, Suggested, gathered, option
+from ._command import gathered, option
+from ._values import Choice, Number, Suggested
 
 if TYPE_CHECKING:
     from wav2edge.runtime.audio.raw import Encoding, RawFormat
@@ -78,7 +79,7 @@ def held(each: bool, group: str = SOUND) -> Callable[[Callable[..., Any]], Calla
             "the samples have no header, and are written so (s16le: 16-bit integers, f32le: 32-bit floats, "
             "mulaw and alaw: telephony)",
             group=group,
-            type=Choice(_encodings),
+            type=Choice(_encodings, "s16le|f32le|mulaw|alaw"),
         ),
         option(
             "--raw-rate",

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from wav2edge.runtime.errors import InputError
 
 from . import _options, _terminal
-from ._command import COUNT, SECONDS, Number, argument, command, gathered, listed, option
+from ._command import argument, command, gathered, listed, option
 from ._options import OUTPUT, Several
 from ._progress import Progress
+from ._values import COUNT, SECONDS, Number
 
 if TYPE_CHECKING:
     from wav2edge.measure.bench.plan import Plan

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from wav2edge.runtime.errors import EngineError, InputError
 
 from . import _options, _terminal
-from ._command import SECONDS, Choice, Suggested, command, listed, option
+from ._command import command, listed, option
+from ._values import SECONDS, Choice, Suggested
 
 if TYPE_CHECKING:
     from wav2edge.runtime.bundle.spec import Stage

@@ -5,7 +5,8 @@ from __future__ import annotations
 from wav2edge.runtime.errors import InputError
 
 from . import _terminal
-from ._command import Choice, argument, command
+from ._command import argument, command
+from ._values import Choice
 
 SHELLS = ("bash", "zsh", "fish")
 

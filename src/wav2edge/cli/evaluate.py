@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from wav2edge.measure import tables
 
 from . import _decoding, _options, _terminal
-from ._command import Choice, Number, argument, command, option
+from ._command import argument, command, option
 from ._decoding import Cut, Words
 from ._options import OUTPUT, Several
 from ._progress import Progress
+from ._values import Choice, Number
 
 if TYPE_CHECKING:
     from wav2edge.measure.evaluation import Evaluation

@@ -11,7 +11,8 @@ from wav2edge.measure import tables
 from wav2edge.runtime.errors import EngineError
 
 from . import _options, _terminal
-from ._command import Choice, argument, command, option
+from ._command import argument, command, option
+from ._values import Choice
 
 if TYPE_CHECKING:
     from wav2edge.export.checkpoint import Checkpoint

@@ -8,74 +8,25 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wav2edge.runtime.errors import InputError
 
-from . import _decoding, _foreign, _options, _sound, _terminal
-from ._command import SECONDS, SHARE, Number, command, gathered, option
+from . import _decoding, _foreign, _live_options, _options, _sound, _terminal
+from ._command import command
 from ._decoding import Words
-from ._options import OUTPUT, One
+from ._live_options import Keep, Measure, Rules, Sound
+from ._options import One
 from ._sound import Held
 
 if TYPE_CHECKING:
     from wav2edge.runtime.live.backlog import Block
     from wav2edge.runtime.live.events import Event
     from wav2edge.runtime.live.session import LiveSession
-    from wav2edge.runtime.live.settings import LiveSettings
     from wav2edge.runtime.live.sources import Source
 
-_SOUND = "Sound (default: the microphone)"
-_RULES = "Captions"
-_MEASURE = "Measure"
 _ENGINES_DEVICE = re.compile(r"(?i)(cpu|cuda|gpu|npu|dla|auto)([.:]\d+)?")
-_ENDPOINT = ("silence_after_text", "silence_without_text", "longest_utterance")
-_RATE = Number(int, 1000, 1_000_000, "a rate in Hz")
-
-
-@dataclass(frozen=True)
-class Sound:
-    """Where sound comes from."""
-
-    file: str | None
-    stdin: bool
-    fast: bool
-    microphone: str | None
-    rate: int | None
-
-
-@dataclass(frozen=True)
-class Keep:
-    """What is printed and kept."""
-
-    json: str | None
-    schema: bool
-    save: tuple[str, ...]
-    record: str | None
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How captions are made; None is the default of the library and of the board's profile."""
-
-    hop: float | None
-    left_context: float | None
-    min_confidence: float | None
-    silence_after_text: float | None
-    silence_without_text: float | None
-    longest_utterance: float | None
-    speech_threshold: float | None
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A manifest that is played and measured."""
-
-    measure: str | None
-    player: str | None
-    plot: str | None
 
 
 @command(
@@ -84,117 +35,13 @@ class Measure:
     "wav2edge listen -m my-bundle --file talk.wav --json  # a recording as if it were spoken now, as events",
     "arecord -t raw -f S16_LE -r 16000 | wav2edge listen --stdin",
 )
-@gathered(
-    Sound,
-    "sound",
-    option(
-        "--file", "a recording, at the speed at which it was spoken", group=_SOUND, metavar="AUDIO", type=_options.FILE
-    ),
-    option(
-        "--stdin",
-        "a WAV file or samples on standard input: 16-bit, 16 kHz, mono, unless --raw-format says otherwise",
-        group=_SOUND,
-        is_flag=True,
-    ),
-    option("--fast", "with --file or --measure: as fast as the machine can", group=_SOUND, is_flag=True),
-    option(
-        "--microphone",
-        "a part of the microphone's name, or its number (see `wav2edge devices`)",
-        group=_SOUND,
-        metavar="NAME",
-    ),
-    option(
-        "--rate", "open the microphone at this rate, in Hz (default: its own)", group=_SOUND, metavar="HZ", type=_RATE
-    ),
-)
-@_sound.held(each=False, group=_SOUND)
-@gathered(
-    Keep,
-    "keep",
-    _options.json_file("print every event as one line of JSON instead of captions", (".jsonl", ".json")),
-    option("--schema", "print the JSON Schema of the events, and stop", group=OUTPUT, is_flag=True),
-    option(
-        "--save",
-        "keep the captions: a .srt, .vtt or .jsonl file; may be repeated",
-        group=OUTPUT,
-        metavar="FILE",
-        multiple=True,
-        type=_options.FILE,
-    ),
-    option("--record", "keep the sound: a .flac or .wav file", group=OUTPUT, metavar="FILE", type=_options.FILE),
-)
+@_live_options.sound
+@_sound.held(each=False, group=_live_options.SOUND)
+@_live_options.keep
 @_options.model()
 @_options.one_engine
-@gathered(
-    Rules,
-    "rules",
-    option(
-        "--hop",
-        "seconds between two partial captions (default: 0.5, or what the board's profile says)",
-        group=_RULES,
-        metavar="S",
-        type=SECONDS,
-    ),
-    option(
-        "--left-context",
-        "seconds of sound that a partial caption sees before its hop (default: 4.5 for models "
-        "with layer norm, else 3, or what the board's profile says)",
-        group=_RULES,
-        metavar="S",
-        type=SECONDS,
-    ),
-    option(
-        "--min-confidence",
-        "show a word less certain than this only once three partials in a row had it: steadier "
-        "and later (default: off; try 0.8)",
-        group=_RULES,
-        metavar="P",
-        type=SHARE,
-        old=("--doubt",),
-    ),
-    option(
-        "--silence-after-text",
-        "seconds of silence that end an utterance (default: 1.2)",
-        group=_RULES,
-        metavar="S",
-        type=SECONDS,
-    ),
-    option(
-        "--silence-without-text", "the same before any text (default: 2.4)", group=_RULES, metavar="S", type=SECONDS
-    ),
-    option(
-        "--longest-utterance",
-        "utterances longer than this many seconds are cut at a pause (default: 20)",
-        group=_RULES,
-        metavar="S",
-        type=SECONDS,
-    ),
-    option(
-        "--speech-threshold",
-        "probability from which sound counts as speech (default: 0.5)",
-        group=_RULES,
-        metavar="P",
-        type=SHARE,
-    ),
-)
-@gathered(
-    Measure,
-    "measure",
-    option(
-        "--measure",
-        "caption the recordings of a manifest and print word error rates and delays",
-        group=_MEASURE,
-        metavar="MANIFEST",
-        type=_options.FILE,
-    ),
-    option(
-        "--player",
-        "play them into the microphone with this command (a file's name is added)",
-        group=_MEASURE,
-        metavar="COMMAND",
-    ),
-    option("--plot", "draw the delays into an image", group=_MEASURE, metavar="FILE", type=_options.FILE),
-)
+@_live_options.rules
+@_live_options.measure
 @_decoding.words
 def run(
     sound: Sound,
@@ -226,7 +73,7 @@ def run(
             stack.callback(source.close)
         bundle = _options.open_bundle(model)
         opened = _options.open_model(one, bundle)
-        live = LiveTranscriber(opened, _settings(rules), decoder=words.decoder(bundle))
+        live = LiveTranscriber(opened, rules.settings(), decoder=words.decoder(bundle))
         stack.callback(live.close)
         if source is None:
             from . import _live_measure
@@ -285,25 +132,6 @@ def _source(sound: Sound, held: Held) -> Source:
     from wav2edge.runtime.live.capture import CaptureSettings, Microphone
 
     return Microphone(CaptureSettings(device=sound.microphone, rate=sound.rate))
-
-
-def _settings(rules: Rules) -> LiveSettings:
-    from dataclasses import replace
-
-    from wav2edge.devices.open import live_settings
-
-    settings = live_settings()
-    endpoint = replace(settings.endpoint, **_given(rules, *_ENDPOINT))
-    vad = settings.vad
-    if rules.speech_threshold is not None:
-        vad = replace(vad, threshold=rules.speech_threshold)
-    if rules.left_context is not None:
-        settings = replace(settings, left_context=rules.left_context, kept_context=rules.left_context)
-    return replace(settings, endpoint=endpoint, vad=vad, **_given(rules, "hop", "min_confidence"))
-
-
-def _given(rules: Rules, *names: str) -> dict[str, Any]:
-    return {name: value for name in names if (value := getattr(rules, name)) is not None}
 
 
 def _keepers(keep: Keep, stack: ExitStack) -> tuple[list[Callable[[Event], None]], Callable[[Block], None] | None]:

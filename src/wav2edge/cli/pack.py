@@ -7,7 +7,8 @@ from pathlib import Path
 from wav2edge.runtime.errors import InputError
 
 from . import _options, _terminal
-from ._command import Suggested, argument, command, listed, option
+from ._command import argument, command, listed, option
+from ._values import Suggested
 
 
 def _boards() -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from wav2edge.runtime.errors import EngineError, InputError
 
 from . import _options, _terminal
-from ._command import COUNT, SECONDS, Choice, Number, Suggested, argument, command, gathered, listed, option
+from ._command import argument, command, gathered, listed, option
 from ._progress import Progress
+from ._values import COUNT, SECONDS, Choice, Number, Suggested
 
 if TYPE_CHECKING:
     from wav2edge.calibration.options import Outcome

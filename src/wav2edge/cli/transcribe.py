@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import _decoding, _foreign, _options, _sound, _terminal, _transcripts
-from ._command import COUNT, Choice, Number, argument, command, gathered, option
+from ._command import argument, command, gathered, option
 from ._decoding import Cut, Words
 from ._options import OUTPUT, One
 from ._progress import Progress
 from ._sound import Held
 from ._transcripts import Files, Printer, inputs, named
+from ._values import COUNT, Choice, Number
 
 if TYPE_CHECKING:
     from wav2edge.runtime.audio.read import AudioSource as Source
@@ -56,7 +57,14 @@ def _formats() -> tuple[str, ...]:
     required=True,
     type=_options.FILE,
 )
-@option("-f", "--format", "output format (default: text)", group=OUTPUT, type=Choice(_formats), default="text")
+@option(
+    "-f",
+    "--format",
+    "output format (default: text)",
+    group=OUTPUT,
+    type=Choice(_formats, "text|json|jsonl|srt|vtt|tsv"),
+    default="text",
+)
 @option(
     "-o",
     "--output",
