@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,9 +65,10 @@ class _StreamEnded:
 class Microphone:
     """A microphone as a Source; raises EngineError without PortAudio, without a microphone, or for an unknown name."""
 
-    def __init__(self, settings: CaptureSettings | None = None) -> None:
-        """Open the device and start capturing."""
+    def __init__(self, settings: CaptureSettings | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        """Open the device and start capturing; clock: gives the time in seconds that callbacks are stamped with."""
         self.settings = settings or CaptureSettings()
+        self._clock = clock
         self._stop = threading.Event()
         self._changed = threading.Event()
         self._openings = 0
@@ -99,9 +100,19 @@ class Microphone:
                 result += self._note_loss(item)
         return result
 
+    @property
+    def connected(self) -> bool:
+        """Whether the device is open; False from a loss until it was opened again."""
+        return self._stream is not None
+
+    @property
+    def waiting(self) -> float:
+        """Seconds of sound that were captured and not read."""
+        return self._backlog.seconds
+
     def present(self) -> int:
         """The absolute index of the sound of this moment."""
-        return self._timeline.at(time.monotonic())
+        return self._timeline.at(self._clock())
 
     def close(self) -> None:
         """Stop capturing and close the device."""
@@ -114,7 +125,7 @@ class Microphone:
     def _captured(self, opening: int, data: bytes, frames: int, rate: int) -> None:
         if opening != self._openings:
             return  # late callback of a closed stream
-        now = time.monotonic()
+        now = self._clock()
         self._last_callback = now
         self._backlog.put(CapturedFrames(opening, self._received, frames, rate, data, now))
         self._received += frames
@@ -126,7 +137,7 @@ class Microphone:
         opening = self._openings
         self._received = 0
         self._changed.clear()
-        self._last_callback = time.monotonic()
+        self._last_callback = self._clock()
         return portaudio.open_stream(
             device,
             self.settings.rate,
@@ -158,12 +169,12 @@ class Microphone:
 
     def _watch_stream(self) -> _StreamEnded | None:
         """Wait until the stream ends or stalls; returns what it was, None without a stream or when closing."""
-        woke = time.monotonic()
+        woke = self._clock()
         while self._stream is not None:
             self._changed.wait(self.settings.watchdog / 4)
             if self._stop.is_set():
                 return None
-            slept, woke = woke, time.monotonic()
+            slept, woke = woke, self._clock()
             if woke - slept > self.settings.watchdog:  # this process was suspended, not the source
                 self._last_callback = max(self._last_callback, woke)
             if not self._stream.active:

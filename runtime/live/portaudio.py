@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -233,10 +232,13 @@ def _line(error: Exception | None) -> str:
 
 
 def _sounddevice() -> Any:
-    if importlib.util.find_spec("sounddevice") is None:
-        raise EngineError('the microphone needs sounddevice; install it with `pip install "wav2edge[mic]"`')
     try:
         import sounddevice
+    except ModuleNotFoundError as error:
+        if error.name != "sounddevice":
+            raise
+        message = 'the microphone needs sounddevice; install it with `pip install "wav2edge[mic]"`'
+        raise EngineError(message) from error
     except OSError as error:
         raise EngineError("PortAudio is not installed; install it with `apt-get install libportaudio2`") from error
     except Exception as error:  # its PortAudioError, which cannot be imported then

@@ -1,21 +1,23 @@
-"""A microphone over weeks: its clock runs off, it comes back under another number, PortAudio fails, nobody reads."""
+"""A microphone over weeks: its clock runs off, it comes back under another number, PortAudio fails, no one reads."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
-from typing import Any
+from dataclasses import dataclass, replace
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from wav2edge.runtime.errors import EngineError
-from wav2edge.runtime.live import capture, portaudio
+from wav2edge.runtime.live import portaudio
 from wav2edge.runtime.live.backlog import Block
 from wav2edge.runtime.live.capture import CaptureSettings, Microphone
 from wav2edge.runtime.live.events import Dropped, SourceBack, SourceLost
 
+Listen = Callable[..., Microphone]
 RATE = 16000
 SECOND = np.random.default_rng(0).integers(-3000, 3000, RATE).astype(np.int16).tobytes()
 
@@ -24,21 +26,45 @@ class PortAudioError(Exception):
     """What sounddevice raises."""
 
 
-class Cards:
-    """Sound cards that are plugged in and out, in place of sounddevice; one clock for all stamps."""
+@dataclass
+class Opened:
+    """An input stream as sounddevice opens it."""
+
+    device: int
+    callback: Callable[[bytes, int, None, None], None]
+    finished_callback: Callable[[], None]
+    running: bool = True
+    broken: bool = False
+
+    @property
+    def active(self) -> bool:
+        if self.broken:
+            raise PortAudioError("Invalid stream pointer")
+        return self.running
+
+    def start(self) -> None: ...
+
+    def abort(self, ignore_errors: bool) -> None: ...
+
+    def close(self, ignore_errors: bool) -> None: ...
+
+
+class Cards(ModuleType):
+    """Sound cards that are plugged in and out, in place of the module sounddevice; one clock for all stamps."""
 
     PortAudioError = PortAudioError
 
     def __init__(self) -> None:
         """Begin with one card."""
+        super().__init__("sounddevice")
         self.names = ["Card (hw:2,0)"]
         self.now = 100.0
-        self.streams: list[SimpleNamespace] = []
+        self.streams: list[Opened] = []
         self.failures: list[str] = []
         self.looked = 0
 
-    def query_devices(self, kind: str | None = None) -> Any:
-        found = [
+    def query_devices(self, kind: str | None = None) -> list[dict[str, object]] | dict[str, object]:
+        found: list[dict[str, object]] = [
             {"index": i, "name": name, "max_input_channels": 1, "default_samplerate": RATE}
             for i, name in enumerate(self.names)
         ]
@@ -51,11 +77,16 @@ class Cards:
         if self.failures:
             raise PortAudioError(self.failures.pop())
 
-    def RawInputStream(self, **given: Any) -> Any:
-        stream = SimpleNamespace(**given, active=True, start=lambda: None)
-        stream.abort = stream.close = lambda ignore_errors: None
-        self.streams.append(stream)
-        return stream
+    def RawInputStream(
+        self,
+        *,
+        device: int,
+        callback: Callable[[bytes, int, None, None], None],
+        finished_callback: Callable[[], None],
+        **given: object,
+    ) -> Opened:
+        self.streams.append(Opened(device, callback, finished_callback))
+        return self.streams[-1]
 
     def play(self, seconds: int, skew: float = 0.0) -> None:
         """Bring seconds of sound to the stream that was opened last."""
@@ -64,25 +95,24 @@ class Cards:
             self.streams[-1].callback(SECOND, RATE, None, None)
 
     def unplug(self) -> None:
-        self.streams[-1].active = False
+        self.streams[-1].running = False
         self.streams[-1].finished_callback()
 
 
 @pytest.fixture
 def cards(monkeypatch: pytest.MonkeyPatch) -> Cards:
     made = Cards()
-    monkeypatch.setattr(portaudio, "_sounddevice", lambda: made)
-    monkeypatch.setattr(capture, "time", SimpleNamespace(monotonic=lambda: made.now))
+    monkeypatch.setitem(sys.modules, "sounddevice", made)
     return made
 
 
 @pytest.fixture
-def listen(cards: Cards) -> Iterator[Callable[..., Microphone]]:
+def listen(cards: Cards) -> Iterator[Listen]:
     opened: list[Microphone] = []
 
-    def make(**given: Any) -> Microphone:
-        given = {"watchdog": 1e9, "backoff": (0.01, 0.02), **given}
-        opened.append(Microphone(CaptureSettings(**given)))
+    def make(settings: CaptureSettings | None = None) -> Microphone:
+        settings = replace(settings or CaptureSettings(), watchdog=1e9, backoff=(0.01, 0.02))
+        opened.append(Microphone(settings, clock=lambda: cards.now))
         return opened[-1]
 
     yield make
@@ -98,9 +128,7 @@ def wait_until(true: Callable[[], bool], timeout: float = 10.0) -> None:
 
 
 @pytest.mark.parametrize("skew", [300e-6, -300e-6])
-def test_a_clock_that_runs_off_for_hours_is_no_lag(
-    cards: Cards, listen: Callable[..., Microphone], skew: float
-) -> None:
+def test_a_clock_that_runs_off_for_hours_is_no_lag(cards: Cards, listen: Listen, skew: float) -> None:
     """Three hours at 300 ppm are 3 s, from which on partials would be skipped for ever."""
     microphone = listen()
     end, lags, faults = 0, [], []
@@ -124,20 +152,18 @@ def test_a_clock_that_runs_off_for_hours_is_no_lag(
 
 
 @pytest.mark.parametrize("wanted", ["card", "0", None])
-def test_a_card_that_comes_back_under_another_number_is_found(
-    cards: Cards, listen: Callable[..., Microphone], wanted: str | None
-) -> None:
-    microphone = listen(device=wanted)
+def test_a_card_that_comes_back_under_another_number_is_found(cards: Cards, listen: Listen, wanted: str | None) -> None:
+    microphone = listen(CaptureSettings(device=wanted))
     cards.names = ["Other (hw:0,0)", "Card (hw:3,0)"] if wanted else ["Card (hw:3,0)"]
     cards.unplug()
     wait_until(lambda: len(cards.streams) == 2)
-    wait_until(lambda: microphone._stream is not None)
+    wait_until(lambda: microphone.connected)
     assert cards.streams[-1].device == (1 if wanted else 0)
     assert microphone.name == "Card (hw:3,0)"
 
 
-def test_a_card_that_was_chosen_is_not_replaced_by_another(cards: Cards, listen: Callable[..., Microphone]) -> None:
-    listen(device=0)
+def test_a_card_that_was_chosen_is_not_replaced_by_another(cards: Cards, listen: Listen) -> None:
+    listen(CaptureSettings(device=0))
     cards.names = ["Other (hw:2,0)"]
     cards.unplug()
     looked = cards.looked
@@ -145,7 +171,7 @@ def test_a_card_that_was_chosen_is_not_replaced_by_another(cards: Cards, listen:
     assert len(cards.streams) == 1
 
 
-def test_portaudio_that_fails_is_tried_again(cards: Cards, listen: Callable[..., Microphone]) -> None:
+def test_portaudio_that_fails_is_tried_again(cards: Cards, listen: Listen) -> None:
     microphone = listen()
     cards.failures = ["Unanticipated host error"] * 3
     cards.unplug()
@@ -155,39 +181,27 @@ def test_portaudio_that_fails_is_tried_again(cards: Cards, listen: Callable[...,
     assert [type(item) for item in items] == [SourceLost, SourceBack, Block]
 
 
-def test_a_stream_that_cannot_be_asked_is_lost(
-    cards: Cards, listen: Callable[..., Microphone], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stream_that_cannot_be_asked_is_lost(cards: Cards, listen: Listen) -> None:
     microphone = listen()
 
-    class Broken:
-        @property
-        def active(self) -> bool:
-            raise PortAudioError("Invalid stream pointer")
-
-        def abort(self, ignore_errors: bool) -> None: ...
-
-        close = abort
-
-    assert microphone._stream is not None
-    monkeypatch.setattr(microphone._stream, "raw", Broken())
-    microphone._changed.set()
+    cards.streams[-1].broken = True
+    cards.streams[-1].finished_callback()
     [lost] = microphone.read(5.0)
     assert isinstance(lost, SourceLost) and lost.cause == "unplugged"
     wait_until(lambda: len(cards.streams) == 2)
 
 
-def test_another_microphone_of_the_process_is_left_alone(cards: Cards, listen: Callable[..., Microphone]) -> None:
+def test_another_microphone_of_the_process_is_left_alone(cards: Cards, listen: Listen) -> None:
     cards.names = ["One", "Two"]
-    listen(device="One")
-    listen(device="Two")
+    listen(CaptureSettings(device="One"))
+    listen(CaptureSettings(device="Two"))
     cards.unplug()
     wait_until(lambda: len(cards.streams) == 3)
     assert cards.looked == 0, "PortAudio was ended under a stream that ran"
 
 
-def test_what_a_slow_reader_lost_across_an_unplugging_is_told(cards: Cards, listen: Callable[..., Microphone]) -> None:
-    microphone = listen(backlog=4.0)
+def test_what_a_slow_reader_lost_across_an_unplugging_is_told(cards: Cards, listen: Listen) -> None:
+    microphone = listen(CaptureSettings(backlog=4.0))
     cards.play(1)
     assert isinstance(microphone.read(0)[0], Block)
     cards.play(10)
@@ -206,8 +220,8 @@ def test_what_a_slow_reader_lost_across_an_unplugging_is_told(cards: Cards, list
     assert microphone.present() == 46 * RATE
 
 
-def test_a_first_second_that_nobody_read_is_told(cards: Cards, listen: Callable[..., Microphone]) -> None:
-    microphone = listen(backlog=4.0)
+def test_a_first_second_that_nobody_read_is_told(cards: Cards, listen: Listen) -> None:
+    microphone = listen(CaptureSettings(backlog=4.0))
     cards.play(9)
     dropped, first, *_ = microphone.read(0)
     assert dropped == Dropped(5.0, 5.0)
@@ -218,6 +232,12 @@ def test_a_first_second_that_nobody_read_is_told(cards: Cards, listen: Callable[
 def test_portaudio_that_cannot_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     cards = Cards()
     cards.failures = ["Host API not found"]
-    monkeypatch.setattr(portaudio, "_sounddevice", lambda: cards)
+    monkeypatch.setitem(sys.modules, "sounddevice", cards)
     with pytest.raises(EngineError, match="PortAudio does not start: Host API not found"):
         portaudio.refresh()
+
+
+def test_a_missing_sounddevice_is_one_line_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    with pytest.raises(EngineError, match=r"needs sounddevice; install it with .*wav2edge\[mic\]"):
+        portaudio.inputs()

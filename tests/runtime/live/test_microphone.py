@@ -296,7 +296,7 @@ def test_a_stalled_reader_costs_bounded_memory_and_is_told(microphone: VirtualMi
     source = Microphone(CaptureSettings(rate=RATE, backlog=4.0))
     listen_for(source, 0.5)
     time.sleep(30)
-    assert source._backlog.seconds <= 4
+    assert source.waiting <= 4
     items = list(source.read(0.1))
     [dropped] = [item for item in items if isinstance(item, Dropped)]
     assert dropped.seconds == pytest.approx(26, abs=1)
