@@ -46,11 +46,12 @@ class LiveDecoder:
         vad: VoiceActivityModel,
         settings: LiveSettings | None = None,
         finish: Finish | None = None,
+        segmentation: Segmentation | None = None,
     ) -> None:
         """Prepare for a stream of a model with a CTC head at 16 kHz; raises InputError for another model.
 
         vad: gives the probability of speech (silero.Silero). finish: how a whole utterance's logits become text
-        (None: as a Transcriber with its defaults does it).
+        (None: as a Transcriber with its defaults does it). segmentation: how long a pause inside a word may be.
         """
         if spec.head != "ctc":
             raise InputError(f"live captions need a model that transcribes; this one's head is {spec.head}")
@@ -59,8 +60,10 @@ class LiveDecoder:
         self.spec = spec
         self.settings = settings or LiveSettings()
         self.vad = vad
+        segmentation = segmentation or Segmentation()
+        self._greedy = greedy = ctc.Greedy(segmentation.word_gap)
         self.finish: Finish = finish or (
-            lambda samples, logits: decode(Decoding(spec, ctc.greedy, Segmentation()), samples, logits)
+            lambda samples, logits: decode(Decoding(spec, greedy, segmentation), samples, logits)
         )
         self._utterances = UtteranceSegmenter(spec, vad, self.settings, self._add_ended)
         self._silence_due = False  # speech was decoded, and no Silence was sent since
@@ -151,7 +154,7 @@ class LiveDecoder:
         return replace(word, start=round(word.start + offset, 3), end=round(word.end + offset, 3))
 
     def _accept_partial(self, utterance: Utterance, window: Window, logits: NDArray[np.float32]) -> list[Event]:
-        words = [self._shifted(word, window.start) for word in ctc.greedy(logits, self.spec)]
+        words = [self._shifted(word, window.start) for word in self._greedy(logits, self.spec)]
         end = self._seconds(window.end)
         cut_edge = window.start > utterance.start
         trusted = self._seconds(window.start) + self.settings.edge if cut_edge else float("-inf")

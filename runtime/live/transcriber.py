@@ -76,8 +76,8 @@ class LiveTranscriber:
         self.model = model
         self.spec = model.spec
         self.loop = loop or LoopSettings()
-        self.decode_words = decoder or ctc.greedy
         self.segmentation = segmentation or Segmentation()
+        self.decode_words = decoder or ctc.Greedy(self.segmentation.word_gap)
         self.chunking = chunking or Chunking()
         self.settings = _complete(settings or LiveSettings(), model)
         _check_lengths(self.settings, self.chunking)
@@ -110,7 +110,7 @@ class LiveTranscriber:
 
     def decoder(self) -> LiveDecoder:
         """A decoder for one stream of this model."""
-        return LiveDecoder(self.spec, self.vad(), self.settings, self._finish)
+        return LiveDecoder(self.spec, self.vad(), self.settings, self._finish, self.segmentation)
 
     def session(self, source: Source, record: Callable[[Block], None] | None = None) -> LiveSession:
         """Caption a source, which the caller closes; ``record`` gets every block of sound before it is decoded."""

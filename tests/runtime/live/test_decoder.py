@@ -18,6 +18,7 @@ from wav2edge.runtime.live.endpoint import EndpointRules
 from wav2edge.runtime.live.events import Event, Final, Partial, Silence
 from wav2edge.runtime.live.settings import LiveSettings
 from wav2edge.runtime.live.window import Window
+from wav2edge.runtime.recordings.segmentation import Segmentation
 from wav2edge.runtime.text.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -175,6 +176,19 @@ def test_silence_too_short_to_be_a_gap_stays_inside(booth: Booth) -> None:
     assert final.text.replace(" ", "") == "onetwo", "an utterance goes on behind silence shorter than its endpoint's"
     assert final.start == 0.0
     assert round(final.end * 16000) == len(stream) - 2 * 16000
+
+
+@pytest.mark.parametrize(("gap", "text"), [(0.5, "lat can"), (2.0, "latcan")])
+def test_a_word_does_not_span_a_long_pause(booth: Booth, gap: float, text: str) -> None:
+    """The model wrote no delimiter into a pause, and the captions held one word from before it to after it."""
+    decoder = LiveDecoder(booth.spec(), booth.vad(), PLAIN, segmentation=Segmentation(word_gap=gap))
+    sound = np.concatenate((booth.speak("lat"), booth.speak("_" * 60), booth.speak("can"), booth.quiet(2)))
+    events = booth.listen(decoder, booth.model(booth.spec()), sound)
+    assert [event.text for event in events if isinstance(event, Partial)][-1] == text
+    [final] = finals_of(events)
+    assert final.text == text
+    if gap == 0.5:
+        assert all(word.end - word.start < 0.5 for word in final.words)
 
 
 def test_a_gap_ends_the_utterance_and_times_go_on(booth: Booth) -> None:
