@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +21,7 @@ from wav2edge.measure import manifest
 from wav2edge.runtime import files
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.read import MANIFEST, Bundle
 from wav2edge.runtime.model import Model
 
 RATE = 16000
@@ -115,6 +118,16 @@ def sound(paths: Iterable[str | Path], seconds: float) -> NDArray[np.float32]:
     chosen = [Path(path) for path in paths] or sorted(embedded.clips_manifest().parent.glob("librispeech*"))
     once = np.concatenate([read.load(path, RATE) for path in chosen])
     return np.resize(once, round(seconds * RATE))
+
+
+def only_fp32(source: Path, target: Path) -> Bundle:
+    """A copy of a bundle with fp32 alone."""
+    shutil.copytree(source, target)
+    values = json.loads((target / MANIFEST).read_text("utf-8"))
+    values["variants"] = [variant for variant in values["variants"] if variant["name"] == "fp32"]
+    values["files"].pop("calibration.json", None)
+    (target / MANIFEST).write_text(json.dumps(values), "utf-8")
+    return Bundle.open(target)
 
 
 def rows_of(

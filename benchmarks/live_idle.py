@@ -8,12 +8,14 @@ the machine does, so that the figure is valid on a busy one too; the threads tha
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import _kit
 import numpy as np
@@ -28,6 +30,12 @@ def cpu(process: int) -> dict[str, float]:
         name = (task / "comm").read_text("utf-8").strip()
         found[f"{name} {task.name}"] = int((task / "schedstat").read_text("ascii").split()[0]) / 1e9
     return found
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """End a process."""
+    process.terminate()
+    process.wait()
 
 
 def main() -> None:
@@ -49,20 +57,19 @@ def main() -> None:
             options.level / 20
         )
         soundfile.write(path, noise.astype(np.float32), RATE, subtype="PCM_16")
-        player = subprocess.Popen([*shlex.split(options.player), str(path)]) if options.player else None
-        listener = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        assert listener.stdout is not None
-        if not listener.stdout.readline():  # the first event: it has begun
-            sys.exit(f"wav2edge listen ended with code {listener.wait()}; is there a microphone?")
-        time.sleep(3)
-        before, began = cpu(listener.pid), time.monotonic()
-        time.sleep(options.seconds)
-        after, seconds = cpu(listener.pid), time.monotonic() - began
-        shares = {name: (value - before.get(name, 0.0)) / seconds for name, value in after.items()}
-        for process in (listener, player):
-            if process is not None:
-                process.terminate()
-                process.wait()
+        with contextlib.ExitStack() as processes:
+            if options.player:
+                processes.callback(end, subprocess.Popen([*shlex.split(options.player), str(path)]))
+            listener = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            processes.callback(end, listener)
+            assert listener.stdout is not None
+            if not listener.stdout.readline():  # the first event: it has begun
+                sys.exit(f"wav2edge listen ended with code {listener.wait()}; is there a microphone?")
+            time.sleep(3)
+            before, began = cpu(listener.pid), time.monotonic()
+            time.sleep(options.seconds)
+            after, seconds = cpu(listener.pid), time.monotonic() - began
+    shares = {name: (value - before.get(name, 0.0)) / seconds for name, value in after.items()}
     total = sum(shares.values())
     with _kit.Output(options) as output:
         output.say(f"{100 * total:.2f} % of one core over {options.seconds:g} s at {options.level:g} dBFS")

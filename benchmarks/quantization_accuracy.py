@@ -12,7 +12,6 @@ BUNDLE has, and neither quantises nor searches.
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -33,7 +32,7 @@ from wav2edge.graphs.graph import Graph
 from wav2edge.measure import manifest
 from wav2edge.measure.scoring import difference, score
 from wav2edge.runtime.bundle import embedded
-from wav2edge.runtime.bundle.read import MANIFEST, Bundle
+from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.heads import ctc
 
 STATIC = ("int8-u8s8", "int8-s8s8", "int8-u7s8")
@@ -50,16 +49,6 @@ for name in clips.files:
     out[name] = values["logits"][0, : values["output_lengths"][0]]
 np.savez(sys.argv[4], **out)
 """
-
-
-def only_fp32(source: Path, target: Path) -> Bundle:
-    """A copy of a bundle with fp32 alone."""
-    shutil.copytree(source, target)
-    values = json.loads((target / MANIFEST).read_text("utf-8"))
-    values["variants"] = [variant for variant in values["variants"] if variant["name"] == "fp32"]
-    values["files"].pop("calibration.json", None)
-    (target / MANIFEST).write_text(json.dumps(values), "utf-8")
-    return Bundle.open(target)
 
 
 def show(output: _kit.Output, title: str, made: Calibration) -> None:
@@ -156,11 +145,11 @@ def haswell(output: _kit.Output, bundle: Bundle, dev: Clips, folder: Path) -> No
 
 def searched(output: _kit.Output, source: Path, folder: Path, speech: str, dev: str, method: Method) -> Bundle:
     """A copy of a bundle's fp32, quantised naively and then with the search; both are shown."""
-    naive = only_fp32(source, folder / "naive")
+    naive = _kit.only_fp32(source, folder / "naive")
     options = Options(variants=STATIC, method=method, smooth=False, searching=False, limit=None, dev_limit=None)
     show(output, "everything INT8", quantize(naive, speech, dev, options))
     options = Options(method=method, limit=None, dev_limit=None)
-    made = quantize(only_fp32(source, folder / "model"), speech, dev, options)
+    made = quantize(_kit.only_fp32(source, folder / "model"), speech, dev, options)
     show(output, "wav2edge quantize", made)
     if made.refused is not None:
         sys.exit(f"the gate refused, so there is nothing to close on: {made.refused}")

@@ -8,16 +8,13 @@ With the embedded model, 200 recordings each and two threads, some ten minutes.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import _docs
+import _kit
 import numpy as np
 
 from wav2edge.calibration import prepare, sensitivity
@@ -36,7 +33,7 @@ from wav2edge.calibration.sites import find_sites
 from wav2edge.graphs.graph import Graph
 from wav2edge.measure.scoring import difference
 from wav2edge.runtime.bundle import embedded
-from wav2edge.runtime.bundle.read import MANIFEST, Bundle
+from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.engines import EngineOptions
 from wav2edge.runtime.model import Model
 
@@ -300,42 +297,27 @@ PARTS: dict[str, Callable[[Setting], Iterator[str]]] = {
 }
 
 
-def only_fp32(source: Path, target: Path) -> Bundle:
-    """A copy of a bundle with fp32 alone."""
-    shutil.copytree(source, target)
-    values = json.loads((target / MANIFEST).read_text("utf-8"))
-    values["variants"] = [variant for variant in values["variants"] if variant["name"] == "fp32"]
-    values["files"].pop("calibration.json", None)
-    (target / MANIFEST).write_text(json.dumps(values), "utf-8")
-    return Bundle.open(target)
-
-
 def main() -> None:
     """Print every part, and write them where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _kit.parser(__doc__)
     parser.add_argument("--bundle", type=Path, default=embedded.bundle_path())
     parser.add_argument("--speech", required=True)
     parser.add_argument("--dev", required=True)
     parser.add_argument("--only", default=",".join(PARTS))
-    parser.add_argument("--docs", type=Path)
     arguments = parser.parse_args()
-    lines: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = only_fp32(arguments.bundle, Path(folder) / "model")
+    with tempfile.TemporaryDirectory() as folder, _kit.Output(arguments, markdown=True) as output:
+        bundle = _kit.only_fp32(arguments.bundle, Path(folder) / "model")
         speech = calibration_clips(arguments.speech, bundle.spec, longest=Options.longest)
         judging = dev_clips(arguments.dev, bundle.spec, longest=Options.longest)
-        print(f"calibrating on up to {len(speech.rows)}, judging on {len(judging.rows)}: {judging.words} words")
+        counts = f"Calibrated on up to {len(speech.rows)}, judged on {len(judging.rows)} recordings"
+        output.say(f"{counts}: {judging.words} words.", "")
         at = Setting(bundle, speech, judging, Path(folder))
         for name in arguments.only.split(","):
             sensitivity.SECONDS = 24.0
-            lines += [f"**{PARTS[name].__doc__.rstrip('.')}**", ""]
-            print(f"\n{lines[-2]}\n")
+            output.say(f"**{(PARTS[name].__doc__ or name).rstrip('.')}**", "")
             for line in PARTS[name](at):
-                print(line, flush=True)
-                lines.append(line)
-            lines.append("")
-    if arguments.docs:
-        _docs.write(arguments.docs, lines)
+                output.say(line)
+            output.say()
 
 
 if __name__ == "__main__":

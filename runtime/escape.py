@@ -7,45 +7,42 @@ passes it through the one function here that is made for that place.
 from __future__ import annotations
 
 import re
-import unicodedata
-from html import escape as _html_escape
 
-_BREAKS = re.compile(r"[ ]*[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029][\s]*")
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-_MARKDOWN = re.compile(r"([\\`*\[\]<>|&~$]|(?<!\w)_|_(?!\w))")
-_MARKDOWN_START = re.compile(r"^(#|[-+=](?=\s|$|[-+=])|\d+(?=[.)](\s|$)))")
-_MARKDOWN_LINK = re.compile(r"(?i)(:)(?=//)|(?<=\bwww)(\.)")
+# Patterns are text, compiled when they are first needed: every command imports this module.
+_BREAKS = r"[ ]*[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029][\s]*"
+_CONTROL = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+"""Control characters but for tab and line feed, the formats that turn the direction of text around (Unicode Standard
+Annex 9), line and paragraph separators, and surrogates."""
+_MARKDOWN = r"([\\`*\[\]<>|&~$]|(?<!\w)_|_(?!\w))"
+_MARKDOWN_START = r"^(#|[-+=](?=\s|$|[-+=])|\d+(?=[.)](\s|$)))"
+_MARKDOWN_LINK = r"(?i)(:)(?=//)|(?<=\bwww)(\.)"
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
-
-
-def _is_control(character: str) -> bool:
-    """Control characters, surrogates, and the formats that turn the direction of text around (Unicode TR 9)."""
-    if unicodedata.category(character) in ("Cc", "Cs"):
-        return True
-    return "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069" or character in "\u2028\u2029"
 
 
 def one_line(text: str) -> str:
     """Text for a terminal or a log: tabs and line breaks as a space, other control characters by their number."""
-    spaced = _BREAKS.sub(" ", text).strip()
-    return "".join(f"\\x{ord(c):02x}" if _is_control(c) else c for c in spaced)
+    return lines(re.sub(_BREAKS, " ", text).strip())
 
 
 def lines(text: str) -> str:
     """Text of several lines for a terminal: tabs and line feeds stay, other control characters by their number."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    if text.isascii() and text.isprintable():
+        return text
+    return re.sub(_CONTROL, lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def html(text: str) -> str:
     """Text between tags or in a quoted attribute; control characters, which HTML forbids, become U+FFFD."""
-    return _html_escape("".join("\ufffd" if _is_control(c) and c not in "\t\n" else c for c in text))
+    from html import escape  # with a table of 2 000 names, which few commands need
+
+    return escape(re.sub(_CONTROL, "\ufffd", text))
 
 
 def markdown(text: str) -> str:
     """Text inside a Markdown paragraph, list item or table cell: shown as written, on one line."""
-    line = _MARKDOWN.sub(r"\\\1", one_line(text))
-    line = _MARKDOWN_LINK.sub(lambda match: f"\\{match.group()}", line)
-    return _MARKDOWN_START.sub(lambda m: m.group() + "\\" if m.group().isdigit() else "\\" + m.group(), line)
+    line = re.sub(_MARKDOWN, r"\\\1", one_line(text))
+    line = re.sub(_MARKDOWN_LINK, lambda match: f"\\{match.group()}", line)
+    return re.sub(_MARKDOWN_START, lambda m: m[0] + "\\" if m[0].isdigit() else "\\" + m[0], line)
 
 
 def csv_cell(text: str) -> str:
