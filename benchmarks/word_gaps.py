@@ -10,14 +10,13 @@ silence makes one word of two.
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import itertools
 import random
 
+import _kit
 import numpy as np
 
-import wav2edge
 from wav2edge.measure import manifest
 from wav2edge.measure.scoring import normalize
 from wav2edge.runtime.audio import read
@@ -47,9 +46,9 @@ def words_with_gaps(model: Model, samples: np.ndarray) -> list[tuple[str, float]
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = _kit.parser(__doc__)
     parser.add_argument("manifest")
-    parser.add_argument("-m", "--model")
+    _kit.add_model(parser)
     parser.add_argument("--limit", type=int, default=600)
     parser.add_argument("--split")
     options = parser.parse_args()
@@ -58,7 +57,7 @@ def main() -> None:
     true: list[float] = []
     wrong: list[float] = []
     joined: list[float] = []
-    with wav2edge.open(options.model) as model:
+    with _kit.open_model(options) as model:
         silence = np.zeros(3 * model.spec.sample_rate, np.float32)
         clips = [read.load(row.path, model.spec.sample_rate) for row in rows]
         for row, clip in zip(rows, clips):
@@ -69,13 +68,15 @@ def main() -> None:
                 (true if index in right else wrong).append(gap)
         for first, second in zip(clips[::2], clips[1::2]):
             joined += [gap for _, gap in words_with_gaps(model, np.concatenate((first, silence, second))) if gap > 2.5]
-    print(f"{len(rows)} recordings: {len(true)} true words, {len(wrong)} others; longest pause in a true word")
-    print("  " + ", ".join(f"{q} %: {np.percentile(true, q):.2f} s" for q in (90, 99, 99.9, 100)))
-    print(f"3 s of silence between two recordings: {len(joined)} of {len(clips) // 2} pairs give one word across it")
-    print(f"{'bound, s':>9} {'true words broken':>18} {'others parted':>14} {'pairs parted':>13}")
-    for bound in BOUNDS:
-        counts = [sum(gap > bound for gap in gaps) for gaps in (true, wrong, joined)]
-        print(f"{bound:9.1f} {counts[0]:18d} {counts[1]:14d} {counts[2]:13d}")
+    with _kit.Output(options) as output:
+        output.say(f"{len(rows)} recordings: {len(true)} true words, {len(wrong)} others; longest pause in a true word")
+        output.say("  " + ", ".join(f"{q} %: {np.percentile(true, q):.2f} s" for q in (90, 99, 99.9, 100)))
+        pairs = len(clips) // 2
+        output.say(f"3 s of silence between two recordings: {len(joined)} of {pairs} pairs give one word across it")
+        output.say(f"{'bound, s':>9} {'true words broken':>18} {'others parted':>14} {'pairs parted':>13}")
+        for bound in BOUNDS:
+            counts = [sum(gap > bound for gap in gaps) for gaps in (true, wrong, joined)]
+            output.say(f"{bound:9.1f} {counts[0]:18d} {counts[1]:14d} {counts[2]:13d}")
 
 
 if __name__ == "__main__":
