@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .formats import Layout
+    from .formats.json import TranscriptJson
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,12 @@ class Transcript:
 
     warnings: tuple[str, ...] = ()
     """What a reader of the transcript should know of the recording: what is missing, which channels were averaged."""
+
+    def document(self, name: str = "") -> TranscriptJson:
+        """Return everything as JSON values, with the fields of whisper's .json; name: the recording's."""
+        from .formats.json import document
+
+        return document(self, name)
 
     def to_json(self, name: str = "") -> str:
         """Return everything as one JSON object; name: the recording's."""

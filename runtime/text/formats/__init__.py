@@ -16,16 +16,19 @@ from ..transcript import Transcript
 
 @dataclass(frozen=True)
 class Layout:
-    """How subtitles are laid out.
-
-    max_line_width: characters a line. max_line_count: lines a cue. max_words_per_cue: words a cue, None for as many as
-    fit. shortest_cue: seconds that a cue stays when nothing follows it sooner.
-    """
+    """How subtitles are laid out."""
 
     max_line_width: int = 42
+    """Characters in a line; default 42, as subtitles on television have."""
+
     max_line_count: int = 2
+    """Lines in a cue; default 2."""
+
     max_words_per_cue: int | None = None
+    """Words in a cue; None: as many as fit."""
+
     shortest_cue: float = 1.0
+    """Seconds that a cue stays when nothing follows it sooner; default 1."""
 
 
 class Format(Protocol):
@@ -38,7 +41,7 @@ class Format(Protocol):
 
 
 def printable(name: str) -> str:
-    """A file's name as valid text: bytes of it that are no UTF-8 become replacement characters."""
+    """A file's name as valid text: bytes of it that are not UTF-8 become replacement characters."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 

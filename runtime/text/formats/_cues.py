@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ... import escape
 from ..transcript import Segment, Transcript, Word
 from . import Layout
+
+_TIMING = re.compile(r"(\d)[ ]*-->")
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ def cues(transcript: Transcript, layout: Layout) -> list[Cue]:
 
 
 def _gap(segment: Segment) -> str:
-    """What stands between its words: nothing in a language that is written without."""
+    """What is written between its words: nothing in a language that has no gaps."""
     words = [word.text for word in segment.words]
     return "" if len(words) > 1 and segment.text == "".join(words) else " "
 
@@ -41,7 +45,10 @@ def _split(words: Sequence[Word], layout: Layout, gap: str) -> Iterator[Cue]:
     lines: list[list[str]] = [[]]
     inside: list[Word] = []
     for word in words:
-        width = sum(len(text) + len(gap) for text in lines[-1]) + len(word.text)
+        shown = _shown(word.text)
+        if not shown:
+            continue
+        width = sum(len(text) + len(gap) for text in lines[-1]) + len(shown)
         too_wide = bool(lines[-1]) and width > layout.max_line_width
         full = too_wide and len(lines) == layout.max_line_count
         if inside and (full or len(inside) == layout.max_words_per_cue):
@@ -49,10 +56,15 @@ def _split(words: Sequence[Word], layout: Layout, gap: str) -> Iterator[Cue]:
             lines, inside = [[]], []
         elif too_wide:
             lines.append([])
-        lines[-1].append(word.text)
+        lines[-1].append(shown)
         inside.append(word)
     if inside:
         yield _cue(inside, lines, gap)
+
+
+def _shown(text: str) -> str:
+    """A word as a subtitle may hold it: on one line, without what would begin another cue or command a terminal."""
+    return _TIMING.sub(r"\1 ->", escape.one_line(text))
 
 
 def _cue(words: Sequence[Word], lines: Sequence[Sequence[str]], gap: str) -> Cue:

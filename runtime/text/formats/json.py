@@ -7,25 +7,73 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from ..transcript import Segment, Transcript, Word
 from . import Layout, printable
 
+if TYPE_CHECKING:  # Python 3.11; it is never evaluated
+    from typing_extensions import NotRequired
+
 SUFFIX = ".json"
+
+_UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class WordJson(TypedDict):
+    """A word: times in seconds, probability in (0, 1]."""
+
+    word: str
+    start: float
+    end: float
+    probability: float
+
+
+class SegmentJson(TypedDict):
+    """Words between two pauses; avg_logprob is the mean of the logarithms of their probabilities."""
+
+    id: int
+    start: float
+    end: float
+    text: str
+    avg_logprob: float
+    words: list[WordJson]
+
+
+class TranscriptJson(TypedDict):
+    """A transcript; duration in seconds; complete, warnings and channel as in ``Transcript``."""
+
+    task: Literal["transcribe"]
+    file: str
+    language: str | None
+    duration: float
+    complete: bool
+    warnings: list[str]
+    text: str
+    segments: list[SegmentJson]
+    words: list[WordJson]
+    channel: NotRequired[str | int]
+    """Left out for the average of all channels."""
 
 
 def render(transcript: Transcript, name: str, layout: Layout) -> str:
     """The document, indented."""
-    return json.dumps(document(transcript, name), ensure_ascii=False, indent=2) + "\n"
+    return dumped(document(transcript, name), indent=2) + "\n"
 
 
-def document(transcript: Transcript, name: str) -> dict[str, Any]:
-    """The transcript as plain JSON values; times in seconds, ``probability`` in (0, 1]."""
-    return {
+def dumped(value: Mapping[str, object], indent: int | None = None) -> str:
+    """JSON in Unicode, but for characters that command a terminal or cannot be encoded: those escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def document(transcript: Transcript, name: str) -> TranscriptJson:
+    """The transcript as plain JSON values."""
+    values: TranscriptJson = {
         "task": "transcribe",
         "file": printable(name),
-        **({} if transcript.channel == "mix" else {"channel": transcript.channel}),
         "language": transcript.language,
         "duration": round(transcript.seconds, 3),
         "complete": transcript.complete,
@@ -34,9 +82,12 @@ def document(transcript: Transcript, name: str) -> dict[str, Any]:
         "segments": [_segment(number, segment) for number, segment in enumerate(transcript.segments)],
         "words": [_word(word) for word in transcript.words],
     }
+    if transcript.channel != "mix":
+        values["channel"] = transcript.channel
+    return values
 
 
-def _segment(number: int, segment: Segment) -> dict[str, Any]:
+def _segment(number: int, segment: Segment) -> SegmentJson:
     logs = [math.log(max(word.confidence, 1e-6)) for word in segment.words]
     return {
         "id": number,
@@ -48,5 +99,5 @@ def _segment(number: int, segment: Segment) -> dict[str, Any]:
     }
 
 
-def _word(word: Word) -> dict[str, Any]:
+def _word(word: Word) -> WordJson:
     return {"word": word.text, "start": word.start, "end": word.end, "probability": word.confidence}

@@ -1,16 +1,15 @@
 """One JSON object a line for each recording: a MANIFEST that evaluate, quantize and other tools read back.
 
-``path`` is absolute, because a manifest's paths are relative to wherever it comes to lie.
+``path`` is absolute, because a manifest's relative paths are relative to its own folder.
 """
 
 from __future__ import annotations
 
-import json
 import os
 
 from ..transcript import Transcript
 from . import Layout, printable
-from .json import document
+from .json import document, dumped
 
 SUFFIX = ".jsonl"
 
@@ -20,6 +19,5 @@ def render(transcript: Transcript, name: str, layout: Layout) -> str:
     values = document(transcript, name)
     head = {"path": printable(os.path.abspath(name)), "text": transcript.text, "seconds": values["duration"]}
     head |= {"channel": transcript.channel} if transcript.channel != "mix" else {}
-    return (
-        json.dumps({**head, "language": values["language"], "segments": values["segments"]}, ensure_ascii=False) + "\n"
-    )
+    rest = {name: values[name] for name in ("language", "complete", "warnings", "segments")}
+    return dumped({**head, **rest}) + "\n"

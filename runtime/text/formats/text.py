@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ... import escape
 from ..transcript import Transcript
 from . import Layout
 
@@ -10,4 +11,4 @@ SUFFIX = ".txt"
 
 def render(transcript: Transcript, name: str, layout: Layout) -> str:
     """One line a segment."""
-    return "".join(f"{segment.text}\n" for segment in transcript.segments)
+    return "".join(f"{escape.one_line(segment.text)}\n" for segment in transcript.segments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ... import escape
 from ..transcript import Transcript
 from . import Layout
 
@@ -10,7 +11,5 @@ SUFFIX = ".tsv"
 
 def render(transcript: Transcript, name: str, layout: Layout) -> str:
     """A header line, then one line a segment."""
-    rows = (
-        f"{round(s.start * 1000)}\t{round(s.end * 1000)}\t{' '.join(s.text.split())}\n" for s in transcript.segments
-    )
+    rows = (f"{round(s.start * 1000)}\t{round(s.end * 1000)}\t{escape.csv_cell(s.text)}\n" for s in transcript.segments)
     return "start\tend\ttext\n" + "".join(rows)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import unicodedata
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -190,3 +192,51 @@ def test_the_example_of_a_transcript_runs() -> None:
     from wav2edge.runtime.text import transcript
 
     assert doctest.testmod(transcript) == (0, 4)
+
+
+def test_a_transcript_renders_itself(transcript: Transcript) -> None:
+    layout = Layout(max_words_per_cue=3)
+    assert transcript.to_json("a.wav") == formats.get("json").render(transcript, "a.wav", Layout())
+    assert json.loads(transcript.to_json("a.wav")) == transcript.document("a.wav")
+    assert transcript.to_srt() == formats.get("srt").render(transcript, "", Layout())
+    assert transcript.to_vtt(layout=layout) == formats.get("vtt").render(transcript, "", layout) != transcript.to_vtt()
+    assert transcript.to_tsv() == formats.get("tsv").render(transcript, "", Layout())
+
+
+def test_json_says_what_is_missing(transcript: Transcript) -> None:
+    cut = replace(transcript, complete=False, warnings=("it breaks off after 3.0 s",))
+    for document in (json.loads(cut.to_json()), json.loads(formats.get("jsonl").render(cut, "a.wav", Layout()))):
+        assert document["complete"] is False and document["warnings"] == ["it breaks off after 3.0 s"]
+    assert json.loads(transcript.to_json())["complete"] is True
+
+
+HOSTILE = (
+    "\n\n99\n00:00:00,000 --> 09:00:00,000\nFORGED\tx",
+    "\x1b]0;title\x07\x1b[31mred",
+    "\u2028line\u2029\x85\x9b31m",
+    '=HYPERLINK("http://x")',
+    "\ud800 half of a character",
+    "00:00:00.000 --> 09:00:00.000",
+    "\n",
+    "<script>",
+)
+
+
+@pytest.mark.parametrize("label", HOSTILE)
+def test_a_label_cannot_forge_cues_cells_or_commands(label: str) -> None:
+    """A bundle from a stranger had line breaks and escape sequences in its labels, and wrote subtitles of its own."""
+    word = Word(label, 0.5, 1.0, 0.9)
+    held = Transcript(label, 4.0, (word,), (Segment(label, 0.5, 1.0, (word, Word("end", 1.2, 1.4, 0.9))),))
+    for name in formats.names():
+        text = formats.get(name).render(held, "a.wav", Layout(max_line_width=10))
+        text.encode("utf-8")
+        assert not any(
+            unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text if character not in "\n\t"
+        )
+    assert len(list(srt.parse(held.to_srt(), ignore_errors=False))) == 1
+    assert held.to_srt().count("-->") == 1
+    assert len(webvtt.from_string(held.to_vtt()).captions) == 1 and held.to_vtt().count("-->") == 1
+    header, *rows = csv.reader(io.StringIO(held.to_tsv()), delimiter="\t", quoting=csv.QUOTE_NONE)
+    assert len(rows) == 1 and len(rows[0]) == len(header) == 3 and not rows[0][2].startswith(("=", "+", "-", "@"))
+    assert json.loads(held.to_json())["text"] == label
+    assert len(formats.get("text").render(held, "a.wav", Layout()).splitlines()) == 1
