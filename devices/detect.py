@@ -32,9 +32,9 @@ class Memory:
 class Machine:
     """A machine as this process sees it.
 
-    model: the board's or computer's name, None where nobody tells. compatible: the device tree's names of the board,
-    most specific first. os, kernel: names of the system. power_mode: nvpmodel's mode, or the frequency governor, with
-    ``on battery`` where that is so.
+    model: the board's or computer's name, None where nothing reports it. compatible: the device tree's names of the
+    board, most specific first. os, kernel: names of the system. power_mode: nvpmodel's mode, or the frequency
+    governor, with ``on battery`` where that is so.
     """
 
     model: str | None
@@ -63,7 +63,7 @@ class Machine:
 
 
 def detect(root: str | Path = "/") -> Machine:
-    """Describe the machine whose /proc, /sys, /etc and /var lie below ``root``; what cannot be read is left out."""
+    """Describe the machine whose /proc, /sys, /etc and /var are below ``root``; what cannot be read is left out."""
     tree = Tree(root)
     compatible = tree.strings("/proc/device-tree/compatible")
     board = jetson.detect(tree, compatible)

@@ -1,4 +1,4 @@
-"""What is wrong with an installation, and the line that mends it.
+"""What is wrong with an installation, and the line that fixes it.
 
     1  two packages own the module onnxruntime        5  the environment hides the system's TensorRT
     2  an ONNX Runtime release that leaks             6  no NVIDIA driver, JetPack too old
@@ -6,7 +6,7 @@
     4  ONNX Runtime's TensorRT provider finds         8  no sounddevice, no PortAudio, no microphone
        another libnvinfer than it was linked with
 
-Each check is a function below, takes what was detected and asks nobody else.
+Each check is a function below, takes what was detected and looks at nothing else.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _OLDEST_L4T = (36,)
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """name: of the check. problem: what is wrong, one line. remedy: the shell line that mends it (or what to do).
+    """name: of the check. problem: what is wrong, one line. remedy: the shell line that fixes it (or what to do).
 
-    serious: whether something will not work, or work wrongly, until it is mended.
+    serious: whether something will not work, or work wrongly, until it is fixed.
     """
 
     name: str

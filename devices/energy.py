@@ -47,7 +47,7 @@ class Energy:
 
 
 class Source(Protocol):
-    """Something that tells energy. ``name`` says what it covers."""
+    """Something that measures energy. ``name`` says what it covers."""
 
     name: str
 
@@ -131,7 +131,7 @@ class NvidiaCounter:
         """See ``Source``."""
         value = self._read()
         if value is None:
-            raise OSError("NVML no longer tells the GPU's energy")
+            raise OSError("NVML no longer reports the GPU's energy")
         return value
 
 
@@ -197,7 +197,7 @@ class EnergyMeter:
 
 
 def find(root: str | Path = "/", rails: Sequence[str] = (), interval: float = INTERVAL) -> EnergyMeter | None:
-    """The meter of this machine; None where it tells nothing (``missing`` says why).
+    """The meter of this machine; None where it reports nothing (``missing`` says why).
 
     rails: the labels to add up on a board with power monitors (a profile's ``rails``). Where they are not there: the
     input of the whole module, else all rails. Without power monitors: GPU and processor packages together.
@@ -216,7 +216,7 @@ def find(root: str | Path = "/", rails: Sequence[str] = (), interval: float = IN
 
 
 def missing(root: str | Path = "/") -> str:
-    """Why ``find`` gives None here, and what mends it where something does."""
+    """Why ``find`` gives None here, and what to do where something helps."""
     tree = Tree(root)
     _, locked = _rapl(tree)
     if locked:

@@ -16,8 +16,8 @@ class Gpu:
     """A graphics processor. vendor: ``nvidia``, ``intel`` or ``amd``.
 
     driver: version (NVIDIA) or name of the kernel driver, None when none is loaded. compute_capability: ``8.9``, where
-    known. memory: bytes of its own, None where it shares the system's or nobody tells. cuda: the newest CUDA release
-    that the driver runs, where known.
+    known. memory: bytes of its own, None where it shares the system's or nothing reports it. cuda: the newest CUDA
+    release that the driver runs, where known.
     """
 
     vendor: str

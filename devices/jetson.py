@@ -33,7 +33,7 @@ _CHIPS = {"nvidia,tegra264": ("Thor", "11.0"), "nvidia,tegra234": ("Orin", "8.7"
 class Jetson:
     """A Jetson board. chip: ``Orin``, ``Thor``, ``Xavier``. compute_capability: ``8.7`` is sm_87.
 
-    l4t, jetpack: releases, None where the system does not tell or we do not know that pair.
+    l4t, jetpack: releases, None where the system does not say or the pair is unknown.
     """
 
     chip: str
@@ -58,7 +58,7 @@ def l4t(text: str) -> str | None:
 
 
 def power_mode(tree: Tree) -> str | None:
-    """The power mode that nvpmodel keeps, such as ``MAXN_SUPER``; None where there is no nvpmodel.
+    """The power mode that nvpmodel keeps, such as ``MAXN_SUPER``; None without nvpmodel.
 
     /var/lib/nvpmodel/status holds ``pmode:0002``; /etc/nvpmodel.conf names the modes, ``< POWER_MODEL ID=2 NAME=… >``,
     and the one of a machine that was never switched, ``< PM_CONFIG DEFAULT=1 >``.

@@ -16,7 +16,7 @@ TIMEOUT = 15.0
 
 
 @dataclass(frozen=True)
-class Microphone:
+class InputDevice:
     """An input device. channels: at most; sample_rate: its default in Hz; default: the one that ``listen`` opens."""
 
     index: int
@@ -31,7 +31,7 @@ class Microphone:
 class Microphones:
     """The input devices. problem: None, ``no sounddevice``, ``no PortAudio``, ``no answer`` or ``no device``."""
 
-    devices: tuple[Microphone, ...] = ()
+    devices: tuple[InputDevice, ...] = ()
     problem: str | None = None
 
 
@@ -71,4 +71,4 @@ def detect(timeout: float = TIMEOUT) -> Microphones:
         answer = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return Microphones(problem="no answer")
-    return Microphones(tuple(Microphone(*values) for values in answer.get("devices", ())), answer["problem"])
+    return Microphones(tuple(InputDevice(*values) for values in answer.get("devices", ())), answer["problem"])

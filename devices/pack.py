@@ -97,7 +97,7 @@ def used(bundle: Bundle, profile: DeviceProfile) -> tuple[Variant, ...]:
 
 
 def install_lines(profile: DeviceProfile, wheel: Path | None = None) -> tuple[str, ...]:
-    """The shell lines that make a board ready; the wheel is named as it lies beside README.txt."""
+    """The shell lines that make a board ready; the wheel is beside README.txt."""
     program = "wav2edge" if wheel is None else f"./{wheel.name}"
     return tuple(line.replace("{wav2edge}", program) for line in profile.install)
 

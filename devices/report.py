@@ -1,4 +1,4 @@
-"""All that ``wav2edge devices`` tells: machine, profile, engines, microphones, energy, and what is to mend."""
+"""What ``wav2edge devices`` shows: machine, profile, engines, microphones, energy, and problems with their fixes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .software import Software
 
 @dataclass(frozen=True)
 class EngineState:
-    """One engine here. missing: why it cannot run and what mends it, None when it is ready.
+    """One engine here. missing: why it cannot run and what to do, None when it is ready.
 
     variants: what the profile runs on it, best first.
     """
@@ -30,7 +30,7 @@ class EngineState:
 
 
 @dataclass(frozen=True)
-class Report:
+class MachineReport:
     """What a machine is and can do. energy: what its meter covers, or why there is none (then metered is False)."""
 
     machine: Machine
@@ -61,25 +61,25 @@ class Report:
         }
 
 
-def make(root: str | Path = "/", microphones: Microphones | None = None) -> Report:
+def make(root: str | Path = "/", microphones: Microphones | None = None) -> MachineReport:
     """Look at the machine below ``root``; microphones: None asks PortAudio, which takes about half a second."""
     machine = detect(root)
     chosen = profile.for_machine(machine)
     installed = software.detect(root)
-    heard = sound.detect() if microphones is None else microphones
+    inputs = sound.detect() if microphones is None else microphones
     meter = energy.find(root, chosen.rails)
     covered = energy.missing(root) if meter is None else meter.name
     if meter is not None:
         meter.close()
-    return Report(
+    return MachineReport(
         machine=machine,
         profile=chosen,
         software=installed,
         engines=engine_states(machine, chosen),
-        microphones=heard,
+        microphones=inputs,
         energy=covered,
         metered=meter is not None,
-        diagnoses=diagnose(machine, installed, heard),
+        diagnoses=diagnose(machine, installed, inputs),
     )
 
 

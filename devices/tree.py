@@ -23,7 +23,7 @@ class Tree:
         return self.root == Path("/")
 
     def path(self, name: str) -> Path:
-        """Where a path of the machine lies."""
+        """Where a path of the machine is below the root."""
         return self.root / name.lstrip("/")
 
     def read(self, name: str) -> str | None:
@@ -59,7 +59,7 @@ class Tree:
 
 
 def cpu_list(text: str | None) -> frozenset[int]:
-    """The CPUs of a kernel list such as ``0-3,6``; empty for none and for what is no list."""
+    """The CPUs of a kernel list such as ``0-3,6``; empty for none and for what is not a list."""
     found: set[int] = set()
     for part in (text or "").split(","):
         first, _, last = part.strip().partition("-")

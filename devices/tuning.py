@@ -27,7 +27,7 @@ class Measurement:
 
     latency: p50 of one run in seconds, on ``seconds`` of audio. wer: word error rate in per cent on the manifest that
     was given, wer_rise: points above fp32 on the same clips; None where no manifest was. joules: for each second of
-    audio, where the machine tells.
+    audio, where the machine measures it.
     """
 
     engine: str
@@ -112,7 +112,7 @@ def within_budget(
 
 
 def fingerprint(bundle: Bundle) -> str:
-    """What tells one bundle from another, wherever it lies: the digests of all its variants' files."""
+    """What identifies a bundle, wherever it is: the digests of all its variants' files."""
     digest = hashlib.sha256()
     for variant in sorted(bundle.variants, key=lambda variant: variant.name):
         for name in sorted(variant.files):

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -64,26 +63,19 @@ def atomic_write(path: Path, content: bytes | str) -> None:
 def atomic_directory(path: Path) -> Iterator[Path]:
     """Yield an empty directory that becomes ``path`` when the block ends without an error; raises InputError.
 
-    An older ``path`` is replaced. What an interrupted process leaves behind has another name and is never trusted.
+    An older ``path`` is replaced. What a killed process leaves has another name, is never trusted, and is removed by
+    the next one.
     """
-    with _translated(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-    try:
-        yield temporary
-        with _translated(path):
-            for file in temporary.rglob("*"):
-                files.flush(file)
-            if path.is_dir():
-                old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
-                os.rename(path, old / "old")
-                os.rename(temporary, path)
-                shutil.rmtree(old, ignore_errors=True)
-            else:
-                os.rename(temporary, path)
-            files.flush(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _translated(path), files.staging(path) as folder:
+        made = folder / "made"
+        made.mkdir()
+        yield made
+        files.flush_tree(made)
+        if path.is_dir():
+            files.exchange(made, path)  # the old one is removed with the staging folder
+        else:
+            os.rename(made, path)
+        files.flush(path.parent)
 
 
 @contextlib.contextmanager

@@ -39,8 +39,8 @@ def read_json(path: Path, what: str, *, max_bytes: int = MAX_BYTES, error: type[
     except (OSError, ValueError, RecursionError) as reason:
         if isinstance(reason, InputError):
             raise
-        told = getattr(reason, "strerror", None) or first_line(reason)
-        raise error(f"{path}: cannot be read as JSON ({told}), so it is not {what}") from reason
+        why = getattr(reason, "strerror", None) or first_line(reason)
+        raise error(f"{path}: cannot be read as JSON ({why}), so it is not {what}") from reason
 
 
 def check(

@@ -1,20 +1,28 @@
-"""Files that appear whole or not at all: a reader, or a crash, sees the old content or the new, never half of either.
+"""Files and folders that appear whole or not at all: a reader, or a crash, sees the old content or the new.
 
 The new content is written beside the old under a temporary name, flushed to the disk, and renamed; then the folder is
 flushed, so that the order holds through a power cut (fsync(2): flushing a file does not flush its directory entry).
+
+A process holds a lock on each temporary of its own (flock(2): the system drops it with the process, also after
+``kill -9``), so the next writer of the same name knows which temporaries were left by dead processes, and removes them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 TEMPORARY = ".tmp"
-"""The ending of temporary names; a file of this ending in a folder of ours was left by a process that was killed."""
+"""The ending of temporary names."""
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
 def write_whole(path: str | Path, content: bytes | str) -> None:
@@ -33,9 +41,8 @@ def replace_whole(path: str | Path) -> Iterator[Path]:
     and nothing is left.
     """
     target = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=TEMPORARY, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    remove_left_over(target)
+    handle, temporary = _own_temporary(target, folder=False)
     try:
         yield temporary
         temporary.chmod(_permissions(target))
@@ -43,7 +50,52 @@ def replace_whole(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, target)
         flush(target.parent)
     finally:
+        if handle is not None:
+            os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def staging(target: str | Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``target`` to make something in; what is left of it at the end is removed.
+
+    Raises OSError where it cannot be made.
+    """
+    place = Path(target)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    remove_left_over(place)
+    handle, folder = _own_temporary(place, folder=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def exchange(first: Path, second: Path) -> None:
+    """Swap two folders of one file system, so that each name holds the one or the other at every moment.
+
+    By renameat2(2) with RENAME_EXCHANGE. Where the system or the file system has none, by three renames, between which
+    a crash leaves ``second`` missing and its old content in a folder beside it. Raises OSError.
+    """
+    if _exchange_at_once(first, second):
+        return
+    with staging(second) as aside:
+        os.rename(second, aside / "old")
+        try:
+            os.rename(first, second)
+        except OSError:
+            os.rename(aside / "old", second)
+            raise
+        os.rename(aside / "old", first)
+
+
+def remove_left_over(target: Path) -> None:
+    """Remove the temporaries of ``target`` that a process left when it was killed."""
+    with contextlib.suppress(OSError):
+        for path in target.parent.glob(f".{_glob_escaped(target.name)}.*{TEMPORARY}"):
+            _remove_unlocked(path)
 
 
 def flush(path: Path) -> None:
@@ -55,6 +107,78 @@ def flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def flush_tree(folder: Path) -> None:
+    """Wait until every file below a folder, and the folders, are on the disk."""
+    for path in folder.rglob("*"):
+        flush(path)
+    flush(folder)
+
+
+def _exchange_at_once(first: Path, second: Path) -> bool:
+    if sys.platform != "linux":
+        return False
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):  # a C library without it
+        return False
+    names = os.fsencode(first), os.fsencode(second)
+    return bool(rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0)
+
+
+def _remove_unlocked(path: Path) -> None:
+    handle = None
+    try:
+        mode = path.lstat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            return
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        if not _lock(handle):
+            return
+        if stat.S_ISDIR(mode):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError:  # of another user, or gone meanwhile
+        return
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _own_temporary(target: Path, folder: bool) -> tuple[int | None, Path]:
+    """A new temporary beside a target, empty and locked: its open handle (None where there is none) and its name."""
+    while True:
+        if folder:
+            path = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=TEMPORARY, dir=target.parent))
+            handle = None
+            with contextlib.suppress(OSError):  # Windows cannot open a folder
+                handle = os.open(path, os.O_RDONLY)
+        else:
+            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=TEMPORARY, dir=target.parent)
+            path = Path(name)
+        if handle is None:
+            return None, path
+        _lock(handle)
+        if path.exists():  # else another writer took it for left over before it was locked
+            return handle, path
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Take the lock of an open file; False where another process holds it, or where there are no such locks."""
+    try:
+        import fcntl  # POSIX only
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def _glob_escaped(name: str) -> str:
+    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
 
 
 def _permissions(target: Path) -> int:

@@ -7,16 +7,15 @@ file has, are flushed to the disk, and become part of the bundle when bundle.jso
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import BundleError, InputError
-from ..files import flush, write_whole
+from ..files import exchange, flush, flush_tree, staging, write_whole
 from .read import FORMAT, MANIFEST, Bundle, Variant, sha256, variant_to_json
 from .spec import ModelSpec, Stage
 
@@ -25,30 +24,52 @@ from .spec import ModelSpec, Stage
 def new_bundle(destination: Path, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty directory that becomes ``destination`` when the block ends without an error.
 
-    On an error nothing is left behind. Raises InputError when the destination exists (unless ``overwrite``, and then
+    On an error nothing is left. Raises InputError when the destination exists (unless ``overwrite``, and then
     only if it is a bundle or empty) or cannot be written.
     """
     destination = Path(destination)
-    if destination.exists() and any(destination.iterdir() if destination.is_dir() else [destination]):
-        if not overwrite:
-            raise InputError(f"{destination}: already exists; choose another name or add --overwrite")
-        if not (destination / MANIFEST).is_file():
-            raise InputError(f"{destination}: exists and is no bundle; it is left alone, choose another name")
+    replaces = destination.exists() and any(destination.iterdir() if destination.is_dir() else [destination])
+    if replaces and not overwrite:
+        raise InputError(f"{destination}: already exists; choose another name, or allow to overwrite it")
+    if replaces and not _is_bundle(destination):
+        raise InputError(f"{destination}: exists and is not a wav2edge bundle; choose another name")
     try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
-    except OSError as error:
-        raise InputError(f"{destination}: cannot be written ({error.strerror}); choose a writable place") from error
-    try:
-        yield temporary
-        for path in temporary.rglob("*"):
-            if path.is_file():
-                flush(path)
-        _replace_directory(temporary, destination)
+        with staging(destination) as folder:
+            made = folder / "bundle"
+            made.mkdir()
+            yield made
+            flush_tree(made)
+            _put_in_place(made, destination, replaces)
     except OSError as error:
         raise InputError(f"{destination}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_bundle(path: Path) -> bool:
+    return (path / MANIFEST).is_file()
+
+
+def _put_in_place(made: Path, destination: Path, replaces: bool) -> None:
+    """Move a new bundle to its name; what appeared there while it was made is never removed."""
+    if replaces and _is_bundle(destination):
+        exchange(made, destination)  # the old one is removed with the staging folder
+    else:
+        try:
+            os.rename(made, destination)  # onto nothing or an empty folder; fails on anything else
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            kept = _free_sibling(destination)
+            os.rename(made, kept)
+            flush(kept.parent)
+            raise InputError(f"{destination}: appeared while the bundle was made; the new bundle is {kept}") from None
+    flush(destination.parent)
+
+
+def _free_sibling(path: Path) -> Path:
+    number = 2
+    while (candidate := path.with_name(f"{path.name}-{number}")).exists():
+        number += 1
+    return candidate
 
 
 def describe_variant(
@@ -63,7 +84,7 @@ def describe_variant(
     made_from: str | None = None,
     metrics: Mapping[str, Any] | None = None,
 ) -> Variant:
-    """A Variant for files that lie in ``directory``, with their sizes and digests."""
+    """A Variant for files in ``directory``, with their sizes and digests."""
     files = tuple(dict.fromkeys((*graphs.values(), *data)))
     return Variant(
         name=name,
@@ -126,7 +147,7 @@ def add_variants(
 
     staged: a directory on the same file system with the files of the variants (named from ``free_stem``) and
     ``files`` (such as calibration.json; a new one gets a free name, see ``Bundle.file``). Until bundle.json is
-    replaced the bundle is the old one; what an interruption leaves behind is unlisted, and ignored. ``extra`` adds
+    replaced the bundle is the old one; what an interruption leaves is unlisted, and ignored. ``extra`` adds
     keys to bundle.json.
 
     What others added since ``bundle`` was opened stays: bundle.json is read again, under a lock. Raises BundleError
@@ -155,7 +176,7 @@ def _add(
         if clash := sorted(before.intersection(variant.files)):
             if clash[0] in _listed_files(opened.document):
                 raise BundleError(f"{bundle.path}: {clash[0]} is in use; name staged files with free_stem")
-            raise BundleError(f"{bundle.path}: {clash[0]} was added by somebody else meanwhile; run this again")
+            raise BundleError(f"{bundle.path}: {clash[0]} was added by another process meanwhile; run this again")
     listed: dict[str, Any] = dict(bundle.document.get("files", {}))
     try:
         for name in [file for variant in added for file in variant.files]:
@@ -229,24 +250,3 @@ def _replace_json(path: Path, values: Mapping[str, Any]) -> None:
         write_whole(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
-
-
-def _replace_directory(temporary: Path, destination: Path) -> None:
-    temporary.chmod(0o755)
-    if destination.is_dir() and any(destination.iterdir()):
-        old = Path(tempfile.mkdtemp(prefix=f".{destination.name}.old.", dir=destination.parent))
-        try:
-            os.rename(destination, old / "bundle")
-        except OSError:
-            old.rmdir()
-            raise
-        try:
-            os.rename(temporary, destination)
-        except OSError:
-            os.rename(old / "bundle", destination)  # never gone: where this fails too, it lies in ``old``
-            old.rmdir()
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.replace(temporary, destination)
-    flush(destination.parent)

@@ -6,7 +6,7 @@ unsigned reads (one thread, AVX512-VNNI). Here the 128 is added once:
 
 1. What a linear layer reads is quantised to 0 … 255 in place of -128 … 127: the same levels, one constant higher.
 2. That constant times the sum of each output's weights goes off the bias: the same sums to the last rounding.
-3. A tensor that anything but linear layers reads, behind reshapes, slices, paddings and joins, stays as it is.
+3. A tensor that anything but linear layers reads, after reshapes, slices, paddings and joins, stays as it is.
 4. What a softmax writes is never negative: quantised to 0 … 255 with the same steps it is the same numbers.
 """
 
@@ -97,7 +97,7 @@ def _activation(node: Any) -> float | None:
 
 
 def _quantizer(node: Any) -> Any:
-    """The FakeQuantize behind FakeQuantize → int8 → float → minus zero → Multiply; None where it is another chain."""
+    """The FakeQuantize before the chain int8 → float → minus zero → Multiply; None where it is another chain."""
     middle = _source(node, 0)
     if middle is not None and middle.get_type_name() == "Subtract":
         zero = _constant(middle.input_value(1))
@@ -112,7 +112,7 @@ def _quantizer(node: Any) -> Any:
 
 
 def _sinks(node: Any) -> list[Any]:
-    """What reads a tensor in the end, behind operators that only move numbers."""
+    """What reads a tensor in the end, after operators that only move numbers."""
     found: list[Any] = []
     waiting = [node]
     while waiting:
@@ -151,7 +151,7 @@ def _source(node: Any, index: int) -> Any:
 
 
 def _constant(output: Any) -> Any:
-    """The numbers of a constant behind reshapes and conversions; None where it is computed."""
+    """The numbers of a constant before reshapes and conversions; None where it is computed."""
     node = output.get_node()
     while node.get_type_name() in ("Reshape", "Convert"):
         node = node.input_value(0).get_node()

@@ -21,10 +21,10 @@ _STEPS = 8
 
 
 @dataclass(frozen=True)
-class Profile:
+class ShapeProfile:
     """A range of lengths along the time axis (samples, or feature frames for the stage ``encoder``).
 
-    Kernels are chosen for ``longest``, because most padded lengths lie near it and it is the slowest case.
+    Kernels are chosen for ``longest``, because most padded lengths are near it and it is the slowest case.
     batch: the largest batch; bigger ones are run in turns. window: one length alone, that of a live window.
     """
 
@@ -39,7 +39,7 @@ class Profile:
         return max(self.shortest, self.longest - (self.longest - length) // step * step)
 
 
-def plan(spec: ModelSpec, stage: Stage, options: EngineOptions, batch: int = 1) -> tuple[Profile, ...]:
+def plan(spec: ModelSpec, stage: Stage, options: EngineOptions, batch: int = 1) -> tuple[ShapeProfile, ...]:
     """The profiles for clips up to ``options.longest_seconds``, and one of exactly the live window where it is set."""
     longest = round((options.longest_seconds or LONGEST_SECONDS) * spec.sample_rate)
     if longest < spec.min_samples:
@@ -55,15 +55,15 @@ def plan(spec: ModelSpec, stage: Stage, options: EngineOptions, batch: int = 1) 
     shortest = time_steps(spec, stage, spec.min_samples)
     for samples in edges:
         last = time_steps(spec, stage, samples)
-        profiles.append(Profile(shortest, max(shortest, last), batch))
+        profiles.append(ShapeProfile(shortest, max(shortest, last), batch))
         shortest = last + 1
     if options.window_seconds is not None:
         window = time_steps(spec, stage, round(options.window_seconds * spec.sample_rate))
-        profiles.insert(0, Profile(window, window, batch, window=True))
+        profiles.insert(0, ShapeProfile(window, window, batch, window=True))
     return tuple(profiles)
 
 
-def pick(profiles: Sequence[Profile], length: int) -> int:
+def pick(profiles: Sequence[ShapeProfile], length: int) -> int:
     """The index of the profile for a clip; raises EngineError, with the remedy, for one that is too long.
 
     A profile of exactly this length (the live window) comes first, then the smallest range that holds it.

@@ -1,6 +1,6 @@
-"""ONNX Runtime's TensorRT provider: TensorRT behind ONNX Runtime, for machines that have onnxruntime-gpu.
+"""ONNX Runtime's TensorRT provider: TensorRT through ONNX Runtime, for machines that have onnxruntime-gpu.
 
-The provider builds an engine again for each shape it was not told of (a stall of minutes), so it gets one session
+The provider builds an engine again for each shape that no profile covers (a stall of minutes), so it gets one session
 for each narrow range of lengths, with that range as explicit profile, an engine cache and a timing cache. Where
 NVIDIA's own Python package is installed, the engine ``tensorrt`` does the same with less between.
 https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html
@@ -21,7 +21,7 @@ from ..bundle.spec import STAGES, ModelSpec, Stage
 from ..errors import EngineError
 from . import Arrays, Build, EngineOptions, Purpose, _ort, onnxruntime_cuda
 from ._library import library
-from ._profiles import Profile, output_steps, pick, plan
+from ._profiles import ShapeProfile, output_steps, pick, plan
 from ._tensorrt import flavor
 
 PURPOSE: Purpose = "inference"
@@ -60,9 +60,9 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
 
 
 def provider_options(
-    bundle: Bundle, variant: Variant, stage: Stage, profile: Profile, rest: tuple[int, ...], device: int
+    bundle: Bundle, variant: Variant, stage: Stage, profile: ShapeProfile, rest: tuple[int, ...], device: int
 ) -> Mapping[str, str]:
-    """The provider's settings for one range of lengths. rest: the input's size behind the time axis."""
+    """The provider's settings for one range of lengths. rest: the input's sizes after the time axis."""
     ort = library("onnxruntime")
 
     values, lengths = STAGES[stage]
@@ -70,7 +70,7 @@ def provider_options(
     def shapes(steps: int, batch: int) -> str:
         return f"{values}:{'x'.join(map(str, (batch, steps, *rest)))},{lengths}:{batch}"
 
-    # The provider checks GPU and graph itself; the libraries' versions are ours to tell apart.
+    # The provider checks GPU and graph itself; the key holds the libraries' versions.
     folder = cache.directory(
         "onnxruntime-tensorrt",
         cache.key(

@@ -68,7 +68,7 @@ def devices() -> tuple[tuple[str, str | None], ...]:
 
 
 def matches(bundle: Bundle, directory: Path) -> bool:
-    """Whether a checkpoint's weights are those that the bundle was made from (as far as the bundle tells)."""
+    """Whether a checkpoint's weights are those that the bundle was made from (as far as the bundle says)."""
     wanted = bundle.provenance.get("weights_sha256")
     if not isinstance(wanted, str):
         return True
@@ -90,7 +90,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
         raise EngineError(f"the engine torch runs whole models, not the stage {stage}")
     directory = Path(os.environ.get(CHECKPOINT, ""))
     if not (directory / "config.json").is_file():
-        raise EngineError(f"{CHECKPOINT}={directory}: no config.json, so this is no Hugging Face checkpoint")
+        raise EngineError(f"{CHECKPOINT}={directory}: no config.json, so this is not a Hugging Face checkpoint")
     if not matches(bundle, directory):
         raise EngineError(f"{directory} holds other weights than {bundle.path} was made from")
     device, _, extra = (options.device or "cpu").partition(",")

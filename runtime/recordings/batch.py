@@ -44,7 +44,7 @@ _ALIKE = 1.25
 """Chunks whose lengths differ by more than this are not padded to one batch."""
 
 _PATIENCE = 0.5
-"""Seconds to wait for the reading thread at the end; one that hangs in a pipe nobody writes to is left behind."""
+"""Seconds to wait for the reading thread at the end; one that waits for a pipe without a writer is abandoned."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def lanes(engine: str, variant: Variant, sources: Sequence[AudioSource], chunkin
         return 1
     try:
         seconds = read.open_recording(sources[0]).seconds
-    except InputError:  # said by transcribe_all
+    except InputError:  # transcribe_all reports it
         return 1
     return LANES if seconds is not None and seconds > 2 * (chunking or Chunking()).length else 1
 

@@ -1,7 +1,7 @@
 """Long recordings in chunks with context on both sides, stitched back on frames.
 
-A chunk's first and last frames lack what lies beyond its ends, so neighbours overlap by twice the context, and the
-seam lies inside that overlap: in the longest run of frames that both chunks call blank, else in its middle. Chunks
+A chunk's first and last frames lack the sound beyond its ends, so neighbours overlap by twice the context, and the
+seam is inside that overlap: in the longest run of frames that both chunks call blank, else in its middle. Chunks
 start at whole strides, so that a frame has the same place in every chunk that holds it.
 """
 

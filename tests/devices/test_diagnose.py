@@ -11,10 +11,10 @@ import pytest
 from wav2edge.devices import microphones, software
 from wav2edge.devices.detect import detect
 from wav2edge.devices.diagnose import Diagnosis, diagnose, portaudio_line
-from wav2edge.devices.microphones import Microphone, Microphones
+from wav2edge.devices.microphones import InputDevice, Microphones
 
 Board = Callable[[str], Path]
-ONE = Microphones((Microphone(0, "USB", 1, 48000, "ALSA", True),))
+ONE = Microphones((InputDevice(0, "USB", 1, 48000, "ALSA", True),))
 
 
 def install(site: Path, name: str, version: str, tag: str = "py3-none-any") -> None:

@@ -11,11 +11,11 @@ import pytest
 from wav2edge.cli import main
 from wav2edge.cli.devices import render
 from wav2edge.devices import report
-from wav2edge.devices.microphones import Microphone, Microphones
+from wav2edge.devices.microphones import InputDevice, Microphones
 from wav2edge.runtime import engines
 
 Board = Callable[[str], Path]
-ONE = Microphones((Microphone(3, "USB Audio: - (hw:1,0)", 1, 48000, "ALSA", True),))
+ONE = Microphones((InputDevice(3, "USB Audio: - (hw:1,0)", 1, 48000, "ALSA", True),))
 
 
 def test_engines_are_listed_with_reason_and_remedy() -> None:

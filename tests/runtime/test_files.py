@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from wav2edge.runtime.files import replace_whole, write_whole
+from wav2edge.runtime.files import exchange, replace_whole, staging, write_whole
 
 
 def test_text_and_bytes_replace_what_was_there(tmp_path: Path) -> None:
@@ -69,3 +69,54 @@ def test_killed_at_any_moment_the_old_or_the_new_is_there(tmp_path: Path) -> Non
     writer.wait()
     text = path.read_text()
     assert len(text) == 100_000 and len(set(text)) == 1
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_uses_stays(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    script = textwrap.dedent(
+        f"""
+        import sys, time
+        from pathlib import Path
+        from wav2edge.runtime.files import replace_whole, staging
+        with staging({str(target)!r}) as folder, replace_whole({str(target) + ".json"!r}) as file:
+            (folder / "half").write_text("x")
+            print("ready", flush=True)
+            time.sleep(60)
+        """
+    )
+
+    def start() -> subprocess.Popen[str]:
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        return process
+
+    dead, living = start(), start()
+    dead.kill()
+    dead.wait()
+    assert len(os.listdir(tmp_path)) == 4
+    with staging(target) as folder:
+        assert sorted(os.listdir(folder)) == []
+        write_whole(f"{target}.json", "{}")
+        assert len([name for name in os.listdir(tmp_path) if name.startswith(".")]) == 3
+    living.kill()
+    living.wait()
+    with staging(target):
+        write_whole(f"{target}.json", "{}")
+    assert os.listdir(tmp_path) == ["model.json"]
+
+
+def test_folders_are_exchanged_at_once(tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    for folder in (first, second):
+        folder.mkdir()
+        (folder / folder.name).touch()
+    exchange(first, second)
+    assert (os.listdir(first), os.listdir(second)) == (["b"], ["a"])
+
+
+def test_folders_are_exchanged_where_the_system_cannot_do_it_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wav2edge.runtime.files._exchange_at_once", lambda *_: False)
+    test_folders_are_exchanged_at_once(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]

@@ -2,7 +2,7 @@
 
 The parent writes one JSON line to this process's standard input and keeps it open; when the parent dies the input
 ends and this process dies with it. It answers in JSON lines: ``{"progress": …}``, then ``{"done": true}`` or
-``{"error": …}``, and leaves the plan in the file that it was told.
+``{"error": …}``, and writes the plan to the file that the request names.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 from ...errors import EngineError
 from .. import BuildProgress
-from .._profiles import Profile
+from .._profiles import ShapeProfile
 
 _MODULE = "wav2edge.runtime.engines._tensorrt.builder"
 
@@ -33,13 +33,13 @@ class Request:
     """One engine to build.
 
     module: ``tensorrt`` or ``tensorrt_rtx``. timing_cache: kept between builds, or None. before: the graph whose
-    outputs are this one's inputs (the frontend, for an encoder), which tells sizes that this graph leaves open.
+    outputs are this one's inputs (the frontend, for an encoder), which gives sizes that this graph leaves open.
     """
 
     module: str
     graph: str
     plan: str
-    profiles: tuple[Profile, ...]
+    profiles: tuple[ShapeProfile, ...]
     timing_cache: str | None = None
     before: str | None = None
 
@@ -47,7 +47,7 @@ class Request:
     def from_json(cls, text: str) -> Request:
         """Read what ``to_json`` wrote."""
         values = json.loads(text)
-        return cls(**{**values, "profiles": tuple(Profile(**profile) for profile in values["profiles"])})
+        return cls(**{**values, "profiles": tuple(ShapeProfile(**profile) for profile in values["profiles"])})
 
     def to_json(self) -> str:
         """The request as one line."""
@@ -142,7 +142,7 @@ def _fix_sizes(trt: Any, builder: Any, network: Any, request: Request, logger: A
             tensor.shape = (-1, -1, *shapes[tensor.name][2:])
 
 
-def _optimization_profile(builder: Any, network: Any, profile: Profile) -> Any:
+def _optimization_profile(builder: Any, network: Any, profile: ShapeProfile) -> Any:
     shapes = builder.create_optimization_profile()
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
@@ -227,7 +227,7 @@ def _ending(code: int) -> str:
 def main(arguments: Sequence[str] = ()) -> int:
     """Serve one request from standard input."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever the library prints is no answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the library prints is not an answer
 
     def answer(message: dict[str, Any]) -> None:
         answers.write(json.dumps(message) + "\n")

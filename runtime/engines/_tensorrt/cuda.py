@@ -15,7 +15,7 @@ from ...errors import EngineError
 
 
 @dataclass(frozen=True)
-class Gpu:
+class CudaDevice:
     """What a plan depends on: the GPU's name, its compute capability (``8.7``) and the driver's version."""
 
     name: str
@@ -24,7 +24,7 @@ class Gpu:
 
 
 class Cuda:
-    """One GPU and one stream on it. ``api`` is ``cuda.bindings.runtime``, or a stand-in for tests."""
+    """One GPU and one stream on it. ``api`` is ``cuda.bindings.runtime``, or a fake of it in tests."""
 
     def __init__(self, device: int = 0, api: Any = None) -> None:
         """Take a GPU by its number; raises EngineError where there is none."""
@@ -46,7 +46,7 @@ class Cuda:
         """Select the GPU for the calling thread: CUDA keeps the choice for each thread."""
         self._call(self._api.cudaSetDevice(self._device))
 
-    def gpu(self) -> Gpu:
+    def gpu(self) -> CudaDevice:
         """What this GPU is."""
         properties = self._call(self._api.cudaGetDeviceProperties(self._device))
         name = properties.name
@@ -56,7 +56,7 @@ class Cuda:
             text = driver.read_text(encoding="utf-8", errors="replace").splitlines()[0]
         except (OSError, IndexError):
             text = ""
-        return Gpu(
+        return CudaDevice(
             name.decode().rstrip("\0") if isinstance(name, bytes) else str(name),
             f"{properties.major}.{properties.minor}",
             f"CUDA {cuda // 1000}.{cuda % 1000 // 10}; {text}".rstrip("; "),

@@ -18,7 +18,7 @@ from .._profiles import output_steps, plan
 from . import flavor as flavors
 from . import proof, store
 from .builder import Request, build_apart
-from .cuda import Cuda, Gpu
+from .cuda import Cuda, CudaDevice
 from .flavor import Flavor
 from .session import TensorRtSession
 
@@ -28,7 +28,7 @@ _log = logging.getLogger("wav2edge.engines")
 def load(flavor: Flavor, bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> TensorRtSession:
     """A session on the cached plan; builds, proves and keeps it first where there is none that fits.
 
-    What happens then is said in the log (level WARNING, which Python prints on stderr): a build takes minutes.
+    What happens then is logged (level WARNING, which Python prints on stderr): a build takes minutes.
     Raises EngineError.
     """
     cuda = _cuda(options)
@@ -113,7 +113,7 @@ def _build_plan(flavor: Flavor, bundle: Bundle, variant: Variant, key: store.Key
 
 
 def _key(
-    flavor: Flavor, bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions, gpu: Gpu | None
+    flavor: Flavor, bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions, gpu: CudaDevice | None
 ) -> store.Key:
     graph = tuple(variant.sha256[name] for name in (variant.graphs[stage], *variant.data))
     profiles = plan(bundle.spec, stage, options)
@@ -161,7 +161,7 @@ def _cuda(options: EngineOptions) -> Cuda:
         raise EngineError(f"no device {options.device!r}; name a GPU as cuda:0") from None
 
 
-def _gpu_facts(options: EngineOptions) -> Gpu:
+def _gpu_facts(options: EngineOptions) -> CudaDevice:
     cuda = _cuda(options)
     try:
         return cuda.gpu()

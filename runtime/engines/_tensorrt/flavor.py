@@ -46,14 +46,14 @@ RTX = Flavor(
 
 
 def cannot_build(flavor: Flavor) -> str | None:
-    """Why no engine can be built here and what mends it; None when one can."""
+    """Why no engine can be built here and what to do; None when one can."""
     if importlib.util.find_spec(flavor.module) is None:
         return f"{flavor.title} is not installed; {flavor.remedy}"
     return None if flavor.portable else cannot_run(flavor)
 
 
 def cannot_run(flavor: Flavor) -> str | None:
-    """Why no engine can run here and what mends it; None when one can."""
+    """Why no engine can run here and what to do; None when one can."""
     if importlib.util.find_spec(flavor.module) is None:
         return f"{flavor.title} is not installed; {flavor.remedy}"
     # The driver is asked before a Runtime is made: without a device the library can crash at exit.
@@ -82,7 +82,7 @@ def module(flavor: Flavor) -> Any:
 
 
 def version(flavor: Flavor) -> str:
-    """The installed version, without importing the library where package metadata tells."""
+    """The installed version, without importing the library where package metadata names it."""
     from importlib import metadata
 
     try:

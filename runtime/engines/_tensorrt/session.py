@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...bundle.spec import STAGES, Stage
 from ...errors import EngineError
 from .. import Arrays
-from .._profiles import Profile, pick
+from .._profiles import ShapeProfile, pick
 from .buffers import Buffer
 from .cuda import Cuda
 
@@ -43,7 +43,7 @@ class TensorRtSession:
         engine: Any,
         cuda: Cuda,
         stage: Stage,
-        profiles: Sequence[Profile],
+        profiles: Sequence[ShapeProfile],
         output_steps: Callable[[int], int],
     ) -> None:
         """Wrap a deserialised engine.
@@ -158,7 +158,7 @@ class TensorRtSession:
                 if not context.raw.set_input_shape(name, shapes[name]):
                     raise EngineError(f"TensorRT refuses the shape {shapes[name]} for {name}")
             if missing := context.raw.infer_shapes():
-                raise EngineError(f"TensorRT cannot tell the shape of {', '.join(missing)} from the inputs")
+                raise EngineError(f"TensorRT cannot derive the shape of {', '.join(missing)} from the inputs")
             context.shapes = {n: tuple(context.raw.get_tensor_shape(n)) for n in (*self.inputs, *self.outputs)}
             context.shape = (batch, steps)
         for name, shape in context.shapes.items():

@@ -1,6 +1,6 @@
 """Plans in the cache directory: found by what they were made of, trusted only when whole and proven.
 
-A file is one header line of JSON behind a mark, then the plan. The name holds what a user would call the same engine
+A file is a mark, one header line of JSON, then the plan. The name holds what a user would call the same engine
 (graph, stage, profiles, GPU); what merely went out of date (library, driver) is compared inside, so that a rebuild can
 say why. Files appear by rename, under a lock that dies with its owner.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 from ... import cache
 from ...bundle.spec import Stage
-from .._profiles import Profile
+from .._profiles import ShapeProfile
 
 _MARK = b"wav2edge engine 1\n"
 
@@ -33,7 +33,7 @@ class Key:
     stage: Stage
     library: str
     version: str
-    profiles: tuple[Profile, ...]
+    profiles: tuple[ShapeProfile, ...]
     gpu: str | None = None
     capability: str | None = None
     driver: str | None = None
@@ -44,7 +44,7 @@ class Key:
 
     @property
     def path(self) -> Path:
-        """Where the plan lies, whether or not it is there."""
+        """The plan's file, whether or not it exists."""
         same = {name: value for name, value in self.to_json().items() if name not in ("version", "driver")}
         return cache.root() / "engines" / f"{self.library}-{cache.key(same)}.engine"
 
@@ -73,7 +73,7 @@ def read(key: Key) -> Found:
     mark, _, rest = content.partition(b"\n")
     header, separator, plan = rest.partition(b"\n")
     if mark + b"\n" != _MARK or not separator:
-        return Found(reason="the cached file is no engine of wav2edge")
+        return Found(reason="the cached file is not an engine of wav2edge")
     try:
         values = json.loads(header)
         made_of, size, digest = values["key"], int(values["bytes"]), str(values["sha256"])

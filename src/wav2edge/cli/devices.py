@@ -10,7 +10,7 @@ from . import _options, _terminal
 from ._command import WIDTH, command, option
 
 if TYPE_CHECKING:
-    from wav2edge.devices.report import Report
+    from wav2edge.devices.report import MachineReport
 
 
 @command(
@@ -38,7 +38,7 @@ def run(json: str | None, profiles: bool) -> None:
         _terminal.out("\n".join(render(found)))
 
 
-def render(found: Report) -> Iterator[str]:
+def render(found: MachineReport) -> Iterator[str]:
     """The report as lines of text, made for reading."""
     yield "Machine"
     for name, value in _machine(found):
@@ -71,7 +71,7 @@ def render(found: Report) -> Iterator[str]:
         yield f"      {diagnosis.remedy}"
 
 
-def _machine(found: Report) -> Iterator[tuple[str, str]]:
+def _machine(found: MachineReport) -> Iterator[tuple[str, str]]:
     machine, installed = found.machine, found.software
     cpu, memory = machine.cpu, machine.memory
     if machine.model:

@@ -258,3 +258,47 @@ def test_a_listed_file_without_its_digest_is_damage(shapes_bundle: Bundle) -> No
     path.write_text(json.dumps(values))
     with pytest.raises(BundleError, match="damaged"):
         Bundle.open(shapes_bundle.path)
+
+
+def test_what_appears_at_the_destination_meanwhile_is_kept(tmp_path: Path, ctc_spec: ModelSpec) -> None:
+    """An export takes minutes; a folder that came to its place meanwhile was deleted at its end."""
+    place = tmp_path / "thesis"
+    refusal = r"appeared while the bundle was made; the new bundle is .*thesis-2"
+    with pytest.raises(InputError, match=refusal), new_bundle(place) as directory:
+        write_manifest(directory, ctc_spec, [], {})
+        place.mkdir()
+        (place / "thesis.tex").write_text("ten years of work")
+    assert (place / "thesis.tex").read_text() == "ten years of work"
+    assert Bundle.open(tmp_path / "thesis-2").spec == ctc_spec
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["thesis", "thesis-2"]
+
+
+def test_killed_while_a_bundle_is_overwritten_the_old_or_the_new_is_there(
+    tmp_path: Path, shapes_bundle: Bundle
+) -> None:
+    """The old bundle was moved away before the new one came: killed between the two, there was none."""
+    path = shapes_bundle.path
+    script = textwrap.dedent(
+        f"""
+        import shutil
+        from pathlib import Path
+        from wav2edge.runtime.bundle.write import new_bundle
+        path, source = Path({str(path)!r}), Path({str(tmp_path / "source")!r})
+        shutil.copytree(path, source)
+        while True:
+            with new_bundle(path, overwrite=True) as made:
+                shutil.copytree(source, made, dirs_exist_ok=True)
+        """
+    )
+    for _ in range(5):
+        shutil.rmtree(tmp_path / "source", ignore_errors=True)
+        writer = subprocess.Popen([sys.executable, "-c", script])
+        for _ in range(200):
+            assert (path / "bundle.json").is_file()
+            assert writer.poll() is None
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        Bundle.open(path)
+    with new_bundle(path, overwrite=True) as made:
+        write_manifest(made, shapes_bundle.spec, [], {})
+    assert not [left for left in path.parent.iterdir() if left.name.startswith(".")]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from wav2edge.runtime.bundle.spec import Convolution, ModelSpec, Stage
 from wav2edge.runtime.engines import EngineOptions
-from wav2edge.runtime.engines._profiles import Profile, output_steps, pick, plan, time_steps
+from wav2edge.runtime.engines._profiles import ShapeProfile, output_steps, pick, plan, time_steps
 from wav2edge.runtime.errors import EngineError
 
 
@@ -41,7 +41,7 @@ def test_ranges_are_narrow_touch_and_repeat_few_shapes(ctc_spec: ModelSpec, long
 
 def test_the_live_window_has_a_range_of_its_own(ctc_spec: ModelSpec) -> None:
     profiles = plan(ctc_spec, "full", EngineOptions(longest_seconds=8, window_seconds=3))
-    assert profiles[0] == Profile(48000, 48000, window=True)
+    assert profiles[0] == ShapeProfile(48000, 48000, window=True)
     assert pick(profiles, 48000) == 0
     assert profiles[pick(profiles, 47999)].longest == 64000
     assert profiles[0].padded(48000) == 48000

@@ -22,7 +22,7 @@ from wav2edge.runtime import engines
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.write import describe_variant
 from wav2edge.runtime.engines import EngineOptions, _gpu
-from wav2edge.runtime.engines._profiles import Profile
+from wav2edge.runtime.engines._profiles import ShapeProfile
 from wav2edge.runtime.engines._tensorrt import engine, flavor, proof, store
 from wav2edge.runtime.errors import EngineError
 
@@ -169,7 +169,7 @@ def test_the_builder_dies_with_its_parent(small_bundle: Bundle) -> None:
 
 
 def test_a_fresh_engine_runs_every_range(small_bundle: Bundle) -> None:
-    key = dataclasses.replace(_key(small_bundle), profiles=(Profile(40, 16000), Profile(16001, 32000)))
+    key = dataclasses.replace(_key(small_bundle), profiles=(ShapeProfile(40, 16000), ShapeProfile(16001, 32000)))
     seen: list[int] = []
 
     class Session(NaNSession):

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from wav2edge.runtime.engines._profiles import Profile
+from wav2edge.runtime.engines._profiles import ShapeProfile
 from wav2edge.runtime.engines._tensorrt.cuda import Cuda, view
 from wav2edge.runtime.engines._tensorrt.session import TensorRtSession
 from wav2edge.runtime.errors import EngineError
@@ -178,7 +178,7 @@ class FakeEngine:
     names = ("input_values", "input_lengths", "logits", "output_lengths")
     dtypes: ClassVar = {"input_values": "f4", "input_lengths": "i8", "logits": "f4", "output_lengths": "i8"}
 
-    def __init__(self, cuda: FakeCudaApi, profiles: tuple[Profile, ...]) -> None:
+    def __init__(self, cuda: FakeCudaApi, profiles: tuple[ShapeProfile, ...]) -> None:
         self.cuda, self.profiles = cuda, profiles
         self.num_io_tensors = 4
         self.contexts: list[FakeContext] = []
@@ -203,7 +203,7 @@ class FakeEngine:
 class Setup:
     """A session with everything it stands on."""
 
-    def __init__(self, *profiles: Profile) -> None:
+    def __init__(self, *profiles: ShapeProfile) -> None:
         self.api = FakeCudaApi()
         self.engine = FakeEngine(self.api, profiles)
         trt = SimpleNamespace(
@@ -228,7 +228,7 @@ class Setup:
 
 @pytest.fixture
 def setup() -> Iterator[Setup]:
-    made = Setup(Profile(8, 64), Profile(65, 128), Profile(129, 256))
+    made = Setup(ShapeProfile(8, 64), ShapeProfile(65, 128), ShapeProfile(129, 256))
     yield made
     made.session.close()
     assert made.api.memory == {}, "memory was not given back"
@@ -294,7 +294,7 @@ def test_a_batch_larger_than_the_profile_runs_in_turns(setup: Setup) -> None:
 
 
 def test_a_profile_for_batches_takes_them_at_once() -> None:
-    made = Setup(Profile(8, 64, batch=4))
+    made = Setup(ShapeProfile(8, 64, batch=4))
     made.check(clip(64, batch=4), [64, 10, 33, 64])
     assert made.engine.contexts[0].runs == 1
     made.check(clip(64, batch=6), [64, 10, 33, 64, 8, 9])

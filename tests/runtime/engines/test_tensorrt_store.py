@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wav2edge.runtime.engines._profiles import Profile
+from wav2edge.runtime.engines._profiles import ShapeProfile
 from wav2edge.runtime.engines._tensorrt import store
 from wav2edge.runtime.engines._tensorrt.store import Key
 
@@ -16,7 +16,7 @@ KEY = Key(
     stage="full",
     library="tensorrt",
     version="10.3.0",
-    profiles=(Profile(400, 16000), Profile(16001, 32000)),
+    profiles=(ShapeProfile(400, 16000), ShapeProfile(16001, 32000)),
     gpu="Orin (nvgpu)",
     capability="8.7",
     driver="CUDA 12.6",
@@ -59,7 +59,7 @@ def test_an_outdated_engine_is_not_used_and_the_reason_is_given(change: dict[str
         {"stage": "encoder"},
         {"gpu": "NVIDIA GeForce RTX 4090"},
         {"capability": "8.9"},
-        {"profiles": (Profile(400, 16000),)},
+        {"profiles": (ShapeProfile(400, 16000),)},
         {"library": "tensorrt-rtx"},
     ],
 )
