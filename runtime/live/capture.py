@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import EngineError
+from ..audio.arrays import HIGHEST_RATE, LOWEST_RATE
+from ..errors import EngineError, InputError
 from . import portaudio
 from .backlog import Backlog, Block, CapturedFrames
+from .bounds import LONGEST, check
 from .documents import LossCause
 from .events import Dropped, SourceBack, SourceLost
 from .sources import RATE, Item, on_grid
@@ -48,6 +50,15 @@ class CaptureSettings:
 
     backoff: tuple[float, float] = (0.1, 1.0)
     """First and longest pause in seconds between two attempts to open it again; default 0.1 and 1."""
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a value out of bounds."""
+        check(self, backlog=(0.1, LONGEST), watchdog=(0.01, 1e9), muted_after=(0.1, 1e9))
+        if self.rate is not None:
+            check(self, rate=(LOWEST_RATE, HIGHEST_RATE))
+        first, longest = self.backoff
+        if not 0 < first <= longest <= LONGEST:
+            raise InputError(f"CaptureSettings.backoff must be two growing pauses above 0 s, it is {self.backoff}")
 
 
 @dataclass(frozen=True)

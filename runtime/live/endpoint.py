@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..text.transcript import Word
+from .bounds import LONGEST, check
 
 Endpoint = Literal["silence", "blank", "length"]
 """Which rule ended an utterance."""
@@ -30,6 +31,11 @@ class EndpointRules:
     longest_utterance: float = 20.0
     """Seconds after which an utterance is cut at its longest recent pause; default 20. It bounds
     memory and the computing of the final pass."""
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a value out of bounds."""
+        time = (0.01, LONGEST)
+        check(self, silence_without_text=time, silence_after_text=time, longest_utterance=time)
 
     def ended(self, silence: float, blank: float, length: float, has_text: bool) -> Endpoint | None:
         """Which rule ends an utterance, or None.

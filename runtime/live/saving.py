@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, first_line
+from ..files import flush
 from ..text.formats import Layout
 from ..text.formats._cues import cues, timestamp
 from ..text.transcript import Segment, Transcript
@@ -32,6 +34,7 @@ class CaptionFile:
         """Create the file; raises InputError when it exists or its name has another suffix."""
         renderers: dict[str, Callable[[Final], str]] = {".srt": self._srt, ".vtt": self._vtt, ".jsonl": self._jsonl}
         self.check(path)
+        self._path = path
         self._render = renderers[path.suffix.lower()]
         self._cues = 0
         self._file: IO[str] = _create(path)
@@ -46,18 +49,20 @@ class CaptionFile:
         _check_new(path)
 
     def __call__(self, event: Event) -> None:
-        """Write a Final with text; other events are ignored."""
+        """Write a Final with text; other events are ignored. Raises InputError when the disk is full."""
         if isinstance(event, Final) and event.text:
             self._write(self._render(event))
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # what a full disk refused was reported
+            self._file.close()
 
     def _write(self, text: str) -> None:
-        self._file.write(text)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with _writing(self._path, "captions"):
+            self._file.write(text)
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def _srt(self, final: Final) -> str:
         text = ""
@@ -87,7 +92,7 @@ class SoundRecorder:
         self.check(path)
         _create(path).close()
         self._path = path
-        with self._writing():
+        with _writing(path, "sound"):
             self._file: Any = soundfile.SoundFile(os.fsencode(path), "w", RATE, 1, "PCM_16")
         self._flac = path.suffix.lower() == ".flac"
         self._next = 0
@@ -103,7 +108,7 @@ class SoundRecorder:
     def __call__(self, block: Block) -> None:
         """Add a block, and zeros for what is missing before it; raises InputError when the disk is full."""
         missing = block.start - self._next
-        with self._writing():
+        with _writing(self._path, "sound"):
             while missing > 0:
                 step = min(missing, RATE)
                 self._add(np.zeros(step, np.int16))
@@ -114,19 +119,8 @@ class SoundRecorder:
 
     def close(self) -> None:
         """Finish the file; raises InputError when the disk is full."""
-        with self._writing():
+        with _writing(self._path, "sound"):
             self._file.close()
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        import soundfile
-
-        try:
-            yield
-        except (soundfile.LibsndfileError, OSError) as error:
-            raise InputError(
-                f"{self._path}: the sound cannot be written ({str(error).rstrip('.')}); is the disk full?"
-            ) from error
 
     def _add(self, samples: NDArray[np.int16]) -> None:
         self._file.write(samples)
@@ -157,17 +151,37 @@ class SoundRecorder:
 
 
 def _check_new(path: Path) -> None:
-    if path.exists():
+    try:
+        exists, folder = os.path.lexists(path), path.absolute().parent.is_dir()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be created ({first_line(error)})") from error
+    if exists:
         raise InputError(f"{path}: exists already; choose another name or move it away")
-    if not path.absolute().parent.is_dir():
+    if not folder:
         raise InputError(f"{path}: there is no such folder")
 
 
 def _create(path: Path) -> IO[str]:
+    """A new file, whose name is on the disk before anything is written to it."""
     try:
-        return path.open("x", encoding="utf-8")
+        file = path.open("x", encoding="utf-8")
+        flush(path.absolute().parent)
     except FileExistsError as error:
         raise InputError(f"{path}: exists already; choose another name or move it away") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be created ({getattr(error, 'strerror', None) or error})") from error
+    return file
+
+
+@contextmanager
+def _writing(path: Path, what: str) -> Iterator[None]:
+    """Translate the errors of writing."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # soundfile's errors are RuntimeErrors
+        raise InputError(
+            f"{path}: the {what} cannot be written ({first_line(error).rstrip('.')}); is the disk full?"
+        ) from error
 
 
 def _transcript(final: Final) -> Transcript:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .bounds import LONGEST, check
 from .endpoint import EndpointRules
 from .vad import VadSettings
 
@@ -55,8 +56,8 @@ class LiveSettings:
 
     min_confidence: float = 0.0
     """A tentative word with a lower confidence (0 to 1), and all after it, is shown only once ``confirm`` successive
-    hypotheses contain it: steadier captions, later. Default 0 (off); 0.8 removes two fifths of the flicker on readable
-    speech for 0.15 s (benchmarks/live_settings.py)."""
+    hypotheses contain it: steadier captions, later; above 1 that is every word. Default 0 (off); 0.8 removes two fifths
+    of the flicker on readable speech for 0.15 s (benchmarks/live_settings.py)."""
 
     pre_roll: float = 1.4
     """Seconds of sound before the voice that belong to an utterance; models trained on clips with silence around the
@@ -85,6 +86,13 @@ class LiveSettings:
     vad: VadSettings = field(default_factory=VadSettings)
     """When speech begins and ends."""
 
+    def __post_init__(self) -> None:
+        """Raises InputError for a value out of bounds."""
+        time = (0.0, LONGEST)
+        check(self, hop=(0.05, LONGEST), left_context=time, kept_context=time, edge=time, settle=time, hold=time)
+        check(self, tolerance=time, pre_roll=time, post_roll=time, ahead=time, overlap=time)
+        check(self, agreement=(1, 1000), confirm=(1, 1000), min_confidence=(0.0, 2.0))
+
     @property
     def window(self) -> float:
         """The longest window of a partial, s."""
@@ -101,3 +109,7 @@ class LoopSettings:
 
     stats_every: float = 1.0
     """Seconds between two Stats events; default 1.0."""
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a value out of bounds."""
+        check(self, max_lag=(0.0, LONGEST), stats_every=(0.01, LONGEST))

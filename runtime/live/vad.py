@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .bounds import LONGEST, check
+
 VAD_WINDOW = 512
 """Samples of one window, 32 ms at 16 kHz: what Silero's network was trained on."""
 
@@ -40,6 +42,10 @@ class VadSettings:
 
     onset: float = 0.064
     """Seconds of speech in a row before it counts; default 0.064, two windows, so that a click is ignored."""
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a value out of bounds."""
+        check(self, threshold=(0.0, 1.0), hysteresis=(0.0, 1.0), onset=(0.0, LONGEST))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import wave
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -113,6 +114,41 @@ def test_a_full_disk_is_one_line(tmp_path: Path, suffix: str) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
     assert path.stat().st_size > 100_000
+
+
+@pytest.mark.parametrize("suffix", [".srt", ".vtt", ".jsonl"])
+def test_a_full_disk_ends_captions_in_one_line(tmp_path: Path, suffix: str) -> None:
+    """It was a traceback; what was written before it stays."""
+    keeper = CaptionFile(tmp_path / f"x{suffix}")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(InputError, match=r"captions cannot be written .* is the disk full"):
+            for number in range(100):
+                keeper(final(number, "some words of a caption", 10.0 * number))
+        keeper.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert "some words of a caption" in (tmp_path / f"x{suffix}").read_text("utf-8")
+
+
+@pytest.mark.parametrize("make", [CaptionFile, SoundRecorder])
+def test_a_file_that_cannot_be_created_is_one_line(
+    tmp_path: Path, make: Callable[[Path], CaptionFile | SoundRecorder]
+) -> None:
+    suffix = ".srt" if make is CaptionFile else ".wav"
+    (tmp_path / f"link{suffix}").symlink_to(tmp_path / "nowhere")
+    for name, message in (
+        (f"{'x' * 300}{suffix}", "cannot be created"),
+        (f"none/x{suffix}", "no such folder"),
+        (f"link{suffix}", "exists already"),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            make(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_recording_keeps_step_with_the_events(tmp_path: Path) -> None:
