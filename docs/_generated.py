@@ -60,10 +60,10 @@ def profiles_table() -> str:
 def families_table() -> str:
     """The architectures that can be exported, with their heads."""
     rows = [
-        (row.classes, f"`{row.model_type}`", ", ".join(head.name.replace("_", " ") for head in row.heads))
+        (row.classes, f"`{row.name}`", row.frontend, ", ".join(head.name.replace("_", " ") for head in row.heads))
         for row in families.FAMILIES
     ]
-    return _table(("architecture", "`model_type` in config.json", "heads"), rows)
+    return _table(("architecture", "`model_type` in config.json", "takes", "heads"), rows)
 
 
 def heads_table() -> str:

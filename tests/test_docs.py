@@ -177,6 +177,13 @@ def test_figures_name_date_and_machine_or_simulation() -> None:
         assert re.search(r"by `", first), figure.name
 
 
+def test_the_readme_names_every_family() -> None:
+    from wav2edge.export.families import FAMILIES
+
+    readme = re.sub(r"[^a-z0-9]", "", (ROOT / "README.md").read_text("utf-8").lower())
+    assert [row.classes for row in FAMILIES if row.classes.lower() not in readme] == []
+
+
 def test_the_readme_is_short_and_can_be_filled() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     assert len(readme.splitlines()) < 120
