@@ -80,9 +80,9 @@ def heads_table() -> str:
 
 def events_tables() -> str:
     """Every event with its fields, from the published schema."""
-    kinds = events.schema()["$defs"]
-    order = [kind.kind for kind in events.KINDS] + ["word"]
-    return "\n\n".join(_event(name, kinds[name]) for name in order)
+    schema: Mapping[str, Any] = events.schema()
+    order = [str(one["$ref"]).rpartition("/")[2] for one in schema["oneOf"]]
+    return "\n\n".join(_event(name, schema["$defs"][name]) for name in (*order, "word"))
 
 
 def bundle_json() -> str:
