@@ -47,7 +47,7 @@ def choose(
     """
     machine = machine or detect()
     profile = profile or profiles.for_machine(machine)
-    default_threads = threads or _threads(machine, profile)
+    default_threads = threads or threads_for(machine, profile)
     for preferred in _preferred(bundle, machine, profile, tuning.load(bundle, machine)):
         if engine not in (None, preferred.engine) or variant not in (None, preferred.variant):
             continue
@@ -106,6 +106,9 @@ def _first_that_runs(bundle: Bundle, order: Sequence[str], variant: str | None) 
     raise EngineError("; ".join(reasons) or f"{bundle.path}: no variant for the engines {', '.join(order)}")
 
 
-def _threads(machine: Machine, profile: DeviceProfile) -> int:
+def threads_for(machine: Machine | None = None, profile: DeviceProfile | None = None) -> int:
+    """How many CPU threads suit a machine where nothing was tuned; machine, profile: detected when omitted."""
+    machine = machine or detect()
+    profile = profile or profiles.for_machine(machine)
     usable = machine.cpu.threads
     return usable if profile.threads is None else min(usable, int(profile.threads.value))

@@ -24,7 +24,7 @@ from wav2edge import __version__
 from wav2edge.runtime.errors import Wav2EdgeError
 
 from . import _terminal
-from ._command import CONTEXT, as_options, line_of_help
+from ._command import CONTEXT, as_options, described, line_of_help
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -69,6 +69,10 @@ class _Commands(click.Group):
             ctx.fail(f"there is no command {args[0]!r}" + (f"; did you mean {near[0]}?" if near else ""))
         return super().resolve_command(ctx, args)
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Return ``--help``, described as the other options are."""
+        return described(super().get_help_option(ctx))
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands under their headings."""
         rest = self.list_commands(ctx)
@@ -108,13 +112,22 @@ root = _Commands(
     context_settings=CONTEXT,
     help="""Take a trained Wav2Vec 2.0 family checkpoint to a device, and prove every step.
 
-    Try it first: `wav2edge transcribe talk.wav` uses the small model that is built in, and `wav2edge demo` shows the
-    whole way. Each command explains itself: `wav2edge COMMAND --help`.""",
+    Try it first: `wav2edge transcribe talk.wav` uses a small demo model that is embedded, and `wav2edge demo` shows the
+    whole way. Each command explains itself: `wav2edge COMMAND --help`.
+
+    \b
+    checkpoint  a model as it was trained: weights, configuration, vocabulary
+    bundle      the same as one directory that a device can run, without torch
+    variant     the bundle's model in other numbers: fp32, fp16, int8 …
+    engine      a library that runs it, such as ONNX Runtime, OpenVINO, TensorRT
+    manifest    a list of recordings, each with its text: JSON Lines, .tsv, .csv""",
+    epilog="Exit codes: 0 done; 1 refused, because the result was not good enough; 2 wrong usage or input; 3 an engine "
+    "or device is missing; 130 interrupted.",
     options_metavar="[OPTIONS]",
     subcommand_metavar="COMMAND …",
     params=[
         click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version,
-                     help="Show the version and exit."),
+                     help="show the version and stop"),
     ],
 )  # fmt: skip
 

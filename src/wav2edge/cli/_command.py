@@ -73,6 +73,10 @@ class Command(click.Command):
         """Parse the words after the command's name, old names and a bare ``--json`` put into today's form."""
         return super().parse_args(ctx, list(_modern(args, self.params)))
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Return ``--help``, described as the other options are."""
+        return described(super().get_help_option(ctx))
+
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the docstring, then the examples."""
         super().format_help_text(ctx, formatter)
@@ -95,6 +99,13 @@ class Command(click.Command):
         for name in sorted(groups, key=lambda name: name == _OTHER):
             with formatter.section(name):
                 formatter.write_dl(groups[name])
+
+
+def described(help_option: click.Option | None) -> click.Option | None:
+    """Click's own option ``--help``, with a line in the style of the others."""
+    if help_option is not None:
+        help_option.help = "show this help and stop"
+    return help_option
 
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}

@@ -88,14 +88,14 @@ def words(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         option(
             "--lm-alpha",
-            "weight of the language model (default: what it was tuned to, else 0.5)",
+            "weight of the language model (default: as it was tuned, else 0.5)",
             group=_WORDS,
             metavar="X",
             type=_WEIGHT,
         ),
         option(
             "--lm-beta",
-            "bonus for each word (default: what it was tuned to, else 1.5)",
+            "bonus for each word (default: as it was tuned, else 1.5)",
             group=_WORDS,
             metavar="X",
             type=_WEIGHT,
@@ -117,7 +117,7 @@ def words(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         option(
             "--beam-width",
-            "hypotheses that are kept (default: 100)",
+            "hypotheses kept at each step (default: 100)",
             group=_WORDS,
             metavar="N",
             type=COUNT,
@@ -156,7 +156,7 @@ def cut(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         option(
             "--context",
-            "seconds at each inner end of a chunk that are context only (default: 2)",
+            "seconds of overlap on each side of a cut, as context (default: 2)",
             group=_LONG,
             metavar="S",
             type=_CHUNK,

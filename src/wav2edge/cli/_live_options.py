@@ -85,7 +85,11 @@ sound = gathered(
     Sound,
     "sound",
     option(
-        "--file", "a recording, at the speed at which it was spoken", group=SOUND, metavar="AUDIO", type=_options.FILE
+        "--file",
+        "a recording instead, at its own speed, as if it were spoken now",
+        group=SOUND,
+        metavar="AUDIO",
+        type=_options.FILE,
     ),
     option(
         "--stdin",
@@ -108,7 +112,7 @@ sound = gathered(
 keep = gathered(
     Keep,
     "keep",
-    _options.json_file("print every event as one line of JSON instead of captions", (".jsonl", ".json")),
+    _options.json_file("print every event as one line of JSON instead", (".jsonl", ".json")),
     option("--schema", "print the JSON Schema of the events, and stop", group=OUTPUT, is_flag=True),
     option(
         "--save",
@@ -133,7 +137,7 @@ rules = gathered(
     ),
     option(
         "--left-context",
-        "seconds of sound that a partial caption sees before its hop (default: 4.5 for models "
+        "seconds of earlier sound that a partial caption takes into account (default: 4.5 for models "
         "with layer norm, else 3, or what the board's profile says)",
         group=_RULES,
         metavar="S",
@@ -156,7 +160,11 @@ rules = gathered(
         type=SECONDS,
     ),
     option(
-        "--silence-without-text", "the same before any text (default: 2.4)", group=_RULES, metavar="S", type=SECONDS
+        "--silence-without-text",
+        "seconds of silence that end an utterance without text (default: 2.4)",
+        group=_RULES,
+        metavar="S",
+        type=SECONDS,
     ),
     option(
         "--longest-utterance",
@@ -190,5 +198,5 @@ measure = gathered(
         group=_MEASURE,
         metavar="COMMAND",
     ),
-    option("--plot", "draw the delays into an image", group=_MEASURE, metavar="FILE", type=_options.FILE),
+    option("--plot", "draw the delays as an image", group=_MEASURE, metavar="FILE", type=_options.FILE),
 )

@@ -24,7 +24,7 @@ OUTPUT = "What comes out"
 BUNDLE = click.Path(file_okay=False)  # for the shell's completion; what is wrong with a name the library says
 FILE = click.Path()
 THREADS = Number(int, 1, 1024, "a whole number")
-THREADS_HELP = "CPU threads (default: one per fast core, unless `bench --tune` or the board's profile says otherwise)"
+THREADS_HELP = "CPU threads (default: one per fast core, or what the board's profile or `bench --tune` found better)"
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,13 @@ VARIANT = _Variant()
 
 def model(text: str = "bundle to use") -> Callable[[Function], Function]:
     """Declare ``-m BUNDLE``; left out, it means the embedded bundle."""
-    shown = f"{text} (default: the small embedded model)"
+    shown = f"{text} (default: the embedded demo model)"
     return option("-m", "--model", shown, group=MODEL, metavar="BUNDLE", type=BUNDLE)
 
 
 def models(text: str) -> Callable[[Function], Function]:
     """Declare ``-m BUNDLE``, which may be given again."""
-    shown = f"{text}; may be repeated (default: the small embedded model)"
+    shown = f"{text}; may be repeated (default: the embedded demo model)"
     return option("-m", "--model", shown, group=MODEL, metavar="BUNDLE", type=BUNDLE, multiple=True)
 
 
@@ -131,11 +131,18 @@ def device(function: Function) -> Function:
     return option("--device", text, group=MODEL, metavar="DEVICE")(function)
 
 
+def threads_or_default(threads: int | None) -> int:
+    """The threads that were asked for, else those that suit this machine."""
+    from wav2edge.devices.choice import threads_for
+
+    return threads or threads_for()
+
+
 def json_file(text: str, endings: tuple[str, ...] = (".json",)) -> Callable[[Function], Function]:
     """Declare ``--json [FILE]``: JSON to a file, to standard output without one."""
     return option(
         "--json",
-        f"{text}; without FILE.json, or with -, to standard output",
+        f"{text}; with FILE{endings[0]}, write that there and print as usual",
         group=OUTPUT,
         metavar=f"[FILE{endings[0]}]",
         is_flag=False,
@@ -150,10 +157,10 @@ def report(text: str, **attributes: Any) -> Callable[[Function], Function]:
     return option("--report", text, group=OUTPUT, metavar="DIR", type=FILE, **attributes)
 
 
-def bundle_argument(function: Function) -> Function:
+def bundle_argument(text: str) -> Callable[[Function], Function]:
     """Declare the bundle of a command that looks at one: ``BUNDLE``, or ``-m BUNDLE`` as everywhere else."""
     named = argument("bundle", "the same as -m BUNDLE", metavar="[BUNDLE]", required=False, type=BUNDLE)
-    return named(model()(function))
+    return lambda function: named(model(text)(function))
 
 
 def which(bundle: str | None, model: str | None) -> str | None:

@@ -76,8 +76,8 @@ def held(each: bool, group: str = SOUND) -> Callable[[Callable[..., Any]], Calla
         ),
         option(
             "--raw-format",
-            "the samples have no header, and are written so (s16le: 16-bit integers, f32le: 32-bit floats, "
-            "mulaw and alaw: telephony)",
+            "read samples without a header, written as 16-bit integers (s16le), 32-bit floats (f32le), or as in "
+            "telephony (mulaw, alaw)",
             group=group,
             type=Choice(_encodings, "s16le|f32le|mulaw|alaw"),
         ),

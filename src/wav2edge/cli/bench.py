@@ -66,7 +66,7 @@ class Tuning:
 @command(
     "wav2edge bench -m my-bundle --quick  # a look in under a minute",
     "wav2edge bench -m my-bundle --report report  # every engine and variant here, a page with plots",
-    "wav2edge bench -m my-bundle --tune  # keep the fastest as this machine's choice",
+    "wav2edge bench -m my-bundle --tune  # make the fastest the default here",
     "wav2edge bench --compare pi.json desk.json",
 )
 @argument("more", "more bundles, the same as -m", metavar="[BUNDLE]…", nargs=-1, type=_options.BUNDLE)
@@ -135,7 +135,7 @@ class Tuning:
 @gathered(
     Outputs,
     "outputs",
-    _options.json_file("write the figures as JSON"),
+    _options.json_file("print the figures as JSON instead"),
     option("--csv", "also write a CSV table", group=OUTPUT, metavar="FILE", type=_options.FILE),
     option("--markdown", "also write a Markdown table", group=OUTPUT, metavar="FILE", type=_options.FILE),
     _options.report("write a page with plots (index.html), and bench.json, bench.csv, bench.md"),
@@ -153,7 +153,7 @@ class Tuning:
     "tuning",
     option(
         "--tune",
-        "keep the fastest engine and variant as this machine's choice for the bundle",
+        "make the fastest engine and variant the default for the bundle on this machine",
         group=_TUNE,
         is_flag=True,
     ),
@@ -204,13 +204,12 @@ def run(
 
 
 def _plan(bundles: tuple[str, ...], several: Several, what: What, how: How, tuning: Tuning) -> Plan:
-    from wav2edge.devices import detect
     from wav2edge.measure.bench import plan as bench_plan
     from wav2edge.measure.bench import run as bench
 
     _check(several, what, tuning)
     opened = [_options.open_bundle(name) for name in bundles or (None,)]
-    threads = several.threads or detect.detect().cpu.threads
+    threads = _options.threads_or_default(several.threads)
     chosen, skipped = bench_plan.configurations(
         opened,
         threads,

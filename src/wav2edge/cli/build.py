@@ -1,4 +1,4 @@
-"""``wav2edge build BUNDLE --engine tensorrt``: compile engines for this machine, ahead of first use."""
+"""``wav2edge build BUNDLE --engine tensorrt``: compile a model for this machine's GPU, ahead of its first use."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def _built() -> tuple[str, ...]:
 
 
 @command(
-    "wav2edge build my-bundle --engine tensorrt  # the best variant, recordings of up to 30 s",
-    "wav2edge build my-bundle --engine tensorrt --longest 10 --live-window 4  # shorter ones, and live captions",
+    "wav2edge build my-bundle --engine tensorrt  # the engine's best variant",
+    "wav2edge build my-bundle --engine tensorrt --longest 10 --live-window 4  # for short clips and live captions",
 )
-@_options.bundle_argument
+@_options.bundle_argument("bundle to compile")
 @option(
     "--engine",
     "engine to build for: tensorrt or tensorrt-rtx",
@@ -72,10 +72,10 @@ def run(
     live_window: float | None,
     stage: tuple[Stage, ...],
 ) -> None:
-    """Compile engines for this machine, ahead of first use.
+    """Compile a model for this machine's GPU, ahead of its first use.
 
-    TensorRT compiles a model for the GPU that it runs on, which takes minutes. What is built is kept in a cache folder
-    and used by every other command; without this the first command that needs it builds it.
+    TensorRT compiles a model for the very GPU that it runs on, which takes minutes. The result is kept in a cache
+    folder, where every other command finds it; without it the first command that needs it compiles, and waits.
     """
     from wav2edge.runtime import engines
 

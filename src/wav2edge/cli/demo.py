@@ -1,4 +1,4 @@
-"""``wav2edge demo``: show the whole way with the built-in model, step by step."""
+"""``wav2edge demo``: show the whole way with the embedded model, step by step."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ SHOWN = ("coffee-latte.opus", "smart-mirror.opus", "librispeech-5339.flac")
 
 @command("wav2edge demo", "wav2edge demo --output my-bundle  # keep the bundle that it exports")
 @option(
-    "--checkpoint", f"checkpoint to export (default: {CHECKPOINT} of the project)", metavar="DIR", type=_options.FILE
+    "--checkpoint",
+    "checkpoint to export (default: that of the embedded model, where the project's files are)",
+    metavar="DIR",
+    type=_options.FILE,
 )
 @option("--output", "keep the bundle there (default: a temporary directory)", metavar="DIR", type=_options.FILE)
 def run(checkpoint: str | None, output: str | None) -> int:
-    """Show the whole path on the built-in model, step by step.
+    """Show the whole way with the embedded model, step by step.
 
     Export with its parity check, what the bundle holds, a selftest on every engine here, what is recognised in a few
     clips, how fast it is, and live captions of one clip. Each step is shown as the command that does it. Takes a minute

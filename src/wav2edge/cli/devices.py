@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     "wav2edge devices --profiles  # the boards that `pack --for` takes",
     "wav2edge devices --json machine.json  # everything, to attach to a bug report",
 )
-@_options.json_file("print everything as JSON")
+@_options.json_file("print everything as JSON instead")
 @option("--profiles", "list the boards that `wav2edge pack --for` takes, and stop", is_flag=True)
 def run(json: str | None, profiles: bool) -> None:
     """Show this machine, its engines and microphones, and how to fix what is missing.

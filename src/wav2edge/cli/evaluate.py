@@ -36,7 +36,9 @@ _DESCRIBED = {"none": "as they are written", "lower": "lower case", "basic": "NF
     type=_options.FILE,
 )
 @_options.models("bundle to evaluate")
-@_options.several_engines("engines to run (default: every one for CPUs here)", "variants to run (default: all)")
+@_options.several_engines(
+    "engines to run (default: ONNX Runtime and OpenVINO on the CPU, where installed)", "variants to run (default: all)"
+)
 @option("--split", "only rows of this split", group=_SPEECH, metavar="SPLIT")
 @option(
     "--text-norm",
@@ -53,7 +55,7 @@ _DESCRIBED = {"none": "as they are written", "lower": "lower case", "basic": "NF
     type=Number(int, 0, 10_000, "a whole number"),
     default=5,
 )
-@_options.json_file("write everything as JSON")
+@_options.json_file("print everything as JSON instead")
 @_options.report("write a page to look at (index.html), and evaluate.json")
 @option("--html", "the page alone, as one file", group=OUTPUT, metavar="FILE", type=_options.FILE, hidden=True)
 @_decoding.cut
@@ -73,9 +75,9 @@ def run(
 ) -> int:
     """Measure word and character error rates on recordings with known text.
 
-    Every engine and variant transcribes the same recordings. The table shows its error rates with 95 % intervals and
+    Every engine and variant transcribes the same recordings. The table shows its error rates with 95 % intervals and
     its speed, for each corpus of the manifest, and whether it differs from the first one by more than chance. With a
-    language model or hotwords, greedy decoding and beam search stand side by side. Exit code 2 when some recordings
+    language model or hotwords, greedy decoding and beam search are shown side by side. Exit code 2 when some recordings
     could not be used; the rates are without them.
     """
     from wav2edge.devices.open import open_model

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @command("wav2edge inspect my-bundle", "wav2edge inspect my-bundle --verify --json")
-@_options.bundle_argument
-@_options.json_file("print bundle.json as it is")
+@_options.bundle_argument("bundle to show")
+@_options.json_file("print the bundle's bundle.json instead")
 @option("--verify", "check the SHA-256 of every file as well", is_flag=True)
 def run(bundle: str | None, model: str | None, json: str | None, verify: bool) -> None:
     """Show what a bundle holds and what was measured.

@@ -57,7 +57,7 @@ def run(
 ) -> None:
     """Write one file with all that a board needs to run a bundle.
 
-    The file holds the variants that suit the board, the checks for it, and the list of packages to install. What to
+    The file holds the variants that suit the board, checksums, and the list of packages to install. What to
     do with it on the board is printed at the end.
     """
     from wav2edge.devices import pack

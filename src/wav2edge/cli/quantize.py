@@ -1,4 +1,4 @@
-"""``wav2edge quantize BUNDLE --speech MANIFEST``: add calibrated INT8, FP16 and INT4 variants that keep their words."""
+"""``wav2edge quantize BUNDLE``: make smaller and faster variants (INT8, FP16, INT4) that stay as accurate."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class How:
 
 @command(
     "wav2edge quantize my-bundle --speech calibration.jsonl --dev dev.jsonl",
-    "wav2edge quantize my-bundle --variant int8-u8s8,fp16 --limit 100  # on the built-in clips",
+    "wav2edge quantize my-bundle --variant int8-u8s8,fp16 --limit 100  # on the clips that come along",
     "wav2edge quantize my-bundle --list-layers  # the names that --keep-float takes",
 )
 @argument("bundle", "bundle to add variants to", metavar="BUNDLE", type=_options.BUNDLE)
@@ -80,7 +80,8 @@ class How:
     "speech",
     option(
         "--speech",
-        "recordings to calibrate on (default: the built-in clips)",
+        "recordings to calibrate on: JSON Lines, .tsv or .csv with path, or a folder of audio (default: the clips "
+        "that come along)",
         group=_SPEECH,
         metavar="MANIFEST",
         type=_options.FILE,
@@ -88,7 +89,7 @@ class How:
     ),
     option(
         "--dev",
-        "recordings with text to judge on (default: every second recording of --speech)",
+        "recordings with path and text to judge on (default: every second recording of --speech)",
         group=_SPEECH,
         metavar="MANIFEST",
         type=_options.FILE,
@@ -111,7 +112,7 @@ class How:
     ),
     option(
         "--longest",
-        "clip length that the device will meet, in seconds (default: 10)",
+        "longest clip to calibrate for, in seconds (default: 10)",
         group=_SPEECH,
         metavar="S",
         type=SECONDS,
@@ -123,7 +124,7 @@ class How:
     "gate",
     option(
         "--max-wer-rise",
-        "most points of word error rate (percent) that a variant may lose (default: 0.5)",
+        "points that the word error rate may rise, such as from 10.0 to 10.5 % (default: 0.5)",
         group=_GATE,
         metavar="POINTS",
         type=Number(float, 0, 100, "points"),
@@ -131,14 +132,17 @@ class How:
     ),
     option(
         "--min-token-agreement",
-        "share of frames that must keep fp32's label (default: 98)",
+        "percentage of frames that must keep the label that fp32 gives them (default: 98)",
         group=_GATE,
         metavar="PERCENT",
         type=Number(float, 0, 100, "percent"),
         default=98.0,
     ),
     option(
-        "--force", "keep what loses more, marked as forced; it is then used only when named", group=_GATE, is_flag=True
+        "--force",
+        "keep a variant that loses more; it is marked, and used only when it is named",
+        group=_GATE,
+        is_flag=True,
     ),
 )
 @gathered(
@@ -176,7 +180,7 @@ class How:
     ),
     option("--threads", _options.THREADS_HELP, group=_HOW, metavar="N", type=_options.THREADS),
 )
-@_options.json_file("write what became of each variant as JSON, like calibration.json in the bundle")
+@_options.json_file("print what became of each variant as JSON instead")
 @_options.report(
     "where the page goes (index.html), with quantize.json (default: BUNDLE.quantization beside the bundle)"
 )
@@ -184,12 +188,12 @@ class How:
 def run(
     bundle: str, speech: Speech, gate: Gate, how: How, json: str | None, report: str | None, list_layers: bool
 ) -> int:
-    """Add calibrated INT8, FP16 and INT4 variants that keep their words.
+    """Make smaller and faster variants (INT8, FP16, INT4) of a bundle's model that stay as accurate.
 
-    Each variant is calibrated on speech, then judged on other speech against fp32: how many points of word error rate
-    it loses, how many frames keep their label, how much faster it is. One that loses too much gets its most sensitive
-    layers back in float; if that does not help either, it is refused. When every one is refused the bundle stays as it
-    was and the exit code is 1.
+    A variant is the same model with smaller numbers. Each is calibrated on speech and then compared with fp32, the
+    model as it was exported, on other speech: how far the word error rate rises, how many frames keep their label, how
+    much faster it is. Where it loses too much, its most sensitive layers are put back in float; if that does not help
+    either, it is refused. Where every variant is refused, the bundle stays as it was and the exit code is 1.
     """
     _check(list_layers)
     from wav2edge.calibration.build import DEFAULT
@@ -211,7 +215,7 @@ def run(
         longest=speech.longest,
         limit=speech.limit,
         dev_limit=speech.dev_limit,
-        threads=how.threads,
+        threads=_options.threads_or_default(how.threads),
     )
     place = _place(opened, report)
     with Progress() as progress:

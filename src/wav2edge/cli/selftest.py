@@ -1,4 +1,4 @@
-"""``wav2edge selftest BUNDLE``: check that this machine computes what the bundle's author got."""
+"""``wav2edge selftest BUNDLE``: check that models compute the same here as where they were exported."""
 
 from __future__ import annotations
 
@@ -21,19 +21,25 @@ if TYPE_CHECKING:
     "wav2edge selftest my-bundle",
     "wav2edge selftest my-bundle --engine onnxruntime --variant fp32,int8-u8s8",
 )
-@_options.bundle_argument
-@_options.json_file("print the results as JSON")
+@_options.bundle_argument("bundle to check")
+@_options.json_file("print the results as JSON instead")
 @_options.several_engines("only these engines (default: every one here)", "only these variants (default: all)")
 def run(bundle: str | None, model: str | None, json: str | None, several: Several) -> int:
-    """Check that this machine computes what the bundle's author saw.
+    """Check that models compute the same here as where they were exported.
 
-    A bundle carries two clips and the outputs that the exporting machine computed for them. Every engine and variant
+    A bundle holds two clips and the outputs that its model gave for them when it was exported. Every engine and variant
     that runs here is run on those clips and compared. Exit code 1 when one differs by more than its precision allows.
     """
     from wav2edge.runtime import selftest
 
     opened = _options.open_bundle(_options.which(bundle, model))
-    found = selftest.run(opened, several.engine or None, several.variant or None, several.threads, several.device)
+    found = selftest.run(
+        opened,
+        several.engine or None,
+        several.variant or None,
+        _options.threads_or_default(several.threads),
+        several.device,
+    )
     results = list(found)
     if json is not None:
         _terminal.write_json([dataclasses.asdict(result) for result in results], json)

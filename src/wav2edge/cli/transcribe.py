@@ -60,7 +60,7 @@ def _formats() -> tuple[str, ...]:
 @option(
     "-f",
     "--format",
-    "output format (default: text)",
+    "text, JSON, subtitles (srt, vtt) or a table (tsv) (default: text)",
     group=OUTPUT,
     type=Choice(_formats, "text|json|jsonl|srt|vtt|tsv"),
     default="text",
@@ -77,7 +77,7 @@ def _formats() -> tuple[str, ...]:
 @_options.one_engine
 @option(
     "--batch",
-    "chunks run at once as one batch; for GPUs (default: 1)",
+    "chunks that are run together as one batch; more than 1 pays on GPUs (default: 1)",
     group=_options.MODEL,
     metavar="N",
     type=COUNT,
@@ -89,18 +89,29 @@ def _formats() -> tuple[str, ...]:
     "lines",
     option(
         "--pause",
-        "silence that ends a segment, in seconds (default: 0.6)",
+        "seconds of silence that end a segment (default: 0.6)",
         group=_SUBTITLES,
         metavar="S",
         type=Number(float, 0, 600, "seconds", above=True),
         default=0.6,
     ),
     option(
-        "--max-line-width", "characters in a line (default: 42)", group=_SUBTITLES, metavar="N", type=COUNT, default=42
+        "--max-line-width",
+        "characters in a line of subtitles (default: 42)",
+        group=_SUBTITLES,
+        metavar="N",
+        type=COUNT,
+        default=42,
     ),
-    option("--max-line-count", "lines in a cue (default: 2)", group=_SUBTITLES, metavar="N", type=COUNT, default=2),
     option(
-        "--max-words-per-cue", "words in a cue (default: as many as fit)", group=_SUBTITLES, metavar="N", type=COUNT
+        "--max-line-count", "lines in a subtitle (default: 2)", group=_SUBTITLES, metavar="N", type=COUNT, default=2
+    ),
+    option(
+        "--max-words-per-cue",
+        "words in a subtitle (default: as many as fit)",
+        group=_SUBTITLES,
+        metavar="N",
+        type=COUNT,
     ),
 )
 @_decoding.cut
@@ -120,8 +131,8 @@ def run(
     """Transcribe recordings of any length and format.
 
     Prints the text as it comes, or writes subtitles (srt, vtt), tables (tsv) or JSON with a time for each word.
-    A recording that cannot be used is named in one line, the others are transcribed, and the exit code is 2. So it is
-    where a recording is damaged or cut short: it is transcribed as far as it can be decoded.
+    A recording that cannot be used is named in one line, and the others are transcribed. One that is damaged or cut
+    short is transcribed as far as it can be decoded. In both cases the exit code is 2.
     """
     from wav2edge.runtime.audio import read
     from wav2edge.runtime.audio.channels import checked_channel
