@@ -14,6 +14,7 @@ import pytest
 
 import wav2edge
 from wav2edge.runtime import errors
+from wav2edge.runtime.live import events
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -175,6 +176,11 @@ def test_figures_name_date_and_machine_or_simulation() -> None:
         first = figure.read_text("utf-8").partition("\n")[0]
         assert re.match(r"\*Measured .*20\d\d-\d\d-\d\d (on|in simulated time)", first), figure.name
         assert re.search(r"by `", first), figure.name
+
+
+def test_every_field_of_an_event_has_a_meaning() -> None:
+    for name, kind in events.schema()["$defs"].items():
+        assert all(field["description"] for field in kind["properties"].values()), name
 
 
 def test_the_readme_names_every_family() -> None:
