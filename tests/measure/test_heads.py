@@ -1,0 +1,130 @@
+"""Models are scored by the figures of their head, and variants compared by the main one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from wav2edge.measure import heads
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import Output
+from wav2edge.runtime.engines import Arrays
+from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.heads import sequence_classification, xvector
+from wav2edge.runtime.model import Model
+
+RATE = 16000
+
+
+class Loudness:
+    """A session whose outputs follow from how loud a clip is; ``answer`` maps the level to the first output."""
+
+    inputs: tuple[str, ...] = ("input_values", "input_lengths")
+
+    def __init__(self, name: str, answers: dict[float, list[float]], noise: float = 0.0) -> None:
+        self.outputs: tuple[str, ...] = (name,)
+        self.answers, self.noise = answers, noise
+        self.generator = np.random.default_rng(0)
+
+    def run(self, feeds: Arrays) -> Arrays:
+        levels = [round(float(np.abs(clip).max()), 1) for clip in feeds["input_values"]]
+        rows = np.array([self.answers[level] for level in levels], np.float32)
+        return {self.outputs[0]: rows + self.noise * self.generator.standard_normal(rows.shape).astype(np.float32)}
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for level in (1, 2, 3, 4):
+        soundfile.write(tmp_path / f"{level}.wav", np.full(RATE, level / 10, np.float32), RATE, subtype="FLOAT")
+    return tmp_path
+
+
+def classifier(bundle: Bundle, answers: dict[float, list[float]], multi_label: bool = False) -> Model:
+    spec = replace(
+        bundle.spec,
+        head="sequence_classification",
+        labels=("calm", "angry"),
+        outputs=(Output("logits", ("batch", "labels"), "log odds"),),
+        head_options=sequence_classification.Options(multi_label),
+        blank=None,
+    )
+    return Model(replace(bundle, spec=spec), "fake", "fp32", sessions={"full": Loudness("logits", answers)})
+
+
+RIGHT = {0.1: [2.0, 0.0], 0.2: [2.0, 0.0], 0.3: [0.0, 2.0], 0.4: [0.0, 2.0]}
+
+
+def labels(folder: Path, times: int = 1) -> Path:
+    path = folder / "labels.jsonl"
+    rows = [{"path": f"{level}.wav", "label": "calm" if level < 3 else "angry"} for level in (1, 2, 3, 4)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows * times))
+    return path
+
+
+def test_a_classifier_is_scored_by_its_labels(shapes_bundle: Bundle, folder: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    wrong = {**RIGHT, 0.4: [2.0, 0.0]}
+    first = heads.run(classifier(shapes_bundle, RIGHT), labels(folder, 5), progress=lambda *step: seen.append(step))
+    accuracy, uar, ece = first.estimates()
+    assert (accuracy.figure.name, accuracy.value, uar.value) == ("accuracy", 1.0, 1.0)
+    assert ece.value == pytest.approx(1 - np.exp(2) / (1 + np.exp(2)))
+    assert seen[-1] == (20, 20)
+    change = first.change(heads.run(classifier(shapes_bundle, wrong), labels(folder, 5)))
+    assert change.value == pytest.approx(-0.25) and change.worse
+
+
+def test_a_speaker_model_is_scored_by_pairs(shapes_bundle: Bundle, folder: Path) -> None:
+    spec = replace(
+        shapes_bundle.spec,
+        head="xvector",
+        labels=(),
+        outputs=(Output("embeddings", ("batch", "size"), "a speaker"),),
+        head_options=xvector.Options(),
+        blank=None,
+    )
+    answers = {0.1: [3.0, 0.1], 0.2: [1.0, 0.0], 0.3: [0.1, 5.0], 0.4: [0.0, 1.0]}
+    bundle = replace(shapes_bundle, spec=spec)
+    model = Model(bundle, "fake", "fp32", sessions={"full": Loudness("embeddings", answers)})
+    (folder / "pairs.txt").write_text("1 1.wav 2.wav\n1 3.wav 4.wav\n0 1.wav 3.wav\n0 2.wav 4.wav\n")
+    found = heads.run(model, folder / "pairs.txt")
+    eer, cost = found.estimates()
+    assert (eer.figure.name, eer.value, cost.value) == ("eer", 0.0, 0.0)
+    worse = Model(bundle, "fake", "fp32", sessions={"full": Loudness("embeddings", answers, noise=2.0)})
+    assert found.change(heads.run(worse, folder / "pairs.txt")).value >= 0
+    with pytest.raises(InputError, match="different heads"):
+        found.change(heads.run(classifier(shapes_bundle, RIGHT), labels(folder)))
+    with pytest.raises(InputError, match="no splits"):
+        heads.run(model, folder / "pairs.txt", split="test")
+
+
+def test_a_transcriber_is_scored_by_its_texts(shapes_bundle: Bundle, folder: Path) -> None:
+    path = folder / "texts.jsonl"
+    path.write_text("".join(json.dumps({"path": f"{n}.wav", "text": "two words"}) + "\n" for n in (1, 2)))
+    found = heads.run(Model(shapes_bundle, "null", "fp32"), path)
+    wer, cer = found.estimates()
+    assert (wer.figure.name, wer.value, cer.value) == ("wer", 1.0, 1.0)
+    assert found.change(found).value == 0
+
+
+def test_what_does_not_fit_the_head_is_named(shapes_bundle: Bundle, folder: Path) -> None:
+    model = classifier(shapes_bundle, RIGHT)
+    path = labels(folder)
+    path.write_text(path.read_text().replace("angry", "furious"))
+    with pytest.raises(InputError, match=r"labels\.jsonl:3: the model has no label 'furious'; it has calm, angry"):
+        heads.run(model, path)
+    with pytest.raises(InputError, match="several labels may apply"):
+        heads.run(classifier(shapes_bundle, RIGHT, multi_label=True), path)
+    other = Model(replace(shapes_bundle, spec=replace(shapes_bundle.spec, head="encoder")), "null", "fp32")
+    with pytest.raises(InputError, match="no figures for a model with the head encoder"):
+        heads.run(other, path)
+    first = heads.run(model, labels(folder))
+    with pytest.raises(InputError, match="not of the same recordings"):
+        first.change(heads.run(model, labels(folder, 2)))
