@@ -160,8 +160,8 @@ def footnotes(report: BenchReport) -> list[str]:
     ):
         lines.insert(
             0,
-            f"ratio: how many times faster than {report.baseline} for {seconds:g} s of audio; the median over turns, "
-            "each between two turns of the baseline, undisturbed ones only; ± is half the width of the middle half",
+            f"ratio: how many times faster than {report.baseline} for {seconds:g} s of audio; the median over "
+            "undisturbed turns, each between two turns of the baseline; ± is half the width of the middle half",
         )
     if report.energy_source:
         lines.append(f"energy: {report.energy_source}")

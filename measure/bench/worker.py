@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypedDict, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TextIO, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +28,14 @@ _MODULE = "wav2edge.measure.bench.worker"
 WHISPER = "faster-whisper"
 
 
-class LoadRequest(TypedDict):
-    """What to load. bundle: a bundle's or a Whisper model's folder. longest: seconds. speech: a .npy file [samples]."""
+class Request(TypedDict, total=False):
+    """What a worker is asked to do, and the fields of that.
 
+    load: bundle (a bundle's or a Whisper model's folder) to language, longest (seconds of audio) and speech (a .npy
+    file [samples]). run: samples (how many), runs, limit (seconds), warm (runs before, not timed). text: path.
+    """
+
+    do: Literal["load", "run", "text", "memory"]
     bundle: str
     engine: str
     variant: str
@@ -39,6 +44,11 @@ class LoadRequest(TypedDict):
     language: str | None
     longest: float
     speech: str
+    samples: int
+    runs: int
+    limit: float
+    warm: int
+    path: str
 
 
 class Answer(TypedDict, total=False):
@@ -70,7 +80,8 @@ class Worker:
 
     def load(self, configuration: Configuration, longest: float, speech: Path) -> tuple[float, int | None]:
         """Load a configuration; returns the seconds it took, and the bytes in use on the GPU before."""
-        request: LoadRequest = {
+        request: Request = {
+            "do": "load",
             "bundle": str(configuration.bundle),
             "engine": configuration.engine,
             "variant": configuration.variant,
@@ -80,7 +91,7 @@ class Worker:
             "longest": longest,
             "speech": str(speech),
         }
-        answer = self.ask(do="load", **request)
+        answer = self.ask(**request)
         return answer["seconds"], answer["device_before"]
 
     def time(self, samples: int, runs: int, limit: float, warm: int) -> list[float]:
@@ -96,7 +107,7 @@ class Worker:
         answer = self.ask(do="memory")
         return answer["host"], answer["device"]
 
-    def ask(self, **request: Any) -> Answer:
+    def ask(self, **request: object) -> Answer:
         """Send a request and wait for its answer; raises EngineError."""
         assert self._process.stdin is not None and self._process.stdout is not None
         line = ""
@@ -140,7 +151,7 @@ class _Runner(Protocol):
 class _EngineRunner:
     """A bundle's variant in an engine. Timed is the engine's call alone: raw samples in, logits out."""
 
-    def __init__(self, request: LoadRequest) -> None:
+    def __init__(self, request: Request) -> None:
         from ...runtime.bundle.read import Bundle
         from ...runtime.engines import EngineOptions
         from ...runtime.model import Model
@@ -165,7 +176,7 @@ class _EngineRunner:
 class _WhisperRunner:
     """faster-whisper with its own defaults (beam of 5). Timed is the whole transcription, since there is no less."""
 
-    def __init__(self, request: LoadRequest) -> None:
+    def __init__(self, request: Request) -> None:
         try:
             from faster_whisper import WhisperModel
         except ImportError as error:
@@ -204,7 +215,7 @@ class _Server:
             raise EngineError("nothing is loaded")
         return self._loaded
 
-    def answer(self, request: Any) -> Answer:
+    def answer(self, request: Request) -> Answer:
         """The answer to a request, which may be an error."""
         try:
             return self._answer(request)
@@ -213,7 +224,7 @@ class _Server:
         except Exception as error:  # an engine's own kinds; the configuration is reported as failed with this line
             return {"error": f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"}
 
-    def _answer(self, request: Any) -> Answer:
+    def _answer(self, request: Request) -> Answer:
         if request["do"] == "load":
             return self._load(request)
         if request["do"] == "text":
@@ -226,7 +237,7 @@ class _Server:
         _ = self._runner
         return {"host": _peak_memory(), "device": _device_memory()}
 
-    def _load(self, request: LoadRequest) -> Answer:
+    def _load(self, request: Request) -> Answer:
         before, started = _device_memory(), time.perf_counter()
         self._loaded = _WhisperRunner(request) if request["engine"] == WHISPER else _EngineRunner(request)
         seconds = time.perf_counter() - started

@@ -137,7 +137,7 @@ def test_each_of_several_speakers_at_once_counts() -> None:
 
 
 def test_speakers_are_mapped_for_the_most_overlap_of_all_not_of_the_first() -> None:
-    """Anna overlaps x most, but Ben has nobody else: the greedy choice would get 5 s right, the best one 8."""
+    """Anna overlaps x most, but Ben has no other: the greedy choice would get 5 s right, the best one 8."""
     reference = [Turn(0, 9, A), Turn(9, 13, B)]
     hypothesis = [Turn(0, 5, "x"), Turn(5, 9, "y"), Turn(9, 13, "x")]
     found = diarization.errors(reference, hypothesis)
