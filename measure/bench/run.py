@@ -36,6 +36,7 @@ Progress = Callable[[float, str], None]
 """Called with the share done, 0 to 1, and what is running."""
 
 QUICK_LENGTHS = (1.0, 10.0)
+QUICK_RUNS, QUICK_LIMIT = 20, 0.5
 _SETTLE = 0.05
 """Seconds before a turn: after a run, an engine's idle threads keep spinning, ONNX Runtime's for about 30 ms of CPU."""
 _USABLE_MEMORY = 0.7
@@ -260,7 +261,7 @@ def _part(progress: Progress, start: float, size: float) -> Progress:
 def quick_plan(bundle: Bundle, threads: int | None = None) -> Plan:
     """A plan of seconds instead of minutes: two lengths, at most 20 runs or half a second for each configuration."""
     chosen, skipped = bench_plan.configurations([bundle], threads or detect.detect().cpu.threads)
-    return Plan(tuple(chosen), tuple(skipped), lengths=QUICK_LENGTHS, runs=20, limit=0.5)
+    return Plan(tuple(chosen), tuple(skipped), lengths=QUICK_LENGTHS, runs=QUICK_RUNS, limit=QUICK_LIMIT)
 
 
 def quick_table(bundle: Bundle, threads: int | None = None, progress: Progress = lambda share, text: None) -> str:

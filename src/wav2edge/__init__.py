@@ -18,7 +18,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .api import Classifier as Classifier
+    from .api import Embedder as Embedder
+    from .api import FrameClassifier as FrameClassifier
     from .api import LiveTranscriber as LiveTranscriber
+    from .api import Regressor as Regressor
     from .api import Transcriber as Transcriber
     from .api import bench as bench
     from .api import evaluate as evaluate
@@ -47,6 +51,10 @@ _HOMES = {
     "Bundle": "wav2edge.runtime.bundle.read",
     "Chunking": "wav2edge.runtime.recordings.chunking",
     "EngineOptions": "wav2edge.runtime.engines",
+    "Classifier": "wav2edge.api",
+    "Embedder": "wav2edge.api",
+    "FrameClassifier": "wav2edge.api",
+    "Regressor": "wav2edge.api",
     "LiveSettings": "wav2edge.runtime.live.settings",
     "LiveTranscriber": "wav2edge.api",
     "Model": "wav2edge.runtime.model",
@@ -73,11 +81,15 @@ __all__ = [
     "BeamDecoder",
     "Bundle",
     "Chunking",
+    "Classifier",
+    "Embedder",
     "EngineOptions",
+    "FrameClassifier",
     "LiveSettings",
     "LiveTranscriber",
     "Model",
     "ModelSpec",
+    "Regressor",
     "Segment",
     "Segmentation",
     "Transcriber",

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from wav2edge.devices.open import live_settings, open_model
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.heads import frame_classification
 from wav2edge.runtime.live import transcriber as live_transcriber
 from wav2edge.runtime.live.listening import Events, open_source
 from wav2edge.runtime.live.settings import LiveSettings
 from wav2edge.runtime.live.sources import Source
 from wav2edge.runtime.model import Model
-from wav2edge.runtime.recordings import transcriber
+from wav2edge.runtime.recordings import heads, transcriber
 from wav2edge.runtime.recordings.chunking import Chunking
 from wav2edge.runtime.recordings.decoding import WordDecoder
 from wav2edge.runtime.recordings.segmentation import Segmentation
@@ -82,6 +83,67 @@ class Transcriber(transcriber.Transcriber):
         super().__init__(as_model(model), decoder=decoder, chunking=chunking, segmentation=segmentation, lanes=lanes)
 
 
+class Classifier(heads.Classifier):
+    """Labels recordings, with a bundle whose head is sequence classification.
+
+    >>> import wav2edge
+    >>> with wav2edge.Classifier("emotion") as classify:  # doctest: +SKIP
+    ...     print(classify("call.wav").label)
+    """
+
+    def __init__(self, model: ModelOrPath, *, chunking: Chunking | None = None) -> None:
+        """Take a model, or open a bundle by its path as ``wav2edge.open`` does; errors as of a Transcriber."""
+        super().__init__(as_model(model), chunking)
+
+
+class Regressor(heads.Regressor):
+    """Gives a number for each label of a recording, with a bundle whose head is regression.
+
+    >>> import wav2edge
+    >>> with wav2edge.Regressor("dimensional-emotion") as regress:  # doctest: +SKIP
+    ...     print(regress("call.wav").values)
+    """
+
+    def __init__(self, model: ModelOrPath, *, chunking: Chunking | None = None) -> None:
+        """Take a model, or open a bundle by its path as ``wav2edge.open`` does; errors as of a Transcriber."""
+        super().__init__(as_model(model), chunking)
+
+
+class FrameClassifier(heads.FrameClassifier):
+    """Says which labels hold when (speakers, voice), with a bundle whose head is frame classification.
+
+    >>> import wav2edge
+    >>> with wav2edge.FrameClassifier("diarizer") as turns_of:  # doctest: +SKIP
+    ...     print(turns_of("meeting.flac").turns)
+    """
+
+    def __init__(
+        self,
+        model: ModelOrPath,
+        *,
+        chunking: Chunking | None = None,
+        options: frame_classification.Options | None = None,
+    ) -> None:
+        """Take a model, or open a bundle by its path as ``wav2edge.open`` does; errors as of a Transcriber.
+
+        options: how probabilities become turns (None: as the bundle says).
+        """
+        super().__init__(as_model(model), chunking, options)
+
+
+class Embedder(heads.Embedder):
+    """Embeds recordings and compares speakers, with a bundle whose head is an x-vector or that is a bare encoder.
+
+    >>> import wav2edge
+    >>> with wav2edge.Embedder("speakers") as embed:  # doctest: +SKIP
+    ...     print(embed.verify("a.wav", "b.wav").same)
+    """
+
+    def __init__(self, model: ModelOrPath, *, chunking: Chunking | None = None) -> None:
+        """Take a model, or open a bundle by its path as ``wav2edge.open`` does; errors as of a Transcriber."""
+        super().__init__(as_model(model), chunking)
+
+
 def export(
     checkpoint: str | Path,
     bundle: str | Path,
@@ -118,13 +180,18 @@ def quantize(
     speech: str | Path,
     dev: str | Path | None = None,
     *,
+    variants: Sequence[str] | None = None,
+    max_wer_rise: float | None = None,
+    threads: int | None = None,
     options: Options | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Calibration:
     """Add INT8 and FP16 variants that keep the words of fp32 to a bundle.
 
-    speech: manifest to calibrate on; dev: manifest to judge on (None: every second clip of ``speech``). options: which
-    variants, the gate on words and the like. say: called with lines on what happens.
+    speech: manifest to calibrate on; dev: manifest to judge on (None: every second clip of ``speech``). variants: their
+    names, such as ``int8-u8s8`` (None: those that suit the CPUs and GPUs of today). max_wer_rise: points of word error
+    rate above fp32 that the gate allows. threads: CPU threads. options: these and all others, which the named ones
+    replace. say: called with lines on what happens.
 
     Where the gate refuses every variant, the bundle is as it was and the result's ``refused`` says why. Raises
     BundleError, InputError, EngineError. Needs the extra [calibrate].
@@ -135,7 +202,14 @@ def quantize(
     from wav2edge.calibration.options import Options
     from wav2edge.calibration.quantize import quantize as run
 
-    return run(embedded.resolve(bundle), speech, dev, options or Options(), say=say or (lambda line: None))
+    chosen = options or Options()
+    if variants is not None:
+        chosen = dataclasses.replace(chosen, variants=tuple(variants))
+    if max_wer_rise is not None:
+        chosen = dataclasses.replace(chosen, budget=dataclasses.replace(chosen.budget, max_wer_rise=max_wer_rise))
+    if threads is not None:
+        chosen = dataclasses.replace(chosen, threads=threads)
+    return run(embedded.resolve(bundle), speech, dev, chosen, say=say or (lambda line: None))
 
 
 def evaluate(
@@ -181,14 +255,15 @@ def bench(
     runs: int | None = None,
     manifest: str | Path | None = None,
     baseline: str | None = None,
+    quick: bool = False,
     progress: Callable[[float, str], None] | None = None,
 ) -> BenchReport:
     """Measure every engine and variant that this machine has, side by side in turns.
 
     bundles: none means the embedded demo model. engines, variants: only these. threads: CPU threads (None: one per
     core that may be used). lengths: seconds of audio. runs: of each configuration at each length. manifest: recordings
-    with text, for WER. baseline: what ratios are against, such as ``onnxruntime/fp32``. progress: called with the share
-    that is done and what is under way.
+    with text, for WER. baseline: what ratios are against, such as ``onnxruntime/fp32``. quick: fewer lengths and
+    runs, where they are not named. progress: called with the share that is done and what is under way.
 
     Raises InputError and BundleError for names that do not exist, EngineError where nothing could be measured.
 
@@ -197,7 +272,7 @@ def bench(
     """
     from wav2edge.devices.detect import detect
     from wav2edge.measure.bench import plan as plans
-    from wav2edge.measure.bench.run import measure
+    from wav2edge.measure.bench.run import QUICK_LENGTHS, QUICK_LIMIT, QUICK_RUNS, measure
 
     opened = [embedded.resolve(bundle) for bundle in bundles or (None,)]
     chosen, skipped = plans.configurations(
@@ -206,8 +281,9 @@ def bench(
     plan = plans.Plan(
         tuple(chosen),
         tuple(skipped),
-        lengths=tuple(lengths or plans.LENGTHS),
-        runs=runs or plans.Plan.runs,
+        lengths=tuple(lengths or (QUICK_LENGTHS if quick else plans.LENGTHS)),
+        runs=runs or (QUICK_RUNS if quick else plans.Plan.runs),
+        limit=QUICK_LIMIT if quick else plans.Plan.limit,
         manifest=None if manifest is None else Path(manifest),
         baseline=baseline,
     )

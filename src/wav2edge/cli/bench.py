@@ -225,7 +225,9 @@ def _plan(bundles: tuple[str, ...], several: Several, what: What, how: How, tuni
     if how.baseline is not None and how.baseline not in {one.name for one in chosen}:
         names = ", ".join(one.name for one in chosen)
         raise InputError(f"--baseline {how.baseline}: it is not among what is measured; choose from {names}")
-    lengths, runs, limit = (bench.QUICK_LENGTHS, 20, 0.5) if how.quick else (bench_plan.LENGTHS, 50, 10.0)
+    lengths, runs, limit = (
+        (bench.QUICK_LENGTHS, bench.QUICK_RUNS, bench.QUICK_LIMIT) if how.quick else (bench_plan.LENGTHS, 50, 10.0)
+    )
     return bench_plan.Plan(
         tuple(chosen),
         tuple(skipped),

@@ -1,0 +1,174 @@
+"""The heads that do not transcribe, over recordings of any length: labels, numbers, turns and embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..audio.read import AudioSource, Channel, RawFormat, Recording
+from ..heads import frame_classification, regression, sequence_classification, xvector
+from ..heads.frame_classification import Turns
+from ..heads.regression import Regression
+from ..heads.sequence_classification import Classification
+from ..heads.xvector import Verification
+from ..model import Model
+from .chunking import Chunk, Chunking
+from .runner import Outputs, Runner
+
+
+class _ClipRunner(Runner):
+    """Runs a recording's chunks and pools their outputs; ``source`` and the rest are those of a Transcriber's call."""
+
+    def _pooled(self, recording: Recording) -> tuple[NDArray[np.float32], float]:
+        """The first output [labels] averaged over chunks by their lengths, and the recording's seconds."""
+        name = self.spec.outputs[0].name
+        rows, weights, samples = [], [], 0
+        for chunk, outputs in self._run(recording):
+            rows.append(np.asarray(outputs[name], dtype=np.float32))
+            weights.append(float(len(chunk.samples)))
+            samples = chunk.first_frame * self.spec.stride + len(chunk.samples)
+        pooled = np.average(np.stack(rows), axis=0, weights=weights)
+        return np.asarray(pooled, dtype=np.float32), samples / self.spec.sample_rate
+
+    def _run(self, recording: Recording) -> Iterator[tuple[Chunk, Outputs]]:
+        for chunk in self.chunks(recording):
+            yield chunk, self.outputs([chunk])[0]
+
+
+class Classifier(_ClipRunner):
+    """Labels recordings with a model whose head is sequence classification."""
+
+    heads = ("sequence_classification",)
+    does = "classify"
+
+    def __call__(
+        self,
+        source: AudioSource,
+        sample_rate: int | None = None,
+        *,
+        channel: Channel = "mix",
+        raw: RawFormat | None = None,
+    ) -> Classification:
+        """Classify a recording; the parameters and errors are those of a Transcriber's call."""
+        recording = self.open_recording(source, sample_rate, channel=channel, raw=raw)
+        logits, seconds = self._pooled(recording)
+        return sequence_classification.classify(logits, self.spec, seconds, recording.complete)
+
+
+class Regressor(_ClipRunner):
+    """Gives a number for each label of a recording, with a model whose head is regression."""
+
+    heads = ("regression",)
+    does = "give numbers"
+
+    def __call__(
+        self,
+        source: AudioSource,
+        sample_rate: int | None = None,
+        *,
+        channel: Channel = "mix",
+        raw: RawFormat | None = None,
+    ) -> Regression:
+        """The numbers of a recording; the parameters and errors are those of a Transcriber's call."""
+        recording = self.open_recording(source, sample_rate, channel=channel, raw=raw)
+        values, seconds = self._pooled(recording)
+        return regression.regress(values, self.spec, seconds, recording.complete)
+
+
+class FrameClassifier(_ClipRunner):
+    """Says which labels hold when (speakers, voice), with a model whose head is frame classification."""
+
+    heads = ("frame_classification",)
+    does = "label frames"
+
+    def __init__(
+        self,
+        model: Model,
+        chunking: Chunking | None = None,
+        options: frame_classification.Options | None = None,
+    ) -> None:
+        """Load the model; options: how probabilities become turns (None: as the bundle says)."""
+        super().__init__(model, chunking)
+        self.turn_options = options
+
+    def __call__(
+        self,
+        source: AudioSource,
+        sample_rate: int | None = None,
+        *,
+        channel: Channel = "mix",
+        raw: RawFormat | None = None,
+    ) -> Turns:
+        """The turns of a recording; the parameters and errors are those of a Transcriber's call."""
+        recording = self.open_recording(source, sample_rate, channel=channel, raw=raw)
+        found, seconds = self.probabilities(recording)
+        return Turns(frame_classification.turns(found, self.spec, self.turn_options), seconds, recording.complete)
+
+    def probabilities(self, recording: Recording) -> tuple[NDArray[np.float32], float]:
+        """Probabilities [frames, labels] of an opened recording, and its length in seconds.
+
+        Neighbouring chunks are joined in the middle of their overlap. Labels that are numbers of speakers are ordered
+        as in the chunk before, by their agreement on the overlap.
+        """
+        name = self.spec.outputs[0].name
+        parts: list[NDArray[np.float32]] = []
+        held: NDArray[np.float32] | None = None
+        samples = 0
+        for chunk, outputs in self._run(recording):
+            rows = frame_classification.probabilities(np.asarray(outputs[name], dtype=np.float32))
+            start = 0
+            if held is not None:
+                if self.spec.head_options.exchangeable:
+                    rows = frame_classification.aligned(held, rows)
+                start = min(len(held), len(rows)) // 2
+                parts.append(held[:start])
+            end = len(rows) if chunk.next_frame is None else chunk.next_frame - chunk.first_frame
+            parts.append(rows[start:end])
+            held = rows[end:]
+            samples = chunk.first_frame * self.spec.stride + len(chunk.samples)
+        return np.concatenate(parts), samples / self.spec.sample_rate
+
+
+class Embedder(_ClipRunner):
+    """Gives a recording's embedding, with a model whose head is an x-vector or that is a bare encoder."""
+
+    heads = ("xvector", "encoder")
+    does = "embed"
+
+    def __call__(
+        self,
+        source: AudioSource,
+        sample_rate: int | None = None,
+        *,
+        channel: Channel = "mix",
+        raw: RawFormat | None = None,
+    ) -> NDArray[np.float32]:
+        """The embedding [size] of a recording, of unit length for speakers.
+
+        The parameters and errors are those of a Transcriber's call.
+        """
+        recording = self.open_recording(source, sample_rate, channel=channel, raw=raw)
+        name = self.spec.outputs[0].name
+        rows, weights = [], []
+        for chunk, outputs in self._run(recording):
+            values = np.asarray(outputs[name], dtype=np.float32)
+            if self.spec.head == "encoder":  # hidden states [frames, size]
+                weights.append(float(len(values)))
+                rows.append(values.mean(axis=0))
+            else:
+                weights.append(float(len(chunk.samples)))
+                rows.append(values)
+        if self.spec.head == "encoder":
+            return np.asarray(np.average(np.stack(rows), axis=0, weights=weights), dtype=np.float32)
+        return xvector.pooled(np.stack(rows), np.array(weights))
+
+    def verify(self, first: AudioSource, second: AudioSource, threshold: float | None = None) -> Verification:
+        """Whether two recordings are of the same speaker.
+
+        threshold: the cosine that counts as the same (None: the bundle's own, else ``xvector.DEFAULT_THRESHOLD``).
+        Raises InputError where the model is not one for speakers, AudioError for a recording that cannot be used.
+        """
+        own = self.spec.head_options.threshold if self.spec.head == "xvector" else None
+        return xvector.verify(self(first), self(second), own if threshold is None else threshold)

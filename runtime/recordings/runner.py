@@ -1,0 +1,97 @@
+"""Recordings of any length through a model, in chunks: what every head's front has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from numpy.typing import NDArray
+
+from .. import engines
+from ..audio import read
+from ..audio.loudness import Loudness, measure
+from ..audio.read import AudioSource, Channel, RawFormat, Recording
+from ..errors import AudioError, InputError
+from ..model import Model
+from .chunking import Chunk, Chunking, chunks
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Outputs = dict[str, NDArray[Any]]
+"""The outputs of one chunk by name, without the batch axis."""
+
+
+class Runner:
+    """Runs recordings through a model, chunk by chunk; use it as a context manager or call ``close``.
+
+    A subclass names the heads that it is for and makes a result of the chunks' outputs.
+    """
+
+    heads: ClassVar[tuple[str, ...]] = ()
+    """The heads that it is for."""
+    does: ClassVar[str] = "run"
+    """What it does, as in "its head is xvector, which does not transcribe"."""
+
+    def __init__(self, model: Model, chunking: Chunking | None = None, lanes: int = 1) -> None:
+        """Load the model's graph, so that what is missing is raised here.
+
+        Raises InputError for a head that this is not for, EngineError and BundleError as ``Model.session`` does.
+        """
+        if model.spec.head not in self.heads:
+            raise InputError(f"{model.bundle.path}: its head is {model.spec.head}, which does not {self.does}")
+        self.model = model
+        self.spec = model.spec
+        self.chunking = chunking or Chunking()
+        threads = model.options.threads
+        self.lanes = max(1, min(lanes, threads or 1)) if engines.shares(model.engine) else 1
+        self.options = replace(model.options, threads=threads if threads is None else max(1, threads // self.lanes))
+        model.session("full", self.options)
+
+    def open_recording(
+        self,
+        source: AudioSource,
+        sample_rate: int | None = None,
+        *,
+        channel: Channel = "mix",
+        raw: RawFormat | None = None,
+    ) -> Recording:
+        """A recording at the model's rate; raises AudioError where it cannot be used."""
+        return read.open_recording(source, self.spec.sample_rate, sample_rate=sample_rate, channel=channel, raw=raw)
+
+    def chunks(self, recording: Recording) -> Iterator[Chunk]:
+        """The chunks of a recording that are to be run one after the other; a short recording is one chunk.
+
+        In a model that runs in stages the loudness of the whole recording normalises all chunks of a long one; else
+        each chunk is normalised by itself, in the graph. Raises AudioError when it is too short for the model.
+        """
+        whole: Loudness | None = None
+        for chunk in chunks(recording.blocks, self.spec, self.chunking):
+            if len(chunk.samples) < self.spec.min_samples:
+                raise AudioError(
+                    f"{recording.name}: {len(chunk.samples)} samples at {self.spec.sample_rate} Hz; "
+                    f"the model needs at least {self.spec.min_samples}"
+                )
+            if (chunk.first_frame == 0 and chunk.next_frame is None) or not self.model.runs_in_stages:
+                yield chunk
+                continue
+            whole = whole or measure(recording.again())
+            yield replace(chunk, loudness=whole)
+
+    def outputs(self, found: Sequence[Chunk]) -> list[Outputs]:
+        """Every output of chunks, run as one padded batch; all of them have a loudness, or none. Raises EngineError."""
+        if found[0].loudness is None:
+            return self.model.outputs([chunk.samples for chunk in found], self.options)
+        clips = [chunk.loudness.normalized(chunk.samples) for chunk in found if chunk.loudness is not None]
+        return self.model.outputs_of_normalized(clips, self.options)
+
+    def close(self) -> None:
+        """Close the model."""
+        self.model.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
