@@ -20,7 +20,8 @@ from wav2edge.runtime.engines import Arrays, EngineOptions, Session
 from wav2edge.runtime.errors import AudioError, EngineError
 from wav2edge.runtime.model import Model
 from wav2edge.runtime.recordings.batch import Prefetcher, lanes, transcribe_all
-from wav2edge.runtime.recordings.chunking import Chunking
+from wav2edge.runtime.recordings.chunking import Chunk, Chunking
+from wav2edge.runtime.recordings.runner import Outputs
 from wav2edge.runtime.recordings.transcriber import Transcriber
 from wav2edge.runtime.text.transcript import Segment
 
@@ -92,13 +93,13 @@ def test_batches_change_nothing(level_transcriber: Transcriber, spell: Spell, tm
     level_transcriber.chunking = Chunking(length=4.0, context=0.5)
     alone = list(transcribe_all(level_transcriber, sources))
     runs: list[int] = []
-    logits = level_transcriber.logits
+    outputs = level_transcriber.outputs
 
-    def counted(clips: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
-        runs.append(len(clips))
-        return logits(clips)
+    def counted(found: Sequence[Chunk]) -> list[Outputs]:
+        runs.append(len(found))
+        return outputs(found)
 
-    level_transcriber.logits = counted  # type: ignore[method-assign]
+    level_transcriber.outputs = counted  # type: ignore[method-assign]
     together = list(transcribe_all(level_transcriber, sources, batch=batch))
     assert [(r.source, r.transcript) for r in together] == [(r.source, r.transcript) for r in alone]
     assert 1 < max(runs) <= batch
