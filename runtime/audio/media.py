@@ -35,6 +35,16 @@ _MOST_FAILURES = 10_000
 _TIMED = frozenset({"mov", "matroska", "asf", "avi", "flv", "caf", "wav", "w64", "aiff", "au", "ape", "wv", "tta"})
 """Formats that state their length."""
 
+_SPARSE = frozenset({"matroska", "ogg"})
+"""Formats whose encoders leave out silence (Opus in WebM): shorter pauses between their frames are not damage."""
+
+_LONGEST_JUMP = 0.1
+"""Seconds between two frames that are not damage in the other formats, whose frames follow each other."""
+
+_LONGEST_JITTER = 0.06
+"""Seconds between two frames that are not filled: times are rounded, and recorders of live streams write them as they
+come."""
+
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "none"}
 """No other file and no address is ever opened from within one."""
 
@@ -133,11 +143,17 @@ class _Decoding:
         with self._source.opened() as view:
             for stretch in stretches:
                 with _opened(view, self._source, self._why, stretch) as container:
+                    begun = self._seconds
                     yield from self._file(container)
+                    if "aac" in container.format.name.split(","):  # FFmpeg passes over what is between ADTS frames
+                        for seconds in films.adts_holes(view, *stretch):
+                            self._lost(begun + seconds, 0.0)
 
     def _file(self, container: Any) -> Iterator[Piece]:
         form = _described(container, self._source.name)
-        begun, origin = self._seconds, None
+        kinds = set(container.format.name.split(","))
+        longest = BREAKS_OFF if kinds & _SPARSE else _LONGEST_JUMP
+        begun, ended = self._seconds, None
         planar: tuple[object, Any] | None = None
         for frame in self._frames(container):
             kind = (frame.sample_rate, frame.layout.name, frame.format.name)
@@ -145,8 +161,8 @@ class _Decoding:
                 yield from self._flushed(planar)
                 planar = kind, _planar()
             if frame.time is not None:
-                origin = frame.time if origin is None else origin
-                yield from self._gap(frame, frame.time - origin - (self._seconds - begun))
+                yield from self._gap(frame, 0.0 if ended is None else frame.time - ended, longest)
+                ended = frame.time + frame.samples / frame.sample_rate
             for part in planar[1].resample(frame):
                 yield self._piece(part)
         yield from self._flushed(planar)
@@ -180,17 +196,19 @@ class _Decoding:
             except av.FFmpegError:
                 self._damaged = True
 
-    def _gap(self, frame: Any, missing: float) -> Iterator[Piece]:
+    def _gap(self, frame: Any, missing: float, longest: float) -> Iterator[Piece]:
         """Silence in place of what is missing before a frame, so that it keeps its time."""
-        if missing <= BREAKS_OFF and not self._damaged:
-            return
-        length = f" ({missing:.1f} s are missing)" if missing > 0.05 else ""
-        self._problems.lost(f"it is damaged at {self._seconds:.1f} s{length}; copy or convert it again")
-        self._damaged = False
-        if 0.05 < missing <= LONGEST_GAP:
-            channels = len(frame.layout.channels)
+        if missing > longest or self._damaged:
+            self._lost(self._seconds, missing)
+            self._damaged = False
+        if _LONGEST_JITTER < missing <= LONGEST_GAP:
             self._seconds += missing
+            channels = len(frame.layout.channels)
             yield Piece(frame.sample_rate, np.zeros((round(missing * frame.sample_rate), channels), np.float32))
+
+    def _lost(self, seconds: float, missing: float) -> None:
+        length = f" ({missing:.1f} s are missing)" if missing > 0.05 else ""
+        self._problems.lost(f"it is damaged at {seconds:.1f} s{length}; copy or convert it again")
 
     def _flushed(self, planar: tuple[object, Any] | None) -> Iterator[Piece]:
         if planar is not None:

@@ -29,6 +29,37 @@ def has_index(view: View, start: int, end: int) -> bool:
     return any(name == b"moov" for _, name in _walk(view, start, end))
 
 
+_ADTS_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+
+
+def adts_holes(view: View, at: int, end: int) -> list[float]:
+    """The seconds at which other bytes are between the frames of an AAC stream (ISO 13818-7)."""
+    holes: list[float] = []
+    seconds, behind = 0.0, at
+    while at < end:
+        length, duration = _adts(view, at)
+        whole = length > 0 and at + length <= end
+        if whole and (at == behind or at + length == end or _adts(view, at + length)[0]):
+            if at != behind and seconds:
+                holes.append(seconds)
+            at = behind = at + length
+            seconds += duration
+            continue
+        place = view.find(b"\xff", at + 1, end)
+        at = place if place >= 0 else end
+    return holes
+
+
+def _adts(view: View, at: int) -> tuple[int, float]:
+    """The bytes and the seconds of the frame at a place; 0 bytes where there is none."""
+    head = view.at(at, 7)
+    rate = head[2] >> 2 & 15 if len(head) == 7 else 15
+    if rate >= len(_ADTS_RATES) or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
+        return 0, 0.0
+    length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+    return length if length >= 7 else 0, 1024 * ((head[6] & 3) + 1) / _ADTS_RATES[rate]
+
+
 def _boxes(view: View) -> list[int]:
     """An MP4 file begins anew at a type box that follows sound."""
     starts, sound = [0], False

@@ -16,13 +16,19 @@ Encode = Callable[..., bytes]
 Samples = NDArray[np.float32]
 
 
-def tones(seconds: float, rate: int) -> Samples:
+def _tones(seconds: float, rate: int) -> Samples:
     """A tone that rises every second, so that each second says which one it is: 300 Hz, 340 Hz, and so on."""
     time = np.arange(int(seconds * rate)) / rate
     frequency = 300 + 40 * np.floor(time)
     phase = 2 * math.pi * np.cumsum(frequency) / rate
     noise = np.random.default_rng(0).normal(0, 0.01, len(time))
     return np.asarray(0.3 * np.sin(phase) + noise, dtype=np.float32)
+
+
+@pytest.fixture(scope="session")
+def tones() -> Callable[[float, int], Samples]:
+    """Tones of so many seconds at a rate; each second has its own."""
+    return _tones
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +39,7 @@ def encode() -> Encode:
         form: str, subtype: str | None = None, rate: int = 16000, seconds: float = 12.0, channels: int = 1
     ) -> bytes:
         file = io.BytesIO()
-        samples = np.repeat(tones(seconds, rate)[:, None], channels, axis=1)
+        samples = np.repeat(_tones(seconds, rate)[:, None], channels, axis=1)
         soundfile.write(file, samples, rate, format=form, subtype=subtype)
         return file.getvalue()
 
