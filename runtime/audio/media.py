@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import AudioError
+from ..errors import AudioError, first_line
 from .arrays import checked_rate
 from .containers import films
 from .source import Source, Stretch, View
@@ -140,11 +140,16 @@ class _Decoding:
 
     def pieces(self, stretches: Sequence[tuple[int, int]]) -> Iterator[Piece]:
         """Everything that can be decoded, of each of the joined files."""
+        import av
+
         with self._source.opened() as view:
             for stretch in stretches:
                 with _opened(view, self._source, self._why, stretch) as container:
                     begun = self._seconds
-                    yield from self._file(container)
+                    try:
+                        yield from self._file(container)
+                    except (av.FFmpegError, OverflowError, MemoryError) as error:
+                        self._problems.lost(f"it cannot be decoded after {self._seconds:.1f} s ({first_line(error)})")
                     if "aac" in container.format.name.split(","):  # FFmpeg passes over what is between ADTS frames
                         for seconds in films.adts_holes(view, *stretch):
                             self._lost(begun + seconds, 0.0)

@@ -262,8 +262,9 @@ def _mono(track: Track, channel: Channel, name: str, problems: Problems) -> Iter
         for piece in track.pieces(Problems()):
             comparison.add(piece.samples)
         channel = comparison.loudest() + 1
-    compared = Comparison()
+    compared, before = Comparison(), track.rate
     for own, samples in track.pieces(problems):
+        before = own if own == before else checked_rate(own, name)
         channels = samples.shape[1]
         if isinstance(channel, int) and channel > channels:
             problems.note(f"not all of it has a channel {channel}; the last channel of the rest was taken")

@@ -17,7 +17,8 @@ from ..source import View
 from . import riff
 from .part import Part, Walked
 
-_MARKS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
+_MARK = b"fLaC"
+_BEGINNINGS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
 _BLOCK_SIZES = (0, 192, 576, 1152, 2304, 4608, 0, 0, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 _LONGEST_HEADER = 16
 _UNKNOWN = 0
@@ -95,15 +96,23 @@ def walk(view: View, start: int) -> Walked:
 
 def _stream(view: View, start: int) -> _Stream | None:
     info = view.at(start + 8, 34)
-    if view.at(start, 8) not in _MARKS or len(info) < 34:
+    if view.at(start, 8) not in _BEGINNINGS or len(info) < 34:
         return None
     at, last = start + 4, False
     while not last and len(head := view.at(at, 4)) == 4:
         last = bool(head[0] & 0x80)
         at += 4 + int.from_bytes(head[1:], "big")
-    following = [place for mark in (*_MARKS, _OGG) if (place := view.find(mark, at)) >= 0]
-    other = riff.next_header(view, at)
-    return _Stream(start, at, min([*following, view.size if other is None else other]), info)
+    following = (_next(view, at, _MARK), _next(view, at, _OGG), riff.next_header(view, at, (b"WAVE",)))
+    return _Stream(start, at, min((place for place in following if place is not None), default=view.size), info)
+
+
+def _next(view: View, at: int, mark: bytes) -> int | None:
+    """Where another recording begins by its mark, and by what must follow the mark."""
+    while (at := view.find(mark, at)) >= 0:
+        if mark != _MARK or view.at(at, 8) in _BEGINNINGS:
+            return at
+        at += 1
+    return None
 
 
 def _swallowed(view: View, stream: _Stream) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ of the file is a recorder's that was cut off. All bytes up to the next header, o
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..source import Segment, View
@@ -111,10 +112,10 @@ def _header_at(view: View, at: int) -> bool:
     return head[:4] in (b"RIFF", b"RIFX", b"RF64", b"FORM") and head[8:12] in _FORMS
 
 
-def next_header(view: View, at: int) -> int | None:
+def next_header(view: View, at: int, forms: Sequence[bytes] = _FORMS) -> int | None:
     """Where the next recording begins, if one does."""
     found: list[int] = []
-    for form in _FORMS:
+    for form in forms:
         place = view.find(form, at + 8)
         while place >= 0 and not _header_at(view, place - 8):
             place = view.find(form, place + 1)
