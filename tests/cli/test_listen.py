@@ -36,7 +36,17 @@ def test_every_line_of_json_fits_the_schema(
     assert lines
     for line in lines:
         jsonschema.validate(line, events.schema())
-    assert "s heard" in err and "dropped" in err
+    assert "s of sound" in err and "dropped" in err
+
+
+def test_events_go_to_a_file_and_captions_are_still_printed(
+    clips: list[tuple[Path, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "events.jsonl"
+    assert main(["listen", "--file", str(clips[0][0]), "--fast", "--json", str(target)]) == 0
+    found = [json.loads(line) for line in target.read_text("utf-8").splitlines()]
+    assert {event["event"] for event in found} >= {"partial", "final"}
+    assert capsys.readouterr().out.splitlines() == [event["text"] for event in found if event["event"] == "final"]
 
 
 def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,7 +96,7 @@ def test_ctrl_c_ends_with_a_summary(
     process.send_signal(number)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert "s heard" in err.splitlines()[-1]
+    assert "s of sound" in err.splitlines()[-1]
     assert len(soundfile.read(recording)[0]) >= 16000
 
 

@@ -42,25 +42,30 @@ class Lines:
 
 
 class JsonLines:
-    """Every event as one line of JSON, on standard output or in a file."""
-
-    def __init__(self, file: str = "-") -> None:
-        """Open the file; ``-`` is standard output."""
-        self._file = None
-        if file != "-":
-            self._file = Path(file).open("w", encoding="utf-8", newline="\n")  # noqa: SIM115 (closed by close())
+    """Every event as one line of JSON on standard output."""
 
     def show(self, event: Event) -> None:
+        """Print the event."""
+        _terminal.out(to_line(event))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class JsonFile:
+    """Every event as one line of JSON in a file; called with the events as they come."""
+
+    def __init__(self, path: Path) -> None:
+        """Start the file anew."""
+        self._file = path.open("w", encoding="utf-8", newline="\n")
+
+    def __call__(self, event: Event) -> None:
         """Write the event at once."""
-        if self._file is None:
-            _terminal.out(to_line(event))
-        else:
-            print(to_line(event), file=self._file, flush=True)
+        print(to_line(event), file=self._file, flush=True)
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
+        self._file.close()
 
 
 class Captions:
@@ -138,9 +143,9 @@ def fault(event: Event) -> str:
 
 
 def choose(json: str | None) -> Display:
-    """JSON Lines when asked for, captions on a terminal with rich, plain lines else."""
-    if json is not None:
-        return JsonLines(json)
+    """JSON Lines when asked for on standard output, captions on a terminal with rich, plain lines else."""
+    if json == "-":
+        return JsonLines()
     if not sys.stdout.isatty():
         return Lines()
     try:

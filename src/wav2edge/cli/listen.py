@@ -137,6 +137,8 @@ def _source(sound: Sound, held: Held) -> Source:
 def _keepers(keep: Keep, stack: ExitStack) -> tuple[list[Callable[[Event], None]], Callable[[Block], None] | None]:
     from wav2edge.runtime.live.saving import CaptionFile, SoundRecorder
 
+    from . import _live_display
+
     keepers: list[Callable[[Event], None]] = []
     paths = [Path(name) for name in keep.save]
     for path in paths:  # all names are looked at before the first file is made
@@ -147,6 +149,10 @@ def _keepers(keep: Keep, stack: ExitStack) -> tuple[list[Callable[[Event], None]
         keeper = CaptionFile(path)
         stack.callback(keeper.close)
         keepers.append(keeper)
+    if keep.json not in (None, "-"):
+        events = _live_display.JsonFile(Path(keep.json))
+        stack.callback(events.close)
+        keepers.append(events)
     if not keep.record:
         return keepers, None
     recording = SoundRecorder(Path(keep.record))
@@ -175,7 +181,7 @@ def _caption(session: LiveSession, sound: Sound, json: str | None, keepers: list
 def _summary(session: LiveSession) -> str:
     import numpy as np
 
-    parts = [f"{session.seconds:.1f} s heard", f"{session.words} words"]
+    parts = [f"{session.seconds:.1f} s of sound", f"{session.words} words"]
     if session.lags and session.source.present() is not None:
         median, high = np.percentile(session.lags, (50, 95))
         parts.append(f"lag p50 {median:.2f} s, p95 {high:.2f} s")
