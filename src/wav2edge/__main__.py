@@ -1,6 +1,9 @@
 """The ``wav2edge`` command, and ``python -m wav2edge``: the same."""
 
+import os
 import sys
+
+INTERRUPTED = 130
 
 
 def main() -> int:
@@ -8,10 +11,18 @@ def main() -> int:
     try:
         from wav2edge.cli import main as command
 
-        return command()
+        code = command()
     except KeyboardInterrupt:
         print("wav2edge: interrupted", file=sys.stderr)  # noqa: T201 (the kit that prints is what was interrupted)
-        return 130
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        # Everything is closed by now. An ordinary exit would wait for threads that hang in a pipe, and where a library
+        # had run Python code in the moment of Ctrl-C the interpreter would end as killed by a signal instead.
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":
