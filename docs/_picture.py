@@ -12,7 +12,7 @@ ROWS = (("cli",), ("serving",), ("export", "calibration"), ("graphs", "measure")
 """Folders from the top of the picture down; one that is not in the tree is left out, ``""`` is an empty place."""
 PURPOSE = {
     "cli": "a file is a command",
-    "serving": "the same model behind a socket",
+    "serving": "a model for web pages and programs",
     "export": "checkpoint in, fp32 bundle out",
     "calibration": "bundle in, INT8 and FP16 out",
     "graphs": "ONNX graphs as data",
