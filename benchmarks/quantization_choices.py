@@ -153,6 +153,8 @@ def recordings(at: Setting) -> Iterator[str]:
     yield "| calibrated on | variant | rise | frames as fp32 % | SQNR dB |"
     yield "|---|---|---|---|---|"
     for count in (5, 10, 25, 50, 100, 200):
+        if count > len(at.speech.rows):
+            break
         builder = at.builder(at.speech.limited(count), Options(searching=False, threads=THREADS))
         for name in ("int8-u8s8", "int8-s8s8"):
             yield _row(str(count), name, *_figures(judged(at, judge, builder, name)))
@@ -303,12 +305,13 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=embedded.bundle_path())
     parser.add_argument("--speech", required=True)
     parser.add_argument("--dev", required=True)
+    parser.add_argument("--dev-limit", type=int)
     parser.add_argument("--only", default=",".join(PARTS))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, _kit.Output(arguments, markdown=True) as output:
         bundle = _kit.only_fp32(arguments.bundle, Path(folder) / "model")
         speech = calibration_clips(arguments.speech, bundle.spec, longest=Options.longest)
-        judging = dev_clips(arguments.dev, bundle.spec, longest=Options.longest)
+        judging = dev_clips(arguments.dev, bundle.spec, longest=Options.longest).limited(arguments.dev_limit)
         counts = f"Calibrated on up to {len(speech.rows)}, judged on {len(judging.rows)} recordings"
         output.say(f"{counts}: {judging.words} words.", "")
         at = Setting(bundle, speech, judging, Path(folder))

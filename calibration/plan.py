@@ -22,11 +22,13 @@ from .sites import Site
 
 TIMED_SECONDS = 2.0
 """Seconds of sound that fp32 is timed on for the estimate: long enough that a run is not all overhead."""
-FOLDING_COST = 1.5
-OBSERVING_COST = 2.0
-"""Time of a pass over the speech that looks for outliers, and of one that calibrates, for fp32's own: MEASURED."""
-SWITCHED_COST = 2.0
-"""Time of a run of the graph that holds every layer twice (sensitivity.py), for fp32's own: MEASURED"""
+FOLDING_COST = 1.1
+"""Time of a pass over the speech that looks for outliers, in fp32's own time (benchmarks/quantization_choices.py, part
+``time``, as the next two)."""
+OBSERVING_COST = 2.1
+"""The same of a pass that calibrates."""
+SWITCHED_COST = 1.6
+"""The same of a run of the graph that holds every layer twice, by which sensitivities are measured."""
 
 
 @dataclass(frozen=True)

@@ -118,15 +118,14 @@ def _group_norm(
 
 @dataclass(frozen=True)
 class _Statistics:
-    """A group norm over time as the exporter writes it.
-
-    share: each frame's share of the mean [batch, frames, 1]. frames: the node that takes their number from the
-    convolution's output. end: the node that writes the result.
-    """
+    """A group norm over time as the exporter writes it."""
 
     share: str
+    """The tensor with each frame's share of the mean [batch, frames, 1]."""
     frames: Node
+    """The node that takes the number of frames from the convolution's output."""
     end: Node
+    """The node that writes the result."""
     gain: Matrix
     offset: Matrix
     epsilon: float

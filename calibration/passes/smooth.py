@@ -31,17 +31,17 @@ FoldKind: TypeAlias = Literal["norm", "values", "scores"]
 
 @dataclass(frozen=True)
 class Fold:
-    """One place to fold. kind: ``norm``, ``values`` or ``scores``; path: the module that writes the tensor.
-
-    tensors: the activations whose channels (last axis) decide. sources: the nodes that are divided (for ``scores``
-    the second is multiplied). readers: the MatMul nodes whose rows are multiplied.
-    """
+    """One place to fold."""
 
     kind: FoldKind
     path: str
+    """The module that writes the tensor."""
     tensors: tuple[str, ...]
+    """The activations whose channels (last axis) decide."""
     sources: tuple[str, ...]
+    """The nodes that are divided (for ``scores`` the second is multiplied)."""
     readers: tuple[str, ...]
+    """The MatMul nodes whose rows are multiplied; none for ``scores``."""
 
 
 def find_folds(graph: Graph, sites: Sequence[Site]) -> tuple[Fold, ...]:

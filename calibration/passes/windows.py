@@ -23,12 +23,15 @@ _TO_THE_END = 2**62
 
 @dataclass(frozen=True)
 class Step:
-    """One convolution. kernel and stride: in frames of its input. later: the product of all later strides."""
+    """One convolution."""
 
     node: Node
     kernel: int
+    """In frames of its input."""
     stride: int
+    """In frames of its input."""
     later: int
+    """The product of all later convolutions' strides."""
 
 
 class Builder:

@@ -6,7 +6,6 @@ import dataclasses
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -44,11 +43,12 @@ def test_int8_and_fp16_of_base_shape_build(
     sites = find_sites(graph)
     seen = observe(graph, observed(sites), [speech[0][:16000]], tmp_path)
     shop = VariantBuilder(bundle, graph, sites, seen, "min-max", tmp_path)
-    module: Any = engines.get("tensorrt-rtx")
+    compile_ahead = engines.get("tensorrt-rtx").build
+    assert compile_ahead is not None
     for name in ("int8-s8s8", "fp16"):
         variant = shop.build(name, frozenset())
         assert variant.bytes < (0.33 if name == "int8-s8s8" else 0.55) * 4 * graph.parameters
         staged = dataclasses.replace(bundle, path=tmp_path, variants=(variant,))
         said: list[str] = []
-        engine = module.build(staged, variant, "full", EngineOptions(longest_seconds=1.0), said.append)
+        engine = compile_ahead(staged, variant, "full", EngineOptions(longest_seconds=1.0), said.append)
         assert engine.stat().st_size > 0.8 * variant.bytes, said

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -61,7 +60,7 @@ def test_an_overwrite_that_fails_brings_the_old_bundle_back(
 ) -> None:
     rename, calls = os.rename, 0
 
-    def fails(source: Any, target: Any) -> None:
+    def fails(source: Path, target: Path) -> None:
         nonlocal calls
         calls += 1
         if calls == failing:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -19,7 +18,7 @@ from wav2edge.graphs.storage import load_graph, save_model, shorten_names
 from wav2edge.runtime.errors import BundleError
 
 
-def value(name: str, shape: list[Any], kind: int = TensorProto.FLOAT) -> Any:
+def value(name: str, shape: list[str | int], kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, shape)
 
 
@@ -49,7 +48,7 @@ def contract_model() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
-def run(path: Path, **feeds: Any) -> dict[str, Any]:
+def run(path: Path, **feeds: np.ndarray) -> dict[str, np.ndarray]:
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return dict(zip([output.name for output in session.get_outputs()], session.run(None, feeds)))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from wav2edge.calibration.build import VariantBuilder
@@ -16,9 +16,10 @@ from wav2edge.calibration.passes.first_layer import _cosines
 from wav2edge.calibration.passes.qdq import observed
 from wav2edge.calibration.sites import find_sites
 from wav2edge.graphs.graph import Graph
+from wav2edge.graphs.nodes import Node
 from wav2edge.runtime.bundle.read import Bundle
 
-TINY: dict[str, Any] = {
+TINY: dict[str, object] = {
     "hidden_size": 32,
     "num_hidden_layers": 1,
     "num_attention_heads": 4,
@@ -30,7 +31,7 @@ TINY: dict[str, Any] = {
 RandomBundle = Callable[..., Bundle]
 
 
-def outputs(model: Any, samples: np.ndarray, lengths: list[int]) -> list[np.ndarray]:
+def outputs(model: onnx.ModelProto, samples: np.ndarray, lengths: list[int]) -> list[np.ndarray]:
     import onnxruntime as ort
 
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -47,7 +48,7 @@ def tiny(random_bundle: RandomBundle, norm: str) -> tuple[Bundle, Graph]:
     return bundle, Graph.load(bundle.graph(bundle.variant("fp32"), "full"))
 
 
-def dequantized(graph: Graph, node: Any) -> bool:
+def dequantized(graph: Graph, node: Node) -> bool:
     """Whether a node's weight is stored as INT8."""
     source = graph.producer.get(node.input[1])
     return source is not None and source.op_type == "DequantizeLinear"
