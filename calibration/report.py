@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 WORST = 8
 """Clips shown for each variant: what a reader looks through."""
-_ROW, _TEXT = 22, 7.2
-"""Height of a bar's row, and the width of one character at 13 px, in pixels."""
+_ROW, _LINE, _TEXT = 22, 15, 7.2
+"""Height of a bar's row, of a line of text, and the width of one character, all at 13 px, in pixels."""
 
 
 def page(made: Calibration) -> str:
@@ -89,7 +89,7 @@ def _bars(found: Sequence[Sensitivity], floats: Collection[str], scheme: str, wi
     """One bar for each layer; its name is beside it on a desk and above it on a phone."""
     narrow = width < kit.WIDE
     left = 0.0 if narrow else max(len(item.layer) for item in found) * _TEXT + 12
-    row = 2 * _ROW - 6 if narrow else _ROW
+    row = 2 * _ROW if narrow else _ROW
     figures = [
         f"{item.sqnr_db:.1f} dB" + ("" if narrow else f", {100 * item.cost:.1f} % of the work") for item in found
     ]
@@ -103,7 +103,7 @@ def _bars(found: Sequence[Sensitivity], floats: Collection[str], scheme: str, wi
         parts.append(kit.element("rect", x=left, y=y, width=round(length, 1), height=12, class_=kind))
         parts.append(kit.svg_text(left + length + 6, y + 11, figure, kind="muted"))
         if narrow:
-            parts.append(kit.svg_text(0, y - 4, item.layer))
+            parts.append(kit.svg_text(0, y - 6, item.layer))
         else:
             parts.append(kit.svg_text(left - 8, y + 11, item.layer, "end"))
     return kit.svg(width, len(found) * row + 4, parts, f"Sensitivity of each layer, {scheme}")
@@ -131,12 +131,14 @@ def _scatter(made: Calibration, rate: str, width: int) -> Html:
         kit.svg_text(left - 6, top, f"{high:.1f} %", "end", "muted"),
         kit.svg_text(left + 6, top - 14, rate, kind="muted"),
     ]
-    for name, ratio, value, size, kind in points:
+    label = float(top) - _LINE
+    for name, ratio, value, size, kind in sorted(points, key=lambda point: -point[2]):
         x = left + (width - left - room) * ratio / right
         y = bottom - (bottom - top) * (value - low) / (high - low)
         radius = max(4.0, 20 * (size / biggest) ** 0.5)
+        label = max(y, label + _LINE)  # below the label above it
         parts.append(kit.element("circle", cx=round(x, 1), cy=round(y, 1), r=round(radius, 1), class_=f"{kind} soft"))
-        parts.append(kit.svg_text(x + radius + 4, y + 4, f"{name} {size / 1e6:.1f} MB"))
+        parts.append(kit.svg_text(x + radius + 4, label + 4, f"{name} {size / 1e6:.1f} MB"))
     return kit.svg(width, bottom + 30, parts, f"{rate} of each variant against its time")
 
 

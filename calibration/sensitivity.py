@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 SECONDS = 24.0
-"""Speech that each layer is tried on: from here on no layer of the embedded model moves by more than 1.4 dB against four
+"""Speech that each layer is tried on: from here on no layer of the embedded model moves by over 1.4 dB against four
 times as much (3.5 dB with half of it; benchmarks/quantization_choices.py, part ``layers``)."""
 FRAMES = 250
 """Frames of one clip in the other operand of an attention product: 5 s at 50 frames a second, where nothing is known of
