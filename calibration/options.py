@@ -20,7 +20,8 @@ class Options:
     variants: tuple[str, ...] = DEFAULT
     """The variants to make, of ``build.NAMES``."""
     method: Method = "mse"
-    """How the range of an activation is found; MEASURED"""
+    """How the range of an activation is found (``ranges.METHODS``). With everything in INT8 ``mse`` and ``percentile`` lose
+    least of the embedded model's words, ``entropy`` most (benchmarks/quantization_choices.py, part ``methods``)."""
     budget: Budget = field(default_factory=Budget)
     """What a variant may lose."""
     keep_float: tuple[str, ...] = ()
