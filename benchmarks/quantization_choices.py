@@ -152,7 +152,7 @@ def recordings(at: Setting) -> Iterator[str]:
     judge = Judge(at.bundle, at.dev, THREADS)
     yield "| calibrated on | variant | rise | frames as fp32 % | SQNR dB |"
     yield "|---|---|---|---|---|"
-    for count in (5, 25, 100):
+    for count in (5, 10, 25, 100):
         if count > len(at.speech.rows):
             break
         builder = at.builder(at.speech.limited(count), Options(searching=False, threads=THREADS))
@@ -199,9 +199,7 @@ def dev(at: Setting) -> Iterator[str]:
     edits = judged(at, judge, builder, "int8-u8s8").hypotheses.edits
     yield "| judged on | words | rise of int8-u8s8, points | half the interval, points |"
     yield "|---|---|---|---|"
-    for count in (25, 50, 100, 200, 400, 800):
-        if count > len(edits):
-            break
+    for count in (*(n for n in (25, 50, 100, 200, 400) if n < len(edits)), len(edits)):
         chosen = np.linspace(0, len(edits) - 1, count).round().astype(int)
         rise = difference([judge.reference.edits[i] for i in chosen], [edits[i] for i in chosen])
         words = sum(edits[i].length for i in chosen)

@@ -17,9 +17,9 @@ class Budget:
     """Points by which its word error rate may be above fp32's: one word in two hundred."""
     min_token_agreement: float = 98.0
     """Percent of frames that must keep fp32's label. Words are few and frames are many, so this shows damage that no
-    word of the dev clips has met yet: of 22 candidates of the embedded model those under 95 % lost 3 to 14 points, those
-    from 95 to 97 % up to 2.6, those above 99 % nothing that the clips could show (benchmarks/quantization_choices.py,
-    part ``methods``)."""
+    word of the dev clips has met yet: of 22 candidates of the embedded model those under 95 % lost 3 to 14 points,
+    those from 95 to 97 % up to 2.6, those above 99 % nothing that the clips could show
+    (benchmarks/quantization_choices.py, part ``methods``)."""
 
     def check(self) -> None:
         """Raise InputError for limits that are not numbers or out of range."""
