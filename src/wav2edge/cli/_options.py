@@ -78,9 +78,9 @@ ENGINE = Suggested(_engines)
 VARIANT = _Variant()
 
 
-def model(text: str = "bundle to use") -> Callable[[Function], Function]:
-    """Declare ``-m BUNDLE``; left out, it means the embedded bundle."""
-    shown = f"{text} (default: the embedded demo model)"
+def model(text: str = "bundle to use", embedded: bool = True) -> Callable[[Function], Function]:
+    """Declare ``-m BUNDLE``; left out, it means the embedded bundle, where that can do what is asked."""
+    shown = f"{text} (default: the embedded demo model)" if embedded else f"{text}; needed"
     return option("-m", "--model", shown, group=MODEL, metavar="BUNDLE", type=BUNDLE)
 
 

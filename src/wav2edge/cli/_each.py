@@ -1,0 +1,67 @@
+"""One result for each recording that a line names, for the commands whose model does not transcribe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from wav2edge.runtime.errors import AudioError, InputError
+
+from . import _foreign, _options, _sound, _terminal
+from ._options import One
+from ._progress import Progress
+from ._sound import Held
+from ._transcripts import named
+
+if TYPE_CHECKING:
+    from wav2edge.runtime.audio.read import AudioSource
+    from wav2edge.runtime.model import Model
+
+Result = TypeVar("Result")
+
+
+def open_named(model: str | None, one: One, what: str) -> Model:
+    """The model of ``-m``, which these commands need: the embedded one transcribes. Raises InputError without it."""
+    from wav2edge.runtime.bundle.read import Bundle
+
+    if model is None:
+        raise InputError(f"name the bundle of {what} with -m BUNDLE; the embedded demo model transcribes")
+    return _options.open_model(one, Bundle.open(model))
+
+
+def results(
+    sources: Sequence[AudioSource], run: Callable[[AudioSource], Result], failed: list[str]
+) -> Iterator[tuple[str, Result]]:
+    """Each recording's name and result, in order; one that cannot be used gives one line, and its name to ``failed``."""
+    with Progress() as progress, _foreign.without_lines(_foreign.MP3_DECODER):
+        for number, source in enumerate(sources, 1):
+            name = named(source)
+            progress.update(os.path.basename(name), number - 1, len(sources))
+            try:
+                yield name, run(source)
+            except AudioError as error:
+                failed.append(name)
+                _terminal.note(_sound.with_flags(str(error)))
+    if failed and len(sources) > 1:
+        _terminal.note(f"{len(sources) - len(failed)} of {len(sources)} recordings could be used")
+
+
+def sound_of(held: Held, source: AudioSource) -> dict[str, Any]:
+    """What the options say of a recording, as the keyword arguments of a Runner's call. Raises InputError."""
+    from wav2edge.runtime.audio.channels import checked_channel
+
+    return {"channel": checked_channel(held.channel, named(source)), "raw": held.raw()}
+
+
+def write_each(folder: str | None, name: str, ending: str, text: str) -> None:
+    """Print a recording's text, or write it to a file of its name in a folder, whole or not at all."""
+    from wav2edge.runtime.files import write_whole
+
+    if folder is None:
+        _terminal.out(text, end="" if text.endswith("\n") else "\n")
+        return
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    write_whole(place / f"{Path(name).stem or 'stdin'}.{ending}", text)

@@ -1,0 +1,79 @@
+"""``wav2edge classify AUDIO…``: label recordings with a classifier."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+from . import _each, _options, _sound, _terminal
+from ._command import argument, command, option
+from ._options import OUTPUT, One
+from ._sound import Held
+from ._transcripts import inputs
+from ._values import COUNT, Choice
+
+if TYPE_CHECKING:
+    from wav2edge.runtime.heads.regression import Regression
+    from wav2edge.runtime.heads.sequence_classification import Classification
+
+
+@command(
+    "wav2edge classify call.wav -m emotion",
+    "wav2edge classify 'calls/*.wav' -m emotion -f jsonl > labels.jsonl",
+)
+@argument(
+    "audio",
+    "recordings; patterns such as 'calls/*.wav' too; - for standard input",
+    metavar="AUDIO…",
+    nargs=-1,
+    required=True,
+    type=_options.FILE,
+)
+@option(
+    "-f",
+    "--format",
+    "text, JSON, or a JSON object on each line (default: text)",
+    group=OUTPUT,
+    type=Choice(lambda: ("text", "json", "jsonl"), "text|json|jsonl"),
+    default="text",
+)
+@option("--top", "labels to print for each recording (default: 1)", group=OUTPUT, metavar="N", type=COUNT, default=1)
+@_options.model("bundle of a classifier", embedded=False)
+@_options.one_engine
+@_sound.held(each=False)
+def run(audio: tuple[str, ...], format: str, top: int, model: str | None, one: One, held: Held) -> int:
+    """Label recordings with a classifier: emotion, keyword, language, or numbers such as arousal and valence.
+
+    A recording longer than 30 s is classified in chunks, and the chunks' outputs are averaged by their lengths. One
+    that cannot be used is named in one line, the others are labelled, and the exit code is 2.
+    """
+    from wav2edge.runtime.recordings.heads import Classifier, Regressor
+
+    opened = _each.open_named(model, one, "a classifier")
+    runner = Regressor if opened.spec.head == "regression" else Classifier
+    failed: list[str] = []
+    documents = []
+    with runner(opened) as labels_of:
+        for name, found in _each.results(
+            inputs(audio), lambda source: labels_of(source, **_each.sound_of(held, source)), failed
+        ):
+            if format == "text":
+                _terminal.out(f"{name}: {_line(found, top)}")
+                continue
+            document = {"audio": name, **dataclasses.asdict(found)}
+            if format == "jsonl":
+                _terminal.out(json.dumps(document, ensure_ascii=False))
+            documents.append(document)
+    if format == "json":
+        _terminal.write_json(documents if len(audio) > 1 or len(documents) != 1 else documents[0])
+    return 2 if failed else 0
+
+
+def _line(found: Classification | Regression, top: int) -> str:
+    from wav2edge.runtime.heads.regression import Regression
+
+    if isinstance(found, Regression):
+        return ", ".join(f"{value.label} {value.value:g}" for value in found.values)
+    shown = found.best if top == 1 else found.scores[:top]
+    return ", ".join(f"{score.label} {score.score:.2f}" for score in shown) or "no label"

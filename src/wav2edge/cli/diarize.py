@@ -1,0 +1,145 @@
+"""``wav2edge diarize AUDIO…``: who speaks when, or what else holds when."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import _each, _options, _sound
+from ._command import argument, command, gathered, option
+from ._options import OUTPUT, One
+from ._sound import Held
+from ._transcripts import inputs
+from ._values import Choice, Number
+
+if TYPE_CHECKING:
+    from wav2edge.runtime.bundle.spec import ModelSpec
+    from wav2edge.runtime.heads.frame_classification import Options, Turns
+
+_TURNS = "Turns"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """How probabilities become turns; None takes the bundle's."""
+
+    onset: float | None
+    offset: float | None
+    shortest_turn: float | None
+    shortest_pause: float | None
+
+    def options(self, spec: ModelSpec) -> Options | None:
+        """The bundle's options with what was given; None where the head has none."""
+        from wav2edge.runtime.heads.frame_classification import Options
+
+        if not isinstance(spec.head_options, Options):
+            return None
+        given = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+        return dataclasses.replace(spec.head_options, **given)
+
+
+@command(
+    "wav2edge diarize meeting.flac -m diarizer",
+    "wav2edge diarize 'meetings/*.flac' -m diarizer -f rttm -o turns  # a file for each recording",
+)
+@argument(
+    "audio",
+    "recordings; patterns such as 'calls/*.wav' too; - for standard input",
+    metavar="AUDIO…",
+    nargs=-1,
+    required=True,
+    type=_options.FILE,
+)
+@option(
+    "-f",
+    "--format",
+    "text, rttm (NIST's rich transcription time marks) or JSON (default: text)",
+    group=OUTPUT,
+    type=Choice(lambda: ("text", "rttm", "json"), "text|rttm|json"),
+    default="text",
+)
+@option(
+    "-o",
+    "--output",
+    "write DIR/<recording>.<format> instead of printing",
+    group=OUTPUT,
+    metavar="DIR",
+    type=_options.FILE,
+)
+@_options.model("bundle of a diarizer", embedded=False)
+@_options.one_engine
+@gathered(
+    Rules,
+    "rules",
+    option(
+        "--onset",
+        "probability at which a turn begins (default: the bundle's, else 0.5)",
+        group=_TURNS,
+        metavar="P",
+        type=Number(float, 0, 1, "a probability"),
+    ),
+    option(
+        "--offset",
+        "probability below which it ends (default: the bundle's, else 0.5)",
+        group=_TURNS,
+        metavar="P",
+        type=Number(float, 0, 1, "a probability"),
+    ),
+    option(
+        "--shortest-turn",
+        "seconds below which a turn is dropped (default: the bundle's, else 0)",
+        group=_TURNS,
+        metavar="S",
+        type=Number(float, 0, 600, "seconds"),
+    ),
+    option(
+        "--shortest-pause",
+        "seconds below which a pause in a turn is closed (default: the bundle's, else 0)",
+        group=_TURNS,
+        metavar="S",
+        type=Number(float, 0, 600, "seconds"),
+    ),
+)
+@_sound.held(each=False)
+def run(
+    audio: tuple[str, ...],
+    format: str,
+    output: str | None,
+    model: str | None,
+    one: One,
+    rules: Rules,
+    held: Held,
+) -> int:
+    """Say who speaks when, or whatever a model labels frames with; turns may overlap.
+
+    A recording that cannot be used is named in one line, the others are done, and the exit code is 2.
+    """
+    from wav2edge.runtime.recordings.heads import FrameClassifier
+
+    opened = _each.open_named(model, one, "a diarizer")
+    failed: list[str] = []
+    with FrameClassifier(opened, options=rules.options(opened.spec)) as turns_of:
+        for name, found in _each.results(
+            inputs(audio), lambda source: turns_of(source, **_each.sound_of(held, source)), failed
+        ):
+            ending = {"text": "txt"}.get(format, format)
+            _each.write_each(output, name, ending, _text(name, found, format))
+    return 2 if failed else 0
+
+
+def _text(name: str, found: Turns, format: str) -> str:
+    if format == "json":
+        return json.dumps({"audio": name, **dataclasses.asdict(found)}, indent=1, ensure_ascii=False) + "\n"
+    if format == "rttm":
+        # NIST RT-09 evaluation plan, appendix A: type file channel onset duration ortho subtype name score lookahead.
+        file = Path(name).stem.replace(" ", "_")
+        lines = [
+            f"SPEAKER {file} 1 {turn.start:.3f} {turn.end - turn.start:.3f} <NA> <NA> {turn.label.replace(' ', '_')} "
+            f"{turn.score:.3f} <NA>"
+            for turn in found.turns
+        ]
+    else:
+        lines = [f"{turn.start:9.2f} {turn.end:9.2f}  {turn.label}  {turn.score:.2f}" for turn in found.turns]
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,77 @@
+"""``wav2edge embed AUDIO…``: embeddings of speakers, or of a bare encoder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from wav2edge.runtime.errors import InputError
+
+from . import _each, _options, _sound, _terminal
+from ._command import argument, command, option
+from ._options import OUTPUT, One
+from ._sound import Held
+from ._transcripts import inputs
+
+
+@command(
+    "wav2edge embed alice.wav -m speakers",
+    "wav2edge embed 'voices/*.wav' -m speakers -o voices.npz  # NumPy: names and embeddings",
+)
+@argument(
+    "audio",
+    "recordings; patterns such as 'calls/*.wav' too; - for standard input",
+    metavar="AUDIO…",
+    nargs=-1,
+    required=True,
+    type=_options.FILE,
+)
+@option(
+    "-o",
+    "--output",
+    "write all embeddings to FILE.npz (arrays `names` and `embeddings`) or FILE.jsonl instead of printing",
+    group=OUTPUT,
+    metavar="FILE",
+    type=_options.FILE,
+)
+@_options.model("bundle of a speaker model or a bare encoder", embedded=False)
+@_options.one_engine
+@_sound.held(each=False)
+def run(audio: tuple[str, ...], output: str | None, model: str | None, one: One, held: Held) -> int:
+    """Print or write the embedding of each recording: a vector that is near those of the same speaker.
+
+    Embeddings of speakers have unit length: their dot product is their cosine. A recording that cannot be used is named
+    in one line, the others are embedded, and the exit code is 2.
+    """
+    import io
+
+    import numpy as np
+
+    from wav2edge.runtime.files import write_whole
+    from wav2edge.runtime.recordings.heads import Embedder
+
+    if output is not None and Path(output).suffix not in (".npz", ".jsonl"):
+        raise InputError(f"--output {output}: name it .npz or .jsonl")
+    _options.check_folder(output)
+    failed: list[str] = []
+    names, vectors, lines = [], [], []
+    with Embedder(_each.open_named(model, one, "a speaker model")) as embed:
+        for name, vector in _each.results(
+            inputs(audio), lambda source: embed(source, **_each.sound_of(held, source)), failed
+        ):
+            names.append(name)
+            vectors.append(vector)
+            lines.append(
+                json.dumps({"audio": name, "embedding": [round(float(x), 6) for x in vector]}, ensure_ascii=False)
+            )
+            if output is None:
+                _terminal.out(lines[-1])
+    if output is not None and names:
+        if output.endswith(".npz"):
+            held_bytes = io.BytesIO()
+            np.savez_compressed(held_bytes, names=np.array(names), embeddings=np.stack(vectors))
+            write_whole(output, held_bytes.getvalue())
+        else:
+            write_whole(output, "\n".join(lines) + "\n")
+        _terminal.note(f"{len(names)} embeddings of {len(vectors[0])} numbers written to {output}")
+    return 2 if failed else 0

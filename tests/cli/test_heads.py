@@ -1,0 +1,111 @@
+"""classify, embed, verify and diarize, on bundles that the null engine runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wav2edge.cli import main
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import ModelSpec, Output
+from wav2edge.runtime.bundle.write import write_manifest
+from wav2edge.runtime.heads import frame_classification, regression, sequence_classification, xvector
+
+Make = Callable[..., str]
+NULL = ("--engine", "null")
+
+
+@pytest.fixture
+def bundle_of(shapes_bundle: Bundle, ctc_spec: ModelSpec) -> Make:
+    def make(head: str, axes: tuple[str, ...], options: Any, labels: tuple[str, ...] = ("happy", "sad")) -> str:
+        spec = replace(
+            ctc_spec, head=head, labels=labels, head_options=options, blank=None, delimiter=None,
+            outputs=(Output("out", axes, "for a test"),),
+        )  # fmt: skip
+        write_manifest(shapes_bundle.path, spec, shapes_bundle.variants, {})
+        return str(shapes_bundle.path)
+
+    return make
+
+
+def test_labels_of_recordings(
+    bundle_of: Make, clips: list[tuple[Path, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = bundle_of("sequence_classification", ("batch", "labels"), sequence_classification.Options())
+    first, second = str(clips[0][0]), str(clips[1][0])
+    assert main(["classify", first, "-m", bundle, *NULL]) == 0
+    assert capsys.readouterr().out == f"{first}: happy 0.50\n"
+    assert main(["classify", first, "-m", bundle, *NULL, "--top", "2"]) == 0
+    assert capsys.readouterr().out == f"{first}: happy 0.50, sad 0.50\n"
+    gone = str(tmp_path / "gone.wav")
+    assert main(["classify", first, gone, second, "-m", bundle, *NULL, "-f", "jsonl"]) == 2
+    captured = capsys.readouterr()
+    documents = [json.loads(line) for line in captured.out.splitlines()]
+    assert [document["audio"] for document in documents] == [first, second]
+    assert documents[0]["best"] == [{"label": "happy", "score": 0.5}]
+    assert "gone.wav" in captured.err and "2 of 3 recordings could be used" in captured.err
+    assert main(["classify", first, "-m", bundle, *NULL, "-f", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["seconds"] == pytest.approx(documents[0]["seconds"])
+
+
+def test_numbers_of_a_recording(
+    bundle_of: Make, clips: list[tuple[Path, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = bundle_of("regression", ("batch", "labels"), regression.Options(), ("arousal", "valence"))
+    assert main(["classify", str(clips[0][0]), "-m", bundle, *NULL]) == 0
+    assert capsys.readouterr().out.endswith(": arousal 0, valence 0\n")
+
+
+def test_embeddings_are_printed_or_written_whole(
+    bundle_of: Make, clips: list[tuple[Path, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = bundle_of("xvector", ("batch", "embedding"), xvector.Options())
+    names = [str(path) for path, _ in clips[:2]]
+    assert main(["embed", *names, "-m", bundle, *NULL]) == 0
+    assert [json.loads(line)["audio"] for line in capsys.readouterr().out.splitlines()] == names
+    assert main(["embed", *names, "-m", bundle, *NULL, "-o", str(tmp_path / "e.npz")]) == 0
+    with np.load(tmp_path / "e.npz", allow_pickle=False) as archive:
+        assert list(archive["names"]) == names and archive["embeddings"].shape == (2, 1)
+    assert main(["embed", *names, "-m", bundle, *NULL, "-o", str(tmp_path / "e.txt")]) == 2
+
+
+def test_two_recordings_are_compared(
+    bundle_of: Make, clips: list[tuple[Path, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = bundle_of("xvector", ("batch", "embedding"), xvector.Options(threshold=0.5))
+    names = [str(path) for path, _ in clips[:2]]
+    assert main(["verify", *names, "-m", bundle, *NULL]) == 1
+    assert capsys.readouterr().out == "different speakers: cosine 0.000, threshold 0.5\n"
+    assert main(["verify", *names, "-m", bundle, *NULL, "--threshold", "-0.5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"same": True, "score": 0.0, "threshold": -0.5}
+
+
+def test_turns_are_written_as_rttm(
+    bundle_of: Make, clips: list[tuple[Path, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = frame_classification.Options()
+    bundle = bundle_of("frame_classification", ("batch", "frames", "labels"), options, ("one", "two b"))
+    path = clips[0][0]
+    assert main(["diarize", str(path), "-m", bundle, *NULL, "-f", "rttm"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[:4] for line in lines] == [["SPEAKER", path.stem, "1", "0.000"]] * 2
+    assert [line[7] for line in lines] == ["one", "two_b"] and all(len(line) == 10 for line in lines)
+    assert main(["diarize", str(path), "-m", bundle, *NULL, "--onset", "0.6", "-f", "json", "-o", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / f"{path.stem}.json").read_text())["turns"] == []
+
+
+@pytest.mark.parametrize("command", ["classify", "embed", "diarize"])
+def test_the_wrong_bundle_is_one_line(
+    command: str, shapes_bundle: Bundle, clips: list[tuple[Path, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = str(clips[0][0])
+    assert main([command, name]) == 2
+    assert "with -m BUNDLE" in capsys.readouterr().err
+    assert main([command, name, "-m", str(shapes_bundle.path), *NULL]) == 2
+    assert "its head is ctc, which does not" in capsys.readouterr().err
