@@ -34,7 +34,7 @@ def open_named(model: str | None, one: One, what: str) -> Model:
 def results(
     sources: Sequence[AudioSource], run: Callable[[AudioSource], Result], failed: list[str]
 ) -> Iterator[tuple[str, Result]]:
-    """Each recording's name and result, in order; one that cannot be used gives one line, and its name to ``failed``."""
+    """Each recording and its result, in order; one that cannot be used gives one line, and its name to ``failed``."""
     with Progress() as progress, _foreign.without_lines(_foreign.MP3_DECODER):
         for number, source in enumerate(sources, 1):
             name = named(source)
