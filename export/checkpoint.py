@@ -85,13 +85,13 @@ class Checkpoint:
         revision: str | None = None,
         language: str | None = None,
         ignore_weights: Sequence[str] = (),
-        vocabulary: str | Path | None = None,
+        vocab: str | Path | None = None,
     ) -> Checkpoint:
         """Read a directory, a repository of the Hugging Face hub, or a weight file of fairseq or torchaudio.
 
         normalize: overrides preprocessor_config.json, which may then be missing. language: which one, where vocab.json
         holds several; weights of its own (``adapter.fra.safetensors``) are taken with it. ignore_weights: shell-style
-        patterns of weights that the model may leave unused. vocabulary: a vocab.json, or a dictionary of fairseq, in
+        patterns of weights that the model may leave unused. vocab: a vocab.json, or a dictionary of fairseq, in
         the place of the checkpoint's own. Raises CheckpointError when the checkpoint is missing, incomplete, unsafe or
         not of this family.
         """
@@ -101,7 +101,7 @@ class Checkpoint:
         head = head_of(config, family, str(path))
         if normalize is None:
             normalize = found.normalize
-        file = found.vocabulary if vocabulary is None else Path(vocabulary)
+        file = found.vocabulary if vocab is None else Path(vocab)
         return cls(
             source=found,
             name=str(source),

@@ -49,6 +49,7 @@ _TORCHAUDIO = (
     (r"^encoder\.transformer\.", "wav2vec2.encoder."),
     (r"^aux\.", "lm_head."),
 )
+_POSITIONS = re.compile(r"pos_conv_embed.*(weight_v|original1)$")
 _PRETRAINING = re.compile(r"\.(final_proj|label_embs_concat|target_glu|project_q|project_hid|quantizer)(\.|$)")
 _HEAD_SIZE = 64
 """Of every published model."""
@@ -93,10 +94,8 @@ def foreign_config(file: Path, state: Mapping[str, Tensor], settings: Mapping[st
     """config.json for such weights; raises CheckpointError where one that it needs is missing."""
     try:
         return _config(state, settings)
-    except (KeyError, IndexError, ValueError, StopIteration, ZeroDivisionError) as error:
-        raise CheckpointError(
-            f"{file}: not the weights of a fine-tuned Wav2Vec2 model ({error!r} is missing)"
-        ) from error
+    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
+        raise CheckpointError(f"{file}: not the weights of a fine-tuned Wav2Vec2 model ({error} is missing)") from error
 
 
 def read_dictionary(file: Path) -> list[str]:
@@ -184,9 +183,7 @@ def _config(state: Mapping[str, Tensor], settings: Mapping[str, object]) -> Conf
     while (name := f"{extractor}.{len(convolutions)}.conv.weight") in state:
         convolutions.append(state[name])
     layer_norm = f"{extractor}.1.layer_norm.weight" in state
-    positions = next(
-        value for name, value in state.items() if re.search(r"pos_conv_embed.*(weight_v|original1)$", name)
-    )
+    positions = state[next((name for name in state if _POSITIONS.search(name)), "pos_conv")]
     width = state["wav2vec2.feature_projection.projection.weight"].shape[0]
     layers = {int(found.group(1)) for name in state if (found := re.search(r"\.encoder\.layers\.(\d+)\.", name))}
     config: dict[str, Any] = {

@@ -28,7 +28,7 @@ SPECIAL = {
     "mask_token": None,
 }
 """Special tokens in the order in which transformers 5 adds them, and what Wav2Vec2CTCTokenizer takes by default."""
-_NO_LABELS = "nothing says what its labels mean, add the tokenizer's file or name one with vocabulary=FILE"
+_NO_LABELS = "nothing says what its labels mean, add the tokenizer's file or name one with vocab=FILE"
 PIECE = "▁"
 """Opens a word in SentencePiece vocabularies."""
 

@@ -137,10 +137,10 @@ def load_config(folder: Path) -> dict[str, Any]:
 
 def test_torchaudio_file(original: Path, tmp_path: Path) -> None:
     torch.save(torchaudio_names(load_file(original / "model.safetensors")), tmp_path / "asr.pth")
-    with pytest.raises(CheckpointError, match=r"no vocab\.json; .*vocabulary=FILE"):
+    with pytest.raises(CheckpointError, match=r"no vocab\.json; .*vocab=FILE"):
         Checkpoint.open(tmp_path / "asr.pth")
     write_dictionary(tmp_path)
-    found = Checkpoint.open(tmp_path / "asr.pth", vocabulary=tmp_path / "dict.ltr.txt")
+    found = Checkpoint.open(tmp_path / "asr.pth", vocab=tmp_path / "dict.ltr.txt")
     same_model(found.load(), Checkpoint.open(original).load())
     assert found.normalize is (load_config(original)["feat_extract_norm"] == "layer")
 

@@ -90,9 +90,7 @@ def run(
 
     started = time.monotonic()
     normalized = None if normalize is None else normalize == "yes"
-    opened = Checkpoint.open(
-        checkpoint, normalized, revision, language, ignore_weights=ignore_weights, vocabulary=vocab
-    )
+    opened = Checkpoint.open(checkpoint, normalized, revision, language, ignore_weights=ignore_weights, vocab=vocab)
     _print_found(opened)
 
     def progress(step: str) -> None:
