@@ -6,7 +6,7 @@ Nothing of it is executed: weights are safetensors, or pickles that torch loads 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..runtime.bundle.read import sha256
 from ..runtime.errors import CheckpointError
 from .documents import ConfigJson, announced_line
-from .families import Family, Head, family_of, head_of
+from .families import POOLED, Family, Head, family_of, head_of
 from .labels import Labels, read_labels
 from .preprocessing import Preprocessing, read_preprocessing
 from .sources import Source, open_source
@@ -121,16 +121,25 @@ class Checkpoint:
         if self.labels.adapter is not None:
             state.update(load_weights((self.labels.adapter,)))
         transformers_config: Any = getattr(transformers, f"{self.family.classes}Config")
-        model_class: Any = getattr(transformers, self.family.classes + self.head.suffix)
         try:
             config = transformers_config.from_dict(self._model_config(), attn_implementation="eager")
             config.dtype = torch.float32
-            model = model_class(config)
+            model = self._model_class()(config)
         except Exception as error:  # the checks of transformers and of the hub's client raise classes of their own
             raise CheckpointError(f"{self.path}: config.json describes no model ({announced_line(error)})") from error
         self._fill(model, state)
         model.eval()
         return model
+
+    def _model_class(self) -> Callable[[Any], Any]:
+        import transformers
+
+        if self.head == POOLED:
+            from .pooled import PooledModel
+
+            return lambda config: PooledModel(config, self.family)
+        found: Callable[[Any], Any] = getattr(transformers, self.family.classes + self.head.suffix)
+        return found
 
     def _model_config(self) -> dict[str, object]:
         values: dict[str, object] = {key: value for key, value in self.config.items() if key not in _ATTENTION}

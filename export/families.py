@@ -27,13 +27,13 @@ class Family:
     """A file in export/encoders/."""
     frontend: Frontend = "waveform"
     """What the network takes."""
-    xvector: bool = True
-    """Whether transformers has the family with the speaker head."""
+    speakers: bool = True
+    """Whether transformers has the family with the heads for speakers: x-vectors and frames."""
 
     @property
     def heads(self) -> tuple[Head, ...]:
         """The heads that transformers has for this family."""
-        return tuple(head for head in HEADS if self.xvector or head.name != "xvector")
+        return tuple(head for head in HEADS if self.speakers or head.name not in ("xvector", "frame_classification"))
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,23 @@ class Head:
 HEADS = (
     Head("ctc", "ForCTC"),
     Head("sequence_classification", "ForSequenceClassification"),
+    Head("frame_classification", "ForAudioFrameClassification"),
     Head("xvector", "ForXVector"),
 )
+POOLED = Head("sequence_classification", "ForSpeechClassification")
+"""A class that is not in transformers (export/pooled.py)."""
 
 FAMILIES = (
     Family("wav2vec2", "Wav2Vec2", "wav2vec2"),
-    Family("hubert", "Hubert", "hubert", xvector=False),
+    Family("hubert", "Hubert", "hubert", speakers=False),
     Family("wavlm", "WavLM", "wavlm", "wavlm"),
-    Family("unispeech", "UniSpeech", "unispeech", xvector=False),
+    Family("unispeech", "UniSpeech", "unispeech", speakers=False),
     Family("unispeech-sat", "UniSpeechSat", "unispeech_sat"),
     Family("data2vec-audio", "Data2VecAudio", "data2vec_audio", "data2vec_audio"),
     Family("wav2vec2-conformer", "Wav2Vec2Conformer", "wav2vec2_conformer", "conformer"),
     Family("wav2vec2-bert", "Wav2Vec2Bert", "wav2vec2_bert", "conformer", "log-mel"),
-    Family("sew", "SEW", "sew", "sew", xvector=False),
-    Family("sew-d", "SEWD", "sew_d", "sew_d", xvector=False),
+    Family("sew", "SEW", "sew", "sew", speakers=False),
+    Family("sew-d", "SEWD", "sew_d", "sew_d", speakers=False),
 )
 
 
@@ -78,7 +81,7 @@ def head_of(config: ConfigJson, family: Family, where: str) -> Head:
     """The head that config.json's ``architectures`` names; raises CheckpointError where it names none of ours."""
     names = config.get("architectures") or []
     for name in names:
-        for head in family.heads:
+        for head in (*family.heads, POOLED):
             if name == family.classes + head.suffix:
                 return head
     wanted = ", ".join(family.classes + head.suffix for head in family.heads)

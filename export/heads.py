@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..runtime.bundle.spec import OUTPUT_LENGTHS, Convolution, Output
-from ..runtime.heads import ctc, sequence_classification, xvector
+from ..runtime.heads import ctc, frame_classification, regression, sequence_classification, xvector
+from .families import POOLED, Head
+from .labels import Labels
 from .lengths import output_lengths, valid_positions, zero_outside
 
 
@@ -49,6 +52,39 @@ class SequenceClassificationHead(nn.Module):
         valid = valid_positions(hidden.shape[1], lengths).unsqueeze(2)
         total = zero_outside(hidden, valid).sum(1)
         return (self.classifier(total / lengths.to(torch.float32).unsqueeze(1)),)
+
+
+class PooledHead(SequenceClassificationHead):
+    """Scores for a whole clip: the mean of its frames, through a layer with tanh."""
+
+    def __init__(self, model: Any) -> None:
+        """Use the model's ``classifier``."""
+        nn.Module.__init__(self)
+        self.classifier = model.classifier
+
+    def forward(self, hidden: Tensor, lengths: Tensor, between: list[Tensor]) -> tuple[Tensor, ...]:
+        """Logits [batch, labels]."""
+        valid = valid_positions(hidden.shape[1], lengths).unsqueeze(2)
+        total = zero_outside(hidden, valid).sum(1)
+        return (self.classifier(total / lengths.to(torch.float32).unsqueeze(1)),)
+
+
+class FrameClassificationHead(nn.Module):
+    """Scores for each frame."""
+
+    outputs = (Output("logits", ("batch", "frames", "labels"), "unnormalised score of each label at each frame"),)
+    names = ("logits", OUTPUT_LENGTHS)
+    after: tuple[Convolution, ...] = ()
+
+    def __init__(self, model: Any) -> None:
+        """Use the model's ``classifier``."""
+        super().__init__()
+        self.classifier = model.classifier
+        self.layers = LayerSum(model)
+
+    def forward(self, hidden: Tensor, lengths: Tensor, between: list[Tensor]) -> tuple[Tensor, ...]:
+        """Logits [batch, frames, labels] and lengths in frames [batch]."""
+        return self.classifier(self.layers(hidden, between)), lengths.clone()
 
 
 class XVectorHead(nn.Module):
@@ -107,14 +143,31 @@ class LayerSum(nn.Module):
         return total
 
 
-MODULES: dict[str, type[Any]] = {
+_NUMBERED = re.compile(r"^(label|speaker|spk)[ _-]?\d+$", re.IGNORECASE)
+"""Names that only number speakers, such as transformers' own LABEL_0."""
+_MODULES: dict[str, type[Any]] = {
     "ctc": CtcHead,
     "sequence_classification": SequenceClassificationHead,
+    "frame_classification": FrameClassificationHead,
     "xvector": XVectorHead,
 }
 
-OPTIONS = {
-    "ctc": ctc.Options,
-    "sequence_classification": sequence_classification.Options,
-    "xvector": xvector.Options,
-}
+
+def head_module(head: Head, model: Any) -> Any:
+    """The head of a model as a torch module, with its outputs and the time arithmetic that it adds (``after``)."""
+    return (PooledHead if head == POOLED else _MODULES[head.name])(model)
+
+
+def head_options(head: Head, config: Any, labels: Labels) -> tuple[str, Any]:
+    """The file in runtime/heads/ for a model and its ``Options``."""
+    problem = getattr(config, "problem_type", None)
+    if head.name == "ctc":
+        return head.name, ctc.Options(silent=labels.silent, lowercase=labels.lowercase)
+    if head.name == "xvector":
+        return head.name, xvector.Options()
+    if head.name == "frame_classification":
+        numbered = all(_NUMBERED.search(name) for name in labels.names)
+        return head.name, frame_classification.Options(exchangeable=numbered)
+    if problem == "regression":
+        return "regression", regression.Options()
+    return head.name, sequence_classification.Options(multi_label=problem == "multi_label_classification")

@@ -15,10 +15,9 @@ from ..runtime.bundle.documents import BundleJson
 from ..runtime.bundle.read import SELFTEST, Bundle
 from ..runtime.bundle.spec import ModelSpec, Norm
 from ..runtime.bundle.write import describe_variant, new_bundle, write_manifest
-from ..runtime.heads import ctc
 from . import parity
 from .checkpoint import Checkpoint
-from .heads import MODULES, OPTIONS
+from .heads import head_module, head_options
 from .lengths import adapter_steps, feature_steps, squeeze_steps
 from .vocabulary import VOCABULARY
 
@@ -88,7 +87,7 @@ def _export_into(
         for clip in case.clips:
             reference(clip)
     progress("tracing the graph")
-    head = MODULES[spec.head](model)
+    head = head_module(checkpoint.head, model)
     module = ContractGraph(model, checkpoint.family, head, checkpoint.preprocessing)
     graphs = write_graphs(module, spec, staged, compact=checkpoint.saved_in_half)
     del model, module
@@ -106,25 +105,19 @@ def _export_into(
 
 def model_spec(checkpoint: Checkpoint, model: Any) -> ModelSpec:
     """What a client must know about a loaded checkpoint."""
-    head = MODULES[checkpoint.head.name](model)
+    head = head_module(checkpoint.head, model)
     labels, config = checkpoint.labels, model.config
-    options: Any = OPTIONS[checkpoint.head.name]
-    if options is ctc.Options:
-        head_options = options(silent=labels.silent, lowercase=labels.lowercase)
-    elif checkpoint.head.name == "sequence_classification":
-        head_options = options(multi_label=config.problem_type == "multi_label_classification")
-    else:
-        head_options = options()
+    name, options = head_options(checkpoint.head, config, labels)
     return ModelSpec(
         architecture=checkpoint.family.name,
-        head=checkpoint.head.name,
+        head=name,
         normalize=checkpoint.normalize,
         norm=_norm(checkpoint, config),
         frontend=checkpoint.preprocessing.frontend,
         outputs=head.outputs,
         labels=labels.names,
         time=(*feature_steps(config), *squeeze_steps(config), *adapter_steps(config), *head.after),
-        head_options=head_options,
+        head_options=options,
         blank=labels.blank,
         delimiter=labels.delimiter,
         tokenizer=labels.tokenizer,

@@ -42,6 +42,7 @@ _CAUSES = (
     (r"adapter_layer\.", "config.json sets no adapter_attn_dim, so the model has no attention adapters"),
     (r"layers\.\*\.", "config.json sets fewer layers (num_hidden_layers) than the file holds"),
     (r"\.adapter\.", "config.json does not set add_adapter, or fewer layers of it"),
+    (r"^classifier\.(dense|out_proj)\.", "their head is that of ForSpeechClassification; name that in architectures"),
     (r"^(lm_head|classifier|projector|tdnn)\.", "they are of another head than config.json's architectures name"),
 )
 

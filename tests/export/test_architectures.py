@@ -12,7 +12,7 @@ import torch
 from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.families import FAMILIES
 from wav2edge.export.graph import ContractGraph
-from wav2edge.export.heads import MODULES
+from wav2edge.export.heads import head_module
 from wav2edge.export.parity import TOLERANCE
 from wav2edge.export.pipeline import export, model_spec
 from wav2edge.export.reference import Reference
@@ -28,7 +28,7 @@ def test_padding_never_reaches_a_clip(architecture: Path) -> None:
     shortest = spec.min_samples
     clips = [random.normal(0, 0.1, shortest + size).astype(np.float32) for size in (0, 3000, 3320, 12345)]
     expected = [reference(clip) for clip in clips]
-    module = ContractGraph(model, checkpoint.family, MODULES[spec.head](model), checkpoint.preprocessing)
+    module = ContractGraph(model, checkpoint.family, head_module(checkpoint.head, model), checkpoint.preprocessing)
     batch = np.full((len(clips), max(map(len, clips))), np.nan, np.float32)
     for row, clip in zip(batch, clips):
         row[: len(clip)] = clip

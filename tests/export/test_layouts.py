@@ -1,8 +1,8 @@
 """The layouts that people download most, each with its own configuration, vocabulary and files, and random weights.
 
 A folder in ``layouts`` holds a checkpoint's small files with their published settings, shrunk; ``weights.json`` says
-how its weights are stored, and which language is exported. Quick tests load each and compare the text of fixed logits with
-that of transformers' own processor; slow ones export it, and run its selftest and its command.
+how its weights are stored, and which language is exported. Quick tests load each and compare the text of fixed logits
+with that of transformers' own processor; slow ones export it, and run its selftest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from torch import Tensor
 
 from wav2edge.cli import main
 from wav2edge.export.checkpoint import Checkpoint
+from wav2edge.export.families import POOLED, family_of
 from wav2edge.export.labels import Labels
+from wav2edge.export.pooled import PooledModel
 
 FOLDER = Path(__file__).parent / "layouts"
 LAYOUTS = sorted(path.name for path in FOLDER.iterdir())
@@ -37,8 +39,14 @@ def stored(layout: Path) -> dict[str, Any]:
 def random_state(layout: Path) -> State:
     config_values = json.loads((layout / "config.json").read_text())
     torch.manual_seed(11)
-    architecture: Any = getattr(transformers, config_values["architectures"][0])
-    model = architecture(architecture.config_class.from_dict(config_values))
+    name = config_values["architectures"][0]
+    if name.endswith(POOLED.suffix):
+        family = family_of(config_values, name)
+        config_class: Any = getattr(transformers, f"{family.classes}Config")
+        model: Any = PooledModel(config_class.from_dict(config_values), family)
+    else:
+        architecture: Any = getattr(transformers, name)
+        model = architecture(architecture.config_class.from_dict(config_values))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.startswith(("lm_head", "classifier")) or name.endswith("bias"):
@@ -100,7 +108,8 @@ def test_layout_is_understood(checkpoint: Path, spell: Callable[[list[int], Labe
     language = stored(FOLDER / checkpoint.name).get("language")
     opened = Checkpoint.open(checkpoint, language=language)
     model = opened.load()
-    assert type(model).__name__ == json.loads((checkpoint / "config.json").read_text())["architectures"][0]
+    named = json.loads((checkpoint / "config.json").read_text())["architectures"][0]
+    assert type(model).__name__ == ("PooledModel" if named.endswith(POOLED.suffix) else named)
     if opened.head.name != "ctc":
         assert opened.labels.names in ((), tuple(model.config.id2label.values()))
         return
