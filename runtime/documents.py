@@ -108,6 +108,8 @@ def _check_object(value: object, kind: Any, where: str, path: str) -> None:
 def _is_a(value: object, kind: type) -> bool:
     if isinstance(value, bool):
         return kind is bool
+    if isinstance(value, int) and abs(value) >= 2**63:  # no size, count or time; arithmetic with it would overflow
+        return False
     return isinstance(value, (int, float)) if kind is float else isinstance(value, kind)
 
 

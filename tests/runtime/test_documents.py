@@ -63,6 +63,12 @@ def test_the_wrong_field_is_named(change: dict[str, object], says: str) -> None:
         jsonschema.validate({**GOOD, **change}, documents.schema(Whole))
 
 
+@pytest.mark.parametrize("field", ["count", "share"])
+def test_numbers_that_arithmetic_would_overflow_on_are_refused(field: str) -> None:
+    with pytest.raises(InputError, match=f"{field} must be a"):
+        documents.check({**GOOD, field: 10**400}, Whole, "here")
+
+
 def test_another_kind_of_document_is_named() -> None:
     with pytest.raises(InputError, match="the document must be an object"):
         documents.check([], Whole, "here")
@@ -82,7 +88,7 @@ def test_files_that_hold_no_document_are_one_line(tmp_path: Path, content: bytes
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers(1 - 2**63, 2**63 - 1) | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*GOOD, "kind", "numbers"]), inner),
     max_leaves=15,
 )

@@ -7,11 +7,14 @@ import dataclasses
 import io
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import jsonschema
 import pytest
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
 
 from wav2edge.measure.bench import document, table
 from wav2edge.measure.bench import page as bench_page
@@ -252,3 +255,47 @@ def test_what_a_report_shows_of_strangers_texts_is_escaped() -> None:
     assert not re.search(r"(?<!\\)<b>", table.markdown(report))
     rows = list(csv.reader(io.StringIO(table.comma_separated(report))))
     assert all(not cell.startswith("=") for row in rows for cell in row)
+
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**400), 10**400)
+    | st.floats()
+    | st.text(max_size=4)
+    | st.just([])
+    | st.just({})
+    | st.lists(st.floats(), max_size=3)
+)
+
+
+def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The paths of every value in a document."""
+    items = value.items() if isinstance(value, dict) else enumerate(value[:3]) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield (*path, key)
+        yield from places(inner, (*path, key))
+
+
+WRITTEN = json.dumps(document.to_json(paired(0.90, 0.15, 0.90)))
+
+
+@seed(23)
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(list(places(json.loads(WRITTEN)))), LEAVES)
+def test_a_report_from_a_stranger_is_shown_or_refused_in_words(path: tuple[str | int, ...], value: object) -> None:
+    written = json.loads(WRITTEN)
+    inner = written
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    try:
+        report = document.from_json(written)
+    except InputError as error:
+        assert "\n" not in str(error)
+        return
+    for text in (table.text_table(report), table.markdown(report), table.comma_separated(report)):
+        assert "\x1b" not in text
+    assert "<svg" in bench_page.page(report) or not report.results
+    table.compare(report, report, ("a", "b"))
+    document.to_json(report)
