@@ -257,7 +257,7 @@ def test_what_a_report_shows_of_strangers_texts_is_escaped() -> None:
     assert all(not cell.startswith("=") for row in rows for cell in row)
 
 
-LEAVES = (
+LEAVES: st.SearchStrategy[object] = (
     st.none()
     | st.booleans()
     | st.integers(-(10**400), 10**400)
