@@ -80,3 +80,12 @@ def test_a_batch_gives_each_recording_its_transcript_or_its_error(
         assert third.transcript is not None and third.transcript.text == first.transcript.text
         streamed = list(transcribe.stream(good))
         assert tuple(streamed) == first.transcript.segments
+
+
+def test_former_spellings_go_on_working(shapes_bundle: Bundle, clips: list[tuple[Path, str]]) -> None:
+    with wav2edge.Transcriber.open(shapes_bundle.path, "null", threads=1) as transcribe:
+        assert (transcribe.model.engine, transcribe.options.threads) == ("null", 1)
+    with pytest.warns(DeprecationWarning, match="wav2edge.listen"):
+        events = wav2edge.live(shapes_bundle.path, file=clips[0][0], fast=True, engine="null")
+    with events:
+        assert isinstance(list(events)[-1], wav2edge.events.Stats)

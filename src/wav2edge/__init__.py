@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .api import evaluate as evaluate
     from .api import export as export
     from .api import listen as listen
+    from .api import live as live
     from .api import open as open
     from .api import quantize as quantize
     from .api import selftest as selftest
@@ -72,11 +73,13 @@ _HOMES = {
     "events": "wav2edge.runtime.live",
     "export": "wav2edge",
     "listen": "wav2edge.api",
+    "live": "wav2edge.api",
     "open": "wav2edge.api",
     "quantize": "wav2edge.api",
     "selftest": "wav2edge.api",
 }
-"""Where each public name is defined. ``export`` is the package of that name, which can be called."""
+"""Where each public name is defined. ``export`` is the package of that name, which can be called; ``live`` is the former
+name of ``listen``."""
 
 __all__ = [
     "BeamDecoder",

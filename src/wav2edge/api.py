@@ -82,6 +82,23 @@ class Transcriber(transcriber.Transcriber):
         """
         super().__init__(as_model(model), decoder=decoder, chunking=chunking, segmentation=segmentation, lanes=lanes)
 
+    @classmethod
+    def open(
+        cls,
+        bundle: str | Path | Bundle | None = None,
+        engine: str | None = None,
+        variant: str | None = None,
+        *,
+        threads: int | None = None,
+        decoder: WordDecoder | None = None,
+        chunking: Chunking | None = None,
+        segmentation: Segmentation | None = None,
+        lanes: int = 1,
+    ) -> Transcriber:
+        """The same as ``Transcriber(wav2edge.open(bundle, engine=…, variant=…, threads=…), …)``."""
+        model = open_model(bundle, engine, variant, threads=threads)
+        return cls(model, decoder=decoder, chunking=chunking, segmentation=segmentation, lanes=lanes)
+
 
 class Classifier(heads.Classifier):
     """Labels recordings, with a bundle whose head is sequence classification.
@@ -142,6 +159,36 @@ class Embedder(heads.Embedder):
     def __init__(self, model: ModelOrPath, *, chunking: Chunking | None = None) -> None:
         """Take a model, or open a bundle by its path as ``wav2edge.open`` does; errors as of a Transcriber."""
         super().__init__(as_model(model), chunking)
+
+
+def live(
+    bundle: str | Path | Bundle | None = None,
+    *,
+    file: str | Path | None = None,
+    fast: bool = False,
+    device: str | int | None = None,
+    engine: str | None = None,
+    variant: str | None = None,
+    threads: int | None = None,
+    settings: LiveSettings | None = None,
+) -> Events:
+    """Caption a microphone or a recording live: the former name of ``listen``.
+
+    file: a recording instead of a microphone, played at its own pace unless ``fast``; device: a microphone's number or
+    a part of its name. The other parameters and the errors are those of ``listen`` and ``wav2edge.open``.
+    """
+    import warnings
+
+    from wav2edge.runtime.live.capture import CaptureSettings, Microphone
+    from wav2edge.runtime.live.sources import FileSource
+
+    warnings.warn("wav2edge.live is now wav2edge.listen(model, source, settings)", DeprecationWarning, stacklevel=2)
+    source: Source = FileSource(file, fast) if file is not None else Microphone(CaptureSettings(device=device))
+    try:
+        return listen(open_model(bundle, engine, variant, threads=threads), source, settings)
+    except BaseException:
+        source.close()
+        raise
 
 
 def export(
