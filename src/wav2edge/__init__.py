@@ -78,8 +78,8 @@ _HOMES = {
     "quantize": "wav2edge.api",
     "selftest": "wav2edge.api",
 }
-"""Where each public name is defined. ``export`` is the package of that name, which can be called; ``live`` is the former
-name of ``listen``."""
+"""Where each public name is defined. ``export`` is the package of that name, which can be called; ``live`` is the
+former name of ``listen``."""
 
 __all__ = [
     "BeamDecoder",
