@@ -1,4 +1,4 @@
-"""How long a pause inside a word can be: the figures behind ``runtime/heads/ctc.py``'s WORD_GAP.
+"""How long a pause inside a word can be: the figures for ``runtime/heads/ctc.py``'s WORD_GAP.
 
     python benchmarks/word_gaps.py MANIFEST [-m BUNDLE] [--limit N]
 

@@ -72,7 +72,7 @@ def samples_of(values: SupportsArray | Iterable[object], name: str) -> NDArray[n
     return _oriented(array, name)
 
 
-def _array(values: Any, name: str) -> NDArray[np.generic]:
+def _array(values: object, name: str) -> NDArray[np.generic]:
     if hasattr(values, "detach") and hasattr(values, "cpu"):  # a torch tensor, perhaps on a GPU and with gradients
         values = values.detach().cpu()
     try:

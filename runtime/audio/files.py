@@ -241,7 +241,7 @@ def _unreadable() -> tuple[type[Exception], ...]:
 def _block(file: Any) -> tuple[NDArray[np.float32], bool]:
     """The next samples [samples, channels], and whether decoding failed after them.
 
-    libsndfile reports a failure without the number of samples that came before it, so they are told by their values.
+    libsndfile reports a failure without the number of samples before it, so the block is filled with NaN first.
     """
     out = np.full((int(BLOCK_SECONDS * file.samplerate), file.channels), np.nan, dtype=np.float32)
     try:

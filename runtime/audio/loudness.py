@@ -2,7 +2,7 @@
 
 Models of this family want input of zero mean and unit variance. Their graphs normalise what they are given; for a long
 recording that would be each window by itself, and a loud passage would make its neighbours quiet. So windows of a long
-recording are normalised here, by the whole recording, and enter the graph behind its own normalisation, at the stage
+recording are normalised here, by the whole recording, and enter the graph after its own normalisation, at the stage
 ``frontend``.
 """
 
@@ -20,10 +20,13 @@ _SMALLEST = 1e-7  # added to the variance, as the graphs and the family's featur
 
 @dataclass(frozen=True)
 class Loudness:
-    """mean and scale: ``(samples - mean) * scale`` has zero mean and unit variance over the recording."""
+    """``(samples - mean) * scale`` has zero mean and unit variance over the recording."""
 
     mean: float
+    """The mean of the samples."""
+
     scale: float
+    """One over their standard deviation."""
 
     def normalized(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Samples [samples] as the stage ``frontend`` wants them."""
@@ -32,10 +35,10 @@ class Loudness:
 
 
 class Meter:
-    """Sums up samples that come in blocks; in float64, so that hours lose nothing."""
+    """Sums up samples that come in blocks; in float64, so that hours of sound lose no precision."""
 
     def __init__(self) -> None:
-        """Nothing was heard."""
+        """Begin with no samples."""
         self.samples = 0
         self._sum = 0.0
         self._squares = 0.0
@@ -48,7 +51,7 @@ class Meter:
         self._squares += float(values @ values)
 
     def loudness(self) -> Loudness:
-        """Of everything so far."""
+        """The loudness of everything so far."""
         count = max(1, self.samples)
         mean = self._sum / count
         return Loudness(mean, 1 / math.sqrt(max(0.0, self._squares / count - mean * mean) + _SMALLEST))

@@ -57,7 +57,7 @@ def available() -> bool:
 
 
 def open_track(source: Source, why: str) -> Track:
-    """The first sound track of a file; why: what soundfile said about it.
+    """The first sound track of a file; why: the reason for which soundfile cannot read it.
 
     Raises AudioError where it is not a medium, has no sound or sound that nothing decodes, and where PyAV is missing
     and the name says that it is needed.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ AudioSource = (
     | BinaryIO
     | SupportsArray
     | Iterable[float]
-    | Mapping[str, Any]
+    | Mapping[str, object]
 )
 """A file's name; a file's bytes; an open binary file; samples as an array, a tensor or a list; or a row of a data set
 with ``array`` and ``sampling_rate``."""
@@ -180,7 +180,7 @@ def _is_bytes(source: object) -> bool:
     )
 
 
-def _samples_track(source: Any, rate: int, sample_rate: int | None, raw: RawFormat | None) -> tuple[Track, str]:
+def _samples_track(source: object, rate: int, sample_rate: int | None, raw: RawFormat | None) -> tuple[Track, str]:
     name = "the samples"
     if not isinstance(source, (SupportsArray, Iterable)):
         raise AudioError(f"{name}: of type {type(source).__name__}; {_ACCEPTED}")
@@ -191,7 +191,7 @@ def _samples_track(source: Any, rate: int, sample_rate: int | None, raw: RawForm
     return Track(piece.rate, piece.samples.shape[1], seconds, lambda problems: iter((piece,))), name
 
 
-def _row(row: Mapping[str, Any], sample_rate: int | None) -> tuple[AudioSource, int | None]:
+def _row(row: Mapping[str, object], sample_rate: int | None) -> tuple[AudioSource, int | None]:
     """What a row of a data set holds (Hugging Face's Audio feature), and the rate that it or the caller says."""
     name = "the samples"
     source = next((row[key] for key in ("array", "bytes", "path") if row.get(key) is not None), None)
@@ -199,11 +199,11 @@ def _row(row: Mapping[str, Any], sample_rate: int | None) -> tuple[AudioSource, 
         raise AudioError(f"{name}: a mapping without `array`, `bytes` or `path`; {_ACCEPTED}")
     own = row.get("sampling_rate")
     if own is None:
-        return source, sample_rate
+        return cast(AudioSource, source), sample_rate
     own = checked_rate(own, name)
     if sample_rate is not None and checked_rate(sample_rate, name) != own:
         raise AudioError(f"{name}: sample_rate is {sample_rate} Hz and `sampling_rate` says {own} Hz; leave one out")
-    return source, own
+    return cast(AudioSource, source), own
 
 
 def _recording(track: Track, name: str, rate: int, channel: Channel) -> Recording:
@@ -235,7 +235,7 @@ def _stream(track: Track, rate: int, channel: Channel, name: str, problems: Prob
 
 def _resampled(pieces: Iterable[tuple[int, Samples]], rate: int) -> Iterator[Samples]:
     """Pieces of any rate [samples] as blocks of one rate."""
-    resampler: Any = None
+    resampler: _Resampler | None = None
     current = rate
     for own, samples in pieces:
         if own != current:
@@ -247,12 +247,19 @@ def _resampled(pieces: Iterable[tuple[int, Samples]], rate: int) -> Iterator[Sam
         yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-def _resampler(own: int, rate: int) -> Any:
+class _Resampler(Protocol):
+    """soxr's stream of one channel."""
+
+    def resample_chunk(self, samples: Samples, last: bool = False) -> Samples:
+        """The samples at the other rate that are settled now; all of them at the ``last`` call."""
+
+
+def _resampler(own: int, rate: int) -> _Resampler | None:
     if own == rate:
         return None
     import soxr
 
-    return soxr.ResampleStream(own, rate, 1, dtype="float32")
+    return cast(_Resampler, soxr.ResampleStream(own, rate, 1, dtype="float32"))
 
 
 def _mono(track: Track, channel: Channel, name: str, problems: Problems) -> Iterator[tuple[int, Samples]]:

@@ -15,7 +15,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from ..errors import AudioError
 
@@ -145,7 +145,7 @@ class Stretch(io.RawIOBase):
             count -= len(data)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Fill a buffer."""
         data = self.read(len(buffer))
         buffer[: len(data)] = data

@@ -28,23 +28,30 @@ _PIECE = "▁"  # opens a word in SentencePiece vocabularies
 
 @dataclass(frozen=True)
 class Options:
-    """How labels become text.
-
-    silent: labels that never become text (``<s>``, ``</s>`` …). lowercase: whether the tokenizer lowers its output.
-    """
+    """How labels become text."""
 
     silent: tuple[str, ...] = ()
+    """Labels that never become text (``<s>``, ``</s>`` and the like)."""
+
     lowercase: bool = False
+    """Whether the tokenizer puts its output in small letters."""
 
 
 @dataclass(frozen=True)
 class Token:
-    """One emitted label: the ``frames`` [start, end) where it stands, and its mean log-probability there."""
+    """One emitted label."""
 
     label: int
+    """Its index in the vocabulary."""
+
     start: int
+    """Its first frame."""
+
     end: int
+    """The frame after its last."""
+
     log_probability: float
+    """The mean of its log-probabilities in these frames."""
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..bundle.read import Bundle
 from ..bundle.spec import ModelSpec
-from ..errors import EngineError, InputError
+from ..errors import EngineError, InputError, first_line
 from ..heads import ctc
 from .transcript import Word
 
@@ -37,17 +37,26 @@ _UNUSED = 0xE000  # private-use characters stand for labels that never become te
 class LanguageModel:
     """An n-gram model in ARPA or KenLM's binary form.
 
-    path: the file, None for hotwords alone. unigrams: the words that it knows, where they are listed.
-    alpha: weight of the model. beta: bonus for each word. unknown: score of a word that is not in ``unigrams``.
-    boundary: whether the ends of a segment count as ends of a sentence.
+    The defaults are those of pyctcdecode; benchmarks/language_model.py chooses alpha and beta by cross-validation.
     """
 
     path: Path | None
+    """The file; None for hotwords alone."""
+
     unigrams: tuple[str, ...] | None = None
+    """The words that it knows, where they are listed."""
+
     alpha: float = 0.5
+    """Weight of the model's log-probabilities; default 0.5."""
+
     beta: float = 1.5
+    """Bonus for each word, in log-probability; default 1.5."""
+
     unknown: float = -10.0
+    """Score of a word that is not in ``unigrams``; default -10."""
+
     boundary: bool = True
+    """Whether the ends of a segment count as ends of a sentence; default true."""
 
 
 def open_language_model(source: str | Path, bundle: Bundle | None = None) -> LanguageModel:
@@ -59,7 +68,7 @@ def open_language_model(source: str | Path, bundle: Bundle | None = None) -> Lan
     if str(source) == "bundle":
         if bundle is None or not (names := _listed(bundle)):
             where = bundle.path if bundle is not None else "the model"
-            raise InputError(f"{where}: it brings no language model; name one with --lm FILE.arpa")
+            raise InputError(f"{where}: it brings no language model; name an ARPA or KenLM file")
         return _from_files([bundle.file(name) for name in names], bundle.path / FOLDER)
     path = Path(source)
     if path.is_dir():
@@ -68,12 +77,12 @@ def open_language_model(source: str | Path, bundle: Bundle | None = None) -> Lan
     if not path.is_file():
         raise InputError(f"{path}: no such language model; name an ARPA or KenLM file")
     if not path.name.endswith(_MODELS):
-        raise InputError(f"{path}: no language model; it must be one of {', '.join(_MODELS)}")
+        raise InputError(f"{path}: not a language model; it must be one of {', '.join(_MODELS)}")
     return LanguageModel(path, _unigrams(path))
 
 
 def unavailable() -> str | None:
-    """Why no beam search can run here and what mends it; None when one can."""
+    """Why no beam search can run here, and what to install; None when one can."""
     if importlib.util.find_spec("ctc_beam_decoder") is not None:
         return None
     if importlib.util.find_spec("pyctcdecode") is not None:
@@ -210,12 +219,12 @@ class _Alphabet:
 
 
 def _case(letters: Iterable[str], unigrams: Sequence[str]) -> Callable[[str], str]:
-    """How to write letters so that they spell the language model's words: as they stand, in capitals, or small."""
+    """How to write letters so that they spell the language model's words: as they are, in capitals, or small."""
     known = set(letters)
     sample = [word for word in unigrams[:5000] if not word.startswith("<")]
     ways: tuple[Callable[[str], str], ...] = (str, str.upper, str.lower)
     spelled = [sum(set(word) <= {change(letter) for letter in known} for word in sample) for change in ways]
-    return ways[spelled.index(max(spelled))]  # the first of equals: as they stand
+    return ways[spelled.index(max(spelled))]  # the first of equals: as they are
 
 
 def _build(alphabet: _Alphabet, model: LanguageModel) -> Any:
@@ -236,8 +245,7 @@ def _build(alphabet: _Alphabet, model: LanguageModel) -> Any:
             lm_score_boundary=model.boundary,
         )
     except (OSError, ValueError, RuntimeError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{model.path}: no language model that can be read ({first[:200]})") from error
+        raise InputError(f"{model.path}: not a language model that can be read ({first_line(error)[:200]})") from error
 
 
 def _listed(bundle: Bundle) -> list[str]:
@@ -281,5 +289,5 @@ def _unigrams(path: Path) -> tuple[str, ...] | None:
             elif inside and len(fields := line.split("\t")) >= 2:
                 words.append(fields[1].strip())
     if not words:
-        raise InputError(f"{path}: no ARPA file (no \\1-grams: section)")
+        raise InputError(f"{path}: not an ARPA file (no \\1-grams: section)")
     return tuple(words)

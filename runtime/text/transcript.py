@@ -1,4 +1,4 @@
-"""What was said: text, words and segments. Times are in seconds from the start of the recording."""
+"""Transcripts: text, words and segments. Times are in seconds from the start of the recording."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Transcript:
     """
 
     text: str
-    """Everything that was said."""
+    """All words, joined."""
     seconds: float
     """The recording's length, s."""
     words: tuple[Word, ...] = ()

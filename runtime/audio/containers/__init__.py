@@ -1,9 +1,8 @@
 """What a file of sound holds: its recordings, one after the other, and where each is whole, cut short or damaged.
 
-Decoders stop at the end of the first recording, at a hole, or where a header says so wrongly, and none of them says
-what is missing. So the structure of a file is walked here first, and every sound stretch of it is a ``Part`` that a
-decoder can be handed by itself. A file in this folder is a family of containers; each offers
-``walk(view, start) -> Walked``.
+Decoders stop at the end of the first recording, at a hole, or at a length that a header states wrongly, and report
+nothing. So the structure of a file is parsed here first, and every undamaged stretch of it is a ``Part`` that is
+decoded by itself. A file in this folder is a family of containers; each offers ``walk(view, start) -> Walked``.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from .part import Part, Walked
 __all__ = ["Part", "Walked", "walk"]
 
 _TRAILING = 4096
-"""Bytes behind the last recording that need no word: tags of 128 bytes, padding."""
+"""Bytes after the last recording that need no warning: tags of 128 bytes, padding."""
 
 _Walk = Callable[[View, int], Walked]
 _WALKS: tuple[tuple[bytes, _Walk], ...] = (
@@ -36,7 +35,7 @@ _WALKS: tuple[tuple[bytes, _Walk], ...] = (
 def walk(view: View, mpeg_audio: bool = False) -> Walked:
     """The recordings in a file, in order; no parts where it is of another kind, which may still be a medium.
 
-    mpeg_audio: whether its name says that it is MPEG audio, which may begin behind other bytes.
+    mpeg_audio: whether its name says that it is MPEG audio, which may begin after other bytes.
     """
     parts: list[Part] = []
     missing: list[str] = []

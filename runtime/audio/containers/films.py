@@ -35,14 +35,14 @@ _ADTS_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12
 def adts_holes(view: View, at: int, end: int) -> list[float]:
     """The seconds at which other bytes are between the frames of an AAC stream (ISO 13818-7)."""
     holes: list[float] = []
-    seconds, behind = 0.0, at
+    seconds, after = 0.0, at
     while at < end:
         length, duration = _adts(view, at)
         whole = length > 0 and at + length <= end
-        if whole and (at == behind or at + length == end or _adts(view, at + length)[0]):
-            if at != behind and seconds:
+        if whole and (at == after or at + length == end or _adts(view, at + length)[0]):
+            if at != after and seconds:
                 holes.append(seconds)
-            at = behind = at + length
+            at = after = at + length
             seconds += duration
             continue
         place = view.find(b"\xff", at + 1, end)

@@ -27,7 +27,7 @@ _TAIL = 1 << 19
 """Bytes at the end in which the last frame is searched first."""
 
 _TAGS = 4096
-"""Bytes behind the last frame that need no word: tags and padding."""
+"""Bytes after the last frame that need no warning: tags and padding."""
 
 
 class _Frame(NamedTuple):

@@ -89,31 +89,31 @@ class _Run:
 
 def begins(view: View, start: int) -> bool:
     """Whether MPEG audio begins here."""
-    return _sure(view, _behind_tags(view, start))
+    return _sure(view, _after_tags(view, start))
 
 
 def walk(view: View, start: int) -> Walked:
     """All frames from ``start`` up to the end of the file, or to what is of another kind."""
     runs: list[_Run] = []
-    at = behind = _behind_tags(view, start)
+    at = after = _after_tags(view, start)
     while at < view.size:
-        if (tags := _behind_tags(view, at)) != at:
-            at = behind = tags
-        elif (runs and at == behind and _continues(view, at, runs[-1])) or _sure(view, at):
-            at = behind = _take(view, at, runs, at - behind)
+        if (tags := _after_tags(view, at)) != at:
+            at = after = tags
+        elif (runs and at == after and _continues(view, at, runs[-1])) or _sure(view, at):
+            at = after = _take(view, at, runs, at - after)
         elif view.at(at, 4) in _OTHERS or (not runs and at - start > _LEADING):
             break
         else:
-            if at == behind and runs and runs[-1].frames and not _partial(view, at):
-                at = behind = runs[-1].drop_last()
-            elif at == behind and runs:
+            if at == after and runs and runs[-1].frames and not _partial(view, at):
+                at = after = runs[-1].drop_last()
+            elif at == after and runs:
                 runs[-1].cut = True
             place = view.find(b"\xff", at + 1)
             at = place if place >= 0 else view.size
     runs = [run for run in runs if run.frames >= _FEWEST]
     followed = [following.damage > 0 and following.tagged is None for following in runs[1:]]
     parts = [_part(run, more) for run, more in zip(runs, [*followed, False])]
-    return Walked(parts, behind if parts else start)
+    return Walked(parts, after if parts else start)
 
 
 def _take(view: View, at: int, runs: list[_Run], skipped: int) -> int:
@@ -171,7 +171,7 @@ def _sure(view: View, at: int) -> bool:
     following = int.from_bytes(view.at(end, 4), "big")
     return (
         end == view.size
-        or _behind_tags(view, end) != end
+        or _after_tags(view, end) != end
         or (_header(following) is not None and following & _KIND == word & _KIND)
     )
 
@@ -208,7 +208,7 @@ def _tagged(head: bytes, form: _Header) -> int | None:
     return int.from_bytes(head[50:54], "big") if head[36:40] == b"VBRI" else None
 
 
-def _behind_tags(view: View, at: int) -> int:
+def _after_tags(view: View, at: int) -> int:
     """Behind the tags that begin at a place."""
     while size := _tag_size(view, at):
         at += size

@@ -1,9 +1,9 @@
 """Ogg (Vorbis, Opus, FLAC, Speex): pages with a checksum, a number and a stream's serial (RFC 3533).
 
-1. A page counts only with the right checksum, which zlib computes on bytes and result with their bits reversed: it is
-the same polynomial, from the other end.
+1. A page counts only if its checksum is right, which zlib computes on bytes and result with their bits reversed: it is
+the same polynomial, read from the other end.
 2. A recording is what follows pages that begin streams, up to the next such pages: recordings may be joined.
-3. Of several streams the first one of sound is taken; pictures and captions may lie between its pages.
+3. Of several streams the first one of sound is taken; pages of pictures and captions may come between its own.
 4. A gap in the page numbers parts a recording. What follows is decoded with the headers of its beginning; its last
 page says which sample of the recording it ends with, and so how much is missing.
 """
@@ -91,7 +91,7 @@ def _link(view: View, start: int) -> tuple[list[_Page], int]:
 
 
 def _pages(view: View, at: int) -> Iterator[_Page]:
-    """Every good page from a place on, whatever lies between."""
+    """Every good page from a place on, whatever is between them."""
     while True:
         page = _page(view, at)
         if page is not None:

@@ -85,7 +85,7 @@ def _sound(view: View, at: int, big: bool) -> _Sound | None:
 
 
 def _after(view: View, end: int, big: bool) -> int | None:
-    """Behind what belongs to a recording whose sound ends at ``end``; None where it cannot end there."""
+    """The place after what belongs to a recording whose sound ends at ``end``; None where it cannot end there."""
     found = (_after_chunks(view, at, big) for at in (end, end + 1))  # with and without a byte of padding
     return next((at for at in found if at is not None), None)
 

@@ -79,7 +79,7 @@ def test_recordings_of_different_kinds_joined(encode: Encode) -> None:
     parts = [encode("WAV"), encode("OGG", "OPUS"), encode("MP3", None, 44100), encode("FLAC"), encode("WAV")]
     samples, recording = taken(b"".join(parts))
     assert recording.complete and len(samples) / 16000 == pytest.approx(60, abs=0.3)
-    for seconds in (2.0, 60.0):  # nothing tells where MPEG frames begin behind FLAC's
+    for seconds in (2.0, 60.0):  # where MPEG frames begin after FLAC's is not known
         _, recording = taken(encode("FLAC") + encode("MP3", None, 44100, seconds=seconds))
         assert not recording.complete and any(line.startswith("what follows its end") for line in recording.warnings)
 

@@ -41,9 +41,9 @@ def test_names_bytes_files_and_samples_are_the_same_recording(tmp_path: Path, wa
     data = as_file(wave)
     path = tmp_path / "a.wav"
     path.write_bytes(data)
-    behind = io.BytesIO(b"other" + data)
-    behind.seek(5)
-    sources: list[Any] = [str(path), path, data, bytearray(data), memoryview(data), io.BytesIO(data), behind]
+    later = io.BytesIO(b"other" + data)
+    later.seek(5)
+    sources: list[Any] = [str(path), path, data, bytearray(data), memoryview(data), io.BytesIO(data), later]
     sources += [wave, wave.astype(np.float64), wave.tolist(), wave[:, None], wave[None], np.stack([wave, wave])]
     sources += [np.stack([wave, wave], axis=1), {"array": wave, "sampling_rate": RATE}, {"path": str(path)}]
     for source in sources:

@@ -1,4 +1,4 @@
-"""Beam search with a language model and hotwords changes what is heard, in the direction it should."""
+"""Beam search with a language model and hotwords changes the words, in the direction it should."""
 
 from __future__ import annotations
 
@@ -175,13 +175,13 @@ def test_what_cannot_be_used_says_so(tmp_path: Path, ctc_spec: ModelSpec, shapes
     (tmp_path / "empty").mkdir()
     for name, says in {
         "gone.arpa": "no such language model",
-        "x.txt": "no language model",
-        "x.arpa": "no ARPA file",
+        "x.txt": "not a language model",
+        "x.arpa": "not an ARPA file",
         "empty": "0 language models",
     }.items():
         with pytest.raises(InputError, match=says):
             open_language_model(tmp_path / name)
-    with pytest.raises(InputError, match=r"x\.bin: no language model that can be read") as caught:
+    with pytest.raises(InputError, match=r"x\.bin: not a language model that can be read") as caught:
         BeamDecoder(ctc_spec, open_language_model(tmp_path / "x.bin"))
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="brings no language model"):
