@@ -67,9 +67,10 @@ def open_track(source: Source) -> Track:
     if words is not None:
         raise AudioError(f"{source.name}: not a recording that can be read (Format not recognised): {words}")
     if not opened:
+        why = f"not a recording that can be read ({reason})"
         if suffix in _RAW_NAMES:
-            reason += "; samples without a header need their raw format: encoding, rate and channels"
-        return media.open_track(source, why=reason)
+            why += "; samples without a header need their raw format: encoding, rate and channels"
+        return media.open_track(source, why)
     for form in opened:
         checked_rate(form.rate, source.name)
     announced = [form.seconds for form in opened]

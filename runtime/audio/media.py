@@ -57,7 +57,7 @@ def available() -> bool:
 
 
 def open_track(source: Source, why: str) -> Track:
-    """The first sound track of a file; why: the reason for which soundfile cannot read it.
+    """The first sound track of a file; why: what to say where PyAV cannot read it either.
 
     Raises AudioError where it is not a medium, has no sound or sound that nothing decodes, and where PyAV is missing
     and the name says that it is needed.
@@ -65,7 +65,7 @@ def open_track(source: Source, why: str) -> Track:
     name = source.name
     if not available():
         remedy = f"; reading it needs PyAV: `{INSTALL}`" if Path(name).suffix.lower() in SUFFIXES else ""
-        raise AudioError(f"{name}: not a recording that can be read ({why}){remedy}")
+        raise AudioError(f"{name}: {why}{remedy}")
     with source.opened() as view:
         stretches = films.stretches(view)
         forms = [_form(view, source, why, stretch) for stretch in stretches]
@@ -121,7 +121,7 @@ def _opened(view: View, source: Source, why: str, stretch: tuple[int, int]) -> I
                 f"{source.name}: it is an MP4 file without its index (moov), as one that was cut short; "
                 "nothing of it can be read, copy it again"
             ) from error
-        raise AudioError(f"{source.name}: not a recording that can be read ({why})") from error
+        raise AudioError(f"{source.name}: {why}") from error
     with container:
         if not container.streams.audio:
             raise AudioError(f"{source.name}: it has no sound track")

@@ -65,7 +65,7 @@ def mutated(data: bytes, other: bytes, random: np.random.Generator) -> bytes:
 
 def outcome(source: Any, **named: Any) -> str:
     """What became of it; everything but an AudioError is raised."""
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         recording = read.open_recording(source, 16000, **named)
         seconds = 0.0
@@ -78,7 +78,7 @@ def outcome(source: Any, **named: Any) -> str:
     except AudioError as error:
         words = str(error)
     assert "\n" not in words and words
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
     return words
 
 

@@ -171,6 +171,15 @@ def test_samples_without_a_header(tmp_path: Path, wave: NDArray[np.float32], enc
         samples(path, raw=raw, sample_rate=44100)
 
 
+@pytest.mark.parametrize("suffix", ["raw", "pcm", "ulaw", "al"])
+def test_headerless_samples_say_what_they_need(tmp_path: Path, wave: NDArray[np.float32], suffix: str) -> None:
+    """With PyAV it was "no sound track", without it nothing that helps."""
+    path = tmp_path / f"call.{suffix}"
+    path.write_bytes((wave * 32767).astype("<i2").tobytes())
+    with pytest.raises(AudioError, match=r"\); samples without a header need their raw format: encoding, rate and"):
+        samples(path)
+
+
 def test_a_raw_format_for_what_has_a_header_and_formats_that_do_not_exist(wave: NDArray[np.float32]) -> None:
     for form, subtype, says in (("WAV", "PCM_16", "a RIFF"), ("FLAC", "PCM_16", "a FLAC"), ("OGG", "OPUS", "an Ogg")):
         with pytest.raises(AudioError, match=f"it is {says}.* leave the raw format out"):

@@ -130,7 +130,7 @@ def test_a_list_never_opens_another_file(tmp_path: Path, encode: Encode, name: s
         read.open_recording(path)
     assert "\n" not in str(caught.value)
     with pytest.raises(AudioError):  # nor where it is not recognised as text
-        media.open_track(open_source(path), why="unknown")
+        media.open_track(open_source(path), why="not a recording")
 
 
 TEXTS = {
