@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from wav2edge.cli import main
 from wav2edge.runtime.bundle.read import Bundle
@@ -109,3 +110,40 @@ def test_the_wrong_bundle_is_one_line(
     assert "with -m BUNDLE" in capsys.readouterr().err
     assert main([command, name, "-m", str(shapes_bundle.path), *NULL]) == 2
     assert "its head is ctc, which does not" in capsys.readouterr().err
+
+
+def test_recordings_of_one_name_do_not_overwrite_each_other(
+    bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = frame_classification.Options()
+    bundle = bundle_of("frame_classification", ("batch", "frames", "labels"), options, ("one",))
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "x.wav", np.zeros(16000), 16000)
+    both = [str(tmp_path / folder / "x.wav") for folder in "ab"]
+    assert main(["diarize", *both, "-m", bundle, *NULL, "-f", "rttm", "-o", str(tmp_path / "out")]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    assert main(["diarize", *both, "-m", bundle, *NULL, "-f", "json"]) == 0
+    assert [document["audio"] for document in json.loads(capsys.readouterr().out)] == both
+
+
+def test_a_recording_cut_short_is_labelled_and_named(
+    bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = bundle_of("sequence_classification", ("batch", "labels"), sequence_classification.Options())
+    path = tmp_path / "half.flac"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 80000), 16000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert main(["classify", str(path), "-m", bundle, *NULL]) == 2
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{path}: happy") and "half.flac: cut short or damaged" in err
+
+
+def test_json_on_a_terminal_holds_no_control_character(
+    bundle_of: Make, clips: list[tuple[Path, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = "a\x9b31m"
+    bundle = bundle_of("sequence_classification", ("batch", "labels"), sequence_classification.Options(), (evil, "b"))
+    assert main(["classify", str(clips[0][0]), "-m", bundle, *NULL, "-f", "jsonl"]) == 0
+    out = capsys.readouterr().out
+    assert "\x9b" not in out and json.loads(out)["best"][0]["label"] == evil

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wav2edge.runtime.errors import AudioError, InputError
@@ -40,12 +39,17 @@ def results(
             name = named(source)
             progress.update(os.path.basename(name), number - 1, len(sources))
             try:
-                yield name, run(source)
+                result = run(source)
             except AudioError as error:
                 failed.append(name)
                 _terminal.note(_sound.with_flags(str(error)))
+                continue
+            yield name, result
+            if not getattr(result, "complete", True):
+                failed.append(name)
+                _terminal.note(f"{name}: cut short or damaged; the result is of what could be decoded")
     if failed and len(sources) > 1:
-        _terminal.note(f"{len(sources) - len(failed)} of {len(sources)} recordings could be used")
+        _terminal.note(f"{len(sources) - len(failed)} of {len(sources)} recordings could be used in full")
 
 
 def sound_of(held: Held, source: AudioSource) -> dict[str, Any]:
@@ -53,15 +57,3 @@ def sound_of(held: Held, source: AudioSource) -> dict[str, Any]:
     from wav2edge.runtime.audio.channels import checked_channel
 
     return {"channel": checked_channel(held.channel, named(source)), "raw": held.raw()}
-
-
-def write_each(folder: str | None, name: str, ending: str, text: str) -> None:
-    """Print a recording's text, or write it to a file of its name in a folder, whole or not at all."""
-    from wav2edge.runtime.files import write_whole
-
-    if folder is None:
-        _terminal.out(text, end="" if text.endswith("\n") else "\n")
-        return
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    write_whole(place / f"{Path(name).stem or 'stdin'}.{ending}", text)

@@ -46,7 +46,7 @@ class JsonLines:
 
     def show(self, event: Event) -> None:
         """Print the event."""
-        _terminal.out(to_line(event))
+        _terminal.out(to_line(event), as_json=True)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 _standing: list[Progress] = []  # the progress line that is on the terminal now, if one is
 
 
-def out(text: str = "", end: str = "\n") -> None:
-    """Write to standard output at once."""
+def out(text: str = "", end: str = "\n", as_json: bool = False) -> None:
+    """Write to standard output at once; as_json: the text is JSON, which has escapes of its own."""
     _clear_progress()
-    print(escape.lines(text), end=end, flush=True)
+    print(_json_escaped(text) if as_json else escape.lines(text), end=end, flush=True)
+
+
+def _json_escaped(text: str) -> str:
+    """JSON whose strings hold no control character: json leaves DEL as it is, and C1, whose 0x9b is ESC [ to some."""
+    return re.sub("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def heading(title: str, below: str) -> None:
@@ -51,8 +56,7 @@ def write_json(value: object, file: str | Path | None = "-") -> None:
         return
     text = json.dumps(value, indent=1, ensure_ascii=False)
     if str(file) == "-":
-        # json leaves DEL and C1, whose 0x9b is ESC [ to some terminals, as they are.
-        out(re.sub("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]", lambda found: f"\\u{ord(found[0]):04x}", text))
+        out(text, as_json=True)
     elif Path(file).exists() and not Path(file).is_file():  # a pipe, /dev/stdout
         Path(file).write_text(text + "\n", encoding="utf-8")
     else:

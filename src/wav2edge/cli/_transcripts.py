@@ -54,6 +54,7 @@ class Printer:
 
         self._format = formats.get(format_name)
         self._text = format_name == "text"
+        self._json = format_name in ("json", "jsonl")
         self._array = (several or each_channel) and format_name == "json"
         self._layout = layout
         self._several = several
@@ -77,7 +78,7 @@ class Printer:
         if self._array:
             text = ("[\n" if self._count == 0 else ",\n") + text.rstrip("\n")
         self._count += 1
-        _terminal.out(text, end="")
+        _terminal.out(text, end="", as_json=self._json)
 
     def _channel(self, result: Result) -> None:
         if self._each_channel and result.transcript is not None:

@@ -63,7 +63,7 @@ def run(audio: tuple[str, ...], format: str, top: int, model: str | None, one: O
                 continue
             document = {"audio": name, **dataclasses.asdict(found)}
             if format == "jsonl":
-                _terminal.out(json.dumps(document, ensure_ascii=False))
+                _terminal.out(json.dumps(document, ensure_ascii=False), as_json=True)
             documents.append(document)
     if format == "json":
         _terminal.write_json(documents if len(audio) > 1 or len(documents) != 1 else documents[0])

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import _each, _options, _sound
+from wav2edge.runtime import escape
+
+from . import _each, _options, _sound, _terminal
 from ._command import argument, command, gathered, option
 from ._options import OUTPUT, One
 from ._sound import Held
-from ._transcripts import inputs
+from ._transcripts import inputs, named, output_names
 from ._values import Choice, Number
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from wav2edge.runtime.heads.frame_classification import Options, Turns
 
 _TURNS = "Turns"
+_ENDINGS = {"text": "txt"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,30 +120,50 @@ def run(
 
     A recording that cannot be used is named in one line, the others are done, and the exit code is 2.
     """
+    from wav2edge.runtime.files import write_whole
     from wav2edge.runtime.recordings.heads import FrameClassifier
 
     opened = _each.open_named(model, one, "a diarizer")
+    folder = _options.make_folder(output)
+    sources = inputs(audio)
+    names = output_names([named(source) for source in sources], f".{_ENDINGS.get(format, format)}")
     failed: list[str] = []
+    documents = []
     with FrameClassifier(opened, options=rules.options(opened.spec)) as turns_of:
         for name, found in _each.results(
-            inputs(audio), lambda source: turns_of(source, **_each.sound_of(held, source)), failed
+            sources, lambda source: turns_of(source, **_each.sound_of(held, source)), failed
         ):
-            ending = {"text": "txt"}.get(format, format)
-            _each.write_each(output, name, ending, _text(name, found, format))
+            if folder is not None:
+                write_whole(folder / names[name], _text(name, found, format))
+            elif format == "json":
+                documents.append(_document(name, found))
+            else:
+                _terminal.out(_text(name, found, format), end="")
+    if format == "json" and folder is None:
+        _terminal.write_json(documents if len(sources) > 1 or len(documents) != 1 else documents[0])
     return 2 if failed else 0
+
+
+def _document(name: str, found: Turns) -> dict[str, object]:
+    return {"audio": name, **dataclasses.asdict(found)}
 
 
 def _text(name: str, found: Turns, format: str) -> str:
     if format == "json":
-        return json.dumps({"audio": name, **dataclasses.asdict(found)}, indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(_document(name, found), indent=1, ensure_ascii=False) + "\n"
     if format == "rttm":
         # NIST RT-09 evaluation plan, appendix A: type file channel onset duration ortho subtype name score lookahead.
-        file = Path(name).stem.replace(" ", "_")
+        file = _field(Path(name).stem)
         lines = [
-            f"SPEAKER {file} 1 {turn.start:.3f} {turn.end - turn.start:.3f} <NA> <NA> {turn.label.replace(' ', '_')} "
+            f"SPEAKER {file} 1 {turn.start:.3f} {turn.end - turn.start:.3f} <NA> <NA> {_field(turn.label)} "
             f"{turn.score:.3f} <NA>"
             for turn in found.turns
         ]
     else:
         lines = [f"{turn.start:9.2f} {turn.end:9.2f}  {turn.label}  {turn.score:.2f}" for turn in found.turns]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _field(text: str) -> str:
+    """A name as one field of a line whose fields are parted by spaces."""
+    return re.sub(r"\s+", "_", escape.one_line(text)) or "_"

@@ -65,7 +65,7 @@ def run(audio: tuple[str, ...], output: str | None, model: str | None, one: One,
                 json.dumps({"audio": name, "embedding": [round(float(x), 6) for x in vector]}, ensure_ascii=False)
             )
             if output is None:
-                _terminal.out(lines[-1])
+                _terminal.out(lines[-1], as_json=True)
     if output is not None and names:
         if output.endswith(".npz"):
             held_bytes = io.BytesIO()

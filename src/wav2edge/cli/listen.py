@@ -164,8 +164,9 @@ def _caption(session: LiveSession, sound: Sound, json: str | None, keepers: list
     from . import _live_display
 
     # ALSA and PortAudio write to standard error when a microphone goes.
-    quiet = not (sound.file or sound.stdin or os.environ.get("WAV2EDGE_DEBUG"))
-    with _foreign.without_lines(_foreign.EVERYTHING) if quiet else nullcontext(), _stops(session):
+    dropped = _foreign.MP3_DECODER if sound.file or sound.stdin else _foreign.EVERYTHING
+    quiet = nullcontext() if os.environ.get("WAV2EDGE_DEBUG") else _foreign.without_lines(dropped)
+    with quiet, _stops(session):
         display = _live_display.choose(json)
         try:
             for event in session:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from wav2edge.runtime.errors import EngineError, InputError
 
-from . import _options, _terminal
+from . import _foreign, _options, _terminal
 from ._command import argument, command, gathered, listed, option
 from ._progress import Progress
 from ._values import COUNT, SECONDS, Choice, Number, Suggested
@@ -218,7 +218,7 @@ def run(
         threads=_options.threads_or_default(how.threads),
     )
     place = _place(opened, report)
-    with Progress() as progress:
+    with Progress() as progress, _foreign.without_lines(_foreign.MP3_DECODER):
         made = quantize(opened, speech.speech, speech.dev, options, progress.update, _outcome(json), _terminal.note)
     _terminal.write_json(made.record, json)
     _write(made, place, json)
