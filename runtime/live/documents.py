@@ -44,6 +44,16 @@ class FinalJson(TypedDict):
     reason: EndReason
 
 
+class LabelJson(TypedDict):
+    """``events.Label``."""
+
+    event: Literal["label"]
+    label: str
+    start: float
+    end: float
+    score: float
+
+
 class SilenceJson(TypedDict):
     """``events.Silence``."""
 
@@ -88,5 +98,7 @@ class StatsJson(TypedDict):
     dropped: float
 
 
-EventJson = PartialJson | FinalJson | SilenceJson | SourceLostJson | SourceBackJson | DroppedJson | StatsJson
+EventJson = (
+    PartialJson | FinalJson | LabelJson | SilenceJson | SourceLostJson | SourceBackJson | DroppedJson | StatsJson
+)
 """One line of events."""

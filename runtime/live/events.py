@@ -1,7 +1,7 @@
 """The events of a live session, and their form on the wire: JSON Lines with a published schema.
 
 Times are in seconds from the first sample received; a second whose sound was lost still counts. An utterance's events
-are Partials, then one Final; after its Final it never appears again.
+are Partials, then one Final; after its Final it never appears again. A classifier's events are Labels.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .documents import (
     EndReason,
     EventJson,
     FinalJson,
+    LabelJson,
     LossCause,
     PartialJson,
     SilenceJson,
@@ -71,6 +72,20 @@ class Final:
     words: tuple[Word, ...] = ()
     revised: int = 0
     reason: EndReason = "silence"
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label that a classifier gave the sound, such as a keyword; sent once, as soon as it is confirmed.
+
+    start, end: the stretch that all windows which gave it share, s. score: its highest probability in them, 0 to 1.
+    """
+
+    kind: ClassVar[str] = "label"
+    label: str
+    start: float
+    end: float
+    score: float
 
 
 @dataclass(frozen=True)
@@ -127,11 +142,12 @@ class Stats:
     dropped: float
 
 
-Event = Partial | Final | Silence | SourceLost | SourceBack | Dropped | Stats
+Event = Partial | Final | Label | Silence | SourceLost | SourceBack | Dropped | Stats
 
 _FORMS: Mapping[str, tuple[type[Event], type]] = {
     Partial.kind: (Partial, PartialJson),
     Final.kind: (Final, FinalJson),
+    Label.kind: (Label, LabelJson),
     Silence.kind: (Silence, SilenceJson),
     SourceLost.kind: (SourceLost, SourceLostJson),
     SourceBack.kind: (SourceBack, SourceBackJson),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from ..engines import Arrays
 from ..errors import AudioError
 from .backlog import Block
-from .decoder import LiveDecoder
+from .documents import EndReason
 from .events import Dropped, Event, Final, SourceLost, Stats
 from .settings import LoopSettings
 from .sources import RATE, Source
@@ -22,6 +23,26 @@ _POLL = 0.5  # seconds that one read of a source may wait, and so how late ``sto
 _QUIET = -120.0  # dBFS reported for digital silence
 
 
+class StreamDecoder(Protocol):
+    """What decodes one stream: LiveDecoder, LabelDecoder."""
+
+    @property
+    def received(self) -> int:
+        """The absolute index after the last sample pushed."""
+
+    def push(self, samples: NDArray[np.float32], start: int) -> list[Event]:
+        """Take mono float32 [samples] whose first has the absolute 16 kHz index ``start``."""
+
+    def window(self, finals_only: bool = False) -> Window | None:
+        """The next window to run, or None; finals_only: only what must not be skipped."""
+
+    def accept(self, window: Window, outputs: Arrays) -> list[Event]:
+        """Take the outputs of a window's stage; returns the events that follow."""
+
+    def close(self, reason: EndReason = "end") -> list[Event]:
+        """End what is running now."""
+
+
 class LiveStream:
     """One stream without a source: ``push`` samples, run the ``windows`` they make due, ``finish``.
 
@@ -29,7 +50,7 @@ class LiveStream:
     lags: of the last windows, s.
     """
 
-    def __init__(self, decoder: LiveDecoder, run: Callable[[Window], Arrays], settings: LoopSettings) -> None:
+    def __init__(self, decoder: StreamDecoder, run: Callable[[Window], Arrays], settings: LoopSettings) -> None:
         """decoder: a fresh one. run: runs one window on the model."""
         self.decoder = decoder
         self.settings = settings
@@ -94,7 +115,7 @@ class LiveStream:
 
     def _note_lag(self, window: Window) -> None:
         present = self.present()
-        if window.purpose == "partial" and present is not None:
+        if window.purpose in ("partial", "label") and present is not None:
             self.lags.append(max(0.0, (present - window.end) / RATE))
 
     def _counted(self, events: Sequence[Event]) -> list[Event]:
@@ -107,7 +128,7 @@ class LiveSession(LiveStream):
 
     def __init__(
         self,
-        decoder: LiveDecoder,
+        decoder: StreamDecoder,
         run: Callable[[Window], Arrays],
         settings: LoopSettings,
         source: Source,

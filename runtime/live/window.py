@@ -13,8 +13,8 @@ from .. import engines
 from ..bundle.spec import Stage
 from ..text.transcript import Transcript
 
-Purpose = Literal["features", "partial", "final"]
-"""What a window is for: features to keep (no events), a Partial, or a Final."""
+Purpose = Literal["features", "partial", "final", "label"]
+"""What a window is for: features to keep (no events), a Partial, a Final, or Labels."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ EXAMPLES: list[events.Event] = [
     events.Final(
         1, 0.5, 2.5, "turn the light", (word("turn", 0.6), word("the", 0.9), word("light", 1.2)), 1, "silence"
     ),
+    events.Label("hey mirror", 1.0, 3.0, 0.97),
     events.Silence(2.1),
     events.SourceLost(3.0, "unplugged", "the stream ended"),
     events.SourceBack(8.0, 5.0),

@@ -1,0 +1,140 @@
+"""Live labels on a classifier whose sound is its label: once for each phrase, as soon as it is confirmed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import INPUT_LENGTHS, INPUT_VALUES, ModelSpec, Output
+from wav2edge.runtime.engines import Arrays
+from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.heads.sequence_classification import Options
+from wav2edge.runtime.live.events import Event, Label, SourceLost, Stats
+from wav2edge.runtime.live.labels import LabelDecoder, LabelSettings, LiveClassifier
+from wav2edge.runtime.model import Model
+
+if TYPE_CHECKING:
+    from tests.runtime.live.conftest import Booth
+
+LABELS = ("other", "hey mirror", "lights off")
+
+
+def classifier_spec(booth: Booth, multi_label: bool = False) -> ModelSpec:
+    return replace(
+        booth.spec(),
+        head="sequence_classification",
+        outputs=(Output("logits", ("batch", "labels"), "unnormalised score of each label"),),
+        labels=LABELS,
+        blank=None,
+        delimiter=None,
+        head_options=Options(multi_label),
+    )
+
+
+def phrase(label: str, seconds: float = 0.8, certainty: float = 1.0) -> NDArray[np.float32]:
+    """Sound that is a label, by its level."""
+    return np.full(round(seconds * 16000), certainty * (0.2 + 0.2 * LABELS.index(label)), np.float32)
+
+
+@dataclass
+class Classifier:
+    """Scores each label by the samples of a window that are it; a session of the whole graph."""
+
+    inputs: tuple[str, ...] = (INPUT_VALUES, INPUT_LENGTHS)
+    outputs: tuple[str, ...] = ("logits",)
+    lengths: list[int] = field(default_factory=list)
+
+    def run(self, feeds: Arrays) -> Arrays:
+        samples = feeds[INPUT_VALUES][0]
+        self.lengths.append(len(samples))
+        levels = np.rint((samples - 0.2) / 0.2).astype(int)
+        counts = np.array([np.count_nonzero((levels == i) & (samples > 0.1)) for i in range(len(LABELS))])
+        logits = 20 * counts / 8000 - 10.0
+        logits[0] = 0.0
+        return {"logits": logits[None].astype(np.float32)}
+
+    def close(self) -> None: ...
+
+
+def played(decoder: LabelDecoder, model: Classifier, sound: NDArray[np.float32], piece: int = 800) -> list[Event]:
+    events: list[Event] = []
+    for at in range(0, len(sound), piece):
+        events += decoder.push(sound[at : at + piece], at)
+        while (window := decoder.window()) is not None:
+            events += decoder.accept(window, model.run(window.feeds))
+    return events
+
+
+@pytest.mark.parametrize("piece", [160, 800, 16000, 1_000_000])
+def test_a_phrase_is_one_event_whatever_the_pieces(booth: Booth, piece: int) -> None:
+    sound = np.concatenate(
+        (booth.quiet(3.0), phrase("hey mirror"), booth.quiet(4.0), phrase("lights off"), booth.quiet(0.4))
+    )
+    sound = np.concatenate((sound, phrase("other", 3.0), booth.quiet(5.0), phrase("hey mirror"), booth.quiet(3.0)))
+    model = Classifier()
+    events = played(LabelDecoder(classifier_spec(booth), booth.vad()), model, sound, piece)
+    labels = [event for event in events if isinstance(event, Label)]
+    assert [event.label for event in labels] == ["hey mirror", "lights off", "hey mirror"]
+    for event, begins in zip(labels, (3.0, 7.8, 16.2)):
+        assert event.start <= begins + 0.8 and begins <= event.end <= begins + 1.5
+        assert event.end - event.start == pytest.approx(2.0) and event.score > 0.8
+    assert len(model.lengths) < 0.75 * len(sound) / 8000, "silence is not run"
+    assert max(model.lengths) == 32000
+
+
+def test_more_windows_confirm_and_hysteresis_gives_one_event_through_a_dip(booth: Booth) -> None:
+    spec = classifier_spec(booth)
+    sound = np.concatenate((booth.quiet(2.0), phrase("hey mirror"), booth.quiet(3.0)))
+    [event] = played(LabelDecoder(spec, booth.vad(), LabelSettings(confirm=3)), Classifier(), sound)
+    assert isinstance(event, Label) and event.end - event.start == pytest.approx(1.0), "what all three share"
+    assert played(LabelDecoder(spec, booth.vad(), LabelSettings(confirm=9)), Classifier(), sound) == []
+
+    class Wavering(Classifier):
+        def run(self, feeds: Arrays) -> Arrays:
+            super().run(feeds)
+            probability = (0.9, 0.6, 0.95, 0.9, 0.3, 0.9)[min(len(self.lengths), 6) - 1]
+            return {"logits": np.log(np.array([[1 - probability, probability, 1e-9]], np.float32))}
+
+    for hysteresis, expected in ((0.3, 2), (0.1, 3), (0.6, 1)):
+        decoder = LabelDecoder(spec, booth.vad(), LabelSettings(hysteresis=hysteresis))
+        assert len(played(decoder, Wavering(), phrase("other", 3.2))) == expected
+
+
+def test_several_labels_may_hold_at_once(booth: Booth) -> None:
+    class Both(Classifier):
+        def run(self, feeds: Arrays) -> Arrays:
+            return {"logits": np.array([[-5.0, 5.0, 5.0]], np.float32)}
+
+    events = played(LabelDecoder(classifier_spec(booth, True), booth.vad()), Both(), phrase("other", 2.0))
+    assert {event.label for event in events if isinstance(event, Label)} == {"hey mirror", "lights off"}
+
+
+def test_late_windows_are_skipped_but_for_the_newest(booth: Booth) -> None:
+    decoder, model = LabelDecoder(classifier_spec(booth), booth.vad()), Classifier()
+    decoder.push(phrase("other", 10.0), 0)
+    window = decoder.window(finals_only=True)
+    assert window is not None and window.end >= 9.4 * 16000
+    decoder.accept(window, model.run(window.feeds))
+    assert decoder.window(finals_only=True) is None
+
+
+def test_a_live_classifier_runs_over_sources_and_pushed_samples(booth: Booth, shapes_bundle: Bundle) -> None:
+    bundle = replace(shapes_bundle, spec=classifier_spec(booth))
+    model = Model(bundle, "fake", "fp32", sessions={"full": Classifier()})
+    live = LiveClassifier(model, vad=booth.vad)
+    sound = np.concatenate((booth.quiet(1.0), phrase("lights off"), booth.quiet(2.0)))
+    lost = SourceLost(len(sound) / 16000, "unplugged", "gone")
+    events = list(live.session(booth.played([*booth.in_blocks(sound), lost])))
+    assert [event.label for event in events if isinstance(event, Label)] == ["lights off"]
+    assert lost in events and isinstance(events[-1], (Stats, SourceLost))
+    pushed = live.push(sound) + live.finish()
+    assert [event.label for event in pushed if isinstance(event, Label)] == ["lights off"]
+    with pytest.raises(InputError, match="classifies clips"):
+        LiveClassifier(Model(shapes_bundle, "null", "fp32"), vad=booth.vad)
+    with pytest.raises(InputError, match="threshold"):
+        LabelSettings(threshold=2.0)
