@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from .backlog import Block
 from .events import Event
+from .model import LiveModel
 from .sources import FileSource, Source
-from .transcriber import LiveTranscriber
 
 if TYPE_CHECKING:
     import asyncio
@@ -37,11 +37,11 @@ def open_source(source: Source | str | Path | None) -> Source:
 class Events:
     """Iterate over it, or ``async for`` over it, for the events of a source; close it, or use it in a ``with`` block.
 
-    It owns what it is given: closing it closes the source and the transcriber with its model. An iteration that ends by
+    It owns what it is given: closing it closes the source and the model. An iteration that ends by
     itself, or by an error, closes it too.
     """
 
-    def __init__(self, live: LiveTranscriber, source: Source, record: Callable[[Block], None] | None = None) -> None:
+    def __init__(self, live: LiveModel, source: Source, record: Callable[[Block], None] | None = None) -> None:
         """Caption ``source`` with ``live``; record: called with every block of sound before it is decoded."""
         self.live = live
         self.source = source

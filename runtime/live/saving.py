@@ -19,7 +19,7 @@ from ..text.formats import Layout
 from ..text.formats._cues import cues, timestamp
 from ..text.transcript import Segment, Transcript
 from .backlog import Block
-from .events import Event, Final, to_line
+from .events import Event, Final, Label, to_line
 from .sources import RATE, as_int16
 
 _LAYOUT = Layout(shortest_cue=0.0)
@@ -49,7 +49,9 @@ class CaptionFile:
         _check_new(path)
 
     def __call__(self, event: Event) -> None:
-        """Write a Final with text; other events are ignored. Raises InputError when the disk is full."""
+        """Write a Final with text, and in .jsonl a Label; others are ignored. Raises InputError when the disk is full."""
+        if isinstance(event, Label) and self._path.suffix.lower() == ".jsonl":
+            self._write(to_line(event) + "\n")
         if isinstance(event, Final) and event.text:
             self._write(self._render(event))
 

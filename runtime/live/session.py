@@ -14,7 +14,7 @@ from ..engines import Arrays
 from ..errors import AudioError
 from .backlog import Block
 from .documents import EndReason
-from .events import Dropped, Event, Final, SourceLost, Stats
+from .events import Dropped, Event, Final, Label, SourceLost, Stats
 from .settings import LoopSettings
 from .sources import RATE, Source
 from .window import Window
@@ -46,8 +46,8 @@ class StreamDecoder(Protocol):
 class LiveStream:
     """One stream without a source: ``push`` samples, run the ``windows`` they make due, ``finish``.
 
-    seconds: of sound received. dropped: seconds of sound lost. words: in finals. computed: seconds of computing.
-    lags: of the last windows, s.
+    seconds: of sound received. dropped: seconds of sound lost. words: in finals. labels: events of a classifier.
+    computed: seconds of computing. lags: of the last windows, s.
     """
 
     def __init__(self, decoder: StreamDecoder, run: Callable[[Window], Arrays], settings: LoopSettings) -> None:
@@ -57,6 +57,7 @@ class LiveStream:
         self.seconds = 0.0
         self.dropped = 0.0
         self.words = 0
+        self.labels = 0
         self.computed = 0.0
         self.lags: deque[float] = deque(maxlen=20_000)
         self._run = run
@@ -120,6 +121,7 @@ class LiveStream:
 
     def _counted(self, events: Sequence[Event]) -> list[Event]:
         self.words += sum(len(event.words) for event in events if isinstance(event, Final))
+        self.labels += sum(isinstance(event, Label) for event in events)
         return list(events)
 
 

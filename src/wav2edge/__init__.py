@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from .runtime.bundle.spec import ModelSpec as ModelSpec
     from .runtime.engines import EngineOptions as EngineOptions
     from .runtime.live import events as events
+    from .runtime.live.labels import LabelSettings as LabelSettings
+    from .runtime.live.labels import LiveClassifier as LiveClassifier
     from .runtime.live.settings import LiveSettings as LiveSettings
     from .runtime.model import Model as Model
     from .runtime.recordings.chunking import Chunking as Chunking
@@ -57,6 +59,8 @@ _HOMES = {
     "Embedder": "wav2edge.api",
     "FrameClassifier": "wav2edge.api",
     "Regressor": "wav2edge.api",
+    "LabelSettings": "wav2edge.runtime.live.labels",
+    "LiveClassifier": "wav2edge.runtime.live.labels",
     "LiveSettings": "wav2edge.runtime.live.settings",
     "LiveTranscriber": "wav2edge.api",
     "Model": "wav2edge.runtime.model",
@@ -89,6 +93,8 @@ __all__ = [
     "Embedder",
     "EngineOptions",
     "FrameClassifier",
+    "LabelSettings",
+    "LiveClassifier",
     "LiveSettings",
     "LiveTranscriber",
     "Model",

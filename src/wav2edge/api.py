@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 from wav2edge.devices.open import live_settings, open_model
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.errors import InputError
 from wav2edge.runtime.heads import frame_classification
 from wav2edge.runtime.live import transcriber as live_transcriber
+from wav2edge.runtime.live.labels import LabelSettings, LiveClassifier
 from wav2edge.runtime.live.listening import Events, open_source
+from wav2edge.runtime.live.model import LiveModel
 from wav2edge.runtime.live.settings import LiveSettings
 from wav2edge.runtime.live.sources import Source
 from wav2edge.runtime.model import Model
@@ -390,11 +393,13 @@ class LiveTranscriber(live_transcriber.LiveTranscriber):
 def listen(
     model: ModelOrPath = None,
     source: Source | str | Path | None = None,
-    settings: LiveSettings | None = None,
+    settings: LiveSettings | LabelSettings | None = None,
     *,
     decoder: WordDecoder | None = None,
 ) -> Events:
     """Caption a microphone, a recording or another source: an iterator of events, as ``wav2edge listen`` shows them.
+
+    With a model that classifies clips, such as a keyword spotter, the events are Labels.
 
     source: None is the default microphone, a path a recording at the pace at which it was spoken; FileSource,
     PipeSource and Microphone of ``wav2edge.runtime.live`` have more to choose. settings: what suits this machine where
@@ -413,10 +418,21 @@ def listen(
     """
     opened = open_source(source)
     try:
-        return Events(LiveTranscriber(model, settings, decoder=decoder), opened)
+        return Events(_live_model(as_model(model), settings, decoder), opened)
     except BaseException:
         opened.close()
         raise
+
+
+def _live_model(model: Model, settings: LiveSettings | LabelSettings | None, decoder: WordDecoder | None) -> LiveModel:
+    """The model ready for live sound, by its head."""
+    if model.spec.head == "ctc":
+        if isinstance(settings, LabelSettings):
+            raise InputError(f"{model.bundle.path}: it transcribes; give LiveSettings")
+        return LiveTranscriber(model, settings, decoder=decoder)
+    if isinstance(settings, LiveSettings):
+        raise InputError(f"{model.bundle.path}: its head is {model.spec.head}; give LabelSettings")
+    return LiveClassifier(model, settings)
 
 
 def as_model(model: ModelOrPath) -> Model:

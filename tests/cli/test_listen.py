@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -17,6 +18,9 @@ import soundfile
 from wav2edge.cli import main
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import ModelSpec, Output
+from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
+from wav2edge.runtime.heads.sequence_classification import Options
 from wav2edge.runtime.live import events
 
 COMMAND = [sys.executable, "-m", "wav2edge", "listen"]
@@ -25,6 +29,26 @@ COMMAND = [sys.executable, "-m", "wav2edge", "listen"]
 @pytest.fixture
 def shapes(shapes_bundle: Bundle) -> list[str]:
     return ["-m", str(shapes_bundle.path), "--engine", "null"]
+
+
+@pytest.fixture
+def classifier(tmp_path: Path, ctc_spec: ModelSpec) -> Bundle:
+    """A classifier for the null engine, which gives every label the same probability."""
+    spec = replace(
+        ctc_spec,
+        head="sequence_classification",
+        outputs=(Output("logits", ("batch", "labels"), "unnormalised score of each label"),),
+        labels=("other", "hey mirror", "lights off"),
+        blank=None,
+        delimiter=None,
+        head_options=Options(),
+    )
+    with new_bundle(tmp_path / "classifier") as directory:
+        (directory / "fp32.onnx").write_bytes(b"no graph" * 100)
+        (directory / "vocab.json").write_text("{}")
+        variant = describe_variant(directory, "fp32", "fp32", {"full": "fp32.onnx"})
+        write_manifest(directory, spec, [variant], {"checkpoint": "none"}, ["vocab.json"])
+    return Bundle.open(tmp_path / "classifier")
 
 
 def test_every_line_of_json_fits_the_schema(
@@ -219,3 +243,25 @@ def test_a_pipe_of_two_channels_takes_the_one_that_is_named(clips: list[tuple[Pa
     loudest = subprocess.run([*COMMAND, *raw, "--channel", "loudest"], input=b"", capture_output=True, timeout=60)
     assert loudest.returncode == 2 and b"is known at its end only" in loudest.stderr
     assert said["left"].stdout == b"" and said["right"].stdout == alone.stdout != b""
+
+
+def test_a_classifier_gives_labels(
+    classifier: Bundle, clips: list[tuple[Path, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was refused: only models that transcribe could listen."""
+    model = ["-m", str(classifier.path), "--engine", "null", "--file", str(clips[0][0]), "--fast"]
+    saved = tmp_path / "labels.jsonl"
+    assert main(["listen", *model, "--min-confidence", "0.2", "--hop", "0.25", "--save", str(saved)]) == 0
+    out, err = capsys.readouterr()
+    assert "labels" in err
+    lines = [json.loads(line) for line in saved.read_text("utf-8").splitlines()]
+    assert {line["label"] for line in lines} == {"hey mirror", "lights off"}
+    assert len(out.splitlines()) == len(lines) and "hey mirror" in out
+    for line in lines:
+        jsonschema.validate(line, events.schema())
+    assert main(["listen", *model, "--min-confidence", "0.9"]) == 0
+    assert capsys.readouterr().out == ""
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text(json.dumps({"path": str(clips[0][0]), "text": clips[0][1]}) + "\n")
+    assert main(["listen", *model[:4], "--measure", str(manifest)]) == 2
+    assert "--measure is for models that transcribe" in capsys.readouterr().err

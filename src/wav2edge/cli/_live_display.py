@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wav2edge.runtime import escape
-from wav2edge.runtime.live.events import Dropped, Event, Final, Partial, SourceBack, SourceLost, Stats, to_line
+from wav2edge.runtime.live.events import Dropped, Event, Final, Label, Partial, SourceBack, SourceLost, Stats, to_line
 
 from . import _terminal
 from ._progress import clock
@@ -27,13 +27,15 @@ class Display(Protocol):
 
 
 class Lines:
-    """Finals as lines on stdout; faults as lines on stderr."""
+    """Finals and labels as lines on stdout; faults as lines on stderr."""
 
     def show(self, event: Event) -> None:
-        """Print a Final's text or a fault."""
+        """Print a Final's text, a Label or a fault."""
         if isinstance(event, Final):
             if event.text:
                 _terminal.out(escape.one_line(event.text))
+        elif isinstance(event, Label):
+            _terminal.out(f"{_clock(event.start)}  {escape.one_line(event.label)}  {event.score:.2f}")
         elif notice := fault(event):
             _terminal.note(notice)
 
@@ -93,6 +95,10 @@ class Captions:
             if event.text:
                 stamp = self._text(f"{_clock(event.start)}  ", style="dim")
                 self._console.print(stamp.append(escape.one_line(event.text), style="not dim default"))
+        elif isinstance(event, Label):
+            stamp = self._text(f"{_clock(event.start)}  ", style="dim")
+            stamp.append(escape.one_line(event.label), style="not dim bold")
+            self._console.print(stamp.append(f"  {event.score:.2f}", style="not bold"))
         elif isinstance(event, Stats):
             self._stats = event
         elif isinstance(event, SourceBack):

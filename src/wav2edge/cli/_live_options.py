@@ -11,6 +11,7 @@ from ._options import OUTPUT
 from ._values import SECONDS, SHARE, Number
 
 if TYPE_CHECKING:
+    from wav2edge.runtime.live.labels import LabelSettings
     from wav2edge.runtime.live.settings import LiveSettings
 
 SOUND = "Sound (default: the microphone)"
@@ -67,6 +68,19 @@ class Rules:
         if self.left_context is not None:
             settings = replace(settings, left_context=self.left_context, kept_context=self.left_context)
         return replace(settings, endpoint=endpoint, vad=vad, **self._given("hop", "min_confidence"))
+
+    def label_settings(self) -> LabelSettings:
+        """The defaults of a classifier's labels, with what was given of hop, confidence and speech threshold."""
+        from dataclasses import replace
+
+        from wav2edge.runtime.live.labels import LabelSettings
+
+        settings = LabelSettings()
+        if self.min_confidence is not None:
+            settings = replace(settings, threshold=self.min_confidence)
+        if self.speech_threshold is not None:
+            settings = replace(settings, vad=replace(settings.vad, threshold=self.speech_threshold))
+        return replace(settings, **self._given("hop"))
 
     def _given(self, *names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(self, name)) is not None}
@@ -146,7 +160,8 @@ rules = gathered(
     option(
         "--min-confidence",
         "show a word less certain than this only once three partials in a row had it: steadier "
-        "and later (default: off; try 0.8)",
+        "and later (default: off; try 0.8); with a classifier, the probability from which a label counts "
+        "(default: 0.8)",
         group=_RULES,
         metavar="P",
         type=SHARE,

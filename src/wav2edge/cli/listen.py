@@ -23,8 +23,10 @@ from ._sound import Held
 if TYPE_CHECKING:
     from wav2edge.runtime.live.backlog import Block
     from wav2edge.runtime.live.events import Event
+    from wav2edge.runtime.live.model import LiveModel
     from wav2edge.runtime.live.session import LiveSession
     from wav2edge.runtime.live.sources import Source
+    from wav2edge.runtime.model import Model
 
 _ENGINES_DEVICE = re.compile(r"(?i)(cpu|cuda|gpu|npu|dla|auto)([.:]\d+)?")
 
@@ -64,7 +66,6 @@ def run(
         _terminal.write_json(events.schema())
         return 0
     _check(sound, held, keep, measure, one.device)
-    from wav2edge.runtime.live.transcriber import LiveTranscriber
 
     with ExitStack() as stack:
         # A bad source is found before the model is loaded; files are made when all else is well.
@@ -73,14 +74,29 @@ def run(
             stack.callback(source.close)
         bundle = _options.open_bundle(model)
         opened = _options.open_model(one, bundle)
-        live = LiveTranscriber(opened, rules.settings(), decoder=words.decoder(bundle))
+        live = _live(opened, rules, words)
         stack.callback(live.close)
         if source is None:
+            from wav2edge.runtime.live.transcriber import LiveTranscriber
+
             from . import _live_measure
 
+            if not isinstance(live, LiveTranscriber):
+                raise InputError(f"--measure is for models that transcribe; this one's head is {opened.spec.head}")
             return _live_measure.run(live, sound, measure, keep.json)
         keepers, record = _keepers(keep, stack)
         return _caption(live.session(source, record), sound, keep.json, keepers)
+
+
+def _live(model: Model, rules: Rules, words: Words) -> LiveModel:
+    """The model ready for live sound: captions where it transcribes, else labels."""
+    if model.spec.head == "ctc":
+        from wav2edge.runtime.live.transcriber import LiveTranscriber
+
+        return LiveTranscriber(model, rules.settings(), decoder=words.decoder(model.bundle))
+    from wav2edge.runtime.live.labels import LiveClassifier
+
+    return LiveClassifier(model, rules.label_settings())
 
 
 def _check(sound: Sound, held: Held, keep: Keep, measure: Measure, device: str | None) -> None:
@@ -182,7 +198,8 @@ def _caption(session: LiveSession, sound: Sound, json: str | None, keepers: list
 def _summary(session: LiveSession) -> str:
     import numpy as np
 
-    parts = [f"{session.seconds:.1f} s of sound", f"{session.words} words"]
+    found = f"{session.labels} labels" if session.labels else f"{session.words} words"
+    parts = [f"{session.seconds:.1f} s of sound", found]
     if session.lags and session.source.present() is not None:
         median, high = np.percentile(session.lags, (50, 95))
         parts.append(f"lag p50 {median:.2f} s, p95 {high:.2f} s")
