@@ -49,7 +49,7 @@ class CaptionFile:
         _check_new(path)
 
     def __call__(self, event: Event) -> None:
-        """Write a Final with text, and in .jsonl a Label; others are ignored. Raises InputError when the disk is full."""
+        """Write a Final with text, and in .jsonl a Label; others are ignored. Raises InputError on a full disk."""
         if isinstance(event, Label) and self._path.suffix.lower() == ".jsonl":
             self._write(to_line(event) + "\n")
         if isinstance(event, Final) and event.text:
