@@ -150,6 +150,9 @@ def transcribe_rows(
         if result.transcript is None:
             problems.append(f"{row.source}: {result.error}")
             texts.append(None)
+        elif not result.transcript.complete:  # its reference is of the whole recording
+            problems.append(f"{row.source}: {row.path}: {result.transcript.warnings[0]}")
+            texts.append(None)
         else:
             seconds += result.transcript.seconds
             texts.append(result.transcript.text)

@@ -48,8 +48,8 @@ class Transcriber(Runner):
         Raises InputError for a head that does not transcribe, EngineError and BundleError as ``Model.session`` does.
         """
         super().__init__(model, chunking, lanes)
-        self.decoder = decoder or ctc.greedy
         self.segmentation = segmentation or Segmentation()
+        self.decoder = decoder or ctc.Greedy(self.segmentation.word_gap)
 
     def __call__(
         self,

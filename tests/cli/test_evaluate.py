@@ -12,9 +12,11 @@ import pytest
 import soundfile
 
 from wav2edge.cli import main
-from wav2edge.measure.evaluation import Hypotheses, System, evaluate, to_json
+from wav2edge.measure.evaluation import Hypotheses, System, evaluate, to_json, transcribe_rows
 from wav2edge.measure.manifest import Row
 from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.model import Model
+from wav2edge.runtime.recordings.transcriber import Transcriber
 
 ROWS = tuple(
     Row(Path(f"{n}.wav"), text, corpus, f"m:{n}")
@@ -59,6 +61,21 @@ def test_only_what_all_could_use_is_compared() -> None:
     )
     assert len(found.rows) == len(ROWS) - 1
     assert found.problems == ("m:0: 0.wav: the file is empty",)
+
+
+def test_a_recording_that_was_cut_short_is_not_scored(shapes_bundle: Bundle, tmp_path: Path) -> None:
+    """Its text is that of the whole recording: what is missing would count as errors of the model."""
+    noise = np.random.default_rng(0).normal(0, 0.1, 160000).astype(np.float32)
+    rows = []
+    for name in ("whole", "cut"):
+        path = tmp_path / f"{name}.flac"
+        soundfile.write(path, noise, 16000)
+        rows.append(Row(path, "a b", "mine", f"m:{name}"))
+    path.write_bytes(path.read_bytes()[:100000])
+    with Transcriber(Model(shapes_bundle, "null", "fp32")) as transcriber:
+        found = transcribe_rows(transcriber, System("bundle", "null", "fp32"), rows)
+    assert found.texts == ("", None)
+    assert len(found.problems) == 1 and "cut.flac: it breaks off after" in found.problems[0]
 
 
 @pytest.fixture

@@ -106,6 +106,14 @@ def test_cut_and_damaged_mp3s_give_no_lines_but_ours(
     assert "damaged.mp3: it is damaged at 4.9 s" in lines[1] and lines[2].startswith("wav2edge: 0 of 2")
 
 
+@pytest.mark.parametrize("command", ["transcribe", "evaluate", "listen"])
+def test_the_bound_on_pauses_inside_words_can_be_set(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    assert "--word-gap" in capsys.readouterr().out
+    assert main([command, "x.wav", "--word-gap", "0"]) == 2
+    assert "--word-gap" in capsys.readouterr().err
+
+
 def test_only_the_decoders_own_lines_are_dropped(capfd: pytest.CaptureFixture[str]) -> None:
     with _foreign.without_lines(_foreign.MP3_DECODER):
         os.write(2, b"first\nNote: Trying to resync...\nlast")

@@ -35,6 +35,7 @@ class Words:
     hotwords: tuple[str, ...]
     hotword_weight: float
     beam_width: int
+    word_gap: float
 
     @property
     def beam(self) -> bool:
@@ -42,17 +43,19 @@ class Words:
         return self.lm is not None or bool(self.hotwords)
 
     def decoder(self, bundle: Bundle) -> WordDecoder | None:
-        """Return the beam search that the options ask for; None for greedy decoding.
+        """Return the beam search that the options ask for; None for greedy decoding with the default bound on pauses.
 
         Raises InputError for a language model or hotwords that cannot be used, EngineError without the extra [lm].
         """
         import dataclasses
 
+        from wav2edge.runtime.heads.ctc import WORD_GAP, Greedy
+
         words = _hotwords(self.hotwords)
         if self.hotwords and not words:
             raise InputError(f"--hotwords {','.join(self.hotwords)}: it names no word")
         if not self.beam:
-            return None
+            return None if self.word_gap == WORD_GAP else Greedy(self.word_gap)
         from wav2edge.measure.manifest import AUDIO_SUFFIXES
         from wav2edge.runtime.text.language_model import BeamDecoder, open_language_model
 
@@ -68,7 +71,12 @@ class Words:
             model = dataclasses.replace(model, alpha=alpha, beta=beta)
         with _foreign.without_lines(_foreign.EVERYTHING):  # KenLM's progress bar; its errors are exceptions
             return BeamDecoder(
-                bundle.spec, model, hotwords=words, hotword_weight=self.hotword_weight, beam_width=self.beam_width
+                bundle.spec,
+                model,
+                hotwords=words,
+                hotword_weight=self.hotword_weight,
+                beam_width=self.beam_width,
+                word_gap=self.word_gap,
             )
 
 
@@ -122,6 +130,14 @@ def words(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="N",
             type=COUNT,
             default=100,
+        ),
+        option(
+            "--word-gap",
+            "silence that ends a word, in seconds (default: 0.5)",
+            group=_WORDS,
+            metavar="S",
+            type=Number(float, 0, 600, "seconds", above=True),
+            default=0.5,
         ),
     )(function)
 
