@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..runtime.bundle import embedded
 from ..runtime.bundle.read import Bundle
 from ..runtime.engines import EngineOptions
-from ..runtime.live.settings import LiveSettings
 from ..runtime.model import SMALL_BYTES, Model
 from . import choice
 from . import profile as profiles
 from .detect import Machine, detect
 from .profile import DeviceProfile
+
+if TYPE_CHECKING:
+    from ..runtime.live.settings import LiveSettings
 
 
 def open_model(
@@ -46,6 +49,8 @@ def live_settings(profile: DeviceProfile | None = None) -> LiveSettings:
 
     profile: detected when omitted.
     """
+    from ..runtime.live.settings import LiveSettings  # which transcribing recordings does without
+
     profile = profile or profiles.for_machine(detect())
     default = LiveSettings()
     context = profile.window.value - profile.hop.value
