@@ -41,7 +41,7 @@ class Options:
     hundred leave room for speakers, rooms and microphones."""
     dev_limit: int | None = 200
     """Judge on at most so many recordings, spread evenly; None: all. For an INT8 variant without a search, half the
-    interval of the rise is 3.3 points with 50 recordings of ten words, 2.4 with 100, 1.8 with 200 (the same benchmark,
+    interval of the rise is 3.5 points with 50 recordings of ten words, 2.5 with 100, 1.7 with 200 (the same benchmark,
     part ``dev``); where it reaches past the budget, the verdict says so."""
     timed_seconds: float = 10.0
     """Seconds of speech in one timed run: a clip of the default ``longest``."""
