@@ -49,6 +49,7 @@ HEADS = (
     Head("sequence_classification", "ForSequenceClassification"),
     Head("frame_classification", "ForAudioFrameClassification"),
     Head("xvector", "ForXVector"),
+    Head("encoder", "Model"),
 )
 POOLED = Head("sequence_classification", "ForSpeechClassification")
 """A class that is not in transformers (export/pooled.py)."""

@@ -39,7 +39,7 @@ class ContractGraph(nn.Module):
     def __init__(self, model: Any, family: Family, head: nn.Module, preprocessing: Preprocessing) -> None:
         """Wrap ``model``, whose network is its attribute ``family.core``; ``head`` turns hidden states into outputs."""
         super().__init__()
-        core = getattr(model, family.core)
+        core = getattr(model, family.core, model)  # a bare encoder is its own network
         self.normalize = preprocessing.normalize
         self.feature_extractor = (
             LogMel(preprocessing)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..runtime.bundle.spec import OUTPUT_LENGTHS, Convolution, Output
-from ..runtime.heads import ctc, frame_classification, regression, sequence_classification, xvector
+from ..runtime.heads import ctc, encoder, frame_classification, regression, sequence_classification, xvector
 from .families import POOLED, Head
 from .labels import Labels
 from .lengths import output_lengths, valid_positions, zero_outside
@@ -52,6 +52,22 @@ class SequenceClassificationHead(nn.Module):
         valid = valid_positions(hidden.shape[1], lengths).unsqueeze(2)
         total = zero_outside(hidden, valid).sum(1)
         return (self.classifier(total / lengths.to(torch.float32).unsqueeze(1)),)
+
+
+class EncoderHead(nn.Module):
+    """The last hidden state, for models without a head."""
+
+    outputs = (Output("hidden_states", ("batch", "frames", "hidden"), "the last layer's hidden state at each frame"),)
+    names = ("hidden_states", OUTPUT_LENGTHS)
+    after: tuple[Convolution, ...] = ()
+
+    def __init__(self, model: Any) -> None:
+        """Use nothing of the model: its network is the encoder."""
+        super().__init__()
+
+    def forward(self, hidden: Tensor, lengths: Tensor, between: list[Tensor]) -> tuple[Tensor, ...]:
+        """Hidden states [batch, frames, hidden] and lengths in frames [batch]."""
+        return hidden, lengths.clone()
 
 
 class PooledHead(SequenceClassificationHead):
@@ -150,6 +166,7 @@ _MODULES: dict[str, type[Any]] = {
     "sequence_classification": SequenceClassificationHead,
     "frame_classification": FrameClassificationHead,
     "xvector": XVectorHead,
+    "encoder": EncoderHead,
 }
 
 
@@ -163,8 +180,8 @@ def head_options(head: Head, config: Any, labels: Labels) -> tuple[str, Any]:
     problem = getattr(config, "problem_type", None)
     if head.name == "ctc":
         return head.name, ctc.Options(silent=labels.silent, lowercase=labels.lowercase)
-    if head.name == "xvector":
-        return head.name, xvector.Options()
+    if head.name in ("xvector", "encoder"):
+        return head.name, xvector.Options() if head.name == "xvector" else encoder.Options()
     if head.name == "frame_classification":
         numbered = all(_NUMBERED.search(name) for name in labels.names)
         return head.name, frame_classification.Options(exchangeable=numbered)

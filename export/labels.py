@@ -51,7 +51,7 @@ def read_labels(
         if vocabulary is not None and vocabulary.suffix != ".json":
             return _dictionary_labels(vocabulary, config, language)
         return _ctc_labels(path, config, language, vocabulary or path / VOCABULARY)
-    if head.name == "xvector":
+    if head.name in ("xvector", "encoder"):
         return Labels(())
     names = config.get("id2label") or {}
     try:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from ..runtime.bundle.spec import ModelSpec
 from .preprocessing import Preprocessing
 
+_THEIRS = {"hidden_states": "last_hidden_state"}
+"""Outputs that transformers calls otherwise."""
+
 
 class Reference:
     """Torch's outputs for a clip; remembered, so that the model may be taken apart once all clips have run."""
@@ -33,4 +36,5 @@ class Reference:
 
         with torch.inference_mode():
             outputs = self.model(**self.preprocessing.features(clip))
-        return {output.name: getattr(outputs, output.name)[0].numpy() for output in self.spec.outputs}
+        names = {output.name: _THEIRS.get(output.name, output.name) for output in self.spec.outputs}
+        return {name: getattr(outputs, theirs)[0].numpy() for name, theirs in names.items()}

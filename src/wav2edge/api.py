@@ -202,15 +202,18 @@ def export(
     revision: str | None = None,
     language: str | None = None,
     ignore_weights: Sequence[str] = (),
+    vocab: str | Path | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Bundle:
     """Export a trained checkpoint to a bundle whose outputs are proven equal to torch's.
 
-    checkpoint: a Hugging Face directory or the name of one on the hub; revision: its branch, tag or commit there.
+    checkpoint: a Hugging Face directory (a LoRA adapter too), the name of one on the hub, or a weight file of fairseq
+    or torchaudio; revision: its branch, tag or commit on the hub.
     normalize: whether clips are brought to zero mean and unit variance, where the checkpoint does not say it. language:
     one of several that the checkpoint holds. ignore_weights: shell-style patterns of weights that may stay unused.
-    overwrite: replace a bundle that exists. progress: called with each step, in words.
+    vocab: a vocab.json or fairseq's dictionary, where the checkpoint has no labels. overwrite: replace a bundle that
+    exists. progress: called with each step, in words.
 
     Raises CheckpointError for a checkpoint that cannot be exported, GateRefused where parity fails (then no bundle is
     written), InputError where the bundle exists or cannot be written. Needs the extra [export].
@@ -221,7 +224,9 @@ def export(
     from wav2edge.export.checkpoint import Checkpoint
     from wav2edge.export.pipeline import export as run
 
-    opened = Checkpoint.open(str(checkpoint), normalize, revision, language, ignore_weights=list(ignore_weights))
+    opened = Checkpoint.open(
+        str(checkpoint), normalize, revision, language, ignore_weights=list(ignore_weights), vocab=vocab
+    )
     return run(opened, Path(bundle), overwrite=overwrite, progress=progress or (lambda step: None))
 
 
