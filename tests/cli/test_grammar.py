@@ -158,3 +158,35 @@ def test_ctrl_c_while_the_command_is_imported_is_one_line() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "wav2edge: interrupted\n")
+
+
+def test_what_should_not_happen_is_one_line_and_a_traceback_on_request(
+    path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("by zero\nand more")
+
+    monkeypatch.setattr("wav2edge.runtime.bundle.read.Bundle.open", fails)
+    assert main(["inspect", path]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("wav2edge: internal error (ZeroDivisionError: by zero); please report it")
+    assert len(err.splitlines()) == 1
+    monkeypatch.setenv("WAV2EDGE_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        main(["inspect", path])
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2</dev/null", "<&- 2>&-"])
+def test_a_standard_error_that_leads_nowhere_is_no_error(path: str, tmp_path: Path, redirection: str) -> None:
+    soundfile.write(tmp_path / "a.wav", [0.0] * 16000, 16000)
+    command = [sys.executable, "-m", "wav2edge", "transcribe", str(tmp_path / "a.wav"), "-m", path, "--engine", "null"]
+    done = subprocess.run(["sh", "-c", f'"$@" {redirection}', "sh", *command], capture_output=True, check=False)
+    assert done.returncode == 0
+    gone = subprocess.run(["sh", "-c", f'"$@" gone.wav {redirection}', "sh", *command], check=False)
+    assert gone.returncode == 2
+
+
+def test_a_closed_standard_input_is_one_line(path: str) -> None:
+    command = f'"{sys.executable}" -m wav2edge transcribe - -m "{path}" --engine null <&-'
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "wav2edge: -: standard input is closed; pipe a recording in\n")

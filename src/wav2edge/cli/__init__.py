@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wav2edge import __version__
-from wav2edge.runtime.errors import Wav2EdgeError
+from wav2edge.runtime.errors import Wav2EdgeError, first_line
 
 from . import _terminal
 from ._command import CONTEXT, as_options, described, line_of_help
@@ -38,6 +38,7 @@ _SECTIONS = {
 }
 """The order of a model's way to the device. A command that is not listed stands under the last heading."""
 
+DEBUG = "WAV2EDGE_DEBUG"  # set: a traceback instead of a line for what should not happen
 _COMPLETE = "_WAV2EDGE_COMPLETE"  # set by the shell's completion; its value says what is wanted
 
 
@@ -166,6 +167,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except MemoryError:
         _terminal.note("out of memory; use shorter audio, smaller batches or a smaller variant")
+        return 2
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        what = f"{type(error).__name__}: {first_line(error)}"
+        _terminal.note(f"internal error ({what}); please report it, with the traceback that {DEBUG}=1 shows")
         return 2
 
 

@@ -8,6 +8,7 @@ JSON has escapes of its own for them.
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 from pathlib import Path
@@ -42,8 +43,12 @@ def heading(title: str, below: str) -> None:
 def note(message: str, prefix: str = "wav2edge: ") -> None:
     """Write one line to standard error."""
     _clear_progress()
-    if sys.stderr is not None:  # closed by the caller: 2>&-
+    if sys.stderr is None:  # closed by the caller: 2>&-
+        return
+    try:
         print(f"{prefix}{escape.one_line(message)}", file=sys.stderr, flush=True)
+    except OSError:  # it leads nowhere; what stays in its buffer would fail once more at the end
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for the rest of the process)
 
 
 def write_json(value: object, file: str | Path | None = "-") -> None:

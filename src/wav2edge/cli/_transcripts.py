@@ -29,6 +29,8 @@ def inputs(names: Sequence[str]) -> list[Source]:
     found: list[Source] = []
     for name in names:
         if name == "-":
+            if sys.stdin is None:
+                raise InputError("-: standard input is closed; pipe a recording in")
             found.append(sys.stdin.buffer)
         elif glob.has_magic(name) and not os.path.exists(name):
             found += sorted(glob.glob(name, recursive=True)) or [name]
