@@ -113,7 +113,9 @@ def _forms(view: View, walked: Walked) -> tuple[list[_Form], str]:
     for part in walked.parts:
         try:
             with _sound_file(view, part) as file:
-                frames = part.announced if part.announced is not None and not part.continues else _frames(file)
+                frames = _frames(file)
+                if part.announced is not None and not part.continues:
+                    frames = max(part.announced, frames or 0)
                 forms.append(
                     _Form(file.samplerate, file.channels, None if frames is None else frames / max(1, file.samplerate))
                 )

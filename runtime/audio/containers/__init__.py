@@ -40,7 +40,7 @@ def walk(view: View, mpeg_audio: bool = False) -> Walked:
     parts: list[Part] = []
     missing: list[str] = []
     notes: list[str] = []
-    at = 0
+    at = mpeg.after_tags(view, 0)  # an ID3 tag may begin files of other kinds too
     while at < view.size:
         walked = _walk_for(view, at, mpeg_audio)(view, at)
         if walked.end <= at:

@@ -37,6 +37,9 @@ _CHUNK = 1 << 18
 _LEADING = 1 << 16
 """Bytes before the first frame that are searched for it."""
 
+_SLACK = 4
+"""Frames that a header may state too many: some encoders count its own frame, or frames that they did not write."""
+
 _FEWEST = 2
 """Frames that libmpg123 needs to recognise a stream."""
 
@@ -89,15 +92,15 @@ class _Run:
 
 def begins(view: View, start: int) -> bool:
     """Whether MPEG audio begins here."""
-    return _sure(view, _after_tags(view, start))
+    return _sure(view, after_tags(view, start))
 
 
 def walk(view: View, start: int) -> Walked:
     """All frames from ``start`` up to the end of the file, or to what is of another kind."""
     runs: list[_Run] = []
-    at = after = _after_tags(view, start)
+    at = after = after_tags(view, start)
     while at < view.size:
-        if (tags := _after_tags(view, at)) != at:
+        if (tags := after_tags(view, at)) != at:
             at = after = tags
         elif (runs and at == after and _continues(view, at, runs[-1])) or _sure(view, at):
             at = after = _take(view, at, runs, at - after)
@@ -171,7 +174,7 @@ def _sure(view: View, at: int) -> bool:
     following = int.from_bytes(view.at(end, 4), "big")
     return (
         end == view.size
-        or _after_tags(view, end) != end
+        or after_tags(view, end) != end
         or (_header(following) is not None and following & _KIND == word & _KIND)
     )
 
@@ -208,7 +211,7 @@ def _tagged(head: bytes, form: _Header) -> int | None:
     return int.from_bytes(head[50:54], "big") if head[36:40] == b"VBRI" else None
 
 
-def _after_tags(view: View, at: int) -> int:
+def after_tags(view: View, at: int) -> int:
     """Behind the tags that begin at a place."""
     while size := _tag_size(view, at):
         at += size
@@ -240,8 +243,8 @@ def _part(run: _Run, followed: bool) -> Part:
     damage = f"{run.damage} bytes are not sound" if continues else None
     spans: list[Segment] = list(run.spans)
     stated = run.tagged or 0
-    if stated >= own:
-        cut = run.cut or stated > own
+    if stated >= own > 0:
+        cut = stated > own + _SLACK
         announced = own if followed else stated
         return Part(tuple(spans), announced * run.form.samples, damage, cut and not followed, continues=continues)
     if run.tagged is not None:  # its number is too small

@@ -19,6 +19,9 @@ from .part import Part, Walked
 _UNKNOWN = 0x7FFF_0000
 """Sizes from here on mean "unknown" where the file is shorter: sox, arecord and ffmpeg write such."""
 
+_SLACK = 64
+"""Bytes that a header may state too many: writers count it, or their padding, among the samples."""
+
 _MOST_CHUNKS = 10_000
 _FORMS = (b"WAVE", b"AIFF", b"AIFC")
 
@@ -58,8 +61,9 @@ def walk(view: View, start: int) -> Walked:
         return Walked([Part(((start, end),), announced=sound.size // sound.block)], end)
     stop = view.size if following is None else following
     announced = None if unfinished or unknown else sound.size // sound.block
-    segments = _finished(view, start, sound, stop, big) if unfinished else ((start, stop),)
-    return Walked([Part(segments, announced=announced, cut=announced is not None)], stop)
+    segments = _finished(view, start, sound, stop, big) if unfinished or unknown else ((start, stop),)
+    cut = announced is not None and sound.size - (stop - sound.start) > _SLACK
+    return Walked([Part(segments, announced=announced, cut=cut)], stop)
 
 
 def _sound(view: View, at: int, big: bool) -> _Sound | None:
@@ -130,8 +134,9 @@ def _finished(view: View, start: int, sound: _Sound, stop: int, big: bool) -> tu
     def size(end: int, begin: int) -> bytes:
         return struct.pack(">I" if big else "<I", min(end - begin, 0xFFFF_FFFF))
 
+    magic = view.at(start, 4)
     return (
-        view.at(start, 4),
+        b"RIFF" if magic == b"RF64" else magic,  # RF64 has its sizes elsewhere
         size(stop, start + 8),
         (start + 8, sound.size_at),
         size(stop, sound.size_at + 4),

@@ -7,6 +7,9 @@ import struct
 from ..source import View
 from .part import Part, Walked
 
+_SLACK = 64
+"""Bytes that a header may state too many: writers count it, or their padding, among the samples."""
+
 
 def walk_au(view: View, start: int) -> Walked:
     """Sun's AU: the offset of the samples and their bytes, all ones where unknown."""
@@ -41,6 +44,6 @@ def walk_w64(view: View, start: int) -> Walked:
 
 def _ended(view: View, start: int, end: int, known: bool) -> Walked:
     """A recording up to ``end``, or to the end of the file, which cuts it short where that is sooner."""
-    cut = known and end > view.size
+    cut = known and end > view.size + _SLACK
     stop = view.size if end > view.size or end <= start or not known else end
     return Walked([Part(((start, stop),), cut=cut)], stop)

@@ -16,6 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from wav2edge.runtime.audio import read
+from wav2edge.runtime.audio.containers import ogg
 from wav2edge.runtime.audio.read import Recording
 from wav2edge.runtime.errors import AudioError
 
@@ -206,6 +207,115 @@ def test_tags_before_between_and_after_mp3_frames_are_no_damage(tmp_path: Path, 
     (tmp_path / "led.mp3").write_bytes(bytes(300) + data)  # other bytes before the first frame: the name says MP3
     samples, recording = taken(tmp_path / "led.mp3")
     assert recording.complete and len(samples) / 16000 == pytest.approx(12, abs=0.1)
+
+
+def test_headers_that_state_a_little_too_much_are_no_damage(encode: Encode) -> None:
+    """Writers count the header or the padding among the samples, and a Xing frame among the frames."""
+    data = bytearray(encode("WAV"))
+    at = data.index(b"data") + 4
+    data[at : at + 4] = struct.pack("<I", len(data))
+    assert taken(bytes(data))[1].warnings == ()
+    data = bytearray(encode("MP3", None, 44100))
+    at = data.index(b"Xing") + 8
+    data[at : at + 4] = struct.pack(">I", struct.unpack(">I", data[at : at + 4])[0] + 1)
+    assert taken(bytes(data))[1].warnings == ()
+    assert taken(bytes(data) + data[:200])[1].warnings == ()  # its last frame is there, and half of another follows
+
+
+@pytest.mark.parametrize("form", ["FLAC", "WAV", "OGG", "AIFF"])
+def test_an_id3_tag_before_another_kind_of_file(encode: Encode, form: str) -> None:
+    tag = b"ID3\x04\x00\x00\x00\x00\x08\x00" + bytes(1024)
+    for repeats in (1, 2):
+        samples, recording = taken(tag + encode(form) * repeats)
+        assert recording.complete and len(samples) == 12 * 16000 * repeats
+
+
+SUBTYPES = [
+    "PCM_U8",
+    "PCM_24",
+    "PCM_32",
+    "FLOAT",
+    "DOUBLE",
+    "ULAW",
+    "ALAW",
+    "IMA_ADPCM",
+    "MS_ADPCM",
+    "GSM610",
+    "MPEG_LAYER_III",
+]
+
+
+@pytest.mark.parametrize("subtype", SUBTYPES)
+def test_every_kind_of_wav_is_measured_rightly(encode: Encode, second_of: SecondOf, subtype: str) -> None:
+    data = encode("WAV", subtype)
+    for repeats in (1, 2):
+        samples, recording = taken(data * repeats)
+        assert recording.complete and recording.warnings == ()
+        assert recording.seconds == pytest.approx(12 * repeats, abs=0.3)
+        assert len(samples) / 16000 == pytest.approx(12 * repeats, abs=0.3)
+    samples, recording = taken(data[: len(data) // 2])
+    assert not recording.complete and recording.warnings[0].startswith("it breaks off after")
+    assert second_of(samples, 3.4) == 3
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFFFFFFFFFF])
+def test_rf64_whose_recorder_never_wrote_its_size(encode: Encode, size: int) -> None:
+    data = bytearray(encode("RF64"))
+    at = data.index(b"ds64") + 8
+    data[at : at + 24] = struct.pack("<QQQ", size, size, 0)
+    samples, recording = taken(bytes(data))
+    assert recording.complete and len(samples) == 12 * 16000
+
+
+def pages_of(data: bytes) -> list[tuple[int, int]]:
+    """Where the pages of an Ogg file begin and end."""
+    starts = [place for place in range(len(data)) if data.startswith(b"OggS\0", place)]
+    return list(zip(starts, [*starts[1:], len(data)]))
+
+
+def ogg_page(kind: bytes, flags: int, number: int, body: bytes) -> bytes:
+    """A page of a stream that is not sound, such as Skeleton's."""
+    held = bytearray(b"OggS\0" + bytes([flags]) + bytes(8) + struct.pack("<II", 77, number) + bytes(4))
+    held += bytes([1, len(kind + body)]) + kind + body
+    held[22:26] = struct.pack("<I", ogg._checksum(bytes(held)))
+    return bytes(held)
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_other_streams_between_the_pages_of_an_ogg_file(encode: Encode, subtype: str) -> None:
+    """Skeleton, pictures and captions are multiplexed with the sound; pages of both alternate."""
+    data = encode("OGG", subtype)
+    pages = [data[start:end] for start, end in pages_of(data)]
+    mixed = ogg_page(b"fishead\0", 2, 0, b"") + pages[0]
+    for number, page in enumerate(pages[1:], 1):
+        mixed += ogg_page(b"other", 0, number, bytes(100)) + page
+    plain, _ = taken(data)
+    for repeats in (1, 2):
+        samples, recording = taken(mixed * repeats)
+        assert recording.complete and recording.warnings == () and len(samples) == len(plain) * repeats
+        np.testing.assert_array_equal(samples[: len(plain)], plain)
+
+
+def test_an_ogg_file_whose_second_recording_lost_its_beginning(encode: Encode) -> None:
+    data = encode("OGG", "OPUS")
+    other = b""
+    for start, end in pages_of(data)[1:]:
+        page = bytearray(data[start:end])
+        page[14:18], page[22:26] = b"othr", bytes(4)
+        page[22:26] = struct.pack("<I", ogg._checksum(bytes(page)))
+        other += page
+    samples, recording = taken(data + other)
+    assert len(samples) == 12 * 16000 and not recording.complete
+    assert recording.warnings == ("pages of a stream whose beginning is missing cannot be decoded",)
+
+
+def test_an_mp3_in_a_wav(encode: Encode, second_of: SecondOf) -> None:
+    sound = encode("MP3", None, 44100)
+    form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, 44100, 8000, 1, 0, 12, 1, 2, 417, 1, 0)
+    body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(sound)) + sound
+    samples, recording = taken(b"RIFF" + struct.pack("<I", len(body)) + body)
+    assert recording.complete and len(samples) / 16000 == pytest.approx(12, abs=0.1)
+    assert second_of(samples, 11.3) == 11
 
 
 def test_reading_again_gives_the_same(encode: Encode) -> None:
