@@ -241,7 +241,6 @@ SUBTYPES = [
     "IMA_ADPCM",
     "MS_ADPCM",
     "GSM610",
-    "MPEG_LAYER_III",
 ]
 
 
