@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .api import Classifier as Classifier
     from .api import Embedder as Embedder
     from .api import FrameClassifier as FrameClassifier
+    from .api import LiveClassifier as LiveClassifier
     from .api import LiveTranscriber as LiveTranscriber
     from .api import Regressor as Regressor
     from .api import Transcriber as Transcriber
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from .runtime.engines import EngineOptions as EngineOptions
     from .runtime.live import events as events
     from .runtime.live.labels import LabelSettings as LabelSettings
-    from .runtime.live.labels import LiveClassifier as LiveClassifier
     from .runtime.live.settings import LiveSettings as LiveSettings
     from .runtime.model import Model as Model
     from .runtime.recordings.chunking import Chunking as Chunking
@@ -60,7 +60,7 @@ _HOMES = {
     "FrameClassifier": "wav2edge.api",
     "Regressor": "wav2edge.api",
     "LabelSettings": "wav2edge.runtime.live.labels",
-    "LiveClassifier": "wav2edge.runtime.live.labels",
+    "LiveClassifier": "wav2edge.api",
     "LiveSettings": "wav2edge.runtime.live.settings",
     "LiveTranscriber": "wav2edge.api",
     "Model": "wav2edge.runtime.model",

@@ -12,8 +12,9 @@ from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.errors import InputError
 from wav2edge.runtime.heads import frame_classification
+from wav2edge.runtime.live import labels
 from wav2edge.runtime.live import transcriber as live_transcriber
-from wav2edge.runtime.live.labels import LabelSettings, LiveClassifier
+from wav2edge.runtime.live.labels import LabelSettings
 from wav2edge.runtime.live.listening import Events, open_source
 from wav2edge.runtime.live.model import LiveModel
 from wav2edge.runtime.live.settings import LiveSettings
@@ -393,6 +394,20 @@ class LiveTranscriber(live_transcriber.LiveTranscriber):
         """
         settings = settings or live_settings()
         super().__init__(as_model(model), settings, decoder=decoder, segmentation=segmentation)
+
+
+class LiveClassifier(labels.LiveClassifier):
+    """Labels sound while it comes, in an audio loop of your own, with a model that classifies clips.
+
+    It is used as LiveTranscriber is; its events are ``events.Label``, such as a keyword, once it was said.
+    """
+
+    def __init__(self, model: ModelOrPath, settings: LabelSettings | None = None) -> None:
+        """Take a model, or open a bundle by its path as ``wav2edge.open`` does.
+
+        Raises InputError for a head that does not classify clips, and what ``wav2edge.open`` raises.
+        """
+        super().__init__(as_model(model), settings)
 
 
 def listen(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import wav2edge
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import INPUT_LENGTHS, INPUT_VALUES, ModelSpec, Output
 from wav2edge.runtime.engines import Arrays
@@ -136,5 +137,11 @@ def test_a_live_classifier_runs_over_sources_and_pushed_samples(booth: Booth, sh
     assert [event.label for event in pushed if isinstance(event, Label)] == ["lights off"]
     with pytest.raises(InputError, match="classifies clips"):
         LiveClassifier(Model(shapes_bundle, "null", "fp32"), vad=booth.vad)
+    with pytest.raises(InputError, match="give LabelSettings"):
+        wav2edge.listen(model, booth.played([]), wav2edge.LiveSettings())
+    with pytest.raises(InputError, match="give LiveSettings"):
+        wav2edge.listen(Model(shapes_bundle, "null", "fp32"), booth.played([]), LabelSettings())
+    with wav2edge.LiveClassifier(model) as captions:
+        assert captions.finish() == []
     with pytest.raises(InputError, match="threshold"):
         LabelSettings(threshold=2.0)
