@@ -66,7 +66,7 @@ def speak(text: str, frames_per_label: int = 3) -> NDArray[np.float32]:
 
 
 def quiet(seconds: float) -> NDArray[np.float32]:
-    """A room in which nobody speaks."""
+    """A room in which no one speaks."""
     return np.full(round(seconds * 16000), 0.001, np.float32)
 
 

@@ -20,7 +20,7 @@ def test_words_become_stable_when_two_hypotheses_agree() -> None:
     assert [w.text for w in agreement.stable] == ["turn"]
     assert [w.text for w in agreement.tentative] == ["off", "the"]
     agreement.update([word("tern", 0.1), word("off", 0.52, 0.8), word("the", 0.9)], float("-inf"), 1.8)
-    assert [w.text for w in agreement.stable] == ["turn", "off", "the"], "what was heard already is not heard again"
+    assert [w.text for w in agreement.stable] == ["turn", "off", "the"], "a stable word is not taken again"
 
 
 def test_a_word_in_doubt_holds_back_itself_and_what_follows_until_hypotheses_agree() -> None:

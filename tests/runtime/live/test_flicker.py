@@ -16,16 +16,16 @@ def shown(agreement: Agreement) -> str:
 
 def test_a_correction_is_shown_once_two_hypotheses_in_a_row_have_it() -> None:
     agreement = Agreement(settle=0.4, tolerance=0.1, wanted=9, confirm=2)
-    for end, heard, expected in [
+    for end, hypothesis, expected in [
         (1.0, ["turn", "of"], "turn of"),
         (1.5, ["turn", "off", "the"], "turn off the"),  # it was the last word, still being spoken
-        (2.0, ["turn", "oft", "the", "lie"], "turn off the lie"),  # a whim
+        (2.0, ["turn", "oft", "the", "lie"], "turn off the lie"),  # one hypothesis wavers
         (2.5, ["turn", "off", "the", "light"], "turn off the light"),
         (3.0, ["tern", "off", "light"], "turn off the light"),
         (3.5, ["tern", "off", "light"], "tern off light"),  # corrected, and one was left out
     ]:
         places = {"turn": 0.1, "tern": 0.1, "of": 0.5, "off": 0.5, "oft": 0.5, "the": 0.9, "lie": 1.3, "light": 1.3}
-        agreement.update([word(text, places[text]) for text in heard], float("-inf"), end)
+        agreement.update([word(text, places[text]) for text in hypothesis], float("-inf"), end)
         assert shown(agreement) == expected
 
 

@@ -126,13 +126,13 @@ def test_speech_into_the_microphone_becomes_the_text_of_its_recording(
         noise = np.random.default_rng(0).standard_normal(len(speech)).astype(np.float32)
         speech = 0.5 * (speech + noise * speech.std() * 10 ** (-noise_db / 20))
     soundfile.write(path, speech, RATE, subtype="PCM_16")
-    recording = tmp_path / "heard.flac"
+    recording = tmp_path / "recorded.flac"
     with Listener(["--record", str(recording)]) as listener:
         listener.wait_for("stats", timeout=20)
         microphone.play(path)
         final = listener.wait_for("final", timeout=10)
-    heard, _ = soundfile.read(recording, dtype="float32")
-    cut = heard[round(final["start"] * RATE) : round(final["end"] * RATE)]
+    recorded, _ = soundfile.read(recording, dtype="float32")
+    cut = recorded[round(final["start"] * RATE) : round(final["end"] * RATE)]
     transcriber = wav2edge.Transcriber()
     assert final["text"]
     assert transcriber(cut).text == final["text"]
@@ -240,7 +240,7 @@ def test_a_source_that_goes_away_comes_back(
 ) -> None:
     """Five seconds without a microphone or its server: events say so, back within 2 s, nothing before is lost."""
     played, _ = soundfile.read(noise, dtype="int16")
-    recording = tmp_path / "heard.wav"
+    recording = tmp_path / "recorded.wav"
     with Listener([*shapes(shapes_bundle), "--rate", "16000", "--record", str(recording)]) as listener:
         listener.wait_for("stats", timeout=20)
         microphone.play(noise)
@@ -259,12 +259,12 @@ def test_a_source_that_goes_away_comes_back(
         time.sleep(0.7)
     assert listener.code == 0
     assert "ALSA" not in listener.errors
-    heard, _ = soundfile.read(recording, dtype="int16")
-    one = offset_of(played, heard[: round(lost["time"] * RATE) + RATE])
-    np.testing.assert_array_equal(heard[one : one + len(played)], played)
+    recorded, _ = soundfile.read(recording, dtype="int16")
+    one = offset_of(played, recorded[: round(lost["time"] * RATE) + RATE])
+    np.testing.assert_array_equal(recorded[one : one + len(played)], played)
     after = round(back["time"] * RATE)
-    two = after + offset_of(played, heard[after:])
-    np.testing.assert_array_equal(heard[two : two + len(played)], played)
+    two = after + offset_of(played, recorded[after:])
+    np.testing.assert_array_equal(recorded[two : two + len(played)], played)
 
 
 @pytest.mark.slow
@@ -314,7 +314,7 @@ def test_a_process_that_stood_still_catches_up(
     microphone: VirtualMicrophone, shapes_bundle: Bundle, tmp_path: Path
 ) -> None:
     """SIGSTOP for 6 s: the sound server held the sound, so it is late and not lost, and no source is blamed."""
-    path, recording = tmp_path / "long.wav", tmp_path / "heard.wav"
+    path, recording = tmp_path / "long.wav", tmp_path / "recorded.wav"
     played = np.random.default_rng(0).integers(-3000, 3000, 10 * RATE).astype(np.int16)
     soundfile.write(path, played, RATE)
     with Listener([*shapes(shapes_bundle), "--rate", "16000", "--record", str(recording)]) as listener:
@@ -328,9 +328,9 @@ def test_a_process_that_stood_still_catches_up(
         time.sleep(1.0)
     assert {event["event"] for event in listener.events} <= {"stats", "silence"}
     assert listener.events[-1]["lag"] < 1.0
-    heard, _ = soundfile.read(recording, dtype="int16")
-    start = offset_of(played, heard)
-    np.testing.assert_array_equal(heard[start : start + len(played)], played)
+    recorded, _ = soundfile.read(recording, dtype="int16")
+    start = offset_of(played, recorded)
+    np.testing.assert_array_equal(recorded[start : start + len(played)], played)
 
 
 def run_listen(

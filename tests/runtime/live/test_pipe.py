@@ -77,8 +77,8 @@ def test_a_pipe_may_cut_samples_in_half() -> None:
     os.close(writer)
     assert source.read(1.0) is None
     os.close(reader)
-    heard = np.concatenate([block.samples for block in blocks if isinstance(block, Block)])
-    np.testing.assert_array_equal((heard * 32768).astype(int), samples)
+    read = np.concatenate([block.samples for block in blocks if isinstance(block, Block)])
+    np.testing.assert_array_equal((read * 32768).astype(int), samples)
 
 
 @pytest.mark.parametrize("size", [None, 0, 0xFFFFFFFF, 0x7FFFFFF0], ids=["true", "zero", "ones", "arecord"])
