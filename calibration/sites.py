@@ -70,12 +70,14 @@ def find_sites(graph: Graph) -> tuple[Site, ...]:
     """Every Conv and MatMul of the graph that works on floating-point activations, in the graph's order."""
     found = []
     for node in graph.nodes:
+        if inside_norm(node):
+            continue
         if node.op_type == "Conv" and node.input[1] in graph.weights:
             bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
             found.append(_site(graph, node, "convolution", (node.input[0],), node.input[1], bias))
         elif node.op_type == "MatMul" and node.input[1] in graph.weights:
             found.append(_site(graph, node, "linear", (node.input[0],), node.input[1], None))
-        elif node.op_type == "MatMul" and node.input[0] not in graph.weights and not inside_norm(node):
+        elif node.op_type == "MatMul" and node.input[0] not in graph.weights:
             found.append(_site(graph, node, "attention", tuple(node.input), None, None))
     return tuple(found)
 

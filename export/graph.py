@@ -21,7 +21,7 @@ from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, NORMALIZED
 from .encoders import encoder
 from .families import Family
 from .lengths import valid_positions, zero_outside
-from .log_mel import LogMel
+from .log_mel import LogMelExtractor
 from .modules import Adapter, FeatureExtractor, Projection
 from .operators import mark
 from .preprocessing import Preprocessing
@@ -42,7 +42,7 @@ class ContractGraph(nn.Module):
         core = getattr(model, family.core, model)  # a bare encoder is its own network
         self.normalize = preprocessing.normalize
         self.feature_extractor = (
-            LogMel(preprocessing)
+            LogMelExtractor(preprocessing)
             if preprocessing.frontend == "log-mel"
             else FeatureExtractor(core.feature_extractor, model.config)
         )

@@ -31,6 +31,21 @@ FLOOR = 1.192092955078125e-07
 VARIANCE_FLOOR = 1e-7
 
 
+class LogMelExtractor(nn.Module):
+    """The front end of log-mel models; what is inside ``log_mel`` is never rounded by a pass (graphs.nodes)."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        """Use the filters of transformers' feature extractor."""
+        super().__init__()
+        self.log_mel = LogMel(preprocessing)
+        self.channels = self.log_mel.channels
+
+    def forward(self, normalized: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """[batch, samples] to features [batch, frames, channels] and their lengths [batch]."""
+        result: tuple[Tensor, Tensor] = self.log_mel(normalized, lengths)
+        return result
+
+
 class LogMel(nn.Module):
     """Waveform to pairs of log-mel frames."""
 

@@ -126,8 +126,11 @@ def scalar(values: Tensor) -> float | None:
 
 
 def inside_norm(node: Node) -> bool:
-    """Whether a node belongs to a norm, whose products and sums are statistics: never to be rounded."""
-    return "/layer_norm/" in node.name
+    """Whether a node belongs to a norm, whose products and sums are statistics: never to be rounded.
+
+    Nor is a log-mel front end (export/log_mel.py), whose bands differ by 90 dB and are normalised like a norm.
+    """
+    return "/layer_norm/" in node.name or "/log_mel/" in node.name
 
 
 def _rename(tensors: MutableSequence[str], names: Mapping[str, str]) -> None:

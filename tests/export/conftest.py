@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +82,30 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     },
 }
 """A configuration of each architecture that is not Wav2Vec2, and of each way in which its forward pass can differ."""
+
+BUILD = """
+import sys
+import tensorrt_rtx as trt
+
+path, channels, samples, stride = sys.argv[1], *map(int, sys.argv[2:5])
+logger = trt.Logger(trt.Logger.ERROR)
+builder = trt.Builder(logger)
+network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+parser = trt.OnnxParser(network, logger)
+assert parser.parse_from_file(path), [str(parser.get_error(i)) for i in range(parser.num_errors)]
+profile = builder.create_optimization_profile()
+for index in range(network.num_inputs):
+    tensor = network.get_input(index)
+    size = samples if tensor.name != "features" else samples // stride
+    rank = len(tensor.shape)
+    shapes = [(batch, size * scale, channels)[:rank] for batch, scale in ((1, 1), (1, 2), (2, 3))]
+    profile.set_shape(tensor.name, *shapes)
+config = builder.create_builder_config()
+config.add_optimization_profile(profile)
+engine = builder.build_serialized_network(network, config)
+assert engine is not None and engine.nbytes > 0
+print(engine.nbytes)
+"""
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -183,3 +210,18 @@ def text_of(path: list[int], labels: Labels) -> str:
 def spell() -> Callable[[list[int], Labels], str]:
     """Our text of a path, one label for each frame."""
     return text_of
+
+
+@pytest.fixture(scope="session")
+def build_engine() -> Callable[..., None]:
+    """Build a graph in TensorRT for RTX, which needs no GPU: ``build_engine(path, channels=16, stride=320)``."""
+    if importlib.util.find_spec("tensorrt_rtx") is None:
+        pytest.skip("needs the extra [rtx]")
+
+    def build(path: Path, channels: int, stride: int = 320) -> None:
+        command = [sys.executable, "-c", BUILD, str(path), str(channels), "8000", str(stride)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert int(done.stdout.split()[-1]) > 10_000
+
+    return build

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,27 @@ import numpy as np
 import pytest
 import torch
 
+from wav2edge.calibration.passes.half import to_half
+from wav2edge.calibration.sites import find_sites
 from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.families import FAMILIES
 from wav2edge.export.graph import ContractGraph
 from wav2edge.export.heads import head_module
-from wav2edge.export.parity import TOLERANCE
+from wav2edge.export.parity import TOLERANCE, check
 from wav2edge.export.pipeline import export, model_spec
 from wav2edge.export.reference import Reference
+from wav2edge.graphs.graph import Graph
+from wav2edge.runtime.bundle.spec import STAGES
+
+OTHER_ENGINES = (
+    "wavlm",
+    "data2vec-audio",
+    "conformer, relative",
+    "conformer, rotary",
+    "wav2vec2-bert with adapter",
+    "sew",
+    "sew-d",
+)
 
 
 def test_padding_never_reaches_a_clip(architecture: Path) -> None:
@@ -50,6 +65,35 @@ def test_export(architecture: Path, tmp_path: Path) -> None:
     bundle = export(Checkpoint.open(architecture), tmp_path / "bundle")
     assert all(point["passed"] for point in bundle.provenance["parity"]["points"])
     assert set(bundle.variant("fp32").graphs) == {"full", "frontend", "encoder"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["wav2vec2-bert"], indirect=True)
+def test_log_mel_stays_in_fp32(architecture: Path, tmp_path: Path) -> None:
+    """Squares of 16-bit samples overflow fp16, and INT8 cannot hold bands that differ by 90 dB."""
+    bundle = export(Checkpoint.open(architecture), tmp_path / "bundle")
+    graph = Graph.load(bundle.graph(bundle.variant("fp32"), "full"))
+    assert {site.path.split(".")[0] for site in find_sites(graph)} == {"feature_projection", "encoder", "head"}
+    to_half(graph, "fp16")
+    floats = [values for name, values in graph.weights.items() if "log_mel" in name and values.dtype.kind == "f"]
+    assert len(floats) > 2 and all(values.dtype == np.float32 for values in floats)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", OTHER_ENGINES, indirect=True)
+def test_other_engines(architecture: Path, tmp_path: Path, build_engine: Callable[..., None]) -> None:
+    """The same points pass in OpenVINO, and TensorRT for RTX builds each stage."""
+    pytest.importorskip("openvino", reason="needs the extra [openvino]")
+    checkpoint = Checkpoint.open(architecture)
+    model = checkpoint.load()
+    spec = model_spec(checkpoint, model)
+    reference = Reference(model, spec, checkpoint.preprocessing)
+    bundle = export(checkpoint, tmp_path / "bundle")
+    points = check(bundle, bundle.variant("fp32"), reference, "openvino")
+    assert [point for point in points if not point.passed] == []
+    channels = 160 if spec.frontend == "log-mel" else 16
+    for stage in STAGES:
+        build_engine(bundle.graph(bundle.variant("fp32"), stage), channels)
 
 
 def test_transformers_knows_every_family() -> None:
