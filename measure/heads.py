@@ -22,8 +22,8 @@ from ..runtime.bundle.spec import ModelSpec
 from ..runtime.errors import InputError
 from ..runtime.model import Model
 from ..runtime.recordings.transcriber import Transcriber
+from . import evaluation, scoring
 from . import manifest as manifests
-from . import scoring
 from .figures import FIGURES, OF_HEAD, Change, Estimate, Name, classification, verification
 from .figures.bootstrap import Numbers
 
@@ -129,7 +129,7 @@ def run(
     """Run a model on every recording of a manifest.
 
     Raises InputError, naming the line, for a manifest that does not fit the model's head, and for a head without
-    figures; AudioError for a recording that cannot be used.
+    figures, and for a recording that cannot be used.
     """
     head = model.spec.head
     if head not in _RUNS:
@@ -140,12 +140,11 @@ def run(
 
 def _transcribe(model: Model, manifest: Path, split: str | None, progress: Progress) -> Run:
     rows = manifests.read(manifest, split=split)
-    transcriber = Transcriber(model)
-    texts = []
-    for number, row in enumerate(rows, 1):
-        texts.append(transcriber(row.path).text)
-        progress(number, len(rows))
-    return TranscriptionRun(tuple(row.text for row in rows), tuple(texts))
+    system = evaluation.System(str(model.bundle.path), model.engine, model.variant.name)
+    given = evaluation.transcribe_rows(Transcriber(model), system, rows, lambda done: progress(done, len(rows)))
+    if given.problems:
+        raise InputError("; ".join(given.problems[:3]))
+    return TranscriptionRun(tuple(row.text for row in rows), tuple(str(text) for text in given.texts))
 
 
 def _classify(model: Model, manifest: Path, split: str | None, progress: Progress) -> Run:
