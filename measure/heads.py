@@ -4,123 +4,37 @@
     after = heads.run(int8, "dev.jsonl")
     print(*before.estimates(), before.change(after))
 
-A manifest has texts for CTC, labels for a classifier, pairs of recordings for a speaker model (``measure.manifest``).
+A manifest (``measure.manifest``) has texts for CTC, labels for a classifier, numbers for a regression, RTTM for a
+diarizer, and pairs of recordings for a speaker model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.audio import read
 from ..runtime.bundle.spec import ModelSpec
-from ..runtime.errors import InputError
+from ..runtime.errors import AudioError, InputError
+from ..runtime.heads import xvector
 from ..runtime.model import Model
+from ..runtime.recordings.heads import Classifier, Embedder, FrameClassifier, Regressor
+from ..runtime.recordings.runner import Runner
 from ..runtime.recordings.transcriber import Transcriber
-from . import evaluation, scoring
+from . import evaluation
 from . import manifest as manifests
-from .figures import FIGURES, OF_HEAD, Change, Estimate, Name, classification, verification
-from .figures.bootstrap import Numbers
+from .figures import OF_HEAD, diarization
+from .manifest import Need, Row
+from .runs import ClassificationRun, DiarizationRun, RegressionRun, Run, TranscriptionRun, VerificationRun
 
 Progress = Callable[[int, int], None]
 """Called with the recordings that are done, and all."""
 
-
-class Run(Protocol):
-    """What a model gave for the recordings of a manifest, and what it should have given."""
-
-    def estimates(self) -> tuple[Estimate, ...]:
-        """The head's figures with 95 % intervals, the main one first."""
-
-    def change(self, later: Run) -> Change:
-        """How much higher a later run's main figure is, with a paired interval; raises InputError for another set."""
-
-
-@dataclass(frozen=True)
-class TranscriptionRun:
-    """Texts of recordings."""
-
-    references: tuple[str, ...]
-    hypotheses: tuple[str, ...]
-
-    def estimates(self) -> tuple[Estimate, ...]:
-        """Word and character error rate."""
-        scores = self._scores()
-        return tuple(
-            Estimate(FIGURES[name], rate.value, rate.low, rate.high, rate.clips)
-            for name, rate in ((_WER, scores.wer), (_CER, scores.cer))
-        )
-
-    def change(self, later: Run) -> Change:
-        """The rise of the word error rate."""
-        other = _same(self, later)
-        if other.references != self.references:
-            raise InputError(_DIFFERENT)
-        rise = scoring.difference(self._scores().words, other._scores().words)
-        return Change(rise.value, rise.low, rise.high, FIGURES[_WER])
-
-    def _scores(self) -> scoring.Scores:
-        return scoring.score(self.references, self.hypotheses)
-
-
-@dataclass(frozen=True, eq=False)
-class ClassificationRun:
-    """Class numbers [clips], and the probabilities [clips, classes] that the model gave."""
-
-    references: classification.Labels
-    probabilities: Numbers
-
-    def estimates(self) -> tuple[Estimate, ...]:
-        """Accuracy, unweighted average recall and expected calibration error."""
-        scores = classification.score(self.references, self.probabilities)
-        return scores.accuracy, scores.uar, scores.ece
-
-    def change(self, later: Run) -> Change:
-        """The change of the accuracy."""
-        other = _same(self, later)
-        if not np.array_equal(other.references, self.references):
-            raise InputError(_DIFFERENT)
-        return classification.change(_ACCURACY, self.references, self.probabilities, other.probabilities)
-
-
-@dataclass(frozen=True, eq=False)
-class VerificationRun:
-    """Cosines [trials] of pairs of recordings, and whether the same person speaks in both [trials]."""
-
-    scores: Numbers
-    targets: verification.Targets
-
-    def estimates(self) -> tuple[Estimate, ...]:
-        """Equal error rate and minimum detection cost."""
-        scores = verification.score(self.scores, self.targets)
-        return scores.eer, scores.min_dcf
-
-    def change(self, later: Run) -> Change:
-        """The rise of the equal error rate."""
-        other = _same(self, later)
-        if not np.array_equal(other.targets, self.targets):
-            raise InputError(_DIFFERENT)
-        return verification.change(_EER, self.scores, other.scores, self.targets)
-
-
-_Kind = TypeVar("_Kind", TranscriptionRun, ClassificationRun, VerificationRun)
-
-_WER: Name = "wer"
-_CER: Name = "cer"
-_ACCURACY: Name = "accuracy"
-_EER: Name = "eer"
-_DIFFERENT = "the two runs are not of the same recordings"
-
-
-def _same(run: _Kind, later: Run) -> _Kind:
-    if not isinstance(later, type(run)):
-        raise InputError("the two runs are of different heads")
-    return later
+_MOST_CLASSES = 10_000
+"""Of groups of labels together: SUPERB's intents have 336."""
 
 
 def run(
@@ -128,13 +42,12 @@ def run(
 ) -> Run:
     """Run a model on every recording of a manifest.
 
-    Raises InputError, naming the line, for a manifest that does not fit the model's head, and for a head without
-    figures, and for a recording that cannot be used.
+    Raises InputError, naming the line, for a manifest that does not fit the model's head, for a head without figures,
+    and for a recording that cannot be used.
     """
     head = model.spec.head
     if head not in _RUNS:
-        known = ", ".join(name for name in OF_HEAD if name in _RUNS)
-        raise InputError(f"no figures for a model with the head {head}; there are figures for {known}")
+        raise InputError(f"no figures for a model with the head {head}; there are figures for {', '.join(OF_HEAD)}")
     return _RUNS[head](model, Path(manifest), split, progress)
 
 
@@ -148,22 +61,91 @@ def _transcribe(model: Model, manifest: Path, split: str | None, progress: Progr
 
 
 def _classify(model: Model, manifest: Path, split: str | None, progress: Progress) -> Run:
+    """Groups of labels count as one class for each combination: a clip is right where every group is."""
     if model.spec.head_options.multi_label:
         raise InputError("no figures for a classifier of which several labels may apply at once")
-    rows = manifests.read(manifest, split=split, need="label")
-    references = np.array([_class_of(row, model.spec) for row in rows], dtype=np.int64)
+    groups = _groups(model.spec)
+    classes = [", ".join(labels) for labels in itertools.product(*groups)]
+    rows = _rows(manifest, split, "label")
+    references = np.array([_class_of(row, classes) for row in rows], dtype=np.int64)
+    classifier = Classifier(model)
     probabilities = []
     for number, row in enumerate(rows, 1):
-        probabilities.append(_softmax(_output(model, row.path)))
+        scores = _of_whole(classifier, row.path, classifier.scores)
+        probabilities.append(_joint(scores.astype(np.float64), [len(group) for group in groups]))
         progress(number, len(rows))
     return ClassificationRun(references, np.stack(probabilities))
 
 
-def _class_of(row: manifests.Row, spec: ModelSpec) -> int:
-    if row.label not in spec.labels:
-        known = ", ".join(spec.labels[:8]) + (", …" if len(spec.labels) > 8 else "")
+def _groups(spec: ModelSpec) -> list[tuple[str, ...]]:
+    """The labels of each group, of which exactly one applies."""
+    sizes = spec.head_options.groups
+    if not sizes:
+        return [spec.labels]
+    ends = list(itertools.accumulate(sizes))
+    if ends[-1] != len(spec.labels) or np.prod(sizes, dtype=np.float64) > _MOST_CLASSES:
+        raise InputError(f"no figures for groups of {', '.join(map(str, sizes))} labels")
+    return [spec.labels[end - size : end] for size, end in zip(sizes, ends)]
+
+
+def _joint(scores: NDArray[np.float64], sizes: Sequence[int]) -> NDArray[np.float64]:
+    """The probability of each combination of labels, from those of each group's labels."""
+    joint = np.ones(1)
+    for part in np.split(scores, np.cumsum(sizes)[:-1]):
+        joint = np.outer(joint, part / part.sum()).ravel()
+    return joint
+
+
+def _class_of(row: Row, classes: Sequence[str]) -> int:
+    if row.label not in classes:
+        known = ", ".join(classes[:8]) + (", …" if len(classes) > 8 else "")
         raise InputError(f"{row.source}: the model has no label {row.label!r}; it has {known}")
-    return spec.labels.index(str(row.label))
+    return classes.index(str(row.label))
+
+
+def _regress(model: Model, manifest: Path, split: str | None, progress: Progress) -> Run:
+    rows = _rows(manifest, split, "values")
+    references = np.array([_numbers_of(row, model.spec.labels) for row in rows])
+    regressor = Regressor(model)
+    predictions = []
+    for number, row in enumerate(rows, 1):
+        predictions.append(_of_whole(regressor, row.path, regressor.numbers))
+        progress(number, len(rows))
+    return RegressionRun(references, np.stack(predictions).astype(np.float64))
+
+
+def _numbers_of(row: Row, labels: Sequence[str]) -> list[float]:
+    values = row.values or {}
+    missing = [label for label in labels if label not in values]
+    if missing:
+        raise InputError(f"{row.source}: `values` has no number for {', '.join(missing)}")
+    return [values[label] for label in labels]
+
+
+def _diarize(model: Model, manifest: Path, split: str | None, progress: Progress) -> Run:
+    rows = _rows(manifest, split, "rttm")
+    references = [_turns_of(row) for row in rows]
+    classifier = FrameClassifier(model)
+    errors = []
+    for number, (row, reference) in enumerate(zip(rows, references), 1):
+        given = classifier(row.path)
+        if not given.complete:
+            raise AudioError(f"{row.path}: cut short or damaged, so it cannot be scored")
+        turns = [diarization.Turn(turn.start, turn.end, turn.label) for turn in given.turns]
+        errors.append(diarization.errors(reference, turns))
+        progress(number, len(rows))
+    return DiarizationRun(tuple(errors))
+
+
+def _turns_of(row: Row) -> tuple[diarization.Turn, ...]:
+    """The turns of a row's recording: those under its file's name, else all where the RTTM is of one recording."""
+    assert row.rttm is not None
+    recordings = diarization.read_rttm(row.rttm)
+    if row.path.stem in recordings:
+        return recordings[row.path.stem]
+    if len(recordings) > 1:
+        raise InputError(f"{row.source}: {row.rttm} has no turns of {row.path.stem}, but of several other recordings")
+    return next(iter(recordings.values()), ())
 
 
 def _verify(model: Model, manifest: Path, split: str | None, progress: Progress) -> Run:
@@ -171,28 +153,32 @@ def _verify(model: Model, manifest: Path, split: str | None, progress: Progress)
         raise InputError(f"{manifest}: a list of pairs has no splits")
     trials = manifests.read_trials(manifest)
     paths = list(dict.fromkeys(path for trial in trials for path in (trial.first, trial.second)))
-    embeddings: dict[Path, NDArray[np.float64]] = {}
+    embedder = Embedder(model)
+    embeddings: dict[Path, NDArray[np.float32]] = {}
     for number, path in enumerate(paths, 1):
-        vector = _output(model, path)
-        embeddings[path] = vector / max(float(np.linalg.norm(vector)), 1e-12)
+        embeddings[path] = embedder(path)
         progress(number, len(paths))
-    scores = np.array([float(embeddings[trial.first] @ embeddings[trial.second]) for trial in trials])
-    return VerificationRun(scores, np.array([trial.same for trial in trials]))
+    scores = np.array([xvector.cosine(embeddings[trial.first], embeddings[trial.second]) for trial in trials])
+    return VerificationRun(scores.astype(np.float64), np.array([trial.same for trial in trials]))
 
 
-def _output(model: Model, path: Path) -> NDArray[np.float64]:
-    """The first output [size] of a recording that is run as a whole."""
-    return model.logits([read.load(path, model.spec.sample_rate)])[0].astype(np.float64)
+def _rows(manifest: Path, split: str | None, need: Need) -> tuple[Row, ...]:
+    return manifests.read(manifest, split=split, need=need)
 
 
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    odds = np.exp(logits - logits.max())
-    shares: NDArray[np.float64] = odds / odds.sum()
-    return shares
+def _of_whole(runner: Runner, path: Path, outputs: Callable[..., NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Outputs of a recording; raises AudioError for one that was cut short, whose label is of all of it."""
+    recording = runner.open_recording(path)
+    values = outputs(recording)
+    if not recording.complete:
+        raise AudioError(f"{path}: cut short or damaged, so it cannot be scored")
+    return values
 
 
 _RUNS: dict[str, Callable[[Model, Path, str | None, Progress], Run]] = {
     "ctc": _transcribe,
     "sequence_classification": _classify,
+    "regression": _regress,
+    "frame_classification": _diarize,
     "xvector": _verify,
 }

@@ -3,8 +3,8 @@
 JSON Lines with at least ``path`` (relative to the file) and ``text``; a .tsv or .csv with a header line that names the
 same columns; or a folder of audio with a .txt of the same name beside each recording. The names that NeMo
 (``audio_filepath``), Hugging Face audio folders (``file_name``, ``transcription``) and Common Voice (``sentence``) use
-are understood too. A classifier's manifest has ``label`` in place of ``text``, a diarizer's ``rttm``; a speaker model's
-is a list of pairs (``read_trials``).
+are understood too. A classifier's manifest has ``label`` in place of ``text``, a diarizer's ``rttm``, a regression's
+``values`` such as ``{"arousal": 0.4}``; a speaker model's is a list of pairs (``read_trials``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ AUDIO_SUFFIXES = media.SUFFIXES | frozenset(
 )
 """What counts as audio in a folder; other files there are ignored."""
 
-Need = Literal["text", "label", "rttm"]
+Need = Literal["text", "label", "rttm", "values"]
 """What each row must have besides its recording."""
 
 _PATH = ("path", "audio_filepath", "file_name")
@@ -55,6 +55,8 @@ class Row:
     """Its class, for a classifier."""
     rttm: Path | None = None
     """Who speaks when, for a diarizer."""
+    values: Mapping[str, float] | None = None
+    """A number for each label, for a regression."""
 
 
 @dataclass(frozen=True)
@@ -155,14 +157,15 @@ def _row(manifest: Path, source: str, values: Mapping[str, object], need: Need |
         raise InputError(f"{source}: no `{need}`; {wanted}")
     path = records.file_of(values, _PATH, source, base)
     rttm = records.file_of(values, ["rttm"], source, base)
-    if need == "rttm" and rttm is None:
-        raise InputError(f"{source}: no `rttm`; {wanted}")
+    numbers = records.numbers_of(values, "values", source)
+    if (need == "rttm" and rttm is None) or (need == "values" and not numbers):
+        raise InputError(f"{source}: no `{need}`; {wanted}")
     assert path is not None
     name = manifest.name if manifest.is_dir() else manifest.stem
     corpus = records.word_of(values, ["corpus"], source) or name
     seconds = records.seconds_of(values, _SECONDS, source)
     language, speaker, split = (records.word_of(values, [key], source) for key in ("language", "speaker", "split"))
-    return Row(path, text or "", corpus, source, seconds, language, speaker, split, label, rttm)
+    return Row(path, text or "", corpus, source, seconds, language, speaker, split, label, rttm, numbers)
 
 
 def _folder(folder: Path, need: Need | None, refuse: Refuse) -> Iterator[Record]:

@@ -161,6 +161,23 @@ def seconds_of(values: Mapping[str, object], names: Sequence[str], source: str) 
     return number
 
 
+def numbers_of(values: Mapping[str, object], name: str, source: str) -> dict[str, float] | None:
+    """The object of finite numbers under a name; None without; raises InputError for anything else."""
+    value = values.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise InputError(f"{source}: `{name}` must be an object of numbers, it is {_shown(value)}")
+    numbers: dict[str, float] = {}
+    for key, number in value.items():
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) < 1e300:
+            raise InputError(
+                f"{source}: `{name}` of {one_line(str(key))[:40]} must be a number, it is {_shown(number)}"
+            )
+        numbers[str(key)] = float(number)
+    return numbers
+
+
 def file_of(values: Mapping[str, object], names: Sequence[str], source: str, folder: Path) -> Path | None:
     """The file under the first of the names that has a value, relative to ``folder``; raises InputError."""
     name = text_of(values, names, source)

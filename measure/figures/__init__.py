@@ -12,7 +12,7 @@ from typing import Literal, TypedDict
 
 import numpy as np
 
-Name = Literal["wer", "cer", "accuracy", "uar", "ece", "eer", "min-dcf", "der"]
+Name = Literal["wer", "cer", "accuracy", "uar", "ece", "eer", "min-dcf", "der", "ccc"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ FIGURES: Mapping[Name, Figure] = {
         Figure("eer", "equal error rate", "lower"),
         Figure("min-dcf", "minimum detection cost", "lower", percent=False),
         Figure("der", "diarization error rate", "lower"),
+        Figure("ccc", "concordance correlation coefficient", "higher", percent=False),
     )
 }
 
@@ -44,6 +45,7 @@ OF_HEAD: Mapping[str, tuple[Name, ...]] = {
     "sequence_classification": ("accuracy", "uar", "ece"),
     "xvector": ("eer", "min-dcf"),
     "frame_classification": ("der",),
+    "regression": ("ccc",),
 }
 """The figures of each head; the first is the one that variants are compared by."""
 

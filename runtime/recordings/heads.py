@@ -56,6 +56,10 @@ class Classifier(_ClipRunner):
         logits, seconds = self._pooled(recording)
         return sequence_classification.classify(logits, self.spec, seconds, recording.complete)
 
+    def scores(self, recording: Recording) -> NDArray[np.float32]:
+        """The score of each label [labels] of an opened recording, unrounded, in the order of the model's labels."""
+        return sequence_classification.scores(self._pooled(recording)[0], self.spec)
+
 
 class Regressor(_ClipRunner):
     """Gives a number for each label of a recording, with a model whose head is regression."""
@@ -75,6 +79,10 @@ class Regressor(_ClipRunner):
         recording = self.open_recording(source, sample_rate, channel=channel, raw=raw)
         values, seconds = self._pooled(recording)
         return regression.regress(values, self.spec, seconds, recording.complete)
+
+    def numbers(self, recording: Recording) -> NDArray[np.float32]:
+        """The number of each label [labels] of an opened recording, unrounded, in the order of the model's labels."""
+        return self._pooled(recording)[0]
 
 
 class FrameClassifier(_ClipRunner):

@@ -12,10 +12,10 @@ import soundfile
 
 from wav2edge.measure import heads
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.bundle.spec import Output
+from wav2edge.runtime.bundle.spec import OUTPUT_LENGTHS, Output
 from wav2edge.runtime.engines import Arrays
 from wav2edge.runtime.errors import InputError
-from wav2edge.runtime.heads import sequence_classification, xvector
+from wav2edge.runtime.heads import frame_classification, regression, sequence_classification, xvector
 from wav2edge.runtime.model import Model
 
 RATE = 16000
@@ -26,15 +26,22 @@ class Loudness:
 
     inputs: tuple[str, ...] = ("input_values", "input_lengths")
 
-    def __init__(self, name: str, answers: dict[float, list[float]], noise: float = 0.0) -> None:
+    def __init__(
+        self, name: str, answers: dict[float, list[float]], noise: float = 0.0, frames: int | None = None
+    ) -> None:
         self.outputs: tuple[str, ...] = (name,)
-        self.answers, self.noise = answers, noise
+        self.answers, self.noise, self.frames = answers, noise, frames
         self.generator = np.random.default_rng(0)
 
     def run(self, feeds: Arrays) -> Arrays:
         levels = [round(float(np.abs(clip).max()), 1) for clip in feeds["input_values"]]
         rows = np.array([self.answers[level] for level in levels], np.float32)
-        return {self.outputs[0]: rows + self.noise * self.generator.standard_normal(rows.shape).astype(np.float32)}
+        rows = rows if self.frames is None else np.repeat(rows[:, None], self.frames, axis=1)
+        extra = {} if self.frames is None else {OUTPUT_LENGTHS: np.full(len(rows), self.frames)}
+        return {
+            **extra,
+            self.outputs[0]: rows + self.noise * self.generator.standard_normal(rows.shape).astype(np.float32),
+        }
 
     def close(self) -> None:
         """Nothing to release."""
@@ -47,13 +54,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def classifier(bundle: Bundle, answers: dict[float, list[float]], multi_label: bool = False) -> Model:
+def classifier(
+    bundle: Bundle,
+    answers: dict[float, list[float]],
+    multi_label: bool = False,
+    names: tuple[str, ...] = ("calm", "angry"),
+    groups: tuple[int, ...] = (),
+) -> Model:
     spec = replace(
         bundle.spec,
         head="sequence_classification",
-        labels=("calm", "angry"),
+        labels=names,
         outputs=(Output("logits", ("batch", "labels"), "log odds"),),
-        head_options=sequence_classification.Options(multi_label),
+        head_options=sequence_classification.Options(multi_label, groups),
         blank=None,
     )
     return Model(replace(bundle, spec=spec), "fake", "fp32", sessions={"full": Loudness("logits", answers)})
@@ -103,6 +116,65 @@ def test_a_speaker_model_is_scored_by_pairs(shapes_bundle: Bundle, folder: Path)
         found.change(heads.run(classifier(shapes_bundle, RIGHT), labels(folder)))
     with pytest.raises(InputError, match="no splits"):
         heads.run(model, folder / "pairs.txt", split="test")
+
+
+def test_groups_of_labels_are_right_together(shapes_bundle: Bundle, folder: Path) -> None:
+    """The first group is right in all clips, the second in half of them."""
+    names = ("open", "close", "door", "lamp")
+    answers = {level / 10: [4.0, 0.0, *((4.0, 0.0) if level < 3 else (0.0, 4.0))] for level in (1, 2, 3, 4)}
+    path = folder / "intents.jsonl"
+    path.write_text("".join(json.dumps({"path": f"{n}.wav", "label": "open, door"}) + "\n" for n in (1, 2, 3, 4)))
+    found = heads.run(classifier(shapes_bundle, answers, names=names, groups=(2, 2)), path)
+    assert found.estimates()[0].value == 0.5
+    with pytest.raises(InputError, match="groups of 3, 2 labels"):
+        heads.run(classifier(shapes_bundle, answers, names=names, groups=(3, 2)), path)
+
+
+def test_a_regression_is_scored_by_its_numbers(shapes_bundle: Bundle, folder: Path) -> None:
+    spec = replace(
+        shapes_bundle.spec,
+        head="regression",
+        labels=("arousal",),
+        outputs=(Output("logits", ("batch", "labels"), "a number"),),
+        head_options=regression.Options(),
+        blank=None,
+    )
+    answers = {0.1: [2.0], 0.2: [3.0], 0.3: [4.0]}
+    model = Model(replace(shapes_bundle, spec=spec), "fake", "fp32", sessions={"full": Loudness("logits", answers)})
+    path = folder / "numbers.jsonl"
+    rows = [{"path": f"{level}.wav", "values": {"arousal": level, "other": 9}} for level in (1, 2, 3)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = heads.run(model, path)
+    assert found.estimates()[0].value == pytest.approx(4 / 7)
+    assert found.change(found).value == 0
+    path.write_text('{"path": "1.wav", "values": {"valence": 1}}\n')
+    with pytest.raises(InputError, match=r"numbers\.jsonl:1: `values` has no number for arousal"):
+        heads.run(model, path)
+
+
+def test_a_diarizer_is_scored_by_who_speaks_when(shapes_bundle: Bundle, folder: Path) -> None:
+    """The model says that the first speaker speaks all the time; the reference that two take half of it each."""
+    spec = replace(
+        shapes_bundle.spec,
+        head="frame_classification",
+        labels=("0", "1"),
+        outputs=(Output("logits", ("batch", "frames", "labels"), "log odds"),),
+        head_options=frame_classification.Options(),
+        blank=None,
+    )
+    frames = spec.frames(RATE)
+    seconds = frames * spec.stride / RATE
+    session = Loudness("logits", {0.1: [5.0, -5.0]}, frames=frames)
+    model = Model(replace(shapes_bundle, spec=spec), "fake", "fp32", sessions={"full": session})
+    half = seconds / 2
+    lines = [f"SPEAKER 1 1 {at} {half} <NA> <NA> {name} <NA> <NA>\n" for at, name in ((0, "anna"), (half, "ben"))]
+    (folder / "1.rttm").write_text("".join(lines))
+    (folder / "meeting.jsonl").write_text('{"path": "1.wav", "rttm": "1.rttm"}\n')
+    found = heads.run(model, folder / "meeting.jsonl")
+    assert found.estimates()[0].value == pytest.approx(0.5, abs=0.01)
+    (folder / "1.rttm").write_text("".join(line.replace("SPEAKER 1", f"SPEAKER x{i}") for i, line in enumerate(lines)))
+    with pytest.raises(InputError, match="has no turns of 1"):
+        heads.run(model, folder / "meeting.jsonl")
 
 
 def test_a_transcriber_is_scored_by_its_texts(shapes_bundle: Bundle, folder: Path) -> None:

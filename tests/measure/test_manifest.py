@@ -181,6 +181,14 @@ def test_labels_and_who_speaks_when(folder: Path) -> None:
         manifest.read(write_lines(folder, {"path": "a.wav", "rttm": "gone.rttm"}), need="rttm")
 
 
+def test_a_number_for_each_label(folder: Path) -> None:
+    path = write_lines(folder, {"path": "a.wav", "values": {"arousal": 0.4, "valence": 1}})
+    assert manifest.read(path, need="values")[0].values == {"arousal": 0.4, "valence": 1.0}
+    for values in ([1], {"arousal": "high"}, {"arousal": True}, {"arousal": float("nan")}, {}):
+        with pytest.raises(InputError, match=r"test\.jsonl:1: "):
+            manifest.read(write_lines(folder, {"path": "a.wav", "values": values}), need="values")
+
+
 def test_a_folder_for_each_class(folder: Path) -> None:
     rows = manifest.read(folder, need="label")
     assert [(row.path.name, row.label) for row in rows] == [
@@ -271,7 +279,9 @@ def test_a_file_that_is_too_large_is_not_read(folder: Path) -> None:
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("a.wav")
 LINES = st.dictionaries(
-    st.sampled_from(["path", "text", "seconds", "corpus", "speaker", "split", "label", "rttm", "file_name", "x"]),
+    st.sampled_from(
+        ["path", "text", "seconds", "corpus", "speaker", "split", "label", "rttm", "values", "file_name", "x"]
+    ),
     VALUES | st.lists(VALUES, max_size=2) | st.dictionaries(st.text(max_size=3), VALUES, max_size=2),
 ).map(json.dumps)
 NOISE = st.text(st.sampled_from('{}[]":,\\u0aé\t"\'01e-. \x00\x1b\u2028'), max_size=40) | st.binary(max_size=30).map(
@@ -286,7 +296,7 @@ def test_whatever_a_manifest_holds_is_read_or_refused_in_words(folder: Path, lin
     path = folder / f"fuzz{suffix}"
     header = {".tsv": "path\ttext\n", ".csv": "path,text\n"}.get(suffix, "")
     path.write_bytes((header + "\n".join(lines)).encode("utf-8", "surrogatepass"))
-    for need in ("text", "label", "rttm", None):
+    for need in ("text", "label", "rttm", "values", None):
         try:
             rows, problems = manifest.scan(path, need=need)
         except InputError as error:

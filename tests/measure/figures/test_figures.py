@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from wav2edge.measure import figures
-from wav2edge.measure.figures import bootstrap, classification, diarization, verification
+from wav2edge.measure.figures import bootstrap, classification, diarization, regression, verification
 from wav2edge.measure.figures.diarization import Turn
 from wav2edge.runtime.errors import InputError
 
@@ -226,6 +226,21 @@ def test_verification_changes_are_paired_too() -> None:
     gap = verification.change("eer", scores, scores + 0.01 * generator.normal(size=400), targets)
     assert abs(gap.value) < 0.02 and not gap.significant
     assert verification.change("min-dcf", scores, -scores, targets).worse
+
+
+def test_concordance_by_hand() -> None:
+    """Means differ by 1, variances and covariance are 2/3: 2 · 2/3 / (2/3 + 2/3 + 1) = 4/7."""
+    truth = np.array([[1.0], [2.0], [3.0]])
+    assert regression.score(truth, truth).value == pytest.approx(1)
+    assert regression.score(truth, truth + 1).value == pytest.approx(4 / 7)
+    assert regression.score(truth, -truth).value < 0
+    both = np.hstack([truth, truth])
+    assert regression.score(both, np.hstack([truth, truth + 1])).value == pytest.approx((1 + 4 / 7) / 2)
+    gap = regression.change(truth.repeat(20, 0), truth.repeat(20, 0), truth.repeat(20, 0) + 1)
+    assert gap.value == pytest.approx(4 / 7 - 1) and gap.worse
+    for wrong in (truth[:2], np.full_like(truth, np.nan)):
+        with pytest.raises(InputError):
+            regression.score(truth, wrong)
 
 
 def test_what_cannot_be_scored_is_refused() -> None:
