@@ -227,7 +227,7 @@ def with_enough_words(clips: Clips, source: str) -> Clips:
 
 def _audible(clips: Clips, source: str = "speech", verb: Verb = "calibrate") -> Clips:
     if not any(float(np.abs(samples).max()) > SILENCE for _, samples in clips.whole()):
-        raise InputError(f"{source}: silence only; {verb} on speech as the device will hear it")
+        raise InputError(f"{source}: silence only; {verb} on speech as the device will record it")
     return clips
 
 

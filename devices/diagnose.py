@@ -144,7 +144,7 @@ def _wrong_nvinfer(machine: Machine, software: Software) -> Iterator[Diagnosis]:
     yield Diagnosis(
         "wrong-nvinfer",
         f"ONNX Runtime's TensorRT provider is linked with libnvinfer.so.{wanted}, but TensorRT {here} is installed",
-        f'pip install "tensorrt=={wanted}.*", or use --engine tensorrt, which takes {here}',
+        f'pip install "tensorrt=={wanted}.*", or use the engine tensorrt, which takes {here}',
     )
 
 

@@ -59,9 +59,9 @@ def pack(
     if not destination.name.endswith(_SUFFIXES):
         raise InputError(f"{destination}: name it {' or '.join(_SUFFIXES)}")
     if destination.exists() and not overwrite:
-        raise InputError(f"{destination}: already exists; choose another name or add --overwrite")
+        raise InputError(f"{destination}: already exists; choose another name, or allow to overwrite it")
     if wheel is not None and not (wheel.is_file() and re.fullmatch(r"wav2edge-.+\.whl", wheel.name)):
-        raise InputError(f"{wheel}: no wheel of wav2edge; build one with `pip wheel --no-deps .`")
+        raise InputError(f"{wheel}: not a wheel of wav2edge; build one with `pip wheel --no-deps .`")
     chosen = tuple(bundle.variant(name) for name in variants) or used(bundle, profile)
     for variant in chosen:
         bundle.verify(variant)

@@ -57,7 +57,7 @@ def read_labels(
     try:
         table = {int(key): name for key, name in names.items()}
     except ValueError as error:
-        raise CheckpointError(f"{path / 'config.json'}: id2label has a key that is no number ({error})") from None
+        raise CheckpointError(f"{path / 'config.json'}: id2label has a key that is not a number ({error})") from None
     if sorted(table) != list(range(len(names))):
         raise CheckpointError(f"{path / 'config.json'}: id2label must number its {len(names)} labels from 0 on")
     # transformers leaves the table out where there are two labels with no names.

@@ -1,4 +1,7 @@
-"""Arithmetic on lengths, as integers and as torch tensors: which positions belong to a clip."""
+"""Arithmetic on lengths, as integers and as torch tensors: which positions belong to a clip, and which are padding.
+
+``graph`` lists the rules by which padding is masked; ``attention`` masks scores.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ class Reference:
     """Torch's outputs for a clip; remembered, so that the model may be taken apart once all clips have run."""
 
     def __init__(self, model: Any, spec: ModelSpec, preprocessing: Preprocessing) -> None:
-        """Use transformers' model, in eval mode, behind transformers' own feature extractor."""
+        """Use transformers' model, in eval mode, after transformers' own feature extractor."""
         self.model = model
         self.spec = spec
         self.preprocessing = preprocessing

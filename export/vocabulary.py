@@ -4,7 +4,7 @@
    legal. ``tokenizer.json`` (of the tokenizers library) is read where there is no vocab.json.
 2. Tokens that were added later are in ``added_tokens.json``, in tokenizer_config.json's ``added_tokens_decoder``, or
    only named there (``bos_token`` …): then they follow the vocabulary, in the order of SPECIAL.
-3. The output layer may be smaller than that when what lies beyond it are added tokens, which no model emits.
+3. The output layer may be smaller than that when the labels beyond it are added tokens, which no model emits.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _special(settings: TokenizerJson) -> set[str]:
 def _with_added_tokens(
     path: Path, settings: TokenizerJson, numbered: Mapping[int, str], known: dict[str, None]
 ) -> dict[int, tuple[str, bool]]:
-    """Labels by index, and whether each was added behind the vocabulary's own (rule 2)."""
+    """Labels by index, and whether each was added after the vocabulary's own (rule 2)."""
     listed = {index: label for label, index in read_document(path / "added_tokens.json", AddedTokensJson).items()}
     decoder = settings.get("added_tokens_decoder") or {}
     listed.update({int(index): value["content"] for index, value in decoder.items() if "content" in value})
@@ -98,7 +98,7 @@ def _with_added_tokens(
 
 
 def _fit(path: Path, source: str, table: Mapping[int, tuple[str, bool]], special: set[str], size: int) -> Table:
-    """Cut to the output layer; raises CheckpointError where a label lies beyond it or the last ones are missing."""
+    """Cut to the output layer; raises CheckpointError where a label is beyond it or the last ones are missing."""
     beyond = [label for index, (label, added) in table.items() if index >= size and not added and label not in special]
     inside = {index: label for index, (label, _) in table.items() if 0 <= index < size}
     if beyond or min(table, default=0) < 0 or size - 1 not in inside:

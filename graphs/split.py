@@ -58,7 +58,9 @@ def extract(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str
         if name in inputs or name in weights:
             continue
         if name not in producers:
-            raise BundleError(f"the part of the graph after {', '.join(inputs)} also needs {name!r}")
+            raise BundleError(
+                f"the part of the graph after {', '.join(inputs)} also needs {name!r}; export the model again"
+            )
         kept.add(id(producers[name]))
         pending.extend(producers[name].input)
     part = onnx.helper.make_graph(
@@ -91,6 +93,6 @@ def _described(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
         FEATURE_LENGTHS: (onnx.TensorProto.INT64, ("batch",)),
     }
     if name not in shapes:
-        raise BundleError(f"the graph does not say what {name!r} is; it cannot be cut there")
+        raise BundleError(f"the graph does not say what {name!r} is; it cannot be cut there; export the model again")
     described: onnx.ValueInfoProto = onnx.helper.make_tensor_value_info(name, *shapes[name])
     return described

@@ -1,4 +1,4 @@
-"""The page that ``wav2edge evaluate --html`` writes."""
+"""The page that ``wav2edge evaluate --report`` writes."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def play_microphone(
     except ValueError as error:
         raise InputError(f"{player}: {error}") from error
     if not command or shutil.which(command[0]) is None:
-        raise EngineError(f"{player}: there is no such program")
+        raise EngineError(f"{player}: there is no such program; install it or name another player")
     microphone = Microphone(capture)
     began: list[int] = []
     failures: list[str] = []

@@ -13,7 +13,7 @@ def bundle_path() -> Path:
     """The directory of the embedded bundle (read-only in an installed package)."""
     path = _root() / "bundle"
     if not path.is_dir():
-        raise BundleError("this installation has no embedded bundle; name one with -m BUNDLE")
+        raise BundleError("this installation has no embedded bundle; name the bundle to use")
     return path
 
 

@@ -180,7 +180,9 @@ def variant_to_json(variant: Variant) -> VariantJson:
 
 def _read_document(directory: Path) -> BundleJson:
     if not directory.exists():
-        raise BundleError(f"{directory}: no such bundle")
+        raise BundleError(
+            f"{directory}: no such bundle; make one with `wav2edge export CHECKPOINT BUNDLE`, or correct the path"
+        )
     if not directory.is_dir():
         raise BundleError(f"{directory}: a bundle is a directory, this is a file")
     if not os.path.lexists(directory / MANIFEST):

@@ -57,4 +57,6 @@ def test_verify_finds_a_changed_file(bundle: Bundle, capsys: pytest.CaptureFixtu
 
 def test_no_bundle(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "nowhere"]) == 2
-    assert capsys.readouterr().err == "wav2edge: nowhere: no such bundle\n"
+    assert capsys.readouterr().err == (
+        "wav2edge: nowhere: no such bundle; make one with `wav2edge export CHECKPOINT BUNDLE`, or correct the path\n"
+    )

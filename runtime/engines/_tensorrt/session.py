@@ -139,7 +139,7 @@ class TensorRtSession:
             raw = self._engine.create_execution_context(self._trt.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE)
             if raw is None:
                 raise EngineError(
-                    "TensorRT made no execution context; the GPU's memory is full: use a shorter --longest"
+                    "TensorRT made no execution context: the GPU's memory is full; build for shorter clips"
                 )
             if not raw.set_optimization_profile_async(index, self._cuda.stream_handle):
                 raise EngineError(f"TensorRT refuses profile {index} of its own plan; build it again")

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 _SECTIONS = {
     "From a checkpoint to a bundle": ("export", "inspect", "quantize"),
-    "What a model is worth": ("evaluate", "bench"),
+    "Measure it": ("evaluate", "bench"),
     "On to the device": ("devices", "pack", "sign", "verify-bundle", "build", "selftest"),
     "Use it": ("transcribe", "listen", "classify", "embed", "verify", "diarize", "serve"),
     "See it, set it up": ("demo", "completion"),
 }
-"""The order of a model's way to the device. A command that is not listed stands under the last heading."""
+"""The order of a model's way to the device. A command that is not listed comes under the last heading."""
 
 DEBUG = "WAV2EDGE_DEBUG"  # set: a traceback instead of a line for what should not happen
 _COMPLETE = "_WAV2EDGE_COMPLETE"  # set by the shell's completion; its value says what is wanted
@@ -119,7 +119,7 @@ root = _Commands(
     \b
     checkpoint  a model as it was trained: weights, configuration, vocabulary
     bundle      the same as one directory that a device can run, without torch
-    variant     the bundle's model in other numbers: fp32, fp16, int8 …
+    variant     one numeric form of the bundle's model: fp32, fp16, int8 …
     engine      a library that runs it, such as ONNX Runtime, OpenVINO, TensorRT
     manifest    a list of recordings, each with its text: JSON Lines, .tsv, .csv""",
     epilog="Exit codes: 0 done; 1 refused, because the result was not good enough; 2 wrong usage or input; 3 an engine "

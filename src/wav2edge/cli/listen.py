@@ -102,7 +102,7 @@ def _live(model: Model, rules: Rules, words: Words) -> LiveModel:
 def _check(sound: Sound, held: Held, keep: Keep, measure: Measure, device: str | None) -> None:
     if device is not None and not _ENGINES_DEVICE.fullmatch(device):
         raise InputError(
-            f"--device {device}: that is the engine's device now, such as cuda:0 or GPU; "
+            f"--device {device}: this names the engine's device, such as cuda:0 or GPU; "
             f"choose the microphone with --microphone {device}"
         )
     given = [

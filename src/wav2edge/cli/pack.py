@@ -87,7 +87,7 @@ def run(
     _terminal.out(f"  wav2edge selftest {bundle.path.resolve().name}")
     if wheel is None:
         _terminal.out(
-            "\nTo take wav2edge itself along: `pip wheel --no-deps .` in its repository, then --wheel FILE.whl"
+            "\nTo pack wav2edge itself as well: `pip wheel --no-deps .` in its repository, then --wheel FILE.whl"
         )
 
 

@@ -71,7 +71,7 @@ class How:
 
 @command(
     "wav2edge quantize my-bundle --speech calibration.jsonl --dev dev.jsonl",
-    "wav2edge quantize my-bundle --variant int8-u8s8,fp16 --limit 100  # on the clips that come along",
+    "wav2edge quantize my-bundle --variant int8-u8s8,fp16 --limit 100  # on the clips inside the package",
     "wav2edge quantize my-bundle --list-layers  # the names that --keep-float takes",
 )
 @argument("bundle", "bundle to add variants to", metavar="BUNDLE", type=_options.BUNDLE)
@@ -81,7 +81,7 @@ class How:
     option(
         "--speech",
         "recordings to calibrate on: JSON Lines, .tsv or .csv with path, or a folder of audio (default: the clips "
-        "that come along)",
+        "inside the package)",
         group=_SPEECH,
         metavar="MANIFEST",
         type=_options.FILE,
