@@ -143,7 +143,7 @@ class Microphone:
 
     # The supervisor's thread.
 
-    def _open(self, device: portaudio.InputDevice) -> portaudio.Stream:
+    def _open(self, device: portaudio.PortAudioDevice) -> portaudio.Stream:
         self._openings += 1
         opening = self._openings
         self._received = 0

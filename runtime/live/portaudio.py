@@ -19,7 +19,7 @@ _BLOCK_SECONDS = 0.1  # partials end on tenths of a second; shorter blocks would
 
 
 @dataclass(frozen=True)
-class InputDevice:
+class PortAudioDevice:
     """An input device as PortAudio lists it; rate: its own, Hz."""
 
     index: int
@@ -99,14 +99,14 @@ def mono(data: bytes, frames: int) -> NDArray[np.float32]:
     return mixed
 
 
-def inputs() -> list[InputDevice]:
+def inputs() -> list[PortAudioDevice]:
     """All input devices; raises EngineError without PortAudio."""
     with _translated("the devices cannot be listed"):
         found = _sounddevice().query_devices()
     return [_device(values) for values in found if values["max_input_channels"] > 0]
 
 
-def find(wanted: str | int | None) -> InputDevice:
+def find(wanted: str | int | None) -> PortAudioDevice:
     """The device with that index, or whose name contains ``wanted`` (an exact name wins); None: the default device.
 
     Raises EngineError, naming the devices, when none matches.
@@ -131,7 +131,7 @@ def find(wanted: str | int | None) -> InputDevice:
     return matches[0]
 
 
-def find_again(wanted: str | int | None, name: str) -> InputDevice:
+def find_again(wanted: str | int | None, name: str) -> PortAudioDevice:
     """The device that had the name ``name`` when it was found as ``wanted``, on whatever port; else as ``find``.
 
     Raises EngineError when it is not connected.
@@ -171,7 +171,7 @@ def refresh_if_empty() -> None:
 
 
 def open_stream(
-    device: InputDevice, rate: int | None, captured: Callable[[bytes, int, int], None], finished: Callable[[], None]
+    device: PortAudioDevice, rate: int | None, captured: Callable[[bytes, int, int], None], finished: Callable[[], None]
 ) -> Stream:
     """Open an int16 input stream at ``rate`` or the device's own, mono where it can; raises EngineError.
 
@@ -182,7 +182,7 @@ def open_stream(
 
 
 def _open_stream(
-    device: InputDevice, rate: int | None, captured: Callable[[bytes, int, int], None], finished: Callable[[], None]
+    device: PortAudioDevice, rate: int | None, captured: Callable[[bytes, int, int], None], finished: Callable[[], None]
 ) -> Stream:
     sd = _sounddevice()
 
@@ -214,9 +214,9 @@ def _open_stream(
     ) from reason
 
 
-def _device(values: Any) -> InputDevice:
+def _device(values: Any) -> PortAudioDevice:
     rate = round(values["default_samplerate"])
-    return InputDevice(int(values["index"]), str(values["name"]), int(values["max_input_channels"]), rate)
+    return PortAudioDevice(int(values["index"]), str(values["name"]), int(values["max_input_channels"]), rate)
 
 
 @contextmanager
