@@ -211,7 +211,8 @@ def _named(source: str | os.PathLike[str]) -> Source:
 def _opened(file: BinaryIO) -> Source:
     name = name_of(file)
     try:
-        if not file.seekable():
+        seekable = getattr(file, "seekable", None)
+        if seekable is None or not seekable():
             return _spooled(file, name)
         begin = file.tell()
         size = file.seek(0, os.SEEK_END) - begin

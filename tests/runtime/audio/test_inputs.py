@@ -138,6 +138,21 @@ def test_what_is_refused_says_so_in_one_line(name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_stream_that_can_only_be_read(wave: NDArray[np.float32]) -> None:
+    """A response of an HTTP library has ``read``, and often nothing else."""
+
+    class Response:
+        def __init__(self) -> None:
+            self._held = io.BytesIO(as_file(wave))
+
+        def read(self, count: int = -1) -> bytes:
+            return self._held.read(count)
+
+    recording = read.open_recording(Response(), RATE)  # type: ignore[arg-type]
+    for blocks in (recording.blocks, recording.again()):
+        np.testing.assert_allclose(np.concatenate(list(blocks)), wave, atol=1e-7)
+
+
 def test_a_file_at_its_end_and_a_closed_one(wave: NDArray[np.float32]) -> None:
     written = io.BytesIO()
     written.write(as_file(wave))
