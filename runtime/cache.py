@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,25 +18,47 @@ from pathlib import Path
 from typing import Any
 
 from . import files
-from .errors import InputError
+from .errors import InputError, first_line
 
 ENVIRONMENT = "WAV2EDGE_CACHE"
+_DIGESTS = "digests.json"
 _POLL = 0.1
 """Seconds between two tries for a lock that another process holds."""
 
 
 def directory(*parts: str) -> Path:
-    """A folder of the cache, made if missing; raises InputError naming WAV2EDGE_CACHE where it cannot be made."""
-    path = root().joinpath(*parts)
+    """A folder of the cache, made if missing, which others cannot write to.
+
+    Raises InputError naming WAV2EDGE_CACHE where it cannot be made, and for a cache directory that belongs to another
+    user or that others may write to: what is compiled is run, so it must not come from them.
+    """
+    place = root()
+    path = place.joinpath(*parts)
     with _translated(path):
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if _is_open_to_others(place):
+            raise InputError(
+                f"{place}: belongs to another user, or others may write to it, so it is not used as the cache; set "
+                f"{ENVIRONMENT} to a directory of your own (chmod 700)"
+            )
         path.mkdir(parents=True, exist_ok=True)
     return path
 
 
+def _is_open_to_others(place: Path) -> bool:
+    if not hasattr(os, "geteuid"):  # Windows: the folder is in the user's profile
+        return False
+    status = place.stat()
+    return status.st_uid not in (os.geteuid(), 0) or bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
 def root() -> Path:
-    """The cache directory, whether it exists or not."""
+    """The cache directory, whether it exists or not; raises InputError for a home directory that does not exist."""
     if named := os.environ.get(ENVIRONMENT):
-        return Path(named).expanduser()
+        try:
+            return Path(named).expanduser()
+        except RuntimeError as error:
+            raise InputError(f"{ENVIRONMENT}={named}: {first_line(error)}; give a directory") from None
     home = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG base directory specification: a relative path in the variable is invalid and to be ignored.
     if os.path.isabs(home):
@@ -123,6 +146,36 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def atomic_write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON object as ``atomic_write`` does; raises InputError."""
     atomic_write(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+
+def drop_changed(folder: Path, pattern: str) -> None:
+    """Remove the files of a cache folder whose SHA-256 is not the one that ``record_digests`` kept.
+
+    For files that a library writes by itself, such as OpenVINO's compiled models: a damaged one is made again.
+    """
+    known = read_json(folder / _DIGESTS) or {}
+    for path in folder.glob(pattern):
+        if known.get(path.name) != _digest(path):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def record_digests(folder: Path, pattern: str) -> None:
+    """Keep the SHA-256 of the files of a cache folder, for ``drop_changed``; raises InputError."""
+    found = {path.name: digest for path in sorted(folder.glob(pattern)) if (digest := _digest(path)) is not None}
+    if found != read_json(folder / _DIGESTS):
+        atomic_write_json(folder / _DIGESTS, found)
+
+
+def _digest(path: Path) -> str | None:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError:
+        return None
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager

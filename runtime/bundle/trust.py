@@ -21,10 +21,12 @@ def contained(directory: Path, name: str) -> tuple[Path, int]:
     Raises BundleError for a name that could lead out of the bundle, a symbolic link anywhere on the way, and what is
     not a plain file (a folder, a pipe, a device).
     """
+    if not name.isprintable():  # control characters, and surrogates, which no file's name in UTF-8 has
+        raise BundleError(f"{directory}: {name!a} is not a file's name; do not trust it")
     parts = Path(name).parts
     if not parts or name != name.strip() or any(part in ("..", os.curdir) for part in parts):
         raise BundleError(f"{directory}: {name!r} points outside the bundle; do not trust it")
-    if Path(name).is_absolute() or "\\" in name or ":" in name or any(ord(c) < 32 or ord(c) == 127 for c in name):
+    if Path(name).is_absolute() or "\\" in name or ":" in name:
         raise BundleError(f"{directory}: {name!r} points outside the bundle or is not a file's name; do not trust it")
     path = directory
     for part in parts:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import threading
+from pathlib import Path
 from typing import Any
 
 from .. import cache
@@ -66,9 +67,12 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
     if options.profiling:
         settings["PERF_COUNT"] = True
     # A machine without a writable cache still runs; it only compiles at each start.
+    kept: Path | None = None
     with contextlib.suppress(InputError):
         if options.keep_compiled:
-            settings["CACHE_DIR"] = str(cache.directory("openvino", cache.key(dict(variant.sha256))))
+            kept = cache.directory("openvino", cache.key(dict(variant.sha256)))
+            cache.drop_changed(kept, "*.blob")
+            settings["CACHE_DIR"] = str(kept)
     graph = bundle.graph(variant, stage)
     try:
         model = core.read_model(str(graph))
@@ -77,6 +81,9 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
         compiled = core.compile_model(model, device, settings)
     except RuntimeError as error:
         raise EngineError(f"openvino cannot load {graph.name} on {device}: {_reason(error)}") from error
+    if kept is not None:
+        with contextlib.suppress(InputError):
+            cache.record_digests(kept, "*.blob")
     return OpenVinoSession(compiled, stage, {*bundle.spec.output_names, FEATURES, FEATURE_LENGTHS})
 
 

@@ -116,3 +116,27 @@ def test_a_user_without_a_home_has_a_cache_too(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", nobody)
     assert cache.root().name.startswith("wav2edge-")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="POSIX permissions")
+def test_a_cache_that_others_may_write_to_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In containers without a home the cache was a name in /tmp that anybody could make first."""
+    monkeypatch.setenv(cache.ENVIRONMENT, str(tmp_path / "cache"))
+    assert cache.directory("a").stat().st_mode & 0o077 in (0o000, 0o055)
+    assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "cache").chmod(0o777)
+    with pytest.raises(InputError, match="others may write to it"):
+        cache.directory("a")
+    monkeypatch.setenv(cache.ENVIRONMENT, "~nobody-of-this-name/x")
+    with pytest.raises(InputError, match="WAV2EDGE_CACHE=~nobody"):
+        cache.directory("a")
+
+
+def test_files_of_a_library_are_used_as_they_were_written_or_made_again(tmp_path: Path) -> None:
+    for name in ("a.blob", "b.blob"):
+        (tmp_path / name).write_bytes(name.encode())
+    cache.record_digests(tmp_path, "*.blob")
+    (tmp_path / "b.blob").write_bytes(b"changed")
+    (tmp_path / "c.blob").write_bytes(b"unknown")
+    cache.drop_changed(tmp_path, "*.blob")
+    assert [path.name for path in sorted(tmp_path.glob("*.blob"))] == ["a.blob"]

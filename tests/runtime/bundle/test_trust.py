@@ -31,7 +31,9 @@ def listed(name: str) -> Callable[[dict[str, Any]], None]:
     return edit
 
 
-@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "a\\..\\x", "C:x", "x\0y", "x\ny", ".", "", " x"])
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/passwd", "a/../../x", "a\\..\\x", "C:x", "x\0y", "x\ny", ".", "", " x", "x\ud800"]
+)
 def test_names_that_could_lead_out_are_refused(shapes_bundle: Bundle, name: str) -> None:
     change(shapes_bundle, listed(name))
     with pytest.raises(BundleError, match="do not trust it"):
