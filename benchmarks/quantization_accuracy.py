@@ -53,7 +53,7 @@ np.savez(sys.argv[4], **out)
 
 def show(output: _kit.Output, title: str, made: Calibration) -> None:
     """The table of one run on dev."""
-    output.say("", f"{title}: fp32 {made.judge.reference.wer} on {made.judge.dev.words} words of dev")
+    output.say("", f"{title}: fp32 {made.judge.reference.wer} on {made.judge.dev.amount} words of dev")
     graph = Graph.load(made.bundle.graph(made.bundle.variant("fp32"), "full"))
     for outcome in made.outcomes:
         measured = outcome.measured
@@ -93,7 +93,7 @@ def closing(output: _kit.Output, bundle: Bundle, path: str) -> None:
     rows = tuple(row for row in rows if row.split in CLOSED) or rows
     for corpus, clips in by_corpus(Clips(rows, bundle.spec, 10.0)).items():
         judge = Judge(bundle, clips, None)
-        output.say("", f"{corpus}: {len(clips.rows)} clips, {clips.words} words, fp32 {judge.reference.wer}")
+        output.say("", f"{corpus}: {len(clips.rows)} clips, {clips.amount} words, fp32 {judge.reference.wer}")
         for variant in bundle.variants:
             if variant.name != "fp32":
                 measured = judge.judge(bundle, variant)
@@ -133,7 +133,7 @@ def haswell(output: _kit.Output, bundle: Bundle, dev: Clips, folder: Path) -> No
         return [ctc.joined(ctc.greedy(values, bundle.spec), bundle.spec) for values in logits]
 
     reference = score(references, texts(logits_of["fp32", "native"]))
-    output.say("", f"without VNNI: {len(samples)} clips, {dev.words} words, fp32 {reference.wer}")
+    output.say("", f"without VNNI: {len(samples)} clips, {dev.amount} words, fp32 {reference.wer}")
     for (name, place), logits in logits_of.items():
         scores = score(references, texts(logits))
         rise = difference(reference.words, scores.words)

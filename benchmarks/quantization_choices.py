@@ -311,7 +311,7 @@ def main() -> None:
         speech = calibration_clips(arguments.speech, bundle.spec, longest=Options.longest)
         judging = dev_clips(arguments.dev, bundle.spec, longest=Options.longest).limited(arguments.dev_limit)
         counts = f"Calibrated on up to {len(speech.rows)}, judged on {len(judging.rows)} recordings"
-        output.say(f"{counts}: {judging.words} words.", "")
+        output.say(f"{counts}: {judging.amount} words.", "")
         at = Setting(bundle, speech, judging, Path(folder))
         for name in arguments.only.split(","):
             sensitivity.SECONDS = 24.0

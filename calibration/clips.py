@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 
 from wav2edge.measure import manifest
 from wav2edge.measure.manifest import Row
-from wav2edge.measure.scoring import normalize
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.errors import InputError
 
+from .tasks import Task, task_of
+
 BUILT_IN = "built-in"
 """The name of the clips that ship with the package."""
-MIN_WORDS = 20
-"""The fewest reference words (characters for a model whose text has no gaps) to judge on: with fewer, a single error is
-more than 5 points of the error rate."""
+MIN_AMOUNT = 20
+"""The fewest words, characters or labels to judge on: with fewer, a single error is more than 5 points of the rate."""
 SILENCE = 1e-4
 """A clip whose loudest sample is below this (-80 dBFS, three steps of 16-bit audio) holds no speech."""
 SHORTEST_REST = 0.5
@@ -35,7 +35,6 @@ CLOSED = frozenset({"eval", "test"})
 """Splits of a manifest that nothing may be chosen on."""
 
 Samples: TypeAlias = NDArray[np.float32]
-Unit: TypeAlias = Literal["words", "characters"]
 Verb: TypeAlias = Literal["calibrate", "judge"]
 
 
@@ -78,22 +77,25 @@ class Clips:
         return total.hexdigest()
 
     @property
-    def words(self) -> int:
-        """How many words their references hold; characters where the model writes no gap between words."""
-        if gapless(self.spec):
-            return sum(len(normalize(row.text)) for row in self.rows)
-        return sum(len(normalize(row.text).split()) for row in self.rows)
+    def task(self) -> Task:
+        """How answers are judged; raises InputError for a head that cannot be."""
+        return task_of(self.spec)
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """What each recording should give."""
+        return tuple(self.task.reference(row) for row in self.rows)
+
+    @property
+    def amount(self) -> int:
+        """How many words, characters or labels the references are."""
+        return sum(self.task.length(reference) for reference in self.references)
 
     @property
     def seconds(self) -> float:
         """How long they are together, as their headers say; ``longest`` stands for one whose header does not."""
         known = (row.seconds or read.open_recording(row.path, self.spec.sample_rate).seconds for row in self.rows)
         return sum(self.longest if seconds is None else seconds for seconds in known)
-
-    @property
-    def unit(self) -> Unit:
-        """What is counted: words, or characters where the model writes no gap between words."""
-        return "characters" if gapless(self.spec) else "words"
 
     def limited(self, limit: int | None, source: str = "speech", verb: Verb = "calibrate") -> Clips:
         """At most ``limit`` of them, spread evenly; all where it is None.
@@ -142,19 +144,9 @@ def choose_speech(
         clips = rest
     return Speech(
         clips.limited(limit, str(speech)),
-        with_enough_words(judged.limited(dev_limit, source, "judge"), source),
+        enough_to_judge(judged.limited(dev_limit, source, "judge"), source),
         len(clips.rows) + len(judged.rows),
     )
-
-
-def rate_name(unit: Unit) -> str:
-    """What the error rate of a unit is called."""
-    return "CER" if unit == "characters" else "WER"
-
-
-def gapless(spec: ModelSpec) -> bool:
-    """Whether a model's text has no gaps (``ctc.joined``): a whole clip is one word, and characters must count."""
-    return spec.delimiter is None and spec.tokenizer == "char"
 
 
 def calibration_clips(source: str | Path, spec: ModelSpec, *, longest: float, limit: int | None = None) -> Clips:
@@ -166,34 +158,40 @@ def calibration_clips(source: str | Path, spec: ModelSpec, *, longest: float, li
 
 
 def dev_clips(source: str | Path, spec: ModelSpec, *, longest: float) -> Clips:
-    """The clips to judge on: those of a manifest that have text.
+    """The clips to judge on: those of a manifest with text, or with a label for a model that classifies.
 
-    Raises InputError where there are too few words (``MIN_WORDS``), or only silence: nothing could be lost.
+    Raises InputError where they are too few (``MIN_AMOUNT``), or only silence: nothing could be lost.
     """
-    rows = _rows(source)
-    texts = tuple(row for row in rows if row.text.strip())
-    if not texts:
-        raise InputError(f"{source}: no text; dev needs what is said in each recording, to count words")
-    return with_enough_words(Clips(texts, spec, longest), str(source))
+    task = task_of(spec)
+    rows = tuple(row for row in _rows(source) if task.reference(row))
+    if not rows:
+        raise InputError(
+            f"{source}: no {task.needs}; dev needs the {task.needs} of each recording, to count {task.unit}"
+        )
+    return enough_to_judge(Clips(rows, spec, longest), str(source))
 
 
 def hold_out(clips: Clips, source: str) -> tuple[Clips, Clips]:
-    """Every second recording with text to judge on, the others to calibrate on; where no dev set is named.
+    """Every second recording with its text or label to judge on, the others to calibrate on; where no dev set is named.
 
-    Rows of one recording stay together. Raises InputError where either side has too few words or only silence.
+    Rows of one recording stay together. Raises InputError where either side has too little or only silence.
     """
-    texts = [row for row in clips.rows if row.text.strip()]
-    recordings = list(dict.fromkeys(row.path.resolve() for row in texts))
+    task = clips.task
+    known = [row for row in clips.rows if task.reference(row)]
+    recordings = list(dict.fromkeys(row.path.resolve() for row in known))
     if not recordings:
-        raise InputError(f"{source}: no text to judge on; name a dev manifest with recordings and their text")
+        raise InputError(
+            f"{source}: no {task.needs} to judge on; name a dev manifest with recordings and their {task.needs}"
+        )
     if len(recordings) == 1:
         raise InputError(
-            f"{source}: one recording with text cannot both calibrate and judge; name a dev manifest with others"
+            f"{source}: one recording with {task.needs} cannot both calibrate and judge; "
+            "name a dev manifest with others"
         )
     held = set(recordings[1::2])
-    dev = tuple(row for row in texts if row.path.resolve() in held)
+    dev = tuple(row for row in known if row.path.resolve() in held)
     rest = tuple(row for row in clips.rows if row.path.resolve() not in held)
-    judged = with_enough_words(dataclasses.replace(clips, rows=dev), f"{source}, every second recording")
+    judged = enough_to_judge(dataclasses.replace(clips, rows=dev), f"{source}, every second recording")
     return _audible(dataclasses.replace(clips, rows=rest), source), judged
 
 
@@ -218,10 +216,11 @@ def without_dev(clips: Clips, dev: Clips) -> Clips:
     return _audible(dataclasses.replace(clips, rows=rest))
 
 
-def with_enough_words(clips: Clips, source: str) -> Clips:
-    """The clips, checked for judging; raises InputError where there are too few words or only silence."""
-    if clips.words < MIN_WORDS:
-        raise InputError(f"{source}: {clips.words} {clips.unit} to judge on; an error rate needs {MIN_WORDS} or more")
+def enough_to_judge(clips: Clips, source: str) -> Clips:
+    """The clips, checked for judging; raises InputError where they are too few or only silence."""
+    amount = clips.amount
+    if amount < MIN_AMOUNT:
+        raise InputError(f"{source}: {amount} {clips.task.unit} to judge on; an error rate needs {MIN_AMOUNT} or more")
     return _audible(clips, source, "judge")
 
 

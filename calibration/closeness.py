@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Logits: TypeAlias = NDArray[np.float32]
-"""A clip's logits [frames, labels]."""
+"""A clip's logits, [frames, labels] or [labels]."""
 
 BEST_DB = 200.0
 """The signal to noise given for equal logits: more than fp32, whose rounding alone leaves 144 dB, can show."""
 
 
 def agreement(reference: Sequence[Logits], other: Sequence[Logits]) -> float:
-    """Share of frames whose best label is the same, from 0 to 1; frames with NaN agree with nothing."""
+    """Share of frames (or clips) whose best label is the same, from 0 to 1; those with NaN agree with nothing."""
     same = total = 0
     for first, second in zip(reference, other):
-        valid = np.isfinite(second).all(axis=1)
-        same += int(((first.argmax(axis=1) == np.nan_to_num(second).argmax(axis=1)) & valid).sum())
-        total += len(first)
+        valid = np.isfinite(second).all(axis=-1)
+        same += int(((first.argmax(axis=-1) == np.nan_to_num(second).argmax(axis=-1)) & valid).sum())
+        total += valid.size
     return same / max(total, 1)
 
 

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wav2edge.measure.scoring import Difference, Edits, Rate, difference, score
+from wav2edge.measure.scoring import Difference, Edits, Rate, difference
 from wav2edge.runtime import engines
 from wav2edge.runtime.bundle.read import Bundle, Variant
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.engines import EngineOptions
 from wav2edge.runtime.errors import EngineError, InputError
-from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.model import Model
 
-from .clips import Clips, Samples, Unit, gapless
+from .clips import Clips, Samples
 from .closeness import Logits, agreement, sqnr
 from .observe import Progress
+from .tasks import Unit
 
 FALLBACK = "onnxruntime"
 """The engine that runs fp32, and judges where none of those that prefer a variant is on this machine."""
@@ -32,12 +32,12 @@ variant (middle 0.79) was between 0.60 and 0.98 in 90 of 100 tries, and up to 1.
 
 @dataclass(frozen=True)
 class Hypotheses:
-    """What one variant made of the dev clips; of words, or of characters where the model's text has no gaps."""
+    """What one variant made of the dev clips."""
 
     logits: tuple[Logits, ...]
-    """Each clip's logits [frames, labels]."""
+    """Each clip's logits, [frames, labels] or for a model that classifies [labels]."""
     texts: tuple[str, ...]
-    """Each clip's text, decoded greedily."""
+    """Each clip's text, decoded greedily, or its label."""
     edits: tuple[Edits, ...]
     """Each clip's errors against its reference."""
     wer: Rate
@@ -51,11 +51,11 @@ class Measured:
     engine: str
     """The engine that ran it."""
     wer: Rate
-    """Its word error rate (character error rate for a model whose text has no gaps)."""
+    """Its rate of errors: words, characters for a model whose text has no gaps, or labels."""
     rise: Difference
     """How much higher that is than fp32's, paired clip by clip."""
     token_agreement: float
-    """Share of frames with the same best label, from 0 to 1."""
+    """Share of frames (of clips for a model that classifies) with the same best label, from 0 to 1."""
     sqnr_db: float
     """Signal to quantisation noise of the logits, in dB."""
     finite: bool
@@ -76,7 +76,7 @@ class Judge:
         self.dev = dev
         self.progress = progress
         self.options = EngineOptions(threads=threads)
-        self.references = [row.text for row in dev.rows]
+        self.references = dev.references
         self.samples = [samples for _, samples in dev.whole()]
         self.fp32 = bundle.variant("fp32")
         with self.open(bundle, self.fp32, FALLBACK) as model:
@@ -109,12 +109,10 @@ class Judge:
             self.progress(stage, done, len(self.samples))
             logits += model.logits([samples])
         self.progress(stage, len(self.samples), len(self.samples))
-        spec = self.bundle.spec
-        texts = tuple(ctc.joined(ctc.greedy(np.nan_to_num(values), spec), spec) for values in logits)
-        scores = score(self.references, texts)
-        if gapless(spec):
-            return Hypotheses(tuple(logits), texts, scores.characters, scores.cer)
-        return Hypotheses(tuple(logits), texts, scores.words, scores.wer)
+        task, spec = self.dev.task, self.bundle.spec
+        texts = tuple(task.answer(values, spec) for values in logits)
+        edits, rate = task.score(self.references, texts)
+        return Hypotheses(tuple(logits), texts, edits, rate)
 
     def compare(self, engine: str, hypotheses: Hypotheses, probes: Sequence[Logits] = ()) -> Measured:
         """A candidate's figures against fp32's."""
@@ -126,7 +124,7 @@ class Judge:
             sqnr_db=sqnr(self.reference.logits, hypotheses.logits),
             finite=all(bool(np.isfinite(values).all()) for values in (*hypotheses.logits, *probes)),
             hypotheses=hypotheses,
-            unit=self.dev.unit,
+            unit=self.dev.task.unit,
         )
 
     def latency_ratio(self, staged: Bundle, variant: Variant, seconds: float) -> tuple[float, float]:

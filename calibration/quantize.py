@@ -12,7 +12,6 @@ from pathlib import Path
 
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.write import add_variants
-from wav2edge.runtime.errors import InputError
 
 from ..graphs.graph import Graph
 from .build import DEFAULT, planned
@@ -27,6 +26,7 @@ from .record import FILE, Record, metrics, record, to_text
 from .sensitivity import Sensitivity
 from .sites import find_sites, match_sites
 from .staging import staging
+from .tasks import task_of
 
 __all__ = ["Calibration", "Options", "Outcome", "quantize"]
 
@@ -101,8 +101,7 @@ def _usable(bundle: Bundle, options: Options) -> Path:
     """The fp32 graph, checked with all that can be checked before anything is read or run."""
     for name in options.variants:
         engine_for(bundle, planned(name))
-    if bundle.spec.head != "ctc":
-        raise InputError(f"{bundle.path}: its head is {bundle.spec.head}; words can be counted for ctc models only")
+    task_of(bundle.spec)
     fp32 = bundle.variant("fp32")
     bundle.verify(fp32)
     return bundle.graph(fp32, "full")

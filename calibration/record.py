@@ -18,6 +18,7 @@ from .judge import Judge
 from .options import Options, Outcome
 from .ranges import Method
 from .sensitivity import Sensitivity
+from .tasks import Unit
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -27,8 +28,12 @@ _TOOLS = ("wav2edge", "onnx", "onnxruntime", "openvino", "numpy", "jiwer")
 
 
 class Figures(TypedDict):
-    """The figures of a variant; rates in percent, rises in points, null where there is no number."""
+    """The figures of a variant; rates in percent, rises in points, null where there is no number.
 
+    counts: what the rate is of (``wer`` is its name also where that is not words).
+    """
+
+    counts: Unit
     wer: float | None
     wer_low: float | None
     wer_high: float | None
@@ -56,6 +61,7 @@ class ClipsRecord(TypedDict):
     sha256: str
     words: NotRequired[int]
     characters: NotRequired[int]
+    labels: NotRequired[int]
 
 
 class SensitivityRecord(TypedDict):
@@ -108,12 +114,8 @@ def record(
 ) -> Record:
     """Everything about a run; runs whose variants are still in the bundle stay listed."""
     variants = _earlier(bundle)
-    words = judge.dev.words
     judged: ClipsRecord = {"clips": len(judge.dev.rows), "sha256": judge.dev.digest}
-    if judge.dev.unit == "words":
-        judged["words"] = words
-    else:
-        judged["characters"] = words
+    judged[judge.dev.task.unit] = judge.dev.amount
     for outcome in outcomes:
         if not outcome.verdict.kept:
             continue
@@ -169,6 +171,7 @@ def tool_versions() -> dict[str, str]:
 def _figures(outcome: Outcome) -> Figures:
     measured = outcome.measured
     figures: Figures = {
+        "counts": measured.unit,
         "wer": _percent(measured.wer.value),
         "wer_low": _percent(measured.wer.low),
         "wer_high": _percent(measured.wer.high),

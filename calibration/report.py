@@ -10,7 +10,6 @@ from wav2edge.measure import page as kit
 from wav2edge.measure.page import Column, Html, Row
 from wav2edge.measure.scoring import normalize, word_alignment
 
-from .clips import rate_name
 from .sensitivity import Sensitivity
 
 if TYPE_CHECKING:
@@ -27,9 +26,9 @@ def page(made: Calibration) -> str:
     """The whole page."""
     name = f"{made.bundle.path.resolve().name}: quantisation"
     judge = made.judge
-    rate = rate_name(judge.dev.unit)
+    rate = judge.dev.task.rate
     line = (
-        f"Judged on {len(judge.references)} recordings, {judge.dev.words} {judge.dev.unit}. "
+        f"Judged on {len(judge.references)} recordings, {judge.dev.amount} {judge.dev.task.unit}. "
         f"fp32: {judge.fp32.bytes / 1e6:.1f} MB, {rate} {judge.reference.wer}."
     )
     parts = []
@@ -151,7 +150,7 @@ def _worst(judge: Judge, outcome: Outcome) -> Html:
     title = f"{outcome.variant.name}: clips that changed most"
     if not changed:
         return kit.section(kit.paragraph("Every clip has fp32's text."), title)
-    columns = [Column(f"more wrong {judge.dev.unit}")]
+    columns = [Column(f"more wrong {judge.dev.task.unit}")]
     columns += [Column(name, numeric=False) for name in ("reference", "fp32", "this variant")]
     rows = []
     for index in changed:

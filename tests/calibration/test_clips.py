@@ -147,4 +147,4 @@ def test_digest_follows_bytes_and_texts(rows: Path, ctc_spec: ModelSpec) -> None
 
 def test_built_in_clips_are_speech_with_text(ctc_spec: ModelSpec) -> None:
     clips = calibration_clips(BUILT_IN, ctc_spec, longest=10.0)
-    assert clips.words > 40 and len(clips.rows) >= 6
+    assert clips.amount > 40 and len(clips.rows) >= 6

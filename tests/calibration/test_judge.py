@@ -13,8 +13,9 @@ import pytest
 import soundfile
 
 from wav2edge.calibration.build import NAMES, planned
-from wav2edge.calibration.clips import Clips, dev_clips, gapless
+from wav2edge.calibration.clips import Clips, dev_clips
 from wav2edge.calibration.judge import Judge, engine_for
+from wav2edge.calibration.tasks import gapless
 from wav2edge.cli import main
 from wav2edge.measure.manifest import Row
 from wav2edge.runtime import engines
@@ -107,7 +108,7 @@ def test_characters_are_enough_where_there_are_no_words(tmp_path: Path, characte
     soundfile.write(tmp_path / "a.wav", np.full(16000, 0.1), 16000)
     (tmp_path / "rows.jsonl").write_text('{"path": "a.wav", "text": "' + "你好世界" * 5 + '"}', "utf-8")
     clips = dev_clips(tmp_path / "rows.jsonl", characters, longest=10.0)
-    assert (clips.words, clips.unit) == (20, "characters")
+    assert (clips.amount, clips.task.unit) == (20, "characters")
     with pytest.raises(InputError, match="1 words to judge on"):
         dev_clips(tmp_path / "rows.jsonl", dataclasses.replace(characters, delimiter="|"), longest=10.0)
 

@@ -271,7 +271,7 @@ def _write(made: Calibration, place: Path, json: str | None) -> None:
 
 
 def _print(outcome: Outcome) -> None:
-    from wav2edge.calibration.clips import rate_name
+    from wav2edge.calibration.tasks import rate_name
 
     measured, variant = outcome.measured, outcome.variant
     timed = f"{outcome.latency_ms:.1f} ms, {outcome.latency_ratio:.2f} of fp32 on {measured.engine}"
