@@ -103,7 +103,7 @@ def test_a_partly_broken_manifest_is_evaluated_and_its_lines_are_named(
     said = captured.err.splitlines()
     assert [re.search(r"test.jsonl:(\d)", line) and line.split("test.jsonl:")[1][0] for line in said[:3]] == list("254")
     assert said[3].startswith("wav2edge: 3 rows of")
-    assert "first: 1 recordings, 2 words" in captured.out and "100.0 %" in captured.out
+    assert "first: 1 recording, 2 words" in captured.out and "100.0 %" in captured.out
     assert main(["evaluate", str(corpus), *options, "--json"]) == 2
     values = json.loads(capsys.readouterr().out)
     assert values["systems"][0]["corpora"]["all"]["wer"]["value"] == 1.0

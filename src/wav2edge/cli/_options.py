@@ -80,7 +80,7 @@ VARIANT = _Variant()
 
 def model(text: str = "bundle to use", embedded: bool = True) -> Callable[[Function], Function]:
     """Declare ``-m BUNDLE``; left out, it means the embedded bundle, where that can do what is asked."""
-    shown = f"{text} (default: the embedded demo model)" if embedded else f"{text}; needed"
+    shown = f"{text} (default: the embedded demo model)" if embedded else f"{text} (must be given)"
     return option("-m", "--model", shown, group=MODEL, metavar="BUNDLE", type=BUNDLE)
 
 

@@ -143,7 +143,7 @@ def _print(found: Evaluation, labels: list[str], worst: int) -> None:
     for corpus in dict.fromkeys(line.corpus for line in found.lines):
         lines = [line for line in found.lines if line.corpus == corpus]
         first = lines[0].scores.wer
-        out(f"\n{corpus}: {first.clips} recordings, {first.length} words")
+        out(f"\n{corpus}: {_count(first.clips, 'recording')}, {_count(first.length, 'word')}")
         rows = [
             (
                 labels[line.system],
@@ -165,6 +165,10 @@ def _print(found: Evaluation, labels: list[str], worst: int) -> None:
         out(f"    {'reference':{width}}  {found.rows[index].text}")
         for label, texts in zip(labels, found.texts):
             out(f"    {label:{width}}  {texts[index]}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _against(found: Evaluation, corpus: str, system: int, first: str) -> str:

@@ -13,16 +13,16 @@ from ._values import Number
 
 
 @command("wav2edge verify alice.wav unknown.wav -m speakers", "wav2edge verify a.wav b.wav -m speakers --threshold 0.8")
-@argument("first", "a recording", metavar="AUDIO", type=_options.FILE)
-@argument("second", "the recording to compare it with", metavar="AUDIO", type=_options.FILE)
+@argument("first", "a recording of one speaker", metavar="A", type=_options.FILE)
+@argument("second", "the recording to compare it with", metavar="B", type=_options.FILE)
 @option(
     "--threshold",
-    "cosine from which on they count as the same speaker (default: the bundle's own, else 0.86)",
+    "cosine, from -1 to 1, from which on they count as the same speaker (default: the bundle's own, else 0.86)",
     group=OUTPUT,
     metavar="X",
     type=Number(float, -1, 1, "a cosine"),
 )
-@_options.json_file("print the result as JSON")
+@_options.json_file("print the result as JSON instead")
 @_options.model("bundle of a speaker model", embedded=False)
 @_options.one_engine
 @_sound.held(each=False)
@@ -37,8 +37,8 @@ def run(
 ) -> int:
     """Say whether two recordings are of the same speaker, by the cosine of their embeddings.
 
-    The exit code is 0 for the same speaker and 1 for different ones. A threshold is right for one kind of recordings
-    only: set it on pairs of your own.
+    The exit code is 0 for the same speaker and 1 for different ones. A threshold suits one kind of recordings
+    only: choose it on pairs of your own.
     """
     from wav2edge.runtime.heads import xvector
     from wav2edge.runtime.recordings.heads import Embedder
