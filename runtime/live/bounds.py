@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..errors import InputError
 
 LONGEST = 3600.0
@@ -13,7 +11,6 @@ LONGEST = 3600.0
 def check(settings: object, **bounds: tuple[float, float]) -> None:
     """Check fields of a settings object by their lowest and highest values; raises InputError for NaN too."""
     for name, (low, high) in bounds.items():
-        value: Any = getattr(settings, name)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not low <= value <= high:
+        value: object = getattr(settings, name)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
             raise InputError(f"{type(settings).__name__}.{name} must be from {low:g} to {high:g}, it is {value!r}")

@@ -10,14 +10,14 @@ last voice alone, so its samples are known by then. If speech continues after al
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.spec import FEATURES, OUTPUT_LENGTHS, ModelSpec
+from ..engines import Arrays
 from ..errors import InputError
 from ..heads import ctc
 from ..recordings import chunking
@@ -124,7 +124,7 @@ class LiveDecoder:
             return utterance.final.issue(utterance.number)
         return None
 
-    def accept(self, window: Window, outputs: Mapping[str, NDArray[Any]]) -> list[Event]:
+    def accept(self, window: Window, outputs: Arrays) -> list[Event]:
         """Take the outputs of a window's stage; returns the events that follow."""
         if window.purpose == "final":
             return self._accept_final(window, outputs)
@@ -144,7 +144,7 @@ class LiveDecoder:
     def _seconds(self, samples: int) -> float:
         return samples / self.spec.sample_rate
 
-    def _logits(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+    def _logits(self, outputs: Arrays) -> NDArray[np.float32]:
         frames = int(outputs[OUTPUT_LENGTHS][0])
         return np.asarray(outputs[self.spec.outputs[0].name][0, :frames], dtype=np.float32)
 
@@ -174,7 +174,7 @@ class LiveDecoder:
         utterance.announced = True
         return [Partial(utterance.number, self._seconds(utterance.start), end, *shown)]
 
-    def _accept_final(self, window: Window, outputs: Mapping[str, NDArray[Any]]) -> list[Event]:
+    def _accept_final(self, window: Window, outputs: Arrays) -> list[Event]:
         passes = [ended.final for ended in self._ended]
         if self.utterance is not None and self.utterance.final is not None:
             passes.append(self.utterance.final)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +27,7 @@ class Window:
     utterance: int
     purpose: Purpose
     stage: Stage
-    feeds: Mapping[str, NDArray[Any]]
+    feeds: engines.Arrays
     start: int
     end: int
 
