@@ -32,7 +32,7 @@ _SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 
 @dataclass(frozen=True)
-class Package:
+class PackedBundle:
     """What was packed: the variants, and the size of the file in bytes. install: the lines for the board."""
 
     path: Path
@@ -49,7 +49,7 @@ def pack(
     variants: Sequence[str] = (),
     wheel: Path | None = None,
     overwrite: bool = False,
-) -> Package:
+) -> PackedBundle:
     """Write the file for a board; the same bundle gives the same bytes.
 
     variants: names to pack instead of those that the profile uses. wheel: wav2edge itself, packed along. The file is
@@ -73,7 +73,7 @@ def pack(
             _write(file, destination.suffix != ".tar", bundle, chosen, name, profile, lines, wheel)
     except OSError as error:
         raise InputError(f"{destination}: cannot be written ({error.strerror or error})") from error
-    return Package(destination, chosen, destination.stat().st_size, lines)
+    return PackedBundle(destination, chosen, destination.stat().st_size, lines)
 
 
 def used(bundle: Bundle, profile: DeviceProfile) -> tuple[Variant, ...]:

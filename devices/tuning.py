@@ -89,7 +89,7 @@ def within_budget(
     """
     measured = tuple(measurements)
     if not measured:
-        raise GateRefused("nothing was measured, so nothing can be chosen")
+        raise GateRefused("nothing was measured, so nothing can be chosen; measure an engine that runs here")
     if max_wer_rise is not None and all(one.wer_rise is None for one in measured):
         raise GateRefused("max_wer_rise needs word error rates; measure with a manifest that has texts")
     accurate = [one for one in measured if max_wer_rise is None or _rise(one) <= max_wer_rise]
@@ -107,7 +107,7 @@ def within_budget(
     wanted += [f"{max_latency * 1000:g} ms"] if max_latency is not None else []
     raise GateRefused(
         f"nothing stays inside {' and '.join(wanted)}; closest is {closest.variant} on {closest.engine} with "
-        f"{closest.latency * 1000:.1f} ms{rise}"
+        f"{closest.latency * 1000:.1f} ms{rise}; allow more, or measure other variants"
     )
 
 

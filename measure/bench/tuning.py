@@ -23,7 +23,7 @@ def keep(
     """
     measurements = tuple(_measurements(report, bundle))
     if not measurements:
-        raise GateRefused(f"{bundle.path}: nothing was measured that could be chosen")
+        raise GateRefused(f"{bundle.path}: nothing was measured that could be chosen; add an engine for inference")
     chosen = tuning.within_budget(measurements, max_wer_rise, max_latency)
     kept = tuning.Tuning(chosen, measurements, report.created, report.settings.get("power_mode"))
     return chosen, tuning.save(bundle, detect.detect(), kept)

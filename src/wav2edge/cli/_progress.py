@@ -63,7 +63,7 @@ class Progress:
 
     def clear(self) -> None:
         """Take the line away from the terminal, before something else is printed."""
-        _terminal.stands(None)
+        _terminal.note_progress(None)
         if self._drawn_over and self._line:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
@@ -76,7 +76,7 @@ class Progress:
         self._written = now
         sys.stderr.write("\r\x1b[K" + self._line)
         sys.stderr.flush()
-        _terminal.stands(self)
+        _terminal.note_progress(self)
 
     def _lines(self) -> None:
         while not self._ended.wait(_EVERY_LINE):

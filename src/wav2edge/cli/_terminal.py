@@ -19,7 +19,7 @@ from wav2edge.runtime import escape
 if TYPE_CHECKING:
     from ._progress import Progress
 
-_standing: list[Progress] = []  # the progress line that is on the terminal now, if one is
+_shown: list[Progress] = []  # the progress line that is on the terminal now, if one is
 
 
 def out(text: str = "", end: str = "\n", as_json: bool = False) -> None:
@@ -75,11 +75,11 @@ def tolerate_any_name() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def stands(progress: Progress | None) -> None:
+def note_progress(progress: Progress | None) -> None:
     """Say which progress line is on the terminal, so that whatever is printed next takes it away first."""
-    _standing[:] = [] if progress is None else [progress]
+    _shown[:] = [] if progress is None else [progress]
 
 
 def _clear_progress() -> None:
-    for progress in tuple(_standing):
+    for progress in tuple(_shown):
         progress.clear()

@@ -181,7 +181,7 @@ def run(
     """Measure how fast every engine and variant runs on this machine.
 
     For each: the time for several lengths of audio, the real-time factor, memory, and energy where the machine has a
-    meter. Engines take turns, so that a busy moment of the machine hits all alike.
+    meter. Engines take turns, so that other load on the machine affects all alike.
     """
     from wav2edge.measure.bench import document, table
     from wav2edge.measure.bench import run as bench

@@ -1,4 +1,4 @@
-"""``wav2edge diarize AUDIO…``: who speaks when, or what else holds when."""
+"""``wav2edge diarize AUDIO…``: who speaks when, or which label holds when."""
 
 from __future__ import annotations
 
