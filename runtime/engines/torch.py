@@ -97,7 +97,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
     if extra not in ("", "compile"):
         raise EngineError(f"no device {options.device!r}; torch takes cpu or cuda:0, and cuda:0,compile")
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise EngineError("torch sees no CUDA device here; its CPU build cannot, and a driver is needed")
+        raise EngineError("torch finds no CUDA device here; install its CUDA build and the NVIDIA driver, or use cpu")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[variant.precision]
