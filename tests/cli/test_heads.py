@@ -147,3 +147,25 @@ def test_json_on_a_terminal_holds_no_control_character(
     assert main(["classify", str(clips[0][0]), "-m", bundle, *NULL, "-f", "jsonl"]) == 0
     out = capsys.readouterr().out
     assert "\x9b" not in out and json.loads(out)["best"][0]["label"] == evil
+
+
+def test_a_classifier_is_evaluated_by_its_own_figures(
+    bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = bundle_of("sequence_classification", ("batch", "labels"), sequence_classification.Options())
+    for number in range(4):
+        soundfile.write(tmp_path / f"{number}.wav", np.zeros(16000), 16000)
+    rows = [{"path": f"{number}.wav", "label": "happy" if number else "sad"} for number in range(4)]
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["evaluate", str(manifest), "-m", bundle, *NULL]
+    assert main([*words, "--report", str(tmp_path / "r")]) == 0
+    out = capsys.readouterr().out
+    assert "4 items" in out and "accuracy" in out and "75.0 %" in out
+    written = json.loads((tmp_path / "r" / "evaluate.json").read_text())
+    assert written["systems"][0]["figures"]["accuracy"]["value"] == 0.75
+    assert main([*words, "-m", bundle]) == 0
+    assert "accuracy against" in capsys.readouterr().out
+    manifest.write_text(json.dumps({"path": "0.wav", "label": "angry"}) + "\n")
+    assert main(words) == 2
+    assert "the model has no label 'angry'" in capsys.readouterr().err

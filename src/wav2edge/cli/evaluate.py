@@ -1,4 +1,4 @@
-"""``wav2edge evaluate MANIFEST``: measure word and character error rates on recordings with known text."""
+"""``wav2edge evaluate MANIFEST``: measure how often a model is right on recordings with known text or labels."""
 
 from __future__ import annotations
 
@@ -73,12 +73,16 @@ def run(
     cut: Cut,
     words: Words,
 ) -> int:
-    """Measure word and character error rates on recordings with known text.
+    """Measure how often a model is right: error rates of words, labels, speakers or turns.
 
     Every engine and variant transcribes the same recordings. The table shows its error rates with 95 % intervals and
     its speed, for each corpus of the manifest, and whether it differs from the first one by more than chance. With a
     language model or hotwords, greedy decoding and beam search are shown side by side. Exit code 2 when some recordings
     could not be used; the rates are without them.
+
+    Models that do not transcribe have the figures of their head: accuracy and recall of a classifier (a manifest with
+    label), equal error rate of a speaker model (pairs of recordings), diarization error rate (rttm), concordance of
+    numbers (values).
     """
     from wav2edge.devices.open import open_model
     from wav2edge.measure import evaluation
@@ -86,7 +90,7 @@ def run(
     from wav2edge.runtime import engines, files
     from wav2edge.runtime.recordings.transcriber import Transcriber
 
-    from . import _foreign
+    from . import _evaluate_heads, _foreign
 
     chunking = cut.chunking()
     bundles = [_options.open_bundle(name) for name in model or (None,)]
@@ -98,6 +102,8 @@ def run(
             bundle, several.engine, several.variant, decodings, among=engines.DEFAULT_ORDER
         )
     ]
+    if any(bundle.spec.head != "ctc" for bundle in bundles):
+        return _evaluate_heads.run(systems, several, manifest, split, json, _options.make_folder(report))
     rows, broken = manifests.scan(manifest, split=split)
     for problem in broken:
         _terminal.note(problem)
