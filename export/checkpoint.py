@@ -54,7 +54,7 @@ class Checkpoint:
 
     @property
     def config(self) -> ConfigJson:
-        """config.json, or what stands for it."""
+        """config.json, or the same made from a foreign file."""
         return self.source.config
 
     @property

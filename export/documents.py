@@ -10,7 +10,7 @@ import json
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import TypedDict, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from ..runtime.errors import CheckpointError
 
@@ -30,7 +30,7 @@ class ConfigJson(TypedDict, total=False):
 
     model_type: str
     architectures: list[str] | None
-    auto_map: dict[str, Any]
+    auto_map: dict[str, object]
     speechbrain_interface: str
     vocab_size: int
     pad_token_id: int | None
@@ -48,7 +48,7 @@ class PreprocessorJson(TypedDict, total=False):
 
     feature_extractor_type: str
     do_normalize: bool
-    sampling_rate: Any
+    sampling_rate: object
     feature_size: int
     num_mel_bins: int
     stride: int
@@ -74,8 +74,8 @@ class TokenizerJson(TypedDict, total=False):
     word_delimiter_token: str | TokenJson | None
     replace_word_delimiter_char: str | None
     added_tokens_decoder: dict[str, TokenJson] | None
-    additional_special_tokens: Any
-    extra_special_tokens: Any
+    additional_special_tokens: object
+    extra_special_tokens: object
     do_lower_case: bool | None
     target_lang: str | None
 
@@ -89,7 +89,7 @@ class AddedTokenJson(TokenJson, total=False):
 class VocabularyModelJson(TypedDict, total=False):
     """The ``model`` of tokenizer.json; vocab is a table, or a list of pieces with their scores."""
 
-    vocab: dict[str, int] | list[Any]
+    vocab: dict[str, int] | list[object]
 
 
 class FastTokenizerJson(TypedDict, total=False):
@@ -104,7 +104,7 @@ class AdapterJson(TypedDict, total=False):
 
     peft_type: str
     base_model_name_or_path: str | None
-    auto_mapping: dict[str, Any] | None
+    auto_mapping: dict[str, object] | None
     lora_alpha: float
     alpha_pattern: dict[str, float] | None
     use_rslora: bool
@@ -114,7 +114,7 @@ class AdapterJson(TypedDict, total=False):
 class WeightIndexJson(TypedDict, total=False):
     """``model.safetensors.index.json`` and its like: which shard holds which weight."""
 
-    weight_map: dict[str, Any]
+    weight_map: dict[str, object]
 
 
 AddedTokensJson = dict[str, int]
@@ -166,11 +166,9 @@ def announced_line(error: BaseException) -> str:
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
-def _fits(value: object, annotation: Any) -> bool:
+def _fits(value: object, annotation: object) -> bool:
     """Whether a JSON value has the type of a TypedDict's field."""
     origin = get_origin(annotation)
-    if annotation is Any:
-        return True
     if origin in (Union, types.UnionType):
         return any(_fits(value, choice) for choice in get_args(annotation))
     if origin is list:
@@ -180,15 +178,21 @@ def _fits(value: object, annotation: Any) -> bool:
     if isinstance(annotation, type) and issubclass(annotation, dict):
         hints = get_type_hints(annotation)
         return isinstance(value, Mapping) and all(_fits(value[k], hint) for k, hint in hints.items() if k in value)
-    if annotation in (int, float):
-        return isinstance(value, (int, annotation)) and not isinstance(value, bool)
-    return isinstance(value, annotation)
+    if annotation is int or annotation is float:
+        return isinstance(value, (int, float) if annotation is float else int) and not isinstance(value, bool)
+    return isinstance(annotation, type) and isinstance(value, annotation)
 
 
-def _in_words(annotation: Any) -> str:
+def _in_words(annotation: object) -> str:
     if get_origin(annotation) in (Union, types.UnionType):
         return " or ".join(_in_words(choice) for choice in get_args(annotation))
-    names = {int: "a number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
+    names: dict[object, str] = {
+        int: "a number",
+        float: "a number",
+        str: "a text",
+        bool: "true or false",
+        type(None): "null",
+    }
     if get_origin(annotation) is list:
         return "a list"
     return names.get(annotation, "an object")

@@ -1,6 +1,6 @@
 """Weight files of fairseq and torchaudio: one ``.pt`` file with other names and no config.json.
 
-1. The configuration is taken from the weights' shapes, and what shapes do not tell (attention heads, strides, whether
+1. The configuration is taken from the weights' shapes, and what shapes do not say (attention heads, strides, whether
    clips are normalised) from fairseq's own settings in the file, else as the published models have it.
 2. Nothing in the file is run: torch loads it with ``weights_only``, and objects of classes that torch does not know
    become ``Inert`` ones, which keep their data and do nothing.
@@ -186,7 +186,7 @@ def _config(state: Mapping[str, Tensor], settings: Mapping[str, object]) -> Conf
     positions = state[next((name for name in state if _POSITIONS.search(name)), "pos_conv")]
     width = state["wav2vec2.feature_projection.projection.weight"].shape[0]
     layers = {int(found.group(1)) for name in state if (found := re.search(r"\.encoder\.layers\.(\d+)\.", name))}
-    config: dict[str, Any] = {
+    config: dict[str, object] = {
         "model_type": "wav2vec2",
         "architectures": ["Wav2Vec2ForCTC"],
         "hidden_size": width,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..runtime.bundle.spec import OUTPUT_LENGTHS, Convolution, Output
+from ..runtime.errors import CheckpointError
 from ..runtime.heads import ctc, encoder, frame_classification, regression, sequence_classification, xvector
 from .families import POOLED, Head
 from .labels import Labels
@@ -146,6 +147,10 @@ class LayerSum(nn.Module):
         """Use the model's ``layer_weights``."""
         super().__init__()
         weighted = bool(getattr(model.config, "use_weighted_layer_sum", False))
+        if weighted and hasattr(model.config, "squeeze_factor"):
+            raise CheckpointError(
+                "use_weighted_layer_sum with SEW is not exported: its layers have other frames than its output"
+            )
         self.weights = model.layer_weights if weighted else None
 
     def forward(self, hidden: Tensor, between: list[Tensor]) -> Tensor:

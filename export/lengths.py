@@ -46,7 +46,7 @@ def squeeze_steps(config: Any) -> tuple[Convolution, ...]:
 
 
 def valid_positions(size: int, lengths: Tensor) -> Tensor:
-    """Whether a position lies inside its clip: bool [batch, size] for lengths [batch]."""
+    """Whether a position is inside its clip: bool [batch, size] for lengths [batch]."""
     return torch.arange(size, dtype=torch.int64).unsqueeze(0) < lengths.unsqueeze(1)
 
 

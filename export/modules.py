@@ -145,7 +145,7 @@ class ConvolutionAdapterLayer(nn.Module):
         self.layer = layer
 
     def forward(self, hidden: Tensor, inside: Tensor, lengths: Tensor) -> Tensor:
-        """[batch, frames, hidden] to fewer frames; ``inside`` [batch, 1, frames] tells a clip's own frames."""
+        """[batch, frames, hidden] to fewer frames; ``inside`` [batch, 1, frames] marks a clip's own frames."""
         result: Tensor = self.layer(zero_outside(hidden.transpose(1, 2), inside)).transpose(1, 2)
         return result
 

@@ -32,7 +32,7 @@ class ParityJson(TypedDict):
 
     tolerance: float
     engine: str
-    points: list[dict[str, Any]]
+    points: list[dict[str, object]]
 
 
 class ProvenanceJson(TypedDict):

@@ -52,7 +52,7 @@ class Preprocessing:
 
 
 def read_preprocessing(path: Path, normalize: bool | None, frontend: Frontend = "waveform") -> Preprocessing:
-    """The settings in a checkpoint's directory; ``normalize`` overrides what the files say, or stands in for them.
+    """The settings in a checkpoint's directory; ``normalize`` overrides the files, or replaces them.
 
     frontend: what the architecture takes. Raises CheckpointError where nothing says whether clips are normalised.
     """

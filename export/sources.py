@@ -37,7 +37,7 @@ _SIGNS = (
         "a TensorFlow model without config.json; save it with transformers' save_pretrained and convert it to PyTorch",
     ),
 )
-"""A file that tells, and what the directory is then."""
+"""A file by which a directory is recognised, and what it is then."""
 _FOREIGN = (".pt", ".pth", ".ckpt")
 
 
@@ -48,7 +48,7 @@ class Source:
     path: Path
     """The directory with its vocabulary and preprocessing, or a foreign weight file."""
     config: ConfigJson
-    """config.json, or what stands for it."""
+    """config.json, or the same made from a foreign file."""
     weights: tuple[Path, ...]
     """The files that its digest is made of."""
     load: Callable[[], dict[str, Tensor]]

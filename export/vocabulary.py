@@ -40,7 +40,7 @@ class Table:
     names: tuple[str, ...]
     """One for each output."""
     special: frozenset[str]
-    """Special tokens, and the stand-ins for outputs that have no label."""
+    """Special tokens, and the names made for outputs that have no label."""
     source: str
     """The file that they are from."""
     pieces: bool = False

@@ -139,7 +139,7 @@ class Convolution(nn.Module):
         self.causal = self.depthwise_conv.kernel_size[0] - 1 if self.depthwise_layer_norm is not None else 0
 
     def forward(self, hidden: Tensor, inside: Tensor) -> Tensor:
-        """[batch, frames, hidden]; ``inside`` [batch, 1, frames] tells a clip's own frames."""
+        """[batch, frames, hidden]; ``inside`` [batch, 1, frames] marks a clip's own frames."""
         values = functional.glu(self.pointwise_conv1(self.layer_norm(hidden).transpose(1, 2)), dim=1)
         values = self.depthwise_conv(functional.pad(zero_outside(values, inside), (self.causal, 0)))
         if self.batch_norm is not None:

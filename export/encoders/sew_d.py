@@ -57,6 +57,11 @@ class Encoder(nn.Module):
 class DisentangledAttention(nn.Module):
     """Attention to content and to distance."""
 
+    position_keys: Tensor
+    position_queries: Tensor
+    query_rows: Tensor
+    key_rows: Tensor
+
     def __init__(self, attention: Any, vectors: Tensor | None) -> None:
         """Take over transformers' attention; ``vectors`` [buckets, hidden] are those of all distances."""
         super().__init__()
@@ -103,7 +108,7 @@ class DisentangledAttention(nn.Module):
         mixed = torch.matmul(weights, value).transpose(1, 2)
         return mixed.reshape(mixed.shape[0], mixed.shape[1], mixed.shape[2] * mixed.shape[3])
 
-    def _of_distances(self, values: Tensor, vectors: Any, rows: Any, near: Tensor) -> Tensor:
+    def _of_distances(self, values: Tensor, vectors: Tensor, rows: Tensor, near: Tensor) -> Tensor:
         """Products with the vectors of all distances: [batch, heads, frames, 2 × frames - 1]."""
         return torch.index_select(torch.matmul(values, vectors), 3, torch.index_select(rows, 0, near))
 

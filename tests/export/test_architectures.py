@@ -21,6 +21,7 @@ from wav2edge.export.pipeline import export, model_spec
 from wav2edge.export.reference import Reference
 from wav2edge.graphs.graph import Graph
 from wav2edge.runtime.bundle.spec import STAGES
+from wav2edge.runtime.errors import CheckpointError
 
 OTHER_ENGINES = (
     "wavlm",
@@ -94,6 +95,17 @@ def test_other_engines(architecture: Path, tmp_path: Path, build_engine: Callabl
     channels = 160 if spec.frontend == "log-mel" else 16
     for stage in STAGES:
         build_engine(bundle.graph(bundle.variant("fp32"), stage), channels)
+
+
+def test_layers_of_sew_cannot_be_summed(make_checkpoint: Callable[..., Path]) -> None:
+    shape = {
+        "conv_kernel": (10, 3, 1, 3, 1, 2, 2),
+        "conv_stride": (5, 2, 1, 2, 2, 2, 2),
+        "use_weighted_layer_sum": True,
+    }
+    checkpoint = Checkpoint.open(make_checkpoint(classes="SEW", head="ForSequenceClassification", **shape))
+    with pytest.raises(CheckpointError, match="other frames than its output"):
+        model_spec(checkpoint, checkpoint.load())
 
 
 def test_transformers_knows_every_family() -> None:
