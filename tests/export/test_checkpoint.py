@@ -291,7 +291,7 @@ def test_destination_that_exists(checkpoint: Path, tmp_path: Path, capsys: pytes
     (tmp_path / "out" / "precious.txt").write_text("mine")
     assert main(["export", str(checkpoint), str(tmp_path / "out")]) == 2
     assert main(["export", str(checkpoint), str(tmp_path / "out"), "--overwrite"]) == 2
-    assert "left alone" in capsys.readouterr().err
+    assert "exists and is not a wav2edge bundle" in capsys.readouterr().err
     assert (tmp_path / "out" / "precious.txt").read_text() == "mine"
 
 

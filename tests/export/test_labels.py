@@ -105,6 +105,6 @@ def test_labels_of_a_classifier(tmp_path: Path) -> None:
     head = next(head for head in HEADS if head.name == "sequence_classification")
     table = {"10": "k", **{str(i): c for i, c in enumerate("abcdefghij")}}
     assert read_labels(tmp_path, {"id2label": table}, head).names == tuple("abcdefghijk")
-    for broken, reason in (({"yes": "a", "1": "b"}, "no number"), ({"0": "a", "2": "b"}, "from 0 on")):
+    for broken, reason in (({"yes": "a", "1": "b"}, "not a number"), ({"0": "a", "2": "b"}, "from 0 on")):
         with pytest.raises(CheckpointError, match=reason):
             read_labels(tmp_path, {"id2label": broken}, head)
