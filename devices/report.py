@@ -84,11 +84,11 @@ def make(root: str | Path = "/", microphones: Microphones | None = None) -> Mach
 
 
 def engine_states(machine: Machine, chosen: DeviceProfile) -> tuple[EngineState, ...]:
-    """Every engine but the null one, in the profile's order, then by name."""
+    """Every engine that computes, in the profile's order, then by name."""
     suiting = [preference for preference in chosen.order if preference.suits(machine)]
     order = tuple(dict.fromkeys(preference.engine for preference in suiting))
     names = [name for name in order if name in engines.names()]
-    names += [name for name in engines.names() if name not in names and name != "null"]
+    names += [name for name in engines.names(("inference", "reference")) if name not in names]
     states = []
     for name in names:
         variants = tuple(preference.variant for preference in suiting if preference.engine == name)

@@ -156,7 +156,7 @@ def _reference(
     for variant, device in module.devices():
         if variant not in have:
             continue
-        if reason := module.refuses(bundle.spec, have[variant]):
+        if reason := engines.refusal(bundle, name, have[variant]):
             yield Skipped(f"{name}/{variant}", reason)
         else:
             environment = ((module.CHECKPOINT, str(checkpoint)),)

@@ -184,18 +184,18 @@ def runnable(
     """
     chosen = None if variants is None else tuple(bundle.variant(name) for name in variants)
     for name in names(purposes) if engines is None else engines:
-        module = get(name)
         if reason := missing(name):
             yield Candidate(name, None, "missing", reason)
             continue
         for variant in bundle.ranked(name) if chosen is None else chosen:
-            refusal = _refusal(module, bundle.spec, variant)
-            yield Candidate(name, variant, "refused" if refusal else "runs", refusal or "")
+            reason = refusal(bundle, name, variant)
+            yield Candidate(name, variant, "refused" if reason else "runs", reason or "")
 
 
-def _refusal(module: Engine, spec: ModelSpec, variant: Variant) -> str | None:
+def refusal(bundle: Bundle, engine: str, variant: Variant) -> str | None:
+    """Why an engine should not run a variant, whether or not it can run here; None when it can."""
     try:
-        return module.refuses(spec, variant)
+        return get(engine).refuses(bundle.spec, variant)
     except Exception as error:  # as when the library is asked for the device's capabilities and fails
         return f"it cannot say whether it runs {variant.name} ({first_line(error)}); install its library again"
 
@@ -220,7 +220,7 @@ def load(
     module = get(engine)
     if reason := missing(engine):
         raise EngineError(f"engine {engine}: {reason}")
-    if reason := _refusal(module, bundle.spec, variant):
+    if reason := refusal(bundle, engine, variant):
         raise EngineError(f"engine {engine} does not run {variant.name}: {reason}")
     bundle.graph(variant, stage)
     bundle.verify(variant, stage)

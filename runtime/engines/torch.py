@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..audio.loudness import measure
 from ..bundle.read import Bundle, Variant, sha256
 from ..bundle.spec import OUTPUT_LENGTHS, STAGES, ModelSpec, Stage
 from ..errors import EngineError, first_line
@@ -163,8 +164,7 @@ class TorchSession:
         import torch
 
         if self._spec.normalize:
-            # Wav2Vec2FeatureExtractor's zero mean and unit variance, its 1e-7 included.
-            clip = (clip - clip.mean()) / np.sqrt(clip.var() + 1e-7)
+            clip = measure([clip]).normalized(clip)
         inputs = torch.from_numpy(np.ascontiguousarray(clip, np.float32))[None].to(self._device, self._dtype)
         outputs = self._model(inputs)
         # Copying to the host also waits for the device.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..cues import cues, timestamp
 from ..transcript import Transcript
 from . import Layout
-from ._cues import cues, timestamp
 
 SUFFIX = ".srt"
 

@@ -87,7 +87,8 @@ def run(
     if variant:
         variants = [opened.variant(name) for name in variant]
     else:
-        variants = [v for v in opened.ranked(engine) if module.refuses(opened.spec, v) is None]
+        # What an engine refuses does not depend on whether it can run here: building ahead needs no device.
+        variants = [v for v in opened.ranked(engine) if engines.refusal(opened, engine, v) is None]
         if not variants:
             raise EngineError(f"engine {engine} runs none of the variants of {opened.path}")
         variants = variants if every_variant else variants[:1]

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ... import escape
-from ..transcript import Segment, Transcript, Word
-from . import Layout
+from .. import escape
+from .formats import Layout
+from .transcript import Segment, Transcript, Word
 
 _TIMING = re.compile(r"(\d)[ ]*-->")
 
