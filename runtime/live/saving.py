@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import InputError, first_line
 from ..files import flush
 from ..text.cues import cues, timestamp
+from ..text.formats import Layout
 from ..text.transcript import Segment, Transcript
 from .backlog import Block
 from .events import Event, Final, Label, to_line
