@@ -22,6 +22,8 @@ from ..errors import AudioError
 _CHUNK = 1 << 18
 """Bytes that are read at once: decoders ask for a few kB at a time."""
 
+_LONGEST_PATTERN = 16
+
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|https?:/")
 
 
@@ -79,8 +81,18 @@ class View:
             self._held, self._held_from, place = data[: self.size - offset], offset, 0
         return self._held[place : place + count]
 
+    def search(self, pattern: re.Pattern[bytes], start: int, end: int | None = None) -> int:
+        """Where a pattern of at most 16 bytes begins between two places; -1 where it is not."""
+        end = self.size if end is None else min(end, self.size)
+        while start < end:
+            data = self.at(start, min(_CHUNK, end - start))
+            if found := pattern.search(data):
+                return start + found.start()
+            start += max(1, len(data) - _LONGEST_PATTERN) if start + len(data) < end else len(data)
+        return -1
+
     def find(self, pattern: bytes, start: int, end: int | None = None) -> int:
-        """Where a pattern begins between two places; -1 where it is not."""
+        """Where some bytes begin between two places; -1 where they are not."""
         end = self.size if end is None else min(end, self.size)
         while start + len(pattern) <= end:
             self.at(start, 1)  # holds what follows

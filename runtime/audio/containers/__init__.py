@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ..source import View
 from . import flac, mpeg, ogg, riff, simple
-from .part import Part, Walked
+from .part import MOST_PARTS, Part, Walked
 
 __all__ = ["Part", "Walked", "walk"]
 
@@ -41,7 +41,7 @@ def walk(view: View, mpeg_audio: bool = False) -> Walked:
     missing: list[str] = []
     notes: list[str] = []
     at = mpeg.after_tags(view, 0)  # an ID3 tag may begin files of other kinds too
-    while at < view.size:
+    while at < view.size and len(parts) < MOST_PARTS:
         walked = _walk_for(view, at, mpeg_audio)(view, at)
         if walked.end <= at:
             break
@@ -52,7 +52,9 @@ def walk(view: View, mpeg_audio: bool = False) -> Walked:
     left = view.size - at
     if parts and left > _TRAILING and view.at(at, 1 << 16).strip(b"\0"):
         missing.append(f"the last {left} bytes are not sound that can be read")
-    return Walked(parts, at, tuple(missing), tuple(notes))
+    if len(parts) > MOST_PARTS:
+        missing.append(f"it is in more than {MOST_PARTS} pieces; the first {MOST_PARTS} are decoded")
+    return Walked(parts[:MOST_PARTS], at, tuple(missing), tuple(notes))
 
 
 def _walk_for(view: View, at: int, mpeg_audio: bool) -> _Walk:

@@ -5,6 +5,8 @@ FFmpeg plays the first of joined files, and says nothing of the others.
 
 from __future__ import annotations
 
+import re
+
 from ..source import View
 
 _EBML = b"\x1a\x45\xdf\xa3"
@@ -31,6 +33,8 @@ def has_index(view: View, start: int, end: int) -> bool:
 
 _ADTS_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 
+_ADTS_SYNC = re.compile(rb"\xff[\xf0\xf1\xf8\xf9]")
+
 
 def adts_holes(view: View, at: int, end: int) -> list[float]:
     """The seconds at which other bytes are between the frames of an AAC stream (ISO 13818-7)."""
@@ -45,7 +49,7 @@ def adts_holes(view: View, at: int, end: int) -> list[float]:
             at = after = at + length
             seconds += duration
             continue
-        place = view.find(b"\xff", at + 1, end)
+        place = view.search(_ADTS_SYNC, at + 1, end)
         at = place if place >= 0 else end
     return holes
 

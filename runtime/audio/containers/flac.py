@@ -9,6 +9,7 @@ recording whose number it does not know.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -102,13 +103,15 @@ def _stream(view: View, start: int) -> _Stream | None:
     while not last and len(head := view.at(at, 4)) == 4:
         last = bool(head[0] & 0x80)
         at += 4 + int.from_bytes(head[1:], "big")
-    following = (_next(view, at, _MARK), _next(view, at, _OGG), riff.next_header(view, at, (b"WAVE",)))
-    return _Stream(start, at, min((place for place in following if place is not None), default=view.size), info)
+    end = view.size
+    for mark in (_MARK, _OGG):  # the nearest first: what follows it is not searched again for each of many
+        end = _next(view, at, mark, end) or end
+    return _Stream(start, at, riff.next_header(view, at, (b"WAVE",), end) or end, info)
 
 
-def _next(view: View, at: int, mark: bytes) -> int | None:
+def _next(view: View, at: int, mark: bytes, end: int) -> int | None:
     """Where another recording begins by its mark, and by what must follow the mark."""
-    while (at := view.find(mark, at)) >= 0:
+    while (at := view.find(mark, at, end)) >= 0:
         if mark != _MARK or view.at(at, 8) in _BEGINNINGS:
             return at
         at += 1
@@ -152,7 +155,8 @@ def _frames(view: View, stream: _Stream, at: int) -> Iterator[_Frame]:
     """Every frame whose header is right, from a place on."""
     sync = view.at(stream.frames_at, 2)
     sync = sync if sync in (b"\xff\xf8", b"\xff\xf9") else b"\xff\xf8"  # blocks of one size, or of any
-    while (at := view.find(sync, at, stream.end)) >= 0:
+    pattern = re.compile(re.escape(sync) + rb"[\x10-\xfe][\x00-\xaf]")  # a size of block, a rate, channels that exist
+    while (at := view.search(pattern, at, stream.end)) >= 0:
         if (frame := _frame(view.at(at, _LONGEST_HEADER), at, stream)) is not None:
             yield frame
         at += 2

@@ -13,12 +13,13 @@ frame in front (decoders do not play it).
 from __future__ import annotations
 
 import functools
+import re
 import struct
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..source import Segment, View
-from .part import Part, Walked
+from .part import MOST_PARTS, Part, Walked
 
 _BITRATES = {  # kbit/s by (MPEG 1, layer), ISO 11172-3 and 13818-3
     (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -32,6 +33,9 @@ _TAGS = (b"Xing", b"Info")
 _OTHERS = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM")
 _KIND = 0xFFFE0C00
 """The bits of a header that stay within a recording: sync, version, layer, rate."""
+
+_SYNC = re.compile(rb"\xff[\xe2-\xff][\x10-\xef]")
+"""What a header can begin with; a run of 0xFF, as of erased memory, is passed over at once."""
 
 _CHUNK = 1 << 18
 _LEADING = 1 << 16
@@ -99,7 +103,7 @@ def walk(view: View, start: int) -> Walked:
     """All frames from ``start`` up to the end of the file, or to what is of another kind."""
     runs: list[_Run] = []
     at = after = after_tags(view, start)
-    while at < view.size:
+    while at < view.size and len(runs) < MOST_PARTS:
         if (tags := after_tags(view, at)) != at:
             at = after = tags
         elif (runs and at == after and _continues(view, at, runs[-1])) or _sure(view, at):
@@ -111,7 +115,7 @@ def walk(view: View, start: int) -> Walked:
                 at = after = runs[-1].drop_last()
             elif at == after and runs:
                 runs[-1].cut = True
-            place = view.find(b"\xff", at + 1)
+            place = view.search(_SYNC, at + 1)
             at = place if place >= 0 else view.size
     runs = [run for run in runs if run.frames >= _FEWEST]
     followed = [following.damage > 0 and following.tagged is None for following in runs[1:]]

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from ..source import Segment, View
 
+MOST_PARTS = 2000
+"""Parts of a file that are decoded; each costs a decoder of its own, and a file can be made of nothing but holes."""
+
 
 @dataclass(frozen=True)
 class Part:

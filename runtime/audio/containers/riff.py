@@ -56,7 +56,8 @@ def walk(view: View, start: int) -> Walked:
     after = None if unfinished or sound.size > available else _after(view, end, big)
     if after is not None:
         return Walked([Part(((start, end),), announced=sound.size // sound.block)], after)
-    following = next_header(view, sound.start)
+    forms = (b"AIFF", b"AIFC") if view.at(start, 4) == b"FORM" else (b"WAVE",)
+    following = next_header(view, sound.start, forms)
     if following is None and sound.size <= available and not unfinished:  # something else follows
         return Walked([Part(((start, end),), announced=sound.size // sound.block)], end)
     stop = view.size if following is None else following
@@ -116,13 +117,13 @@ def _header_at(view: View, at: int) -> bool:
     return head[:4] in (b"RIFF", b"RIFX", b"RF64", b"FORM") and head[8:12] in _FORMS
 
 
-def next_header(view: View, at: int, forms: Sequence[bytes] = _FORMS) -> int | None:
+def next_header(view: View, at: int, forms: Sequence[bytes], end: int | None = None) -> int | None:
     """Where the next recording begins, if one does."""
     found: list[int] = []
     for form in forms:
-        place = view.find(form, at + 8)
+        place = view.find(form, at + 8, end)
         while place >= 0 and not _header_at(view, place - 8):
-            place = view.find(form, place + 1)
+            place = view.find(form, place + 1, end)
         if place >= 0:
             found.append(place - 8)
     return min(found, default=None)

@@ -117,6 +117,25 @@ def test_noise_behind_a_signature(signature: bytes) -> None:
 
 NUMBERS = arrays.scalar_dtypes() | arrays.byte_string_dtypes(max_len=4) | arrays.unicode_string_dtypes(max_len=4)
 
+HARMFUL = {
+    "erased memory as MP3": b"\xff\xfb\x90\xc4" + b"\xff" * 3_000_000,
+    "beginnings of Ogg pages": (b"OggS\0" + bytes(21) + b"\xff") * 100_000,
+    "beginnings of FLAC files": (b"fLaC\x80\0\0\x22" + bytes(34)) * 60_000,
+    "beginnings of WAV files": (b"RIFF\0\0\0\0WAVEdata\0\0\0\0") * 100_000,
+    "pairs of MP3 frames and holes": (b"\xff\xfb\x10\xc4" + bytes(100)) * 2 + b"hole",
+    "tags alone": b"ID3\x04\0\0\0\0\0\0" * 300_000,
+    "sync words of FLAC": b"fLaC\x80\0\0\x22" + bytes(34) + b"\xff\xf8" * 500_000,
+    "erased memory as AAC": b"\xff\xf1\x50\x80" + b"\xff" * 3_000_000,
+}
+
+
+@pytest.mark.parametrize("name", HARMFUL)
+def test_files_that_are_made_to_keep_a_parser_busy(name: str) -> None:
+    """Each step over such bytes searched or summed up what follows anew: minutes for megabytes."""
+    data = HARMFUL[name]
+    outcome(data * (20_000 if len(data) < 1000 else 1))
+
+
 VALUES = st.floats() | st.integers() | st.text(max_size=3) | st.binary()
 
 
