@@ -64,7 +64,7 @@ def test_the_null_engine_runs_the_whole_path(shapes_bundle: Bundle) -> None:
         ]
 
 
-def test_many_recordings_come_in_order_and_bad_ones_stop_nobody(
+def test_many_recordings_come_in_order_and_bad_ones_do_not_stop_the_others(
     level_transcriber: Transcriber, spell: Spell, tmp_path: Path
 ) -> None:
     good = [write(tmp_path / f"{n}.wav", spell(word)) for n, word in enumerate(("one", "two", "three"))]

@@ -55,7 +55,7 @@ def arpa(tmp_path: Path) -> Path:
     return path
 
 
-def heard_as(spec: ModelSpec, text: str, doubts: dict[int, tuple[str, float]]) -> np.ndarray:
+def logits_as(spec: ModelSpec, text: str, doubts: dict[int, tuple[str, float]]) -> np.ndarray:
     """Logits that say a text, one frame a letter and a blank after it; doubts: place → (other letter, its lead)."""
     rows = []
     for place, letter in enumerate(text):
@@ -74,15 +74,15 @@ def text_of(decoder: Callable[..., Any], logits: np.ndarray, spec: ModelSpec) ->
     return " ".join(word.text for word in decoder(logits, spec, 0))
 
 
-def test_a_language_model_mends_what_was_misheard(arpa: Path, ctc_spec: ModelSpec) -> None:
-    logits = heard_as(ctc_spec, "the cat sat", {4: ("k", 0.5), 10: ("d", 0.5)})
+def test_a_language_model_corrects_what_was_misrecognised(arpa: Path, ctc_spec: ModelSpec) -> None:
+    logits = logits_as(ctc_spec, "the cat sat", {4: ("k", 0.5), 10: ("d", 0.5)})
     assert text_of(ctc.greedy, logits, ctc_spec) == "the kat sad"
     decoder = BeamDecoder(ctc_spec, open_language_model(arpa))
     assert text_of(decoder, logits, ctc_spec) == "the cat sat"
 
 
 def test_words_keep_the_times_of_an_alignment(arpa: Path, ctc_spec: ModelSpec) -> None:
-    logits = heard_as(ctc_spec, "the cat sat", {})
+    logits = logits_as(ctc_spec, "the cat sat", {})
     beam = BeamDecoder(ctc_spec, open_language_model(arpa))(logits, ctc_spec, 50)
     assert beam == ctc.greedy(logits, ctc_spec, 50)
 
@@ -90,12 +90,12 @@ def test_words_keep_the_times_of_an_alignment(arpa: Path, ctc_spec: ModelSpec) -
 def test_a_model_in_capitals_fits_a_vocabulary_in_small_letters(tmp_path: Path, ctc_spec: ModelSpec) -> None:
     path = tmp_path / "CATS.arpa"
     path.write_text(ARPA.replace("the", "THE").replace("cat", "CAT").replace("sat", "SAT"), "utf-8")
-    logits = heard_as(ctc_spec, "the cat sat", {4: ("k", 0.5)})
+    logits = logits_as(ctc_spec, "the cat sat", {4: ("k", 0.5)})
     assert text_of(BeamDecoder(ctc_spec, open_language_model(path)), logits, ctc_spec) == "the cat sat"
 
 
 def test_hotwords_without_a_language_model(ctc_spec: ModelSpec) -> None:
-    logits = heard_as(ctc_spec, "call bryan now", {5: ("p", 1.0)})
+    logits = logits_as(ctc_spec, "call bryan now", {5: ("p", 1.0)})
     assert text_of(ctc.greedy, logits, ctc_spec) == "call pryan now"
     assert text_of(BeamDecoder(ctc_spec, hotwords=["bryan"]), logits, ctc_spec) == "call bryan now"
     with pytest.raises(InputError, match="vocabulary has no 3"):
@@ -110,7 +110,7 @@ def test_hotwords_take_the_case_of_the_vocabulary(ctc_spec: ModelSpec, hotword: 
     if capitals:
         labels = tuple(label.upper() if len(label) == 1 else label for label in ctc_spec.labels)
         spec = dataclasses.replace(ctc_spec, labels=labels)
-    logits = heard_as(ctc_spec, "call bryan now", {5: ("p", 1.0)})
+    logits = logits_as(ctc_spec, "call bryan now", {5: ("p", 1.0)})
     found = text_of(BeamDecoder(spec, hotwords=[hotword]), logits, spec)
     assert found == ("CALL BRYAN NOW" if capitals else "call bryan now")
     with pytest.raises(InputError, match="vocabulary has no 3"):
@@ -123,7 +123,7 @@ def test_a_word_does_not_span_a_long_pause(arpa: Path, ctc_spec: ModelSpec) -> N
     """Neither the language model nor the alignment may join what seconds of silence part."""
     blank = np.full((40, len(ctc_spec.labels)), -4.0, np.float32)
     blank[:, 0] = 4.0
-    logits = np.concatenate((heard_as(ctc_spec, "the c", {}), blank, heard_as(ctc_spec, "at sat", {})))
+    logits = np.concatenate((logits_as(ctc_spec, "the c", {}), blank, logits_as(ctc_spec, "at sat", {})))
     for model in (None, open_language_model(arpa)):
         words = BeamDecoder(ctc_spec, model)(logits, ctc_spec, 0)
         assert [word.end - word.start < 0.5 for word in words] == [True] * 4
@@ -156,7 +156,7 @@ def test_a_bundle_brings_its_own(tmp_path: Path, ctc_spec: ModelSpec, arpa: Path
         bundle.path / "language_model/2gram.arpa", ("the", "cat", "sat"), 0.7, 2.0, boundary=False
     )
     assert open_language_model(bundle.path) == found, "a directory that holds language_model/ will do"
-    logits = heard_as(ctc_spec, "the cat sat", {4: ("k", 0.5)})
+    logits = logits_as(ctc_spec, "the cat sat", {4: ("k", 0.5)})
     assert text_of(BeamDecoder(ctc_spec, found), logits, ctc_spec) == "the cat sat"
 
 
@@ -206,8 +206,8 @@ def test_without_the_extra_one_line_names_it(ctc_spec: ModelSpec, monkeypatch: p
 def test_the_other_library_hears_the_same(arpa: Path, ctc_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     """On ARM boards ctc-beam-decoder has no wheel; pyctcdecode with KenLM is what runs there."""
     monkeypatch.setitem(sys.modules, "ctc_beam_decoder", None)
-    logits = heard_as(ctc_spec, "the cat sat", {4: ("k", 0.5), 10: ("d", 0.5)})
+    logits = logits_as(ctc_spec, "the cat sat", {4: ("k", 0.5), 10: ("d", 0.5)})
     assert text_of(BeamDecoder(ctc_spec, open_language_model(arpa)), logits, ctc_spec) == "the cat sat"
-    logits = heard_as(ctc_spec, "call bryan now", {5: ("p", 1.0)})
+    logits = logits_as(ctc_spec, "call bryan now", {5: ("p", 1.0)})
     assert text_of(BeamDecoder(ctc_spec, hotwords=["bryan"]), logits, ctc_spec) == "call bryan now"
     assert json.dumps(BeamDecoder(ctc_spec)(logits[:0], ctc_spec, 0)) == "[]"
