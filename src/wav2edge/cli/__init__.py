@@ -149,31 +149,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except click.exceptions.Exit as end:
         return end.exit_code
-    except click.UsageError as error:
-        _terminal.note(_usage(error, words))
-        return 2
-    except Wav2EdgeError as error:
-        _terminal.note(as_options(str(error), called.params if (called := _called(words)) is not None else ()))
-        return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         _terminal.note("interrupted")
         return 130
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        _terminal.note(f"{place}{error.strerror or error}")
-        return 2
-    except MemoryError:
-        _terminal.note("out of memory; use shorter audio, smaller batches or a smaller variant")
-        return 2
     except Exception as error:
-        if os.environ.get(DEBUG):
+        if os.environ.get(DEBUG) and not isinstance(error, (click.UsageError, Wav2EdgeError)):
             raise
-        what = f"{type(error).__name__}: {first_line(error)}"
-        _terminal.note(f"internal error ({what}); please report it, with the traceback that {DEBUG}=1 shows")
-        return 2
+        _terminal.note(_line_of(error, words))
+        return error.exit_code if isinstance(error, Wav2EdgeError) else 2
+
+
+def _line_of(error: Exception, words: Sequence[str]) -> str:
+    """An error in one line: what is wrong and the remedy."""
+    if isinstance(error, click.UsageError):
+        return _usage(error, words)
+    if isinstance(error, Wav2EdgeError):
+        return as_options(str(error), called.params if (called := _called(words)) is not None else ())
+    if isinstance(error, OSError):
+        return f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return "out of memory; use shorter audio, smaller batches or a smaller variant"
+    what = f"{type(error).__name__}: {first_line(error)}"
+    return f"internal error ({what}); please report it, with the traceback that {DEBUG}=1 shows"
 
 
 def _called(words: Sequence[str]) -> click.Command | None:
