@@ -16,7 +16,7 @@ from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.families import FAMILIES
 from wav2edge.export.graph import ContractGraph
 from wav2edge.export.heads import head_module
-from wav2edge.export.parity import TOLERANCE, check
+from wav2edge.export.parity import TOLERANCE, cases, check
 from wav2edge.export.pipeline import export, model_spec
 from wav2edge.export.reference import Reference
 from wav2edge.graphs.graph import Graph
@@ -95,6 +95,14 @@ def test_other_engines(architecture: Path, tmp_path: Path, build_engine: Callabl
     channels = 160 if spec.frontend == "log-mel" else 16
     for stage in STAGES:
         build_engine(bundle.graph(bundle.variant("fp32"), stage), channels)
+
+
+def test_gate_compares_log_mel_where_float32_can(make_checkpoint: Callable[..., Path]) -> None:
+    """Bands over two frames are divided by what may be a rounding; frames are counted from the shortest clip on."""
+    checkpoint = Checkpoint.open(make_checkpoint(classes="Wav2Vec2Bert", conv_depthwise_kernel_size=7))
+    spec = model_spec(checkpoint, checkpoint.load())
+    assert spec.min_samples == 560 and spec.frontend == "log-mel" and not spec.normalize
+    assert min(len(clip) for case in cases(spec) for clip in case.clips) == 1600
 
 
 def test_layers_of_sew_cannot_be_summed(make_checkpoint: Callable[..., Path]) -> None:
