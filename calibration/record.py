@@ -1,4 +1,4 @@
-"""calibration.json: how each variant was made, so that anybody can make it again or doubt it."""
+"""calibration.json: how each variant was made, so that it can be repeated and checked."""
 
 from __future__ import annotations
 
