@@ -263,7 +263,7 @@ def test_a_librarys_argument_is_spelled_as_the_option() -> None:
         "max_wer_rise 7: too much": "--max-wer-rise 7: too much",
         "keep_float: matches no layer": "--keep-float: matches no layer",
         "give normalize=True": "give --normalize yes",
-        "ignore_weights='lm_head.*' goes on": "--ignore-weights lm_head.* goes on",
+        "ignore_weights='lm_head.*' goes on": "--ignore-weights 'lm_head.*' goes on",
         "the limit is 3": "the limit is 3",
         "/a/max_wer_rise/keep_float.onnx: damaged": "/a/max_wer_rise/keep_float.onnx: damaged",
     }.items():

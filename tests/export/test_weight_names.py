@@ -119,7 +119,11 @@ def test_unused_weights_may_be_ignored(checkpoint: Path, tmp_path: Path, capsys:
     save_file({**state, "criterion.weight": torch.zeros(3)}, checkpoint / "model.safetensors")
     assert main(["export", str(checkpoint), str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert "--ignore-weights 'criterion.weight'" in error and "ignore_weights" not in error
+    assert "--ignore-weights criterion.weight" in error and "ignore_weights" not in error
+    save_file({**state, "more.0.weight": torch.zeros(3)}, checkpoint / "model.safetensors")
+    assert main(["export", str(checkpoint), str(tmp_path / "out")]) == 2
+    assert "--ignore-weights 'more.*.weight'" in capsys.readouterr().err  # quoted for the shell
+    save_file({**state, "criterion.weight": torch.zeros(3)}, checkpoint / "model.safetensors")
     with pytest.raises(CheckpointError):
         Checkpoint.open(checkpoint, ignore_weights=["head.*"]).load()
     found = Checkpoint.open(checkpoint, ignore_weights=["criterion.*"]).load().state_dict()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
@@ -186,7 +187,8 @@ def as_options(message: str, parameters: Iterable[click.Parameter]) -> str:
             value = found["value"].strip("'\"")
             if parameter.is_flag and value == "True":
                 return flag
-            return f"{flag} { {'True': 'yes', 'False': 'no'}.get(value, value) }".rstrip()
+            value = {"True": "yes", "False": "no"}.get(value, value)
+            return f"{flag} {shlex.quote(value)}" if value else flag
 
         message = re.sub(rf"(?<![\w.-])(?:{names})=(?P<value>'[^']*'|\"[^\"]*\"|[\w.:-]*)", spelled, message)
         for name in names.split("|"):
