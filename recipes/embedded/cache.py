@@ -10,6 +10,7 @@ import numpy as np
 import soxr
 import torch
 from clips import LONGEST, RATE, ClipStore
+from precision import autocast
 from teacher import Teacher
 
 RECEPTIVE, HOP = 400, 320
@@ -74,7 +75,8 @@ def _encode(
     def flush() -> None:
         rows = [store.rows[i] for i in batch]
         clips = [audio[int(r["start"]) : int(r["start"]) + int(r["samples"])].astype(np.float32) / 32768 for r in rows]
-        found.update(zip(batch, teacher.features(clips, [counts[i] for i in batch])))
+        with autocast(teacher.device):
+            found.update(zip(batch, teacher.features(clips, [counts[i] for i in batch])))
         batch.clear()
 
     for i in sorted(numbers, key=lambda n: counts[n]):

@@ -18,8 +18,11 @@ from texts import transcript
 SPLITS = {"train": "train", "dev": "dev", "valid": "dev", "validation": "dev", "eval": "eval", "test": "eval"}
 """What a manifest may call a split, and what is done with it: only train is trained on, only dev guides choices."""
 
-FEWEST_SPEAKERS = 10
+FEWEST_SPEAKERS = 5
 """Named speakers of a corpus below which its dev is not carved out by speaker: whole speakers would be too coarse."""
+
+DEV_MINUTES = 8.0
+"""Most of a corpus that goes into the dev store: enough to choose by, and quick to measure while training."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,12 @@ def read_manifest(path: Path) -> list[Utterance]:
             sys.exit(f"error: {path}, line {number}: split {row['split']!r} is none of {', '.join(SPLITS)}")
         if SPLITS[row["split"]] == "train" and row.get("speaker") is not None:
             speakers[row.get("corpus", "speech")].add(str(row["speaker"]))
+    # A speaker of several corpora is on the same side in all of them, however few speakers one of them names.
+    split_by = {name for names in speakers.values() if len(names) >= FEWEST_SPEAKERS for name in names}
     rows = []
     for row in found:
         corpus = row.get("corpus", "speech")
-        named = row.get("speaker") is not None and len(speakers[corpus]) >= FEWEST_SPEAKERS
+        named = row.get("speaker") is not None and str(row["speaker"]) in split_by
         rows.append(
             Utterance(
                 path.parent / row["path"],
@@ -86,6 +91,18 @@ def split_of(row: Utterance) -> str:
     return "dev" if share < (0.12 if row.by_speaker else 0.06) else "train"
 
 
+def beyond_dev(rows: list[Utterance]) -> set[str]:
+    """Return the keys of the dev utterances that are left out, in an order by hash, past `DEV_MINUTES` of a corpus."""
+    taken: defaultdict[str, float] = defaultdict(float)
+    left_out = set()
+    dev = [row for row in rows if split_of(row) == "dev"]
+    for row in sorted(dev, key=lambda row: hashlib.sha256(row.key.encode()).digest()):
+        if taken[row.corpus] >= 60 * DEV_MINUTES:
+            left_out.add(row.key)
+        taken[row.corpus] += row.seconds
+    return left_out
+
+
 def load(path: Path) -> np.ndarray:
     """Read any audio file as 16 kHz mono float32 in [-1, 1]."""
     audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -101,9 +118,11 @@ def store_real(manifest: Path, folder: Path) -> None:
     left_out = 0
     stores = {name: ClipStore(folder / name) for name in ("train", "dev")}
     seen = {name: len(store) for name, store in stores.items()}
-    for row in read_manifest(manifest):
+    rows = read_manifest(manifest)
+    beyond = beyond_dev(rows)
+    for row in rows:
         store = stores.get(split_of(row))
-        if store is None:
+        if store is None or row.key in beyond:
             continue
         if soundfile.info(row.path).duration > LONGEST:
             left_out += 1

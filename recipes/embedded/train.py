@@ -22,6 +22,7 @@ from cache import HOP
 from evaluate import measure
 from model import CENTRES, EARLY, MEL, Student, adopt, embedded_config, new_model, save_checkpoint, tune
 from muon import Muon
+from precision import autocast
 from teacher import Teacher
 from torch import Tensor, nn
 
@@ -218,7 +219,8 @@ class Run:
         for optimizer, peak in zip(self.optimizers, (self.plan.rate, self.plan.matrix_rate)):
             for group in optimizer.param_groups:
                 group["lr"] = peak * rate_at(self.plan, self.step, self.progress)
-        found = losses(self.student, self.heads, batch, self.plan, self.heard, self.teacher)
+        with autocast(self.device):
+            found = losses(self.student, self.heads, batch, self.plan, self.heard, self.teacher)
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         torch.stack(list(found.values())).sum().backward()
