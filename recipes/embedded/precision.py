@@ -1,4 +1,4 @@
-"""Matrix products in bfloat16 where the processor has instructions for them: about twice as fast."""
+"""Matrix products in bfloat16 where the processor has instructions for them."""
 
 from __future__ import annotations
 

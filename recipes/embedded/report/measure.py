@@ -1,0 +1,72 @@
+"""The closing measurement: the only command of the recipe that uses the eval split, and it logs each use.
+
+    python -m recipes.embedded.report.measure CHECKPOINT --manifest MANIFEST --why "the reason, for the log"
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+
+from ..error_rates import Transcribed, error_rates
+from ..speech.clips import ClipStore
+from ..speech.dataset import Dataset
+from ..speech.manifest import load, read_manifest, rows_of
+from ..student.decode import transcribe
+from ..student.model import Student, open_checkpoint
+
+HERE = Path(__file__).resolve().parents[1]
+TRAIN_EVERY = 30
+"""Every so many clips of train are measured, to show how far the model has learned them by heart."""
+
+
+def transcribe_split(student: Student, manifest: Path, split: str, device: str) -> list[Transcribed]:
+    """Transcribe one split of a manifest: eval, test (held-out wake words), dev, or a sample of train."""
+    rows = rows_of(read_manifest(manifest), split)
+    with tempfile.TemporaryDirectory() as folder:
+        store = ClipStore(Path(folder))
+        for row in rows[:: TRAIN_EVERY if split == "train" else 1]:
+            store.append(load(row.path), row.text, str(row.speaker), row.corpus)
+        return transcribe(student, Dataset([Path(folder)], False, longest=60.0), device)
+
+
+def main() -> None:
+    """Measure a checkpoint on all splits: write results.json and log that eval was used."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--why", required=True, help="why eval is used now; kept in the log")
+    parser.add_argument("--out", type=Path, default=HERE / "results.json")
+    parser.add_argument("--readings", type=Path, default=HERE / "eval_readings.jsonl", help="log of uses of eval")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    net = open_checkpoint(options.checkpoint)
+    student = Student(net).to(device).eval()
+    weights = (options.checkpoint / "model.safetensors").read_bytes()
+    results: dict[str, object] = {
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "bytes": len(weights),
+        "parameters": sum(p.numel() for p in net.parameters()),
+    }
+    for split in ("train", "dev", "test", "eval"):
+        transcribed = transcribe_split(student, options.manifest, split, device)
+        results[split] = error_rates(transcribed, intervals=True)
+        results[split + "_transcripts"] = [row._asdict() for row in transcribed]
+    with open(options.readings, "a", encoding="utf-8") as file:
+        when = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="minutes")
+        row = {"when": when, "why": options.why, "sha256": results["sha256"], "eval": results["eval"]}
+        file.write(json.dumps(row) + "\n")
+    options.out.write_text(json.dumps(results, indent=1) + "\n")
+    print(json.dumps({split: results[split] for split in ("train", "dev", "test", "eval")}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

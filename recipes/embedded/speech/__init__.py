@@ -1,0 +1,1 @@
+"""Speech to train on: the manifest, clip stores, texts, synthetic speech, augmentation and batches."""

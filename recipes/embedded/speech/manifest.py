@@ -1,0 +1,134 @@
+"""The manifest, its splits, and real speech as a clip store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from ..frames import RATE
+from .clips import LONGEST, ClipStore
+from .texts import transcript
+
+SPLITS = {"train": "train", "dev": "dev", "valid": "dev", "validation": "dev", "eval": "eval", "test": "eval"}
+"""The names that a manifest may give a split, and the split each means: train is trained on, dev guides choices."""
+
+FEWEST_SPEAKERS = 5
+"""Corpora with fewer named speakers are split by file: one speaker would be too large a part of them."""
+
+DEV_MINUTES = 8.0
+"""Most minutes of a corpus in the dev store, so that measuring on it stays quick during training."""
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One line of a manifest: audio file, its length in seconds, transcript, speaker (or None), corpus and split.
+
+    `split` is train, dev or eval; `by_speaker`: dev is taken from train by whole speakers.
+    """
+
+    path: Path
+    seconds: float
+    text: str
+    speaker: str | None
+    corpus: str
+    split: str
+    key: str
+    licence: str
+    by_speaker: bool
+
+
+def read_manifest(path: Path) -> list[Utterance]:
+    """Read a JSON Lines manifest; paths in it are relative to it. Exits with one line at an unknown split."""
+    found = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    speakers: defaultdict[str, set[str]] = defaultdict(set)
+    for number, row in enumerate(found, 1):
+        row["split"] = row.get("split") or "train"
+        if row["split"] not in SPLITS:
+            sys.exit(f"error: {path}, line {number}: split {row['split']!r} is not one of {', '.join(SPLITS)}")
+        if SPLITS[row["split"]] == "train" and row.get("speaker") is not None:
+            speakers[row.get("corpus", "speech")].add(str(row["speaker"]))
+    # A speaker of several corpora is on the same side in all of them, however few speakers one of them names.
+    split_by = {name for names in speakers.values() if len(names) >= FEWEST_SPEAKERS for name in names}
+    rows = []
+    for row in found:
+        corpus = row.get("corpus", "speech")
+        named = row.get("speaker") is not None and str(row["speaker"]) in split_by
+        rows.append(
+            Utterance(
+                path.parent / row["path"],
+                float(row.get("seconds", 0.0)),
+                transcript(row["text"]),
+                row.get("speaker"),
+                corpus,
+                SPLITS[row["split"]],
+                row["path"],
+                row.get("licence", ""),
+                named,
+            )
+        )
+    return rows
+
+
+def split_of(row: Utterance) -> str:
+    """Return the split of an utterance: train, dev, test (held-out wake words) or eval.
+
+    The manifest's own eval, test and dev are kept (its test is eval). More dev, and test, are taken from its train: by
+    speaker where enough are named, else by a hash of the path.
+    Wake words ("wake" in the corpus name): 8 % test, used by the closing measurement only, and 4 % dev.
+    """
+    if row.split != "train":
+        return row.split
+    digest = hashlib.sha256((str(row.speaker) if row.by_speaker else row.key).encode()).digest()
+    share = int.from_bytes(digest[:4], "big") / 2**32
+    if "wake" in row.corpus:
+        return "test" if share < 0.08 else "dev" if share < 0.12 else "train"
+    return "dev" if share < (0.12 if row.by_speaker else 0.06) else "train"
+
+
+def rows_of(rows: list[Utterance], split: str) -> list[Utterance]:
+    """Return the utterances of a split in their order; of dev at most `DEV_MINUTES` of a corpus, chosen by hash."""
+    chosen = [row for row in rows if split_of(row) == split]
+    if split != "dev":
+        return chosen
+    minutes: defaultdict[str, float] = defaultdict(float)
+    kept = set()
+    for row in sorted(chosen, key=lambda row: hashlib.sha256(row.key.encode()).digest()):
+        if minutes[row.corpus] < DEV_MINUTES:
+            kept.add(row.key)
+        minutes[row.corpus] += row.seconds / 60
+    return [row for row in chosen if row.key in kept]
+
+
+def load(path: Path) -> np.ndarray:
+    """Read any audio file as 16 kHz mono float32 in [-1, 1]."""
+    audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    mono = audio.mean(1)
+    return mono if rate == RATE else soxr.resample(mono, rate, RATE)
+
+
+def store_real(manifest: Path, folder: Path) -> None:
+    """Decode every train and dev utterance of a manifest once, into one clip store for each split.
+
+    Clips longer than `LONGEST` seconds, which the teacher cannot take whole, are left out and counted.
+    """
+    left_out, rows = 0, read_manifest(manifest)
+    for name in ("train", "dev"):
+        store = ClipStore(folder / name)
+        seen = len(store)
+        for row in rows_of(rows, name):
+            if soundfile.info(row.path).duration > LONGEST:
+                left_out += 1
+            elif seen > 0:
+                seen -= 1
+            else:
+                store.append(load(row.path), row.text, str(row.speaker), row.corpus)
+    if left_out:
+        print(f"{left_out} clips of train and dev are longer than {LONGEST:.0f} s: left out")

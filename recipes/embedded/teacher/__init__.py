@@ -1,0 +1,1 @@
+"""The teacher: features of Whisper's encoder, the CTC head on them, and targets made of both."""
