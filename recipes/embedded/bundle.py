@@ -63,7 +63,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=BUNDLE.parent, prefix=".bundle-") as scratch:
         made = Path(scratch) / "bundle"
         command = ["quantize", str(made), "--variants", arguments.variants, "--max-wer-rise", arguments.max_wer_rise]
-        command += ["--speech", str(write_manifest(every(rows_of(rows, "train"), 100), Path(scratch) / "calibration.jsonl"))]
+        command += [
+            "--speech",
+            str(write_manifest(every(rows_of(rows, "train"), 100), Path(scratch) / "calibration.jsonl")),
+        ]
         command += ["--dev", str(write_manifest(rows_of(rows, "dev"), Path(scratch) / "dev.jsonl"))]
         command += ["--report", str(Path(scratch) / "report.html")]
         code = wav2edge(["export", str(CHECKPOINT), str(made)])

@@ -2,61 +2,55 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-import pytest
 
-RECIPE = Path(__file__).parents[2] / "recipes/embedded"
-
-
-@pytest.fixture
-def recipe(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
-    """The recipe's modules, by name, as its own scripts import them."""
-    monkeypatch.syspath_prepend(str(RECIPE))
-    return {name: importlib.import_module(name) for name in ("clips", "cache", "constrain", "model")}
+Recipe = Callable[[str], ModuleType]
 
 
-def spoken(recipe: dict[str, ModuleType], text: str, frames: int, sure: float = 0.9) -> np.ndarray:
-    """Posteriors [frames, labels] of a head that hears each letter for two frames, four apart, and blank between."""
-    model = recipe["model"]
-    rows = np.full((frames, len(model.LABELS)), (1 - sure) / (len(model.LABELS) - 1), np.float32)
+def posteriors_of(recipe: Recipe, text: str, frames: int, certainty: float = 0.9) -> np.ndarray:
+    """Posteriors [frames, labels] of a head that writes each letter in two frames, four apart, and blank between."""
+    labels = recipe("labels")
+    rows = np.full((frames, len(labels.LABELS)), (1 - certainty) / (len(labels.LABELS) - 1), np.float32)
     best = np.zeros(frames, int)
-    for i, label in enumerate(model.encode(text)):
+    for i, label in enumerate(labels.encode(text)):
         best[4 * i + 2 : 4 * i + 4] = label
-    rows[np.arange(frames), best] = sure
+    rows[np.arange(frames), best] = certainty
     return rows
 
 
-def test_a_misread_letter_is_put_right_where_it_was_heard(recipe: dict[str, ModuleType], tmp_path: Path) -> None:
-    clips, cache, constrain, model = (recipe[name] for name in ("clips", "cache", "constrain", "model"))
-    store = clips.ClipStore(tmp_path)
-    said, heard = ["a large mocha", "soy milk", "nothing like it"], ["a larje mocla", "soy milk", "cappuccino"]
+def test_a_wrong_letter_is_corrected_at_its_frame(recipe: Recipe, tmp_path: Path) -> None:
+    frames, constrain, labels = (recipe(name) for name in ("frames", "teacher.constrain", "labels"))
+    store = recipe("speech.clips").ClipStore(tmp_path)
+    transcripts = ["a large mocha", "soy milk", "nothing like it"]
+    written = ["a larje mocla", "soy milk", "cappuccino"]
     rows = []
-    for text, misheard in zip(said, heard):
-        samples = np.zeros(cache.RECEPTIVE + cache.HOP * 79, np.float32)
-        store.append(samples, text, "", "corpus")
-        rows.append(spoken(recipe, misheard, cache.frames(len(samples)), 0.99))
+    for transcript, text in zip(transcripts, written):
+        samples = np.zeros(frames.RECEPTIVE + frames.HOP * 79, np.float32)
+        store.append(samples, transcript, "", "corpus")
+        rows.append(posteriors_of(recipe, text, frames.count_frames(len(samples)), 0.99))
     table = np.concatenate(rows).astype(np.float16)
     table.tofile(tmp_path / "posteriors.f16")
     np.zeros((len(table), 512), np.float16).tofile(tmp_path / "features.f16")
-    for _ in range(2):  # Again from what the head said, not from what was made of it.
-        told = constrain.constrain(tmp_path)
-        assert told["refused"] == 1 and told["wer"] == {"corpus": 0.0} and told["free_wer"]["corpus"] > 40
+    for _ in range(2):  # The second time starts from the free posteriors again.
+        result = constrain.constrain(tmp_path)
+        assert result["refused"] == 1 and result["wer"] == {"corpus": 0.0} and result["free_wer"]["corpus"] > 40
         made = np.fromfile(tmp_path / "posteriors.f16", np.float16).reshape(table.shape)
         assert np.array_equal(np.fromfile(tmp_path / "posteriors-free.f16", np.float16).reshape(table.shape), table)
     np.testing.assert_allclose(made.astype(np.float32).sum(-1), 1, atol=2e-3)
-    read = [model.greedy(part.argmax(-1)) for part in np.split(made, 3)]
-    assert read == ["a large mocha", "soy milk", "cappuccino"]  # What is not said there is refused.
-    heard_at = 4 * len(model.encode("a lar")) + 2
-    assert made[:, model.encode("g")[0]].argmax() in (heard_at, heard_at + 1)  # Where it was heard as j.
+    texts = [labels.decode_greedy(part.argmax(-1)) for part in np.split(made, 3)]
+    assert texts == ["a large mocha", "soy milk", "cappuccino"]  # The transcript that does not fit is refused.
+    frame_of_j = 4 * len(labels.encode("a lar")) + 2
+    assert made[:, labels.encode("g")[0]].argmax() in (frame_of_j, frame_of_j + 1)
 
 
-def test_a_decoder_that_begins_anew_is_cut_at_the_end_of_what_is_said(recipe: dict[str, ModuleType]) -> None:
-    posteriors = spoken(recipe, "i can't swim", 60)
-    text, loss = recipe["constrain"].fitting(posteriors, "i can't swim i can't")
+def test_a_transcript_that_repeats_itself_is_cut_where_the_speech_ends(recipe: Recipe) -> None:
+    best_beginning = recipe("teacher.constrain").best_beginning
+    posteriors = posteriors_of(recipe, "i can't swim", 60)
+    text, loss = best_beginning(posteriors, "i can't swim i can't")
     assert text == "i can't swim" and loss < 1
-    assert recipe["constrain"].fitting(posteriors, "have you seen him")[1] > 2
-    assert recipe["constrain"].fitting(posteriors[:4], "far too long for it") == ("", float("inf"))
+    assert best_beginning(posteriors, "have you seen him")[1] > 2
+    assert best_beginning(posteriors[:4], "far too long for it") == ("", float("inf"))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
+from types import ModuleType
 
 RECIPE = Path(__file__).parents[2] / "recipes/embedded"
 WEIGHTS = RECIPE / "checkpoint/model.safetensors"
@@ -25,6 +24,5 @@ def test_the_results_and_the_card_are_of_the_shipped_weights() -> None:
                 assert f"| {split} | {corpus} | {rates['clips']} | {rates['wer']} (" in text
 
 
-def test_parameters_are_counted_from_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(RECIPE))
-    assert importlib.import_module("collect").count_parameters(WEIGHTS) == RESULTS["parameters"]
+def test_parameters_are_counted_from_the_file(recipe: Callable[[str], ModuleType]) -> None:
+    assert recipe("report.collect").count_parameters(WEIGHTS) == RESULTS["parameters"]

@@ -7,8 +7,8 @@ Both files come with Debian's packages of the games, in main (`apt-get download`
 
  * `queen.1c`, flight-of-the-amazon-queen. Its table of contents: a 16-bit count at byte 13, then rows of a 12-byte
    name, a byte, a 32-bit offset and a 32-bit size, all big-endian; names that end in .SB are MP3 speech.
- * `sky.dsk`, beneath-a-steel-sky, whose table of contents is `sky.dnr` in the same folder: a 32-bit count, then rows of a
-   16-bit number, a 24-bit offset (sixteenths where the highest bit says so) and a 24-bit size with two flags, all
+ * `sky.dsk`, beneath-a-steel-sky, and its table of contents `sky.dnr` in the same folder: a 32-bit count, then rows of
+   a 16-bit number, a 24-bit offset (sixteenths where the highest bit says so) and a 24-bit size with two flags, all
    little-endian. Speech has numbers from 50000: 22 bytes of header, then 8-bit samples at 11025 Hz, most of them packed
    as RNC, which Debian's `ancient` unpacks.
 

@@ -110,7 +110,7 @@ class Student(nn.Module):
     def encode(self, features: Tensor, frames: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return hidden states [batch, frames, hidden] of the last layer and of the middle one.
 
-        `mask` [batch, frames, 1] is 0 on frames to hide. Equals the encoder's own forward, which returns no middle layer.
+        `mask` [batch, frames, 1] is 0 on frames to hide. The same numbers as the encoder's own forward makes.
         """
         core = self.net.wav2vec2
         hidden, _ = core.feature_projection(features)
