@@ -3,8 +3,8 @@
     python -m recipes.embedded --manifest speech/manifest.jsonl --whisper whisper-base/
 
 Every stage leaves its result in the work folder. Run the same command again after an interruption: finished stages are
-skipped and the interrupted one resumes. Results, logs, curves and card are written into the folder of the weights; those
-of the shipped weights into the recipe's own folder.
+skipped and the interrupted one resumes. Results, logs, curves and card are written into the folder of the weights;
+those of the shipped weights into the recipe's own folder.
 """
 
 from __future__ import annotations

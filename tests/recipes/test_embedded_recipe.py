@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 RECIPE = Path(__file__).parents[2] / "recipes/embedded"
 
@@ -296,3 +297,16 @@ def test_rates_are_the_package_s_own(recipe: Recipe) -> None:
     rows = [module.Transcribed("mine", *pair) for pair in (("a b c d", "a b x d"), ("a b", "a b"))]
     rates = module.error_rates(rows, intervals=True)["mine"]
     assert (rates["clips"], rates["wer"], rates["exact"]) == (2, 16.67, 50.0) and rates["wer_interval"] == [0.0, 25.0]
+
+
+def test_attention_in_training_is_scaled_dot_product_attention(recipe: Recipe) -> None:
+    torch.manual_seed(0)
+    given = [torch.randn(2, 3, 7, 5, dtype=torch.float64).requires_grad_() for _ in range(3)]
+    mask = torch.ones(2, 1, 1, 7, dtype=torch.bool)
+    mask[0, ..., 5:] = False
+    ours = recipe("student.attention").WholeRows.apply(*given, mask)
+    theirs = torch.nn.functional.scaled_dot_product_attention(*given, mask)
+    torch.testing.assert_close(ours, theirs)
+    slope = torch.randn_like(ours)
+    gradients = [torch.autograd.grad(output, given, slope) for output in (ours, theirs)]
+    torch.testing.assert_close(*gradients)

@@ -6,6 +6,7 @@ python -m recipes.embedded.student.train RUN --stores STORE… --dev STORE [--in
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import logging
 import signal
@@ -25,6 +26,7 @@ from ..speech.augment import Augmentation
 from ..speech.batches import Batch, Chain, Collator, draw
 from ..speech.dataset import Dataset
 from ..teacher.whisper import Whisper
+from . import attention
 from .decode import measure
 from .losses import Heads, losses
 from .model import Student, adopt, embedded_config, new_model, save_checkpoint, set_mel_bank
@@ -58,6 +60,8 @@ class Run:
         if start:
             adopt(net, start)
         net.wav2vec2.feature_extractor.conv_layers[:frozen].requires_grad_(False)
+        if device == "cpu":
+            net.config._attn_implementation = attention.NAME
         for module in net.wav2vec2.encoder.modules():
             if isinstance(module, nn.Dropout):
                 module.p = plan.dropout
@@ -129,7 +133,7 @@ class Run:
 
     def averaged(self) -> Student:
         """Return a copy of the model with averaged weights, ready to be measured."""
-        student = Student(new_model(self.student.net.config)).to(self.device).eval()
+        student = Student(new_model(copy.deepcopy(self.student.net.config))).to(self.device).eval()
         student.load_state_dict(self.average)
         return student
 
