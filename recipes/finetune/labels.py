@@ -1,0 +1,63 @@
+"""The labels of a checkpoint: transcripts as it writes them, and a vocabulary for one that has none."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import Wav2Vec2CTCTokenizer
+
+DELIMITER = "|"
+"""The label of a space between words in a new vocabulary."""
+
+
+@dataclass
+class Writer:
+    """Writes transcripts in the labels of a tokenizer: its case, and only characters that it has."""
+
+    tokenizer: Any
+    dropped: Counter[str] = field(default_factory=Counter)
+    """How often each character that is not a label was left out."""
+
+    def __post_init__(self) -> None:
+        """Find the case and the characters of the labels."""
+        self._known = {label for label in self.tokenizer.get_vocab() if len(label) == 1}
+        letters = {label for label in self._known if label.isalpha()}
+        self._lower = not any(label != label.lower() for label in letters)
+        self._upper = not any(label != label.upper() for label in letters)
+
+    def write(self, text: str) -> str:
+        """Return a transcript in characters that are labels, words apart by single spaces."""
+        text = unicodedata.normalize("NFKC", text).replace("’", "'")
+        text = text.lower() if self._lower else text.upper() if self._upper else text
+        words = []
+        for word in text.split():
+            self.dropped.update(character for character in word if character not in self._known)
+            words.append("".join(character for character in word if character in self._known))
+        return " ".join(word for word in words if word)
+
+    def ids(self, text: str) -> list[int]:
+        """Return the label ids of a transcript."""
+        return list(self.tokenizer(self.write(text)).input_ids)
+
+
+def new_tokenizer(texts: Iterable[str], folder: Path) -> Any:
+    """Return a tokenizer of the characters of some texts, in lower case; its files are written into `folder`."""
+    characters = sorted({character for text in texts for character in text.lower() if character.isalpha()} | {"'"})
+    labels = ["<pad>", "<unk>", DELIMITER, *characters]
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = folder / "vocab.json"
+    vocabulary.write_text(json.dumps({label: i for i, label in enumerate(labels)}, ensure_ascii=False), "utf-8")
+    return Wav2Vec2CTCTokenizer(
+        str(vocabulary),
+        unk_token="<unk>",
+        pad_token="<pad>",
+        word_delimiter_token=DELIMITER,
+        bos_token=None,
+        eos_token=None,
+    )
