@@ -23,7 +23,7 @@ from ..student.model import Student, open_checkpoint
 
 HERE = Path(__file__).resolve().parents[1]
 TRAIN_EVERY = 30
-"""Every so many clips of train are measured, to show how far the model has learned them by heart."""
+"""Every so many clips of train are measured, to show how far below dev its error rates are."""
 
 
 def transcribe_split(student: Student, manifest: Path, split: str, device: str) -> list[Transcribed]:

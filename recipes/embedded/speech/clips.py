@@ -1,4 +1,4 @@
-"""A folder of clips in one growing int16 file with an index beside it: append-only, safe to interrupt."""
+"""A folder of clips in one growing int16 file with an index: append-only, safe to interrupt."""
 
 from __future__ import annotations
 

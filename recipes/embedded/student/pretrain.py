@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--stores", type=Path, nargs="+", required=True)
     parser.add_argument("--minutes", type=float, default=15.0)
-    parser.add_argument("--init-from", type=Path, required=True, help="the checkpoint whose convolutions it stands on")
+    parser.add_argument("--init-from", type=Path, required=True, help="the checkpoint whose convolutions are used")
     parser.add_argument("--shape", type=int, nargs=4, default=(160, 4, 640, 4))
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
