@@ -1,6 +1,6 @@
 """Make the bundle that ships with the package: export the checkpoint, quantise it, note its error rates.
 
-    python -m recipes.embedded.bundle --speech speech/manifest.jsonl [--variants int8-u8s8,int8-s8s8]
+    python -m recipes.embedded.bundle --speech speech/manifest.jsonl [--variant int8-u8s8,int8-s8s8]
 
 Calibration takes train clips and the gate dev clips (by the recipe's split); eval is not used. The error rates of the
 closing measurement come from results.json, where there is one; it must be of these weights.
@@ -55,20 +55,18 @@ def main() -> int:
     """Make the bundle in a scratch directory, then put it in its place."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--speech", type=Path, required=True, help="manifest that the checkpoint was trained on")
-    parser.add_argument("--variants", default="int8-u8s8,int8-s8s8", help="'' for fp32 alone")
+    parser.add_argument("--variant", dest="variants", default="int8-u8s8,int8-s8s8", help="'' for fp32 alone")
     parser.add_argument("--max-wer-rise", default="0.5")
     arguments = parser.parse_args()
     results = closing_results(CHECKPOINT / "model.safetensors", RESULTS)
     rows = read_manifest(arguments.speech)
     with tempfile.TemporaryDirectory(dir=BUNDLE.parent, prefix=".bundle-") as scratch:
         made = Path(scratch) / "bundle"
-        command = ["quantize", str(made), "--variants", arguments.variants, "--max-wer-rise", arguments.max_wer_rise]
-        command += [
-            "--speech",
-            str(write_manifest(every(rows_of(rows, "train"), 100), Path(scratch) / "calibration.jsonl")),
-        ]
-        command += ["--dev", str(write_manifest(rows_of(rows, "dev"), Path(scratch) / "dev.jsonl"))]
-        command += ["--report", str(Path(scratch) / "report.html")]
+        command = ["quantize", str(made), "--variant", arguments.variants, "--max-wer-rise", arguments.max_wer_rise]
+        calibration, dev = every(rows_of(rows, "train"), 100), rows_of(rows, "dev")
+        command += ["--speech", str(write_manifest(calibration, Path(scratch) / "calibration.jsonl"))]
+        command += ["--dev", str(write_manifest(dev, Path(scratch) / "dev.jsonl")), "--dev-limit", str(len(dev))]
+        command += ["--report", str(Path(scratch) / "report")]
         code = wav2edge(["export", str(CHECKPOINT), str(made)])
         # A refused variant leaves the bundle without it, which is still a good bundle.
         if code or (arguments.variants and wav2edge(command) > 1):
