@@ -305,7 +305,8 @@ def test_attention_in_training_is_scaled_dot_product_attention(recipe: Recipe) -
     mask = torch.ones(2, 1, 1, 7, dtype=torch.bool)
     mask[0, ..., 5:] = False
     ours = recipe("student.attention").WholeRows.apply(*given, mask)
-    theirs = torch.nn.functional.scaled_dot_product_attention(*given, mask)
+    query, key, value = given
+    theirs = torch.nn.functional.scaled_dot_product_attention(query, key, value, mask)
     torch.testing.assert_close(ours, theirs)
     slope = torch.randn_like(ours)
     gradients = [torch.autograd.grad(output, given, slope) for output in (ours, theirs)]
