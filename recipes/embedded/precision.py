@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 
 
-def autocast(device: str = "cpu", enabled: bool = True) -> torch.autocast:
-    """Return a context in which matrix products run in bfloat16, where `device` multiplies such matrices fast.
+def multiplies_bfloat16(device: str = "cpu") -> bool:
+    """Return whether `device` multiplies matrices of bfloat16 fast; on a CPU this takes AMX tiles."""
+    return torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_amx_tile_supported()
 
-    On a CPU that is one with AMX tiles. Weights, norms, softmax and losses stay in float32.
-    """
-    fast = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_amx_tile_supported()
-    return torch.autocast(device, torch.bfloat16, enabled=enabled and fast)
+
+def autocast(device: str = "cpu", enabled: bool = True) -> torch.autocast:
+    """Return a context in which matrix products run in bfloat16, where `device` is fast at it; weights stay float32."""
+    return torch.autocast(device, torch.bfloat16, enabled=enabled and multiplies_bfloat16(device))
