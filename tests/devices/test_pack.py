@@ -144,7 +144,7 @@ def test_bad_input_leaves_nothing(bundle_of: Make, tmp_path: Path) -> None:
     bundle = bundle_of("fp32")
     with pytest.raises(InputError, match=r"name it \.tar or \.tar\.gz or \.tgz"):
         pack(bundle, board, tmp_path / "a.zip")
-    with pytest.raises(InputError, match="no wheel of wav2edge"):
+    with pytest.raises(InputError, match="not a wheel of wav2edge"):
         pack(bundle, board, tmp_path / "a.tar", wheel=tmp_path / "other.whl")
     (tmp_path / "a.tar").write_text("mine")
     with pytest.raises(InputError, match="already exists"):

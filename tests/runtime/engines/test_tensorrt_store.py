@@ -88,6 +88,6 @@ def test_a_changed_byte_a_longer_file_and_a_foreign_one_are_noticed() -> None:
     KEY.path.write_bytes(whole + b"x")
     assert "truncated" in str(store.read(KEY).reason) or "bytes" in str(store.read(KEY).reason)
     KEY.path.write_bytes(PLAN)
-    assert "no engine of wav2edge" in str(store.read(KEY).reason)
+    assert "not an engine of wav2edge" in str(store.read(KEY).reason)
     KEY.path.write_bytes(b"wav2edge engine 1\n{}\n" + PLAN)
     assert "header is damaged" in str(store.read(KEY).reason)
