@@ -98,7 +98,7 @@ def test_a_spoiled_cache_is_rebuilt_with_the_reason(small_bundle: Bundle, spoil:
         assert version in whole[:4000]
         path.write_bytes(whole.replace(b'"version": "' + version, b'"version": "1.0.0.1', 1))
     _, said = build(small_bundle, "fp32")
-    words = {"truncate": "truncated", "foreign": "no engine of wav2edge", "version": "made with version 1.0.0.1"}
+    words = {"truncate": "truncated", "foreign": "not an engine of wav2edge", "version": "made with version 1.0.0.1"}
     assert any(words[spoil] in line and "building it again" in line for line in said)
     assert store.read(_key(small_bundle)).plan is not None
 
