@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _SECTIONS = {
     "From a checkpoint to a bundle": ("export", "inspect", "quantize"),
     "Measure it": ("evaluate", "bench"),
-    "On to the device": ("devices", "pack", "sign", "verify-bundle", "build", "selftest"),
-    "Use it": ("transcribe", "listen", "classify", "embed", "verify", "diarize", "serve"),
+    "On to the device": ("devices", "pack", "build", "selftest"),
+    "Use it": ("transcribe", "listen", "classify", "embed", "verify", "diarize"),
     "See it, set it up": ("demo", "completion"),
 }
 """The order of a model's way to the device. A command that is not listed comes under the last heading."""
