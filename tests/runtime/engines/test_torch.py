@@ -75,5 +75,5 @@ def test_other_weights_are_refused(exported: Bundle, tmp_path: Path, monkeypatch
     with pytest.raises(EngineError, match="holds other weights"):
         engines.load(exported, exported.variant("fp32"), "torch")
     monkeypatch.setenv(engine.CHECKPOINT, os.fspath(tmp_path))
-    with pytest.raises(EngineError, match="no Hugging Face checkpoint"):
+    with pytest.raises(EngineError, match="not a Hugging Face checkpoint"):
         engines.load(exported, exported.variant("fp32"), "torch")
