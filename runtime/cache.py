@@ -58,7 +58,7 @@ def root() -> Path:
         try:
             return Path(named).expanduser()
         except RuntimeError as error:
-            raise InputError(f"{ENVIRONMENT}={named}: {first_line(error)}; give a directory") from None
+            raise InputError(f"{ENVIRONMENT}={named}: {first_line(error).rstrip('.')}; give a directory") from None
     home = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG base directory specification: a relative path in the variable is invalid and to be ignored.
     if os.path.isabs(home):

@@ -157,6 +157,18 @@ def report(text: str, **attributes: Any) -> Callable[[Function], Function]:
     return option("--report", text, group=OUTPUT, metavar="DIR", type=FILE, **attributes)
 
 
+def recordings(example: str) -> Callable[[Function], Function]:
+    """Declare the recordings that a command takes, as ``audio``; example: a pattern for the help."""
+    return argument(
+        "audio",
+        f"recordings; patterns such as '{example}' too; - for standard input",
+        metavar="AUDIO…",
+        nargs=-1,
+        required=True,
+        type=FILE,
+    )
+
+
 def bundle_argument(text: str) -> Callable[[Function], Function]:
     """Declare the bundle of a command that looks at one: ``BUNDLE``, or ``-m BUNDLE`` as everywhere else."""
     named = argument("bundle", "the same as -m BUNDLE", metavar="[BUNDLE]", required=False, type=BUNDLE)

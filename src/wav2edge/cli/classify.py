@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from . import _each, _options, _sound, _terminal
-from ._command import argument, command, option
+from ._command import command, option
 from ._options import OUTPUT, One
 from ._sound import Held
 from ._transcripts import inputs
@@ -22,14 +22,7 @@ if TYPE_CHECKING:
     "wav2edge classify call.wav -m emotion",
     "wav2edge classify 'calls/*.wav' -m emotion -f jsonl > labels.jsonl",
 )
-@argument(
-    "audio",
-    "recordings; patterns such as 'calls/*.wav' too; - for standard input",
-    metavar="AUDIO…",
-    nargs=-1,
-    required=True,
-    type=_options.FILE,
-)
+@_options.recordings("calls/*.wav")
 @option(
     "-f",
     "--format",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wav2edge.runtime import escape
 
 from . import _each, _options, _sound, _terminal
-from ._command import argument, command, gathered, option
+from ._command import command, gathered, option
 from ._options import OUTPUT, One
 from ._sound import Held
 from ._transcripts import inputs, named, output_names
@@ -48,14 +48,7 @@ class Rules:
     "wav2edge diarize meeting.flac -m diarizer",
     "wav2edge diarize 'meetings/*.flac' -m diarizer -f rttm -o turns  # a file for each recording",
 )
-@argument(
-    "audio",
-    "recordings; patterns such as 'calls/*.wav' too; - for standard input",
-    metavar="AUDIO…",
-    nargs=-1,
-    required=True,
-    type=_options.FILE,
-)
+@_options.recordings("calls/*.wav")
 @option(
     "-f",
     "--format",

@@ -8,7 +8,7 @@ from pathlib import Path
 from wav2edge.runtime.errors import InputError
 
 from . import _each, _options, _sound, _terminal
-from ._command import argument, command, option
+from ._command import command, option
 from ._options import OUTPUT, One
 from ._sound import Held
 from ._transcripts import inputs
@@ -18,14 +18,7 @@ from ._transcripts import inputs
     "wav2edge embed alice.wav -m speakers",
     "wav2edge embed 'voices/*.wav' -m speakers -o voices.npz  # NumPy: names and embeddings",
 )
-@argument(
-    "audio",
-    "recordings; patterns such as 'calls/*.wav' too; - for standard input",
-    metavar="AUDIO…",
-    nargs=-1,
-    required=True,
-    type=_options.FILE,
-)
+@_options.recordings("calls/*.wav")
 @option(
     "-o",
     "--output",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import _decoding, _foreign, _options, _sound, _terminal, _transcripts
-from ._command import argument, command, gathered, option
+from ._command import command, gathered, option
 from ._decoding import Cut, Words
 from ._options import OUTPUT, One
 from ._progress import Progress
@@ -49,14 +49,7 @@ def _formats() -> tuple[str, ...]:
     "wav2edge transcribe call.wav --channel each -f json  # a telephone call, one transcript per party",
     "wav2edge transcribe order.wav --hotwords 'espresso,oat milk'",
 )
-@argument(
-    "audio",
-    "recordings; patterns such as 'talks/*.mp3' too; - for standard input",
-    metavar="AUDIO…",
-    nargs=-1,
-    required=True,
-    type=_options.FILE,
-)
+@_options.recordings("talks/*.mp3")
 @option(
     "-f",
     "--format",
