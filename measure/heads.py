@@ -13,16 +13,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.audio.read import Recording
 from ..runtime.bundle.spec import ModelSpec
 from ..runtime.errors import AudioError, InputError
 from ..runtime.heads import xvector
 from ..runtime.model import Model
 from ..runtime.recordings.heads import Classifier, Embedder, FrameClassifier, Regressor
-from ..runtime.recordings.runner import Runner
+from ..runtime.recordings.runner import Runner, T
 from ..runtime.recordings.transcriber import Transcriber
 from . import evaluation
 from . import manifest as manifests
@@ -30,6 +32,7 @@ from .figures import OF_HEAD, diarization
 from .manifest import Need, Row
 from .runs import ClassificationRun, DiarizationRun, RegressionRun, Run, TranscriptionRun, VerificationRun
 
+Output = TypeVar("Output")
 Progress = Callable[[int, int], None]
 """Called with the recordings that are done, and all."""
 
@@ -128,9 +131,7 @@ def _diarize(model: Model, manifest: Path, split: str | None, progress: Progress
     classifier = FrameClassifier(model)
     errors = []
     for number, (row, reference) in enumerate(zip(rows, references), 1):
-        given = classifier(row.path)
-        if not given.complete:
-            raise AudioError(f"{row.path}: cut short or damaged, so it cannot be scored")
+        given = _of_whole(classifier, row.path, classifier.result)
         turns = [diarization.Turn(turn.start, turn.end, turn.label) for turn in given.turns]
         errors.append(diarization.errors(reference, turns))
         progress(number, len(rows))
@@ -166,7 +167,7 @@ def _rows(manifest: Path, split: str | None, need: Need) -> tuple[Row, ...]:
     return manifests.read(manifest, split=split, need=need)
 
 
-def _of_whole(runner: Runner, path: Path, outputs: Callable[..., NDArray[np.float32]]) -> NDArray[np.float32]:
+def _of_whole(runner: Runner[T], path: Path, outputs: Callable[[Recording], Output]) -> Output:
     """Outputs of a recording; raises AudioError for one that was cut short, whose label is of all of it."""
     recording = runner.open_recording(path)
     values = outputs(recording)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ..audio.read import AudioSource, Channel, RawFormat, Recording
+from ..audio.read import AudioSource, Recording
 from ..heads import frame_classification, regression, sequence_classification, xvector
 from ..heads.frame_classification import Turns
 from ..heads.regression import Regression
@@ -15,11 +15,11 @@ from ..heads.sequence_classification import Classification
 from ..heads.xvector import Verification
 from ..model import Model
 from .chunking import Chunk, Chunking
-from .runner import Outputs, Runner
+from .runner import Outputs, Runner, T
 
 
-class _ClipRunner(Runner):
-    """Runs a recording's chunks and pools their outputs; ``source`` and the rest are those of a Transcriber's call."""
+class _ClipRunner(Runner[T]):
+    """Runs a recording's chunks and pools their outputs."""
 
     def _pooled(self, recording: Recording) -> tuple[NDArray[np.float32], float]:
         """The first output [labels] averaged over chunks by their lengths, and the recording's seconds."""
@@ -37,22 +37,14 @@ class _ClipRunner(Runner):
             yield chunk, self.outputs([chunk])[0]
 
 
-class Classifier(_ClipRunner):
+class Classifier(_ClipRunner[Classification]):
     """Labels recordings with a model whose head is sequence classification."""
 
     heads = ("sequence_classification",)
     does = "classify"
 
-    def __call__(
-        self,
-        source: AudioSource,
-        sample_rate: int | None = None,
-        *,
-        channel: Channel = "mix",
-        raw: RawFormat | None = None,
-    ) -> Classification:
-        """Classify a recording; the parameters and errors are those of a Transcriber's call."""
-        recording = self.open_recording(source, sample_rate, channel=channel, raw=raw)
+    def result(self, recording: Recording) -> Classification:
+        """The labels of an opened recording."""
         logits, seconds = self._pooled(recording)
         return sequence_classification.classify(logits, self.spec, seconds, recording.complete)
 
@@ -61,22 +53,14 @@ class Classifier(_ClipRunner):
         return sequence_classification.scores(self._pooled(recording)[0], self.spec)
 
 
-class Regressor(_ClipRunner):
+class Regressor(_ClipRunner[Regression]):
     """Gives a number for each label of a recording, with a model whose head is regression."""
 
     heads = ("regression",)
     does = "give numbers"
 
-    def __call__(
-        self,
-        source: AudioSource,
-        sample_rate: int | None = None,
-        *,
-        channel: Channel = "mix",
-        raw: RawFormat | None = None,
-    ) -> Regression:
-        """The numbers of a recording; the parameters and errors are those of a Transcriber's call."""
-        recording = self.open_recording(source, sample_rate, channel=channel, raw=raw)
+    def result(self, recording: Recording) -> Regression:
+        """The numbers of an opened recording."""
         values, seconds = self._pooled(recording)
         return regression.regress(values, self.spec, seconds, recording.complete)
 
@@ -85,7 +69,7 @@ class Regressor(_ClipRunner):
         return self._pooled(recording)[0]
 
 
-class FrameClassifier(_ClipRunner):
+class FrameClassifier(_ClipRunner[Turns]):
     """Says which labels hold when (speakers, voice), with a model whose head is frame classification."""
 
     heads = ("frame_classification",)
@@ -101,16 +85,8 @@ class FrameClassifier(_ClipRunner):
         super().__init__(model, chunking)
         self.turn_options = options
 
-    def __call__(
-        self,
-        source: AudioSource,
-        sample_rate: int | None = None,
-        *,
-        channel: Channel = "mix",
-        raw: RawFormat | None = None,
-    ) -> Turns:
-        """The turns of a recording; the parameters and errors are those of a Transcriber's call."""
-        recording = self.open_recording(source, sample_rate, channel=channel, raw=raw)
+    def result(self, recording: Recording) -> Turns:
+        """The turns of an opened recording."""
         found, seconds = self.probabilities(recording)
         return Turns(frame_classification.turns(found, self.spec, self.turn_options), seconds, recording.complete)
 
@@ -139,25 +115,14 @@ class FrameClassifier(_ClipRunner):
         return np.concatenate(parts), samples / self.spec.sample_rate
 
 
-class Embedder(_ClipRunner):
+class Embedder(_ClipRunner[NDArray[np.float32]]):
     """Gives a recording's embedding, with a model whose head is an x-vector or that is a bare encoder."""
 
     heads = ("xvector", "encoder")
     does = "embed"
 
-    def __call__(
-        self,
-        source: AudioSource,
-        sample_rate: int | None = None,
-        *,
-        channel: Channel = "mix",
-        raw: RawFormat | None = None,
-    ) -> NDArray[np.float32]:
-        """The embedding [size] of a recording, of unit length for speakers.
-
-        The parameters and errors are those of a Transcriber's call.
-        """
-        recording = self.open_recording(source, sample_rate, channel=channel, raw=raw)
+    def result(self, recording: Recording) -> NDArray[np.float32]:
+        """The embedding [size] of an opened recording, of unit length for speakers."""
         name = self.spec.outputs[0].name
         rows, weights = [], []
         for chunk, outputs in self._run(recording):
@@ -178,5 +143,11 @@ class Embedder(_ClipRunner):
         threshold: the cosine that counts as the same (None: the bundle's own, else ``xvector.DEFAULT_THRESHOLD``).
         Raises InputError where the model is not one for speakers, AudioError for a recording that cannot be used.
         """
+        return self.compare(self(first), self(second), threshold)
+
+    def compare(
+        self, first: NDArray[np.float32], second: NDArray[np.float32], threshold: float | None = None
+    ) -> Verification:
+        """Whether two embeddings [size] are of the same speaker; threshold: as of ``verify``."""
         own = self.spec.head_options.threshold if self.spec.head == "xvector" else None
-        return xvector.verify(self(first), self(second), own if threshold is None else threshold)
+        return xvector.verify(first, second, own if threshold is None else threshold)

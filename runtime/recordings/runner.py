@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from numpy.typing import NDArray
 
@@ -19,11 +19,14 @@ from .chunking import Chunk, Chunking, chunks
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+T = TypeVar("T")
+"""What a recording becomes."""
+
 Outputs = dict[str, NDArray[Any]]
 """The outputs of one chunk by name, without the batch axis."""
 
 
-class Runner:
+class Runner(Generic[T]):
     """Runs recordings through a model, chunk by chunk; use it as a context manager or call ``close``.
 
     A subclass names the heads that it is for and makes a result of the chunks' outputs.
@@ -48,6 +51,29 @@ class Runner:
         self.lanes = max(1, min(lanes, threads or 1)) if engines.shares(model.engine) else 1
         self.options = replace(model.options, threads=threads if threads is None else max(1, threads // self.lanes))
         model.session("full", self.options)
+
+    def __call__(
+        self,
+        source: AudioSource,
+        sample_rate: int | None = None,
+        *,
+        channel: Channel = "mix",
+        raw: RawFormat | None = None,
+    ) -> T:
+        """Run a file (its name, its bytes, or an open binary file) or samples.
+
+        source: samples are [samples], [samples, channels] or [channels, samples], as array, tensor or list; integers
+        are scaled by their type, floats are in [-1, 1]. sample_rate: Hz of samples, the model's where it is omitted; a
+        file has its own, which must not be contradicted. channel, raw: see ``runtime.audio.read.open_recording``.
+
+        The same samples give the same result, whatever file they came from. Raises AudioError for a recording that
+        cannot be used.
+        """
+        return self.result(self.open_recording(source, sample_rate, channel=channel, raw=raw))
+
+    def result(self, recording: Recording) -> T:
+        """What an opened recording becomes; raises AudioError where it turns out that it cannot be used."""
+        raise NotImplementedError
 
     def open_recording(
         self,

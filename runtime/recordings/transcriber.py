@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .batch import Result
 
 
-class Transcriber(Runner):
+class Transcriber(Runner[Transcript]):
     """Turns recordings of any length into transcripts with a model whose head is CTC.
 
     Use it as a context manager or call ``close``, which closes the model too.
@@ -51,24 +51,8 @@ class Transcriber(Runner):
         self.segmentation = segmentation or Segmentation()
         self.decoder = decoder or ctc.Greedy(self.segmentation.word_gap)
 
-    def __call__(
-        self,
-        source: AudioSource,
-        sample_rate: int | None = None,
-        *,
-        channel: Channel = "mix",
-        raw: RawFormat | None = None,
-    ) -> Transcript:
-        """Transcribe a file (its name, its bytes, or an open binary file) or samples.
-
-        source: samples are [samples], [samples, channels] or [channels, samples], as array, tensor or list; integers
-        are scaled by their type, floats are in [-1, 1]. sample_rate: Hz of samples, the model's where it is omitted; a
-        file has its own, which must not be contradicted. channel, raw: see ``runtime.audio.read.open_recording``.
-
-        The same samples give the same transcript, whatever file they came from. Raises AudioError for a recording
-        that cannot be used.
-        """
-        recording = self.open_recording(source, sample_rate, channel=channel, raw=raw)
+    def result(self, recording: Recording) -> Transcript:
+        """The transcript of an opened recording; raises AudioError where it turns out that it cannot be used."""
         decoding = self.decoding(recording)
         for chunk in self.chunks(recording):
             decoding.push(chunk, self.run([chunk])[0])

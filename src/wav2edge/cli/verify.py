@@ -40,7 +40,6 @@ def run(
     The exit code is 0 for the same speaker and 1 for different ones. A threshold suits one kind of recordings
     only: choose it on pairs of your own.
     """
-    from wav2edge.runtime.heads import xvector
     from wav2edge.runtime.recordings.heads import Embedder
 
     with (
@@ -48,8 +47,7 @@ def run(
         _foreign.without_lines(_foreign.MP3_DECODER),
     ):
         pair = [embed(source, **_each.sound_of(held, source)) for source in inputs((first, second))]
-        own = embed.spec.head_options.threshold if embed.spec.head == "xvector" else None
-    found = xvector.verify(pair[0], pair[1], own if threshold is None else threshold)
+        found = embed.compare(pair[0], pair[1], threshold)
     _terminal.write_json(dataclasses.asdict(found), json)
     if json != "-":
         words = "the same speaker" if found.same else "different speakers"
