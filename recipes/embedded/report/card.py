@@ -36,9 +36,15 @@ def rate_table(
     lines = ["| split | corpus | clips | WER % (95 %) | CER % (95 %) | exact % (95 %) |", "|---|---|---|---|---|---|"]
     for split in splits:
         for corpus, row in results[split].items():
-            cells = [f"{row[k]} ({row[k + '_interval'][0]}–{row[k + '_interval'][1]})" for k in ("wer", "cer", "exact")]  # type: ignore[index]
+            cells = [_rate(row, figure) for figure in ("wer", "cer", "exact")]
             lines.append(f"| {split} | {corpus} | {row['clips']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _rate(row: dict[str, object], figure: str) -> str:
+    """A figure with its interval, which a corpus of one clip does not have."""
+    interval = row.get(figure + "_interval")
+    return f"{row[figure]} ({interval[0]}–{interval[1]})" if isinstance(interval, list) else f"{row[figure]}"
 
 
 def data_table(manifest: Path, stores: dict[str, dict[str, dict[str, float]]], licences: dict[str, str]) -> str:
