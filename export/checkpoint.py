@@ -86,14 +86,15 @@ class Checkpoint:
         language: str | None = None,
         ignore_weights: Sequence[str] = (),
         vocab: str | Path | None = None,
+        label_groups: Sequence[int] = (),
     ) -> Checkpoint:
         """Read a directory, a repository of the Hugging Face hub, or a weight file of fairseq or torchaudio.
 
         normalize: overrides preprocessor_config.json, which may then be missing. language: which one, where vocab.json
         holds several; weights of its own (``adapter.fra.safetensors``) are taken with it. ignore_weights: shell-style
         patterns of weights that the model may leave unused. vocab: a vocab.json, or a dictionary of fairseq, in
-        the place of the checkpoint's own. Raises CheckpointError when the checkpoint is missing, incomplete, unsafe or
-        not of this family.
+        the place of the checkpoint's own. label_groups: sizes of consecutive groups of a classifier's labels, of which
+        one holds each. Raises CheckpointError when the checkpoint is missing, incomplete, unsafe or not of this family.
         """
         found = open_source(source, revision, language)
         path, config = found.path, found.config
@@ -107,7 +108,7 @@ class Checkpoint:
             name=str(source),
             family=family,
             head=head,
-            labels=read_labels(path, config, head, language, file),
+            labels=read_labels(path, config, head, language, file, label_groups),
             preprocessing=read_preprocessing(path, normalize, family.frontend),
             ignored=tuple(ignore_weights),
         )

@@ -35,6 +35,7 @@ class ConfigJson(TypedDict, total=False):
     vocab_size: int
     pad_token_id: int | None
     id2label: dict[str, str] | None
+    problem_type: str | None
     dtype: str | None
     torch_dtype: str | None
     num_hidden_layers: int

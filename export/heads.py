@@ -192,4 +192,5 @@ def head_options(head: Head, config: Any, labels: Labels) -> tuple[str, Any]:
         return head.name, frame_classification.Options(exchangeable=numbered)
     if problem == "regression":
         return "regression", regression.Options()
-    return head.name, sequence_classification.Options(multi_label=problem == "multi_label_classification")
+    several = problem == "multi_label_classification"
+    return head.name, sequence_classification.Options(multi_label=several, groups=labels.groups)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,12 @@ from ..runtime.errors import CheckpointError
 from .documents import ConfigJson, TokenizerJson, read_document
 from .families import Head
 from .foreign import SPECIAL, read_dictionary
+from .label_groups import label_groups
 from .languages import choose_language
 from .vocabulary import VOCABULARY, Table, read_table, token
 
+SINGLE_LABEL = "single_label_classification"
+"""transformers' ``problem_type`` of a classifier of which exactly one label holds, its default."""
 VOCAB_SIZE = 32
 """transformers' own default where config.json names no vocab_size."""
 
@@ -37,16 +41,26 @@ class Labels:
     """Labels that never become text: special tokens, and indices that have no label."""
     adapter: Path | None = None
     """The file with the weights of the language, where it is not the one of the checkpoint's own weights."""
+    groups: tuple[int, ...] = ()
+    """Sizes of consecutive groups of a classifier's labels, of which one holds each; empty: all are one group."""
 
 
 def read_labels(
-    path: Path, config: ConfigJson, head: Head, language: str | None = None, vocabulary: Path | None = None
+    path: Path,
+    config: ConfigJson,
+    head: Head,
+    language: str | None = None,
+    vocabulary: Path | None = None,
+    groups: Sequence[int] = (),
 ) -> Labels:
     """The labels of a checkpoint; ``language`` names one of several vocabularies.
 
-    vocabulary: a file in the place of vocab.json, of its format or a dictionary of fairseq (.txt). Raises
-    CheckpointError where they are missing or do not fit its output layer.
+    vocabulary: a file in the place of vocab.json, of its format or a dictionary of fairseq (.txt). groups: sizes of
+    groups of a classifier's labels. Raises CheckpointError where labels are missing or do not fit its output layer.
     """
+    one_of_all = head.name == "sequence_classification" and config.get("problem_type") in (None, SINGLE_LABEL)
+    if groups and not one_of_all:
+        raise CheckpointError(f"{path}: only a classifier of which one label holds has groups of labels")
     if head.name == "ctc":
         if vocabulary is not None and vocabulary.suffix != ".json":
             return _dictionary_labels(vocabulary, config, language)
@@ -61,7 +75,8 @@ def read_labels(
     if sorted(table) != list(range(len(names))):
         raise CheckpointError(f"{path / 'config.json'}: id2label must number its {len(names)} labels from 0 on")
     # transformers leaves the table out where there are two labels with no names.
-    return Labels(tuple(table[index] for index in range(len(table))) or ("LABEL_0", "LABEL_1"))
+    ordered = tuple(table[index] for index in range(len(table))) or ("LABEL_0", "LABEL_1")
+    return Labels(ordered, groups=label_groups(ordered, groups, str(path)) if one_of_all else ())
 
 
 def _dictionary_labels(file: Path, config: ConfigJson, language: str | None) -> Labels:

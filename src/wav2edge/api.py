@@ -204,6 +204,7 @@ def export(
     language: str | None = None,
     ignore_weights: Sequence[str] = (),
     vocab: str | Path | None = None,
+    label_groups: Sequence[int] = (),
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Bundle:
@@ -213,8 +214,9 @@ def export(
     or torchaudio; revision: its branch, tag or commit on the hub.
     normalize: whether clips are brought to zero mean and unit variance, where the checkpoint does not say it. language:
     one of several that the checkpoint holds. ignore_weights: shell-style patterns of weights that may stay unused.
-    vocab: a vocab.json or fairseq's dictionary, where the checkpoint has no labels. overwrite: replace a bundle that
-    exists. progress: called with each step, in words.
+    vocab: a vocab.json or fairseq's dictionary, where the checkpoint has no labels. label_groups: sizes of consecutive
+    groups of a classifier's labels, of which one holds each. overwrite: replace a bundle that exists. progress: called
+    with each step, in words.
 
     Raises CheckpointError for a checkpoint that cannot be exported, GateRefused where parity fails (then no bundle is
     written), InputError where the bundle exists or cannot be written. Needs the extra [export].
@@ -226,7 +228,13 @@ def export(
     from wav2edge.export.pipeline import export as run
 
     opened = Checkpoint.open(
-        str(checkpoint), normalize, revision, language, ignore_weights=list(ignore_weights), vocab=vocab
+        str(checkpoint),
+        normalize,
+        revision,
+        language,
+        ignore_weights=list(ignore_weights),
+        vocab=vocab,
+        label_groups=label_groups,
     )
     return run(opened, Path(bundle), overwrite=overwrite, progress=progress or (lambda step: None))
 

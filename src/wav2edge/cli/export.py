@@ -12,7 +12,7 @@ from wav2edge.runtime.errors import EngineError
 
 from . import _options, _terminal
 from ._command import argument, command, option
-from ._values import Choice
+from ._values import COUNT, Choice, Listed
 
 if TYPE_CHECKING:
     from wav2edge.export.checkpoint import Checkpoint
@@ -61,6 +61,13 @@ _CHECKPOINT = "The checkpoint"
     metavar="FILE",
     type=_options.FILE,
 )
+@option(
+    "--label-groups",
+    "sizes of groups of a classifier's labels, of which one holds each (default: recognised by the labels' names)",
+    group=_CHECKPOINT,
+    metavar="N,N…",
+    type=Listed(COUNT),
+)
 @option("--overwrite", "replace a bundle that exists", is_flag=True)
 def run(
     checkpoint: str,
@@ -70,6 +77,7 @@ def run(
     language: str | None,
     ignore_weights: tuple[str, ...],
     vocab: str | None,
+    label_groups: tuple[float, ...] | None,
     overwrite: bool,
 ) -> None:
     """Export a checkpoint as a bundle and check it against torch.
@@ -90,7 +98,10 @@ def run(
 
     started = time.monotonic()
     normalized = None if normalize is None else normalize == "yes"
-    opened = Checkpoint.open(checkpoint, normalized, revision, language, ignore_weights=ignore_weights, vocab=vocab)
+    groups = [int(size) for size in label_groups or ()]
+    opened = Checkpoint.open(
+        checkpoint, normalized, revision, language, ignore_weights=ignore_weights, vocab=vocab, label_groups=groups
+    )
     _print_found(opened)
 
     def progress(step: str) -> None:
@@ -118,6 +129,10 @@ def _print_found(checkpoint: Checkpoint) -> None:
     elif labels.names:
         _terminal.out(
             f"labels      {len(labels.names)}: {', '.join(labels.names[:6])}{' …' if len(labels.names) > 6 else ''}"
+        )
+    if labels.groups:
+        _terminal.out(
+            f"groups      {len(labels.groups)}, of {', '.join(map(str, labels.groups))} labels: one of each holds"
         )
 
 
