@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,18 +112,29 @@ class LiveDecoder:
 
     def window(self, finals_only: bool = False) -> Window | None:
         """The next window to run, or None. finals_only: skip partials, so that finals come in time."""
+        due = self.due(finals_only)
+        if due is None:
+            return None
         for ended in self._ended:
             if ended.final.window is None:
                 return ended.final.issue(ended.utterance.number)
         utterance = self.utterance
+        assert utterance is not None
+        if due == "partial" and (end := utterance.due(self.received)) is not None:
+            return utterance.issue(self._utterances.buffer, end)
+        utterance.final = self._utterances.final_pass(utterance, utterance.natural_end)
+        return utterance.final.issue(utterance.number)
+
+    def due(self, finals_only: bool = False) -> Literal["partial", "final"] | None:
+        """What the next ``window`` would be for, without issuing it; the features of a partial count as partial."""
+        if any(ended.final.window is None for ended in self._ended):
+            return "final"
+        utterance = self.utterance
         if finals_only or utterance is None:
             return None
-        if utterance.window is None and (end := utterance.due(self.received)) is not None:
-            return utterance.issue(self._utterances.buffer, end)
-        if utterance.final is None and utterance.may_end(self.received):
-            utterance.final = self._utterances.final_pass(utterance, utterance.natural_end)
-            return utterance.final.issue(utterance.number)
-        return None
+        if utterance.window is None and utterance.due(self.received) is not None:
+            return "partial"
+        return "final" if utterance.final is None and utterance.may_end(self.received) else None
 
     def accept(self, window: Window, outputs: Arrays) -> list[Event]:
         """Take the outputs of a window's stage; returns the events that follow."""

@@ -79,11 +79,17 @@ class LiveStream:
         """Run every window that is due; finals_only: skip partials, so that finals come in time."""
         while (window := self.decoder.window(finals_only)) is not None:
             began = time.perf_counter()
-            events = self.decoder.accept(window, self._run(window))
-            self._hop_time = time.perf_counter() - began
-            self.computed += self._hop_time
-            self._note_lag(window)
-            yield from self._counted(events)
+            outputs = self._run(window)
+            yield from self.accept(window, outputs, time.perf_counter() - began)
+
+    def accept(self, window: Window, outputs: Arrays, seconds: float) -> list[Event]:
+        """Take the outputs of a window that was run, and what running it took in seconds; returns the events."""
+        began = time.perf_counter()
+        events = self.decoder.accept(window, outputs)
+        self._hop_time = seconds + time.perf_counter() - began
+        self.computed += self._hop_time
+        self._note_lag(window)
+        return self._counted(events)
 
     def end_utterance(self, gap: bool = False) -> Iterator[Event]:
         """End the running utterance and run its final pass; gap: the source was lost, the stream goes on later."""

@@ -1,0 +1,1 @@
+"""The same Model behind a web page, APIs, sockets and a fleet; needs the extra [serve]."""

@@ -1,0 +1,331 @@
+"""One queue for all clients: which runs go next, which go together, and whose outputs they are.
+
+Every thread of the scheduler (a lane) does the same: it takes in what streams were sent, for that may make a final
+due, and else it runs the most urgent batch. The order: finals before partials, partials before chunks of files, and
+among equals the one that has waited longest. A partial's window is made when its turn comes, so it covers all
+sound up to then: a stream that waited costs one run, not many.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..runtime.engines import Arrays
+from ..runtime.errors import EngineError
+from ..runtime.live.sources import RATE
+from ..runtime.live.window import Window
+from ..runtime.recordings.chunking import Chunk
+from ..runtime.recordings.transcriber import Transcriber
+from . import batches
+from .streams import CaptionStream
+
+Logits = NDArray[np.float32]
+_log = logging.getLogger("wav2edge.serving")
+_RANK = {"final": 0, "partial": 1}
+_LOOKED_AT = 32  # streams whose windows are tried for one batch
+
+
+@dataclass(frozen=True)
+class SchedulerSettings:
+    """How many batches run at once, and how large they are."""
+
+    lanes: int = 1
+    """Batches that run at the same time, each with its share of the threads; default 1."""
+
+    batch_seconds: float = 0.0
+    """Seconds of sound, padding included, that one batch may hold; 0 runs everything by itself. Default 0: on a CPU
+    batches gain nothing (benchmarks/throughput.py); 60 suits a GPU."""
+
+
+@dataclass
+class Counts:
+    """What the scheduler did so far.
+
+    batches: how many batches ran, by the number of runs in each. computed: seconds that they took. sound: seconds of
+    sound in them. waits, lags: of the last runs and partials, s.
+    """
+
+    batches: dict[int, int] = field(default_factory=dict)
+    computed: float = 0.0
+    sound: float = 0.0
+    errors: int = 0
+    waits: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
+    lags: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
+
+
+@dataclass(order=True)
+class _ChunkRun:
+    deadline: float
+    number: int
+    transcriber: Transcriber = field(compare=False)
+    chunk: Chunk = field(compare=False)
+    result: Future[Logits] = field(compare=False)
+
+
+@dataclass
+class _Place:
+    """A stream in the queue. busy: a lane is serving it. issued: windows that are made and not run yet."""
+
+    stream: CaptionStream
+    busy: bool = False
+    due: str | None = None
+    since: float = 0.0
+    issued: deque[Window] = field(default_factory=deque)
+
+    @property
+    def rank(self) -> tuple[int, float] | None:
+        """Its place in the order; None where it waits for nothing."""
+        if self.busy or self.stream.over:
+            return None
+        if self.issued:
+            return _RANK["final" if self.issued[0].purpose == "final" else "partial"], self.since
+        return None if self.due is None else (_RANK[self.due], self.since)
+
+
+class Scheduler:
+    """Runs the windows of streams and the chunks of files; use it as a context manager, or ``start`` and ``close``."""
+
+    def __init__(self, settings: SchedulerSettings | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start nothing yet."""
+        self.settings = settings or SchedulerSettings()
+        self.counts = Counts()
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._places: dict[CaptionStream, _Place] = {}
+        self._chunks: list[_ChunkRun] = []
+        self._numbers = itertools.count()
+        self._stopped = False
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start the lanes."""
+        for number in range(self.settings.lanes):
+            thread = threading.Thread(target=self._work, name=f"wav2edge-lane-{number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def close(self) -> None:
+        """Stop after the batches that are running; what waits fails with EngineError."""
+        with self._changed:
+            self._stopped = True
+            chunks, self._chunks = self._chunks, []
+            streams = list(self._places)
+            self._places.clear()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        error = EngineError("the server is stopping; try again later")
+        for run in chunks:
+            if run.result.set_running_or_notify_cancel():
+                run.result.set_exception(error)
+        for stream in streams:
+            stream.fail(error)
+
+    def __enter__(self) -> Scheduler:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def streams(self) -> int:
+        """How many streams there are."""
+        return len(self._places)
+
+    @property
+    def chunks_waiting(self) -> int:
+        """How many chunks of files wait."""
+        return len(self._chunks)
+
+    def sound_waiting(self) -> float:
+        """Seconds of sound that streams were sent and that is not decoded yet."""
+        with self._changed:
+            return sum(stream.waiting for stream in self._places)
+
+    def add(self, stream: CaptionStream) -> None:
+        """Take a stream in; it leaves when it is over."""
+        with self._changed:
+            if self._stopped:
+                raise EngineError("the server is stopping; try again later")
+            self._places[stream] = _Place(stream)
+            self._changed.notify_all()
+
+    def wake(self, stream: CaptionStream) -> None:
+        """Say that a stream was offered samples, was finished or cancelled."""
+        with self._changed:
+            if stream.over:
+                self._places.pop(stream, None)
+            self._changed.notify()
+
+    def submit(self, transcriber: Transcriber, chunk: Chunk, deadline: float) -> Future[Logits]:
+        """Run a chunk of a file; deadline: its place among other chunks, in seconds of the clock.
+
+        The future gives the logits [frames, labels], and can be cancelled until the chunk runs.
+        """
+        run = _ChunkRun(deadline, next(self._numbers), transcriber, chunk, Future())
+        with self._changed:
+            if self._stopped:
+                raise EngineError("the server is stopping; try again later")
+            heapq.heappush(self._chunks, run)
+            self._changed.notify()
+        return run.result
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while (task := self._next()) is None:
+                    if self._stopped:
+                        return
+                    self._changed.wait()
+            task()
+
+    def _next(self) -> Callable[[], None] | None:
+        """What a lane does next, taken from the queue; the lock is held."""
+        if self._stopped:
+            return None
+        for place in self._places.values():
+            if not place.busy and place.stream.wants_service():
+                place.busy = True
+                return lambda: self._serve(place)
+        ranked = [(rank, number, place) for number, place in enumerate(self._places.values()) if (rank := place.rank)]
+        if ranked:
+            ranked.sort()
+            return self._windows([place for _, _, place in ranked])
+        while self._chunks:
+            if (task := self._chunk_batch()) is not None:
+                return task
+        return None
+
+    def _serve(self, place: _Place) -> None:
+        stream = place.stream
+        seen = len(stream.lags)
+        try:
+            stream.serve()
+        except Exception as error:
+            self._fail(stream, error)
+        with self._changed:
+            place.busy = False
+            if stream.over:
+                self._places.pop(stream, None)
+            self.counts.lags.extend(itertools.islice(stream.lags, min(seen, len(stream.lags)), None))
+            self._look(place)
+            self._changed.notify_all()
+
+    def _look(self, place: _Place) -> None:
+        """See what a stream wants now; the lock is held and the stream is not being served."""
+        due = place.stream.due()
+        if due is not None and (place.due is None or _RANK[due] < _RANK[place.due]):
+            place.since = self._clock()
+        place.due = due
+
+    def _windows(self, places: list[_Place]) -> Callable[[], None] | None:
+        """A batch of the most urgent stream's window and of those like it."""
+        taken: list[tuple[CaptionStream, Window]] = []
+        most = self.settings.batch_seconds * RATE
+        for place in places[:_LOOKED_AT]:
+            if not place.issued and (window := place.stream.issue()) is not None:
+                place.issued.append(window)
+            self._look(place)
+            if not place.issued:
+                continue
+            window = place.issued[0]
+            if taken and not _together(taken, place.stream, window, most):
+                continue
+            place.issued.popleft()
+            taken.append((place.stream, window))
+            self.counts.waits.append(self._clock() - place.since)
+            place.since = self._clock()
+            if most <= 0 or not batches.batches(place.stream.live.model):
+                break
+        return (lambda: self._run_windows(taken)) if taken else self._next()
+
+    def _run_windows(self, taken: list[tuple[CaptionStream, Window]]) -> None:
+        first, window = taken[0]
+        model, options = first.live.model, first.live.options(window.stage)
+        began = self._clock()
+        try:
+            outputs: Arrays = model.run(window.stage, batches.joined([each.feeds for _, each in taken]), options)
+        except Exception as error:
+            for stream, _ in taken:
+                self._fail(stream, error)
+            return
+        seconds = self._clock() - began
+        self._count(len(taken), seconds, sum(each.end - each.start for _, each in taken) / RATE)
+        for (stream, each), rows in zip(taken, batches.parted(outputs, len(taken))):
+            stream.deliver(each, rows, seconds / len(taken))
+
+    def _chunk_batch(self) -> Callable[[], None] | None:
+        runs: list[_ChunkRun] = []
+        passed: list[_ChunkRun] = []
+        most = self.settings.batch_seconds * RATE
+        while self._chunks and len(passed) < _LOOKED_AT:
+            run = heapq.heappop(self._chunks)
+            if runs and not _alike(runs, run, most):
+                passed.append(run)
+                continue
+            if run.result.set_running_or_notify_cancel():
+                runs.append(run)
+            if runs and (most <= 0 or not batches.batches(run.transcriber.model)):
+                break
+        for run in passed:
+            heapq.heappush(self._chunks, run)
+        return (lambda: self._run_chunks(runs)) if runs else None
+
+    def _run_chunks(self, runs: list[_ChunkRun]) -> None:
+        began = self._clock()
+        try:
+            found = runs[0].transcriber.run([run.chunk for run in runs])
+        except Exception as error:
+            self.counts.errors += 1
+            for run in runs:
+                run.result.set_exception(error)
+            return
+        rate = runs[0].transcriber.spec.sample_rate
+        self._count(len(runs), self._clock() - began, sum(len(run.chunk.samples) for run in runs) / rate)
+        for run, logits in zip(runs, found):
+            run.result.set_result(logits)
+
+    def _count(self, size: int, seconds: float, sound: float) -> None:
+        with self._changed:
+            counts = self.counts
+            counts.batches[size] = counts.batches.get(size, 0) + 1
+            counts.computed += seconds
+            counts.sound += sound
+
+    def _fail(self, stream: CaptionStream, error: BaseException) -> None:
+        self.counts.errors += 1
+        _log.error("a stream failed: %s: %s", type(error).__name__, error)
+        with self._changed:
+            self._places.pop(stream, None)
+        stream.fail(error)
+
+
+def _together(taken: list[tuple[CaptionStream, Window]], stream: CaptionStream, window: Window, most: float) -> bool:
+    first, other = taken[0]
+    lengths = [each.end - each.start for _, each in taken]
+    return (
+        first.live.model is stream.live.model
+        and other.stage == window.stage
+        and batches.fits(lengths, window.end - window.start, most)
+    )
+
+
+def _alike(runs: list[_ChunkRun], run: _ChunkRun, most: float) -> bool:
+    first = runs[0]
+    return (
+        first.transcriber.model is run.transcriber.model
+        and (first.chunk.loudness is None) == (run.chunk.loudness is None)
+        and batches.fits([len(each.chunk.samples) for each in runs], len(run.chunk.samples), most)
+    )

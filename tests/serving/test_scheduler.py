@@ -1,0 +1,171 @@
+"""Streams and files on one model: who is served first, and that the texts are those of one alone."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.serving.conftest import Listener, blocks_of, opened, text_of
+
+from wav2edge.runtime.audio import read
+from wav2edge.runtime.engines import Arrays
+from wav2edge.runtime.errors import EngineError
+from wav2edge.runtime.live.events import Dropped, Final, Partial
+from wav2edge.runtime.recordings.chunking import Chunk
+from wav2edge.serving import batches
+from wav2edge.serving.models import Catalogue
+from wav2edge.serving.scheduler import Scheduler, SchedulerSettings
+from wav2edge.serving.streams import CaptionStream
+
+
+@pytest.mark.parametrize("settings", [SchedulerSettings(2, 0.0), SchedulerSettings(1, 60.0)], ids=["lanes", "batches"])
+def test_each_of_many_streams_has_the_text_of_listen(
+    catalogue: Catalogue, recordings: list[Path], listened: dict[Path, str], settings: SchedulerSettings
+) -> None:
+    with Scheduler(settings) as scheduler:
+        running: list[tuple[Path, CaptionStream, Listener]] = []
+        for path in recordings:
+            stream, listener = opened(catalogue)
+            scheduler.add(stream)
+            running.append((path, stream, listener))
+        for blocks in itertools.zip_longest(*(blocks_of(path) for path in recordings)):
+            for (_, stream, _), block in zip(running, blocks):
+                if block is not None:
+                    stream.offer(block)
+                    scheduler.wake(stream)
+        for path, stream, listener in running:
+            stream.finish()
+            scheduler.wake(stream)
+            assert listener.done.wait(60), path
+            assert listener.error is None
+            assert text_of(listener.events) == listened[path] != "", path
+        assert scheduler.streams == 0
+        if settings.batch_seconds:
+            assert max(scheduler.counts.batches) > 1, "nothing ran together"
+
+
+def test_files_in_one_batch_have_the_logits_of_each_alone(catalogue: Catalogue, recordings: list[Path]) -> None:
+    transcriber = catalogue.models[0].transcriber
+    samples = read.load(recordings[0])
+    chunks = [Chunk(samples[: 32000 + 320 * number], 0, None) for number in range(4)]
+    scheduler = Scheduler(SchedulerSettings(1, 60.0))
+    futures = [scheduler.submit(transcriber, chunk, 0.0) for chunk in chunks]
+    with scheduler:
+        for chunk, future in zip(chunks, futures):
+            np.testing.assert_allclose(future.result(60), transcriber.run([chunk])[0], atol=2e-4)
+    assert scheduler.counts.batches == {4: 1}
+
+
+def test_finals_come_before_partials_and_streams_before_files(catalogue: Catalogue, recordings: list[Path]) -> None:
+    """One lane, everything queued before it starts: the order in which the model is run is the order of urgency."""
+    served = catalogue.models[0]
+    order: list[str] = []
+    scheduler = Scheduler()
+    chunk = Chunk(np.zeros(16000, np.float32), 0, None)
+    for name, deadline in (("file, later", 2.0), ("file, sooner", 1.0)):
+        future = scheduler.submit(served.transcriber, chunk, deadline)
+        future.add_done_callback(lambda _, name=name: order.append(name))  # type: ignore[misc]
+    talking, listener = opened(catalogue)
+    ended, last = opened(catalogue)
+    for stream, count in ((talking, 24), (ended, 24)):
+        scheduler.add(stream)
+        for block in blocks_of(recordings[0])[:count]:
+            stream.offer(block)
+    ended.finish()
+    listener.emit = lambda events: order.extend(e.kind for e in events if isinstance(e, Partial))  # type: ignore[method-assign]
+    talking._emit = listener.emit
+    ended._emit = lambda events: order.extend(e.kind for e in events if isinstance(e, Final))
+    with scheduler:
+        assert last.done.wait(60)
+        future.result(60)
+    assert [name for name, _ in itertools.groupby(order)] == ["final", "partial", "file, sooner", "file, later"]
+
+
+def test_sound_that_does_not_fit_is_dropped_and_said(catalogue: Catalogue) -> None:
+    listener = Listener()
+    stream = CaptionStream(catalogue.models[0].live, listener.emit, listener.ended, limit=1.0)
+    for _ in range(15):
+        stream.offer(np.zeros(1600, np.float32))
+    assert stream.waiting == pytest.approx(1.0)
+    with Scheduler() as scheduler:
+        scheduler.add(stream)
+        stream.finish()
+        scheduler.wake(stream)
+        assert listener.done.wait(30)
+    lost = [event for event in listener.events if isinstance(event, Dropped)]
+    assert sum(event.seconds for event in lost) == pytest.approx(0.5)
+    assert lost[-1].time == pytest.approx(0.5)
+    assert stream.decoder.received == 24000, "what was kept has its own time"
+
+
+def test_a_cancelled_stream_leaves_at_once_and_runs_nothing_more(catalogue: Catalogue, recordings: list[Path]) -> None:
+    stream, listener = opened(catalogue)
+    scheduler = Scheduler()
+    scheduler.add(stream)
+    for block in blocks_of(recordings[0]):
+        stream.offer(block)
+    stream.cancel()
+    scheduler.wake(stream)
+    with scheduler:
+        assert scheduler.streams == 0
+    assert not listener.events and not scheduler.counts.batches
+
+
+def test_a_cancelled_file_is_not_run(catalogue: Catalogue) -> None:
+    scheduler = Scheduler()
+    chunk = Chunk(np.zeros(16000, np.float32), 0, None)
+    first, second = (scheduler.submit(catalogue.models[0].transcriber, chunk, 0.0) for _ in range(2))
+    assert first.cancel()
+    with scheduler:
+        second.result(30)
+    assert scheduler.counts.batches == {1: 1}
+
+
+def test_what_waits_at_the_end_fails_with_a_sentence(catalogue: Catalogue) -> None:
+    scheduler = Scheduler()
+    stream, listener = opened(catalogue)
+    scheduler.add(stream)
+    future = scheduler.submit(catalogue.models[0].transcriber, Chunk(np.zeros(16000, np.float32), 0, None), 0.0)
+    scheduler.close()
+    with pytest.raises(EngineError, match="stopping"):
+        future.result(1)
+    assert isinstance(listener.error, EngineError)
+    with pytest.raises(EngineError, match="stopping"):
+        scheduler.add(stream)
+
+
+def test_a_stream_whose_run_fails_ends_with_the_error_and_the_others_go_on(
+    catalogue: Catalogue, recordings: list[Path], listened: dict[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, bad = opened(catalogue)
+    healthy, good = opened(catalogue)
+    model = catalogue.models[0].model
+    run = model.run
+
+    def failing(stage: object, feeds: Arrays, options: object = None) -> Arrays:
+        if broken.captions.received and not bad.done.is_set():
+            raise EngineError("the engine failed")
+        return run(stage, feeds, options)  # type: ignore[arg-type]
+
+    with Scheduler() as scheduler:
+        scheduler.add(broken)
+        monkeypatch.setattr(model, "run", failing)
+        for block in blocks_of(recordings[0]):
+            broken.offer(block)
+        scheduler.wake(broken)
+        assert bad.done.wait(30) and isinstance(bad.error, EngineError)
+        scheduler.add(healthy)
+        for block in blocks_of(recordings[0]):
+            healthy.offer(block)
+        healthy.finish()
+        scheduler.wake(healthy)
+        assert good.done.wait(60) and good.error is None
+    assert text_of(good.events) == listened[recordings[0]]
+
+
+def test_runs_of_unlike_lengths_are_not_padded_together() -> None:
+    assert batches.fits([16000], 19000, 60 * 16000)
+    assert not batches.fits([16000], 21000, 60 * 16000)
+    assert not batches.fits([16000], 16000, 31999)
