@@ -7,9 +7,10 @@ import math
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from wav2edge.measure.scoring import RateDocument
+from wav2edge.runtime.bundle.documents import MetricsJson
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.errors import BundleError
 
@@ -46,12 +47,6 @@ class Figures(TypedDict):
     verdict: str
     latency_engine: NotRequired[str]
     forced: NotRequired[bool]
-
-
-class Metrics(Figures):
-    """The figures that a variant carries in bundle.json."""
-
-    kept_float: list[str]
 
 
 class ClipsRecord(TypedDict):
@@ -152,9 +147,9 @@ def to_text(content: Record) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def metrics(outcome: Outcome) -> Metrics:
+def metrics(outcome: Outcome) -> MetricsJson:
     """The figures that a variant carries in bundle.json."""
-    return {**_figures(outcome), "kept_float": list(outcome.kept_float)}
+    return cast(MetricsJson, {**_figures(outcome), "kept_float": list(outcome.kept_float)})
 
 
 def tool_versions() -> dict[str, str]:

@@ -47,7 +47,7 @@ def task_of(spec: ModelSpec) -> Task:
     """How a model's variants are judged; raises InputError for a head whose answers cannot be counted as errors."""
     if spec.head == "ctc":
         return CHARACTERS if gapless(spec) else WORDS
-    if spec.head == "sequence_classification" and not spec.head_options.multi_label:
+    if spec.head == "sequence_classification" and not spec.options(sequence_classification.Options).multi_label:
         return LABELS
     raise InputError(
         f"the variants of a model with the head {spec.head} cannot be judged; "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from . import cpu, gpu, jetson
 from .cpu import Cpu
@@ -57,7 +56,7 @@ class Machine:
         """The words that a profile may ask for: CPU features, ``nvidia-gpu``, ``intel-gpu``."""
         return frozenset(self.cpu.features) | {f"{gpu.vendor}-gpu" for gpu in self.gpus if gpu.usable}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The machine as plain JSON values."""
         return {**dataclasses.asdict(self), "threads": self.cpu.threads}
 

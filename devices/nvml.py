@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 _SUCCESS = 0
 _NAME_BYTES = 96
@@ -76,7 +75,7 @@ def energy_counter() -> tuple[Callable[[], float | None], Callable[[], None]] | 
     return read, lambda: library.nvmlShutdown()
 
 
-def _open() -> Any:
+def _open() -> ctypes.CDLL | None:
     try:
         library = ctypes.CDLL("libnvidia-ml.so.1")
         return library if library.nvmlInit_v2() == _SUCCESS else None
@@ -84,7 +83,7 @@ def _open() -> Any:
         return None
 
 
-def _handles(library: Any) -> list[Any]:
+def _handles(library: ctypes.CDLL) -> list[ctypes.c_void_p]:
     count = ctypes.c_uint()
     if library.nvmlDeviceGetCount_v2(ctypes.byref(count)) != _SUCCESS:
         return []
@@ -96,7 +95,7 @@ def _handles(library: Any) -> list[Any]:
     return found
 
 
-def _describe(library: Any, handle: Any, cuda: str | None) -> NvmlDevice:
+def _describe(library: ctypes.CDLL, handle: ctypes.c_void_p, cuda: str | None) -> NvmlDevice:
     name = ctypes.create_string_buffer(_NAME_BYTES)
     named = library.nvmlDeviceGetName(handle, name, _NAME_BYTES) == _SUCCESS
     major, minor = ctypes.c_int(), ctypes.c_int()

@@ -5,13 +5,13 @@ Each number in a profile names its source, or says that it is estimated.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
+from ..runtime import documents
 from ..runtime.errors import InputError
 from .detect import Machine, detect
 
@@ -85,6 +85,50 @@ class DeviceProfile:
         return tuple(preference.variant for preference in self.order if preference.engine == engine)
 
 
+class _PreferenceRequired(TypedDict):
+    engine: str
+    variant: str
+    source: str
+
+
+class PreferenceJson(_PreferenceRequired, total=False):
+    """An item of ``order``, see ``Preference``."""
+
+    needs: list[str]
+    megabytes: float
+
+
+class SettingJson(TypedDict):
+    """A number with its source, see ``Setting``."""
+
+    value: float
+    source: str
+
+
+class RailsJson(TypedDict):
+    """Power rails that add up to the module, with their source."""
+
+    value: list[str]
+    source: str
+
+
+class _ProfileRequired(TypedDict):
+    title: str
+    match: dict[str, list[str]]
+    order: list[PreferenceJson]
+    window: SettingJson
+    hop: SettingJson
+
+
+class ProfileJson(_ProfileRequired, total=False):
+    """A file of profiles/, see ``DeviceProfile``."""
+
+    threads: SettingJson
+    rails: RailsJson
+    install: list[str]
+    notes: list[str]
+
+
 def names() -> tuple[str, ...]:
     """The names of all profiles."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.json")))
@@ -94,7 +138,7 @@ def load(name: str) -> DeviceProfile:
     """The profile of that name; raises InputError naming those there are."""
     if name not in names():
         raise InputError(f"no device profile {name!r}; there are {', '.join(names())}")
-    return _parse(name, json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8")))
+    return _parse(name, documents.read(_FOLDER / f"{name}.json", ProfileJson, "a device profile"))
 
 
 def for_machine(machine: Machine) -> DeviceProfile:
@@ -127,16 +171,16 @@ def _score(match: Mapping[str, tuple[str, ...]], machine: Machine) -> tuple[int,
     return board, len(match) + ("nvidia-gpu" in match.get("traits", ()))
 
 
-def _parse(name: str, values: Mapping[str, Any]) -> DeviceProfile:
+def _parse(name: str, values: ProfileJson) -> DeviceProfile:
     return DeviceProfile(
         name=name,
         title=values["title"],
         match={key: tuple(found) for key, found in values["match"].items()},
-        order=tuple(Preference(**{**item, "needs": tuple(item.get("needs", ()))}) for item in values["order"]),
+        order=tuple(documents.build(Preference, {**item}) for item in values["order"]),
         window=Setting(**values["window"]),
         hop=Setting(**values["hop"]),
         threads=Setting(**values["threads"]) if "threads" in values else None,
-        rails=tuple(values.get("rails", {}).get("value", ())),
+        rails=tuple(values["rails"]["value"]) if "rails" in values else (),
         install=tuple(values.get("install", ())),
         notes=tuple(values.get("notes", ())),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..runtime import engines
 from . import energy, profile, software
@@ -42,7 +41,7 @@ class MachineReport:
     metered: bool
     diagnoses: tuple[Diagnosis, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The report as plain JSON values."""
         environment = self.software.environment
         installed = {

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
-from ..runtime import cache
+from ..runtime import cache, documents
 from ..runtime.bundle.read import Bundle
-from ..runtime.errors import GateRefused
+from ..runtime.errors import GateRefused, InputError
 from .detect import Machine
 
 _FORMAT = 2
@@ -50,6 +50,18 @@ class Tuning:
     power_mode: str | None = None
 
 
+class _TuningRequired(TypedDict):
+    chosen: dict[str, object]
+    measurements: list[dict[str, object]]
+    date: str
+
+
+class TuningJson(_TuningRequired, total=False):
+    """A tuning's file, without what it is found by; its measurements hold the fields of ``Measurement``."""
+
+    power_mode: str | None
+
+
 def save(bundle: Bundle, machine: Machine, tuning: Tuning) -> Path:
     """Keep a tuning; returns its file. Raises InputError where the cache cannot be written."""
     path = _path(bundle, machine)
@@ -64,9 +76,10 @@ def load(bundle: Bundle, machine: Machine) -> Tuning | None:
     if values is None or values.get("format") != _FORMAT:
         return None
     try:
-        measurements = tuple(_measurement(one) for one in values["measurements"])
-        return Tuning(_measurement(values["chosen"]), measurements, str(values["date"]), values.get("power_mode"))
-    except (KeyError, TypeError, AttributeError):
+        found = documents.check(values, TuningJson, "the tuning is damaged")
+        measurements = tuple(_measurement(one) for one in found["measurements"])
+        return Tuning(_measurement(found["chosen"]), measurements, found["date"], found.get("power_mode"))
+    except (InputError, TypeError):
         return None
 
 
@@ -136,6 +149,6 @@ def _path(bundle: Bundle, machine: Machine) -> Path:
     return cache.root() / "tuning" / f"{cache.key(parts)}.json"
 
 
-def _measurement(values: dict[str, Any]) -> Measurement:
-    known = {field.name for field in dataclasses.fields(Measurement)}
-    return Measurement(**{key: value for key, value in values.items() if key in known})
+def _measurement(values: Mapping[str, object]) -> Measurement:
+    documents.check(values, Measurement, "the measurement is damaged")
+    return documents.build(Measurement, values)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, cast
 
-from ..runtime.bundle.documents import BundleJson
+from ..runtime.bundle.documents import BundleJson, ParityPointJson, ProvenanceJson
 from ..runtime.bundle.read import SELFTEST, Bundle
 from ..runtime.bundle.spec import ModelSpec, Norm
 from ..runtime.bundle.write import describe_variant, new_bundle, write_manifest
@@ -25,25 +25,6 @@ LANGUAGE_MODEL = "language_model"
 _TOOLS = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
 
 Progress = Callable[[str], None]
-
-
-class ParityJson(TypedDict):
-    """The gate's table, as bundle.json keeps it."""
-
-    tolerance: float
-    engine: str
-    points: list[dict[str, object]]
-
-
-class ProvenanceJson(TypedDict):
-    """Where a bundle came from."""
-
-    checkpoint: str
-    weights_sha256: str
-    parameters: int
-    created: str
-    tools: dict[str, str]
-    parity: ParityJson
 
 
 def export(
@@ -151,13 +132,14 @@ def _copy_files(checkpoint: Checkpoint, staged: Path) -> tuple[str, ...]:
 
 
 def _provenance(checkpoint: Checkpoint, parameters: int, points: tuple[parity.Point, ...]) -> ProvenanceJson:
+    table = [cast(ParityPointJson, asdict(point)) for point in points]
     return {
         "checkpoint": Path(checkpoint.name).resolve().name if Path(checkpoint.name).exists() else checkpoint.name,
         "weights_sha256": checkpoint.digest(),
         "parameters": parameters,
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "tools": {"python": platform.python_version(), **{name: _version(name) for name in ("wav2edge", *_TOOLS)}},
-        "parity": {"tolerance": parity.TOLERANCE, "engine": "onnxruntime", "points": [asdict(p) for p in points]},
+        "parity": {"tolerance": parity.TOLERANCE, "engine": "onnxruntime", "points": table},
     }
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..runtime.audio.read import Recording
 from ..runtime.bundle.spec import ModelSpec
 from ..runtime.errors import AudioError, InputError
-from ..runtime.heads import xvector
+from ..runtime.heads import sequence_classification, xvector
 from ..runtime.model import Model
 from ..runtime.recordings.heads import Classifier, Embedder, FrameClassifier, Regressor
 from ..runtime.recordings.runner import Runner, T
@@ -65,7 +65,7 @@ def _transcribe(model: Model, manifest: Path, split: str | None, progress: Progr
 
 def _classify(model: Model, manifest: Path, split: str | None, progress: Progress) -> Run:
     """Groups of labels count as one class for each combination: a clip is right where every group is."""
-    if model.spec.head_options.multi_label:
+    if model.spec.options(sequence_classification.Options).multi_label:
         raise InputError("no figures for a classifier of which several labels may apply at once")
     groups = _groups(model.spec)
     classes = [", ".join(labels) for labels in itertools.product(*groups)]
@@ -82,7 +82,7 @@ def _classify(model: Model, manifest: Path, split: str | None, progress: Progres
 
 def _groups(spec: ModelSpec) -> list[tuple[str, ...]]:
     """The labels of each group, of which exactly one applies."""
-    sizes = spec.head_options.groups
+    sizes = spec.options(sequence_classification.Options).groups
     if not sizes:
         return [spec.labels]
     ends = list(itertools.accumulate(sizes))

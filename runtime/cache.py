@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from . import files
 from .errors import InputError, first_line
@@ -69,7 +68,7 @@ def root() -> Path:
         return Path(tempfile.gettempdir()) / f"wav2edge-{os.getuid()}"
 
 
-def key(parts: Mapping[str, Any]) -> str:
+def key(parts: Mapping[str, object]) -> str:
     """A short key (20 hexadecimal digits) of JSON values; the same values in any order give the same key."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:20]
@@ -134,7 +133,7 @@ def lock(path: Path, waiting: Callable[[], None] | None = None, timeout: float |
         os.close(handle)
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, object] | None:
     """The JSON object in a cache file; None where it is missing, unreadable or damaged (then it is made again)."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -143,7 +142,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def atomic_write_json(path: Path, values: Mapping[str, Any]) -> None:
+def atomic_write_json(path: Path, values: Mapping[str, object]) -> None:
     """Write a JSON object as ``atomic_write`` does; raises InputError."""
     atomic_write(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +69,7 @@ class _Tally:
     def tokens(self) -> float:
         return self.same / self.counted if self.counted else 1.0
 
-    def add(self, output: Output, ours: NDArray[Any], wanted: NDArray[Any], labelled: bool) -> str | None:
+    def add(self, output: Output, ours: NDArray[np.generic], wanted: NDArray[np.generic], labelled: bool) -> str | None:
         """Take in one output of one clip; returns why it cannot be compared, or None."""
         a, b = ours.astype(np.float64), wanted.astype(np.float64)
         if a.shape != b.shape:
@@ -123,12 +123,12 @@ def text_of(outputs: Outputs, spec: ModelSpec) -> str:
     return ctc.joined(ctc.greedy(logits, spec), spec)
 
 
-def samples_of(clip: NDArray[np.int16]) -> NDArray[np.float32]:
-    """A kept clip [samples] as the graph takes it, float32 in [-1, 1]."""
+def samples_of(clip: NDArray[np.generic]) -> NDArray[np.float32]:
+    """A kept clip [samples] of 16 bits as the graph takes it, float32 in [-1, 1]."""
     samples: NDArray[np.float32] = clip.astype(np.float32) / np.float32(32767)
     return samples
 
 
-def _cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
+def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     norm = float(np.linalg.norm(a) * np.linalg.norm(b))
     return 1.0 if norm == 0.0 and not a.any() and not b.any() else float((a * b).sum()) / max(norm, 1e-30)

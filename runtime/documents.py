@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import types
-from dataclasses import is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from .errors import InputError, first_line
 
 Document = TypeVar("Document")
+Built = TypeVar("Built")
 
 MAX_BYTES = 64 * 2**20
 """Largest file that is read: a benchmark of 1 000 configurations at 4 lengths has about 10 MB."""
@@ -57,9 +59,22 @@ def check(
     return cast(Document, value)
 
 
-def _check(value: object, kind: Any, where: str, path: str) -> None:
+def build(kind: type[Built], values: Mapping[str, object]) -> Built:
+    """A dataclass from a checked document: keys that it has no field for are ignored, and lists become tuples."""
+    if not is_dataclass(kind):
+        raise TypeError(f"{kind.__name__} is not a dataclass")
+    known = {field.name for field in fields(kind)}
+    make = cast("Callable[..., Built]", kind)
+    return make(**{name: _frozen(value) for name, value in values.items() if name in known})
+
+
+def _frozen(value: object) -> object:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def _check(value: object, kind: object, where: str, path: str) -> None:
     origin = get_origin(kind)
-    if kind is Any or kind is object:
+    if kind is object:
         return
     if origin in (Union, types.UnionType):
         _check_union(value, get_args(kind), where, path)
@@ -74,38 +89,48 @@ def _check(value: object, kind: Any, where: str, path: str) -> None:
     elif origin is dict or is_typeddict(kind) or is_dataclass(kind):
         _check_object(value, kind, where, path)
     elif not _is_a(value, kind):
-        _refuse(where, path, _NAMES[kind], value)
+        _refuse(where, path, _name(kind), value)
 
 
-def _check_union(value: object, kinds: tuple[Any, ...], where: str, path: str) -> None:
+def _check_union(value: object, kinds: tuple[object, ...], where: str, path: str) -> None:
     if value is None and type(None) in kinds:
         return
     others = [kind for kind in kinds if kind is not type(None)]
     if len(others) == 1:
         _check(value, others[0], where, path)
     elif not any(_is_a(value, kind) for kind in others):
-        _refuse(where, path, " or ".join(_NAMES[kind] for kind in others), value)
+        _refuse(where, path, " or ".join(_name(kind) for kind in others), value)
 
 
-def _check_object(value: object, kind: Any, where: str, path: str) -> None:
+def _check_object(value: object, kind: object, where: str, path: str) -> None:
     if not isinstance(value, dict):
         _refuse(where, path, "an object", value)
-    fields = cast("dict[str, object]", value)
+    found = cast("dict[str, object]", value)
     if get_origin(kind) is dict:
         keys, values = get_args(kind)
-        for key, item in fields.items():
+        for key, item in found.items():
             _check(key, keys, where, f"{path}.{key}, the name")
             _check(item, values, where, f"{path}.{key}")
         return
-    required = kind.__required_keys__ if is_typeddict(kind) else ()
+    required = _required(kind)
     for name, inner in get_type_hints(kind).items():
-        if name in fields:
-            _check(fields[name], inner, where, f"{path}.{name}")
+        if name in found:
+            _check(found[name], inner, where, f"{path}.{name}")
         elif name in required:
             _refuse(where, f"{path}.{name}", "a value", None)
 
 
-def _is_a(value: object, kind: type) -> bool:
+def _required(kind: object) -> frozenset[str]:
+    """The fields that a TypedDict must have; none of a dataclass, whose constructor asks for them."""
+    return frozenset(getattr(kind, "__required_keys__", ()))
+
+
+def _name(kind: object) -> str:
+    return _NAMES[kind] if isinstance(kind, type) else str(kind)
+
+
+def _is_a(value: object, kind: object) -> bool:
+    assert isinstance(kind, type)
     if isinstance(value, bool):
         return kind is bool
     if isinstance(value, int) and abs(value) >= 2**63:  # no size, count or time; arithmetic with it would overflow
@@ -118,14 +143,14 @@ def _refuse(where: str, path: str, wanted: str, value: object) -> None:
     raise InputError(f"{where} ({path.lstrip('.') or 'the document'} must be {wanted}, it is {shown[:40]})")
 
 
-def schema(kind: Any) -> dict[str, Any]:
+def schema(kind: object) -> dict[str, object]:
     """A JSON Schema (draft 2020-12) of a document's type, for readers in other languages."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_schema(kind)}
 
 
-def _schema(kind: Any) -> dict[str, Any]:
+def _schema(kind: object) -> dict[str, object]:
     origin = get_origin(kind)
-    if kind is Any or kind is object:
+    if kind is object:
         return {}
     if origin in (Union, types.UnionType):
         return {"anyOf": [_schema(inner) for inner in get_args(kind)]}
@@ -137,6 +162,7 @@ def _schema(kind: Any) -> dict[str, Any]:
         return {"type": "object", "additionalProperties": _schema(get_args(kind)[1])}
     if is_typeddict(kind):
         properties = {name: _schema(inner) for name, inner in get_type_hints(kind).items()}
-        return {"type": "object", "properties": properties, "required": sorted(kind.__required_keys__)}
+        return {"type": "object", "properties": properties, "required": sorted(_required(kind))}
     names = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+    assert isinstance(kind, type)
     return {"type": names[kind]}

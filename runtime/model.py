@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +97,7 @@ class Model:
 
     def outputs(
         self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None = None
-    ) -> list[dict[str, NDArray[Any]]]:
+    ) -> list[dict[str, NDArray[np.generic]]]:
         """Every output of clips [samples] at the model's rate, run as one padded batch.
 
         For each clip its outputs by name, without the batch axis; those with a time axis are cut to the clip's own
@@ -107,7 +107,7 @@ class Model:
 
     def outputs_of_normalized(
         self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None = None
-    ) -> list[dict[str, NDArray[Any]]]:
+    ) -> list[dict[str, NDArray[np.generic]]]:
         """As ``outputs``, of clips that are normalised already: the front end and the encoder, one after the other."""
         batch, lengths = padded(clips)
         features = self.run("frontend", {NORMALIZED: batch, INPUT_LENGTHS: lengths}, options)

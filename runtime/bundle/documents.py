@@ -2,12 +2,67 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from .spec import SpecJson, Stage
 
 Precision = str
 """``fp32``, ``fp16``, ``bf16``, ``int8`` or ``int4``; a newer version may know others, which nothing here runs."""
+
+
+class MetricsJson(TypedDict, total=False):
+    """What was measured when a variant was made: rates in per cent, rises in points, null where there is no number.
+
+    ``wer`` is its name also where ``counts`` says that characters or labels were counted.
+    """
+
+    counts: str
+    wer: float | None
+    wer_low: float | None
+    wer_high: float | None
+    wer_rise: float | None
+    wer_rise_low: float | None
+    wer_rise_high: float | None
+    token_agreement: float | None
+    sqnr_db: float | None
+    latency_ratio: float | None
+    latency_engine: str
+    verdict: str
+    forced: bool
+    kept_float: list[str]
+
+
+class ParityPointJson(TypedDict):
+    """One comparison of the parity gate, as export/parity.py makes it."""
+
+    name: str
+    batch: int
+    seconds: float
+    frames: int
+    difference: float
+    limit: float
+    tokens: float | None
+    passed: bool
+
+
+class ParityJson(TypedDict):
+    """The parity gate's table."""
+
+    tolerance: float
+    engine: str
+    points: list[ParityPointJson]
+
+
+class ProvenanceJson(TypedDict, total=False):
+    """Where a bundle came from; ``wer``: word error rates in per cent by the name of what was transcribed."""
+
+    checkpoint: str
+    weights_sha256: str
+    parameters: int
+    created: str
+    tools: dict[str, str]
+    parity: ParityJson
+    wer: dict[str, float]
 
 
 class _VariantRequired(TypedDict):
@@ -25,7 +80,7 @@ class VariantJson(_VariantRequired, total=False):
     data: list[str]
     preferred_by: list[str]
     made_from: str | None
-    metrics: dict[str, Any]
+    metrics: MetricsJson
     bytes: int
 
 
@@ -47,4 +102,4 @@ class _BundleRequired(TypedDict):
 class BundleJson(_BundleRequired, total=False):
     """The whole document; keys that this version does not know survive a rewrite."""
 
-    provenance: dict[str, Any]
+    provenance: ProvenanceJson

@@ -13,11 +13,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from .. import documents
 from ..errors import BundleError
-from .documents import BundleJson, FileJson, VariantJson
+from .documents import BundleJson, FileJson, MetricsJson, ProvenanceJson, VariantJson
 from .spec import ModelSpec, Stage
 from .trust import check_external_data, contained
 
@@ -52,7 +52,7 @@ class Variant:
     """Engines that run this variant best."""
     made_from: str | None = None
     """The variant it was derived from."""
-    metrics: Mapping[str, Any] = field(default_factory=dict)
+    metrics: MetricsJson = field(default_factory=MetricsJson)
     """Figures that were measured when it was made."""
 
     @property
@@ -85,7 +85,7 @@ class Bundle:
     """bundle.json as it is, unknown keys included."""
 
     @property
-    def provenance(self) -> Mapping[str, Any]:
+    def provenance(self) -> ProvenanceJson:
         """Where it came from: checkpoint, digest of its weights, tools, parity."""
         return self.document.get("provenance", {})
 
@@ -203,11 +203,7 @@ def _read_document(directory: Path) -> BundleJson:
 
 
 def _variant(values: VariantJson, where: str) -> Variant:
-    known = {item.name for item in dataclasses.fields(Variant)}
-    kept: dict[str, Any] = {key: value for key, value in values.items() if key in known}
-    kept["data"] = tuple(kept.get("data", ()))
-    kept["preferred_by"] = tuple(kept.get("preferred_by", ()))
-    variant = Variant(**kept)
+    variant = documents.build(Variant, {**values})
     if not variant.name or not variant.name.isprintable() or "full" not in variant.graphs:
         raise BundleError(f"{where} ({variant.name!r}): a variant needs a name and the graph `full`; export it again")
     for name in variant.files:

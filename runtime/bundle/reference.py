@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import BundleError, InputError, first_line
 from .read import SELFTEST, Bundle
 
-Outputs = dict[str, NDArray[Any]]
+Outputs = dict[str, NDArray[np.generic]]
 """The outputs of one clip by name, without the batch axis; kept ones come with ``clip`` and ``text``."""
 
 
@@ -27,10 +27,10 @@ def output_key(index: int, name: str) -> str:
     return f"{name}_{index}"
 
 
-def write_archive(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+def write_archive(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     """Write the archive."""
-    kinds: dict[str, Any] = dict(arrays)
-    np.savez_compressed(path, **kinds)
+    save = cast("Callable[..., None]", np.savez_compressed)  # numpy's types take the names of arrays for its options
+    save(path, **arrays)
 
 
 def read_archive(bundle: Bundle) -> list[Outputs]:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Literal, NamedTuple, TypedDict, TypeVar, cast
 
 from .. import documents
 from ..errors import BundleError
@@ -17,6 +17,8 @@ OUTPUT_LENGTHS = "output_lengths"
 NORMALIZED = "normalized"
 FEATURES = "features"
 FEATURE_LENGTHS = "feature_lengths"
+
+Options = TypeVar("Options")
 
 Stage = Literal["full", "frontend", "encoder"]
 """A graph of a variant: the whole model, or one of the two parts that live captions and long recordings run apart."""
@@ -63,7 +65,7 @@ class _SpecRequired(TypedDict):
     outputs: list[OutputJson]
     labels: list[str]
     time: list[list[int]]
-    head_options: dict[str, Any]
+    head_options: dict[str, object]
 
 
 class SpecJson(_SpecRequired, total=False):
@@ -118,8 +120,8 @@ class ModelSpec:
     """What each index of the label axis means."""
     time: tuple[Convolution, ...]
     """The convolutions between samples and output frames, adapters included."""
-    head_options: Any
-    """The ``Options`` dataclass of runtime/heads/<head>.py."""
+    head_options: object
+    """The ``Options`` dataclass of runtime/heads/<head>.py; ``options`` gives it as that class."""
     blank: int | None = None
     """The index of CTC's blank; None without CTC."""
     delimiter: str | None = None
@@ -174,12 +176,18 @@ class ModelSpec:
         timed = any("frames" in output.axes for output in self.outputs)
         return names + ((OUTPUT_LENGTHS,) if timed else ())
 
-    def to_json(self) -> dict[str, Any]:
+    def options(self, kind: type[Options]) -> Options:
+        """The head's options as their class; raises TypeError where the model has another head."""
+        if not isinstance(self.head_options, kind):
+            raise TypeError(f"the options of the head {self.head} are not {kind.__module__}.{kind.__name__}")
+        return self.head_options
+
+    def to_json(self) -> SpecJson:
         """The spec as plain JSON values."""
-        return {**dataclasses.asdict(self), "min_samples": self.min_samples}
+        return cast(SpecJson, {**dataclasses.asdict(self), "min_samples": self.min_samples})
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any], where: str = "bundle.json") -> ModelSpec:
+    def from_json(cls, document: Mapping[str, object], where: str = "bundle.json") -> ModelSpec:
         """Read what ``to_json`` wrote; unknown keys are left to newer versions.
 
         where: names the document in errors. Raises BundleError for a field of another type or a value that no model can
@@ -187,15 +195,14 @@ class ModelSpec:
         """
         damaged = f"{where}: damaged, export the model again"
         values: SpecJson = documents.check(dict(document), SpecJson, damaged, path=".spec", error=BundleError)
-        known = {field.name for field in dataclasses.fields(cls)}
-        kept: dict[str, Any] = {key: value for key, value in values.items() if key in known}
-        kept["outputs"] = tuple(Output(o["name"], tuple(o["axes"]), o["meaning"]) for o in values["outputs"])
-        kept["labels"] = tuple(values["labels"])
         if any(len(step) != 3 for step in values["time"]):
             raise BundleError(f"{damaged} (spec.time must list kernel, stride and padding of each step)")
-        kept["time"] = tuple(Convolution(*step) for step in values["time"])
-        kept["head_options"] = _head_options(values["head"], values["head_options"], where)
-        spec = cls(**kept)
+        read: dict[str, object] = {
+            "outputs": tuple(Output(o["name"], tuple(o["axes"]), o["meaning"]) for o in values["outputs"]),
+            "time": tuple(Convolution(*step) for step in values["time"]),
+            "head_options": _head_options(values["head"], values["head_options"], where),
+        }
+        spec = documents.build(cls, {**values, **read})
         for problem in _problems(spec):
             raise BundleError(f"{where}: spec.{problem}; export the model again")
         return spec
@@ -221,18 +228,14 @@ def _problems(spec: ModelSpec) -> Iterator[str]:
         yield f"trained_seconds is {spec.trained_seconds}"
 
 
-def _head_options(head: str, values: Mapping[str, Any], where: str) -> Any:
+def _head_options(head: str, values: Mapping[str, object], where: str) -> object:
     if not head.isidentifier() or head.startswith("_"):
         raise BundleError(f"{where}: spec.head is {head[:40]!r}, which is not the name of a head; export it again")
     try:
-        kind = import_module(f"wav2edge.runtime.heads.{head}").Options
+        kind: type = import_module(f"wav2edge.runtime.heads.{head}").Options
     except (ModuleNotFoundError, AttributeError) as error:
         raise BundleError(f"{where}: this version has no head {head!r}; upgrade wav2edge") from error
     known = {field.name for field in dataclasses.fields(kind)}
     kept = {key: value for key, value in values.items() if key in known}
     documents.check(kept, kind, f"{where}: damaged, export the model again", path=".head_options", error=BundleError)
-    return kind(**{key: _frozen(value) for key, value in kept.items()})
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+    return documents.build(kind, kept)

@@ -12,10 +12,11 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from ..errors import BundleError, InputError
 from ..files import exchange, flush, flush_tree, staging, write_whole
+from .documents import BundleJson, FileJson, MetricsJson
 from .read import FORMAT, MANIFEST, Bundle, Variant, sha256, variant_to_json
 from .spec import ModelSpec, Stage
 
@@ -82,7 +83,7 @@ def describe_variant(
     data: Iterable[str] = (),
     preferred_by: Iterable[str] = (),
     made_from: str | None = None,
-    metrics: Mapping[str, Any] | None = None,
+    metrics: MetricsJson | None = None,
 ) -> Variant:
     """A Variant for files in ``directory``, with their sizes and digests."""
     files = tuple(dict.fromkeys((*graphs.values(), *data)))
@@ -96,7 +97,7 @@ def describe_variant(
         data=tuple(data),
         preferred_by=tuple(preferred_by),
         made_from=made_from,
-        metrics=dict(metrics or {}),
+        metrics=metrics.copy() if metrics else {},
     )
 
 
@@ -104,9 +105,9 @@ def write_manifest(
     directory: Path,
     spec: ModelSpec,
     variants: Iterable[Variant],
-    provenance: Mapping[str, Any],
+    provenance: Mapping[str, object],
     files: Iterable[str] = (),
-    unknown: Mapping[str, Any] | None = None,
+    unknown: Mapping[str, object] | None = None,
 ) -> Bundle:
     """Write bundle.json, replacing an old one in one step, and read it back.
 
@@ -141,7 +142,7 @@ def add_variants(
     variants: Iterable[Variant],
     *,
     files: Iterable[str] = (),
-    extra: Mapping[str, Any] | None = None,
+    extra: Mapping[str, object] | None = None,
 ) -> Bundle:
     """Move staged files into the bundle and list the variants; one of the same name is replaced.
 
@@ -163,7 +164,7 @@ def _add(
     staged: Path,
     added: tuple[Variant, ...],
     files: tuple[str, ...],
-    extra: Mapping[str, Any],
+    extra: Mapping[str, object],
 ) -> Bundle:
     """``opened``: as the caller knows it. ``bundle``: as it is now."""
     names = {variant.name for variant in added}
@@ -177,7 +178,7 @@ def _add(
             if clash[0] in _listed_files(opened.document):
                 raise BundleError(f"{bundle.path}: {clash[0]} is in use; name staged files with free_stem")
             raise BundleError(f"{bundle.path}: {clash[0]} was added by another process meanwhile; run this again")
-    listed: dict[str, Any] = dict(bundle.document.get("files", {}))
+    listed = dict(bundle.document["files"])
     try:
         for name in [file for variant in added for file in variant.files]:
             flush(staged / name)
@@ -189,12 +190,15 @@ def _add(
             os.replace(staged / name, bundle.path / stored)
     except OSError as error:
         raise InputError(f"{bundle.path}: cannot be written ({error.strerror or error})") from error
-    values = {
-        **bundle.document,
-        **extra,
-        "variants": [variant_to_json(variant) for variant in (*kept, *added)],
-        "files": listed,
-    }
+    values = cast(
+        BundleJson,
+        {
+            **bundle.document,
+            **extra,
+            "variants": [variant_to_json(variant) for variant in (*kept, *added)],
+            "files": listed,
+        },
+    )
     _replace_json(bundle.path / MANIFEST, values)
     for stale in before - _listed_files(values):
         (bundle.path / stale).unlink(missing_ok=True)
@@ -227,12 +231,12 @@ def _digests(bundle: Bundle, names: Iterable[str | None]) -> dict[str, Mapping[s
     return {variant.name: variant.sha256 for variant in bundle.variants if variant.name in wanted}
 
 
-def _listed_files(raw: Mapping[str, Any]) -> set[str]:
-    stored = {entry.get("file", name) for name, entry in raw.get("files", {}).items()}
-    return stored | {name for variant in raw["variants"] for name in variant["sizes"]}
+def _listed_files(document: BundleJson) -> set[str]:
+    stored = {entry["file"] for entry in document["files"].values()}
+    return stored | {name for variant in document["variants"] for name in variant["sizes"]}
 
 
-def _listing(path: Path, stored: str) -> dict[str, Any]:
+def _listing(path: Path, stored: str) -> FileJson:
     return {"file": stored, "bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
@@ -245,7 +249,7 @@ def _free_name(name: str, taken: set[str]) -> str:
     return candidate
 
 
-def _replace_json(path: Path, values: Mapping[str, Any]) -> None:
+def _replace_json(path: Path, values: Mapping[str, object]) -> None:
     try:
         write_whole(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from ._library import library as library
 from ._network import Network as Network
 from ._network import open_network as open_network
 
-Arrays = Mapping[str, NDArray[Any]]
+Arrays = Mapping[str, NDArray[np.generic]]
 BuildProgress = Callable[[str], None]
 
 
@@ -227,7 +227,7 @@ def load(
     return module.load(bundle, variant, stage, options or EngineOptions())
 
 
-def as_feeds(batch: NDArray[np.float32], lengths: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+def as_feeds(batch: NDArray[np.float32], lengths: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
     """The feeds of stage ``full``: float32 [batch, samples] and int64 [batch]."""
     return {
         "input_values": np.ascontiguousarray(batch, dtype=np.float32),
@@ -235,10 +235,10 @@ def as_feeds(batch: NDArray[np.float32], lengths: NDArray[np.int64]) -> dict[str
     }
 
 
-def outputs_of(spec: ModelSpec, outputs: Arrays) -> list[dict[str, NDArray[Any]]]:
+def outputs_of(spec: ModelSpec, outputs: Arrays) -> list[dict[str, NDArray[np.generic]]]:
     """A batch's outputs, one dictionary for each clip: without the batch axis, time axes cut to the clip's frames."""
     lengths = outputs.get(OUTPUT_LENGTHS)
-    rows: list[dict[str, NDArray[Any]]] = [{} for _ in outputs[spec.outputs[0].name]]
+    rows: list[dict[str, NDArray[np.generic]]] = [{} for _ in outputs[spec.outputs[0].name]]
     for output in spec.outputs:
         for index, row in enumerate(rows):
             value = np.asarray(outputs[output.name][index])
@@ -246,6 +246,6 @@ def outputs_of(spec: ModelSpec, outputs: Arrays) -> list[dict[str, NDArray[Any]]
     return rows
 
 
-def outputs_alone(session: Session, spec: ModelSpec, clip: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+def outputs_alone(session: Session, spec: ModelSpec, clip: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
     """The outputs of one clip [samples] of a session of the stage ``full``, run alone; raises EngineError."""
     return outputs_of(spec, session.run(as_feeds(clip[None], np.array([len(clip)], dtype=np.int64))))[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,8 @@ from ..errors import EngineError
 from ._library import library
 from ._running import running
 
-Network = Callable[[dict[str, NDArray[Any]]], list[NDArray[Any]]]
-"""From inputs by name (those that it does not have are left out) to the outputs in the graph's order."""
+Network = Callable[[dict[str, NDArray[np.generic]]], list[NDArray[np.float32]]]
+"""From inputs by name (those that it does not have are left out) to the float32 outputs in the graph's order."""
 
 
 def open_network(content: bytes) -> Callable[[], Network]:
@@ -37,7 +36,7 @@ def _with_onnxruntime(content: bytes) -> Callable[[], Network]:
     session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     names = {item.name for item in session.get_inputs()}
 
-    def run(feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    def run(feeds: dict[str, NDArray[np.generic]]) -> list[NDArray[np.float32]]:
         with running:
             return list(session.run(None, {name: value for name, value in feeds.items() if name in names}))
 
@@ -53,7 +52,7 @@ def _with_openvino(content: bytes) -> Callable[[], Network]:
     def make() -> Network:
         request = compiled.create_infer_request()
 
-        def run(feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        def run(feeds: dict[str, NDArray[np.generic]]) -> list[NDArray[np.float32]]:
             with running:
                 outputs = request.infer({name: value for name, value in feeds.items() if name in names})
                 return [np.array(outputs[index]) for index in range(len(compiled.outputs))]

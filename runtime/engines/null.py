@@ -5,8 +5,6 @@ Each output is zeros, except that a CTC head's logits put the blank first; outpu
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,7 +55,7 @@ class NullSession:
         if self.stage == "frontend":
             return {FEATURES: np.zeros((len(values), frames, 1), np.float32), FEATURE_LENGTHS: output_lengths}
         sizes = {"batch": len(values), "frames": frames, "labels": len(self.spec.labels)}
-        result: dict[str, NDArray[Any]] = {}
+        result: dict[str, NDArray[np.generic]] = {}
         for output in self.spec.outputs:
             result[output.name] = np.zeros([sizes.get(axis, 1) for axis in output.axes], np.float32)
             if self.spec.blank is not None and output.axes[-1] == "labels":

@@ -135,7 +135,7 @@ class CudaSession(_ort.OnnxRuntimeSession):
             self._shapes.clear()
             super().close()
 
-    def _first(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+    def _first(self, feeds: Arrays) -> dict[str, NDArray[np.generic]]:
         """A shape that may not come again: outputs are allocated by the session."""
         binding = self.raw.io_binding()
         for name in self.inputs:
@@ -161,7 +161,7 @@ class CudaSession(_ort.OnnxRuntimeSession):
             shape.graph = str(self._bound() + 1)
         shape.binding, shape.values = binding, values
 
-    def _replay(self, shape: _Shape, feeds: Arrays) -> dict[str, NDArray[Any]]:
+    def _replay(self, shape: _Shape, feeds: Arrays) -> dict[str, NDArray[np.generic]]:
         assert shape.values is not None
         for name in self.inputs:
             shape.values[name].update_inplace(np.ascontiguousarray(feeds[name]))

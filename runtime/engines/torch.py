@@ -71,7 +71,7 @@ def devices() -> tuple[tuple[str, str | None], ...]:
 def matches(bundle: Bundle, directory: Path) -> bool:
     """Whether a checkpoint's weights are those that the bundle was made from (as far as the bundle says)."""
     wanted = bundle.provenance.get("weights_sha256")
-    if not isinstance(wanted, str):
+    if wanted is None:
         return True
     # As the export digests them: safetensors before pickles, shards in order.
     for pattern in ("model*.safetensors", "pytorch_model*.bin"):
@@ -138,7 +138,7 @@ class TorchSession:
         if self._model is None:
             raise EngineError("the session is closed")
         values, lengths = (feeds[name] for name in self.inputs)
-        rows: list[dict[str, NDArray[Any]]] = []
+        rows: list[dict[str, NDArray[np.generic]]] = []
         try:
             with torch.inference_mode():
                 for clip, length in zip(values, lengths):
@@ -160,7 +160,7 @@ class TorchSession:
         """Drop the model."""
         self._model = None
 
-    def _clip(self, clip: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    def _clip(self, clip: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
         import torch
 
         if self._spec.normalize:

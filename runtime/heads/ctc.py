@@ -123,7 +123,7 @@ def words(found: list[Token], spec: ModelSpec, first_frame: int = 0, word_gap: f
     probabilities, in (0, 1]. A model without a delimiter (phonemes, characters of some languages) gives one word a
     label; in a vocabulary of pieces a leading ``▁`` opens a word.
     """
-    options: Options = spec.head_options
+    options = spec.options(Options)
     pieces = spec.tokenizer == "piece"
     seconds = spec.stride / spec.sample_rate
     gap = frames_of(word_gap, spec)

@@ -83,7 +83,7 @@ def aligned(before: NDArray[np.float32], after: NDArray[np.float32]) -> NDArray[
 
 def turns(found: NDArray[np.float32], spec: ModelSpec, options: Options | None = None) -> tuple[Turn, ...]:
     """Turns of a recording's probabilities [frames, labels]; options: None takes the bundle's."""
-    chosen: Options = options or spec.head_options
+    chosen = options or spec.options(Options)
     seconds = spec.stride / spec.sample_rate
     result = [
         Turn(label, round(start * seconds, 3), round(end * seconds, 3), round(float(column[start:end].mean()), 4))

@@ -54,7 +54,7 @@ class Classification:
 
 def scores(logits: NDArray[np.float32], spec: ModelSpec) -> NDArray[np.float32]:
     """Scores [labels] of a clip's logits [labels]: softmax within each group, or sigmoids."""
-    options: Options = spec.head_options
+    options = spec.options(Options)
     values = np.asarray(logits, dtype=np.float64)
     if options.multi_label:
         return np.asarray(0.5 * (1.0 + np.tanh(0.5 * values)), dtype=np.float32)  # a sigmoid that cannot overflow
@@ -65,7 +65,7 @@ def scores(logits: NDArray[np.float32], spec: ModelSpec) -> NDArray[np.float32]:
 
 def classify(logits: NDArray[np.float32], spec: ModelSpec, seconds: float, complete: bool = True) -> Classification:
     """The labels of a recording's logits [labels]."""
-    options: Options = spec.head_options
+    options = spec.options(Options)
     found = scores(logits, spec)
     ranked: list[Score] = []
     best: list[Score] = []

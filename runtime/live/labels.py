@@ -16,6 +16,7 @@ from .. import engines
 from ..bundle.spec import ModelSpec, Stage
 from ..engines import Arrays, EngineOptions
 from ..errors import InputError
+from ..heads import sequence_classification
 from ..model import Model
 from .bounds import LONGEST, check
 from .documents import EndReason
@@ -185,7 +186,7 @@ class LabelDecoder:
         self._voices.append((start, end))
 
     def _probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self.spec.head_options.multi_label:
+        if self.spec.options(sequence_classification.Options).multi_label:
             return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
         powers = np.exp(logits - logits.max())
         return np.asarray(powers / powers.sum(), np.float32)

@@ -104,7 +104,7 @@ class FrameClassifier(_ClipRunner[Turns]):
             rows = frame_classification.probabilities(np.asarray(outputs[name], dtype=np.float32))
             start = 0
             if held is not None:
-                if self.spec.head_options.exchangeable:
+                if self.spec.options(frame_classification.Options).exchangeable:
                     rows = frame_classification.aligned(held, rows)
                 start = min(len(held), len(rows)) // 2
                 parts.append(held[:start])
@@ -149,5 +149,5 @@ class Embedder(_ClipRunner[NDArray[np.float32]]):
         self, first: NDArray[np.float32], second: NDArray[np.float32], threshold: float | None = None
     ) -> Verification:
         """Whether two embeddings [size] are of the same speaker; threshold: as of ``verify``."""
-        own = self.spec.head_options.threshold if self.spec.head == "xvector" else None
+        own = self.spec.options(xvector.Options).threshold if self.spec.head == "xvector" else None
         return xvector.verify(first, second, own if threshold is None else threshold)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .. import engines
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 """What a recording becomes."""
 
-Outputs = dict[str, NDArray[Any]]
+Outputs = dict[str, NDArray[np.generic]]
 """The outputs of one chunk by name, without the batch axis."""
 
 

@@ -53,7 +53,7 @@ class Segmenter:
         self._pause = max(1, round(segmentation.pause / seconds))
         self._longest = max(2 * self._pause, round(segmentation.longest / seconds))
         self._word_gap = ctc.frames_of(min(segmentation.word_gap, segmentation.longest), spec)
-        silent = {spec.blank} | {i for i, s in enumerate(spec.labels) if s in spec.head_options.silent}
+        silent = {spec.blank} | {i for i, s in enumerate(spec.labels) if s in spec.options(ctc.Options).silent}
         between = {spec.labels.index(spec.delimiter)} if spec.delimiter in spec.labels else silent
         self._silent = np.array([index in silent | between for index in range(len(spec.labels))])
         self._between = np.array([index in between for index in range(len(spec.labels))])

@@ -150,7 +150,7 @@ class _Alphabet:
     """
 
     def __init__(self, spec: ModelSpec, unigrams: Sequence[str]) -> None:
-        silent = {label for label in spec.labels if label in spec.head_options.silent}
+        silent = {label for label in spec.labels if label in spec.options(ctc.Options).silent}
         silent |= {label for label in spec.labels if label.startswith(("<", "[")) and label.endswith((">", "]"))}
         if spec.delimiter is None or spec.tokenizer != "char":
             raise InputError("language models and hotwords need a vocabulary of letters with a word delimiter")

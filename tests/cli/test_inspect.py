@@ -8,10 +8,11 @@ import json
 import pytest
 
 from wav2edge.cli import main
+from wav2edge.runtime.bundle.documents import MetricsJson
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.write import write_manifest
 
-METRICS = {
+METRICS: MetricsJson = {
     "wer": 12.345,
     "wer_low": 10.0,
     "wer_high": 15.0,

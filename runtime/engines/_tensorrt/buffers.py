@@ -39,11 +39,11 @@ class Buffer:
         self.size = wanted
         self.generation += 1
 
-    def array(self, shape: Sequence[int], dtype: Any) -> NDArray[Any]:
+    def array(self, shape: Sequence[int], dtype: Any) -> NDArray[np.generic]:
         """The beginning of the pinned memory as an array."""
         kind = np.dtype(dtype)
         size = int(np.prod(shape)) * kind.itemsize
-        array: NDArray[Any] = view(self.pinned, size).view(kind).reshape(tuple(shape))
+        array: NDArray[np.generic] = view(self.pinned, size).view(kind).reshape(tuple(shape))
         return array
 
     def free(self) -> None:

@@ -73,9 +73,8 @@ class TensorRtSession:
         A batch larger than the profile's is run in turns, each clip at its own padded length.
         """
         values = feeds[self._values_name]
-        lengths = feeds.get(self._lengths_name)
-        if lengths is None:
-            lengths = np.full(len(values), values.shape[1], np.int64)
+        given = feeds.get(self._lengths_name)
+        lengths = np.asarray(np.full(len(values), values.shape[1]) if given is None else given, np.int64)
         if len(values) == 0:
             raise EngineError("TensorRT cannot run an empty batch")
         with self._lock:
@@ -107,7 +106,7 @@ class TensorRtSession:
             self.owners = ()
             self._cuda.close()
 
-    def _run_part(self, values: NDArray[Any], lengths: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    def _run_part(self, values: NDArray[np.generic], lengths: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
         longest = int(max(1, lengths.max()))
         index = pick(self._profiles, longest)
         steps = self._profiles[index].padded(longest)
@@ -167,7 +166,7 @@ class TensorRtSession:
             if context.raw.get_tensor_address(name) != buffer.device:
                 context.raw.set_tensor_address(name, buffer.device)
 
-    def _fill(self, values: NDArray[Any], lengths: NDArray[np.int64], steps: int) -> None:
+    def _fill(self, values: NDArray[np.generic], lengths: NDArray[np.int64], steps: int) -> None:
         if self._values_name in self.inputs:
             target = self._buffers[self._values_name].array(
                 (len(values), steps, *values.shape[2:]), self._dtypes[self._values_name]
@@ -209,7 +208,7 @@ class TensorRtSession:
     def _bytes(self, context: _Context, name: str) -> int:
         return int(np.prod(context.shapes[name]) * self._dtypes[name].itemsize)
 
-    def _joined(self, parts: list[dict[str, NDArray[Any]]], frames: int) -> dict[str, NDArray[Any]]:
+    def _joined(self, parts: list[dict[str, NDArray[np.generic]]], frames: int) -> dict[str, NDArray[np.generic]]:
         """The parts as one batch, time axes padded with zeros to the batch's frames."""
         joined = {}
         for name in self.outputs:
@@ -220,7 +219,7 @@ class TensorRtSession:
         return joined
 
 
-def _to_length(array: NDArray[Any], frames: int) -> NDArray[Any]:
+def _to_length(array: NDArray[np.generic], frames: int) -> NDArray[np.generic]:
     if array.shape[1] >= frames:
         return array[:, :frames]
     padding = [(0, 0), (0, frames - array.shape[1])] + [(0, 0)] * (array.ndim - 2)

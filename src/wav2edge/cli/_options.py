@@ -191,7 +191,7 @@ def open_bundle(model: str | None) -> Bundle:
         return Bundle.open(model)
     bundle = Bundle.open(embedded.bundle_path())
     wer = bundle.provenance.get("wer")
-    worth = f" (word error rate: {', '.join(f'{k} {v} %' for k, v in wer.items())})" if isinstance(wer, dict) else ""
+    worth = f" (word error rate: {', '.join(f'{k} {v} %' for k, v in wer.items())})" if wer else ""
     _terminal.note(f"using the small embedded demo model{worth}; for real work name your own with -m")
     return bundle
 

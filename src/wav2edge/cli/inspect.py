@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wav2edge.measure import tables
 
@@ -11,6 +10,7 @@ from . import _options, _terminal
 from ._command import command, option
 
 if TYPE_CHECKING:
+    from wav2edge.runtime.bundle.documents import MetricsJson, ProvenanceJson
     from wav2edge.runtime.bundle.read import Bundle
 
 
@@ -78,12 +78,12 @@ def _print_variants(bundle: Bundle) -> None:
     for variant in bundle.variants:
         if variant.metrics:
             verdict = variant.metrics.get("verdict", "measured")
-            floats = ", ".join(map(str, variant.metrics.get("kept_float") or ())) or "nothing"
+            floats = ", ".join(variant.metrics.get("kept_float", ())) or "nothing"
             _terminal.out(f"  {variant.name}: {verdict}; left in float: {floats}")
     _terminal.out("\nfiles        " + ", ".join(f"{n} {tables.size(e['bytes'])}" for n, e in bundle.files.items()))
 
 
-def _figures(metrics: Mapping[str, Any]) -> tuple[str, str, str, str]:
+def _figures(metrics: MetricsJson) -> tuple[str, str, str, str]:
     """WER with its interval, its rise, token agreement and the share of fp32's time, where they were measured."""
     wer = _short(metrics.get("wer"))
     if "wer_low" in metrics and "wer_high" in metrics:
@@ -94,7 +94,7 @@ def _figures(metrics: Mapping[str, Any]) -> tuple[str, str, str, str]:
     return wer, _short(metrics.get("wer_rise")), _short(metrics.get("token_agreement")), latency
 
 
-def _print_provenance(provenance: Mapping[str, Any]) -> None:
+def _print_provenance(provenance: ProvenanceJson) -> None:
     if "checkpoint" in provenance:
         _terminal.out(
             f"\nfrom         {provenance['checkpoint']}, {provenance.get('parameters', 0) / 1e6:.1f} M parameters"
@@ -103,12 +103,12 @@ def _print_provenance(provenance: Mapping[str, Any]) -> None:
     if "created" in provenance:
         tools = ", ".join(f"{name} {version}" for name, version in provenance.get("tools", {}).items())
         _terminal.out(f"made         {provenance['created']} with {tools}")
-    if isinstance(provenance.get("wer"), dict):
+    if "wer" in provenance:
         _terminal.out("WER          " + ", ".join(f"{corpus} {value} %" for corpus, value in provenance["wer"].items()))
-    points = provenance.get("parity", {}).get("points", [])
+    points = provenance["parity"]["points"] if "parity" in provenance else []
     if points:
         rows = [
-            (str(p["name"]), f"{p['difference']:.1e}", f"{p['limit']:.1e}", "ok" if p["passed"] else "MISMATCH")
+            (p["name"], f"{p['difference']:.1e}", f"{p['limit']:.1e}", "ok" if p["passed"] else "MISMATCH")
             for p in points
         ]
         _terminal.out("\nparity with torch on each clip alone")

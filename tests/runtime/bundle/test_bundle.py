@@ -11,12 +11,14 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wav2edge.runtime import engines
+from wav2edge.runtime.bundle.documents import MetricsJson
 from wav2edge.runtime.bundle.read import FORMAT, Bundle, Variant
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.bundle.write import add_variants, describe_variant, free_stem, new_bundle, write_manifest
@@ -227,6 +229,7 @@ def test_kill_midway_leaves_the_old_bundle(shapes_bundle: Bundle) -> None:
     assert bundle.document == shapes_bundle.document
 
 
+@settings(deadline=None)  # it writes files, which takes longer on a busy machine
 @given(
     name=st.text("abcdefgh0123456789-", min_size=1, max_size=12),
     blob=st.binary(min_size=1, max_size=50),
@@ -242,11 +245,13 @@ def test_round_trip(
     root = tmp_path_factory.mktemp("round")
     with new_bundle(root / "b") as directory:
         (directory / f"{name}.onnx").write_bytes(blob)
-        variant = describe_variant(directory, name, "fp32", {"full": f"{name}.onnx"}, metrics=metrics)
+        variant = describe_variant(
+            directory, name, "fp32", {"full": f"{name}.onnx"}, metrics=cast(MetricsJson, metrics)
+        )
         write_manifest(directory, ctc_spec, [variant], {"metrics": metrics})
     bundle = Bundle.open(root / "b")
     assert bundle.variants == (variant,)
-    assert bundle.provenance["metrics"] == metrics
+    assert bundle.document["provenance"] == {"metrics": metrics}
     bundle.verify(variant)
     shutil.rmtree(root)
 
@@ -302,3 +307,18 @@ def test_killed_while_a_bundle_is_overwritten_the_old_or_the_new_is_there(
     with new_bundle(path, overwrite=True) as made:
         write_manifest(made, shapes_bundle.spec, [], {})
     assert not [left for left in path.parent.iterdir() if left.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"provenance": {"parameters": "many"}}, "provenance.parameters must be a whole number"),
+        ({"provenance": {"parity": {"tolerance": 1e-3, "engine": "x", "points": [{}]}}}, r"points\[0\].\w+ must be"),
+    ],
+)
+def test_known_figures_have_their_type(shapes_bundle: Bundle, change: dict[str, object], says: str) -> None:
+    """``inspect`` divided the number of parameters, and fell over a text."""
+    manifest = shapes_bundle.path / "bundle.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text("utf-8")), **change}), "utf-8")
+    with pytest.raises(BundleError, match=says):
+        Bundle.open(shapes_bundle.path)

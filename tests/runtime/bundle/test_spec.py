@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from wav2edge.runtime.bundle.spec import Convolution, ModelSpec
 from wav2edge.runtime.errors import BundleError
+from wav2edge.runtime.heads import ctc, xvector
 
 STEPS = st.lists(
     st.tuples(st.integers(1, 12), st.integers(1, 6), st.integers(0, 3)).filter(lambda s: s[0] > s[2]),
@@ -59,7 +60,7 @@ def test_a_spec_survives_json(ctc_spec: ModelSpec) -> None:
 
 def test_keys_of_a_newer_version_are_ignored(ctc_spec: ModelSpec) -> None:
     values = {**ctc_spec.to_json(), "colour": "green", "head_options": {"silent": [], "hue": 3}}
-    assert ModelSpec.from_json(values).head_options.silent == ()
+    assert ModelSpec.from_json(values).options(ctc.Options).silent == ()
 
 
 @pytest.mark.parametrize("damage", [{"time": "x"}, {"outputs": [{}]}, {"labels": None}, {"time": [[1, 2]]}])
@@ -85,3 +86,9 @@ def test_output_lengths_exist_only_with_a_time_axis(ctc_spec: ModelSpec) -> None
         }
     )
     assert pooled.output_names == ("logits",)
+
+
+def test_options_are_given_only_as_the_class_of_their_head(ctc_spec: ModelSpec) -> None:
+    assert ctc_spec.options(ctc.Options) is ctc_spec.head_options
+    with pytest.raises(TypeError, match=r"head ctc are not .*xvector.Options"):
+        ctc_spec.options(xvector.Options)

@@ -41,7 +41,7 @@ def test_gives_onnxruntimes_numbers(small_bundle: Bundle, name: str) -> None:
         assert mine["output_lengths"].tolist() == other["output_lengths"].tolist()
         scale = float(np.abs(other["logits"]).max())
         step = 0.05 if name.startswith("int8") else 0.01
-        assert np.abs(mine["logits"] - other["logits"]).max() <= step * scale
+        assert np.abs(mine["logits"].astype(np.float32) - other["logits"].astype(np.float32)).max() <= step * scale
     ours.close()
     with pytest.raises(EngineError, match="closed"):
         ours.run(feeds(800))

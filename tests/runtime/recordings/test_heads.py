@@ -32,7 +32,7 @@ class MeanSession:
         self.outputs = spec.output_names
 
     def run(self, feeds: Arrays) -> Arrays:
-        values, lengths = feeds["input_values"], feeds["input_lengths"]
+        values, lengths = feeds["input_values"].astype(np.float32), feeds["input_lengths"]
         if "frames" not in self.spec.outputs[0].axes:
             means = np.array([row[: int(length)].mean() for row, length in zip(values, lengths)])
             return {self.spec.outputs[0].name: np.stack([means, -means], axis=1).astype(np.float32)}
