@@ -17,6 +17,7 @@ from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.label_groups import INTENT, label_groups
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.errors import CheckpointError
+from wav2edge.runtime.heads import sequence_classification
 
 LAYOUT = Path(__file__).parent / "layouts" / "superb-ic-wav2vec2-base" / "config.json"
 NAMES: list[str] = list(json.loads(LAYOUT.read_text())["id2label"].values())
@@ -68,7 +69,7 @@ def test_classify_gives_what_the_models_card_does(
     folder = make_checkpoint(head="ForSequenceClassification", id2label=dict(enumerate(NAMES)), label2id={})
     assert main(["export", str(folder), str(tmp_path / "b")]) == 0
     assert "groups      3, of 6, 14, 4 labels" in capsys.readouterr().out
-    assert Bundle.open(tmp_path / "b").spec.head_options.groups == SIZES
+    assert Bundle.open(tmp_path / "b").spec.options(sequence_classification.Options).groups == SIZES
     assert tuple(len(slot.split("|")) for slot in INTENT) == SIZES
     model: Any = transformers.AutoModelForAudioClassification.from_pretrained(folder).eval()
     extractor: Any = transformers.Wav2Vec2FeatureExtractor.from_pretrained(folder)
