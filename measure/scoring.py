@@ -10,7 +10,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from types import ModuleType
+from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -220,7 +221,7 @@ def word_alignment(reference: str, hypothesis: str) -> tuple[Piece, ...]:
     )
 
 
-def _jiwer() -> Any:
+def _jiwer() -> ModuleType:
     try:
         import jiwer
     except ImportError:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -180,7 +181,8 @@ def test_figures_name_date_and_machine_or_simulation() -> None:
 
 
 def test_every_field_of_an_event_has_a_meaning() -> None:
-    for name, kind in events.schema()["$defs"].items():
+    definitions = cast("dict[str, dict[str, dict[str, dict[str, str]]]]", events.schema()["$defs"])
+    for name, kind in definitions.items():
         assert all(field["description"] for field in kind["properties"].values()), name
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Iterable
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ _SCALES = {"int8": 7, "int16": 15, "int32": 31, "uint8": 7, "uint16": 15}
 class SupportsArray(Protocol):
     """What numpy can make an array of: numpy's own, a torch tensor, a jax array, a pandas column."""
 
-    def __array__(self) -> Any:
+    def __array__(self) -> NDArray[np.generic]:
         """The values as a numpy array."""
 
 

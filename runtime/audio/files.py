@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from .containers import Part, Walked
 from .raw import RawFormat
 from .source import Source, Stretch, View
 from .tracks import BREAKS_OFF, LONGEST_GAP, Piece, Problems, Track
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 BLOCK_SECONDS = 5.0
 """How much is decoded at a time."""
@@ -97,6 +100,20 @@ def raw_track(source: Source, raw: RawFormat) -> Track:
     return Track(raw.rate, raw.channels, source.size // raw.frame_bytes / raw.rate, pieces)
 
 
+class SoundFile(Protocol):
+    """What is used of ``soundfile.SoundFile``, which has no types."""
+
+    samplerate: int
+    channels: int
+    frames: int
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+
+    def read(self, *, out: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Fill ``out`` [samples, channels]; returns the part of it that was filled."""
+
+
 @dataclass(frozen=True)
 class _Form:
     """What a decoder says of a part before it decodes it."""
@@ -172,7 +189,7 @@ class _Decoding:
                 yield Piece(file.samplerate, samples)
             return self._ended(view, part, file, read, failed, last)
 
-    def _gap(self, part: Part, file: Any) -> Iterator[Piece]:
+    def _gap(self, part: Part, file: SoundFile) -> Iterator[Piece]:
         """The silence before a part that follows a hole, where its length is known."""
         begins = part.begins_at
         frames = _frames(file)
@@ -193,7 +210,7 @@ class _Decoding:
             self._seconds += size / file.samplerate
             yield Piece(file.samplerate, np.zeros((size, file.channels), np.float32))
 
-    def _ended(self, view: View, part: Part, file: Any, read: int, failed: bool, last: bool) -> Part | None:
+    def _ended(self, view: View, part: Part, file: SoundFile, read: int, failed: bool, last: bool) -> Part | None:
         """Judge the end of a part, and find what follows it."""
         announced = part.announced if part.announced is not None else _frames(file)
         missing = 0 if announced is None else (announced - read) / file.samplerate
@@ -214,12 +231,12 @@ class _Decoding:
         self._problems.lost(f"it is damaged at {self._seconds:.1f} s ({how}); copy or convert it again")
 
 
-def _sound_file(view: View, part: Part) -> Any:
+def _sound_file(view: View, part: Part) -> SoundFile:
     return _forward_only()(Stretch(view, part.segments))
 
 
 @functools.cache
-def _forward_only() -> Any:
+def _forward_only() -> Callable[[Stretch], SoundFile]:
     """Soundfile's class without its seeking after every block: libsndfile fails there where the file is damaged."""
     import soundfile
 
@@ -227,10 +244,10 @@ def _forward_only() -> Any:
         def seekable(self) -> bool:
             return False
 
-    return ForwardOnly
+    return cast("Callable[[Stretch], SoundFile]", ForwardOnly)
 
 
-def _frames(file: Any) -> int | None:
+def _frames(file: SoundFile) -> int | None:
     """Samples of each channel, None where the file does not say."""
     return file.frames if 0 <= file.frames < 1 << 35 else None
 
@@ -241,7 +258,7 @@ def _unreadable() -> tuple[type[Exception], ...]:
     return soundfile.LibsndfileError, RuntimeError, TypeError, OSError
 
 
-def _block(file: Any) -> tuple[NDArray[np.float32], bool]:
+def _block(file: SoundFile) -> tuple[NDArray[np.float32], bool]:
     """The next samples [samples, channels], and whether decoding failed after them.
 
     libsndfile reports a failure without the number of samples before it, so the block is filled with NaN first.

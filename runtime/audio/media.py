@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +21,10 @@ SUFFIXES = frozenset(
     {".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".webm", ".mkv", ".mka", ".avi", ".aac", ".wma", ".ac3", ".amr"}
 )
 """Names that tell a user who lacks PyAV that it is PyAV that is missing."""
+
+if TYPE_CHECKING:
+    from av import AudioFrame, AudioResampler
+    from av.container import InputContainer
 
 _FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,g722,gsm,ircam,latm,loas,matroska,mov,mp3,"
@@ -94,7 +98,7 @@ def _form(view: View, source: Source, why: str, stretch: tuple[int, int]) -> _Fo
         return _described(container, source.name)
 
 
-def _described(container: Any, name: str) -> _Form:
+def _described(container: InputContainer, name: str) -> _Form:
     import av
 
     stream = container.streams.audio[0]
@@ -110,11 +114,11 @@ def _described(container: Any, name: str) -> _Form:
 
 
 @contextlib.contextmanager
-def _opened(view: View, source: Source, why: str, stretch: tuple[int, int]) -> Iterator[Any]:
+def _opened(view: View, source: Source, why: str, stretch: tuple[int, int]) -> Iterator[InputContainer]:
     import av
 
     try:
-        container = av.open(Stretch(view, (stretch,)), metadata_errors="ignore", options=dict(_OPTIONS))
+        container = av.open(Stretch(view, (stretch,)), "r", metadata_errors="ignore", options=dict(_OPTIONS))
     except Exception as error:  # PyAV raises of many families, by what a file holds
         if view.at(stretch[0] + 4, 4) == b"ftyp" and not films.has_index(view, *stretch):
             raise AudioError(
@@ -154,12 +158,12 @@ class _Decoding:
                         for seconds in films.adts_holes(view, *stretch):
                             self._lost(begun + seconds, 0.0)
 
-    def _file(self, container: Any) -> Iterator[Piece]:
+    def _file(self, container: InputContainer) -> Iterator[Piece]:
         form = _described(container, self._source.name)
         kinds = set(container.format.name.split(","))
         longest = BREAKS_OFF if kinds & _SPARSE else _LONGEST_JUMP
         begun, ended = self._seconds, None
-        planar: tuple[object, Any] | None = None
+        planar: tuple[object, AudioResampler] | None = None
         for frame in self._frames(container):
             kind = (frame.sample_rate, frame.layout.name, frame.format.name)
             if planar is None or planar[0] != kind:
@@ -178,7 +182,7 @@ class _Decoding:
         if form.tracks > 1:
             self._problems.note(f"the first of its {form.tracks} sound tracks is transcribed")
 
-    def _frames(self, container: Any) -> Iterator[Any]:
+    def _frames(self, container: InputContainer) -> Iterator[AudioFrame]:
         """The frames of the first sound track; what cannot be decoded is left out and noted."""
         import av
 
@@ -201,7 +205,7 @@ class _Decoding:
             except av.FFmpegError:
                 self._damaged = True
 
-    def _gap(self, frame: Any, missing: float, longest: float) -> Iterator[Piece]:
+    def _gap(self, frame: AudioFrame, missing: float, longest: float) -> Iterator[Piece]:
         """Silence in place of what is missing before a frame, so that it keeps its time."""
         if missing > longest or self._damaged:
             self._lost(self._seconds, missing)
@@ -215,18 +219,18 @@ class _Decoding:
         length = f" ({missing:.1f} s are missing)" if missing > 0.05 else ""
         self._problems.lost(f"it is damaged at {seconds:.1f} s{length}; copy or convert it again")
 
-    def _flushed(self, planar: tuple[object, Any] | None) -> Iterator[Piece]:
+    def _flushed(self, planar: tuple[object, AudioResampler] | None) -> Iterator[Piece]:
         if planar is not None:
             for part in planar[1].resample(None):
                 yield self._piece(part)
 
-    def _piece(self, part: Any) -> Piece:
+    def _piece(self, part: AudioFrame) -> Piece:
         samples = np.ascontiguousarray(part.to_ndarray().T, dtype=np.float32)
         self._seconds += len(samples) / part.sample_rate
         return Piece(part.sample_rate, samples)
 
 
-def _planar() -> Any:
+def _planar() -> AudioResampler:
     """Changes the form of samples alone: layout and rate stay."""
     import av
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 from .. import documents
 from ..errors import InputError
@@ -32,7 +32,6 @@ from .documents import (
 )
 
 SCHEMA_FILE = "events.schema.json"
-_WORD = tuple(field.name for field in dataclasses.fields(Word))
 
 
 @dataclass(frozen=True)
@@ -176,16 +175,15 @@ def from_json(values: object) -> Event:
     if not isinstance(kind, str) or kind not in _FORMS:
         raise InputError(f"no event is named {kind!r}; there are {', '.join(_FORMS)}")
     made, form = _FORMS[kind]
-    fields: dict[str, Any] = documents.check(values, form, f"the {kind} event is damaged")
-    known = {field.name for field in dataclasses.fields(made)}
-    kept = {name: value for name, value in fields.items() if name in known}
+    fields: dict[str, object] = {**documents.check(values, form, f"the {kind} event is damaged")}
     if made is Final:
-        kept["words"] = tuple(Word(**{name: word[name] for name in _WORD}) for word in kept["words"])
-    return made(**kept)
+        words = cast("FinalJson", fields)["words"]
+        fields["words"] = tuple(documents.build(Word, {**word}) for word in words)
+    return documents.build(made, fields)
 
 
 @lru_cache(maxsize=1)
-def schema() -> dict[str, Any]:
+def schema() -> dict[str, object]:
     """The JSON Schema (draft 2020-12) of one line."""
     text = (files("wav2edge.runtime.live") / "data" / SCHEMA_FILE).read_text(encoding="utf-8")
-    return cast("dict[str, Any]", json.loads(text))
+    return cast("dict[str, object]", json.loads(text))

@@ -7,12 +7,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _CARD = re.compile(r" \(hw:\d+,\d+\)$")  # how ALSA numbers a card, which changes when it is plugged in again
 _BLOCK_SECONDS = 0.1  # partials end on tenths of a second; shorter blocks would only wake more threads
@@ -35,11 +39,35 @@ class _Open:
     count = 0
 
 
+class _InputStream(Protocol):
+    """What is used of ``sounddevice.RawInputStream``."""
+
+    @property
+    def active(self) -> bool: ...
+    def abort(self, ignore_errors: bool = ...) -> None: ...
+    def close(self, ignore_errors: bool = ...) -> None: ...
+
+
+class _ResampleStream(Protocol):
+    """What is used of ``soxr.ResampleStream``."""
+
+    def resample_chunk(self, x: NDArray[np.float32], last: bool = ...) -> NDArray[np.generic]: ...
+
+
+class _DeviceInfo(TypedDict):
+    """What is used of a device of ``sounddevice.query_devices``."""
+
+    index: int
+    name: str
+    max_input_channels: int
+    default_samplerate: float
+
+
 @dataclass
 class Stream:
     """An open input stream; ``active`` turns False when the device goes away."""
 
-    raw: Any
+    raw: _InputStream
     rate: int
     closed: bool = False
 
@@ -74,7 +102,7 @@ class Resampler:
 
     def __init__(self, rate: int, target: int) -> None:
         """Rates in Hz."""
-        self._stream: Any = None
+        self._stream: _ResampleStream | None = None
         if rate != target:
             import soxr
 
@@ -190,7 +218,7 @@ def _open_stream(
     for channels in dict.fromkeys((1, min(2, device.channels), min(8, device.channels))):
         for hertz in dict.fromkeys((rate or device.rate,) if rate else (device.rate, 48000, 44100, 16000)):
 
-            def callback(data: Any, frames: int, stamps: Any, status: Any, hertz: int = hertz) -> None:
+            def callback(data: Buffer, frames: int, stamps: object, status: object, hertz: int = hertz) -> None:
                 captured(bytes(data), frames, hertz)
 
             try:
@@ -214,7 +242,7 @@ def _open_stream(
     ) from reason
 
 
-def _device(values: Any) -> PortAudioDevice:
+def _device(values: _DeviceInfo) -> PortAudioDevice:
     rate = round(values["default_samplerate"])
     return PortAudioDevice(int(values["index"]), str(values["name"]), int(values["max_input_channels"]), rate)
 
@@ -231,7 +259,7 @@ def _line(error: Exception | None) -> str:
     return str(error.args[0] if error and error.args else error).strip().splitlines()[0]
 
 
-def _sounddevice() -> Any:
+def _sounddevice() -> ModuleType:
     try:
         import sounddevice
     except ModuleNotFoundError as error:
@@ -243,4 +271,5 @@ def _sounddevice() -> Any:
         raise EngineError("PortAudio is not installed; install it with `apt-get install libportaudio2`") from error
     except Exception as error:  # its PortAudioError, which cannot be imported then
         raise EngineError(f"PortAudio does not start: {_line(error)}") from error
-    return sounddevice
+    module: ModuleType = sounddevice
+    return module

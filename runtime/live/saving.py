@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +84,14 @@ class CaptionFile:
         return to_line(final) + "\n"
 
 
+class _SoundFile(Protocol):
+    """What is used of ``soundfile.SoundFile``, which has no types."""
+
+    def write(self, data: NDArray[np.int16]) -> None: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
+
+
 class SoundRecorder:
     """The sound as 16-bit FLAC or WAV, in step with the events' times: lost sound is zeros."""
 
@@ -95,7 +103,7 @@ class SoundRecorder:
         _create(path).close()
         self._path = path
         with _writing(path, "sound"):
-            self._file: Any = soundfile.SoundFile(os.fsencode(path), "w", RATE, 1, "PCM_16")
+            self._file: _SoundFile = soundfile.SoundFile(os.fsencode(path), "w", RATE, 1, "PCM_16")
         self._flac = path.suffix.lower() == ".flac"
         self._next = 0
         self._marked = 0

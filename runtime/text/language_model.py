@@ -14,7 +14,7 @@ import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -227,7 +227,16 @@ def _case(letters: Iterable[str], unigrams: Sequence[str]) -> Callable[[str], st
     return ways[spelled.index(max(spelled))]  # the first of equals: as they are
 
 
-def _build(alphabet: _Alphabet, model: LanguageModel) -> Any:
+class _Search(Protocol):
+    """What is used of the decoders of ctc-beam-decoder and pyctcdecode."""
+
+    def decode_beams(
+        self, logits: NDArray[np.float32], *, beam_width: int, hotwords: list[str] | None, hotword_weight: float
+    ) -> Sequence[Sequence[str]]:
+        """The best texts of logits [frames, labels], best first, each with its figures after it."""
+
+
+def _build(alphabet: _Alphabet, model: LanguageModel) -> _Search:
     try:
         from ctc_beam_decoder import build_ctcdecoder
     except ImportError:
@@ -235,7 +244,7 @@ def _build(alphabet: _Alphabet, model: LanguageModel) -> Any:
         if model.path is not None and importlib.util.find_spec("kenlm") is None:
             raise EngineError('language models need KenLM; install it with `pip install "wav2edge[lm]"`') from None
     try:
-        return build_ctcdecoder(
+        search: _Search = build_ctcdecoder(
             alphabet.characters,
             kenlm_model_path=str(model.path) if model.path is not None else None,
             unigrams=list(model.unigrams) if model.unigrams else None,
@@ -244,6 +253,7 @@ def _build(alphabet: _Alphabet, model: LanguageModel) -> Any:
             unk_score_offset=model.unknown,
             lm_score_boundary=model.boundary,
         )
+        return search
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{model.path}: not a language model that can be read ({first_line(error)[:200]})") from error
 
