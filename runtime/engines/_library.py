@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import Any
+from types import ModuleType
 
 _TELEMETRY = "openvino_telemetry"
 
 
-def library(name: str) -> Any:
+def library(name: str) -> ModuleType:
     """The module of that name, imported with its telemetry off; raises what the import raises."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     hidden = name.partition(".")[0] == "openvino" and _TELEMETRY not in sys.modules

@@ -13,11 +13,15 @@ unsigned reads (one thread, AVX512-VNNI). Here the 128 is added once:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._library import library
+
+if TYPE_CHECKING:
+    from openvino import Model, Node, Output
 
 _MOVES = frozenset({"Reshape", "Transpose", "Slice", "StridedSlice", "Pad", "Concat", "Squeeze", "Unsqueeze"})
 _LEVELS = 256
@@ -34,13 +38,14 @@ def helps(flags: frozenset[str] | None = None) -> bool:
     return bool(flags & {"avx512_vnni", "avx_vnni"}) and "amx_int8" not in flags
 
 
-def read_unsigned(model: Any) -> int:
+def read_unsigned(model: Model) -> int:
     """Rewrite an ``openvino.Model`` in place; returns how many linear layers read unsigned numbers now."""
-    found: list[tuple[Any, list[tuple[Any, Any]], float]] = []
+    found: list[tuple[Node, list[tuple[Node, NDArray[np.float64]]], float]] = []
     for node in model.get_ordered_ops():
         if node.get_type_name() == "Multiply" and (scale := _activation(node)) is not None:
-            layers = [(sink, _linear(sink)) for sink in _sinks(node)]
-            if layers and all(sums is not None for _, sums in layers):
+            sinks = _sinks(node)
+            layers = [(sink, sums) for sink in sinks if (sums := _linear(sink)) is not None]
+            if layers and len(layers) == len(sinks):
                 found.append((node, layers, scale))
     for node, layers, scale in found:
         _replace(node, layers, scale)
@@ -48,7 +53,7 @@ def read_unsigned(model: Any) -> int:
     return sum(len(layers) for _, layers, _ in found)
 
 
-def _probabilities(model: Any) -> None:
+def _probabilities(model: Model) -> None:
     """Rule 4."""
     operators = library("openvino.opset13")
 
@@ -61,11 +66,12 @@ def _probabilities(model: Any) -> None:
         _read_instead(node, operators.fake_quantize(source.output(0), *span, *span, _LEVELS))
 
 
-def _replace(node: Any, layers: list[tuple[Any, Any]], scale: float) -> None:
+def _replace(node: Node, layers: list[tuple[Node, NDArray[np.float64]]], scale: float) -> None:
     """Let linear layers, each with its sums of weights, read a dequantised activation unsigned."""
     operators = library("openvino.opset13")
 
     quantizer = _quantizer(node)
+    assert quantizer is not None, "it is the scale of a quantised activation"
     span = [operators.constant(np.float32(bound)) for bound in (0.0, 255.0 * scale)]
     reads = [quantizer.input_value(index) for index in range(3)]
     _read_instead(node, operators.fake_quantize(*reads, *span, _LEVELS))
@@ -76,14 +82,14 @@ def _replace(node: Any, layers: list[tuple[Any, Any]], scale: float) -> None:
             target.replace_source_output(corrected.output(0))
 
 
-def _read_instead(node: Any, unsigned: Any) -> None:
+def _read_instead(node: Node, unsigned: Node) -> None:
     """Let whatever reads an activation read its unsigned counterpart."""
     unsigned.set_friendly_name(f"{node.get_friendly_name()}/unsigned")
     for target in node.output(0).get_target_inputs():
         target.replace_source_output(unsigned.output(0))
 
 
-def _activation(node: Any) -> float | None:
+def _activation(node: Node) -> float | None:
     """The scale of a dequantised activation, symmetric int8 with one scale; None for any other Multiply."""
     quantizer = _quantizer(node)
     scale = _constant(node.input_value(1))
@@ -96,7 +102,7 @@ def _activation(node: Any) -> float | None:
     return float(scale.reshape(-1)[0]) if signed else None
 
 
-def _quantizer(node: Any) -> Any:
+def _quantizer(node: Node) -> Node | None:
     """The FakeQuantize before the chain int8 → float → minus zero → Multiply; None where it is another chain."""
     middle = _source(node, 0)
     if middle is not None and middle.get_type_name() == "Subtract":
@@ -111,9 +117,9 @@ def _quantizer(node: Any) -> Any:
     return middle if middle is not None and middle.get_type_name() == "FakeQuantize" else None
 
 
-def _sinks(node: Any) -> list[Any]:
+def _sinks(node: Node) -> list[Node]:
     """What reads a tensor in the end, after operators that only move numbers."""
-    found: list[Any] = []
+    found: list[Node] = []
     waiting = [node]
     while waiting:
         for target in waiting.pop().output(0).get_target_inputs():
@@ -127,7 +133,7 @@ def _sinks(node: Any) -> list[Any]:
     return found
 
 
-def _linear(node: Any) -> Any:
+def _linear(node: Node) -> NDArray[np.float64] | None:
     """The sum of the weights of each output [outputs] of a MatMul with int8 weights; None for any other node."""
     if node.get_type_name() != "MatMul" or any(node.get_attributes().values()):
         return None
@@ -143,14 +149,15 @@ def _linear(node: Any) -> Any:
     stored = _constant(values.input_value(0)) if values.get_type_name() == "Convert" else None
     if scale is None or stored is None or stored.dtype != np.int8 or stored.ndim != 2:
         return None
-    return stored.sum(axis=0, dtype=np.int64) * scale.reshape(-1).astype(np.float64)
+    sums: NDArray[np.float64] = stored.sum(axis=0, dtype=np.int64) * scale.reshape(-1).astype(np.float64)
+    return sums
 
 
-def _source(node: Any, index: int) -> Any:
+def _source(node: Node, index: int) -> Node | None:
     return node.input_value(index).get_node() if node.get_input_size() > index else None
 
 
-def _constant(output: Any) -> Any:
+def _constant(output: Output) -> NDArray[np.generic] | None:
     """The numbers of a constant before reshapes and conversions; None where it is computed."""
     node = output.get_node()
     while node.get_type_name() in ("Reshape", "Convert"):

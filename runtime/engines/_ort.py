@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import STAGES, Stage
@@ -12,6 +12,9 @@ from ..errors import EngineError, first_line
 from . import Arrays, EngineOptions
 from ._library import library
 from ._running import running
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 CPU = "CPUExecutionProvider"
 # fmt: off
@@ -50,8 +53,8 @@ def open_session(
     stage: Stage,
     options: EngineOptions,
     providers: Sequence[tuple[str, Mapping[str, str]]],
-) -> Any:
-    """An ``InferenceSession`` on the first provider of the list.
+) -> InferenceSession:
+    """A session on the first provider of the list.
 
     Raises EngineError when ONNX Runtime refuses the graph, and when it would run any of it (shape arithmetic aside)
     on the CPU without having been asked to: it falls back in silence, so the providers and the operators that it
@@ -95,7 +98,7 @@ def open_session(
     return session
 
 
-def strays_on_cpu(session: Any) -> list[str]:
+def strays_on_cpu(session: InferenceSession) -> list[str]:
     """Operator kinds, shape arithmetic aside, that a session runs on the CPU; empty before ONNX Runtime 1.24."""
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return []
@@ -109,9 +112,9 @@ def strays_on_cpu(session: Any) -> list[str]:
 class OnnxRuntimeSession:
     """A loaded ONNX Runtime session; ``raw`` is the library's own object."""
 
-    def __init__(self, session: Any, stage: Stage) -> None:
+    def __init__(self, session: InferenceSession, stage: Stage) -> None:
         """Wrap a session; inputs that the graph does not use (lengths of a layer-norm frontend) are left out."""
-        self.raw = session
+        self.raw: InferenceSession | None = session
         names = {item.name for item in session.get_inputs()}
         self.inputs = tuple(name for name in STAGES[stage] if name in names)
         self.outputs = tuple(item.name for item in session.get_outputs())

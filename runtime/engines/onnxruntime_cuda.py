@@ -9,7 +9,7 @@ import contextlib
 import io
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from ..errors import EngineError, first_line
 from . import Arrays, Build, EngineOptions, Purpose, _gpu, _ort
 from ._library import library
 from ._running import running
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, IOBinding, OrtValue, RunOptions
 
 PURPOSE: Purpose = "inference"
 LIBRARY: str | None = "onnxruntime"
@@ -95,15 +98,15 @@ class _Shape:
     """One input shape in use. values: inputs and outputs on the device, once it repeats; graph: its number."""
 
     runs: int = 0
-    binding: Any = None
-    values: dict[str, Any] | None = None
+    binding: IOBinding | None = None
+    values: dict[str, OrtValue] | None = None
     graph: str = _NO_GRAPH
 
 
 class CudaSession(_ort.OnnxRuntimeSession):
     """An ONNX Runtime session on a GPU. Calls from several threads take turns."""
 
-    def __init__(self, session: Any, stage: Stage, device: int, *, graphs: bool) -> None:
+    def __init__(self, session: InferenceSession, stage: Stage, device: int, *, graphs: bool) -> None:
         """Wrap a session; ``graphs`` says whether it was opened for CUDA graphs."""
         super().__init__(session, stage)
         self._device = device
@@ -113,18 +116,19 @@ class CudaSession(_ort.OnnxRuntimeSession):
 
     def run(self, feeds: Arrays) -> Arrays:
         """Run once; raises EngineError."""
-        if self.raw is None:
-            raise EngineError("the session is closed")
         key = tuple(feeds[name].shape for name in self.inputs)
         with self._lock, running:
+            raw = self.raw
+            if raw is None:
+                raise EngineError("the session is closed")
             shape = self._shapes.setdefault(key, _Shape())
             try:
                 shape.runs += 1
                 if shape.values is not None:
-                    return self._replay(shape, feeds)
-                outputs = self._first(feeds)
+                    return self._replay(raw, shape, feeds)
+                outputs = self._first(raw, feeds)
                 if shape.runs >= _CAPTURE_AFTER and self._bound() < _GRAPHS:
-                    self._bind(shape, feeds, outputs)
+                    self._bind(raw, shape, feeds, outputs)
                 return outputs
             except Exception as error:  # onnxruntime's exceptions share no public base class
                 raise EngineError(f"onnxruntime failed on the GPU: {first_line(error)}") from error
@@ -135,21 +139,21 @@ class CudaSession(_ort.OnnxRuntimeSession):
             self._shapes.clear()
             super().close()
 
-    def _first(self, feeds: Arrays) -> dict[str, NDArray[np.generic]]:
+    def _first(self, raw: InferenceSession, feeds: Arrays) -> dict[str, NDArray[np.generic]]:
         """A shape that may not come again: outputs are allocated by the session."""
-        binding = self.raw.io_binding()
+        binding = raw.io_binding()
         for name in self.inputs:
             binding.bind_cpu_input(name, np.ascontiguousarray(feeds[name]))
         for name in self.outputs:
             binding.bind_output(name, "cpu")
-        self.raw.run_with_iobinding(binding, self._options(_NO_GRAPH))
+        raw.run_with_iobinding(binding, self._options(_NO_GRAPH))
         return dict(zip(self.outputs, binding.copy_outputs_to_cpu()))
 
-    def _bind(self, shape: _Shape, feeds: Arrays, outputs: Arrays) -> None:
+    def _bind(self, raw: InferenceSession, shape: _Shape, feeds: Arrays, outputs: Arrays) -> None:
         """Give a shape that repeats fixed places on the device, which a CUDA graph needs."""
         ort = library("onnxruntime")
 
-        values, binding = {}, self.raw.io_binding()
+        values, binding = {}, raw.io_binding()
         for name in self.inputs:
             values[name] = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(feeds[name]), "cuda", self._device)
             binding.bind_ortvalue_input(name, values[name])
@@ -161,14 +165,14 @@ class CudaSession(_ort.OnnxRuntimeSession):
             shape.graph = str(self._bound() + 1)
         shape.binding, shape.values = binding, values
 
-    def _replay(self, shape: _Shape, feeds: Arrays) -> dict[str, NDArray[np.generic]]:
+    def _replay(self, raw: InferenceSession, shape: _Shape, feeds: Arrays) -> dict[str, NDArray[np.generic]]:
         assert shape.values is not None
         for name in self.inputs:
             shape.values[name].update_inplace(np.ascontiguousarray(feeds[name]))
-        self.raw.run_with_iobinding(shape.binding, self._options(shape.graph))
+        raw.run_with_iobinding(shape.binding, self._options(shape.graph))
         return {name: shape.values[name].numpy() for name in self.outputs}
 
-    def _options(self, graph: str) -> Any:
+    def _options(self, graph: str) -> RunOptions:
         ort = library("onnxruntime")
 
         options = ort.RunOptions()

@@ -11,9 +11,9 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import cache
 from ..bundle.read import Bundle, Variant
@@ -126,8 +126,10 @@ class BucketedSession:
             session.close()
         self._sessions.clear()
 
-    def _run_clip(self, values: Any, lengths: Any, frames: int) -> dict[str, Any]:
-        length = int(max(1, lengths[0]))
+    def _run_clip(
+        self, values: NDArray[np.generic], lengths: NDArray[np.generic], frames: int
+    ) -> dict[str, NDArray[np.generic]]:
+        length = max(1, int(lengths[0]))
         index = pick(self._profiles, length)
         steps = self._profiles[index].padded(length)
         clip = np.zeros((1, steps, *values.shape[2:]), values.dtype)
@@ -152,7 +154,7 @@ class BucketedSession:
             return self._sessions[index]
 
 
-def _fitted(array: Any, padded: int, frames: int) -> Any:
+def _fitted(array: NDArray[np.generic], padded: int, frames: int) -> NDArray[np.generic]:
     """An output cut, or padded with zeros, from the run's frames to the batch's."""
     if array.ndim < 3 or array.shape[1] != padded:
         return array

@@ -11,7 +11,7 @@ import contextlib
 import importlib.util
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .. import cache
 from ..bundle.read import Bundle, Variant
@@ -20,6 +20,9 @@ from ..errors import EngineError, InputError
 from . import Arrays, Build, EngineOptions, Purpose, _openvino_unsigned
 from ._library import library
 from ._running import running
+
+if TYPE_CHECKING:
+    from openvino import CompiledModel
 
 PURPOSE: Purpose = "inference"
 LIBRARY: str | None = "openvino"
@@ -55,7 +58,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
     have = core.available_devices
     if family not in {*(name.split(".")[0] for name in have), "AUTO", "MULTI", "HETERO"}:
         raise EngineError(f"openvino has no device {device} here; it has {', '.join(have) or 'none'}")
-    settings: dict[str, Any] = {
+    settings: dict[str, str | int] = {
         "PERFORMANCE_HINT": "LATENCY",
         # Without the hint a CPU with bfloat16 would compute fp32 variants in it, unasked and unmeasured.
         "INFERENCE_PRECISION_HINT": "bf16" if variant.precision == "bf16" else "f32",
@@ -90,7 +93,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
 class OpenVinoSession:
     """A compiled model and one inference request; ``raw`` is the library's compiled model."""
 
-    def __init__(self, compiled: Any, stage: Stage, known: set[str]) -> None:
+    def __init__(self, compiled: CompiledModel, stage: Stage, known: set[str]) -> None:
         """Wrap a compiled model; inputs that the graph does not use are left out.
 
         known: the outputs' names in the contract; OpenVINO gives a port every name that its value had on the way.

@@ -12,8 +12,9 @@ import hashlib
 import importlib.util
 import json
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,11 @@ from ..bundle.read import Bundle, Variant, sha256
 from ..bundle.spec import OUTPUT_LENGTHS, STAGES, ModelSpec, Stage
 from ..errors import EngineError, first_line
 from . import Arrays, Build, EngineOptions, Purpose, _gpu
+
+if TYPE_CHECKING:
+    import torch
+
+    Forward = Callable[[torch.Tensor], Mapping[str, torch.Tensor]]
 
 PURPOSE: Purpose = "reference"
 LIBRARY: str | None = "torch"
@@ -103,12 +109,16 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
         torch.set_num_threads(options.threads)
     kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[variant.precision]
     model = _model(directory, bundle.spec).to(device=device, dtype=kind).eval()
-    if extra:
-        model = torch.compile(model)
-    return TorchSession(bundle.spec, model, device, kind)
+    return TorchSession(bundle.spec, torch.compile(model) if extra else model, device, kind)
 
 
-def _model(directory: Path, spec: ModelSpec) -> Any:
+class _Loader(Protocol):
+    """A class of transformers that loads checkpoints."""
+
+    def from_pretrained(self, directory: str, *, local_files_only: bool) -> torch.nn.Module: ...
+
+
+def _model(directory: Path, spec: ModelSpec) -> torch.nn.Module:
     import transformers
 
     try:
@@ -116,7 +126,7 @@ def _model(directory: Path, spec: ModelSpec) -> Any:
         named = (config.get("architectures") or [""])[0]
         suffix = _CLASSES[spec.head]
         auto = {"ForCTC": "CTC", "ForSequenceClassification": "AudioClassification", "ForXVector": "AudioXVector"}
-        loader = getattr(transformers, named if named.endswith(suffix) else f"AutoModelFor{auto[suffix]}")
+        loader: _Loader = getattr(transformers, named if named.endswith(suffix) else f"AutoModelFor{auto[suffix]}")
         return loader.from_pretrained(str(directory), local_files_only=True)
     except Exception as error:  # transformers raises many kinds for a damaged checkpoint
         raise EngineError(f"{directory}: transformers cannot load it ({first_line(error)})") from error
@@ -125,9 +135,10 @@ def _model(directory: Path, spec: ModelSpec) -> Any:
 class TorchSession:
     """A transformers model that takes the graph contract's feeds and gives its outputs."""
 
-    def __init__(self, spec: ModelSpec, model: Any, device: str, dtype: Any) -> None:
+    def __init__(self, spec: ModelSpec, model: Forward, device: str, dtype: torch.dtype) -> None:
         """Wrap a model in eval mode."""
-        self._spec, self._model, self._device, self._dtype = spec, model, device, dtype
+        self._spec, self._device, self._dtype = spec, device, dtype
+        self._model: Forward | None = model
         self.inputs = STAGES["full"]
         self.outputs = spec.output_names
 
@@ -135,14 +146,15 @@ class TorchSession:
         """Run each clip of the batch alone; raises EngineError."""
         import torch
 
-        if self._model is None:
+        model = self._model
+        if model is None:
             raise EngineError("the session is closed")
         values, lengths = (feeds[name] for name in self.inputs)
         rows: list[dict[str, NDArray[np.generic]]] = []
         try:
             with torch.inference_mode():
                 for clip, length in zip(values, lengths):
-                    rows.append(self._clip(clip[: int(length)]))
+                    rows.append(self._clip(model, clip[: int(length)]))
         except (RuntimeError, ValueError) as error:
             raise EngineError(f"torch failed: {first_line(error)}") from error
         frames = self._spec.frames(values.shape[1])
@@ -160,13 +172,13 @@ class TorchSession:
         """Drop the model."""
         self._model = None
 
-    def _clip(self, clip: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
+    def _clip(self, model: Forward, clip: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
         import torch
 
         if self._spec.normalize:
             clip = measure([clip]).normalized(clip)
         inputs = torch.from_numpy(np.ascontiguousarray(clip, np.float32))[None].to(self._device, self._dtype)
-        outputs = self._model(inputs)
+        outputs = model(inputs)
         # Copying to the host also waits for the device.
         return {
             output.name: outputs[output.name][0].float().cpu().numpy()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +38,10 @@ class Buffer:
         self.size = wanted
         self.generation += 1
 
-    def array(self, shape: Sequence[int], dtype: Any) -> NDArray[np.generic]:
+    def array(self, shape: Sequence[int], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
         """The beginning of the pinned memory as an array."""
-        kind = np.dtype(dtype)
-        size = int(np.prod(shape)) * kind.itemsize
-        array: NDArray[np.generic] = view(self.pinned, size).view(kind).reshape(tuple(shape))
+        size = int(np.prod(shape)) * dtype.itemsize
+        array: NDArray[np.generic] = view(self.pinned, size).view(dtype).reshape(tuple(shape))
         return array
 
     def free(self) -> None:

@@ -19,11 +19,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, SupportsInt
 
 from ...errors import EngineError
 from .. import BuildProgress
 from .._profiles import ShapeProfile
+
+if TYPE_CHECKING:
+    from tensorrt import (
+        Builder,
+        IBuilderConfig,
+        ILogger,
+        INetworkDefinition,
+        IOptimizationProfile,
+        IProgressMonitor,
+        ITimingCache,
+        OnnxParser,
+    )
 
 _MODULE = "wav2edge.runtime.engines._tensorrt.builder"
 
@@ -119,7 +132,7 @@ def build(request: Request, say: BuildProgress) -> None:
         cache.atomic_write(Path(request.timing_cache), bytes(memoryview(timing_cache.serialize())))
 
 
-def _parse(trt: Any, builder: Any, graph: str, logger: Any) -> tuple[Any, Any]:
+def _parse(trt: ModuleType, builder: Builder, graph: str, logger: ILogger) -> tuple[INetworkDefinition, OnnxParser]:
     """A network and its parser, which must live as long: the library crashes otherwise."""
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
@@ -128,7 +141,9 @@ def _parse(trt: Any, builder: Any, graph: str, logger: Any) -> tuple[Any, Any]:
     return network, parser
 
 
-def _fix_sizes(trt: Any, builder: Any, network: Any, request: Request, logger: Any) -> None:
+def _fix_sizes(
+    trt: ModuleType, builder: Builder, network: INetworkDefinition, request: Request, logger: ILogger
+) -> None:
     """Give inputs of open size (features: batch, frames, ?) the size that the graph before this one gives them."""
     tensors = [network.get_input(index) for index in range(network.num_inputs)]
     open_ones = [tensor for tensor in tensors if any(size < 0 for size in tuple(tensor.shape)[2:])]
@@ -142,7 +157,7 @@ def _fix_sizes(trt: Any, builder: Any, network: Any, request: Request, logger: A
             tensor.shape = (-1, -1, *shapes[tensor.name][2:])
 
 
-def _optimization_profile(builder: Any, network: Any, profile: ShapeProfile) -> Any:
+def _optimization_profile(builder: Builder, network: INetworkDefinition, profile: ShapeProfile) -> IOptimizationProfile:
     shapes = builder.create_optimization_profile()
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
@@ -158,7 +173,7 @@ def _optimization_profile(builder: Any, network: Any, profile: ShapeProfile) -> 
     return shapes
 
 
-def _timing_cache(config: Any, path: str | None) -> Any:
+def _timing_cache(config: IBuilderConfig, path: str | None) -> ITimingCache | None:
     if path is None:
         return None
     content = Path(path).read_bytes() if Path(path).exists() else b""
@@ -170,7 +185,7 @@ def _timing_cache(config: Any, path: str | None) -> Any:
     return timing_cache
 
 
-def _parser_errors(graph: str, parser: Any) -> str:
+def _parser_errors(graph: str, parser: OnnxParser) -> str:
     parts = []
     for index in range(parser.num_errors):
         error = parser.get_error(index)
@@ -179,8 +194,8 @@ def _parser_errors(graph: str, parser: Any) -> str:
     return f"TensorRT cannot parse {Path(graph).name}: " + ("; ".join(parts) or "it names no reason")
 
 
-def _logger(trt: Any) -> Any:
-    class Logger(trt.ILogger):  # type: ignore[misc]
+def _logger(trt: ModuleType) -> ILogger:
+    class Logger(trt.ILogger):  # type: ignore[misc,name-defined]
         """Keeps the last complaint and passes warnings and worse on to stderr."""
 
         last = "it names no reason"
@@ -188,7 +203,7 @@ def _logger(trt: Any) -> Any:
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
-        def log(self, severity: Any, message: str) -> None:
+        def log(self, severity: SupportsInt, message: str) -> None:
             if int(severity) <= int(trt.ILogger.Severity.ERROR):
                 self.last = message
                 sys.stderr.write(message + "\n")
@@ -196,8 +211,8 @@ def _logger(trt: Any) -> Any:
     return Logger()
 
 
-def _monitor(trt: Any, say: BuildProgress) -> Any:
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+def _monitor(trt: ModuleType, say: BuildProgress) -> IProgressMonitor:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc,name-defined]
         """Says each outermost phase as it begins."""
 
         def __init__(self) -> None:
@@ -229,7 +244,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the library prints is not an answer
 
-    def answer(message: dict[str, Any]) -> None:
+    def answer(message: dict[str, str | bool]) -> None:
         answers.write(json.dumps(message) + "\n")
         answers.flush()
 

@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ... import cache
 from ...bundle.read import Bundle, Variant
@@ -137,7 +136,7 @@ def _prover(
 
 
 def _open(flavor: Flavor, bundle: Bundle, key: store.Key, content: bytes, cuda: Cuda) -> TensorRtSession:
-    trt: Any = flavors.module(flavor)
+    trt = flavors.module(flavor)
     logger = trt.Logger(trt.Logger.ERROR)
     runtime = trt.Runtime(logger)
     engine = runtime.deserialize_cuda_engine(content)

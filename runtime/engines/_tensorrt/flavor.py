@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from types import ModuleType
 
 from ...bundle.read import Variant
 from ...errors import EngineError
@@ -73,7 +73,7 @@ def refuses(variant: Variant) -> str | None:
     return None
 
 
-def module(flavor: Flavor) -> Any:
+def module(flavor: Flavor) -> ModuleType:
     """The library's Python module; raises EngineError where it does not import."""
     try:
         return import_module(flavor.module)

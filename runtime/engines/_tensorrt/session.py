@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from .._profiles import ShapeProfile, pick
 from .buffers import Buffer
 from .cuda import Cuda
 
+if TYPE_CHECKING:
+    from tensorrt import ICudaEngine, IExecutionContext
+
 _CAPTURE_AFTER = 2
 """Runs of one shape before it is captured: a shape that comes once is not worth a capture."""
 
@@ -25,10 +29,10 @@ _CAPTURE_AFTER = 2
 class _Context:
     """An execution context and what it is set to."""
 
-    raw: Any
+    raw: IExecutionContext
     shape: tuple[int, int] = (0, 0)
     runs: int = 0
-    graph: Any = None
+    graph: object = None
     generation: int = -1
     capturable: bool = True
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -39,8 +43,8 @@ class TensorRtSession:
 
     def __init__(
         self,
-        trt: Any,
-        engine: Any,
+        trt: ModuleType,
+        engine: ICudaEngine,
         cuda: Cuda,
         stage: Stage,
         profiles: Sequence[ShapeProfile],
@@ -51,7 +55,8 @@ class TensorRtSession:
         trt: the library's module. output_steps: output frames for steps on the stage's input time axis; outputs
         whose second axis has that many steps are cut to the clip's own, as every other engine returns them.
         """
-        self._trt, self._engine, self._cuda = trt, engine, cuda
+        self._trt, self._cuda = trt, cuda
+        self._engine: ICudaEngine | None = engine
         self._profiles = tuple(profiles)
         self._output_steps = output_steps
         tensors = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
@@ -64,7 +69,7 @@ class TensorRtSession:
         self.rest = tuple(engine.get_tensor_shape(self._values_name))[2:] if self._values_name in present else ()
         self._buffers = {name: Buffer(cuda) for name in tensors}
         self._contexts: dict[int, _Context] = {}
-        self.owners: tuple[Any, ...] = ()
+        self.owners: tuple[object, ...] = ()
         self._lock = threading.Lock()
 
     def run(self, feeds: Arrays) -> Arrays:
@@ -84,7 +89,7 @@ class TensorRtSession:
             parts = []
             start = 0
             while start < len(values):
-                longest = int(max(1, lengths[start]))
+                longest = max(1, int(lengths[start]))
                 size = self._profiles[pick(self._profiles, longest)].batch
                 rows = slice(start, start + size)
                 parts.append(self._run_part(values[rows], lengths[rows]))
@@ -135,6 +140,7 @@ class TensorRtSession:
 
     def _context(self, index: int) -> _Context:
         if index not in self._contexts:
+            assert self._engine is not None
             raw = self._engine.create_execution_context(self._trt.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE)
             if raw is None:
                 raise EngineError(

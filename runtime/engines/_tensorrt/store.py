@@ -13,7 +13,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ... import cache
 from ...bundle.spec import Stage
@@ -38,9 +37,10 @@ class Key:
     capability: str | None = None
     driver: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The key as plain JSON values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
+        document: dict[str, object] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return document
 
     @property
     def path(self) -> Path:
@@ -100,7 +100,7 @@ def write(key: Key, plan: bytes, *, proven: bool) -> None:
     cache.atomic_write(key.path, _MARK + json.dumps(header).encode("ascii") + b"\n" + plan)
 
 
-def _changes(old: Any, new: Mapping[str, Any]) -> str:
+def _changes(old: object, new: Mapping[str, object]) -> str:
     if not isinstance(old, dict):
         return "another key"
     differences = [name for name in new if old.get(name) != new[name]]

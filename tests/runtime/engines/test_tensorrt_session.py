@@ -8,8 +8,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator
 from enum import IntEnum
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
@@ -206,12 +206,12 @@ class Setup:
     def __init__(self, *profiles: ShapeProfile) -> None:
         self.api = FakeCudaApi()
         self.engine = FakeEngine(self.api, profiles)
-        trt = SimpleNamespace(
+        trt: Any = SimpleNamespace(
             TensorIOMode=Mode,
             nptype=np.dtype,
             ExecutionContextAllocationStrategy=SimpleNamespace(ON_PROFILE_CHANGE=1),
         )
-        cuda = Cuda(api=self.api)
+        cuda = Cuda(api=cast(ModuleType, self.api))
         self.session = TensorRtSession(trt, self.engine, cuda, "full", profiles, lambda steps: steps // STRIDE)
 
     def check(self, values: np.ndarray[Any, Any], lengths: list[int]) -> None:
@@ -318,4 +318,4 @@ def test_cuda_errors_carry_the_drivers_words() -> None:
     api = FakeCudaApi()
     api.fail_capture = True
     with pytest.raises(EngineError, match="not permitted when stream is capturing"):
-        Cuda(api=api).capture(lambda: None)
+        Cuda(api=cast(ModuleType, api)).capture(lambda: None)
