@@ -36,7 +36,7 @@ def observe(
 
     def add(outputs: Mapping[str, Tensor]) -> None:
         for name, values in outputs.items():
-            histograms[name].add(name, values)
+            histograms[name].add(name, np.asarray(values, np.float32))
 
     run_with_outputs(graph, names, pieces, folder, add, threads)
     return histograms

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wav2edge.runtime.errors import BundleError
 
@@ -68,6 +69,10 @@ class Graph:
         twin.same_numbers = dict(self.same_numbers)
         twin.refresh()
         return twin
+
+    def floats(self, name: str) -> NDArray[np.float32]:
+        """A weight that is computed with, in float32; ``weights`` has it in the type that the graph gives it."""
+        return np.asarray(self.weights[name], dtype=np.float32)
 
     def become(self, other: Graph) -> None:
         """Take over the nodes and weights of a copy that a pass has finished with."""

@@ -1,14 +1,13 @@
 """The parts of an ONNX graph that passes touch, as types, and the few questions that all of them ask of a node.
 
 onnx describes its protobuf classes, but protobuf's containers have no types of their own, so ``node.input`` would be
-``Any`` everywhere. These protocols say what this package uses of them. ``Any`` stays in two places: ``Tensor``, whose
-element type only the graph knows, and the attributes that ``make_node`` hands to onnx.
+``Any`` everywhere. These protocols say what this package uses of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from onnx import TensorProto
 
-Tensor: TypeAlias = NDArray[Any]
-"""A tensor's numbers; the graph decides of which type."""
+Tensor: TypeAlias = NDArray[np.generic]
+"""A tensor's numbers; the graph decides of which type, and ``Graph.floats`` gives those of a float32 weight."""
 
 
 class Attribute(Protocol):
@@ -78,7 +77,7 @@ def make_node(
     outputs: Sequence[str],
     name: str,
     domain: str | None = None,
-    **attributes: Any,
+    **attributes: object,
 ) -> Node:
     """A new node; attributes are what ``onnx.helper.make_node`` takes: numbers, strings, tensors and lists of them."""
     from onnx import helper

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from wav2edge.runtime.bundle.spec import NORMALIZED
 
 from ...graphs.graph import Graph
-from ...graphs.nodes import Node, attribute, integers
+from ...graphs.nodes import Node, Tensor, attribute, integers
 from .windows import ELEMENTWISE, SWAP_LAST_AXES, Builder, Step, frame_count, joined, windows
 
 Matrix = NDArray[np.float64]
@@ -126,8 +126,8 @@ class _Statistics:
     """The node that takes the number of frames from the convolution's output."""
     end: Node
     """The node that writes the result."""
-    gain: Matrix
-    offset: Matrix
+    gain: Tensor
+    offset: Tensor
     epsilon: float
 
 

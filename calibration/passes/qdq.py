@@ -128,7 +128,7 @@ class _Writer:
         name = str(site.weight)
         key = (name, self._key(site))
         if key not in self.pairs:
-            values, scale = quantize_weight(self.graph.weights[name], axis, self.scheme.weight_limit)
+            values, scale = quantize_weight(self.graph.floats(name), axis, self.scheme.weight_limit)
             stem = f"{name}{'@' if self.switched else ''}{self._key(site)}"
             self.graph.weights[f"{stem}_quantized"] = values
             names = self._store(stem, scale, np.zeros(len(scale), np.int8))
@@ -138,11 +138,9 @@ class _Writer:
 
     def _bias(self, site: Site) -> str:
         measured = site.anchors[0] if self.scheme.anchored else site.activations[0]
-        scale = (self.graph.weights[f"{measured}_scale"] * self.graph.weights[f"{site.weight}_scale"]).astype(
-            np.float32
-        )
+        scale = self.graph.floats(f"{measured}_scale") * self.graph.floats(f"{site.weight}_scale")
         limit = float(2**31 - 1)
-        values = np.clip(np.rint(self.graph.weights[str(site.bias)] / scale), -limit, limit).astype(np.int32)
+        values = np.clip(np.rint(self.graph.floats(str(site.bias)) / scale), -limit, limit).astype(np.int32)
         stem = str(site.bias) if f"{site.bias}_quantized" not in self.graph.weights else f"{site.bias}@{site.path}"
         self.graph.weights[f"{stem}_quantized"] = values
         names = self._store(stem, scale, np.zeros(len(scale), np.int32))

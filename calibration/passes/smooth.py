@@ -79,7 +79,7 @@ def fold_outliers(graph: Graph, folds: Iterable[Fold], maxima: Mapping[str, Chan
             _multiply(graph, fold.sources[0], (1 / scale).astype(np.float32))
             _multiply(graph, fold.sources[1], scale)
         else:
-            weights = [graph.weights[graph.node(name).input[1]] for name in fold.readers]
+            weights = [graph.floats(graph.node(name).input[1]) for name in fold.readers]
             largest = np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0)
             if largest.shape != maxima[fold.tensors[0]].shape:
                 continue
@@ -88,7 +88,7 @@ def fold_outliers(graph: Graph, folds: Iterable[Fold], maxima: Mapping[str, Chan
             for name in fold.readers:
                 node = graph.node(name)
                 graph.own_weight(node, 1)
-                graph.weights[node.input[1]] = graph.weights[node.input[1]] * scale[:, None]
+                graph.weights[node.input[1]] = graph.floats(node.input[1]) * scale[:, None]
         count += 1
     return count
 
@@ -116,7 +116,7 @@ def _multiply(graph: Graph, name: str, factor: Channels) -> None:
     for owner, position in places:
         graph.own_weight(owner, position)
         owner = graph.node(owner.name)
-        graph.weights[owner.input[position]] = graph.weights[owner.input[position]] * factor
+        graph.weights[owner.input[position]] = graph.floats(owner.input[position]) * factor
 
 
 def _projection(graph: Graph, tensor: str) -> str | None:

@@ -38,7 +38,7 @@ def quantize_dynamic(graph: Graph, keep_float: Collection[str]) -> None:
             new.append(make_node("DynamicQuantizeLinear", [source], measured[source], f"{source}_quantize"))
         values, scale, zero = measured[source]
         if f"{weight}_quantized" not in graph.weights:
-            quantized, scales = quantize_weight(graph.weights[weight], axis=1, limit=127)
+            quantized, scales = quantize_weight(graph.floats(weight), axis=1, limit=127)
             graph.weights[f"{weight}_quantized"], graph.weights[f"{weight}_scale"] = quantized, scales
             graph.weights[f"{weight}_zero_point"] = np.zeros(len(scales), np.int8)
         product = [values, f"{weight}_quantized", zero, f"{weight}_zero_point"]
@@ -60,7 +60,7 @@ def quantize_int4(graph: Graph, keep_float: Collection[str]) -> None:
         weight = graph.weights[node.input[1]]
         if weight.ndim != 2 or weight.shape[0] % BLOCK:
             continue
-        packed, scales = pack_int4(weight)
+        packed, scales = pack_int4(graph.floats(node.input[1]))
         names = [f"{node.input[1]}_int4", f"{node.input[1]}_int4_scales"]
         graph.weights[names[0]], graph.weights[names[1]] = packed, scales.reshape(-1)
         inputs, outputs = weight.shape

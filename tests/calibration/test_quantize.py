@@ -67,9 +67,9 @@ def plant(fp32_bundle: Bundle, tmp_path: Path) -> Callable[[str], Bundle]:
         assert norm.op_type == "LayerNormalization" and len(graph.readers(norm.output[0])) == 1
         factor = np.ones(len(graph.weights[norm.input[1]]), np.float32)
         factor[5::48] = 3000.0
-        graph.weights[norm.input[1]] = graph.weights[norm.input[1]] * factor
-        graph.weights[norm.input[2]] = graph.weights[norm.input[2]] * factor
-        graph.weights[dense.input[1]] = graph.weights[dense.input[1]] / factor[:, None]
+        graph.weights[norm.input[1]] = graph.floats(norm.input[1]) * factor
+        graph.weights[norm.input[2]] = graph.floats(norm.input[2]) * factor
+        graph.weights[dense.input[1]] = graph.floats(dense.input[1]) / factor[:, None]
         save_model(graph.to_model(), path / variant.graphs["full"], variant.data[0])
         new = describe_variant(path, "fp32", "fp32", {"full": variant.graphs["full"]}, data=variant.data)
         values = json.loads((path / MANIFEST).read_text("utf-8"))
