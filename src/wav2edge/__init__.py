@@ -17,8 +17,6 @@ TYPE_CHECKING = False  # as a type checker sees it, it is true; importing ``typi
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from .api import Classifier as Classifier
     from .api import Embedder as Embedder
     from .api import FrameClassifier as FrameClassifier
@@ -119,7 +117,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Load a public name on first use (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'wav2edge' has no attribute {name!r}")

@@ -20,16 +20,60 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar, cast
 
 import click
 
 from ._values import Listed
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+Function = TypeVar("Function", bound=Callable[..., object])
 Kind = TypeVar("Kind")
 _OTHER = "Other options"
 WIDTH = 100  # columns of help and tables
+
+
+class Attributes(TypedDict, total=False):
+    """What an argument passes on to click, see ``click.Parameter``."""
+
+    type: click.ParamType[object]
+    metavar: str
+    required: bool
+    default: object
+    nargs: int
+
+
+class OptionAttributes(Attributes, total=False):
+    """What an option passes on to click, see ``click.Option``, and what ``Option`` adds."""
+
+    is_flag: bool
+    flag_value: object
+    multiple: bool
+    hidden: bool
+    old: Sequence[str]
+    endings: tuple[str, ...]
+
+
+class ClickAttributes(Attributes, total=False):
+    """What click's decorators give to an ``Option``."""
+
+    help: str
+    is_flag: bool
+    flag_value: object
+    multiple: bool
+    hidden: bool
+    callback: Callable[[click.Context, click.Parameter, object], object]
+
+
+class CommandAttributes(TypedDict):
+    """What ``command`` gives to a ``Command``."""
+
+    callback: Callable[..., object]
+    params: list[click.Parameter]
+    help: str
+    short_help: str
 
 
 class Option(click.Option):
@@ -41,7 +85,7 @@ class Option(click.Option):
         group: str = _OTHER,
         old: Sequence[str] = (),
         endings: tuple[str, ...] = (),
-        **attributes: Any,
+        **attributes: Unpack[ClickAttributes],
     ) -> None:
         """``group``: the heading in the help. ``old``: names that are understood and not shown.
 
@@ -56,7 +100,7 @@ class Option(click.Option):
 class Argument(click.Argument):
     """A positional argument with a line of help."""
 
-    def __init__(self, names: Sequence[str], description: str, **attributes: Any) -> None:
+    def __init__(self, names: Sequence[str], description: str, **attributes: Unpack[Attributes]) -> None:
         """``description``: the line of help."""
         super().__init__(list(names), **attributes)
         self.description = description
@@ -65,7 +109,7 @@ class Argument(click.Argument):
 class Command(click.Command):
     """A command whose help has examples and option groups."""
 
-    def __init__(self, name: str, examples: Sequence[str] = (), **attributes: Any) -> None:
+    def __init__(self, name: str, examples: Sequence[str] = (), **attributes: Unpack[CommandAttributes]) -> None:
         """``examples``: command lines, each with ``  # what it does`` where the line alone does not say it."""
         super().__init__(name, context_settings=CONTEXT, **attributes)
         self.examples = tuple(examples)
@@ -109,13 +153,13 @@ def described(help_option: click.Option | None) -> click.Option | None:
     return help_option
 
 
-CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}
+CONTEXT: dict[str, object] = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}
 
 
-def command(*examples: str) -> Callable[[Callable[..., Any]], Command]:
+def command(*examples: str) -> Callable[[Callable[..., object]], Command]:
     """Make a command of a function; its name is that of its file, its help the docstring."""
 
-    def decorate(function: Callable[..., Any]) -> Command:
+    def decorate(function: Callable[..., object]) -> Command:
         name = function.__module__.rpartition(".")[2].replace("_", "-")
         text = inspect.getdoc(function) or ""
         parameters = list(reversed(getattr(function, "__click_params__", [])))
@@ -125,38 +169,48 @@ def command(*examples: str) -> Callable[[Callable[..., Any]], Command]:
     return decorate
 
 
-def option(*names_and_help: str, group: str = _OTHER, **attributes: Any) -> Callable[[Function], Function]:
+def option(
+    *names_and_help: str, group: str = _OTHER, **attributes: Unpack[OptionAttributes]
+) -> Callable[[Function], Function]:
     """Declare an option: its names, then its help."""
     *names, text = names_and_help
     return click.option(*names, cls=Option, help=text, group=group, **attributes)
 
 
-def listed(*names_and_help: str, group: str = _OTHER, **attributes: Any) -> Callable[[Function], Function]:
+def listed(
+    *names_and_help: str, group: str = _OTHER, **attributes: Unpack[OptionAttributes]
+) -> Callable[[Function], Function]:
     """Declare an option that takes a list: repeated, or with commas; the function gets a tuple."""
-    item = attributes.pop("type", click.STRING)
-    return option(*names_and_help, group=group, type=Listed(item), multiple=True, callback=_flat, **attributes)
+    attributes["type"] = Listed(attributes.get("type", click.STRING))
+    attributes["multiple"] = True
+    *names, text = names_and_help
+    return click.option(*names, cls=Option, help=text, group=group, callback=_flat, **attributes)
 
 
-def single(*names_and_help: str, group: str = _OTHER, **attributes: Any) -> Callable[[Function], Function]:
+def single(
+    *names_and_help: str, group: str = _OTHER, **attributes: Unpack[OptionAttributes]
+) -> Callable[[Function], Function]:
     """Declare an option that takes one of what is a list elsewhere."""
-    return option(*names_and_help, group=group, callback=_one, **attributes)
+    *names, text = names_and_help
+    return click.option(*names, cls=Option, help=text, group=group, callback=_one, **attributes)
 
 
-def argument(name: str, description: str, **attributes: Any) -> Callable[[Function], Function]:
+def argument(name: str, description: str, **attributes: Unpack[Attributes]) -> Callable[[Function], Function]:
     """Declare a positional argument."""
     return click.argument(name, cls=Argument, description=description, **attributes)
 
 
 def gathered(
-    kind: type[Kind], name: str, *options: Callable[[Any], Any]
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    kind: type[Kind], name: str, *options: Callable[[Callable[..., object]], object]
+) -> Callable[[Callable[..., object]], Callable[..., object]]:
     """Declare options whose values reach the function as one dataclass ``kind``, under ``name``."""
+    make = cast("Callable[..., Kind]", kind)
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: Callable[..., object]) -> Callable[..., object]:
         @functools.wraps(function)
-        def call(**values: Any) -> Any:
+        def call(**values: object) -> object:
             own = {field.name: values.pop(field.name) for field in fields(kind)}  # type: ignore[arg-type]
-            return function(**{name: kind(**own)}, **values)
+            return function(**{name: make(**own)}, **values)
 
         for declared in reversed(options):
             declared(call)
@@ -197,7 +251,7 @@ def as_options(message: str, parameters: Iterable[click.Parameter]) -> str:
     return message
 
 
-def _flat(ctx: click.Context, param: click.Parameter, values: tuple[tuple[Any, ...], ...]) -> tuple[Any, ...]:
+def _flat(ctx: click.Context, param: click.Parameter, values: tuple[tuple[object, ...], ...]) -> tuple[object, ...]:
     return tuple(dict.fromkeys(item for value in values for item in value))
 
 

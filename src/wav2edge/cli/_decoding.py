@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wav2edge.runtime.errors import InputError
 
@@ -80,7 +80,7 @@ class Words:
             )
 
 
-def words(function: Callable[..., Any]) -> Callable[..., Any]:
+def words(function: Callable[..., object]) -> Callable[..., object]:
     """Declare ``--lm``, ``--hotwords`` and their weights, as ``words``."""
     return gathered(
         Words,
@@ -156,7 +156,7 @@ class Cut:
         return Chunking(self.chunk, self.context)
 
 
-def cut(function: Callable[..., Any]) -> Callable[..., Any]:
+def cut(function: Callable[..., object]) -> Callable[..., object]:
     """Declare ``--chunk`` and ``--context``, as ``cut``."""
     return gathered(
         Cut,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from wav2edge.runtime.errors import AudioError, InputError
 
@@ -15,7 +15,7 @@ from ._sound import Held
 from ._transcripts import named
 
 if TYPE_CHECKING:
-    from wav2edge.runtime.audio.read import AudioSource
+    from wav2edge.runtime.audio.read import AudioSource, Channel, RawFormat
     from wav2edge.runtime.model import Model
 
 Result = TypeVar("Result")
@@ -52,7 +52,14 @@ def results(
         _terminal.note(f"{len(sources) - len(failed)} of {len(sources)} recordings could be used in full")
 
 
-def sound_of(held: Held, source: AudioSource) -> dict[str, Any]:
+class SoundArguments(TypedDict):
+    """Keyword arguments of a Runner's call."""
+
+    channel: Channel
+    raw: RawFormat | None
+
+
+def sound_of(held: Held, source: AudioSource) -> SoundArguments:
     """What the options say of a recording, as the keyword arguments of a Runner's call. Raises InputError."""
     from wav2edge.runtime.audio.channels import checked_channel
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Protocol
+from types import ModuleType
+from typing import TYPE_CHECKING, Protocol
 
 from wav2edge.runtime import escape
 from wav2edge.runtime.live.events import Dropped, Event, Final, Label, Partial, SourceBack, SourceLost, Stats, to_line
 
 from . import _terminal
 from ._progress import clock
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 _FLOOR = -60.0  # dBFS at the left end of the level meter
 _METER = 16
@@ -73,9 +77,9 @@ class JsonFile:
 class Captions:
     """Captions on a terminal: white when stable, grey while tentative; below them level, lag and losses."""
 
-    def __init__(self, rich: Any) -> None:
+    def __init__(self, rich: ModuleType) -> None:
         """Start drawing with the module ``rich``, submodules loaded."""
-        self._text = rich.text.Text
+        self._text: type[Text] = rich.text.Text
         self._group = rich.console.Group
         self._console = rich.console.Console(highlight=False)
         self._live = rich.live.Live(console=self._console, auto_refresh=False, transient=True)
@@ -121,7 +125,7 @@ class Captions:
             caption.append(gap + escape.one_line(self._partial.tentative), style="grey50")
         self._live.update(self._group(caption, self._status()), refresh=True)
 
-    def _status(self) -> Any:
+    def _status(self) -> Text:
         if self._fault:
             return self._text(self._fault, style="yellow")
         if self._stats is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from wav2edge.measure import live_report, live_trial, manifest, scoring, tables
 from wav2edge.measure.live_report import CorpusFigures, LiveReport, Percentiles
@@ -84,7 +85,7 @@ def check_plot(path: Path) -> None:
         raise InputError(f"{path}: there is no such folder")
 
 
-def _pyplot() -> Any:
+def _pyplot() -> ModuleType:
     try:
         import matplotlib
     except ImportError as error:

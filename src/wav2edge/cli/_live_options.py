@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from . import _options
 from ._command import gathered, option
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
     from wav2edge.runtime.live.labels import LabelSettings
     from wav2edge.runtime.live.settings import LiveSettings
 
+Settings = TypeVar("Settings")
+
 SOUND = "Sound (default: the microphone)"
 _RULES = "Captions"
 _MEASURE = "Measure"
-_ENDPOINT = ("silence_after_text", "silence_without_text", "longest_utterance")
 _RATE = Number(int, 1000, 1_000_000, "a rate in Hz")
 
 
@@ -56,34 +58,33 @@ class Rules:
 
     def settings(self) -> LiveSettings:
         """Return what the options say, and this machine's settings for the rest."""
-        from dataclasses import replace
-
         from wav2edge.devices.open import live_settings
 
         settings = live_settings()
-        endpoint = replace(settings.endpoint, **self._given(*_ENDPOINT))
-        vad = settings.vad
-        if self.speech_threshold is not None:
-            vad = replace(vad, threshold=self.speech_threshold)
+        endpoint = _with(
+            settings.endpoint,
+            silence_after_text=self.silence_after_text,
+            silence_without_text=self.silence_without_text,
+            longest_utterance=self.longest_utterance,
+        )
+        vad = _with(settings.vad, threshold=self.speech_threshold)
         if self.left_context is not None:
             settings = replace(settings, left_context=self.left_context, kept_context=self.left_context)
-        return replace(settings, endpoint=endpoint, vad=vad, **self._given("hop", "min_confidence"))
+        settings = replace(settings, endpoint=endpoint, vad=vad)
+        return _with(settings, hop=self.hop, min_confidence=self.min_confidence)
 
     def label_settings(self) -> LabelSettings:
         """The defaults of a classifier's labels, with what was given of hop, confidence and speech threshold."""
-        from dataclasses import replace
-
         from wav2edge.runtime.live.labels import LabelSettings
 
-        settings = LabelSettings()
-        if self.min_confidence is not None:
-            settings = replace(settings, threshold=self.min_confidence)
-        if self.speech_threshold is not None:
-            settings = replace(settings, vad=replace(settings.vad, threshold=self.speech_threshold))
-        return replace(settings, **self._given("hop"))
+        settings = _with(LabelSettings(), threshold=self.min_confidence, hop=self.hop)
+        return replace(settings, vad=_with(settings.vad, threshold=self.speech_threshold))
 
-    def _given(self, *names: str) -> dict[str, Any]:
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+def _with(settings: Settings, **given: float | None) -> Settings:
+    """Settings with what was given in place of what they hold; None was not given."""
+    change = cast("Callable[..., Settings]", replace)
+    return change(settings, **{name: value for name, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,8 @@ from ._command import Function, argument, gathered, listed, option, single
 from ._values import Number, Suggested
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from wav2edge.runtime.bundle.read import Bundle
     from wav2edge.runtime.model import Model
 
@@ -59,7 +61,7 @@ class _Variant(Suggested):
     def __init__(self) -> None:
         super().__init__(tuple)
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
 
         from wav2edge.runtime.bundle import embedded
@@ -90,7 +92,7 @@ def models(text: str) -> Callable[[Function], Function]:
     return option("-m", "--model", shown, group=MODEL, metavar="BUNDLE", type=BUNDLE, multiple=True)
 
 
-def one_engine(function: Callable[..., Any]) -> Callable[..., Any]:
+def one_engine(function: Callable[..., object]) -> Callable[..., object]:
     """Declare ``--engine``, ``--variant`` and ``--threads`` of a command that runs one of each, as ``one``."""
     return gathered(
         One,
@@ -108,7 +110,7 @@ def one_engine(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def several_engines(engines: str, variants: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def several_engines(engines: str, variants: str) -> Callable[[Callable[..., object]], Callable[..., object]]:
     """Declare ``--engine``, ``--variant`` and ``--threads`` of a command that compares, as ``several``."""
     return gathered(
         Several,
@@ -152,9 +154,9 @@ def json_file(text: str, endings: tuple[str, ...] = (".json",)) -> Callable[[Fun
     )
 
 
-def report(text: str, **attributes: Any) -> Callable[[Function], Function]:
+def report(text: str) -> Callable[[Function], Function]:
     """Declare ``--report DIR``."""
-    return option("--report", text, group=OUTPUT, metavar="DIR", type=FILE, **attributes)
+    return option("--report", text, group=OUTPUT, metavar="DIR", type=FILE)
 
 
 def recordings(example: str) -> Callable[[Function], Function]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from wav2edge.runtime.errors import InputError
 
@@ -58,7 +58,7 @@ def _encodings() -> tuple[str, ...]:
     return get_args(Encoding)
 
 
-def held(each: bool, group: str = SOUND) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def held(each: bool, group: str = SOUND) -> Callable[[Callable[..., object]], Callable[..., object]]:
     """Declare ``--channel`` and ``--raw-…``, as ``held``; ``each``: whether every channel may be meant."""
     words = ("mix", "left", "right", "loudest", *(("each",) if each else ()))
     several = "; each: one transcript per channel" if each else ""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
-class Choice(click.ParamType[Any]):
+
+class Choice(click.ParamType[str]):
     """One of a few words, looked up when they are needed: a listing may cost an import."""
 
     name = "choice"
@@ -23,13 +26,13 @@ class Choice(click.ParamType[Any]):
         """What stands for the value in the help."""
         return self._shown or "|".join(self._words())
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The word, if it is one of them."""
         if value not in (words := tuple(self._words())):
             self.fail(f"{value}: choose from {', '.join(words)}", param, ctx)
         return str(value)
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """The words that begin so."""
         from click.shell_completion import CompletionItem
 
@@ -39,12 +42,12 @@ class Choice(click.ParamType[Any]):
 class Suggested(Choice):
     """Any word; a few are offered when the shell completes. What is wrong with another is the library's to say."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The word as it is."""
         return str(value)
 
 
-class Number(click.ParamType[Any]):
+class Number(click.ParamType[float]):
     """A number between bounds; the lowest is excluded where ``above`` is true."""
 
     name = "number"
@@ -58,10 +61,10 @@ class Number(click.ParamType[Any]):
         self._what = what
         self._above = above
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number; nan and inf are outside of any bounds."""
         try:
-            number: float = self._kind(value)
+            number: float = self._kind(value) if isinstance(value, (str, int, float)) else math.nan
         except ValueError:
             number = math.nan
         if not self._lowest <= number <= self._highest or (self._above and number == self._lowest):
@@ -76,15 +79,15 @@ SECONDS = Number(float, 0, 3600, "seconds", above=True)
 SHARE = Number(float, 0, 1, "a number")
 
 
-class Listed(click.ParamType[Any]):
+class Listed(click.ParamType[tuple[object, ...]]):
     """Values with commas."""
 
     name = "list"
 
-    def __init__(self, item: click.ParamType[Any]) -> None:
+    def __init__(self, item: click.ParamType[object]) -> None:
         self._item = item
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[object, ...]:
         if isinstance(value, tuple):
             return value
         words = [word.strip() for word in str(value).split(",")]
@@ -92,7 +95,7 @@ class Listed(click.ParamType[Any]):
             self.fail(f"{value}: an empty name between commas", param, ctx)
         return tuple(self._item.convert(word, param, ctx) for word in words)
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         before, comma, last = incomplete.rpartition(",")
         found = self._item.shell_complete(ctx, param, last)
         for item in found:
