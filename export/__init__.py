@@ -8,15 +8,16 @@ replaced by the package at its first import.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import cast
 
 
 class _CallablePackage(ModuleType):
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
+    def __call__(self, *arguments: object, **named: object) -> object:
         from wav2edge.api import export
 
-        return export(*arguments, **named)
+        return cast("Callable[..., object]", export)(*arguments, **named)
 
 
 sys.modules[__name__].__class__ = _CallablePackage

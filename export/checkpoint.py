@@ -9,20 +9,22 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..runtime.bundle.read import sha256
 from ..runtime.errors import CheckpointError
 from .documents import ConfigJson, announced_line
 from .families import POOLED, Family, Head, family_of, head_of
 from .labels import Labels, read_labels
+from .network import Network
 from .preprocessing import Preprocessing, read_preprocessing
 from .sources import Source, open_source
 from .weight_names import match_names
 from .weights import load_weights
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+    from transformers import PreTrainedConfig
 
 _ATTENTION = ("_attn_implementation", "attn_implementation", "_attn_implementation_internal")
 """Keys of config.json that name a way to compute attention, which may not be installed; the graph writes it out."""
@@ -113,7 +115,7 @@ class Checkpoint:
             ignored=tuple(ignore_weights),
         )
 
-    def load(self) -> Any:
+    def load(self) -> Network:
         """Transformers' model in eval mode and float32, attention written out; raises CheckpointError."""
         import torch
         import transformers
@@ -121,7 +123,7 @@ class Checkpoint:
         state = self.source.load()
         if self.labels.adapter is not None:
             state.update(load_weights((self.labels.adapter,)))
-        transformers_config: Any = getattr(transformers, f"{self.family.classes}Config")
+        transformers_config: type[PreTrainedConfig] = getattr(transformers, f"{self.family.classes}Config")
         try:
             config = transformers_config.from_dict(self._model_config(), attn_implementation="eager")
             config.dtype = torch.float32
@@ -132,14 +134,14 @@ class Checkpoint:
         model.eval()
         return model
 
-    def _model_class(self) -> Callable[[Any], Any]:
+    def _model_class(self) -> Callable[[PreTrainedConfig], nn.Module]:
         import transformers
 
         if self.head == POOLED:
             from .pooled import PooledModel
 
             return lambda config: PooledModel(config, self.family)
-        found: Callable[[Any], Any] = getattr(transformers, self.family.classes + self.head.suffix)
+        found: type[nn.Module] = getattr(transformers, self.family.classes + self.head.suffix)
         return found
 
     def _model_config(self) -> dict[str, object]:
@@ -148,7 +150,7 @@ class Checkpoint:
             values["vocab_size"] = len(self.labels.names)
         return values
 
-    def _fill(self, model: Any, state: dict[str, Tensor]) -> None:
+    def _fill(self, model: nn.Module, state: dict[str, Tensor]) -> None:
         """Put the weights into the model; raises CheckpointError when some are missing, unused or of another shape."""
         import torch
 

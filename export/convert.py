@@ -6,7 +6,7 @@ import logging
 import tempfile
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..graphs.graph import Graph
 from ..graphs.split import split_stages
@@ -20,6 +20,8 @@ from .passes import tidy
 if TYPE_CHECKING:
     import onnx
 
+    from .graph import ContractGraph
+
 OPSET = 17
 """The first with LayerNormalization; every engine here reads it, TensorRT 10.3 included."""
 _OPEN_AXES = ("batch", "frames")
@@ -29,7 +31,7 @@ others, which the parity gate proves."""
 
 
 def write_graphs(
-    module: Any, spec: ModelSpec, directory: Path, stem: str = "fp32", compact: bool = False
+    module: ContractGraph, spec: ModelSpec, directory: Path, stem: str = "fp32", compact: bool = False
 ) -> dict[Stage, str]:
     """Write the graphs of all stages and their data file into ``directory``; returns the stages' files.
 
@@ -44,7 +46,7 @@ def write_graphs(
     return split_stages(directory, f"{stem}.onnx", stem)
 
 
-def trace(module: Any, spec: ModelSpec, directory: Path) -> onnx.ModelProto:
+def trace(module: ContractGraph, spec: ModelSpec, directory: Path) -> onnx.ModelProto:
     """The module as torch's tracing exporter writes it, weights in memory; ``directory`` takes temporary files."""
     import onnx
     import torch
@@ -85,7 +87,7 @@ def trace(module: Any, spec: ModelSpec, directory: Path) -> onnx.ModelProto:
         return onnx.load(str(file), load_external_data=True)
 
 
-def _describe(model: onnx.ModelProto, module: Any, spec: ModelSpec) -> None:
+def _describe(model: onnx.ModelProto, module: ContractGraph, spec: ModelSpec) -> None:
     """State the shapes of outputs and named values, so that cutting needs no shape inference; sign the graph."""
     import torch
     from onnx import TensorProto, helper

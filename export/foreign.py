@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..runtime.errors import CheckpointError
 from .documents import ConfigJson, announced_line
@@ -122,10 +122,10 @@ def _load_inert(file: Path) -> object:
     import torch
 
     refuse_pointer(file)
-    inert: list[Any] = []
+    inert: list[tuple[type, str]] = []
     while True:
         try:
-            with torch.serialization.safe_globals(inert):
+            with torch.serialization.safe_globals([*inert]):
                 return torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             found = _NOT_ALLOWED.search(str(error))

@@ -12,8 +12,6 @@ own frames:
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +21,7 @@ from .families import Family
 from .lengths import valid_positions, zero_outside
 from .log_mel import LogMelExtractor
 from .modules import Adapter, FeatureExtractor, Projection
+from .network import Network
 from .operators import mark
 from .preprocessing import Preprocessing
 
@@ -36,10 +35,10 @@ class ContractGraph(nn.Module):
     The exporter puts a wrapper that trains back into train mode, its inner modules with it: so eval is set here.
     """
 
-    def __init__(self, model: Any, family: Family, head: nn.Module, preprocessing: Preprocessing) -> None:
+    def __init__(self, model: Network, family: Family, head: nn.Module, preprocessing: Preprocessing) -> None:
         """Wrap ``model``, whose network is its attribute ``family.core``; ``head`` turns hidden states into outputs."""
         super().__init__()
-        core = getattr(model, family.core, model)  # a bare encoder is its own network
+        core: Network = getattr(model, family.core, model)  # a bare encoder is its own network
         self.normalize = preprocessing.normalize
         self.feature_extractor = (
             LogMelExtractor(preprocessing)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,16 +15,30 @@ from ..runtime.heads import ctc, encoder, frame_classification, regression, sequ
 from .families import POOLED, Head
 from .labels import Labels
 from .lengths import output_lengths, valid_positions, zero_outside
+from .network import Network
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
-class CtcHead(nn.Module):
+class HeadModule(nn.Module):
+    """A head: called with the last hidden state, lengths in frames and the states between the layers."""
+
+    outputs: tuple[Output, ...]
+    """Its outputs, lengths not among them."""
+    names: tuple[str, ...]
+    """All that it returns, in order."""
+    after: tuple[Convolution, ...] = ()
+    """The time arithmetic that it adds."""
+
+
+class CtcHead(HeadModule):
     """Label scores for each frame."""
 
     outputs = (Output("logits", ("batch", "frames", "labels"), "unnormalised score of each label at each frame"),)
     names = ("logits", OUTPUT_LENGTHS)
-    after: tuple[Convolution, ...] = ()
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Network) -> None:
         """Use the model's ``lm_head``."""
         super().__init__()
         self.lm_head = model.lm_head
@@ -33,14 +48,13 @@ class CtcHead(nn.Module):
         return self.lm_head(hidden), lengths.clone()
 
 
-class SequenceClassificationHead(nn.Module):
+class SequenceClassificationHead(HeadModule):
     """Scores for a whole clip: the mean of its frames, projected and classified."""
 
     outputs = (Output("logits", ("batch", "labels"), "unnormalised score of each label for the clip"),)
     names = ("logits",)
-    after: tuple[Convolution, ...] = ()
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Network) -> None:
         """Use the model's ``projector`` and ``classifier``."""
         super().__init__()
         self.projector = model.projector
@@ -55,14 +69,13 @@ class SequenceClassificationHead(nn.Module):
         return (self.classifier(total / lengths.to(torch.float32).unsqueeze(1)),)
 
 
-class EncoderHead(nn.Module):
+class EncoderHead(HeadModule):
     """The last hidden state, for models without a head."""
 
     outputs = (Output("hidden_states", ("batch", "frames", "hidden"), "the last layer's hidden state at each frame"),)
     names = ("hidden_states", OUTPUT_LENGTHS)
-    after: tuple[Convolution, ...] = ()
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Network) -> None:
         """Use nothing of the model: its network is the encoder."""
         super().__init__()
 
@@ -74,9 +87,9 @@ class EncoderHead(nn.Module):
 class PooledHead(SequenceClassificationHead):
     """Scores for a whole clip: the mean of its frames, through a layer with tanh."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Network) -> None:
         """Use the model's ``classifier``."""
-        nn.Module.__init__(self)
+        HeadModule.__init__(self)
         self.classifier = model.classifier
 
     def forward(self, hidden: Tensor, lengths: Tensor, between: list[Tensor]) -> tuple[Tensor, ...]:
@@ -86,14 +99,13 @@ class PooledHead(SequenceClassificationHead):
         return (self.classifier(total / lengths.to(torch.float32).unsqueeze(1)),)
 
 
-class FrameClassificationHead(nn.Module):
+class FrameClassificationHead(HeadModule):
     """Scores for each frame."""
 
     outputs = (Output("logits", ("batch", "frames", "labels"), "unnormalised score of each label at each frame"),)
     names = ("logits", OUTPUT_LENGTHS)
-    after: tuple[Convolution, ...] = ()
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Network) -> None:
         """Use the model's ``classifier``."""
         super().__init__()
         self.classifier = model.classifier
@@ -104,7 +116,7 @@ class FrameClassificationHead(nn.Module):
         return self.classifier(self.layers(hidden, between)), lengths.clone()
 
 
-class XVectorHead(nn.Module):
+class XVectorHead(HeadModule):
     """Speaker embedding: time-delay layers, then mean and standard deviation over the clip's own frames."""
 
     outputs = (
@@ -113,7 +125,7 @@ class XVectorHead(nn.Module):
     )
     names = ("embeddings", "logits")
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Network) -> None:
         """Use the model's ``projector``, ``tdnn``, ``feature_extractor`` and ``classifier``."""
         super().__init__()
         self.projector = model.projector
@@ -143,7 +155,7 @@ class XVectorHead(nn.Module):
 class LayerSum(nn.Module):
     """The last hidden state, or the learnt weighted sum of all layers where the checkpoint has one."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Network) -> None:
         """Use the model's ``layer_weights``."""
         super().__init__()
         weighted = bool(getattr(model.config, "use_weighted_layer_sum", False))
@@ -166,7 +178,7 @@ class LayerSum(nn.Module):
 
 _NUMBERED = re.compile(r"^(label|speaker|spk)[ _-]?\d+$", re.IGNORECASE)
 """Names that only number speakers, such as transformers' own LABEL_0."""
-_MODULES: dict[str, type[Any]] = {
+_MODULES: dict[str, Callable[[Network], HeadModule]] = {
     "ctc": CtcHead,
     "sequence_classification": SequenceClassificationHead,
     "frame_classification": FrameClassificationHead,
@@ -175,12 +187,12 @@ _MODULES: dict[str, type[Any]] = {
 }
 
 
-def head_module(head: Head, model: Any) -> Any:
+def head_module(head: Head, model: Network) -> HeadModule:
     """The head of a model as a torch module, with its outputs and the time arithmetic that it adds (``after``)."""
     return (PooledHead if head == POOLED else _MODULES[head.name])(model)
 
 
-def head_options(head: Head, config: Any, labels: Labels) -> tuple[str, Any]:
+def head_options(head: Head, config: PreTrainedConfig, labels: Labels) -> tuple[str, object]:
     """The file in runtime/heads/ for a model and its ``Options``."""
     problem = getattr(config, "problem_type", None)
     if head.name == "ctc":

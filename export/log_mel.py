@@ -55,7 +55,7 @@ class LogMel(nn.Module):
     def __init__(self, preprocessing: Preprocessing) -> None:
         """Use the filters of transformers' feature extractor."""
         super().__init__()
-        extractor = preprocessing.extractor()
+        extractor = preprocessing.mel_extractor()
         self.bands = int(extractor.num_mel_bins)
         self.pair = int(extractor.stride)
         self.channels = self.bands * self.pair

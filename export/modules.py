@@ -6,7 +6,7 @@ user of the checkpoint knows (``encoder.layers.3.attention.q_proj``).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,10 @@ from torch.nn import functional
 
 from .attention import mask_bias
 from .lengths import adapter_steps, feature_steps, output_lengths, valid_positions, zero_outside
+from .network import Network
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 class MaskedGroupNorm(nn.Module):
@@ -46,7 +50,7 @@ class MaskedGroupNorm(nn.Module):
 class GroupNormLayer(nn.Module):
     """The first convolution of a group-norm model."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Network) -> None:
         """Take over transformers' layer, less the convolution's bias, which the norm subtracts again."""
         super().__init__()
         self.conv = layer.conv
@@ -66,7 +70,7 @@ class LayerNormLayer(nn.Module):
     That is a fifth faster in ONNX Runtime than the order in transformers, and the same numbers.
     """
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Network) -> None:
         """Take over transformers' layer."""
         super().__init__()
         self.conv, self.layer_norm, self.activation = layer.conv, layer.layer_norm, layer.activation
@@ -80,7 +84,7 @@ class LayerNormLayer(nn.Module):
 class FeatureExtractor(nn.Module):
     """Normalised waveform to convolution features."""
 
-    def __init__(self, extractor: Any, config: Any) -> None:
+    def __init__(self, extractor: Network, config: PreTrainedConfig) -> None:
         """Take over transformers' feature encoder."""
         super().__init__()
         self.steps = feature_steps(config)
@@ -99,7 +103,7 @@ class FeatureExtractor(nn.Module):
 class Projection(nn.Module):
     """Features to the encoder's width."""
 
-    def __init__(self, core: Any) -> None:
+    def __init__(self, core: Network) -> None:
         """Take over transformers' feature projection; SEW keeps its norm and its linear layer apart."""
         super().__init__()
         self.layer_norm = getattr(core, "layer_norm", None)
@@ -115,7 +119,7 @@ class Projection(nn.Module):
 class Adapter(nn.Module):
     """Strided convolutions after the transformer; each sees zeros after a clip's end, as it would alone."""
 
-    def __init__(self, adapter: Any, config: Any) -> None:
+    def __init__(self, adapter: Network, config: PreTrainedConfig) -> None:
         """Take over transformers' adapter."""
         super().__init__()
         self.proj, self.proj_layer_norm = adapter.proj, adapter.proj_layer_norm
@@ -139,7 +143,7 @@ class Adapter(nn.Module):
 class ConvolutionAdapterLayer(nn.Module):
     """A gated convolution."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Network) -> None:
         """Take over transformers' layer."""
         super().__init__()
         self.layer = layer
@@ -153,7 +157,7 @@ class ConvolutionAdapterLayer(nn.Module):
 class AttentiveAdapterLayer(nn.Module):
     """Wav2Vec2-BERT's: attention and a feed-forward part on the frames of a gated convolution, and beside them."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Network) -> None:
         """Take over transformers' layer."""
         super().__init__()
         self.residual_layer_norm, self.residual_conv = layer.residual_layer_norm, layer.residual_conv
@@ -171,11 +175,11 @@ class AttentiveAdapterLayer(nn.Module):
         return result
 
 
-def _gated(convolution: Any, hidden: Tensor, inside: Tensor) -> Tensor:
+def _gated(convolution: Network, hidden: Tensor, inside: Tensor) -> Tensor:
     return functional.glu(convolution(zero_outside(hidden.transpose(1, 2), inside)), dim=1).transpose(1, 2)
 
 
-def _with_lengths(layer: Any) -> nn.Module:
+def _with_lengths(layer: Network) -> nn.Module:
     norm = getattr(layer, "layer_norm", None)
     if isinstance(norm, nn.GroupNorm):
         return GroupNormLayer(layer)
@@ -183,7 +187,6 @@ def _with_lengths(layer: Any) -> nn.Module:
     return LayerNormLayer(layer) if isinstance(norm, nn.LayerNorm) else plain
 
 
-def first(outputs: Any) -> Tensor:
+def first(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
     """The hidden states among a module's outputs; transformers' versions differ in whether they come in a tuple."""
-    result: Tensor = outputs[0] if isinstance(outputs, tuple) else outputs
-    return result
+    return outputs[0] if isinstance(outputs, tuple) else outputs

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,23 +15,36 @@ DOMAIN = "wav2edge"
 NAME = "Name"
 
 
+class _TracedValue(Protocol):
+    """A value of the graph that torch traces (``torch._C.Value``)."""
+
+    def type(self) -> object: ...
+    def setType(self, kind: object) -> _TracedValue: ...
+
+
+class _TracedGraph(Protocol):
+    """The graph that torch traces (``GraphContext``)."""
+
+    def op(self, name: str, *inputs: _TracedValue, **attributes: object) -> _TracedValue: ...
+
+
 class _Name(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: Tensor, name: str) -> Tensor:
+    def forward(ctx: object, value: Tensor, name: str) -> Tensor:
         return value.clone()
 
     @staticmethod
-    def symbolic(graph: Any, value: Any, name: str) -> Any:
+    def symbolic(graph: _TracedGraph, value: _TracedValue, name: str) -> _TracedValue:
         return graph.op(f"{DOMAIN}::{NAME}", value, name_s=name).setType(value.type())
 
 
 class _Divide(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: Tensor, divisor: int) -> Tensor:
+    def forward(ctx: object, value: Tensor, divisor: int) -> Tensor:
         return torch.div(value, divisor, rounding_mode="trunc")
 
     @staticmethod
-    def symbolic(graph: Any, value: Any, divisor: int) -> Any:
+    def symbolic(graph: _TracedGraph, value: _TracedValue, divisor: int) -> _TracedValue:
         constant = graph.op("Constant", value_t=torch.tensor(divisor, dtype=torch.int64))
         return graph.op("Div", value, constant).setType(value.type())
 

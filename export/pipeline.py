@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 from ..runtime.bundle.documents import BundleJson, ParityPointJson, ProvenanceJson
 from ..runtime.bundle.read import SELFTEST, Bundle
@@ -19,7 +19,11 @@ from . import parity
 from .checkpoint import Checkpoint
 from .heads import head_module, head_options
 from .lengths import adapter_steps, feature_steps, squeeze_steps
+from .network import Network
 from .vocabulary import VOCABULARY
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 LANGUAGE_MODEL = "language_model"
 _TOOLS = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
@@ -84,7 +88,7 @@ def _export_into(
     write_manifest(staged, spec, (variant,), _provenance(checkpoint, parameters, found), files)
 
 
-def model_spec(checkpoint: Checkpoint, model: Any) -> ModelSpec:
+def model_spec(checkpoint: Checkpoint, model: Network) -> ModelSpec:
     """What a client must know about a loaded checkpoint."""
     head = head_module(checkpoint.head, model)
     labels, config = checkpoint.labels, model.config
@@ -107,7 +111,7 @@ def model_spec(checkpoint: Checkpoint, model: Any) -> ModelSpec:
     )
 
 
-def _norm(checkpoint: Checkpoint, config: Any) -> Norm:
+def _norm(checkpoint: Checkpoint, config: PreTrainedConfig) -> Norm:
     """The front end's normalisation: ``group`` where its statistics are those of a whole clip."""
     if checkpoint.preprocessing.frontend == "log-mel":
         return "group"

@@ -7,22 +7,26 @@ al., 2023, "Dawn of the transformer era in speech emotion recognition"). It is w
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from .families import Family
+from .network import Network
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 class PooledClassifier(nn.Module):
     """Mean-pooled hidden states to scores or values."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: PreTrainedConfig) -> None:
         """Make the layers that config.json asks for."""
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
+        self.out_proj = nn.Linear(config.hidden_size, int(config.num_labels or 0))
 
     def forward(self, pooled: Tensor) -> Tensor:
         """[batch, hidden] to [batch, labels]."""
@@ -33,14 +37,14 @@ class PooledClassifier(nn.Module):
 class PooledModel(nn.Module):
     """A network of transformers with that head; called as transformers' own models are."""
 
-    def __init__(self, config: Any, family: Family) -> None:
+    def __init__(self, config: PreTrainedConfig, family: Family) -> None:
         """Make the model; raises ValueError for a pooling other than the mean."""
         super().__init__()
         import transformers
 
         if getattr(config, "pooling_mode", "mean") != "mean":
             raise ValueError(f"pooling_mode is {config.pooling_mode}; only mean is known")
-        network: Any = getattr(transformers, f"{family.classes}Model")
+        network: Network = getattr(transformers, f"{family.classes}Model")
         self.config, self.core = config, family.core
         self.add_module(family.core, network(config))
         self.classifier = PooledClassifier(config)

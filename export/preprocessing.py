@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,29 @@ from ..runtime.bundle.spec import Frontend
 from ..runtime.errors import CheckpointError
 from .documents import PreprocessorJson, ProcessorJson, read_document
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 MAX_RATE = 1_000_000
 """Hz; no recording of speech comes near it, so a larger number is a mistake."""
+
+
+class Extractor(Protocol):
+    """What is used of a feature extractor of transformers."""
+
+    def __call__(
+        self, clip: NDArray[np.float32], /, *, sampling_rate: int, return_tensors: str
+    ) -> Mapping[str, Tensor]:
+        """A batch of one clip [samples]: the model's arguments, as tensors."""
+
+
+class MelExtractor(Extractor, Protocol):
+    """What is used of SeamlessM4TFeatureExtractor."""
+
+    num_mel_bins: int
+    stride: int
+    window: NDArray[np.float64]
+    mel_filters: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,17 +52,23 @@ class Preprocessing:
     bands: int = 80
     """Mel bands, for log-mel features."""
 
-    def extractor(self) -> Any:
+    def extractor(self) -> Extractor:
         """Transformers' own feature extractor with these settings."""
         import transformers
 
         if self.frontend == "log-mel":
-            made: Any = transformers.SeamlessM4TFeatureExtractor
-            return made(feature_size=self.bands, num_mel_bins=self.bands, sampling_rate=self.sample_rate)
-        made = transformers.Wav2Vec2FeatureExtractor
+            return self.mel_extractor()
+        made: Callable[..., Extractor] = transformers.Wav2Vec2FeatureExtractor
         return made(sampling_rate=self.sample_rate, do_normalize=self.normalize, return_attention_mask=False)
 
-    def features(self, clip: NDArray[np.float32]) -> Any:
+    def mel_extractor(self) -> MelExtractor:
+        """Transformers' own extractor of log-mel features with these settings."""
+        import transformers
+
+        made: Callable[..., MelExtractor] = transformers.SeamlessM4TFeatureExtractor
+        return made(feature_size=self.bands, num_mel_bins=self.bands, sampling_rate=self.sample_rate)
+
+    def features(self, clip: NDArray[np.float32]) -> Mapping[str, Tensor]:
         """A batch of one clip [samples] as transformers' own feature extractor makes it: the model's arguments.
 
         A last log-mel frame without a pair is left out instead of masked: a clip alone needs no mask then.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.bundle.spec import ModelSpec
+from .network import Network
 from .preprocessing import Preprocessing
 
 _THEIRS = {"hidden_states": "last_hidden_state"}
@@ -17,7 +16,7 @@ _THEIRS = {"hidden_states": "last_hidden_state"}
 class Reference:
     """Torch's outputs for a clip; remembered, so that the model may be taken apart once all clips have run."""
 
-    def __init__(self, model: Any, spec: ModelSpec, preprocessing: Preprocessing) -> None:
+    def __init__(self, model: Network, spec: ModelSpec, preprocessing: Preprocessing) -> None:
         """Use transformers' model, in eval mode, after transformers' own feature extractor."""
         self.model = model
         self.spec = spec

@@ -7,7 +7,6 @@ that is quantised dynamically is the exception: it scales a whole batch by its l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +50,7 @@ def fits(lengths: Sequence[int], length: int, most: float) -> bool:
     return longest <= ALIKE * shortest and longest * (len(lengths) + 1) <= most
 
 
-def _stacked(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+def _stacked(arrays: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
     if arrays[0].ndim == 1:  # lengths
         return np.concatenate(arrays)
     longest = max(array.shape[1] for array in arrays)

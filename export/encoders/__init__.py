@@ -10,12 +10,17 @@ weights of a graph have the paths that a user of the checkpoint knows (``encoder
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
+from ..network import Network
 
-def encoder(name: str, core: Any, config: Any) -> nn.Module:
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+
+def encoder(name: str, core: Network, config: PreTrainedConfig) -> nn.Module:
     """The encoder of the file ``name``, made from transformers' network ``core``."""
     made: nn.Module = import_module(f"{__name__}.{name}").Encoder(core, config)
     return made

@@ -6,7 +6,7 @@ and a linear layer writes each of its frames as several again. Frames that fill 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,16 @@ from torch import Tensor, nn
 from ...runtime.bundle.spec import Convolution
 from ..attention import folded_weight_norm
 from ..lengths import output_lengths, valid_positions, zero_outside
+from ..network import Network
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 class Squeeze(nn.Module):
     """Fewer frames before the layers, and as many as there were after them."""
 
-    def __init__(self, encoder: Any, config: Any) -> None:
+    def __init__(self, encoder: Network, config: PreTrainedConfig) -> None:
         """Take over the pieces around transformers' layers."""
         super().__init__()
         self.pos_conv_embed = folded_weight_norm(encoder.pos_conv_embed)

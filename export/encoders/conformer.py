@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,10 @@ from torch.nn import functional
 
 from ..attention import attend, by_key, mask_bias, relative_positions, split_heads
 from ..lengths import valid_positions, zero_outside
+from ..network import Network
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 WAVELENGTH = 10000.0
 """Base of the sinusoids of relative positions (Vaswani et al., 2017), fixed in transformers."""
@@ -27,7 +31,7 @@ class Encoder(nn.Module):
 
     frequencies: Tensor
 
-    def __init__(self, core: Any, config: Any) -> None:
+    def __init__(self, core: Network, config: PreTrainedConfig) -> None:
         """Take over transformers' encoder, and Wav2Vec2-BERT's feed-forward part after it."""
         super().__init__()
         self.layers = core.encoder.layers
@@ -75,7 +79,7 @@ class Encoder(nn.Module):
         return pairs.reshape(1, pairs.shape[0], self.size)
 
 
-def _layer(layer: Any, hidden: Tensor, positions: Tensor, bias: Tensor, inside: Tensor) -> Tensor:
+def _layer(layer: Network, hidden: Tensor, positions: Tensor, bias: Tensor, inside: Tensor) -> Tensor:
     hidden = layer.ffn1(layer.ffn1_layer_norm(hidden)) * 0.5 + hidden
     hidden = layer.self_attn(layer.self_attn_layer_norm(hidden), positions, bias) + hidden
     hidden = layer.conv_module(hidden, inside) + hidden
@@ -86,7 +90,7 @@ def _layer(layer: Any, hidden: Tensor, positions: Tensor, bias: Tensor, inside: 
 class Attention(nn.Module):
     """Self-attention with one of the three kinds of positions, or none."""
 
-    def __init__(self, attention: Any) -> None:
+    def __init__(self, attention: Network) -> None:
         """Take over transformers' attention."""
         super().__init__()
         self.heads, self.scale, self.kind = attention.num_heads, attention.scaling, attention.position_embeddings_type
@@ -128,7 +132,7 @@ class Attention(nn.Module):
 class Convolution(nn.Module):
     """The convolution module of a layer, with zeros after a clip's end."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Network) -> None:
         """Take over transformers' module."""
         super().__init__()
         self.layer_norm, self.activation = module.layer_norm, module.activation

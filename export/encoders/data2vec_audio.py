@@ -5,18 +5,22 @@ Each of them must see zeros after a clip's end, as the first does, since each pa
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ..lengths import zero_outside
+from ..network import Network
 from . import transformer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 class Encoder(transformer.Encoder):
     """The plain transformer, norms after attention and feed-forward part, with layered positional convolutions."""
 
-    def __init__(self, core: Any, config: Any) -> None:
+    def __init__(self, core: Network, config: PreTrainedConfig) -> None:
         """Take over transformers' encoder, which does not look at ``do_stable_layer_norm``."""
         super().__init__(core, config)
         self.norm_last = False

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from ..attention import mask_bias
 from ..lengths import valid_positions
 from ..modules import first
+from ..network import Network
 from ._squeeze import Squeeze
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 class Encoder(nn.Module):
     """Transformers' layers between squeezing and widening."""
 
-    def __init__(self, core: Any, config: Any) -> None:
+    def __init__(self, core: Network, config: PreTrainedConfig) -> None:
         """Take over transformers' encoder."""
         super().__init__()
         self.squeeze = Squeeze(core.encoder, config)

@@ -9,20 +9,25 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ..attention import by_key, mask_bias, relative_positions, split_heads
 from ..lengths import valid_positions, zero_outside
+from ..network import Network
 from ._squeeze import Squeeze
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 class Encoder(nn.Module):
     """DeBERTa layers between squeezing and widening."""
 
-    def __init__(self, core: Any, config: Any) -> None:
+    def __init__(self, core: Network, config: PreTrainedConfig) -> None:
         """Take over transformers' encoder."""
         super().__init__()
         self.squeeze = Squeeze(core.encoder, config)
@@ -62,7 +67,7 @@ class DisentangledAttention(nn.Module):
     query_rows: Tensor
     key_rows: Tensor
 
-    def __init__(self, attention: Any, vectors: Tensor | None) -> None:
+    def __init__(self, attention: Network, vectors: Tensor | None) -> None:
         """Take over transformers' attention; ``vectors`` [buckets, hidden] are those of all distances."""
         super().__init__()
         self.heads = attention.num_attention_heads
@@ -117,7 +122,7 @@ def _buckets(buckets: int, farthest: int, span: int) -> Tensor:
     """The bucket of each distance from -farthest to farthest, as transformers computes it."""
     from transformers.models.sew_d.modeling_sew_d import make_log_bucket_position
 
-    bucket_of: Any = make_log_bucket_position
+    bucket_of: Callable[[Tensor, int, int], Tensor] = make_log_bucket_position
     distances = torch.arange(-farthest, farthest + 1)
     if buckets > 0 and farthest > 0:
         distances = bucket_of(distances, buckets, farthest)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from ..attention import folded_weight_norm, mask_bias
 from ..lengths import valid_positions, zero_outside
 from ..modules import first
+from ..network import Network
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 class Encoder(nn.Module):
     """Layers of transformers, after a positional convolution that sees zeros after a clip's end."""
 
-    def __init__(self, core: Any, config: Any) -> None:
+    def __init__(self, core: Network, config: PreTrainedConfig) -> None:
         """Take over transformers' encoder; weight normalisation is folded into the weight."""
         super().__init__()
         encoder = core.encoder

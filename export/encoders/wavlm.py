@@ -8,14 +8,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..attention import attend, split_heads
+from ..network import Network
 from . import transformer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 class Encoder(transformer.Encoder):
@@ -23,7 +27,7 @@ class Encoder(transformer.Encoder):
 
     bias_table: Tensor
 
-    def __init__(self, core: Any, config: Any) -> None:
+    def __init__(self, core: Network, config: PreTrainedConfig) -> None:
         """Take over transformers' encoder."""
         super().__init__(core, config)
         attention = self.layers[0].attention
@@ -44,7 +48,7 @@ class Encoder(transformer.Encoder):
             states.append(self._layer(layer, states[-1], positions, bias))
         return states
 
-    def _layer(self, layer: Any, hidden: Tensor, positions: Tensor, bias: Tensor) -> Tensor:
+    def _layer(self, layer: Network, hidden: Tensor, positions: Tensor, bias: Tensor) -> Tensor:
         """One layer, with the norms before attention and feed-forward part or after them."""
         if self.norm_last:
             hidden = hidden + layer.attention(layer.layer_norm(hidden), positions, bias)
@@ -58,7 +62,7 @@ class Encoder(transformer.Encoder):
 class GatedAttention(nn.Module):
     """Attention whose bias for relative positions is scaled by a gate of each query."""
 
-    def __init__(self, attention: Any) -> None:
+    def __init__(self, attention: Network) -> None:
         """Take over transformers' attention; the gates' linear layer is folded (rule 2)."""
         super().__init__()
         self.heads, self.scale = attention.num_heads, attention.scaling
