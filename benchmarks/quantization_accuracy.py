@@ -53,14 +53,14 @@ np.savez(sys.argv[4], **out)
 
 def show(output: _kit.Output, title: str, made: Calibration) -> None:
     """The table of one run on dev."""
-    output.say("", f"{title}: fp32 {made.judge.reference.wer} on {made.judge.dev.amount} words of dev")
+    output.say("", f"{title}: fp32 {made.judge.reference.run.estimates()[0]} on {made.judge.dev.amount} words of dev")
     graph = Graph.load(made.bundle.graph(made.bundle.variant("fp32"), "full"))
     for outcome in made.outcomes:
         measured = outcome.measured
         size = 0.27 + 0.75 * float_share(graph, outcome.kept_float)
         output.say(
-            f"  {outcome.variant.name:13} {measured.wer}  rise {measured.rise} ({at_most(0.5)})  "
-            f"tokens {100 * measured.token_agreement:.2f} % (98)  SQNR {measured.sqnr_db:5.1f} dB  "
+            f"  {outcome.variant.name:13} {measured.figure}  rise {measured.change} ({at_most(0.5)})  "
+            f"tokens {100 * measured.likeness:.2f} % (98)  SQNR {measured.sqnr_db:5.1f} dB  "
             f"size {outcome.variant.bytes / (4 * graph.parameters):.4f} ({size:.4f})  "
             f"time {outcome.latency_ratio:.2f}  {outcome.verdict.text}"
         )
@@ -93,13 +93,15 @@ def closing(output: _kit.Output, bundle: Bundle, path: str) -> None:
     rows = tuple(row for row in rows if row.split in CLOSED) or rows
     for corpus, clips in by_corpus(Clips(rows, bundle.spec, 10.0)).items():
         judge = Judge(bundle, clips, None)
-        output.say("", f"{corpus}: {len(clips.rows)} clips, {clips.amount} words, fp32 {judge.reference.wer}")
+        output.say(
+            "", f"{corpus}: {len(clips.rows)} clips, {clips.amount} words, fp32 {judge.reference.run.estimates()[0]}"
+        )
         for variant in bundle.variants:
             if variant.name != "fp32":
                 measured = judge.judge(bundle, variant)
                 output.say(
-                    f"  {variant.name:13} {measured.wer}  rise {measured.rise} ({at_most(1.0)})  tokens "
-                    f"{100 * measured.token_agreement:.2f} % (98)  SQNR {measured.sqnr_db:.1f} dB  "
+                    f"  {variant.name:13} {measured.figure}  rise {measured.change} ({at_most(1.0)})  tokens "
+                    f"{100 * measured.likeness:.2f} % (98)  SQNR {measured.sqnr_db:.1f} dB  "
                     f"({measured.engine})"
                 )
 

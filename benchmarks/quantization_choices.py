@@ -31,6 +31,7 @@ from wav2edge.calibration.ranges import METHODS, choose_range
 from wav2edge.calibration.schemes import S8S8, U8S8
 from wav2edge.calibration.sites import find_sites
 from wav2edge.graphs.graph import Graph
+from wav2edge.measure.runs import TranscriptionRun
 from wav2edge.measure.scoring import difference
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
@@ -114,7 +115,7 @@ def _row(*cells: str) -> str:
 
 
 def _figures(measured: Measured) -> tuple[str, str, str]:
-    return str(measured.rise), f"{100 * measured.token_agreement:.2f}", f"{measured.sqnr_db:.1f}"
+    return str(measured.change), f"{100 * measured.likeness:.2f}", f"{measured.sqnr_db:.1f}"
 
 
 def judged(at: Setting, judge: Judge, builder: VariantBuilder, name: str) -> Measured:
@@ -196,12 +197,14 @@ def dev(at: Setting) -> Iterator[str]:
     """How wide the interval of the rise is for so many recordings to judge on."""
     judge = Judge(at.bundle, at.dev, THREADS)
     builder = at.builder(at.speech.limited(100), Options(searching=False, threads=THREADS))
-    edits = judged(at, judge, builder, "int8-u8s8").hypotheses.edits
+    reference, found = judge.reference.run, judged(at, judge, builder, "int8-u8s8").hypotheses.run
+    assert isinstance(reference, TranscriptionRun) and isinstance(found, TranscriptionRun)
+    edits = found.edits
     yield "| judged on | words | rise of int8-u8s8, points | half the interval, points |"
     yield "|---|---|---|---|"
     for count in (*(n for n in (25, 50, 100, 200, 400) if n < len(edits)), len(edits)):
         chosen = np.linspace(0, len(edits) - 1, count).round().astype(int)
-        rise = difference([judge.reference.edits[i] for i in chosen], [edits[i] for i in chosen])
+        rise = difference([reference.edits[i] for i in chosen], [edits[i] for i in chosen])
         words = sum(edits[i].length for i in chosen)
         yield _row(str(count), str(words), f"{100 * rise.value:+.2f}", f"{50 * (rise.high - rise.low):.2f}")
 

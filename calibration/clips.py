@@ -12,19 +12,20 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2edge.measure import manifest
-from wav2edge.measure.manifest import Row
+from wav2edge.measure import manifest, trials
+from wav2edge.measure.manifest import Row, Trial
+from wav2edge.measure.task import Task
+from wav2edge.measure.tasks import task_of
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.errors import InputError
 
-from .tasks import Task, task_of
-
 BUILT_IN = "built-in"
 """The name of the clips that ship with the package."""
 MIN_AMOUNT = 20
-"""The fewest words, characters or labels to judge on: with fewer, a single error is more than 5 points of the rate."""
+"""The fewest words, characters, labels or the like to judge on: with fewer, a single error is more than 5 points of
+the rate."""
 SILENCE = 1e-4
 """A clip whose loudest sample is below this (-80 dBFS, three steps of 16-bit audio) holds no speech."""
 SHORTEST_REST = 0.5
@@ -48,6 +49,8 @@ class Clips:
     """The model's, for its sample rate, its shortest clip and its text."""
     longest: float
     """Seconds; longer recordings calibrate in pieces of this length (they are judged whole)."""
+    pairs: tuple[Trial, ...] = ()
+    """Those of a list, for a speaker model; none: all that named speakers make."""
 
     def whole(self) -> Iterator[tuple[Row, Samples]]:
         """Each recording whole; raises AudioError for one that cannot be read."""
@@ -73,23 +76,22 @@ class Clips:
         total = hashlib.sha256()
         for row in self.rows:
             total.update(hashlib.sha256(row.path.read_bytes()).digest())
-            total.update(row.text.encode() + b"\0")
+            total.update(self._reference(row).encode() + b"\0")
         return total.hexdigest()
+
+    def _reference(self, row: Row) -> str:
+        """What makes a recording another one to judge on."""
+        return row.text if self.spec.head == "ctc" else f"{row.label or ''}{row.speaker or ''}{row.values or ''}"
 
     @property
     def task(self) -> Task:
         """How answers are judged; raises InputError for a head that cannot be."""
-        return task_of(self.spec)
-
-    @property
-    def references(self) -> tuple[str, ...]:
-        """What each recording should give."""
-        return tuple(self.task.reference(row) for row in self.rows)
+        return task_of(self.spec, self.pairs)
 
     @property
     def amount(self) -> int:
-        """How many words, characters or labels the references are."""
-        return sum(self.task.length(reference) for reference in self.references)
+        """How many words, characters, labels or the like there are to judge on."""
+        return self.task.amount(self.rows)
 
     @property
     def seconds(self) -> float:
@@ -154,7 +156,8 @@ def calibration_clips(source: str | Path, spec: ModelSpec, *, longest: float, li
 
     limit: at most so many, spread evenly over the manifest. Raises InputError where there are none, or only silence.
     """
-    return _audible(Clips(_spread(_rows(source), limit), spec, longest), str(source))
+    rows, pairs = _rows_or_pairs(source, spec)
+    return _audible(Clips(_spread(rows, limit), spec, longest, pairs), str(source))
 
 
 def dev_clips(source: str | Path, spec: ModelSpec, *, longest: float) -> Clips:
@@ -162,13 +165,14 @@ def dev_clips(source: str | Path, spec: ModelSpec, *, longest: float) -> Clips:
 
     Raises InputError where they are too few (``MIN_AMOUNT``), or only silence: nothing could be lost.
     """
-    task = task_of(spec)
-    rows = tuple(row for row in _rows(source) if task.reference(row))
+    every, pairs = _rows_or_pairs(source, spec)
+    task = task_of(spec, pairs)
+    rows = tuple(row for row in every if task.reference(row))
     if not rows:
         raise InputError(
             f"{source}: no {task.needs}; dev needs the {task.needs} of each recording, to count {task.unit}"
         )
-    return enough_to_judge(Clips(rows, spec, longest), str(source))
+    return enough_to_judge(Clips(rows, spec, longest, pairs), str(source))
 
 
 def hold_out(clips: Clips, source: str) -> tuple[Clips, Clips]:
@@ -220,7 +224,9 @@ def enough_to_judge(clips: Clips, source: str) -> Clips:
     """The clips, checked for judging; raises InputError where they are too few or only silence."""
     amount = clips.amount
     if amount < MIN_AMOUNT:
-        raise InputError(f"{source}: {amount} {clips.task.unit} to judge on; an error rate needs {MIN_AMOUNT} or more")
+        counted = f"{clips.task.unit} of each kind" if clips.task.unit == "pairs" else clips.task.unit
+        figure = "an error rate" if clips.task.figure.better == "lower" else clips.task.figure.title
+        raise InputError(f"{source}: {amount} {counted} to judge on; {figure} needs {MIN_AMOUNT} or more")
     return _audible(clips, source, "judge")
 
 
@@ -236,6 +242,13 @@ def _rows(source: str | Path) -> tuple[Row, ...]:
     rows = manifest.read(source, need=None)
     # What a manifest sets aside to measure on neither calibrates nor judges, unless it holds nothing else.
     return tuple(row for row in rows if row.split not in CLOSED) or rows
+
+
+def _rows_or_pairs(source: str | Path, spec: ModelSpec) -> tuple[tuple[Row, ...], tuple[Trial, ...]]:
+    """The recordings of a manifest, and the pairs of a list of pairs."""
+    if spec.head == "xvector" and str(source) != BUILT_IN and manifest.lists_pairs(source):
+        return trials.read(source)
+    return _rows(source), ()
 
 
 def _spread(rows: Sequence[Row], limit: int | None) -> tuple[Row, ...]:

@@ -1,4 +1,4 @@
-"""How close two runs of one model are, by their logits."""
+"""How close two runs of one model are, by their outputs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from wav2edge.measure.figures import cosines, regression
+from wav2edge.measure.task import Answer, Likeness
 
 Logits: TypeAlias = NDArray[np.float32]
 """A clip's logits, [frames, labels] or [labels]."""
@@ -36,3 +39,26 @@ def sqnr(reference: Sequence[Logits], other: Sequence[Logits]) -> float:
         return float("-inf")
     smallest = np.finfo(np.float64).tiny
     return float(10 * np.log10(max(power, smallest) / max(noise, power * 10 ** (-BEST_DB / 10), smallest)))
+
+
+def likeness(kind: Likeness, reference: Sequence[Answer], other: Sequence[Answer], decisions: bool = False) -> float:
+    """How alike two runs' answers are, 1 for equal ones; answers that are not finite are like nothing.
+
+    decisions: whether each number of an answer is a probability by itself, which decides at one half.
+    """
+    if kind == "labels":
+        return agreement(reference, other) if not decisions else _same_decisions(reference, other)
+    first = np.stack(reference).astype(np.float64)
+    second = np.nan_to_num(np.stack(other).astype(np.float64), posinf=0.0, neginf=0.0)
+    if kind == "cosine":
+        return float(cosines.each(first, second).mean())
+    found = regression.score(first, second).value
+    return found if np.isfinite(found) else float(np.allclose(first, second))
+
+
+def _same_decisions(reference: Sequence[Answer], other: Sequence[Answer]) -> float:
+    same = total = 0
+    for first, second in zip(reference, other):
+        same += int((((first >= 0.5) == (second >= 0.5)) & np.isfinite(second)).sum())
+        total += first.size
+    return same / max(total, 1)

@@ -1,4 +1,4 @@
-"""Whether a variant may enter the bundle: words, tokens, NaN and time, with the reason in one line."""
+"""Whether a variant may enter the bundle: its figure, tokens, NaN and time, with the reason in one line."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from wav2edge.runtime.errors import InputError
 
 from .judge import Measured
 
+_LOST = ("words", "characters", "labels")
+"""Units that a rate counts one by one."""
+
 
 @dataclass(frozen=True)
 class Budget:
     """What a variant may lose against fp32 on the dev clips."""
 
     max_wer_rise: float = 0.5
-    """Points by which its word error rate may be above fp32's: one word in two hundred."""
+    """Points by which its head's figure may be worse than fp32's: of the word error rate one word in two hundred; of
+    accuracy, equal error rate or diarization error rate as many points; of a concordance as many hundredths."""
     min_token_agreement: float = 98.0
     """Percent of frames that must keep fp32's label. Words are few and frames are many, so this shows damage that no
     word of the dev clips has met yet: of 22 candidates of the embedded model those under 95 % lost 3 to 14 points,
     those from 95 to 97 % up to 2.6, those above 99 % nothing that the clips could show
     (benchmarks/quantization_choices.py, part ``methods``)."""
+    min_cosine: float = 0.99
+    """The mean cosine of embeddings to fp32's, and the concordance of numbers with fp32's, from 0 to 1: models without
+    labels are held to it as the others are to ``min_token_agreement``. Chosen: 0.99 is an angle of 8 degrees."""
 
     def check(self) -> None:
         """Raise InputError for limits that are not numbers or out of range."""
@@ -27,22 +34,33 @@ class Budget:
             raise InputError(f"max_wer_rise {self.max_wer_rise:g}: give points from 0 to 100")
         if not 0 <= self.min_token_agreement <= 100:
             raise InputError(f"min_token_agreement {self.min_token_agreement:g}: give percent from 0 to 100")
+        if not 0 <= self.min_cosine <= 1:
+            raise InputError(f"min_cosine {self.min_cosine:g}: give a number from 0 to 1")
 
     def loss(self, measured: Measured) -> str | None:
         """Why a variant loses too much; None where it does not."""
         if not measured.finite:
             return "NaN or Inf in its output"
-        rise = 100 * measured.rise.value
-        if not rise <= self.max_wer_rise:
-            return f"too many {measured.unit} lost: {rise:+.2f} points, {self.max_wer_rise:g} allowed"
-        if not 100 * measured.token_agreement >= self.min_token_agreement:
-            share = 100 * measured.token_agreement
-            return f"too many tokens changed: {share:.1f} % agree, {self.min_token_agreement:g} % wanted"
+        loss = 100 * measured.change.loss
+        if not loss <= self.max_wer_rise:
+            what = f"too many {measured.unit}" if measured.unit in _LOST else f"too much of the {_title(measured)}"
+            return f"{what} lost: {loss:+.2f} points, {self.max_wer_rise:g} allowed"
+        if measured.kind == "labels":
+            if not 100 * measured.likeness >= self.min_token_agreement:
+                share = 100 * measured.likeness
+                return f"too many tokens changed: {share:.1f} % agree, {self.min_token_agreement:g} % wanted"
+        elif not measured.likeness >= self.min_cosine:
+            what = "embeddings" if measured.kind == "cosine" else "numbers"
+            return f"{what} changed too much: {measured.kind} {measured.likeness:.4f}, {self.min_cosine:g} wanted"
         return None
 
     def is_undecided(self, measured: Measured) -> bool:
-        """Whether the interval of the rise reaches past the budget, so that the dev clips are too few to tell."""
-        return not 100 * measured.rise.high <= self.max_wer_rise
+        """Whether the interval of the loss reaches past the budget, so that the dev clips are too few to tell."""
+        return not 100 * measured.change.largest_loss <= self.max_wer_rise
+
+
+def _title(measured: Measured) -> str:
+    return measured.figure.figure.title
 
 
 @dataclass(frozen=True)

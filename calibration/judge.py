@@ -1,4 +1,4 @@
-"""How good a variant is: words, tokens and numbers against fp32 on the same clips, and time on this machine."""
+"""How good a variant is: its head's figure against fp32's on the same clips, and time on this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wav2edge.measure.scoring import Difference, Edits, Rate, difference
+from wav2edge.measure.figures import Change, Estimate
+from wav2edge.measure.runs import Run
+from wav2edge.measure.task import Answer, Likeness, Unit
 from wav2edge.runtime import engines
 from wav2edge.runtime.bundle.read import Bundle, Variant
 from wav2edge.runtime.bundle.spec import ModelSpec
@@ -18,9 +20,8 @@ from wav2edge.runtime.errors import EngineError, InputError
 from wav2edge.runtime.model import Model
 
 from .clips import Clips, Samples
-from .closeness import Logits, agreement, sqnr
+from .closeness import Logits, likeness, sqnr
 from .observe import Progress
-from .tasks import Unit
 
 FALLBACK = "onnxruntime"
 """The engine that runs fp32, and judges where none of those that prefer a variant is on this machine."""
@@ -35,13 +36,11 @@ class Hypotheses:
     """What one variant made of the dev clips."""
 
     logits: tuple[Logits, ...]
-    """Each clip's logits, [frames, labels] or for a model that classifies [labels]."""
-    texts: tuple[str, ...]
-    """Each clip's text, decoded greedily, or its label."""
-    edits: tuple[Edits, ...]
-    """Each clip's errors against its reference."""
-    wer: Rate
-    """The pooled error rate."""
+    """Each clip's first output: logits [frames, labels] or [labels], an embedding [size], states [frames, size]."""
+    answers: tuple[Answer, ...]
+    """What they mean (``measure.task``)."""
+    run: Run
+    """The answers beside what they should be."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +49,23 @@ class Measured:
 
     engine: str
     """The engine that ran it."""
-    wer: Rate
-    """Its rate of errors: words, characters for a model whose text has no gaps, or labels."""
-    rise: Difference
+    figure: Estimate
+    """Its head's figure: word error rate, character error rate for a model whose text has no gaps, accuracy, equal
+    error rate …"""
+    change: Change
     """How much higher that is than fp32's, paired clip by clip."""
-    token_agreement: float
-    """Share of frames (of clips for a model that classifies) with the same best label, from 0 to 1."""
+    likeness: float
+    """How alike its answers are to fp32's, up to 1: the share of frames (of clips for a model that classifies) with the
+    same best label; the mean cosine of embeddings; the concordance of numbers."""
     sqnr_db: float
     """Signal to quantisation noise of the logits, in dB."""
     finite: bool
     """False where NaN or Inf came out of any clip, of silence or of full-scale noise."""
     hypotheses: Hypotheses
     unit: Unit = "words"
-    """What the error rate counts."""
+    """What the figure counts."""
+    kind: Likeness = "labels"
+    """What ``likeness`` is."""
 
 
 class Judge:
@@ -76,14 +79,15 @@ class Judge:
         self.dev = dev
         self.progress = progress
         self.options = EngineOptions(threads=threads)
-        self.references = dev.references
+        self.task = dev.task
+        self.task.check(dev.rows)
         self.samples = [samples for _, samples in dev.whole()]
         self.fp32 = bundle.variant("fp32")
         with self.open(bundle, self.fp32, FALLBACK) as model:
             self.reference = self.transcribe(model, "fp32: transcribing the clips that judge")
         if not all(np.isfinite(values).all() for values in self.reference.logits):
             raise InputError(f"{bundle.path}: fp32 itself gives NaN or Inf on the dev clips; export the model again")
-        if not any(text.strip() for text in self.reference.texts):
+        if not any(item.answer.strip() for item in self.reference.run.items()):
             raise InputError(
                 f"{bundle.path}: fp32 writes nothing on any of the {len(dev.rows)} clips to judge on, so no loss would "
                 "show; judge on speech that this model understands"
@@ -103,29 +107,35 @@ class Judge:
         return self.compare(engine, hypotheses, probes)
 
     def transcribe(self, model: Model, stage: str) -> Hypotheses:
-        """Logits, texts and edits of every dev clip."""
+        """What a model gives for every dev clip."""
         logits: list[Logits] = []
         for done, samples in enumerate(self.samples):
             self.progress(stage, done, len(self.samples))
             logits += model.logits([samples])
         self.progress(stage, len(self.samples), len(self.samples))
-        task, spec = self.dev.task, self.bundle.spec
-        texts = tuple(task.answer(values, spec) for values in logits)
-        edits, rate = task.score(self.references, texts)
-        return Hypotheses(tuple(logits), texts, edits, rate)
+        answers = tuple(self.task.answer(np.nan_to_num(values)) for values in logits)
+        return Hypotheses(tuple(logits), answers, self.task.run(self.dev.rows, answers))
 
     def compare(self, engine: str, hypotheses: Hypotheses, probes: Sequence[Logits] = ()) -> Measured:
         """A candidate's figures against fp32's."""
         return Measured(
             engine=engine,
-            wer=hypotheses.wer,
-            rise=difference(self.reference.edits, hypotheses.edits),
-            token_agreement=agreement(self.reference.logits, hypotheses.logits),
+            figure=hypotheses.run.estimates()[0],
+            change=self.reference.run.change(hypotheses.run),
+            likeness=self._likeness(hypotheses),
             sqnr_db=sqnr(self.reference.logits, hypotheses.logits),
             finite=all(bool(np.isfinite(values).all()) for values in (*hypotheses.logits, *probes)),
             hypotheses=hypotheses,
-            unit=self.dev.task.unit,
+            unit=self.task.unit,
+            kind=self.task.likeness,
         )
+
+    def _likeness(self, hypotheses: Hypotheses) -> float:
+        """By logits where there are labels, so that NaN is like nothing; else by answers."""
+        kind = self.task.likeness
+        if self.bundle.spec.head == "frame_classification" or kind != "labels":
+            return likeness(kind, self.reference.answers, hypotheses.answers, decisions=kind == "labels")
+        return likeness(kind, self.reference.logits, hypotheses.logits)
 
     def latency_ratio(self, staged: Bundle, variant: Variant, seconds: float) -> tuple[float, float]:
         """Time of a variant over fp32's on the same engine, runs taken in turns; and the variant's own time in ms.

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from wav2edge.measure.tasks import task_of
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.write import add_variants
 
@@ -26,7 +27,6 @@ from .record import FILE, Record, metrics, record, to_text
 from .sensitivity import Sensitivity
 from .sites import find_sites, match_sites
 from .staging import staging
-from .tasks import task_of
 
 __all__ = ["Calibration", "Options", "Outcome", "quantize"]
 

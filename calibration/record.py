@@ -9,17 +9,17 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from wav2edge.measure.scoring import RateDocument
-from wav2edge.runtime.bundle.documents import MetricsJson
+from wav2edge.measure.figures import EstimateDocument
+from wav2edge.measure.task import Unit
+from wav2edge.runtime.bundle.documents import FigureJson, MetricsJson
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.errors import BundleError
 
 from .clips import Clips
-from .judge import Judge
+from .judge import Judge, Measured
 from .options import Options, Outcome
 from .ranges import Method
 from .sensitivity import Sensitivity
-from .tasks import Unit
 
 if TYPE_CHECKING:
     from typing_extensions import NotRequired
@@ -31,17 +31,21 @@ _TOOLS = ("wav2edge", "onnx", "onnxruntime", "openvino", "numpy", "jiwer")
 class Figures(TypedDict):
     """The figures of a variant; rates in percent, rises in points, null where there is no number.
 
-    counts: what the rate is of (``wer`` is its name also where that is not words).
+    counts: what the figure is of. wer: of models that transcribe, the rate in words, or in characters where text has no
+    gaps. token_agreement: where there are labels; cosine, concordance: where there are embeddings or numbers.
     """
 
     counts: Unit
-    wer: float | None
-    wer_low: float | None
-    wer_high: float | None
-    wer_rise: float | None
-    wer_rise_low: float | None
-    wer_rise_high: float | None
-    token_agreement: float | None
+    figure: FigureJson
+    wer: NotRequired[float | None]
+    wer_low: NotRequired[float | None]
+    wer_high: NotRequired[float | None]
+    wer_rise: NotRequired[float | None]
+    wer_rise_low: NotRequired[float | None]
+    wer_rise_high: NotRequired[float | None]
+    token_agreement: NotRequired[float | None]
+    cosine: NotRequired[float | None]
+    concordance: NotRequired[float | None]
     sqnr_db: float | None
     latency_ratio: float | None
     verdict: str
@@ -57,6 +61,10 @@ class ClipsRecord(TypedDict):
     words: NotRequired[int]
     characters: NotRequired[int]
     labels: NotRequired[int]
+    numbers: NotRequired[int]
+    turns: NotRequired[int]
+    pairs: NotRequired[int]
+    recordings: NotRequired[int]
 
 
 class SensitivityRecord(TypedDict):
@@ -80,11 +88,12 @@ class VariantRecord(Figures):
     keep_float: list[str]
     max_wer_rise: float
     min_token_agreement: float
+    min_cosine: float
     longest_seconds: float
     calibrated_on: ClipsRecord
     judged_on: ClipsRecord
     folds: int
-    fp32_wer: RateDocument
+    fp32: EstimateDocument
     sensitivities: dict[str, list[SensitivityRecord]]
     tools: dict[str, str]
     machine: str
@@ -110,7 +119,7 @@ def record(
     """Everything about a run; runs whose variants are still in the bundle stay listed."""
     variants = _earlier(bundle)
     judged: ClipsRecord = {"clips": len(judge.dev.rows), "sha256": judge.dev.digest}
-    judged[judge.dev.task.unit] = judge.dev.amount
+    judged[judge.task.unit] = judge.dev.amount
     for outcome in outcomes:
         if not outcome.verdict.kept:
             continue
@@ -127,11 +136,12 @@ def record(
             "keep_float": list(options.keep_float),
             "max_wer_rise": options.budget.max_wer_rise,
             "min_token_agreement": options.budget.min_token_agreement,
+            "min_cosine": options.budget.min_cosine,
             "longest_seconds": options.longest,
             "calibrated_on": {"clips": len(clips.rows), "sha256": clips.digest},
             "judged_on": judged,
             "folds": folds,
-            "fp32_wer": judge.reference.wer.to_json(),
+            "fp32": judge.reference.run.estimates()[0].to_json(),
             "sensitivities": {
                 scheme: [{"layer": s.layer, "sqnr_db": s.sqnr_db, "cost": s.cost} for s in found]
                 for scheme, found in sensitivities.items()
@@ -167,22 +177,39 @@ def _figures(outcome: Outcome) -> Figures:
     measured = outcome.measured
     figures: Figures = {
         "counts": measured.unit,
-        "wer": _percent(measured.wer.value),
-        "wer_low": _percent(measured.wer.low),
-        "wer_high": _percent(measured.wer.high),
-        "wer_rise": _percent(measured.rise.value),
-        "wer_rise_low": _percent(measured.rise.low),
-        "wer_rise_high": _percent(measured.rise.high),
-        "token_agreement": _percent(measured.token_agreement),
+        "figure": _figure(measured),
         "sqnr_db": _rounded(measured.sqnr_db, 2),
         "latency_ratio": _rounded(outcome.latency_ratio, 3),
         "verdict": outcome.verdict.text,
     }
+    if measured.kind == "labels":
+        figures["token_agreement"] = _percent(measured.likeness)
+    else:
+        figures[measured.kind] = _rounded(measured.likeness, 5)
+    if measured.unit in ("words", "characters"):
+        figure = figures["figure"]
+        figures["wer"], figures["wer_low"], figures["wer_high"] = figure["value"], figure["low"], figure["high"]
+        figures["wer_rise"] = figure["change"]
+        figures["wer_rise_low"], figures["wer_rise_high"] = figure["change_low"], figure["change_high"]
     if not math.isnan(outcome.latency_ratio):
         figures["latency_engine"] = measured.engine
     if outcome.verdict.forced:
         figures["forced"] = True
     return figures
+
+
+def _figure(measured: Measured) -> FigureJson:
+    figure, change = measured.figure, measured.change
+    scale, digits = (100, 3) if figure.figure.percent else (1, 5)
+    return {
+        "name": figure.figure.name,
+        "value": _rounded(scale * figure.value, digits),
+        "low": _rounded(scale * figure.low, digits),
+        "high": _rounded(scale * figure.high, digits),
+        "change": _rounded(scale * change.value, digits),
+        "change_low": _rounded(scale * change.low, digits),
+        "change_high": _rounded(scale * change.high, digits),
+    }
 
 
 def _earlier(bundle: Bundle) -> dict[str, VariantRecord]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from wav2edge.measure import page as kit
+from wav2edge.measure.figures import Figure
 from wav2edge.measure.page import Column, Html, Row
+from wav2edge.measure.runs import Item
 from wav2edge.measure.scoring import normalize, word_alignment
+from wav2edge.measure.task import Likeness
 
 from .sensitivity import Sensitivity
 
@@ -26,17 +29,17 @@ def page(made: Calibration) -> str:
     """The whole page."""
     name = f"{made.bundle.path.resolve().name}: quantisation"
     judge = made.judge
-    rate = judge.dev.task.rate
+    task = judge.task
     line = (
-        f"Judged on {len(judge.references)} recordings, {judge.dev.amount} {judge.dev.task.unit}. "
-        f"fp32: {judge.fp32.bytes / 1e6:.1f} MB, {rate} {judge.reference.wer}."
+        f"Judged on {len(judge.dev.rows)} recordings, {judge.dev.amount} {task.unit}. "
+        f"fp32: {judge.fp32.bytes / 1e6:.1f} MB, {task.figure.short} {judge.reference.run.estimates()[0]}."
     )
     parts = []
     if made.refused:
         parts.append(kit.section(kit.paragraph(f"The bundle is unchanged: {made.refused}", kind="bad")))
-    parts.append(kit.section(_table(made.outcomes, rate), "Variants"))
+    parts.append(kit.section(_table(made.outcomes, task.figure, task.likeness), "Variants"))
     parts.append(
-        kit.section(kit.plots(*(_scatter(made, rate, w) for w in (kit.WIDE, kit.NARROW))), "Size, words, time")
+        kit.section(kit.plots(*(_scatter(made, w) for w in (kit.WIDE, kit.NARROW))), f"Size, {task.figure.short}, time")
     )
     parts += [_sensitivities(made, scheme, found) for scheme, found in made.sensitivities.items()]
     if not made.sensitivities:
@@ -45,8 +48,16 @@ def page(made: Calibration) -> str:
     return kit.document(name, parts, [line])
 
 
-def _table(outcomes: Sequence[Outcome], rate: str) -> Html:
-    numbers = ("MB", f"{rate} [95 %]", "rise [95 %]", "frames with fp32's label", "SQNR", "time")
+_ALIKE: Mapping[Likeness, str] = {
+    "labels": "frames with fp32's label",
+    "cosine": "cosine to fp32",
+    "concordance": "concordance with fp32",
+}
+
+
+def _table(outcomes: Sequence[Outcome], figure: Figure, kind: Likeness) -> Html:
+    change = "rise" if figure.better == "lower" else "change"
+    numbers = ("MB", f"{figure.short} [95 %]", f"{change} [95 %]", _ALIKE[kind], "SQNR", "time")
     columns = [*map(Column, numbers), Column("verdict", numeric=False), Column("in float, and why", numeric=False)]
     rows = []
     for outcome in outcomes:
@@ -55,9 +66,9 @@ def _table(outcomes: Sequence[Outcome], rate: str) -> Html:
         kept = [_with_note(layer, why) for layer, why in outcome.kept_float.items()]
         cells = [
             f"{outcome.variant.bytes / 1e6:.1f}",
-            str(measured.wer),
-            str(measured.rise),
-            f"{100 * measured.token_agreement:.2f} %",
+            str(measured.figure),
+            str(measured.change),
+            f"{100 * measured.likeness:.2f} %" if kind == "labels" else f"{measured.likeness:.4f}",
             f"{measured.sqnr_db:.1f} dB",
             _with_note(_time(outcome), measured.engine),
             kit.element("span", outcome.verdict.text, class_="good" if good else "bad"),
@@ -108,26 +119,28 @@ def _bars(found: Sequence[Sensitivity], floats: Collection[str], scheme: str, wi
     return kit.svg(width, len(found) * row + 4, parts, f"Sensitivity of each layer, {scheme}")
 
 
-def _scatter(made: Calibration, rate: str, width: int) -> Html:
-    """Time against the error rate; the area of a dot is the size of the files. What was not timed has no dot."""
+def _scatter(made: Calibration, width: int) -> Html:
+    """Time against the figure; the area of a dot is the size of the files. What was not timed has no dot."""
     judge = made.judge
-    points = [("fp32", 1.0, 100 * judge.reference.wer.value, judge.fp32.bytes, "f-muted")]
+    rate = judge.task.figure.short
+    scale, digits, unit = (100, 1, " %") if judge.task.figure.percent else (1, 3, "")
+    points = [("fp32", 1.0, scale * judge.reference.run.estimates()[0].value, judge.fp32.bytes, "f-muted")]
     for outcome in made.outcomes:
         if not math.isnan(outcome.latency_ratio):
             kind = "f-good" if outcome.verdict.kept else "f-bad"
-            value = 100 * outcome.measured.wer.value
+            value = scale * outcome.measured.figure.value
             points.append((outcome.variant.name, outcome.latency_ratio, value, outcome.variant.bytes, kind))
     right = max(point[1] for point in points) * 1.15
     low, high = min(point[2] for point in points), max(point[2] for point in points)
-    margin = max(0.15 * (high - low), 0.5)
+    margin = max(0.15 * (high - low), 0.005 * scale)
     low, high = max(0.0, low - margin), high + margin
     biggest = max(point[3] for point in points)
     left, bottom, top, room = 52, 300, 30, 190 if width == kit.WIDE else 150
     parts = [
         kit.element("path", d=f"M{left} {top - 10}V{bottom}H{width}", fill="none", class_="grid"),
         kit.svg_text(width, bottom + 22, f"time, fp32 on the same engine = 1 (to {right:.2f})", "end", "muted"),
-        kit.svg_text(left - 6, bottom, f"{low:.1f} %", "end", "muted"),
-        kit.svg_text(left - 6, top, f"{high:.1f} %", "end", "muted"),
+        kit.svg_text(left - 6, bottom, f"{low:.{digits}f}{unit}", "end", "muted"),
+        kit.svg_text(left - 6, top, f"{high:.{digits}f}{unit}", "end", "muted"),
         kit.svg_text(left + 6, top - 14, rate, kind="muted"),
     ]
     label = float(top) - _LINE
@@ -142,28 +155,36 @@ def _scatter(made: Calibration, rate: str, width: int) -> Html:
 
 
 def _worst(judge: Judge, outcome: Outcome) -> Html:
-    """The clips whose text changed, those with most new errors first."""
-    hypotheses = outcome.measured.hypotheses
-    gaps = [new.errors - old.errors for old, new in zip(judge.reference.edits, hypotheses.edits)]
+    """The clips whose answer changed, those with most new errors first."""
+    before, after = judge.reference.run.items(), outcome.measured.hypotheses.run.items()
+    gaps = [new.wrong - old.wrong for old, new in zip(before, after)]
     order = sorted(range(len(gaps)), key=lambda index: (-gaps[index], index))
-    changed = [index for index in order if judge.reference.texts[index] != hypotheses.texts[index]][:WORST]
+    changed = [index for index in order if before[index].answer != after[index].answer][:WORST]
     title = f"{outcome.variant.name}: clips that changed most"
+    spoken = judge.bundle.spec.head == "ctc"
     if not changed:
-        return kit.section(kit.paragraph("Every clip has fp32's text."), title)
-    columns = [Column(f"more wrong {judge.dev.task.unit}")]
+        return kit.section(kit.paragraph(f"Every clip has fp32's {'text' if spoken else 'answer'}."), title)
+    columns = [Column(f"more wrong {judge.task.unit}" if spoken else "more wrong")]
     columns += [Column(name, numeric=False) for name in ("reference", "fp32", "this variant")]
-    rows = []
-    for index in changed:
-        fp32 = judge.reference.texts[index]
-        cells = [
-            f"{gaps[index]:+d}",
-            judge.references[index],
-            _differences(judge.references[index], fp32),
-            _differences(fp32, hypotheses.texts[index]),
-        ]
-        rows.append(Row([judge.dev.rows[index].path.name], cells))
-    note = "Struck out: missing beside the column to the left; emphasised: there instead."
+    shown = _texts if spoken else _answers
+    gap = "+d" if spoken else "+.2f"
+    rows = [
+        Row(
+            [before[index].name],
+            [f"{int(gaps[index]) if spoken else gaps[index]:{gap}}", *shown(before[index], after[index])],
+        )
+        for index in changed
+    ]
+    note = "Struck out: missing beside the column to the left; emphasised: there instead." if spoken else ""
     return kit.section(kit.join([kit.table("clip", columns, rows), kit.paragraph(note, kind="muted")]), title)
+
+
+def _texts(fp32: Item, other: Item) -> tuple[str | Html, ...]:
+    return fp32.reference, _differences(fp32.reference, fp32.answer), _differences(fp32.answer, other.answer)
+
+
+def _answers(fp32: Item, other: Item) -> tuple[str | Html, ...]:
+    return fp32.reference, fp32.answer, other.answer
 
 
 def _differences(reference: str, text: str) -> Html:

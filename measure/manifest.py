@@ -4,7 +4,7 @@ JSON Lines with at least ``path`` (relative to the file) and ``text``; a .tsv or
 same columns; or a folder of audio with a .txt of the same name beside each recording. The names that NeMo
 (``audio_filepath``), Hugging Face audio folders (``file_name``, ``transcription``) and Common Voice (``sentence``) use
 are understood too. A classifier's manifest has ``label`` in place of ``text``, a diarizer's ``rttm``, a regression's
-``values`` such as ``{"arousal": 0.4}``; a speaker model's is a list of pairs (``read_trials``).
+``values`` such as ``{"arousal": 0.4}``; a speaker model's ``speaker``, or it is a list of pairs (``read_trials``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ AUDIO_SUFFIXES = media.SUFFIXES | frozenset(
 )
 """What counts as audio in a folder; other files there are ignored."""
 
-Need = Literal["text", "label", "rttm", "values"]
+Need = Literal["text", "label", "rttm", "values", "speaker"]
 """What each row must have besides its recording."""
 
 _PATH = ("path", "audio_filepath", "file_name")
@@ -108,6 +108,18 @@ def read_trials(path: str | Path) -> tuple[Trial, ...]:
     return trials
 
 
+def lists_pairs(path: str | Path) -> bool:
+    """Whether a manifest is a list of pairs, by its first line; raises InputError where there is none."""
+    manifest = _existing(path)
+    if manifest.is_dir() or manifest.suffix.lower() in AUDIO_SUFFIXES:
+        return False
+    if manifest.suffix.lower() == ".txt":
+        return True
+    for _, values in _entries(manifest, lambda problem: None, (*_FIRST, *_PATH), "`first` and `second`"):
+        return not any(name in values for name in _PATH) and any(name in values for name in _FIRST)
+    return False
+
+
 def _rows(path: str | Path, split: str | None, need: Need | None, refuse: Refuse) -> tuple[Row, ...]:
     manifest = _existing(path)
     if manifest.is_dir():
@@ -158,13 +170,14 @@ def _row(manifest: Path, source: str, values: Mapping[str, object], need: Need |
     path = records.file_of(values, _PATH, source, base)
     rttm = records.file_of(values, ["rttm"], source, base)
     numbers = records.numbers_of(values, "values", source)
-    if (need == "rttm" and rttm is None) or (need == "values" and not numbers):
+    speaker = records.word_of(values, ["speaker"], source)
+    if (need == "rttm" and rttm is None) or (need == "values" and not numbers) or (need == "speaker" and not speaker):
         raise InputError(f"{source}: no `{need}`; {wanted}")
     assert path is not None
     name = manifest.name if manifest.is_dir() else manifest.stem
     corpus = records.word_of(values, ["corpus"], source) or name
     seconds = records.seconds_of(values, _SECONDS, source)
-    language, speaker, split = (records.word_of(values, [key], source) for key in ("language", "speaker", "split"))
+    language, split = (records.word_of(values, [key], source) for key in ("language", "split"))
     return Row(path, text or "", corpus, source, seconds, language, speaker, split, label, rttm, numbers)
 
 

@@ -1,19 +1,29 @@
-"""What a model gave for the recordings of a manifest, a kind for each head, with its figures and a paired change."""
+"""What a model gave for some recordings, a kind for each head, with its figures and a paired change."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, TypeVar
 
 import numpy as np
 
 from ..runtime.errors import InputError
 from . import scoring
-from .figures import FIGURES, Change, Estimate, Figure, classification, diarization, regression, verification
+from .figures import FIGURES, Change, Estimate, Figure, classification, cosines, diarization, regression, verification
 from .figures.bootstrap import Numbers
 from .figures.diarization import DiarizationErrors
 
-_WER, _CER = FIGURES["wer"], FIGURES["cer"]
+
+@dataclass(frozen=True)
+class Item:
+    """One recording, or pair of them: its name, what it should give, what the model gave, and how wrong that is."""
+
+    name: str
+    reference: str
+    answer: str
+    wrong: float
 
 
 class Run(Protocol):
@@ -21,6 +31,9 @@ class Run(Protocol):
 
     def estimates(self) -> tuple[Estimate, ...]:
         """The head's figures with 95 % intervals, the main one first."""
+
+    def items(self) -> tuple[Item, ...]:
+        """Every recording or pair, in order."""
 
     def change(self, later: Run) -> Change:
         """How much higher a later run's main figure is, with a paired interval.
@@ -33,27 +46,46 @@ class Run(Protocol):
 class TranscriptionRun:
     """Texts of recordings."""
 
+    names: tuple[str, ...]
     references: tuple[str, ...]
     hypotheses: tuple[str, ...]
+    characters: bool = False
+    """Whether the main figure is the character error rate: of text without gaps."""
+
+    @cached_property
+    def scores(self) -> scoring.Scores:
+        """Word and character errors of each recording."""
+        return scoring.score(self.references, self.hypotheses)
+
+    @property
+    def edits(self) -> tuple[scoring.Edits, ...]:
+        """The errors of each recording that the main figure counts."""
+        return self.scores.characters if self.characters else self.scores.words
 
     def estimates(self) -> tuple[Estimate, ...]:
-        """Word and character error rate."""
-        scores = scoring.score(self.references, self.hypotheses)
-        return _estimate(_WER, scores.wer), _estimate(_CER, scores.cer)
+        """Word and character error rate, the one that counts first."""
+        wer, cer = _estimate(FIGURES["wer"], self.scores.wer), _estimate(FIGURES["cer"], self.scores.cer)
+        return (cer, wer) if self.characters else (wer, cer)
+
+    def items(self) -> tuple[Item, ...]:
+        """Texts."""
+        errors = [float(edits.errors) for edits in self.edits]
+        return tuple(map(Item, self.names, self.references, self.hypotheses, errors))
 
     def change(self, later: Run) -> Change:
-        """The rise of the word error rate."""
+        """The rise of the error rate."""
         other = _same_kind(self, later)
         _require(other.references == self.references)
-        scores = [scoring.score(self.references, texts).words for texts in (self.hypotheses, other.hypotheses)]
-        rise = scoring.difference(scores[0], scores[1])
-        return Change(rise.value, rise.low, rise.high, _WER)
+        rise = scoring.difference(self.edits, other.edits)
+        return Change(rise.value, rise.low, rise.high, FIGURES["cer" if self.characters else "wer"])
 
 
 @dataclass(frozen=True, eq=False)
 class ClassificationRun:
     """Class numbers [clips], and the probabilities [clips, classes] that the model gave."""
 
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
     references: classification.Labels
     probabilities: Numbers
 
@@ -61,6 +93,14 @@ class ClassificationRun:
         """Accuracy, unweighted average recall and expected calibration error."""
         scores = classification.score(self.references, self.probabilities)
         return scores.accuracy, scores.uar, scores.ece
+
+    def items(self) -> tuple[Item, ...]:
+        """The best class of each clip."""
+        best = self.probabilities.argmax(axis=1)
+        return tuple(
+            Item(name, self.classes[wanted], self.classes[given], float(wanted != given))
+            for name, wanted, given in zip(self.names, self.references, best)
+        )
 
     def change(self, later: Run) -> Change:
         """The change of the accuracy."""
@@ -73,12 +113,25 @@ class ClassificationRun:
 class RegressionRun:
     """Numbers [clips, labels] of the manifest, and of the model."""
 
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
     references: Numbers
     predictions: Numbers
 
     def estimates(self) -> tuple[Estimate, ...]:
         """The concordance correlation coefficient, averaged over labels."""
         return (regression.score(self.references, self.predictions),)
+
+    def items(self) -> tuple[Item, ...]:
+        """The numbers of each clip, by how far they are off."""
+        off = np.abs(self.references - self.predictions).mean(axis=1)
+        return tuple(
+            Item(name, self._shown(wanted), self._shown(given), float(wrong))
+            for name, wanted, given, wrong in zip(self.names, self.references, self.predictions, off)
+        )
+
+    def _shown(self, numbers: Sequence[float]) -> str:
+        return ", ".join(f"{label} {number:.2f}" for label, number in zip(self.labels, numbers))
 
     def change(self, later: Run) -> Change:
         """The change of the coefficient."""
@@ -91,6 +144,7 @@ class RegressionRun:
 class VerificationRun:
     """Cosines [trials] of pairs of recordings, and whether the same person speaks in both [trials]."""
 
+    names: tuple[str, ...]
     scores: Numbers
     targets: verification.Targets
 
@@ -98,6 +152,13 @@ class VerificationRun:
         """Equal error rate and minimum detection cost."""
         scores = verification.score(self.scores, self.targets)
         return scores.eer, scores.min_dcf
+
+    def items(self) -> tuple[Item, ...]:
+        """The cosine of each pair, by how far it is from 1 for the same speaker, or above 0 for two."""
+        wrong = np.where(self.targets, 1 - self.scores, self.scores)
+        words = ["the same speaker" if same else "two speakers" for same in self.targets]
+        shown = [f"{score:.2f}" for score in self.scores]
+        return tuple(map(Item, self.names, words, shown, map(float, wrong)))
 
     def change(self, later: Run) -> Change:
         """The rise of the equal error rate."""
@@ -110,18 +171,55 @@ class VerificationRun:
 class DiarizationRun:
     """The errors of each recording."""
 
+    names: tuple[str, ...]
     errors: tuple[DiarizationErrors, ...]
 
     def estimates(self) -> tuple[Estimate, ...]:
         """Diarization error rate."""
         return (diarization.estimate(self.errors),)
 
+    def items(self) -> tuple[Item, ...]:
+        """The error rate of each recording."""
+        return tuple(
+            Item(name, "its turns", f"{100 * errors.rate:.1f} % wrong", errors.errors)
+            for name, errors in zip(self.names, self.errors)
+        )
+
     def change(self, later: Run) -> Change:
         """The rise of the diarization error rate."""
-        return diarization.change(self.errors, _same_kind(self, later).errors)
+        other = _same_kind(self, later)
+        _require(other.names == self.names)
+        return diarization.change(self.errors, other.errors)
 
 
-_Kind = TypeVar("_Kind", TranscriptionRun, ClassificationRun, RegressionRun, VerificationRun, DiarizationRun)
+@dataclass(frozen=True, eq=False)
+class EncoderRun:
+    """Mean hidden states [recordings, size]; their figure is the cosine to those of another run."""
+
+    names: tuple[str, ...]
+    states: Numbers
+
+    def estimates(self) -> tuple[Estimate, ...]:
+        """The cosine to itself."""
+        return (cosines.score(self.states, self.states),)
+
+    def items(self) -> tuple[Item, ...]:
+        """The length of each recording's mean state: there is nothing that it should be."""
+        return tuple(
+            Item(name, "", f"length {length:.3g}", 0.0)
+            for name, length in zip(self.names, np.linalg.norm(self.states, axis=1))
+        )
+
+    def change(self, later: Run) -> Change:
+        """The cosine of a later run's states to these, less 1."""
+        other = _same_kind(self, later)
+        _require(other.names == self.names)
+        return cosines.change(self.states, other.states)
+
+
+_Kind = TypeVar(
+    "_Kind", TranscriptionRun, ClassificationRun, RegressionRun, VerificationRun, DiarizationRun, EncoderRun
+)
 
 
 def _same_kind(run: _Kind, later: Run) -> _Kind:

@@ -12,7 +12,7 @@ from typing import Literal, TypedDict
 
 import numpy as np
 
-Name = Literal["wer", "cer", "accuracy", "uar", "ece", "eer", "min-dcf", "der", "ccc"]
+Name = Literal["wer", "cer", "accuracy", "uar", "ece", "eer", "min-dcf", "der", "ccc", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,11 @@ class Figure:
     title: str
     better: Literal["lower", "higher"]
     percent: bool = True
+
+    @property
+    def short(self) -> str:
+        """As ``WER`` or ``accuracy``, for a column."""
+        return self.name.upper() if len(self.name) == 3 else self.name
 
 
 FIGURES: Mapping[Name, Figure] = {
@@ -37,6 +42,7 @@ FIGURES: Mapping[Name, Figure] = {
         Figure("min-dcf", "minimum detection cost", "lower", percent=False),
         Figure("der", "diarization error rate", "lower"),
         Figure("ccc", "concordance correlation coefficient", "higher", percent=False),
+        Figure("cosine", "cosine to fp32", "higher", percent=False),
     )
 }
 
@@ -47,7 +53,8 @@ OF_HEAD: Mapping[str, tuple[Name, ...]] = {
     "frame_classification": ("der",),
     "regression": ("ccc",),
 }
-"""The figures of each head; the first is the one that variants are compared by."""
+"""The figures of each head on a manifest; the first is the one that variants are compared by. A bare encoder has none:
+its variants are compared with fp32 (``cosines``)."""
 
 
 class EstimateDocument(TypedDict):
@@ -142,6 +149,16 @@ class Change(Difference):
     """The difference of any figure, which may be a cost, and of which higher may be better."""
 
     figure: Figure
+
+    @property
+    def loss(self) -> float:
+        """By how much the second system is worse, as a fraction; negative where it is better."""
+        return self.value if self.figure.better == "lower" else -self.value
+
+    @property
+    def largest_loss(self) -> float:
+        """The end of the interval at which the second system is worst."""
+        return self.high if self.figure.better == "lower" else -self.low
 
     @property
     def worse(self) -> bool:

@@ -10,13 +10,30 @@ Precision = str
 """``fp32``, ``fp16``, ``bf16``, ``int8`` or ``int4``; a newer version may know others, which nothing here runs."""
 
 
+class FigureJson(TypedDict):
+    """A head's figure, by its name in measure/figures: rates in per cent, others as they are.
+
+    ``change`` is against fp32 on the same clips; low and high are the ends of 95 % intervals.
+    """
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    change: float | None
+    change_low: float | None
+    change_high: float | None
+
+
 class MetricsJson(TypedDict, total=False):
     """What was measured when a variant was made: rates in per cent, rises in points, null where there is no number.
 
-    ``wer`` is its name also where ``counts`` says that characters or labels were counted.
+    ``wer``: of models that transcribe; ``counts`` says where it is of characters. ``cosine`` and ``concordance`` with
+    fp32 stand for ``token_agreement`` where a model has no labels.
     """
 
     counts: str
+    figure: FigureJson
     wer: float | None
     wer_low: float | None
     wer_high: float | None
@@ -24,6 +41,8 @@ class MetricsJson(TypedDict, total=False):
     wer_rise_low: float | None
     wer_rise_high: float | None
     token_agreement: float | None
+    cosine: float | None
+    concordance: float | None
     sqnr_db: float | None
     latency_ratio: float | None
     latency_engine: str

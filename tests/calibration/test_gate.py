@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from wav2edge.calibration.closeness import agreement, sqnr
 from wav2edge.calibration.gate import Budget, decide
 from wav2edge.calibration.judge import Hypotheses, Measured
-from wav2edge.measure.scoring import Difference, Rate
+from wav2edge.measure.figures import FIGURES, Change, Estimate, Name
+from wav2edge.measure.runs import TranscriptionRun
+from wav2edge.measure.task import Likeness, Unit
 from wav2edge.runtime.errors import InputError
 
 
 def measured(rise: float = 0.0, high: float = 0.001, agree: float = 0.999, finite: bool = True) -> Measured:
-    rate = Rate(0.1, 0.08, 0.12, 10, 100, 10)
-    return Measured(
-        "onnxruntime", rate, Difference(rise, rise - 0.01, high), agree, 30.0, finite, Hypotheses((), (), (), rate)
-    )
+    return of_figure("wer", Change(rise, rise - 0.01, high, FIGURES["wer"]), agree, finite=finite)
+
+
+def of_figure(
+    name: Name, change: Change, alike: float, unit: Unit = "words", kind: Likeness = "labels", finite: bool = True
+) -> Measured:
+    figure = Estimate(FIGURES[name], 0.1, 0.08, 0.12, 10)
+    nothing = Hypotheses((), (), TranscriptionRun((), (), ()))
+    return Measured("onnxruntime", figure, change, alike, 30.0, finite, nothing, unit, kind)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +45,28 @@ def test_each_refusal_says_why(case: Measured, ratio: float, text: str, words: b
         raise AssertionError(verdict.text)
     forced = decide(case, ratio, Budget(), force=True)
     assert forced.kept and forced.forced and "by force" in forced.text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "end", "unit", "kind", "alike", "text"),
+    [
+        ("eer", 0.02, 0.03, "pairs", "cosine", 0.999, "too much of the equal error rate lost: [+]2.00 points"),
+        ("eer", 0.0, 0.001, "pairs", "cosine", 0.98, "embeddings changed too much: cosine 0.9800, 0.99 wanted"),
+        ("accuracy", -0.01, 0.0, "labels", "labels", 0.999, "too many labels lost: [+]1.00 points, 0.5 allowed"),
+        ("der", 0.01, 0.02, "turns", "labels", 0.999, "too much of the diarization error rate lost"),
+        ("ccc", -0.02, 0.0, "numbers", "concordance", 0.999, "too much of the concordance correlation coefficient"),
+        ("ccc", 0.0, 0.0, "numbers", "concordance", 0.9, "numbers changed too much: concordance 0.9000"),
+        ("cosine", -0.02, 0.0, "recordings", "cosine", 0.98, "too much of the cosine to fp32 lost: [+]2.00 points"),
+    ],
+)
+def test_each_head_is_held_to_its_own_figure(
+    name: Name, value: float, end: float, unit: Unit, kind: Likeness, alike: float, text: str
+) -> None:
+    change = Change(value, min(value, end), max(value, end), FIGURES[name])
+    verdict = decide(of_figure(name, change, alike, unit, kind), 0.5, Budget(), force=False)
+    assert not verdict.kept and verdict.words and re.search(text, verdict.text)
+    better = Change(-value, -value, -value, FIGURES[name])
+    assert decide(of_figure(name, better, 0.999, unit, kind), 0.5, Budget(), force=False).text == "kept"
 
 
 def test_a_small_dev_set_is_stated_and_kept() -> None:

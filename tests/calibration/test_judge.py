@@ -15,9 +15,9 @@ import soundfile
 from wav2edge.calibration.build import NAMES, planned
 from wav2edge.calibration.clips import Clips, dev_clips
 from wav2edge.calibration.judge import Judge, engine_for
-from wav2edge.calibration.tasks import gapless
 from wav2edge.cli import main
 from wav2edge.measure.manifest import Row
+from wav2edge.measure.tasks import gapless
 from wav2edge.runtime import engines
 from wav2edge.runtime.bundle.read import Bundle, Variant
 from wav2edge.runtime.bundle.spec import OUTPUT_LENGTHS, ModelSpec, Tokenizer
@@ -88,10 +88,11 @@ def characters(ctc_spec: ModelSpec) -> ModelSpec:
 def test_text_without_gaps_is_judged_by_characters(judge: MakeJudge, characters: ModelSpec) -> None:
     """With spaces between them no word ever fits its reference, and nothing that INT8 does changes the rate."""
     made = judge(characters, "你好世界", "你好世界")
-    assert made.reference.texts == ("你好世界",) * 2 and made.reference.wer.value == 0
+    run = made.reference.run
+    assert [item.answer for item in run.items()] == ["你好世界"] * 2 and run.estimates()[0].value == 0
     other = made.transcribe(speaking(made.bundle, Speaks(characters, "你是世界")), "judging")
     measured = made.compare("onnxruntime", other)
-    assert measured.rise.value == pytest.approx(0.25) and measured.unit == "characters"
+    assert measured.change.value == pytest.approx(0.25) and measured.unit == "characters"
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def texts(bundle: Bundle, variant: str, engine: str = "onnxruntime") -> list[str
 
 
 def rise(made: Calibration) -> float:
-    return 100 * made.outcomes[0].measured.rise.value
+    return 100 * made.outcomes[0].measured.change.value
 
 
 NAIVE = dataclasses.replace(ONE, smooth=False, searching=False, limit=3, longest=6.0)

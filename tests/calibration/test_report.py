@@ -15,6 +15,7 @@ from wav2edge.calibration.gate import Verdict
 from wav2edge.calibration.quantize import Calibration, Options, quantize
 from wav2edge.calibration.sensitivity import Sensitivity
 from wav2edge.measure import page as kit
+from wav2edge.measure.runs import TranscriptionRun
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 
@@ -32,6 +33,12 @@ def made(fp32_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Calib
         patch.setattr("wav2edge.calibration.judge.Judge.latency_ratio", lambda *_: (0.5, 12.0))
         speech = folder / "clips" / embedded.clips_manifest().name
         return quantize(Bundle.open(folder / "a <b> & model"), speech, embedded.clips_manifest(), options)
+
+
+def transcribed(made: Calibration) -> TranscriptionRun:
+    run = made.judge.reference.run
+    assert isinstance(run, TranscriptionRun)
+    return run
 
 
 def with_outcome(made: Calibration, **changes: object) -> Calibration:
@@ -83,8 +90,9 @@ def test_nothing_is_wider_than_its_screen(made: Calibration) -> None:
 
 def test_clips_that_changed_are_shown_word_by_word(made: Calibration) -> None:
     (outcome,) = made.outcomes
-    texts = tuple(f"{text} besides" for text in made.judge.reference.texts)
-    hypotheses = dataclasses.replace(outcome.measured.hypotheses, texts=texts)
+    run = transcribed(made)
+    texts = tuple(f"{text} besides" for text in run.hypotheses)
+    hypotheses = dataclasses.replace(made.judge.reference, run=dataclasses.replace(run, hypotheses=texts))
     page = report.page(with_outcome(made, measured=dataclasses.replace(outcome.measured, hypotheses=hypotheses)))
     assert page.count("<ins>besides</ins>") == 3
     same = dataclasses.replace(outcome.measured, hypotheses=made.judge.reference)
@@ -93,12 +101,10 @@ def test_clips_that_changed_are_shown_word_by_word(made: Calibration) -> None:
 
 def test_the_worst_clips_come_first(made: Calibration, tmp_path: Path) -> None:
     (outcome,) = made.outcomes
-    texts = ("", *made.judge.reference.texts[1:])
-    edits = tuple(
-        dataclasses.replace(old, deletions=old.length, substitutions=0, insertions=0) if index == 0 else old
-        for index, old in enumerate(made.judge.reference.edits)
-    )
-    hypotheses = dataclasses.replace(outcome.measured.hypotheses, texts=texts, edits=edits)
+    run = transcribed(made)
+    other = dataclasses.replace(run, hypotheses=("", *run.hypotheses[1:]))
+    hypotheses = dataclasses.replace(made.judge.reference, run=other)
     page = report.page(with_outcome(made, measured=dataclasses.replace(outcome.measured, hypotheses=hypotheses)))
-    gap = edits[0].errors - made.judge.reference.edits[0].errors
+    gap = other.edits[0].errors - run.edits[0].errors
+    assert gap > 0
     assert f">{gap:+d}</td>" in page and made.judge.dev.rows[0].path.name in page

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from wav2edge.calibration.closeness import agreement
+from wav2edge.calibration import report
+from wav2edge.calibration.closeness import agreement, likeness
 from wav2edge.calibration.options import Options
 from wav2edge.calibration.quantize import quantize
-from wav2edge.calibration.tasks import CHARACTERS, LABELS, WORDS, task_of
+from wav2edge.measure import tasks
 from wav2edge.measure.manifest import Row
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import ModelSpec
@@ -32,35 +33,60 @@ def classifier(ctc_spec: ModelSpec) -> ModelSpec:
 
 
 def test_a_head_has_its_task(ctc_spec: ModelSpec, classifier: ModelSpec) -> None:
-    assert task_of(ctc_spec) is WORDS
-    assert task_of(dataclasses.replace(ctc_spec, delimiter=None)) is CHARACTERS
-    assert task_of(classifier) is LABELS
+    gapless = dataclasses.replace(ctc_spec, delimiter=None)
+    heads = ("regression", "frame_classification", "xvector", "encoder")
+    specs = [ctc_spec, gapless, classifier, *(dataclasses.replace(ctc_spec, head=head) for head in heads)]
+    found = [tasks.task_of(spec) for spec in specs]
+    assert [task.figure.short for task in found] == ["WER", "CER", "accuracy", "CCC", "DER", "EER", "cosine"]
+    assert [task.unit for task in found] == ["words", "characters", "labels", "numbers", "turns", "pairs", "recordings"]
     several = dataclasses.replace(classifier, head_options=sequence_classification.Options(multi_label=True))
-    speaker = dataclasses.replace(ctc_spec, head="xvector", head_options=xvector.Options())
-    for spec in (several, speaker):
-        with pytest.raises(InputError, match=f"the head {spec.head} cannot be judged"):
-            task_of(spec)
+    with pytest.raises(InputError, match="several labels may apply"):
+        tasks.task_of(several)
 
 
 def test_labels_are_right_or_wrong(classifier: ModelSpec) -> None:
     row = Row(Path("a.wav"), "", "c", "c:1", label="sad")
-    assert LABELS.reference(row) == "sad" and LABELS.reference(dataclasses.replace(row, label=None)) == ""
-    assert LABELS.answer(np.array([0.1, 2.0, -1.0], np.float32), classifier) == "angry"
-    edits, rate = LABELS.score(("sad", "calm", "calm", "angry"), ("sad", "angry", "calm", "angry"))
-    assert [one.errors for one in edits] == [0, 1, 0, 0] and (rate.value, rate.length) == (0.25, 4)
+    task = tasks.task_of(classifier)
+    assert task.reference(row) == "sad" and task.reference(dataclasses.replace(row, label=None)) == ""
+    outputs = [np.array(values, np.float32) for values in ([0, 1, 3], [0.1, 2, -1], [5, 0, 0], [0, 7, 0])]
+    rows = [dataclasses.replace(row, label=label) for label in ("sad", "calm", "calm", "angry")]
+    run = task.run(rows, [task.answer(output) for output in outputs])
+    assert [item.answer for item in run.items()] == ["sad", "angry", "calm", "angry"]
+    assert [item.wrong for item in run.items()] == [0, 1, 0, 0] and run.estimates()[0].value == 0.75
     same, other, nan = (np.array(values, np.float32) for values in ([1, 0, 0], [0, 1, 0], [np.nan, 0, 0]))
     assert agreement([same, same, same, same], [same, other, nan, same]) == 0.5
 
 
-@pytest.fixture(scope="session")
-def classifier_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """An exported classifier of random weights."""
+def test_named_speakers_make_pairs(ctc_spec: ModelSpec) -> None:
+    rows = [Row(Path(f"{n}.wav"), "", "c", f"c:{n}", speaker="ab"[n % 2]) for n in range(6)]
+    task = tasks.task_of(dataclasses.replace(ctc_spec, head="xvector", head_options=xvector.Options()))
+    assert task.amount(rows) == 6  # 3 + 3 pairs of one speaker, 9 of two
+    embeddings = [np.array([1, 0.1 * n], np.float32) if n % 2 else np.array([0.1 * n, 1], np.float32) for n in range(6)]
+    run = task.run(rows, [task.answer(output) for output in embeddings])
+    assert run.estimates()[0].value == 0 and len(run.items()) == 15
+    assert task.run(rows[:3], [task.answer(output) for output in embeddings[:3]]).items()[0].name == "0.wav, 2.wav"
+    with pytest.raises(InputError, match="pairs of the same speaker and of different"):
+        task.check(rows[:2])
+
+
+def test_answers_are_alike_by_what_they_are() -> None:
+    one, two = np.array([1.0, 0.0], np.float32), np.array([0.0, 1.0], np.float32)
+    assert likeness("cosine", [one, two], [one * 3, one]) == 0.5
+    assert likeness("labels", [np.array([[0.9, 0.2]], np.float32)], [np.array([[0.6, 0.7]], np.float32)], True) == 0.5
+    numbers = [np.array([value], np.float32) for value in (1, 2, 3)]
+    assert likeness("concordance", numbers, numbers) == 1
+    assert likeness("concordance", numbers, [number + 1 for number in numbers]) == pytest.approx(4 / 7)
+    assert likeness("cosine", [one], [one * np.nan]) == 0
+
+
+def random_head(folder: Path, head: str) -> Bundle:
+    """An exported model of random weights, by the end of transformers' class name."""
     torch = pytest.importorskip("torch", reason="needs the extra [export]")
     transformers = pytest.importorskip("transformers", reason="needs the extra [export]")
     from wav2edge.export.checkpoint import Checkpoint
     from wav2edge.export.pipeline import export
 
-    folder = tmp_path_factory.mktemp("classifier")
+    numbers = head == "Regression"
     config = transformers.Wav2Vec2Config(
         hidden_size=32,
         num_hidden_layers=2,
@@ -70,15 +96,60 @@ def classifier_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         num_conv_pos_embeddings=16,
         num_conv_pos_embedding_groups=4,
         classifier_proj_size=16,
+        tdnn_dim=(16, 16),
+        tdnn_kernel=(3, 1),
+        tdnn_dilation=(1, 1),
+        xvector_output_dim=8,
         num_labels=len(LABEL_NAMES),
+        problem_type="regression" if numbers else None,
         id2label=dict(enumerate(LABEL_NAMES)),
         label2id={name: index for index, name in enumerate(LABEL_NAMES)},
     )
     torch.manual_seed(3)
-    transformers.Wav2Vec2ForSequenceClassification(config).eval().save_pretrained(folder / "checkpoint")
+    kind = getattr(transformers, f"Wav2Vec2{'ForSequenceClassification' if numbers else head}")
+    kind(config).eval().save_pretrained(folder / "checkpoint")
     values = {"do_normalize": True, "sampling_rate": 16000}
     (folder / "checkpoint" / "preprocessor_config.json").write_text(json.dumps(values), "utf-8")
     return export(Checkpoint.open(folder / "checkpoint"), folder / "bundle")
+
+
+@pytest.fixture(scope="session")
+def classifier_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """An exported classifier of random weights."""
+    return random_head(tmp_path_factory.mktemp("classifier"), "ForSequenceClassification")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("head", "figure", "counted"),
+    [
+        ("ForXVector", "eer", "cosine"),
+        ("ForAudioFrameClassification", "der", "token_agreement"),
+        ("Regression", "ccc", "concordance"),
+        ("Model", "cosine", "cosine"),
+    ],
+)
+def test_every_head_is_judged_by_its_own_figure(
+    head: str, figure: str, counted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Speaker models, diarizers, regressions and bare encoders were refused."""
+    monkeypatch.setattr("wav2edge.calibration.judge.Judge.latency_ratio", lambda *_: (0.5, 1.0))
+    random = np.random.default_rng(0)
+    lines = []
+    for index in range(44):
+        soundfile.write(tmp_path / f"{index}.wav", random.normal(0, 0.1, 8000), 16000)
+        (tmp_path / f"{index}.rttm").write_text(f"SPEAKER {index} 1 0.1 0.2 <NA> <NA> anna <NA> <NA>\n", "utf-8")
+        numbers = dict(zip(LABEL_NAMES, random.normal(size=3).round(3)))
+        rows = {"rttm": f"{index}.rttm", "speaker": "abc"[index // 2 % 3], "values": numbers}
+        lines.append(json.dumps({"path": f"{index}.wav", **rows}))
+    (tmp_path / "all.jsonl").write_text("\n".join(lines), "utf-8")
+    options = Options(variants=("int8-u8s8",), searching=False, force=True, longest=1.0)
+    made = quantize(random_head(tmp_path, head), tmp_path / "all.jsonl", options=options)
+    (outcome,) = made.outcomes
+    assert made.refused is None and outcome.measured.finite and outcome.measured.likeness > 0.8
+    record = json.loads(made.bundle.file("calibration.json").read_text("utf-8"))["variants"]["int8-u8s8"]
+    assert record["figure"]["name"] == figure and record["figure"]["change"] is not None and record[counted] > 0.8
+    assert "wer" not in record and figure.upper()[:3] in report.page(made).upper()
 
 
 @pytest.mark.slow
@@ -96,7 +167,7 @@ def test_a_classifier_is_judged_by_its_labels(
     made = quantize(classifier_bundle, tmp_path / "all.jsonl", options=options)
     assert made.refused is None and [v.name for v in made.bundle.variants] == ["fp32", "int8-u8s8", "fp16"]
     for outcome in made.outcomes:
-        assert outcome.measured.unit == "labels" and outcome.measured.token_agreement > 0.9
+        assert outcome.measured.unit == "labels" and outcome.measured.likeness > 0.9
     record = json.loads(made.bundle.file("calibration.json").read_text("utf-8"))["variants"]["int8-u8s8"]
     assert record["judged_on"]["labels"] == 22 and record["counts"] == "labels"
     with pytest.raises(InputError, match="no label to judge on"):

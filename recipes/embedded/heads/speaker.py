@@ -1,80 +1,114 @@
 """Train a speaker embedding (x-vector) on the named speakers of a manifest.
 
-    python -m recipes.embedded.heads.speaker SPEAKER --manifest MANIFEST --checkpoint CHECKPOINT
+    python -m recipes.embedded.heads.speaker SPEAKER --manifest MANIFEST --checkpoint CHECKPOINT [--test]
 
-Speakers of split train are classified with an additive-margin softmax; the equal error rate (EER) is on pairs of clips
-by speakers of split dev, whom training never had: over all pairs, and over pairs of one corpus, which the recording
-channel cannot tell apart. `--speakers` (JSON Lines: `speaker`, `gender`) gives pairs across genders apart.
+Speakers of split train are classified with an additive-margin softmax; a voice at another speed, and so pitch, is
+another speaker (Yamamoto et al., "Speaker augmentation and bandwidth extension for deep speaker embedding", 2019).
+Choices are made on dev speakers, held out of train. `--test` reads the test split once and notes it in
+`readings.jsonl`: the equal error rate (EER) on pairs of clips by speakers whom neither encoder nor head trained on:
+over all pairs, over pairs of one corpus, which the recording channel cannot tell apart, and over pairs across genders.
+`--speakers` (JSON Lines: `speaker`, `gender`) gives the genders.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from transformers import Wav2Vec2ForXVector
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, Wav2Vec2ForXVector
 
-from ..speech.manifest import Utterance, load, read_manifest, rows_of
-from ..student.plan import Plan, rate_at
-from .windows import Disturber, padded, start_model, stretch
+from ..frames import RATE
+from ..speech.manifest import Utterance, load, read_manifest
+from .results import note_reading, save
+from .splits import genders_of, rows_for
+from .windows import Clip, Disturber, Samples, Trainer, faster, padded, start_model, stretch
 
 CLIPS = 12
-"""Most clips of a dev speaker that pairs are made of."""
+"""Most clips of a speaker that trials are made of."""
 
 DRAWS = 200
 """Bootstrap draws of speakers for the interval of the EER."""
 
+SHORTEST = 1.5
+"""Seconds of the shortest clip that trials are made of."""
 
-def by_speaker(rows: Sequence[Utterance], split: str, most: int | None = None) -> dict[str, list[Utterance]]:
-    """Return the utterances of each named speaker of a split, at most `most` each; speakers with one are left out."""
+SPEEDS = (1.0, 0.9, 1.1)
+"""Each speaker at each of these is a speaker of the training."""
+
+
+def by_speaker(rows: Sequence[Utterance], most: int | None = None) -> dict[str, list[Utterance]]:
+    """Return the utterances of each named speaker, at most `most` each, chosen evenly."""
     found: dict[str, list[Utterance]] = {}
-    for row in rows_of(list(rows), split):
+    for row in rows:
         if row.speaker is not None:
             found.setdefault(str(row.speaker), []).append(row)
-    return {name: own[:most] for name, own in sorted(found.items()) if len(own) > 1}
+    return {name: own[:: -(-len(own) // most) if most else 1] for name, own in sorted(found.items())}
+
+
+def speaker_splits(rows: Sequence[Utterance]) -> tuple[dict[str, list[Utterance]], list[Utterance], list[Utterance]]:
+    """Return the training utterances by speaker, and those of dev and of test, by speakers of no split before."""
+    known = by_speaker(rows_for(rows, "train"), 60)
+    seen = set(known)
+    later = []
+    for split in ("dev", "test"):
+        unseen = [row for row in rows_for(rows, split) if row.speaker is not None and str(row.speaker) not in seen]
+        later.append(unseen)
+        seen |= {str(row.speaker) for row in unseen}
+    return known, later[0], later[1]
 
 
 def train(
-    model: Any, speech: Sequence[Sequence[np.ndarray]], steps: int, rate: float, seed: int, batch: int = 24
+    model: PreTrainedModel, speech: Sequence[Sequence[Clip]], steps: int, rate: float, seed: int, batch: int = 24
 ) -> None:
-    """Train all but the convolutions on stretches of 2 to 4 s; `speech` has the clips of each speaker."""
+    """Train all but the convolutions on stretches of 2 to 3.5 s; `speech` has the clips of each speaker.
+
+    The model has a label for each speaker at each of `SPEEDS`. Speakers with many clips are drawn more often, by the
+    square root of their number; the encoder has a third of the rate.
+    """
     generator = np.random.default_rng(seed)
     torch.manual_seed(seed)
     disturb = Disturber([clip for clips in speech for clip in clips], generator)
-    plan = Plan(rate=rate, warm_steps=max(1, steps // 10))
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], rate, weight_decay=0.01)
-    model.train()
+    trainer = Trainer(model, steps, rate, rate / 3, 0.99)
+    chances = np.sqrt([len(clips) + 3 for clips in speech])
+    chances /= chances.sum()
+    losses, began = [], time.monotonic()
     for step in range(steps):
-        seconds = float(generator.uniform(2.0, 4.0))
-        speakers = generator.integers(len(speech), size=batch)
-        clips = [speech[i][int(generator.integers(len(speech[i])))] for i in speakers]
-        audio, mask = padded([disturb(stretch(clip, seconds, generator)) for clip in clips])
-        for group in optimizer.param_groups:
-            group["lr"] = rate * rate_at(plan, step, step / steps)
-        loss = model(audio, attention_mask=mask, labels=torch.from_numpy(speakers)).loss
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        seconds = float(generator.uniform(2.0, 3.5))
+        speakers = generator.choice(len(speech), size=batch, p=chances)
+        speeds = generator.integers(len(SPEEDS), size=batch)
+        clips = []
+        for speaker, speed in zip(speakers, speeds):
+            clip = speech[speaker][int(generator.integers(len(speech[speaker])))]
+            length = seconds * SPEEDS[speed]
+            whole = np.resize(stretch(clip, length, generator), int(length * RATE))
+            clips.append(disturb(faster(whole, SPEEDS[speed])))
+        audio, mask = padded(clips)
+        losses.append(trainer.step(audio, mask, torch.from_numpy(speakers * len(SPEEDS) + speeds)))
         if (step + 1) % 50 == 0:
-            print(json.dumps({"step": step + 1, "loss": round(float(loss.detach()), 4)}), flush=True)
+            shown = {"step": step + 1, "loss": round(float(np.mean(losses[-50:])), 4)}
+            print(json.dumps({**shown, "seconds": round(time.monotonic() - began)}), flush=True)
+    trainer.finish()
 
 
 @torch.inference_mode()
-def embeddings(model: Any, clips: Sequence[np.ndarray]) -> np.ndarray:
+def embeddings(model: PreTrainedModel, clips: Sequence[Samples]) -> NDArray[np.float32]:
     """Return the embedding of each clip at unit length [clips, size]."""
     model.eval()
-    rows = [model(*padded([clip])[:1], attention_mask=padded([clip])[1]).embeddings.numpy() for clip in clips]
+    rows = []
+    for clip in clips:
+        audio, mask = padded([clip])
+        rows.append(model(audio, attention_mask=mask).embeddings.numpy())
     found = np.concatenate(rows)
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
-def equal_error_rate(same: np.ndarray, different: np.ndarray) -> float:
+def equal_error_rate(same: NDArray[np.generic], different: NDArray[np.generic]) -> float:
     """Return the EER, a fraction, of scores of pairs of one speaker and of pairs of two."""
     if not len(same) or not len(different):
         return float("nan")
@@ -86,7 +120,11 @@ def equal_error_rate(same: np.ndarray, different: np.ndarray) -> float:
 
 
 def trial_rates(
-    found: np.ndarray, speakers: np.ndarray, corpora: np.ndarray, genders: np.ndarray, seed: int = 0
+    found: NDArray[np.generic],
+    speakers: NDArray[np.generic],
+    corpora: NDArray[np.generic],
+    genders: NDArray[np.generic],
+    seed: int = 0,
 ) -> dict[str, dict[str, float]]:
     """Return EER, 95 % interval over speakers and pairs of: all trials, those of one corpus, those across genders.
 
@@ -122,43 +160,65 @@ def trial_rates(
     return rates
 
 
+def threshold_at(found: NDArray[np.float32], speakers: NDArray[np.str_]) -> float:
+    """Return the cosine that the fewest pairs of clips, of one speaker and of two, are on the wrong side of (EER)."""
+    left, right = np.triu_indices(len(found), 1)
+    scores = (found[left] * found[right]).sum(1)
+    same = speakers[left] == speakers[right]
+    candidates = np.sort(scores)
+    missed = np.searchsorted(np.sort(scores[same]), candidates) / max(1, same.sum())
+    accepted = 1 - np.searchsorted(np.sort(scores[~same]), candidates) / max(1, (~same).sum())
+    return round(float(candidates[np.abs(missed - accepted).argmin()]), 3)
+
+
+def measure(
+    model: PreTrainedModel, rows: Sequence[Utterance], genders: dict[str, str]
+) -> tuple[dict[str, dict[str, float]], float]:
+    """Return the rates of trials of some utterances, and the threshold at their EER."""
+    long = [row for row in rows if row.seconds >= SHORTEST]
+    chosen = [row for own in by_speaker(long, CLIPS).values() for row in own]
+    found = embeddings(model, [load(row.path) for row in chosen])
+    speakers = np.array([str(row.speaker) for row in chosen])
+    rates = trial_rates(
+        found,
+        speakers,
+        np.array([row.corpus.replace("-clean-100", "").replace("-clean-5", "") for row in chosen]),
+        np.array([genders.get(str(row.speaker), "") for row in chosen]),
+    )
+    return rates, threshold_at(found, speakers)
+
+
 def main() -> None:
-    """Train, measure, and write a Hugging Face folder with `speaker.json` in it."""
+    """Train, measure, and write a Hugging Face folder with `results.json` in it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--speakers", type=Path, help="JSON Lines of speaker and gender")
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--frozen", type=int, default=0, help="layers of the encoder to leave as they are")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--test", action="store_true", help="read the test split, and note that it was read")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = read_manifest(options.manifest)
-    known = by_speaker(rows, "train")
+    known, dev, test = speaker_splits(rows)
     sizes = {"tdnn_dim": [192, 192, 192, 192, 384], "tdnn_kernel": [5, 3, 3, 1, 1], "tdnn_dilation": [1, 2, 3, 1, 1]}
-    changes: dict[str, object] = {**sizes, "xvector_output_dim": 128, "num_labels": len(known)}
+    changes: dict[str, object] = {**sizes, "xvector_output_dim": 128, "num_labels": len(known) * len(SPEEDS)}
     changes["use_weighted_layer_sum"] = True
-    model = start_model(Wav2Vec2ForXVector, options.checkpoint, changes)
-    speech = [[load(row.path) for row in own] for own in known.values()]
+    model = start_model(Wav2Vec2ForXVector, options.checkpoint, changes, options.frozen)
+    speech = [[row.path for row in own] for own in known.values()]
     train(model, speech, options.steps, options.rate, options.seed)
-    dev = [row for own in by_speaker(rows, "dev", CLIPS).values() for row in own]
-    genders: dict[str, str] = {}
-    if options.speakers:
-        lines = map(json.loads, options.speakers.read_text("utf-8").splitlines())
-        genders = {str(row["speaker"]): str(row["gender"]) for row in lines}
-    result = trial_rates(
-        embeddings(model, [load(row.path) for row in dev]),
-        np.array([str(row.speaker) for row in dev]),
-        np.array([row.corpus for row in dev]),
-        np.array([genders.get(str(row.speaker), "") for row in dev]),
-    )
-    model.half().save_pretrained(options.out)  # type: ignore[operator]
-    extractor = (options.checkpoint / "preprocessor_config.json").read_bytes()
-    (options.out / "preprocessor_config.json").write_bytes(extractor)
-    (options.out / "speaker.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    print(json.dumps(result, indent=1))
+    model = model.half().float()  # as it is kept
+    genders = genders_of(rows, options.speakers)
+    results: dict[str, object] = {"speakers": len(known)}
+    results["dev"], results["threshold"] = measure(model, dev, genders)
+    if options.test:
+        results["test"], _ = measure(model, test, genders)
+        note_reading(options.out, "speaker", len(test))
+    save(model, options.out, options.checkpoint, results)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def _print_variants(bundle: Bundle) -> None:
         )
         for variant in bundle.variants
     ]
-    headings = ("name", "size", "stages", "preferred by", "WER % (95 %)", "rise", "tokens %", "time of fp32")
+    headings = ("name", "size", "stages", "preferred by", *_headings(bundle), "time of fp32")
     measured = any(variant.metrics for variant in bundle.variants)
     _terminal.out("\nvariants")
     _terminal.out(tables.table(headings, rows) if measured else tables.table(headings[:4], [row[:4] for row in rows]))
@@ -83,15 +83,36 @@ def _print_variants(bundle: Bundle) -> None:
     _terminal.out("\nfiles        " + ", ".join(f"{n} {tables.size(e['bytes'])}" for n, e in bundle.files.items()))
 
 
+def _headings(bundle: Bundle) -> tuple[str, str, str]:
+    """What the head's figure, its change against fp32 and the likeness to fp32 are called."""
+    from wav2edge.measure.tasks import task_of
+    from wav2edge.runtime.errors import InputError
+
+    try:
+        task = task_of(bundle.spec)
+    except InputError:  # no figures for it
+        return "figure", "change", "tokens %"
+    unit = " %" if task.figure.percent else ""
+    change = "rise" if task.figure.better == "lower" else "change"
+    alike = {"labels": "tokens %", "cosine": "cosine", "concordance": "concordance"}[task.likeness]
+    return f"{task.figure.short}{unit} (95 %)", change, alike
+
+
 def _figures(metrics: MetricsJson) -> tuple[str, str, str, str]:
-    """WER with its interval, its rise, token agreement and the share of fp32's time, where they were measured."""
-    wer = _short(metrics.get("wer"))
-    if "wer_low" in metrics and "wer_high" in metrics:
-        wer += f" ({_short(metrics['wer_low'])}–{_short(metrics['wer_high'])})"
+    """The head's figure with its interval, its change, the likeness and the share of fp32's time, where measured."""
+    kept = metrics.get("figure")
+    if kept is None:  # only the word error rate was kept
+        value, low, high, change = (metrics.get(name) for name in ("wer", "wer_low", "wer_high", "wer_rise"))
+    else:
+        value, low, high, change = kept["value"], kept["low"], kept["high"], kept["change"]
+    figure = _short(value)
+    if low is not None and high is not None:
+        figure += f" ({_short(low)}–{_short(high)})"
     latency = _short(metrics.get("latency_ratio"))
     if "latency_engine" in metrics:
         latency += f" on {metrics['latency_engine']}"
-    return wer, _short(metrics.get("wer_rise")), _short(metrics.get("token_agreement")), latency
+    alike = metrics.get("token_agreement", metrics.get("cosine", metrics.get("concordance")))
+    return figure, _short(change), _short(alike), latency
 
 
 def _print_provenance(provenance: ProvenanceJson) -> None:

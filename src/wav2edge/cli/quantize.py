@@ -54,6 +54,7 @@ class Gate:
 
     max_wer_rise: float
     min_token_agreement: float
+    min_cosine: float
     force: bool
 
 
@@ -89,7 +90,8 @@ class How:
     ),
     option(
         "--dev",
-        "recordings with path and text to judge on (default: every second recording of --speech)",
+        "recordings with path and text to judge on; for other heads label, values, rttm, speaker, or a list of pairs "
+        "(default: every second recording of --speech)",
         group=_SPEECH,
         metavar="MANIFEST",
         type=_options.FILE,
@@ -137,6 +139,15 @@ class How:
         metavar="PERCENT",
         type=Number(float, 0, 100, "percent"),
         default=98.0,
+    ),
+    option(
+        "--min-cosine",
+        "mean cosine that embeddings must have to those of fp32, and concordance that numbers must have (default: "
+        "0.99)",
+        group=_GATE,
+        metavar="C",
+        type=Number(float, 0, 1, "a number"),
+        default=0.99,
     ),
     option(
         "--force",
@@ -191,9 +202,11 @@ def run(
     """Make smaller and faster variants (INT8, FP16, INT4) of a bundle's model that stay as accurate.
 
     A variant is the same model with smaller numbers. Each is calibrated on speech and then compared with fp32, the
-    model as it was exported, on other speech: how far the word error rate rises, how many frames keep their label, how
-    much faster it is. Where it loses too much, its most sensitive layers are put back in float; if that does not help
-    either, it is refused. Where every variant is refused, the bundle stays as it was and the exit code is 1.
+    model as it was exported, on other speech: how far the word error rate rises (for other heads: how far accuracy,
+    equal error rate, diarization error rate or concordance get worse), how many frames keep their label or how close
+    embeddings are, how much faster it is. Where it loses too much, its most sensitive layers are put back in float; if
+    that does not help either, it is refused. Where every variant is refused, the bundle stays as it was and the exit
+    code is 1.
     """
     _check(list_layers)
     from wav2edge.calibration.build import DEFAULT
@@ -207,7 +220,7 @@ def run(
     options = Options(
         variants=how.variant or DEFAULT,
         method=how.method,
-        budget=Budget(gate.max_wer_rise, gate.min_token_agreement),
+        budget=Budget(gate.max_wer_rise, gate.min_token_agreement, gate.min_cosine),
         keep_float=how.keep_float,
         smooth=not how.no_smooth,
         searching=not how.no_search,
@@ -271,18 +284,19 @@ def _write(made: Calibration, place: Path, json: str | None) -> None:
 
 
 def _print(outcome: Outcome) -> None:
-    from wav2edge.calibration.tasks import rate_name
-
     measured, variant = outcome.measured, outcome.variant
     timed = f"{outcome.latency_ms:.1f} ms, {outcome.latency_ratio:.2f} of fp32 on {measured.engine}"
     if math.isnan(outcome.latency_ratio):
         timed = "not timed here"
     _terminal.out(f"{variant.name}: {outcome.verdict.text}")
     _terminal.out(
-        f"  size {variant.bytes / 1e6:.1f} MB; {rate_name(measured.unit)} {measured.wer}, "
-        f"{measured.rise} against fp32 on the same clips"
+        f"  size {variant.bytes / 1e6:.1f} MB; {measured.figure.figure.short} {measured.figure}, "
+        f"{measured.change} against fp32 on the same clips"
     )
-    _terminal.out(f"  token agreement {100 * measured.token_agreement:.2f} %, SQNR {measured.sqnr_db:.1f} dB; {timed}")
+    alike = f"{measured.kind} with fp32 {measured.likeness:.4f}"
+    if measured.kind == "labels":
+        alike = f"token agreement {100 * measured.likeness:.2f} %"
+    _terminal.out(f"  {alike}, SQNR {measured.sqnr_db:.1f} dB; {timed}")
     kept = ", ".join(f"{layer}: {why}" for layer, why in outcome.kept_float.items())
     _terminal.out(f"  in float: {kept or 'nothing'}")
 

@@ -1,0 +1,106 @@
+"""What diarizers and speaker models are measured by: who speaks when, and whether the same person speaks in two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..runtime.errors import InputError
+from ..runtime.heads import frame_classification, xvector
+from . import trials as trials_of
+from .figures import FIGURES, Figure, diarization
+from .manifest import Need, Row, Trial
+from .runs import DiarizationRun, VerificationRun
+from .task import Answer, BaseTask, Likeness, Unit, names_of
+
+
+@dataclass(frozen=True)
+class Diarization(BaseTask):
+    """Who speaks when."""
+
+    unit: Unit = "turns"
+    needs: Need | None = "rttm"
+    likeness: Likeness = "labels"
+    figure: Figure = FIGURES["der"]
+
+    def reference(self, row: Row) -> str:
+        """The file with the turns."""
+        return str(row.rttm or "")
+
+    def amount(self, rows: Sequence[Row]) -> int:
+        """How many turns they have."""
+        return sum(len(_turns_of(row)) for row in rows)
+
+    def check(self, rows: Sequence[Row]) -> None:
+        """Every recording has its turns."""
+        for row in rows:
+            _turns_of(row)
+
+    def answer(self, output: Answer) -> Answer:
+        """The probability of each label at each frame."""
+        return frame_classification.probabilities(output)
+
+    def run(self, rows: Sequence[Row], answers: Sequence[Answer]) -> DiarizationRun:
+        """The turns of probabilities [frames, labels] beside those of RTTM files."""
+        errors = []
+        for row, probabilities in zip(rows, answers):
+            found = frame_classification.turns(probabilities, self.spec)
+            turns = [diarization.Turn(turn.start, turn.end, turn.label) for turn in found]
+            errors.append(diarization.errors(_turns_of(row), turns))
+        return DiarizationRun(names_of(rows), tuple(errors))
+
+
+@dataclass(frozen=True)
+class SpeakerVerification(BaseTask):
+    """Pairs of recordings: whether the same person speaks in both."""
+
+    pairs: tuple[Trial, ...] = ()
+    """Those of a list; none: the pairs of recordings whose speakers the manifest names."""
+    unit: Unit = "pairs"
+    likeness: Likeness = "cosine"
+    figure: Figure = FIGURES["eer"]
+
+    @property
+    def needs(self) -> Need | None:
+        """The speaker, where no list of pairs is given."""
+        return None if self.pairs else "speaker"
+
+    def reference(self, row: Row) -> str:
+        """The speaker, or with a list of pairs the recording."""
+        return str(row.path) if self.pairs else row.speaker or ""
+
+    def amount(self, rows: Sequence[Row]) -> int:
+        """How many pairs recordings make: of the same speaker or of different ones, whichever are fewer."""
+        same = [trial.same for trial in trials_of.among(rows, self.pairs)]
+        return min(sum(same), len(same) - sum(same))
+
+    def check(self, rows: Sequence[Row]) -> None:
+        """There are pairs of both kinds."""
+        if self.amount(rows) == 0:
+            raise InputError("verification needs pairs of the same speaker and of different speakers")
+
+    def answer(self, output: Answer) -> Answer:
+        """The embedding at unit length."""
+        return xvector.normalized(output)
+
+    def run(self, rows: Sequence[Row], answers: Sequence[Answer]) -> VerificationRun:
+        """The cosine of each pair of embeddings."""
+        trials = trials_of.among(rows, self.pairs)
+        of = {row.path: answer for row, answer in zip(rows, answers)}
+        scores = [xvector.cosine(of[trial.first], of[trial.second]) for trial in trials]
+        names = tuple(f"{trial.first.name}, {trial.second.name}" for trial in trials)
+        return VerificationRun(names, np.array(scores, np.float64), np.array([trial.same for trial in trials], bool))
+
+
+def _turns_of(row: Row) -> tuple[diarization.Turn, ...]:
+    """The turns of a row's recording: those under its file's name, else all where the RTTM is of one recording."""
+    if row.rttm is None:
+        return ()
+    recordings = diarization.read_rttm(row.rttm)
+    if row.path.stem in recordings:
+        return recordings[row.path.stem]
+    if len(recordings) > 1:
+        raise InputError(f"{row.source}: {row.rttm} has no turns of {row.path.stem}, but of several other recordings")
+    return next(iter(recordings.values()), ())

@@ -1,0 +1,81 @@
+"""How the models of a head are measured: the protocol, and what all tasks have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..runtime.bundle.spec import ModelSpec
+from .figures import Figure
+from .manifest import Need, Row
+from .runs import Run
+
+Answer: TypeAlias = NDArray[np.float32]
+"""What a recording's first output becomes: logits of a transcriber, scores of labels, numbers, probabilities of frames,
+or an embedding."""
+Unit: TypeAlias = Literal["words", "characters", "labels", "numbers", "turns", "pairs", "recordings"]
+Likeness: TypeAlias = Literal["labels", "cosine", "concordance"]
+"""How two runs of one model are compared without any reference: the share of best labels that are the same, the mean
+cosine, or the concordance of numbers."""
+
+
+class Task(Protocol):
+    """How the models of a head are measured."""
+
+    @property
+    def unit(self) -> Unit:
+        """What is counted."""
+
+    @property
+    def figure(self) -> Figure:
+        """The figure that variants are compared by."""
+
+    @property
+    def needs(self) -> Need | None:
+        """What each recording must have; None: nothing."""
+
+    @property
+    def likeness(self) -> Likeness:
+        """How two runs are compared without a reference."""
+
+    def reference(self, row: Row) -> str:
+        """What a recording should give, as a line of text; empty where its row does not say."""
+
+    def amount(self, rows: Sequence[Row]) -> int:
+        """How many units recordings have together."""
+
+    def check(self, rows: Sequence[Row]) -> None:
+        """Raise InputError, naming the line, for recordings that do not fit the model, before it runs."""
+
+    def answer(self, output: Answer) -> Answer:
+        """What a recording's first output means, computed in one piece."""
+
+    def run(self, rows: Sequence[Row], answers: Sequence[Answer]) -> Run:
+        """The answers to recordings beside what they should be; raises InputError as ``check`` does."""
+
+
+@dataclass(frozen=True)
+class BaseTask:
+    """What a recording has one of."""
+
+    spec: ModelSpec
+
+    def amount(self, rows: Sequence[Row]) -> int:
+        """How many recordings there are."""
+        return len(rows)
+
+    def check(self, rows: Sequence[Row]) -> None:
+        """Anything fits."""
+
+    def answer(self, output: Answer) -> Answer:
+        """The output itself."""
+        return output
+
+
+def names_of(rows: Sequence[Row]) -> tuple[str, ...]:
+    """What recordings are called: their files' names."""
+    return tuple(row.path.name for row in rows)
