@@ -106,10 +106,10 @@ def choose_threshold(alarms: Sequence[NDArray[np.float32]], hours: float) -> flo
 
     `alarms` has the probabilities [windows, phrases] of each recording.
     """
-    for threshold in np.concatenate([np.arange(0.5, 0.99, 0.01), np.arange(0.99, 0.9999, 0.001)]):
+    for threshold in np.concatenate([np.arange(0.5, 0.99, 0.01), np.arange(0.99, 1.0, 0.001)]).round(3):
         if sum(count_events(windows, threshold) for windows in alarms) <= FALSE_ALARMS * hours:
-            return round(float(threshold), 3)
-    return 0.9999
+            return float(threshold)
+    return 1.0
 
 
 def of_windows(model: PreTrainedModel, clips: Sequence[Clip]) -> tuple[list[NDArray[np.float32]], float]:
