@@ -30,7 +30,7 @@ from .splits import rows_for
 from .windows import Clip, Disturber, Samples, Trainer, padded, sliding, start_model
 
 OTHER = "other"
-WINDOW, HOP = 2.0, 0.25
+WINDOW, HOP = 2.0, 0.5
 """Seconds of a window on running speech, and from one to the next."""
 
 FALSE_ALARMS = 0.5
@@ -71,8 +71,8 @@ def train(model: PreTrainedModel, examples: Examples, steps: int, rate: float, s
     for step in range(steps):
         clips, labels = scenes.draw(batch)
         losses.append(trainer.step(*padded(clips), torch.tensor(labels)))
-        if (step + 1) % 50 == 0:
-            shown = {"step": step + 1, "loss": round(float(np.mean(losses[-50:])), 4)}
+        if (step + 1) % 25 == 0:
+            shown = {"step": step + 1, "loss": round(float(np.mean(losses[-25:])), 4)}
             print(json.dumps({**shown, "seconds": round(time.monotonic() - began)}), flush=True)
     trainer.finish()
 
@@ -166,7 +166,8 @@ def main() -> None:
     changes: dict[str, object] = {**names, "classifier_proj_size": 96, "use_weighted_layer_sum": True}
     model = start_model(Wav2Vec2ForSequenceClassification, options.checkpoint, changes, options.frozen)
     train(model, read_examples(rows_for(rows, "train"), phrases), options.steps, options.rate, options.seed)
-    model = model.half().float()  # as it is kept
+    model.half().save_pretrained(options.out)
+    model = model.float()  # as it is kept
     dev = read_examples(rows_for(rows, "dev"), phrases)
     threshold = choose_threshold(*of_windows(model, dev.others))
     results: dict[str, object] = {"threshold": threshold, "window": WINDOW, "hop": HOP}

@@ -90,8 +90,8 @@ def train(
             clips.append(disturb(faster(whole, SPEEDS[speed])))
         audio, mask = padded(clips)
         losses.append(trainer.step(audio, mask, torch.from_numpy(speakers * len(SPEEDS) + speeds)))
-        if (step + 1) % 50 == 0:
-            shown = {"step": step + 1, "loss": round(float(np.mean(losses[-50:])), 4)}
+        if (step + 1) % 25 == 0:
+            shown = {"step": step + 1, "loss": round(float(np.mean(losses[-25:])), 4)}
             print(json.dumps({**shown, "seconds": round(time.monotonic() - began)}), flush=True)
     trainer.finish()
 
@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--speakers", type=Path, help="JSON Lines of speaker and gender")
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--frozen", type=int, default=0, help="layers of the encoder to leave as they are")
     parser.add_argument("--seed", type=int, default=1)
@@ -211,7 +211,8 @@ def main() -> None:
     model = start_model(Wav2Vec2ForXVector, options.checkpoint, changes, options.frozen)
     speech = [[row.path for row in own] for own in known.values()]
     train(model, speech, options.steps, options.rate, options.seed)
-    model = model.half().float()  # as it is kept
+    model.half().save_pretrained(options.out)
+    model = model.float()  # as it is kept
     genders = genders_of(rows, options.speakers)
     results: dict[str, object] = {"speakers": len(known)}
     results["dev"], results["threshold"] = measure(model, dev, genders)
