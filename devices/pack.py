@@ -1,10 +1,13 @@
-"""One file to copy to a board: the bundle with the variants that the board uses, checksums, and how to install.
+"""One file to copy to a board: the bundle with the variants that the board uses, the program, and its installer.
 
-FILE.tar
-  NAME/            a bundle; its bundle.json lists only what is here
-  SHA256SUMS       `sha256sum -c SHA256SUMS` proves that the copy is whole
+NAME.tar
+  BUNDLE/          a bundle; its bundle.json lists only what is here
+  wav2edge-….whl   the program
+  wheels/          what it needs, where asked for: then installing needs no network
+  install.sh       installs or updates; the old installation stays in use until the new one passed its selftest
+  NAME.service     a systemd unit for live captions, where asked for
+  SHA256SUMS       the digest of every file
   README.txt       the lines to type on the board
-  wav2edge-….whl   the program, if it was given
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +29,9 @@ from typing import IO
 from ..runtime.bundle.read import MANIFEST, Bundle, Variant, sha256, variant_to_json
 from ..runtime.errors import BundleError, InputError
 from ..runtime.files import replace_whole
+from .board import program
+from .board.install import Package, install_script, requirements, service_notes, service_unit
+from .board.wheels import Target, gather
 from .profile import DeviceProfile
 
 LAYOUTS = ("onnx-asr", "sherpa-onnx", "triton")
@@ -41,39 +48,58 @@ class PackedBundle:
     install: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class PackOptions:
+    """What goes along with the bundle."""
+
+    variants: tuple[str, ...] = ()
+    """Variants to pack instead of those that the profile uses."""
+    wheel: Path | None = None
+    """wav2edge's wheel; None makes the wheel of the wav2edge that runs."""
+    wheels: bool = False
+    """Whether the wheels of all other packages go along, so that installing needs no network."""
+    python: tuple[str, ...] = ()
+    """Pythons to gather wheels for, such as ``3.11``, instead of those of the profile."""
+    service: bool = False
+    """Whether a systemd unit for live captions goes along."""
+
+
 def pack(
     bundle: Bundle,
     profile: DeviceProfile,
     destination: Path,
+    options: PackOptions | None = None,
     *,
-    variants: Sequence[str] = (),
-    wheel: Path | None = None,
     overwrite: bool = False,
 ) -> PackedBundle:
-    """Write the file for a board; the same bundle gives the same bytes.
+    """Write the file for a board; the same bundle, program and wheels give the same bytes.
 
-    variants: names to pack instead of those that the profile uses. wheel: wav2edge itself, packed along. The file is
-    written whole or not at all. Raises InputError for a destination or wheel that cannot be used, BundleError for a
-    damaged bundle or one that has nothing for the board.
+    The file is written whole or not at all. Raises InputError for a destination, wheel or option that cannot be used,
+    BundleError for a damaged bundle or one that has nothing for the board, EngineError where gathering wheels lacks
+    pip.
     """
+    chosen = options or PackOptions()
     if not destination.name.endswith(_SUFFIXES):
         raise InputError(f"{destination}: name it {' or '.join(_SUFFIXES)}")
     if destination.exists() and not overwrite:
         raise InputError(f"{destination}: already exists; choose another name, or allow to overwrite it")
-    if wheel is not None and not (wheel.is_file() and re.fullmatch(r"wav2edge-.+\.whl", wheel.name)):
-        raise InputError(f"{wheel}: not a wheel of wav2edge; build one with `pip wheel --no-deps .`")
-    chosen = tuple(bundle.variant(name) for name in variants) or used(bundle, profile)
-    for variant in chosen:
+    if chosen.wheel is not None and not (
+        chosen.wheel.is_file() and re.fullmatch(r"wav2edge-.+\.whl", chosen.wheel.name)
+    ):
+        raise InputError(f"{chosen.wheel}: not a wheel of wav2edge; leave it out, and the one that runs is packed")
+    variants = tuple(bundle.variant(name) for name in chosen.variants) or used(bundle, profile)
+    for variant in variants:
         bundle.verify(variant)
-    name = bundle.path.resolve().name
-    lines = install_lines(profile, wheel)
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with replace_whole(destination) as temporary, temporary.open("wb") as file:
-            _write(file, destination.suffix != ".tar", bundle, chosen, name, profile, lines, wheel)
-    except OSError as error:
-        raise InputError(f"{destination}: cannot be written ({error.strerror or error})") from error
-    return PackedBundle(destination, chosen, destination.stat().st_size, lines)
+    with tempfile.TemporaryDirectory() as folder:
+        contents = _contents(bundle, profile, destination, chosen, variants, Path(folder))
+        try:
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            with replace_whole(destination) as temporary, temporary.open("wb") as file:
+                _write(file, destination.suffix != ".tar", contents)
+        except OSError as error:
+            raise InputError(f"{destination}: cannot be written ({error.strerror or error})") from error
+    lines = install_lines(profile, contents.package)
+    return PackedBundle(destination, variants, destination.stat().st_size, lines)
 
 
 def used(bundle: Bundle, profile: DeviceProfile) -> tuple[Variant, ...]:
@@ -96,43 +122,108 @@ def used(bundle: Bundle, profile: DeviceProfile) -> tuple[Variant, ...]:
     return tuple(bundle.variant(name) for name in names)
 
 
-def install_lines(profile: DeviceProfile, wheel: Path | None = None) -> tuple[str, ...]:
-    """The shell lines that make a board ready; the wheel is beside README.txt."""
-    program = "wav2edge" if wheel is None else f"./{wheel.name}"
-    return tuple(line.replace("{wav2edge}", program) for line in profile.install)
+def install_lines(profile: DeviceProfile, package: Package) -> tuple[str, ...]:
+    """The shell lines that make a board ready, from the folder that the file was unpacked in."""
+    install = profile.install
+    if install.commands:
+        offline = "--no-index --find-links wheels " if package.wheels else ""
+        return tuple(
+            line.replace("{wav2edge}", f"./{package.wheel.name}").replace("{options}", offline)
+            for line in install.commands
+        )
+    lines = ["./install.sh"]
+    if package.service:
+        lines.append(f"systemctl --user enable --now {package.name}")
+    return tuple(lines)
 
 
-def _write(
-    file: IO[bytes],
-    compressed: bool,
+@dataclass(frozen=True)
+class _Contents:
+    """The files of a package by their names in it, in order, and what they are for."""
+
+    package: Package
+    files: tuple[tuple[str, Path | bytes], ...]
+
+
+def _contents(
     bundle: Bundle,
-    variants: tuple[Variant, ...],
-    name: str,
     profile: DeviceProfile,
-    lines: tuple[str, ...],
-    wheel: Path | None,
-) -> None:
+    destination: Path,
+    options: PackOptions,
+    variants: tuple[Variant, ...],
+    folder: Path,
+) -> _Contents:
+    wheel = options.wheel or program.wheel(folder)
+    gathered: dict[str, Path] = {}
+    if options.wheels:
+        for target in _targets(profile, options):
+            gathered.update({path.name: path for path in gather(wheel, profile.install, target, folder)})
+    package = Package(
+        name=_package_name(destination),
+        bundle=bundle.path.resolve().name,
+        profile=profile,
+        wheel=wheel,
+        wheels=tuple(gathered[name] for name in sorted(gathered)),
+        python=_pythons(profile, options),
+        service=options.service,
+        bytes=sum(variant.bytes for variant in variants),
+    )
     listed = {label: bundle.file(label) for label in bundle.files}
     raw = {entry["name"]: entry for entry in bundle.document["variants"]}  # with what a newer version may have added
     manifest = {**bundle.document, "variants": [{**raw[v.name], **variant_to_json(v)} for v in variants]}
     text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+    files: list[tuple[str, Path | bytes]] = [(f"{package.bundle}/{MANIFEST}", text.encode("utf-8"))]
+    paths = sorted({str(path.relative_to(bundle.path)) for path in listed.values()})
+    for relative in [*dict.fromkeys(file for variant in variants for file in variant.files), *paths]:
+        files.append((f"{package.bundle}/{relative}", bundle.path / relative))
+    files.append((wheel.name, wheel))
+    files += [(f"wheels/{path.name}", path) for path in package.wheels]
+    if profile.install.requires:
+        files.append(("requirements.txt", requirements(package).encode("utf-8")))
+    if not profile.install.commands:
+        files.append(("install.sh", install_script(package).encode("utf-8")))
+    if package.service:
+        files.append((f"{package.name}.service", service_unit(package).encode("utf-8")))
+    files.append(("README.txt", _readme(package, variants).encode("utf-8")))
+    return _Contents(package, tuple(files))
+
+
+def _targets(profile: DeviceProfile, options: PackOptions) -> list[Target]:
+    pythons = _pythons(profile, options)
+    if not pythons or not profile.install.platform:
+        raise InputError(
+            f"{profile.name}: it is not known which wheels it takes; pack for a board, or leave the wheels out"
+        )
+    for python in pythons:
+        if not re.fullmatch(r"3\.\d+", python) or int(python[2:]) < 10:
+            raise InputError(f"python={python}: not a Python that wav2edge runs on; such as 3.11, 3.10 at least")
+    return [Target(python, profile.install.platform) for python in pythons]
+
+
+def _pythons(profile: DeviceProfile, options: PackOptions) -> tuple[str, ...]:
+    return options.python or profile.install.python
+
+
+def _package_name(destination: Path) -> str:
+    """The file's name without its endings, with nothing that a unit's or folder's name may not hold."""
+    stem = destination.name.removesuffix(".gz").removesuffix(".tgz").removesuffix(".tar")
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip(".-") or "captions"
+
+
+def _write(file: IO[bytes], compressed: bool, contents: _Contents) -> None:
     sums: list[tuple[str, str]] = []
     with ExitStack() as stack:
-        # Times and owners are left out, so that the same bundle gives the same file.
+        # Times and owners are left out, so that the same content gives the same file.
         stream = stack.enter_context(gzip.GzipFile("", "wb", fileobj=file, mtime=0)) if compressed else file
         archive = stack.enter_context(tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT))
-        _add(archive, f"{name}/{MANIFEST}", text.encode("utf-8"), sums)
-        paths = sorted({str(path.relative_to(bundle.path)) for path in listed.values()})
-        for relative in [*dict.fromkeys(file for variant in variants for file in variant.files), *paths]:
-            _add(archive, f"{name}/{relative}", bundle.path / relative, sums)
-        if wheel is not None:
-            _add(archive, wheel.name, wheel, sums)
-        _add(archive, "README.txt", _readme(name, profile, variants, lines).encode("utf-8"), sums)
+        for name, content in contents.files:
+            _add(archive, name, content, sums)
         _add(archive, "SHA256SUMS", "".join(f"{digest}  {path}\n" for path, digest in sums).encode("utf-8"), [])
 
 
 def _add(archive: tarfile.TarFile, name: str, content: Path | bytes, sums: list[tuple[str, str]]) -> None:
     entry = tarfile.TarInfo(name)
+    entry.mode = 0o755 if name == "install.sh" else 0o644
     if isinstance(content, bytes):
         entry.size = len(content)
         sums.append((name, hashlib.sha256(content).hexdigest()))
@@ -144,24 +235,26 @@ def _add(archive: tarfile.TarFile, name: str, content: Path | bytes, sums: list[
     sums.append((name, sha256(content)))
 
 
-def _readme(name: str, profile: DeviceProfile, variants: Iterable[Variant], lines: tuple[str, ...]) -> str:
+def _readme(package: Package, variants: Iterable[Variant]) -> str:
+    profile, name = package.profile, package.bundle
     rows = [f"    {variant.name:<14} {variant.bytes / 1e6:8.1f} MB" for variant in variants]
-    parts = [
-        f"{name} for {profile.title}",
+    place = "" if profile.install.commands else f"~/.local/share/wav2edge/{package.name}/current/"
+    program = f"{place}env/bin/wav2edge" if place else "wav2edge"
+    parts = [f"{name} for {profile.title}", ""]
+    parts += ["Install, or update what is installed:", *(f"    {line}" for line in install_lines(profile, package))]
+    if profile.install.commands:
+        parts += ["", "Check the copy before:", "    sha256sum -c SHA256SUMS"]
+    if profile.install.system:
+        network = "needs the network, once" if package.wheels else "needs the network, as install.sh does"
+        parts += ["", f"Where it names a system package that is missing ({network}):", f"    {profile.install.system}"]
+    parts += [
         "",
-        "Check the copy:",
-        "    sha256sum -c SHA256SUMS",
-        "",
-        "Install once:",
-        *(f"    {line}" for line in lines),
-        "",
-        "Prove that this board gives the same numbers, then use it:",
-        f"    wav2edge selftest {name}",
-        f"    wav2edge transcribe talk.wav -m {name}",
-        f"    wav2edge listen -m {name}",
-        "",
-        "Variants:",
-        *rows,
+        "Use it:",
+        f"    {program} selftest {place}{name}",
+        f"    {program} transcribe talk.wav -m {place}{name}",
     ]
+    parts += [f"    {program} listen -m {place}{name}", "", "Variants:", *rows]
+    if package.service:
+        parts += ["", "The service:", *(f"    {line}" for line in service_notes(package))]
     parts += ["", "Notes:", *(f"    {note}" for note in profile.notes)] if profile.notes else []
     return "\n".join(parts) + "\n"

@@ -50,13 +50,33 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Installation:
+    """What makes a machine ready to run bundles; ``pack`` turns it into install.sh."""
+
+    extras: tuple[str, ...] = ("cpu", "mic")
+    """The extras of wav2edge to install."""
+    requires: tuple[str, ...] = ()
+    """More packages, as pip's requirements with markers."""
+    system: str = ""
+    """The shell line that installs system packages; it needs the network, and is said only where one is missing."""
+    python: tuple[str, ...] = ()
+    """The Pythons of the systems that the board runs, such as ``3.11``; ``pack --wheels`` gathers wheels for each."""
+    platform: str = ""
+    """The newest platform tag that its wheels may have, such as ``manylinux_2_36_aarch64``: glibc of its systems."""
+    system_site: bool = False
+    """Whether the environment must see the system's Python packages (JetPack's TensorRT is one)."""
+    commands: tuple[str, ...] = ()
+    """The lines to type where install.sh does not run (Windows, macOS); ``{wav2edge}`` stands for the wheel."""
+
+
+@dataclass(frozen=True)
 class DeviceProfile:
     """What suits a board.
 
     order: engines with variants, best first. threads: CPU threads (None: one for each core that may be used).
     window, hop: seconds of audio that a live partial sees (left context and hop), and seconds between partials.
-    rails: power rails that add up to the module. install: the shell lines that make the board ready. notes: what its
-    owner should know.
+    rails: power rails that add up to the module. install: what makes the board ready. notes: what its owner should
+    know.
     """
 
     name: str
@@ -67,7 +87,7 @@ class DeviceProfile:
     hop: Setting
     threads: Setting | None = None
     rails: tuple[str, ...] = ()
-    install: tuple[str, ...] = ()
+    install: Installation = Installation()
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -112,12 +132,25 @@ class RailsJson(TypedDict):
     source: str
 
 
+class InstallationJson(TypedDict, total=False):
+    """``install`` of a profile, see ``Installation``."""
+
+    extras: list[str]
+    requires: list[str]
+    system: str
+    python: list[str]
+    platform: str
+    system_site: bool
+    commands: list[str]
+
+
 class _ProfileRequired(TypedDict):
     title: str
     match: dict[str, list[str]]
     order: list[PreferenceJson]
     window: SettingJson
     hop: SettingJson
+    install: InstallationJson
 
 
 class ProfileJson(_ProfileRequired, total=False):
@@ -125,7 +158,6 @@ class ProfileJson(_ProfileRequired, total=False):
 
     threads: SettingJson
     rails: RailsJson
-    install: list[str]
     notes: list[str]
 
 
@@ -181,6 +213,6 @@ def _parse(name: str, values: ProfileJson) -> DeviceProfile:
         hop=Setting(**values["hop"]),
         threads=Setting(**values["threads"]) if "threads" in values else None,
         rails=tuple(values["rails"]["value"]) if "rails" in values else (),
-        install=tuple(values.get("install", ())),
+        install=documents.build(Installation, {**values["install"]}),
         notes=tuple(values.get("notes", ())),
     )

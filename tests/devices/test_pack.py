@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import pytest
 
 from wav2edge.cli import main
 from wav2edge.devices import profile
-from wav2edge.devices.pack import pack, used
+from wav2edge.devices.pack import PackOptions, pack, used
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import ModelSpec, Stage
 from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
@@ -48,6 +50,20 @@ def bundle_of(tmp_path: Path, ctc_spec: ModelSpec) -> Make:
     return make
 
 
+@pytest.fixture(scope="session")
+def program_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stand-in for wav2edge's wheel; test_program.py makes the real one."""
+    path = tmp_path_factory.mktemp("wheel") / "wav2edge-0.1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("wav2edge/__init__.py", "")
+    return path
+
+
+@pytest.fixture
+def options(program_wheel: Path) -> PackOptions:
+    return PackOptions(wheel=program_wheel)
+
+
 @pytest.mark.parametrize(
     ("board", "expected"),
     [
@@ -70,14 +86,17 @@ def test_a_bundle_with_fp32_only_goes_everywhere(bundle_of: Make) -> None:
         assert [variant.name for variant in used(bundle, profile.load(name))] == ["fp32"]
 
 
-def test_the_round_trip(bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_round_trip(
+    bundle_of: Make, tmp_path: Path, program_wheel: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Packed, unpacked on the board, checked by sha256sum, opened and verified."""
     bundle = bundle_of(*ALL)
     file = tmp_path / "out" / "pi.tar"
-    assert main(["pack", str(bundle.path), "--for", "raspberry-pi-5", str(file)]) == 0
+    wheel = ["--wheel", str(program_wheel)]
+    assert main(["pack", str(bundle.path), "--for", "raspberry-pi-5", str(file), *wheel, "--service"]) == 0
     out = capsys.readouterr().out
     assert "for Raspberry Pi 5, with int8-u8s8 (0.1 MB)" in out
-    assert 'pip install "wav2edge[cpu,mic]"' in out
+    assert "  ./install.sh\n  systemctl --user enable --now pi\n" in out
     board = tmp_path / "board"
     board.mkdir()
     subprocess.run(["tar", "xf", file], cwd=board, check=True)
@@ -92,17 +111,19 @@ def test_the_round_trip(bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureF
     assert every == summed | {"SHA256SUMS"}
     assert "my-model/leftover.tmp" not in every and "my-model/fp32.onnx" not in every
     readme = (board / "README.txt").read_text()
-    assert "wav2edge selftest my-model" in readme and "libportaudio2" in readme
+    assert "selftest ~/.local/share/wav2edge/pi/current/my-model" in readme and "libportaudio2" in readme
+    assert {"install.sh", "pi.service", program_wheel.name} <= every
+    assert os.access(board / "install.sh", os.X_OK) and not os.access(board / "pi.service", os.X_OK)
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tgz"])
-def test_the_same_bundle_gives_the_same_bytes(bundle_of: Make, tmp_path: Path, name: str) -> None:
+def test_the_same_bundle_gives_the_same_bytes(bundle_of: Make, tmp_path: Path, options: PackOptions, name: str) -> None:
     board = profile.load("aarch64")
-    first = pack(bundle_of("fp32"), board, tmp_path / name)
+    first = pack(bundle_of("fp32"), board, tmp_path / name, options)
     digest = hashlib.sha256(first.path.read_bytes()).hexdigest()
     for path in (tmp_path / "my-model").rglob("*"):
         os.utime(path, (1, 1))
-    again = pack(Bundle.open(tmp_path / "my-model"), board, tmp_path / name, overwrite=True)
+    again = pack(Bundle.open(tmp_path / "my-model"), board, tmp_path / name, options, overwrite=True)
     assert hashlib.sha256(again.path.read_bytes()).hexdigest() == digest
     with tarfile.open(again.path) as archive:
         assert "my-model/bundle.json" in archive.getnames()
@@ -110,21 +131,24 @@ def test_the_same_bundle_gives_the_same_bytes(bundle_of: Make, tmp_path: Path, n
     assert oct(again.path.stat().st_mode)[-3:] == "644"
 
 
-def test_a_wheel_goes_along(bundle_of: Make, tmp_path: Path) -> None:
-    wheel = tmp_path / "wav2edge-0.1.0-py3-none-any.whl"
-    wheel.write_bytes(b"PK")
-    packed = pack(bundle_of("fp32"), profile.load("jetson-orin-nano"), tmp_path / "a.tar", wheel=wheel)
-    assert any('"./wav2edge-0.1.0-py3-none-any.whl[cpu,mic]"' in line for line in packed.install)
+def test_what_a_board_needs_beside_wheels_is_written_down(
+    bundle_of: Make, tmp_path: Path, options: PackOptions
+) -> None:
+    packed = pack(bundle_of("fp32"), profile.load("jetson-orin-nano"), tmp_path / "a.tar", options)
     with tarfile.open(packed.path) as archive:
-        assert wheel.name in archive.getnames()
+        needed = archive.extractfile("requirements.txt")
+        script = archive.extractfile("install.sh")
+        assert needed is not None and b'cuda-bindings==12.*; python_version < "3.12"' in needed.read()
+        assert script is not None and b"\nSYSTEM_SITE=yes\n" in script.read()
 
 
-def test_named_variants(bundle_of: Make, tmp_path: Path) -> None:
+def test_named_variants(bundle_of: Make, tmp_path: Path, options: PackOptions) -> None:
     bundle = bundle_of(*ALL)
-    packed = pack(bundle, profile.load("aarch64"), tmp_path / "a.tar", variants=["fp16", "fp32"])
+    two = dataclasses.replace(options, variants=("fp16", "fp32"))
+    packed = pack(bundle, profile.load("aarch64"), tmp_path / "a.tar", two)
     assert [variant.name for variant in packed.variants] == ["fp16", "fp32"]
     with pytest.raises(BundleError, match="no variant 'fp8'"):
-        pack(bundle, profile.load("aarch64"), tmp_path / "b.tar", variants=["fp8"])
+        pack(bundle, profile.load("aarch64"), tmp_path / "b.tar", PackOptions(variants=("fp8",)))
 
 
 def test_layouts_of_other_tools_are_refused(
@@ -137,7 +161,7 @@ def test_layouts_of_other_tools_are_refused(
     assert not (tmp_path / "a.tar").exists()
 
 
-def test_bad_input_leaves_nothing(bundle_of: Make, tmp_path: Path) -> None:
+def test_bad_input_leaves_nothing(bundle_of: Make, tmp_path: Path, options: PackOptions) -> None:
     bundle, board = bundle_of("fp16"), profile.load("raspberry-pi-5")
     with pytest.raises(BundleError, match="no variant for raspberry-pi-5, which uses int8-u8s8, int8-dynamic, fp32"):
         pack(bundle, board, tmp_path / "a.tar")
@@ -145,7 +169,11 @@ def test_bad_input_leaves_nothing(bundle_of: Make, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"name it \.tar or \.tar\.gz or \.tgz"):
         pack(bundle, board, tmp_path / "a.zip")
     with pytest.raises(InputError, match="not a wheel of wav2edge"):
-        pack(bundle, board, tmp_path / "a.tar", wheel=tmp_path / "other.whl")
+        pack(bundle, board, tmp_path / "a.tar", PackOptions(wheel=tmp_path / "other.whl"))
+    with pytest.raises(InputError, match="which wheels it takes"):
+        pack(bundle, profile.load("generic"), tmp_path / "a.tar", dataclasses.replace(options, wheels=True))
+    with pytest.raises(InputError, match=r"python=3\.9: not a Python that wav2edge runs on"):
+        pack(bundle, board, tmp_path / "a.tar", dataclasses.replace(options, wheels=True, python=("3.9",)))
     (tmp_path / "a.tar").write_text("mine")
     with pytest.raises(InputError, match="already exists"):
         pack(bundle, board, tmp_path / "a.tar")
@@ -157,7 +185,9 @@ def test_bad_input_leaves_nothing(bundle_of: Make, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"a.tar"}
 
 
-def test_a_full_disk_leaves_nothing(bundle_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_nothing(
+    bundle_of: Make, tmp_path: Path, options: PackOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = bundle_of("fp32")
 
     def full(*_: object) -> None:
@@ -165,18 +195,20 @@ def test_a_full_disk_leaves_nothing(bundle_of: Make, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(InputError, match=r"a\.tar: cannot be written \(No space left on device\)"):
-        pack(bundle, profile.load("aarch64"), tmp_path / "a.tar")
+        pack(bundle, profile.load("aarch64"), tmp_path / "a.tar", options)
     assert [path.name for path in tmp_path.iterdir()] == ["my-model"]
 
 
-def test_a_folder_with_an_umlaut_and_what_a_newer_version_added_come_along(tmp_path: Path, bundle_of: Make) -> None:
+def test_a_folder_with_an_umlaut_and_what_a_newer_version_added_come_along(
+    tmp_path: Path, bundle_of: Make, options: PackOptions
+) -> None:
     bundle = bundle_of("int8-u8s8")
     renamed = bundle.path.rename(tmp_path / "modèle")
     manifest = renamed / "bundle.json"
     values = json.loads(manifest.read_text("utf-8"))
     values["variants"][0]["future"] = 7
     manifest.write_text(json.dumps(values))
-    package = pack(Bundle.open(renamed), profile.load("raspberry-pi-5"), tmp_path / "x.tar")
+    package = pack(Bundle.open(renamed), profile.load("raspberry-pi-5"), tmp_path / "x.tar", options)
     with tarfile.open(package.path) as archive:
         archive.extractall(tmp_path / "there", filter="data")
     checked = subprocess.run(

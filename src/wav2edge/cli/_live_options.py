@@ -127,7 +127,11 @@ sound = gathered(
 keep = gathered(
     Keep,
     "keep",
-    _options.json_file("print every event as one line of JSON instead", (".jsonl", ".json")),
+    _options.json_file(
+        "print every event as one line of JSON instead; with FILE.sock, give them to every program that connects to "
+        "that local socket",
+        (".jsonl", ".json", ".sock"),
+    ),
     option("--schema", "print the JSON Schema of the events, and stop", group=OUTPUT, is_flag=True),
     option(
         "--save",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wav2edge.runtime.live.model import LiveModel
     from wav2edge.runtime.live.session import LiveSession
     from wav2edge.runtime.live.sources import Source
+    from wav2edge.runtime.live.watchdog import Watchdog
     from wav2edge.runtime.model import Model
 
 _ENGINES_DEVICE = re.compile(r"(?i)(cpu|cuda|gpu|npu|dla|auto)([.:]\d+)?")
@@ -72,6 +73,8 @@ def run(
         source = None if measure.measure else _source(sound, held)
         if source is not None:
             stack.callback(source.close)
+        from wav2edge.runtime.live.watchdog import WatchedSource
+
         bundle = _options.open_bundle(model)
         opened = _options.open_model(one, bundle)
         live = _live(opened, rules, words)
@@ -85,7 +88,20 @@ def run(
                 raise InputError(f"--measure is for models that transcribe; this one's head is {opened.spec.head}")
             return _live_measure.run(live, sound, measure, keep.json)
         keepers, record = _keepers(keep, stack)
-        return _caption(live.session(source, record), sound, keep.json, keepers)
+        watchdog = _watchdog(stack)
+        session = live.session(WatchedSource(source, watchdog), record)
+        watchdog.ready()
+        return _caption(session, sound, keep.json, keepers)
+
+
+def _watchdog(stack: ExitStack) -> Watchdog:
+    """What reports to the service manager that started this, if one did; the stack ends it."""
+    from wav2edge.runtime.live.watchdog import Watchdog
+
+    watchdog = Watchdog.from_environment()
+    stack.callback(watchdog.close)
+    stack.callback(watchdog.stopping)
+    return watchdog
 
 
 def _live(model: Model, rules: Rules, words: Words) -> LiveModel:
@@ -151,6 +167,7 @@ def _source(sound: Sound, held: Held) -> Source:
 
 
 def _keepers(keep: Keep, stack: ExitStack) -> tuple[list[Callable[[Event], None]], Callable[[Block], None] | None]:
+    from wav2edge.runtime.live import broadcast
     from wav2edge.runtime.live.saving import CaptionFile, SoundRecorder
 
     from . import _live_display
@@ -166,7 +183,8 @@ def _keepers(keep: Keep, stack: ExitStack) -> tuple[list[Callable[[Event], None]
         stack.callback(keeper.close)
         keepers.append(keeper)
     if keep.json not in (None, "-"):
-        events = _live_display.JsonFile(Path(keep.json))
+        to_file = not keep.json.endswith(broadcast.SUFFIX)
+        events = _live_display.JsonFile(Path(keep.json)) if to_file else broadcast.EventSocket(Path(keep.json))
         stack.callback(events.close)
         keepers.append(events)
     if not keep.record:

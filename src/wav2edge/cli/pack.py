@@ -10,6 +10,8 @@ from . import _options, _terminal
 from ._command import argument, command, listed, option
 from ._values import Suggested
 
+BOARD = "For the board"
+
 
 def _boards() -> tuple[str, ...]:
     from wav2edge.devices import pack, profile
@@ -18,8 +20,8 @@ def _boards() -> tuple[str, ...]:
 
 
 @command(
-    "wav2edge pack my-bundle --for raspberry-pi-5 my-bundle.tar",
-    "wav2edge pack my-bundle --for jetson-orin-nano my-bundle.tar --wheel wav2edge-0.1.0-py3-none-any.whl",
+    "wav2edge pack my-bundle --for raspberry-pi-5 captions.tar --wheels --service",
+    "wav2edge pack my-bundle --for jetson-orin-nano captions.tar  # the board takes the packages from an index",
 )
 @argument(
     "files",
@@ -45,20 +47,37 @@ def _boards() -> tuple[str, ...]:
     metavar="V[,V]",
     type=_options.VARIANT,
 )
-@option("--wheel", "put this wheel of wav2edge in as well", metavar="FILE.whl", type=_options.FILE)
+@option("--wheels", "put in all packages as wheels, so that installing needs no network", group=BOARD, is_flag=True)
+@listed(
+    "--python",
+    "with --wheels: for these Pythons (default: those of the board's systems)",
+    group=BOARD,
+    metavar="3.N[,3.N]",
+)
+@option("--service", "put in a systemd unit for live captions, named as FILE", group=BOARD, is_flag=True)
+@option(
+    "--wheel",
+    "this wheel of wav2edge (default: that of the one that runs)",
+    group=BOARD,
+    metavar="FILE.whl",
+    type=_options.FILE,
+)
 @option("--overwrite", "replace FILE.tar where it exists", is_flag=True)
 def run(
     files: tuple[str, ...],
     profile: str,
     model: str | None,
     variant: tuple[str, ...],
+    wheels: bool,
+    python: tuple[str, ...],
+    service: bool,
     wheel: str | None,
     overwrite: bool,
 ) -> None:
     """Write one file with all that a board needs to run a bundle.
 
-    The file holds the variants that suit the board, checksums, and the list of packages to install. What to
-    do with it on the board is printed at the end.
+    The file holds the variants that suit the board, wav2edge itself, checksums, and install.sh, which installs or
+    updates: a new installation is used once it passed its selftest, the one of before stays until then.
     """
     from wav2edge.devices import pack
     from wav2edge.devices import profile as profiles
@@ -71,24 +90,15 @@ def run(
         )
     board = profiles.load(profile)
     bundle = _options.open_bundle(name)
-    packed = pack.pack(
-        bundle,
-        board,
-        Path(file),
-        variants=variant,
-        wheel=None if wheel is None else Path(wheel),
-        overwrite=overwrite,
-    )
+    if python and not wheels:
+        raise InputError("--python says for which Pythons --wheels are gathered; add --wheels")
+    options = pack.PackOptions(variant, None if wheel is None else Path(wheel), wheels, python, service)
+    packed = pack.pack(bundle, board, Path(file), options, overwrite=overwrite)
     names = ", ".join(f"{variant.name} ({variant.bytes / 1e6:.1f} MB)" for variant in packed.variants)
     _terminal.out(f"{packed.path}: {packed.bytes / 1e6:.1f} MB for {board.title}, with {names}")
-    _terminal.out(f"\nOn the board:\n  tar xf {packed.path.name} && sha256sum -c SHA256SUMS")
+    _terminal.out(f"\nOn the board:\n  tar xf {packed.path.name}")
     for line in packed.install:
         _terminal.out(f"  {line}")
-    _terminal.out(f"  wav2edge selftest {bundle.path.resolve().name}")
-    if wheel is None:
-        _terminal.out(
-            "\nTo pack wav2edge itself as well: `pip wheel --no-deps .` in its repository, then --wheel FILE.whl"
-        )
 
 
 def _split(files: tuple[str, ...], model: str | None) -> tuple[str | None, str]:

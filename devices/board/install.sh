@@ -1,0 +1,131 @@
+#!/bin/sh
+# Installs what is in this folder: wav2edge in an environment of its own, and the bundle.   ./install.sh [FOLDER]
+#
+#   FOLDER/releases/ID/   one complete installation: env/, the bundle, wav2edge's wheel
+#   FOLDER/current        a link to the one in use; an update changes it in one rename, after the new one's selftest
+#
+# Interrupted at any moment, the old installation stays in use; run it again. Exit codes: 0 done, 1 the selftest failed
+# and the old installation stays, 2 a damaged copy or wrong use, 3 something is missing here.
+set -eu
+umask 022
+unset PYTHONPATH PYTHONHOME
+
+# What `wav2edge pack` filled in:
+@VALUES@
+
+say() { echo "install.sh: $*"; }
+fail() { code=$1; shift; echo "install.sh: $*" >&2; exit "$code"; }
+
+here=$(cd "$(dirname "$0")" && pwd)
+folder=${1:-${XDG_DATA_HOME:-$HOME/.local/share}/wav2edge/$NAME}
+[ $# -le 1 ] || fail 2 "usage: ./install.sh [FOLDER]"
+mkdir -p "$folder/releases" || fail 2 "$folder cannot be made; name another folder: ./install.sh FOLDER"
+folder=$(cd "$folder" && pwd)
+
+# 1. The copy is whole.
+(cd "$here" && sha256sum -c SHA256SUMS >/dev/null 2>&1) ||
+  fail 2 "a file is damaged or missing (sha256sum -c SHA256SUMS says which); copy and unpack the archive again"
+id=$(sha256sum <"$here/SHA256SUMS" | cut -c1-16)
+
+# 2. A Python that the packages are for.
+python=
+for candidate in $PYTHONS python3; do
+  if "$candidate" -c "$PYTHON_FITS" >/dev/null 2>&1; then python=$candidate; break; fi
+done
+[ -n "$python" ] || fail 3 "no Python here fits ($PYTHON_WANTED, 64 bits, $MACHINE); $PYTHON_REMEDY"
+
+# 3. Space on the disk, and PortAudio for the microphone.
+free=$("$python" -c 'import os, sys; s = os.statvfs(sys.argv[1]); print(s.f_bavail * s.f_frsize // 1000000)' "$folder")
+[ "$free" -ge "$MEGABYTES" ] || fail 3 "$folder has $free MB free, $MEGABYTES MB are needed; make room or name another folder"
+if ! "$python" -c 'import ctypes; ctypes.CDLL("libportaudio.so.2")' >/dev/null 2>&1; then
+  [ -z "$SERVICE" ] || fail 3 "the microphone needs PortAudio: $SYSTEM"
+  say "no PortAudio, so no microphone; recordings work. To add it: $SYSTEM"
+fi
+
+# 4. One installation at a time; the lock goes with the process.
+exec 9>"$folder/.lock"
+if command -v flock >/dev/null 2>&1; then flock -n 9 || fail 2 "another install.sh is at work in $folder"; fi
+
+# 5. The new release, beside the old one. What an interrupted run left is removed.
+release=$folder/releases/$id
+if [ ! -e "$release/complete" ]; then
+  rm -rf "$release"
+  mkdir "$release"
+  say "making the environment with $("$python" --version 2>&1)"
+  set -- "$here/$WHEEL[$EXTRAS]" pip
+  [ ! -e "$here/requirements.txt" ] || set -- "$@" -r "$here/requirements.txt"
+  if [ "$SYSTEM_SITE" = yes ]; then site=--system-site-packages; else site=; fi
+  if [ "$OFFLINE" = yes ]; then
+    "$python" -m venv --without-pip $site "$release/env"
+    # The wheel of pip runs as it is, and installs itself.
+    PIP_CONFIG_FILE=/dev/null "$release/env/bin/python" "$here/wheels/$PIP/pip" install -q --no-index --no-compile \
+      --disable-pip-version-check --find-links "$here/wheels" "$@" ||
+      fail 2 "the packages could not be installed; the lines above say why"
+  else
+    "$python" -m venv $site "$release/env" || fail 3 "$python cannot make environments: $SYSTEM"
+    "$release/env/bin/python" -m pip install -q --disable-pip-version-check "$@" ||
+      fail 2 "the packages could not be installed; the lines above say why (packed with --wheels, no network is needed)"
+  fi
+  cp -R "$here/$BUNDLE" "$here/$WHEEL" "$release/"
+fi
+
+# 6. The same numbers as where the bundle was made, before anything uses it.
+say "selftest of $BUNDLE"
+if ! "$release/env/bin/wav2edge" selftest "$release/$BUNDLE"; then
+  [ -e "$release/complete" ] || rm -rf "$release"
+  if [ -e "$folder/current" ]; then fail 1 "the selftest failed; the installation of before stays in use"; fi
+  fail 1 "the selftest failed; nothing was installed"
+fi
+sync
+: >"$release/complete"
+sync
+
+# 7. From the old release to the new in one rename.
+before=$(readlink "$folder/current" 2>/dev/null || true)
+use() { "$python" -c '
+import os, sys
+os.makedirs(os.path.dirname(sys.argv[2]), exist_ok=True)
+new = sys.argv[2] + ".new"
+if os.path.lexists(new): os.remove(new)
+os.symlink(sys.argv[1], new)
+os.replace(new, sys.argv[2])' "$1" "$folder/current"; sync; }
+use "releases/$id"
+
+# 8. The service. One that does not come up on the new release gets the old one back.
+if [ -n "$SERVICE" ]; then
+  units=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user
+  mkdir -p "$units"
+  "$python" -c '
+import os, sys
+text = open(sys.argv[1], encoding="utf-8").read()
+place = sys.argv[3]
+for character, written in (("\\", "\\\\"), ("\"", "\\\""), ("%", "%%"), ("$", "$$")):
+    place = place.replace(character, written)
+text = text.replace("@FOLDER@", place)
+new = sys.argv[2] + ".new"
+with open(new, "w", encoding="utf-8") as file:
+    file.write(text)
+os.replace(new, sys.argv[2])' "$here/$SERVICE.service" "$units/$SERVICE.service" "$folder"
+  if command -v systemctl >/dev/null 2>&1 && systemctl --user daemon-reload 2>/dev/null; then
+    if systemctl --user --quiet is-active "$SERVICE"; then
+      say "restarting $SERVICE"
+      if ! systemctl --user restart "$SERVICE"; then
+        if [ -n "$before" ] && [ "$before" != "releases/$id" ]; then
+          use "$before"
+          systemctl --user restart "$SERVICE" || true
+        fi
+        fail 1 "the service did not start with the new release; the one of before is in use again (journalctl --user -u $SERVICE)"
+      fi
+    fi
+  else
+    say "systemd does not answer for this user; the unit is $units/$SERVICE.service"
+  fi
+fi
+
+# 9. Keep this release and the one before.
+for old in "$folder"/releases/*; do
+  case releases/${old##*/} in "releases/$id" | "$before") ;; *) rm -rf "$old" ;; esac
+done
+say "installed in $folder"
+say "use it: $folder/current/env/bin/wav2edge transcribe talk.wav -m $folder/current/$BUNDLE"
+[ -z "$SERVICE" ] || say "captions at once and after each start: systemctl --user enable --now $SERVICE && loginctl enable-linger"

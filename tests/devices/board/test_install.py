@@ -1,0 +1,231 @@
+"""install.sh of a package, run with a program that installs in a second; tests/boards runs it with wav2edge."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from wav2edge.devices import profile
+from wav2edge.devices.board.install import Package, install_script, requirements, service_unit
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.errors import InputError
+
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+if os.name == "nt":
+    pytest.skip("install.sh is for Linux", allow_module_level=True)
+
+
+@pytest.fixture(scope="session")
+def pip_wheel() -> Path:
+    bundled = Path(str(importlib.resources.files("ensurepip"))) / "_bundled"
+    found = sorted(bundled.glob("pip-*.whl"))
+    if not found:
+        pytest.skip("this Python has no wheel of pip of its own (Debian's has none)")
+    return found[-1]
+
+
+@pytest.fixture
+def unpacked(tmp_path: Path, shapes_bundle: Bundle, stand_in: Path, pip_wheel: Path) -> Callable[..., Path]:
+    """What unpacking gives, with everything in it real but the program."""
+
+    def make(name: str, vocabulary: str, service: bool = False) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        shutil.copytree(shapes_bundle.path, folder / "my model")
+        set_vocabulary(folder / "my model", vocabulary)
+        (folder / "wheels").mkdir()
+        shutil.copy(pip_wheel, folder / "wheels")
+        shutil.copy(stand_in, folder)
+        package = Package(
+            "captions", "my model", profile.load("x86-64"), stand_in, (pip_wheel,), (HERE,), service, bytes=1000
+        )
+        script = install_script(package).replace("MACHINE=x86_64", "MACHINE=any")
+        script = script.replace("platform.machine() in ('x86_64', 'X86_64')", "True")  # the tests run anywhere
+        (folder / "install.sh").write_text(script)
+        (folder / "install.sh").chmod(0o755)
+        if service:
+            (folder / "captions.service").write_text(service_unit(package))
+        sums(folder)
+        return folder
+
+    return make
+
+
+def set_vocabulary(bundle: Path, text: str) -> None:
+    """Change the bundle's vocab.json, and its listing in bundle.json."""
+    (bundle / "vocab.json").write_text(text)
+    document = json.loads((bundle / "bundle.json").read_text("utf-8"))
+    entry = document["files"]["vocab.json"]
+    entry["bytes"], entry["sha256"] = len(text), hashlib.sha256(text.encode()).hexdigest()
+    (bundle / "bundle.json").write_text(json.dumps(document))
+
+
+def sums(folder: Path) -> None:
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    with (folder / "SHA256SUMS").open("w") as out:
+        subprocess.run(["sha256sum", *(name for name in files if name != "SHA256SUMS")], cwd=folder, stdout=out)
+
+
+def environment(home: Path) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {"HOME": str(home), "PATH": path}
+
+
+def install(folder: Path, place: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["./install.sh", str(place)], cwd=folder, env=environment(place.parent), capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+
+
+def says(place: Path) -> str:
+    """What the installed program says of the installed bundle."""
+    current = place / "current"
+    command = [str(current / "env/bin/wav2edge"), "selftest", str(current / "my model")]
+    done = subprocess.run(command, env=environment(place.parent), capture_output=True, text=True, timeout=60)
+    return done.stdout.strip()
+
+
+def releases(place: Path) -> list[str]:
+    return sorted(path.name for path in (place / "releases").iterdir())
+
+
+@pytest.mark.slow
+def test_install_update_and_an_update_that_fails(unpacked: Callable[..., Path], tmp_path: Path) -> None:
+    place = tmp_path / "place with spaces"
+    first = install(unpacked("one", "one"), place)
+    assert first.returncode == 0, first.stderr
+    assert says(place) == "one"
+    assert install(unpacked("two", "two"), place).returncode == 0
+    assert says(place) == "two" and len(releases(place)) == 2, "the release before is kept"
+    refused = install(unpacked("three", "broken"), place)
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1] == (
+        "install.sh: the selftest failed; the installation of before stays in use"
+    )
+    assert says(place) == "two" and len(releases(place)) == 2
+    assert install(unpacked("four", "four"), place).returncode == 0
+    assert says(place) == "four" and len(releases(place)) == 2, "of older ones nothing is left"
+    again = install(tmp_path / "four", place)
+    assert again.returncode == 0 and "making the environment" not in again.stdout
+    assert says(place) == "four"
+
+
+def test_a_first_installation_that_fails_leaves_nothing_in_use(unpacked: Callable[..., Path], tmp_path: Path) -> None:
+    refused = install(unpacked("one", "broken"), tmp_path / "place")
+    assert refused.returncode == 1 and "nothing was installed" in refused.stderr
+    assert not (tmp_path / "place" / "current").exists() and releases(tmp_path / "place") == []
+
+
+@pytest.mark.slow
+def test_killed_at_five_moments_the_old_or_the_new_is_in_use(unpacked: Callable[..., Path], tmp_path: Path) -> None:
+    """Kill -9 to the installer and everything that it started; twenty moments of the real program: tests/boards."""
+    place = tmp_path / "place"
+    assert install(unpacked("one", "one"), place).returncode == 0
+    began = time.monotonic()
+    assert install(unpacked("two", "two"), place).returncode == 0
+    whole = time.monotonic() - began
+    texts = {"one", "two"}
+    for moment in range(5):
+        name = f"more-{moment}"
+        process = subprocess.Popen(
+            ["./install.sh", str(place)], cwd=unpacked(name, name), env=environment(tmp_path), start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(whole * moment / 4)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        texts.add(name)
+        assert says(place) in texts, f"killed after {whole * moment / 4:.2f} s"
+    assert install(unpacked("last", "last"), place).returncode == 0
+    assert says(place) == "last" and len(releases(place)) == 2, "what was interrupted is removed"
+
+
+def test_a_damaged_copy_installs_nothing(unpacked: Callable[..., Path], tmp_path: Path) -> None:
+    folder = unpacked("one", "one")
+    (folder / "my model" / "fp32.onnx").write_bytes(b"x")
+    done = install(folder, tmp_path / "place")
+    assert done.returncode == 2 and "copy and unpack the archive again" in done.stderr
+    assert not (tmp_path / "place" / "current").exists()
+
+
+def test_what_is_missing_is_one_line(unpacked: Callable[..., Path], tmp_path: Path) -> None:
+    folder = unpacked("one", "one")
+    script = (folder / "install.sh").read_text()
+    for before, after, line in (
+        ("sys.version_info[:2]", "(3, 99)", f"no Python here fits (Python {HERE}, 64 bits, any); pack again with"),
+        ("MEGABYTES=", "MEGABYTES=999999999 #", "MB free, 999999999 MB are needed"),
+    ):
+        (folder / "install.sh").write_text(script.replace(before, after))
+        sums(folder)
+        done = install(folder, tmp_path / "place")
+        assert done.returncode == 3 and line in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_two_installers_do_not_mix(unpacked: Callable[..., Path], tmp_path: Path) -> None:
+    if shutil.which("flock") is None:
+        pytest.skip("no flock here")
+    place = tmp_path / "place"
+    place.mkdir()
+    with subprocess.Popen(["flock", str(place / ".lock"), "sleep", "60"]) as holder:
+        time.sleep(0.3)
+        try:
+            done = install(unpacked("one", "one"), place)
+        finally:
+            holder.kill()
+    assert done.returncode == 2 and "another install.sh is at work" in done.stderr
+
+
+def test_the_unit_names_its_place_and_survives_odd_names(unpacked: Callable[..., Path], tmp_path: Path) -> None:
+    place = tmp_path / "a b 100%"
+    folder = unpacked("one", "one", service=True)
+    script = (folder / "install.sh").read_text()  # PortAudio is a system package, which the tests may lack
+    (folder / "install.sh").write_text(script.replace("libportaudio.so.2", "libc.so.6"))
+    sums(folder)
+    done = install(folder, place)
+    assert done.returncode == 0, done.stderr
+    unit = (tmp_path / ".config/systemd/user/captions.service").read_text()
+    (line,) = (line for line in unit.splitlines() if line.startswith("ExecStart="))
+    written = str(tmp_path / "a b 100%%")
+    assert line == (
+        f'ExecStart="{written}/current/env/bin/wav2edge" listen -m "{written}/current/my model" --json %t/captions.sock'
+    )
+    assert "\nWatchdogSec=2min\n" in unit and "\nRestart=always\n" in unit and "\nLogRateLimitBurst=200\n" in unit
+
+
+def test_systemd_takes_the_unit(tmp_path: Path, stand_in: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd here")
+    package = Package("captions", "my-model", profile.load("raspberry-pi-5"), stand_in, (), (), True, bytes=1000)
+    program = tmp_path / "current" / "env" / "bin" / "wav2edge"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    unit = tmp_path / "captions.service"
+    unit.write_text(service_unit(package).replace("@FOLDER@", str(tmp_path)))
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "captions.service" not in done.stderr, done.stderr
+
+
+def test_a_service_is_refused_where_no_unit_can_run(stand_in: Path) -> None:
+    package = Package("captions", "a\nb", profile.load("raspberry-pi-5"), stand_in, (), (), True, bytes=1000)
+    with pytest.raises(InputError, match="rename its folder"):
+        service_unit(package)
+
+
+def test_requirements_are_the_profiles(stand_in: Path) -> None:
+    package = Package("c", "m", profile.load("jetson-agx-thor"), stand_in, (), (), False, bytes=1000)
+    assert requirements(package) == "cuda-bindings==13.*\n"
+    assert "SYSTEM_SITE=yes" in install_script(package)
