@@ -7,6 +7,7 @@ key; keys that are not listed here are kept and not looked at.
 from __future__ import annotations
 
 import json
+import stat
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -107,6 +108,7 @@ class AdapterJson(TypedDict, total=False):
     base_model_name_or_path: str | None
     auto_mapping: dict[str, object] | None
     lora_alpha: float
+    init_lora_weights: object
     alpha_pattern: dict[str, float] | None
     use_rslora: bool
     fan_in_fan_out: bool
@@ -144,8 +146,11 @@ def read_document(path: Path, kind: type[Document], required: str | None = None)
 def read_object(path: Path, required: str | None = None) -> dict[str, object]:
     """A JSON object; empty where the file is missing, unless ``required`` says what that means."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise CheckpointError(f"{path}: {path.stat().st_size} bytes, too large for a file of settings")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise CheckpointError(f"{path}: not a plain file")
+        if status.st_size > MAX_BYTES:
+            raise CheckpointError(f"{path}: {status.st_size} bytes, too large for a file of settings")
         # Editors on Windows put a byte order mark in front; transformers reads such a vocabulary's labels all the same.
         values = json.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
@@ -159,6 +164,14 @@ def read_object(path: Path, required: str | None = None) -> dict[str, object]:
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: not a JSON object")
     return values
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; False too for a name that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def announced_line(error: BaseException) -> str:

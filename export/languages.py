@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..runtime.errors import CheckpointError
-from .documents import read_object
+from .documents import is_file, read_object
 from .vocabulary import VOCABULARY
 from .weights import tensor_shape
 
@@ -90,7 +90,7 @@ def _adapter(path: Path, language: str | None) -> Path | None:
     if language is None or Path(language).name != language:
         return None
     files = (path / name.format(language) for name in _ADAPTERS)
-    return next((file for file in files if file.is_file()), None)
+    return next((file for file in files if is_file(file)), None)
 
 
 def _check_own_weights(path: Path, asked: str, target: str | None, nested: Mapping[str, object]) -> None:

@@ -7,6 +7,7 @@ output layer, are in the adapter's file under their own names.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..runtime.errors import CheckpointError
-from .documents import AdapterJson, ConfigJson, read_document
+from .documents import AdapterJson, ConfigJson, is_file, read_document
 from .weights import load_weights
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ ADAPTER_CONFIG = "adapter_config.json"
 _FILES = ("adapter_model.safetensors", "adapter_model.bin")
 _PREFIX = "base_model.model."
 _MATRIX = re.compile(r"\.lora_(A|B|magnitude_vector)(\.\w+)?(\.weight)?$")
+_CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Ways to begin training that change the base model's weights: what PEFT saves is the difference to those."""
+_LONGEST_PATTERN, _MOST_REPEATED = 200, 2
+"""Of a regular expression in adapter_config.json; with more repetitions a search may take for ever."""
 _HEADS = {
     "lm_head.weight": "ForCTC",
     "tdnn.0.kernel.weight": "ForXVector",
@@ -47,7 +52,7 @@ class Adapter:
     def base(self) -> str:
         """The directory, or the name on the hub, of the model that it adapts."""
         name = self.settings.get("base_model_name_or_path") or ""
-        return str(self.path / name) if (self.path / name / "config.json").is_file() else name
+        return str(self.path / name) if is_file(self.path / name / "config.json") else name
 
     def config(self, base: ConfigJson, classes: str) -> ConfigJson:
         """The base model's config.json with the head that the adapter brings; classes: its family's class names."""
@@ -68,18 +73,19 @@ class Adapter:
     def merge(self, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The base model's weights with the adapter's; raises CheckpointError for matrices that fit no weight."""
         merged, state = dict(base), self._state()
-        for name in [name for name in state if _MATRIX.search(name)]:
-            if ".lora_A" in name:
-                layer = _MATRIX.sub("", name)
-                merged[f"{layer}.weight"] = self._merged(layer, base, state)
+        for layer in dict.fromkeys(_MATRIX.sub("", name) for name in state if _MATRIX.search(name)):
+            merged[f"{layer}.weight"] = self._merged(layer, base, state)
         return {**merged, **{name: value for name, value in state.items() if not _MATRIX.search(name)}}
 
     def _merged(self, layer: str, base: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Tensor:
-        parts = {found.group(1): state[name] for name in state if (found := _part(name, layer)) is not None}
+        named = [(found.group(1), state[name]) for name in state if (found := _part(name, layer)) is not None]
+        parts = dict(named)
+        if len(parts) < len(named):
+            raise CheckpointError(f"{self.file}: holds several adapters for {layer}; save one of them alone")
         weight = base.get(f"{layer}.weight")
-        if weight is None or "B" not in parts or parts["A"].ndim != 2:
+        if weight is None or not _fit(weight, parts, bool(self.settings.get("fan_in_fan_out"))):
             raise CheckpointError(
-                f"{self.file}: cannot be merged into {layer}: the base model has no such linear layer; "
+                f"{self.file}: cannot be merged into {layer}: the base model has no such linear layer of that shape; "
                 "save the model after merge_and_unload() and export that"
             )
         rank = parts["A"].shape[0]
@@ -93,7 +99,7 @@ class Adapter:
 
     def _alpha(self, layer: str) -> float:
         for pattern, alpha in (self.settings.get("alpha_pattern") or {}).items():
-            if re.search(rf"(^|\.){pattern}$", layer):
+            if _expression(pattern, self.path).search(layer):
                 return float(alpha)
         return float(self.settings.get("lora_alpha", 8))
 
@@ -109,6 +115,12 @@ def open_adapter(path: Path) -> Adapter | None:
     settings = read_document(path / ADAPTER_CONFIG, AdapterJson)
     kind = settings.get("peft_type", "LORA")
     file = next((path / name for name in _FILES if (path / name).is_file()), None)
+    start = settings.get("init_lora_weights")
+    if isinstance(start, str) and start.lower().startswith(_CHANGED_BASE):
+        raise CheckpointError(
+            f"{path}: this adapter began from changed weights of its base model (init_lora_weights: {start[:40]!r}), "
+            "which are not in it; save the model after merge_and_unload() and export that"
+        )
     if kind != "LORA" or file is None or not settings.get("base_model_name_or_path"):
         what = "without its weights" if file is None else f"of the kind {kind}"
         raise CheckpointError(
@@ -116,6 +128,33 @@ def open_adapter(path: Path) -> Adapter | None:
             "merge_and_unload() and export that"
         )
     return Adapter(path, settings, file)
+
+
+def _fit(weight: Tensor, parts: Mapping[str, Tensor], transposed: bool) -> bool:
+    """Whether the matrices, and DoRA's lengths, are those of a linear layer with this weight."""
+    if not {"A", "B"} <= set(parts) or weight.ndim != 2 or parts["A"].ndim != 2 or parts["B"].ndim != 2:
+        return False
+    outputs, inputs = reversed(weight.shape) if transposed else weight.shape
+    rank = parts["A"].shape[0]
+    lengths = parts.get("magnitude_vector")
+    return (
+        rank > 0
+        and tuple(parts["A"].shape) == (rank, inputs)
+        and tuple(parts["B"].shape) == (outputs, rank)
+        and (lengths is None or lengths.numel() == weight.shape[0])
+    )
+
+
+def _expression(pattern: str, path: Path) -> re.Pattern[str]:
+    """A regular expression of a stranger, which ends part of a layer's name; raises CheckpointError for costly ones."""
+    repeated = re.findall(r"[*+{]", pattern)
+    if len(pattern) <= _LONGEST_PATTERN and len(repeated) <= _MOST_REPEATED and not re.search(r"\)[*+{]", pattern):
+        with contextlib.suppress(re.error):
+            return re.compile(rf"(^|\.)(?:{pattern})$")
+    raise CheckpointError(
+        f"{path / ADAPTER_CONFIG}: alpha_pattern holds {pattern[:40]!r}, which is not the end of a layer's name; save "
+        "the model after merge_and_unload() and export that"
+    )
 
 
 def _part(name: str, layer: str) -> re.Match[str] | None:

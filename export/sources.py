@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..runtime.errors import CheckpointError
-from .documents import ConfigJson, read_document
+from .documents import ConfigJson, is_file, read_document
 from .families import family_of
 from .foreign import find_dictionary, foreign_config, load_foreign
 from .lora import Adapter, open_adapter
@@ -38,6 +38,8 @@ _SIGNS = (
     ),
 )
 """A file by which a directory is recognised, and what it is then."""
+_LONGEST_NAME = 100
+"""Bytes of a snapshot's name that are read; a commit has 40 digits."""
 _FOREIGN = (".pt", ".pth", ".ckpt")
 
 
@@ -105,9 +107,9 @@ def _snapshot(path: Path) -> Path | None:
     snapshots = path / "snapshots"
     if (path / CONFIG).exists() or not snapshots.is_dir():
         return None
-    main = path / "refs" / "main"
-    if main.is_file() and (named := snapshots / main.read_text(encoding="utf-8").strip()).is_dir():
-        return named
+    main = _named_snapshot(path / "refs" / "main")
+    if main is not None and (snapshots / main).is_dir():
+        return snapshots / main
     found = sorted(folder for folder in snapshots.iterdir() if folder.is_dir())
     if len(found) == 1:
         return found[0]
@@ -115,6 +117,15 @@ def _snapshot(path: Path) -> Path | None:
         f"{path}: this is the outer folder of a hub cache with {len(found)} snapshots; name one, such as "
         f"{found[-1] if found else snapshots / 'REVISION'}"
     )
+
+
+def _named_snapshot(file: Path) -> str | None:
+    """The name of a snapshot, a commit's digits, in a file of the hub's cache; None where there is none."""
+    if not is_file(file):
+        return None
+    with file.open("rb") as opened:
+        name = opened.read(_LONGEST_NAME).decode("ascii", "replace").strip()
+    return name if name.isalnum() else None
 
 
 def _open_adapter(adapter: Adapter, revision: str | None) -> Source:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ..runtime.errors import CheckpointError
-from .documents import WeightIndexJson, announced_line, read_document
+from .documents import WeightIndexJson, announced_line, is_file, read_document
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +27,7 @@ def weight_files(path: Path) -> tuple[Path, ...]:
         if "weight_map" in index:
             shards = tuple(path / shard for shard in sorted({str(shard) for shard in index["weight_map"].values()}))
             for shard in shards:
-                if shard.parent != path or not shard.is_file():
+                if shard.parent != path or not is_file(shard):
                     raise CheckpointError(f"{shard}: listed in {name}.index.json, but missing")
             return shards
     for name in _TENSORFLOW:

@@ -8,17 +8,24 @@
     ├── GateRefused(RuntimeError)         1  parity, words or selftest: the result was not good enough
     └── EngineError(RuntimeError)         3  an engine or a device is missing or failed
 
-A message says what is wrong and, after a semicolon or in a second sentence, what to do.
+A message says what is wrong and, after a semicolon or in a second sentence, what to do. It is one line: names and other
+text from outside that it quotes may hold line breaks and control characters, which are written as escapes.
 Errors of other libraries are translated once, where the library is called.
 """
 
 from __future__ import annotations
+
+from .escape import one_line
 
 
 class Wav2EdgeError(Exception):
     """The base of the family; ``exit_code`` is what the command line returns."""
 
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        """message: what is wrong and what to do; made one line."""
+        super().__init__(one_line(message))
 
 
 class InputError(Wav2EdgeError, ValueError):

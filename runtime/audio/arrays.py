@@ -61,15 +61,20 @@ def samples_of(values: SupportsArray | Iterable[object], name: str) -> NDArray[n
     array = _scaled(_array(values, name), name)
     if array.size == 0:
         raise AudioError(f"{name}: it holds no samples")
-    if not np.isfinite(array).all():
+    return _oriented(checked_samples(array, name), name)
+
+
+def checked_samples(samples: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    """Samples as they are; raises AudioError for NaN, infinite values, and floats that are unscaled integers."""
+    peak = float(np.abs(samples).max(initial=0.0))
+    if not np.isfinite(peak):
         raise AudioError(f"{name}: it holds NaN or infinite samples; record or convert it again")
-    peak = float(np.abs(array).max())
     if peak > LOUDEST:
         raise AudioError(
             f"{name}: floating-point samples up to {peak:g}; they must be in [-1, 1], and integers keep their type "
             "(int16, int32, uint8)"
         )
-    return _oriented(array, name)
+    return samples
 
 
 def _array(values: object, name: str) -> NDArray[np.generic]:

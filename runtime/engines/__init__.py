@@ -246,6 +246,15 @@ def outputs_of(spec: ModelSpec, outputs: Arrays) -> list[dict[str, NDArray[np.ge
     return rows
 
 
+def checked(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """An output as it is; raises EngineError for NaN and infinite numbers, of which any text could be made."""
+    if not np.isfinite(values).all():
+        raise EngineError(
+            "the model gave NaN or infinite numbers here; use another variant, such as fp32, or another engine"
+        )
+    return values
+
+
 def outputs_alone(session: Session, spec: ModelSpec, clip: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
     """The outputs of one clip [samples] of a session of the stage ``full``, run alone; raises EngineError."""
     return outputs_of(spec, session.run(as_feeds(clip[None], np.array([len(clip)], dtype=np.int64))))[0]

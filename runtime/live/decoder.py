@@ -17,8 +17,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..audio.arrays import checked_samples
 from ..bundle.spec import FEATURES, OUTPUT_LENGTHS, ModelSpec
-from ..engines import Arrays
+from ..engines import Arrays, checked
 from ..errors import InputError
 from ..heads import ctc
 from ..recordings import chunking
@@ -100,9 +101,10 @@ class LiveDecoder:
         """Take mono float32 [samples] in [-1, 1] whose first has the absolute 16 kHz index ``start``.
 
         A jump forward is a gap: it ends the utterance. Samples pushed before are ignored. Returns the events of
-        utterances that are over now and were decoded ahead.
+        utterances that are over now and were decoded ahead. Raises AudioError for NaN, and for values far outside
+        [-1, 1].
         """
-        self._utterances.push(samples, start)
+        self._utterances.push(checked_samples(samples, "the stream"), start)
         return self._take_ready()
 
     def close(self, reason: EndReason = "end") -> list[Event]:
@@ -116,7 +118,7 @@ class LiveDecoder:
         if due is None:
             return None
         for ended in self._ended:
-            if ended.final.window is None:
+            if ended.final.window is None and ended.final.transcript is None:
                 return ended.final.issue(ended.utterance.number)
         utterance = self.utterance
         assert utterance is not None
@@ -158,7 +160,7 @@ class LiveDecoder:
 
     def _logits(self, outputs: Arrays) -> NDArray[np.float32]:
         frames = int(outputs[OUTPUT_LENGTHS][0])
-        return np.asarray(outputs[self.spec.outputs[0].name][0, :frames], dtype=np.float32)
+        return checked(np.asarray(outputs[self.spec.outputs[0].name][0, :frames], dtype=np.float32))
 
     def _shifted(self, word: Word, start: int) -> Word:
         """A word with times in the stream; start: the absolute sample of the logits' first frame."""

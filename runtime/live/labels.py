@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import engines
+from ..audio.arrays import checked_samples
 from ..bundle.spec import ModelSpec, Stage
 from ..engines import Arrays, EngineOptions
 from ..errors import InputError
@@ -107,10 +108,11 @@ class LabelDecoder:
         """Take mono float32 [samples] in [-1, 1] whose first has the absolute 16 kHz index ``start``.
 
         After a jump forward nothing continues. Samples pushed before are ignored. Labels come from ``accept``.
+        Raises AudioError for NaN, and for values far outside [-1, 1].
         """
         if not self._began or start > self._buffer.end:
             self._begin(start)
-        samples = samples[max(0, self._buffer.end - start) :]
+        samples = checked_samples(samples[max(0, self._buffer.end - start) :], "the stream")
         self._buffer.append(samples)
         for activity in self._detector.push(samples):
             self._detected = activity.end
@@ -138,7 +140,9 @@ class LabelDecoder:
         if window is not self._running:
             return []  # a gap came while it ran
         self._running = None
-        probabilities = self._probabilities(np.asarray(outputs[self.spec.outputs[0].name][0], np.float32))
+        probabilities = self._probabilities(
+            engines.checked(np.asarray(outputs[self.spec.outputs[0].name][0], np.float32))
+        )
         found = [
             event
             for index, state in self._states.items()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..audio.arrays import checked_samples
 from ..audio.channels import Channel, checked_channel, index_of
 from ..audio.files import container_of
 from ..audio.raw import Encoding, RawFormat
@@ -131,9 +132,7 @@ class PipeSource:
         frames = self._format.decode(self._bytes[:whole])
         index = index_of(self._channel, frames.shape[1], self._name)
         decoded = frames.mean(axis=1, dtype=np.float32) if index is None else frames[:, index]
-        if not np.isfinite(decoded).all():
-            raise AudioError(f"{self._name}: it holds NaN or infinite samples")
-        samples = self._resampler(decoded)
+        samples = self._resampler(checked_samples(decoded, self._name))
         self._bytes = self._bytes[whole:]
         if self._left is not None:
             self._left -= whole

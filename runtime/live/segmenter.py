@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.spec import ModelSpec
+from ..text.transcript import Transcript
 from .digital_silence import DigitalSilence
 from .documents import EndReason
 from .endpoint import best_cut
@@ -144,12 +145,15 @@ class UtteranceSegmenter:
 
     def _end(self, utterance: Utterance, end: int, reason: EndReason, quiet: int | None) -> None:
         self.running = None
-        self._floor = end
+        self._floor = end = max(end, utterance.start)
         final = utterance.final
         if final is None or final.end != end:
             final = self.final_pass(utterance, end)
-        if len(final.samples) >= self.spec.min_samples:
-            self._ended(Ended(utterance, final, reason, quiet))
+        if len(final.samples) < self.spec.min_samples:
+            if not utterance.announced:
+                return
+            final.transcript = Transcript("", 0.0, ())  # what partials showed of it is taken back
+        self._ended(Ended(utterance, final, reason, quiet))
 
     def _blank(self, utterance: Utterance, activity: VoiceActivity) -> None:
         """A voice without text: end the utterance, or discard one that never had text; then continue."""

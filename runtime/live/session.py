@@ -72,7 +72,7 @@ class LiveStream:
         events = self.decoder.push(samples, self.decoder.received if start is None else start)
         self.computed += time.perf_counter() - began
         self.seconds += len(samples) / RATE
-        self._power += float(np.dot(samples, samples))
+        self._power += float(np.dot(samples, samples.astype(np.float64)))
         return self._counted(events)
 
     def windows(self, finals_only: bool = False) -> Iterator[Event]:

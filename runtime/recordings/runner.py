@@ -108,6 +108,12 @@ class Runner(Generic[T]):
 
     def outputs(self, found: Sequence[Chunk]) -> list[Outputs]:
         """Every output of chunks, run as one padded batch; all of them have a loudness, or none. Raises EngineError."""
+        rows = self._outputs(found)
+        for row in rows:
+            engines.checked(row[self.spec.outputs[0].name])
+        return rows
+
+    def _outputs(self, found: Sequence[Chunk]) -> list[Outputs]:
         if found[0].loudness is None:
             return self.model.outputs([chunk.samples for chunk in found], self.options)
         clips = [chunk.loudness.normalized(chunk.samples) for chunk in found if chunk.loudness is not None]

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import documents
 from ..bundle.read import Bundle
 from ..bundle.spec import ModelSpec
 from ..errors import EngineError, InputError, first_line
@@ -30,7 +30,20 @@ _MODELS = (".arpa", ".bin", ".binary", ".klm", ".arpa.gz")
 _NEVER = -1e4
 """The log-probability of what must not be chosen; finite, because beam searches add and subtract it."""
 
+_MAX_SETTINGS, _MAX_WORDS = 1 << 20, 256 << 20
+"""Bytes of attrs.json and of unigrams.txt: 5 million words have about 50 MB."""
+_LARGEST_WEIGHT = 10_000
+_SETTINGS = "the settings of a language model"
 _UNUSED = 0xE000  # private-use characters stand for labels that never become text
+
+
+class AttributesJson(TypedDict, total=False):
+    """``attrs.json`` as pyctcdecode writes it."""
+
+    alpha: float
+    beta: float
+    unk_score_offset: float
+    score_boundary: bool
 
 
 @dataclass(frozen=True)
@@ -266,22 +279,40 @@ def _from_files(files: Sequence[Path], folder: Path) -> LanguageModel:
     models = [file for file in files if file.name.endswith(_MODELS)]
     if len(models) != 1:
         raise InputError(f"{folder}: {len(models)} language models ({', '.join(_MODELS)}) where one is needed")
-    unigrams, options = _unigrams(models[0]), {}
+    unigrams, settings = _unigrams(models[0]), AttributesJson()
     for file in files:
         if file.name == "unigrams.txt":
-            try:
-                unigrams = tuple(file.read_text("utf-8").split())
-            except UnicodeDecodeError as error:
-                raise InputError(f"{file}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+            unigrams = _listed_words(file)
         elif file.name == "attrs.json":
-            try:
-                values = json.loads(file.read_text("utf-8"))
-                names = {"alpha": "alpha", "beta": "beta", "unk_score_offset": "unknown", "score_boundary": "boundary"}
-                options = {ours: values[theirs] for theirs, ours in names.items() if theirs in values}
-                options = {name: v if name == "boundary" else float(v) for name, v in options.items()}
-            except (ValueError, TypeError) as error:
-                raise InputError(f"{file}: damaged ({error})") from error
-    return LanguageModel(models[0], unigrams, **options)
+            settings = documents.read(file, AttributesJson, _SETTINGS, max_bytes=_MAX_SETTINGS)
+            _check_weights(settings, file)
+    return LanguageModel(
+        models[0],
+        unigrams,
+        settings.get("alpha", LanguageModel.alpha),
+        settings.get("beta", LanguageModel.beta),
+        settings.get("unk_score_offset", LanguageModel.unknown),
+        settings.get("score_boundary", LanguageModel.boundary),
+    )
+
+
+def _listed_words(file: Path) -> tuple[str, ...]:
+    """The words of ``unigrams.txt``."""
+    with file.open("rb") as opened:
+        content = opened.read(_MAX_WORDS + 1)
+    if len(content) > _MAX_WORDS:
+        raise InputError(f"{file}: more than {_MAX_WORDS >> 20} MB of words")
+    try:
+        return tuple(content.decode("utf-8-sig").split())
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+
+def _check_weights(settings: AttributesJson, file: Path) -> None:
+    """Raise InputError for weights that no search can use."""
+    for name, value in settings.items():
+        if isinstance(value, float) and not abs(value) <= _LARGEST_WEIGHT:
+            raise InputError(f"{file}: {name} is {value}; a weight is from -{_LARGEST_WEIGHT} to {_LARGEST_WEIGHT}")
 
 
 def _unigrams(path: Path) -> tuple[str, ...] | None:

@@ -215,6 +215,43 @@ def test_lora_is_merged(layer_checkpoint: Path, tmp_path: Path, settings: dict[s
     assert checkpoint.digest() != Checkpoint.open(layer_checkpoint).digest()
 
 
+A, B = torch.ones(4, 32), torch.ones(32, 4)
+
+
+@pytest.mark.parametrize(
+    ("matrices", "reason"),
+    [
+        ({"lora_A.weight": A, "lora_B.weight": torch.ones(32, 3)}, "no such linear layer of that shape"),
+        ({"lora_A.weight": torch.ones(4, 31), "lora_B.weight": B}, "no such linear layer of that shape"),
+        (
+            {"lora_A.weight": torch.ones(0, 32), "lora_B.weight": torch.ones(32, 0)},
+            "no such linear layer of that shape",
+        ),
+        ({"lora_A.weight": A, "lora_B.weight": B[0]}, "no such linear layer of that shape"),
+        ({"lora_B.weight": B}, "no such linear layer of that shape"),
+        ({"lora_A.weight": A, "lora_B.weight": B, "lora_magnitude_vector": torch.ones(3)}, "of that shape"),
+        ({f"lora_{m}.{n}.weight": t.clone() for n in ("one", "two") for m, t in (("A", A), ("B", B))}, "several adapters"),
+    ],
+)
+def test_matrices_that_fit_no_layer(layer_checkpoint: Path, tmp_path: Path, matrices: State, reason: str) -> None:
+    """Shapes ended in tracebacks; a lone matrix, or the second of two adapters, was left out in silence."""
+    layer = "wav2vec2.encoder.layers.1.attention.q_proj"
+    write_adapter(
+        tmp_path / "adapter", layer_checkpoint, {f"{layer}.{name}": value for name, value in matrices.items()}
+    )
+    with pytest.raises(CheckpointError, match=reason):
+        Checkpoint.open(tmp_path / "adapter").load()
+
+
+@pytest.mark.parametrize("pattern", ["(", "(.*)*", "(a+)+b", ".*.*.*x", "x" * 300])
+def test_expressions_from_a_stranger(layer_checkpoint: Path, tmp_path: Path, pattern: str) -> None:
+    layer = "wav2vec2.encoder.layers.1.attention.q_proj"
+    state = {f"{layer}.lora_A.weight": A, f"{layer}.lora_B.weight": B}
+    write_adapter(tmp_path / "adapter", layer_checkpoint, state, alpha_pattern={pattern: 2})
+    with pytest.raises(CheckpointError, match="alpha_pattern"):
+        Checkpoint.open(tmp_path / "adapter").load()
+
+
 def test_lora_with_a_new_vocabulary_on_a_pre_trained_model(layer_checkpoint: Path, tmp_path: Path) -> None:
     """The usual recipe: the base has no head, or one of another size; the adapter's directory has the vocabulary."""
     base = Path(shutil.copytree(layer_checkpoint, tmp_path / "base"))
@@ -243,6 +280,9 @@ def test_adapters_that_cannot_be_merged(layer_checkpoint: Path, tmp_path: Path) 
     write_adapter(tmp_path / "other", layer_checkpoint, state)
     with pytest.raises(CheckpointError, match="no such linear layer"):
         Checkpoint.open(tmp_path / "other").load()
+    write_adapter(tmp_path / "changed", layer_checkpoint, state, init_lora_weights="pissa_niter_4")
+    with pytest.raises(CheckpointError, match="changed weights of its base model"):
+        Checkpoint.open(tmp_path / "changed")
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
     with pytest.raises(CheckpointError, match="PEFT adapter without its weights"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -80,3 +81,35 @@ def test_classes_that_come_with_the_checkpoint_are_never_run(checkpoint: Path) -
     (checkpoint / "modeling.py").write_text("raise SystemExit('it ran')")
     with pytest.raises(CheckpointError, match="trust_remote_code"):
         Checkpoint.open(checkpoint)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"..", b"", b"a" * 5000, b"\0"])
+def test_a_hub_cache_that_names_no_snapshot(checkpoint: Path, tmp_path: Path, content: bytes) -> None:
+    outer = tmp_path / "models--someone--wav2vec2"
+    (outer / "refs").mkdir(parents=True)
+    snapshot = Path(shutil.copytree(checkpoint, outer / "snapshots" / "0123"))
+    (outer / "refs" / "main").write_bytes(content)
+    assert Checkpoint.open(outer).path == snapshot
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocab.json", "tokenizer_config.json"])
+def test_a_pipe_in_the_place_of_a_file_is_not_opened(checkpoint: Path, name: str) -> None:
+    """Whoever opened it waited for ever."""
+    (checkpoint / name).unlink(missing_ok=True)
+    os.mkfifo(checkpoint / name)
+    with pytest.raises(CheckpointError, match=rf"{name}: not a plain file|no config.json"):
+        Checkpoint.open(checkpoint)
+
+
+@pytest.mark.parametrize("name", ["\n", "x" * 300, "\0", "../model.safetensors"])
+def test_shards_with_impossible_names(checkpoint: Path, name: str) -> None:
+    (checkpoint / "model.safetensors").rename(checkpoint / "other.safetensors")
+    index = {"weight_map": {"lm_head.weight": name}}
+    (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match="but missing") as caught:
+        Checkpoint.open(checkpoint)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_language_whose_name_no_file_can_have(checkpoint: Path) -> None:
+    assert Checkpoint.open(checkpoint, language="x" * 300).labels.adapter is None

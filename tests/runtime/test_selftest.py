@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import io
 import json
 import shutil
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,3 +185,45 @@ def test_stages_that_compute_something_else_fail(monkeypatch: pytest.MonkeyPatch
     (outcome,) = selftest.run(bundle, "onnxruntime", "fp32")
     assert outcome.status == "failed"
     assert outcome.reason.startswith("in two stages")
+
+
+def _archive(arrays: dict[str, Any], shape: bytes = b"", more: bytes = b"") -> bytes:
+    """An .npz whose first array announces another shape, with an entry more."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            inner = io.BytesIO()
+            np.lib.format.write_array(inner, np.asarray(array))
+            data = inner.getvalue()
+            archive.writestr(f"{name}.npy", data.replace(b"'shape': (", b"'shape': (" + shape) if shape else data)
+        if more:
+            archive.writestr("more.npy", more)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("what", ["bomb", "announces more", "header", "type", "axes", "text for numbers", "nan"])
+def test_an_archive_from_a_stranger(bundle: Bundle, what: str) -> None:
+    """Room was made for what headers announce, and clips of any type went into the engine."""
+    arrays: dict[str, Any] = dict(np.load(bundle.file(SELFTEST)).items())
+    shape, more = b"", b""
+    if what == "bomb":
+        more = bytes(600 << 20)
+    elif what == "announces more":
+        shape = b"999999999, "
+    elif what == "header":
+        shape = b"(((\\"
+    elif what == "type":
+        arrays[clip_key(0)] = arrays[clip_key(0)].astype(np.complex64)
+    elif what == "axes":
+        arrays[output_key(0, "logits")] = arrays[output_key(0, "logits")][0]
+    elif what == "text for numbers":
+        arrays[output_key(0, "logits")] = np.array("x")
+    else:
+        arrays[output_key(0, "logits")][0, 0] = np.nan
+    data = _archive(arrays, shape, more)
+    (bundle.path / SELFTEST).write_bytes(data)
+    document = json.loads((bundle.path / "bundle.json").read_text())
+    document["files"][SELFTEST] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (bundle.path / "bundle.json").write_text(json.dumps(document))
+    with pytest.raises(BundleError, match=r"damaged|do not trust it"):
+        read_archive(Bundle.open(bundle.path))

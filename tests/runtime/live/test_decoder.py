@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.errors import AudioError, EngineError, InputError
 from wav2edge.runtime.live.decoder import LiveDecoder
 from wav2edge.runtime.live.events import Event, Final, Partial, Silence
 from wav2edge.runtime.live.settings import LiveSettings
@@ -267,3 +267,34 @@ def test_models_that_do_not_transcribe_are_refused(booth: Booth) -> None:
         LiveDecoder(replace(booth.spec(), head="xvector"), booth.vad())
     with pytest.raises(InputError, match="16000"):
         LiveDecoder(replace(booth.spec(), sample_rate=8000), booth.vad())
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_samples_that_are_not_sound_are_refused(booth: Booth, bad: float) -> None:
+    """NaN went into the loudness and the network, and infinite levels into JSON, which has no such number."""
+    sound = booth.quiet(0.5)
+    sound[100] = bad
+    with pytest.raises(AudioError, match=r"NaN or infinite|must be in \[-1, 1\]"):
+        booth.decoder().push(sound, 0)
+
+
+def test_outputs_that_are_not_numbers_become_no_caption(booth: Booth) -> None:
+    def overflow(window: Window, logits: NDArray[np.float32]) -> None:
+        logits[0, 0, 0] = np.nan
+
+    model = booth.model(booth.spec(), change=overflow)
+    with pytest.raises(EngineError, match="NaN or infinite numbers"):
+        booth.listen(booth.decoder(), model, booth.speak("turn the light off"))
+
+
+def test_what_was_shown_gets_a_final_even_if_almost_nothing_is_left_of_it(booth: Booth) -> None:
+    """An utterance that was cut to less than a frame had partials and no Final."""
+    decoder = booth.decoder()
+    found: list[Event] = []
+    segmenter = decoder._utterances
+    found += booth.listen(decoder, booth.model(booth.spec()), np.concatenate((booth.quiet(2), booth.speak("turn on"))))
+    [utterance] = {event.utterance for event in found if isinstance(event, Partial)}
+    assert segmenter.running is not None
+    segmenter._end(segmenter.running, segmenter.running.start - 10, "length", quiet=None)
+    [final] = finals_of(decoder.push(booth.quiet(0.1), decoder.received))
+    assert (final.utterance, final.text, final.start) == (utterance, "", final.end)

@@ -235,3 +235,20 @@ def test_lanes_are_for_small_models_and_more_than_two_windows(
         assert lanes("null", small, sources) == 1
     assert lanes("openvino", small, [long, long]) == 1
     assert lanes("null", dataclasses.replace(small, sizes={"fp32.onnx": 119_000_000}), [long, long]) == 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_outputs_that_are_not_numbers_become_no_text(
+    level_transcriber: Transcriber, level_session: Any, spell: Spell, monkeypatch: pytest.MonkeyPatch, bad: float
+) -> None:
+    """A variant that overflows gave a transcript made of NaN, and exit code 0."""
+    run = level_session.run
+
+    def overflow(feeds: Any) -> Any:
+        outputs = run(feeds)
+        outputs["logits"][0, 1, 2] = bad
+        return outputs
+
+    monkeypatch.setattr(level_session, "run", overflow)
+    with pytest.raises(EngineError, match="NaN or infinite numbers"):
+        level_transcriber(spell("hello"))

@@ -211,3 +211,26 @@ def test_the_other_library_hears_the_same(arpa: Path, ctc_spec: ModelSpec, monke
     logits = logits_as(ctc_spec, "call bryan now", {5: ("p", 1.0)})
     assert text_of(BeamDecoder(ctc_spec, hotwords=["bryan"]), logits, ctc_spec) == "call bryan now"
     assert json.dumps(BeamDecoder(ctc_spec)(logits[:0], ctc_spec, 0)) == "[]"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 100_000,
+        '{"alpha": NaN}',
+        '{"beta": true}',
+        '{"alpha": 1e300}',
+        '{"score_boundary": []}',
+        "[]",
+        '{"alpha": "1"}',
+    ],
+)
+def test_settings_from_a_stranger(tmp_path: Path, arpa: Path, content: str) -> None:
+    """attrs.json went unchecked into the search, and one that was nested deeply ended in a RecursionError."""
+    folder = tmp_path / "language_model"
+    folder.mkdir()
+    (folder / arpa.name).write_bytes(arpa.read_bytes())
+    (folder / "attrs.json").write_text(content)
+    with pytest.raises(InputError, match=r"attrs\.json") as caught:
+        open_language_model(folder)
+    assert "\n" not in str(caught.value)

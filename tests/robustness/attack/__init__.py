@@ -1,0 +1,1 @@
+"""What scripts/test --fuzz, --kill and --soak share: hostile inputs, children that may die, and what became of them."""
