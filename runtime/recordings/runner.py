@@ -110,7 +110,7 @@ class Runner(Generic[T]):
         """Every output of chunks, run as one padded batch; all of them have a loudness, or none. Raises EngineError."""
         rows = self._outputs(found)
         for row in rows:
-            engines.checked(row[self.spec.outputs[0].name])
+            engines.checked(np.asarray(row[self.spec.outputs[0].name], dtype=np.float32))
         return rows
 
     def _outputs(self, found: Sequence[Chunk]) -> list[Outputs]:

@@ -230,7 +230,10 @@ A, B = torch.ones(4, 32), torch.ones(32, 4)
         ({"lora_A.weight": A, "lora_B.weight": B[0]}, "no such linear layer of that shape"),
         ({"lora_B.weight": B}, "no such linear layer of that shape"),
         ({"lora_A.weight": A, "lora_B.weight": B, "lora_magnitude_vector": torch.ones(3)}, "of that shape"),
-        ({f"lora_{m}.{n}.weight": t.clone() for n in ("one", "two") for m, t in (("A", A), ("B", B))}, "several adapters"),
+        (
+            {f"lora_{m}.{n}.weight": t.clone() for n in ("one", "two") for m, t in (("A", A), ("B", B))},
+            "several adapters",
+        ),
     ],
 )
 def test_matrices_that_fit_no_layer(layer_checkpoint: Path, tmp_path: Path, matrices: State, reason: str) -> None:
