@@ -32,7 +32,7 @@ SWITCHED_COST = 1.6
 
 
 @dataclass(frozen=True)
-class Plan:
+class QuantizationPlan:
     """What a run will do."""
 
     calibrating: int
@@ -58,7 +58,7 @@ class Plan:
         return text + ")"
 
 
-def make_plan(bundle: Bundle, speech: Speech, sites: Collection[Site], options: Options) -> Plan:
+def make_plan(bundle: Bundle, speech: Speech, sites: Collection[Site], options: Options) -> QuantizationPlan:
     """Estimate a run by timing fp32 on a little noise, once; raises EngineError where ONNX Runtime is missing."""
     pace = _pace(bundle, options)
     passes = FOLDING_COST * options.smooth + OBSERVING_COST * needs_ranges(options)
@@ -69,7 +69,7 @@ def make_plan(bundle: Bundle, speech: Speech, sites: Collection[Site], options: 
     dev = speech.judging.seconds
     timing = 2 * (REPEATS + 1) * options.timed_seconds
     sounds += dev + len(options.variants) * (dev + timing)
-    return Plan(
+    return QuantizationPlan(
         calibrating=len(speech.calibrating.rows),
         judging=len(speech.judging.rows),
         recordings=speech.recordings,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wav2edge.measure import page as kit
 from wav2edge.measure.figures import Figure
-from wav2edge.measure.page import Column, Html, Row
+from wav2edge.measure.page import Column, Html, TableRow
 from wav2edge.measure.runs import Item
 from wav2edge.measure.scoring import normalize, word_alignment
 from wav2edge.measure.task import Likeness
@@ -74,7 +74,7 @@ def _table(outcomes: Sequence[Outcome], figure: Figure, kind: Likeness) -> Html:
             kit.element("span", outcome.verdict.text, class_="good" if good else "bad"),
             kit.join(kept, kit.element("br")) if kept else "nothing",
         ]
-        rows.append(Row([outcome.variant.name], cells))
+        rows.append(TableRow([outcome.variant.name], cells))
     return kit.table("variant", columns, rows)
 
 
@@ -169,7 +169,7 @@ def _worst(judge: Judge, outcome: Outcome) -> Html:
     shown = _texts if spoken else _answers
     gap = "+d" if spoken else "+.2f"
     rows = [
-        Row(
+        TableRow(
             [before[index].name],
             [f"{int(gaps[index]) if spoken else gaps[index]:{gap}}", *shown(before[index], after[index])],
         )

@@ -46,7 +46,7 @@ class Energy:
         return self.joules / self.seconds if self.seconds > 0 else 0.0
 
 
-class Source(Protocol):
+class EnergySource(Protocol):
     """Something that measures energy. ``name`` says what it covers."""
 
     name: str
@@ -69,7 +69,7 @@ class Rails:
         self._sum = 0.0
 
     def joules(self, now: float) -> float:
-        """See ``Source``."""
+        """See ``EnergySource``."""
         watts = sum(rail.watts() for rail in self._rails)
         if self._last is not None:
             self._sum += (now - self._last[0]) * (watts + self._last[1]) / 2
@@ -107,7 +107,7 @@ class Counters:
         self._sum = 0
 
     def joules(self, now: float) -> float:
-        """See ``Source``; called at least once in each turn of the counter (over an hour)."""
+        """See ``EnergySource``; called at least once in each turn of the counter (over an hour)."""
         values = [_integer(path) for path, _ in self._zones]
         for value, before, (_, wrap) in zip(values, self._last or values, self._zones):
             self._sum += value - before if value >= before else value + wrap - before
@@ -128,7 +128,7 @@ class NvidiaCounter:
         self.close = close
 
     def joules(self, now: float) -> float:
-        """See ``Source``."""
+        """See ``EnergySource``."""
         value = self._read()
         if value is None:
             raise OSError("NVML no longer reports the GPU's energy")
@@ -138,7 +138,7 @@ class NvidiaCounter:
 class EnergyMeter:
     """Measure between ``start`` and ``stop``, or inside ``with``; it can be used again and again, not nested."""
 
-    def __init__(self, sources: Sequence[Source], interval: float = INTERVAL) -> None:
+    def __init__(self, sources: Sequence[EnergySource], interval: float = INTERVAL) -> None:
         """Measure the sum of sources, read every ``interval`` seconds."""
         self.name = " + ".join(source.name for source in sources)
         self.energy: Energy | None = None
@@ -205,7 +205,7 @@ def find(root: str | Path = "/", rails: Sequence[str] = (), interval: float = IN
     tree = Tree(root)
     if chosen := _choose(power_rails(tree), rails):
         return EnergyMeter((Rails(chosen),), interval)
-    sources: list[Source] = []
+    sources: list[EnergySource] = []
     if tree.live and (counter := nvml.energy_counter()) is not None:
         sources.append(NvidiaCounter(*counter))
     zones, _ = _rapl(tree)

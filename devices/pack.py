@@ -30,7 +30,7 @@ from ..runtime.bundle.read import MANIFEST, Bundle, Variant, sha256, variant_to_
 from ..runtime.errors import BundleError, InputError
 from ..runtime.files import replace_whole
 from .board import program
-from .board.install import Package, install_script, requirements, service_notes, service_unit
+from .board.install import BoardPackage, install_script, requirements, service_notes, service_unit
 from .board.wheels import Target, gather
 from .profile import DeviceProfile
 
@@ -122,7 +122,7 @@ def used(bundle: Bundle, profile: DeviceProfile) -> tuple[Variant, ...]:
     return tuple(bundle.variant(name) for name in names)
 
 
-def install_lines(profile: DeviceProfile, package: Package) -> tuple[str, ...]:
+def install_lines(profile: DeviceProfile, package: BoardPackage) -> tuple[str, ...]:
     """The shell lines that make a board ready, from the folder that the file was unpacked in."""
     install = profile.install
     if install.commands:
@@ -141,7 +141,7 @@ def install_lines(profile: DeviceProfile, package: Package) -> tuple[str, ...]:
 class _Contents:
     """The files of a package by their names in it, in order, and what they are for."""
 
-    package: Package
+    package: BoardPackage
     files: tuple[tuple[str, Path | bytes], ...]
 
 
@@ -158,7 +158,7 @@ def _contents(
     if options.wheels:
         for target in _targets(profile, options):
             gathered.update({path.name: path for path in gather(wheel, profile.install, target, folder)})
-    package = Package(
+    package = BoardPackage(
         name=_package_name(destination),
         bundle=bundle.path.resolve().name,
         profile=profile,
@@ -235,7 +235,7 @@ def _add(archive: tarfile.TarFile, name: str, content: Path | bytes, sums: list[
     sums.append((name, sha256(content)))
 
 
-def _readme(package: Package, variants: Iterable[Variant]) -> str:
+def _readme(package: BoardPackage, variants: Iterable[Variant]) -> str:
     profile, name = package.profile, package.bundle
     rows = [f"    {variant.name:<14} {variant.bytes / 1e6:8.1f} MB" for variant in variants]
     place = "" if profile.install.commands else f"~/.local/share/wav2edge/{package.name}/current/"

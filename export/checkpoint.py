@@ -18,7 +18,7 @@ from .families import POOLED, Family, Head, family_of, head_of
 from .labels import Labels, read_labels
 from .network import Network
 from .preprocessing import Preprocessing, read_preprocessing
-from .sources import Source, open_source
+from .sources import CheckpointSource, open_source
 from .weight_names import match_names
 from .weights import load_weights
 
@@ -34,7 +34,7 @@ _ATTENTION = ("_attn_implementation", "attn_implementation", "_attn_implementati
 class Checkpoint:
     """A checkpoint that was found and whose small files were read; the weights are read by ``load``."""
 
-    source: Source
+    source: CheckpointSource
     """Where its files are."""
     name: str
     """What the user called it."""

@@ -38,7 +38,7 @@ _HEADS = {
 
 
 @dataclass(frozen=True)
-class Adapter:
+class LoraAdapter:
     """A LoRA adapter: its settings, its file, and where the model is that it adapts."""
 
     path: Path
@@ -108,7 +108,7 @@ class Adapter:
         return {name.removeprefix(_PREFIX).replace(".base_layer.", "."): value for name, value in state.items()}
 
 
-def open_adapter(path: Path) -> Adapter | None:
+def open_adapter(path: Path) -> LoraAdapter | None:
     """The adapter in a directory; None where there is none. Raises CheckpointError for adapters of another kind."""
     if not (path / ADAPTER_CONFIG).is_file() or (path / "config.json").is_file():
         return None
@@ -127,7 +127,7 @@ def open_adapter(path: Path) -> Adapter | None:
             f"{path}: this is a PEFT adapter {what}, which cannot be merged here; save the model after "
             "merge_and_unload() and export that"
         )
-    return Adapter(path, settings, file)
+    return LoraAdapter(path, settings, file)
 
 
 def _fit(weight: Tensor, parts: Mapping[str, Tensor], transposed: bool) -> bool:

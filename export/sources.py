@@ -14,7 +14,7 @@ from ..runtime.errors import CheckpointError
 from .documents import ConfigJson, is_file, read_document
 from .families import family_of
 from .foreign import find_dictionary, foreign_config, load_foreign
-from .lora import Adapter, open_adapter
+from .lora import LoraAdapter, open_adapter
 from .weights import load_weights, weight_files
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _FOREIGN = (".pt", ".pth", ".ckpt")
 
 
 @dataclass(frozen=True)
-class Source:
+class CheckpointSource:
     """A checkpoint's configuration and where its other files are."""
 
     path: Path
@@ -61,7 +61,7 @@ class Source:
     """Whether clips are normalised, where the weight file says so or its kind is known."""
 
 
-def open_source(source: str | Path, revision: str | None, language: str | None) -> Source:
+def open_source(source: str | Path, revision: str | None, language: str | None) -> CheckpointSource:
     """Find a checkpoint and read its configuration.
 
     language: whose weights are downloaded with it. Raises CheckpointError where there is none, or of another kind.
@@ -73,7 +73,7 @@ def open_source(source: str | Path, revision: str | None, language: str | None) 
     if adapter is not None:
         return _open_adapter(adapter, revision)
     config, files = read_config(path), weight_files(path)
-    return Source(path, config, files, lambda: load_weights(files))
+    return CheckpointSource(path, config, files, lambda: load_weights(files))
 
 
 def find_checkpoint(source: str | Path, revision: str | None, language: str | None = None) -> Path:
@@ -128,13 +128,13 @@ def _named_snapshot(file: Path) -> str | None:
     return name if name.isalnum() else None
 
 
-def _open_adapter(adapter: Adapter, revision: str | None) -> Source:
+def _open_adapter(adapter: LoraAdapter, revision: str | None) -> CheckpointSource:
     """An adapter with its base model; the small files are the adapter's where it has them."""
     path = find_checkpoint(adapter.base, revision)
     base = read_config(path)
     files = weight_files(path)
     own = any((adapter.path / name).is_file() for name in ("vocab.json", "tokenizer.json", "preprocessor_config.json"))
-    return Source(
+    return CheckpointSource(
         path=adapter.path if own else path,
         config=adapter.config(base, family_of(base, str(path)).classes),
         weights=(*files, adapter.file),
@@ -142,11 +142,11 @@ def _open_adapter(adapter: Adapter, revision: str | None) -> Source:
     )
 
 
-def _open_foreign(file: Path) -> Source:
+def _open_foreign(file: Path) -> CheckpointSource:
     state, settings = load_foreign(file)
     config = foreign_config(file, state, settings)
     normalize = settings.get("normalize", config["feat_extract_norm"] == "layer")
-    return Source(
+    return CheckpointSource(
         path=file,
         config=config,
         weights=(file,),

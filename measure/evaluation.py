@@ -33,7 +33,7 @@ class System:
 
 
 @dataclass(frozen=True)
-class Hypotheses:
+class SystemHypotheses:
     """What a system recognised in each recording (None: it could not be used), and how long all of it took.
 
     seconds: of audio; elapsed: seconds that it took, reading the files included.
@@ -61,7 +61,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SystemComparison:
     """A later system against the first on one corpus."""
 
     corpus: str
@@ -78,10 +78,10 @@ class Evaluation:
     """
 
     rows: tuple[Row, ...]
-    hypotheses: tuple[Hypotheses, ...]
+    hypotheses: tuple[SystemHypotheses, ...]
     texts: tuple[tuple[str, ...], ...]
     lines: tuple[Line, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[SystemComparison, ...]
     normalization: scoring.Normalization
     problems: tuple[str, ...]
 
@@ -140,7 +140,7 @@ def labels(of_systems: Sequence[System]) -> list[str]:
 
 def transcribe_rows(
     transcriber: Transcriber, system: System, rows: Sequence[Row], progress: Callable[[int], None] | None = None
-) -> Hypotheses:
+) -> SystemHypotheses:
     """Run a system over recordings; ``progress`` is called with the number of those that are done."""
     texts: list[str | None] = []
     problems: list[str] = []
@@ -158,12 +158,12 @@ def transcribe_rows(
             texts.append(result.transcript.text)
         if progress is not None:
             progress(len(texts))
-    return Hypotheses(system, tuple(texts), seconds, time.perf_counter() - started, tuple(problems))
+    return SystemHypotheses(system, tuple(texts), seconds, time.perf_counter() - started, tuple(problems))
 
 
 def evaluate(
     rows: Sequence[Row],
-    hypotheses: Sequence[Hypotheses],
+    hypotheses: Sequence[SystemHypotheses],
     normalization: scoring.Normalization = scoring.DEFAULT_NORMALIZATION,
 ) -> Evaluation:
     """Score what systems recognised, each corpus by itself and all together, and compare the others with the first.
@@ -177,13 +177,13 @@ def evaluate(
     kept = tuple(rows[index] for index in used)
     texts = tuple(tuple(str(one.texts[index]) for index in used) for one in hypotheses)
     lines: list[Line] = []
-    comparisons: list[Comparison] = []
+    comparisons: list[SystemComparison] = []
     for name, members in _corpora(kept).items():
         references = [kept[i].text for i in members]
         scores = [scoring.score(references, [of_system[i] for i in members], normalization) for of_system in texts]
         lines += [Line(name, number, of_system) for number, of_system in enumerate(scores)]
         comparisons += [
-            Comparison(
+            SystemComparison(
                 name,
                 number,
                 scoring.difference(scores[0].words, later.words),
@@ -221,7 +221,7 @@ class SystemDocument(TypedDict):
     corpora: dict[str, RatesDocument]
 
 
-class DifferenceDocument(TypedDict):
+class SystemDifferenceDocument(TypedDict):
     """How much higher the rates of a system are than the first's; first, second: positions in ``systems``."""
 
     corpus: str
@@ -245,7 +245,7 @@ class EvaluationDocument(TypedDict):
 
     normalization: scoring.Normalization
     systems: list[SystemDocument]
-    differences: list[DifferenceDocument]
+    differences: list[SystemDifferenceDocument]
     clips: list[ClipDocument]
     problems: list[str]
 
@@ -272,7 +272,7 @@ def to_json(evaluation: Evaluation) -> EvaluationDocument:
     }
 
 
-def _system(evaluation: Evaluation, number: int, one: Hypotheses) -> SystemDocument:
+def _system(evaluation: Evaluation, number: int, one: SystemHypotheses) -> SystemDocument:
     return {
         "bundle": one.system.bundle,
         "engine": one.system.engine,

@@ -58,7 +58,7 @@ def _corpus(evaluation: Evaluation, labels: Sequence[str], corpus: str) -> Html:
             compared = kit.join([str(change.wer), kit.element("br"), kit.element("small", sure)])
         speed = f"{evaluation.hypotheses[line.system].speed:.1f}"
         wer, cer = line.scores.wer, line.scores.cer
-        rows.append(kit.Row([labels[line.system]], [_rate(wer), _bar(wer, scale), _rate(cer), compared, speed]))
+        rows.append(kit.TableRow([labels[line.system]], [_rate(wer), _bar(wer, scale), _rate(cer), compared, speed]))
     first = lines[0].scores.wer
     counted = kit.paragraph(f"{first.clips} recordings, {first.length} words.", kind="muted")
     return kit.section(kit.join([kit.table("system", columns, rows), counted]), corpus)

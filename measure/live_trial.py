@@ -40,7 +40,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Stream:
+class SessionLog:
     """What a session received and gave."""
 
     events: tuple[TimedEvent, ...]
@@ -64,7 +64,7 @@ class Playback:
     """A run: the clips that were played, and the stream that the session received."""
 
     clips: tuple[Clip, ...]
-    stream: Stream
+    stream: SessionLog
 
 
 def play_files(
@@ -155,7 +155,7 @@ def play_microphone(
     return Playback(tuple(clips), received)
 
 
-def _run(session: LiveSession) -> Stream:
+def _run(session: LiveSession) -> SessionLog:
     sound: list[NDArray[np.int16]] = [np.zeros(0, np.int16)]
     end = 0
 
@@ -170,7 +170,7 @@ def _run(session: LiveSession) -> Stream:
     began = time.process_time()
     events = tuple(TimedEvent(event, (session.present() or 0) / RATE) for event in session)
     cpu = time.process_time() - began
-    return Stream(events, session.seconds, cpu, tuple(session.lags), np.concatenate(sound))
+    return SessionLog(events, session.seconds, cpu, tuple(session.lags), np.concatenate(sound))
 
 
 def _batch(live: LiveTranscriber, rows: Iterable[Row]) -> list[Transcript]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..runtime import escape
 
 if TYPE_CHECKING:
-    from .scoring import Piece
+    from .scoring import AlignedWords
 
 WIDE, NARROW = 1040, 340
 """Widths in pixels that plots are drawn for: a desk's window of 1 280 and a phone of 360 to 390, less the margins."""
@@ -83,7 +83,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A row of a table.
 
     heading: what names it; the parts stand beside each other on a desk and below each other on a phone.
@@ -94,7 +94,7 @@ class Row:
     cells: Sequence[str]
 
 
-def table(heading: str, columns: Sequence[Column], rows: Iterable[Row]) -> Html:
+def table(heading: str, columns: Sequence[Column], rows: Iterable[TableRow]) -> Html:
     """A table whose first column stays in sight while a small screen scrolls through the others, inside the card.
 
     heading: the title of the first column.
@@ -109,18 +109,18 @@ def _title(column: Column) -> Html:
     return element("th", column.title, class_=None if column.numeric else "text", scope="col")
 
 
-def _row_heading(row: Row) -> Html:
+def _row_heading(row: TableRow) -> Html:
     words = join((element("span", word) for word in row.heading if word), " ")
     return element("th", words, scope="row")
 
 
-def _cells(row: Row, columns: Sequence[Column]) -> list[Html]:
+def _cells(row: TableRow, columns: Sequence[Column]) -> list[Html]:
     if len(row.cells) == 1 and len(columns) > 1:
         return [element("td", element("div", row.cells[0]), class_="why", colspan=len(columns))]
     return [element("td", cell, class_=None if column.numeric else "text") for cell, column in zip(row.cells, columns)]
 
 
-def word_differences(pieces: Iterable[Piece]) -> Html:
+def word_differences(pieces: Iterable[AlignedWords]) -> Html:
     """An alignment of two texts: what only the first has is struck out, what only the second has is emphasised."""
     shown: list[Html] = []
     for piece in pieces:

@@ -202,7 +202,7 @@ def _edits(
 
 
 @dataclass(frozen=True)
-class Piece:
+class AlignedWords:
     """A run of words of one kind; ``delete`` has words of the reference only, ``insert`` of the hypothesis only."""
 
     kind: Literal["equal", "substitute", "delete", "insert"]
@@ -210,14 +210,15 @@ class Piece:
     hypothesis: tuple[str, ...]
 
 
-def word_alignment(reference: str, hypothesis: str) -> tuple[Piece, ...]:
+def word_alignment(reference: str, hypothesis: str) -> tuple[AlignedWords, ...]:
     """Which words of two texts correspond, with the fewest edits; the texts are taken as they are."""
     first, second = tuple(reference.split()), tuple(hypothesis.split())
     if not first or not second:
-        return (Piece("delete" if first else "insert", first, second),) if first or second else ()
+        return (AlignedWords("delete" if first else "insert", first, second),) if first or second else ()
     (chunks,) = _jiwer().process_words(reference, hypothesis).alignments
     return tuple(
-        Piece(c.type, first[c.ref_start_idx : c.ref_end_idx], second[c.hyp_start_idx : c.hyp_end_idx]) for c in chunks
+        AlignedWords(c.type, first[c.ref_start_idx : c.ref_end_idx], second[c.hyp_start_idx : c.hyp_end_idx])
+        for c in chunks
     )
 
 

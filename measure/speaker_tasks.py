@@ -47,7 +47,7 @@ class Diarization(BaseTask):
         errors = []
         for row, probabilities in zip(rows, answers):
             found = frame_classification.turns(probabilities, self.spec)
-            turns = [diarization.Turn(turn.start, turn.end, turn.label) for turn in found]
+            turns = [diarization.SpeakerTurn(turn.start, turn.end, turn.label) for turn in found]
             errors.append(diarization.errors(_turns_of(row), turns))
         return DiarizationRun(names_of(rows), tuple(errors))
 
@@ -94,7 +94,7 @@ class SpeakerVerification(BaseTask):
         return VerificationRun(names, np.array(scores, np.float64), np.array([trial.same for trial in trials], bool))
 
 
-def _turns_of(row: Row) -> tuple[diarization.Turn, ...]:
+def _turns_of(row: Row) -> tuple[diarization.SpeakerTurn, ...]:
     """The turns of a row's recording: those under its file's name, else all where the RTTM is of one recording."""
     if row.rttm is None:
         return ()

@@ -1,7 +1,7 @@
 """The cache: what is made on a machine and stays there (engines, tuning), never inside the bundle.
 
 The directory is ``$WAV2EDGE_CACHE``, else ``$XDG_CACHE_HOME/wav2edge``, else ``~/.cache/wav2edge``. Files appear whole
-or not at all (``atomic_write``, ``atomic_directory``), and ``lock`` lets two processes build one thing once.
+or not at all (``atomic_write``), and ``lock`` lets two processes build one thing once.
 """
 
 from __future__ import annotations
@@ -79,25 +79,6 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     with _translated(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_whole(path, content)
-
-
-@contextlib.contextmanager
-def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty directory that becomes ``path`` when the block ends without an error; raises InputError.
-
-    An older ``path`` is replaced. What a killed process leaves has another name, is never trusted, and is removed by
-    the next one.
-    """
-    with _translated(path), files.staging(path) as folder:
-        made = folder / "made"
-        made.mkdir()
-        yield made
-        files.flush_tree(made)
-        if path.is_dir():
-            files.exchange(made, path)  # the old one is removed with the staging folder
-        else:
-            os.rename(made, path)
-        files.flush(path.parent)
 
 
 @contextlib.contextmanager

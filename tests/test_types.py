@@ -37,3 +37,21 @@ def test_any_is_used_only_where_no_type_describes_a_value() -> None:
     assert len(modules) > 200
     found = {str(path.relative_to(ROOT)): uses(path.read_text("utf-8")) for path in modules}
     assert {name: count for name, count in found.items() if count} == {name: n for name, (n, _) in ALLOWED.items()}
+
+
+FAMILIES = ("runtime/heads/", "export/encoders/")
+"""Folders in which a file is one of several of a kind, whose class has the same name in each."""
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    """Two classes named InputDevice, three named Comparison: which one a message or a search meant was a guess."""
+    where: dict[str, set[str]] = {}
+    for folder in [path.parent for path in ROOT.glob("*/__init__.py")] + [ROOT / "src" / "wav2edge"]:
+        for path in {path.resolve() for path in folder.rglob("*.py")}:
+            name = str(path.relative_to(ROOT))
+            if name.startswith(FAMILIES) or name == "src/wav2edge/api.py":  # the faces of the runtime's classes
+                continue
+            for node in ast.parse(path.read_text("utf-8")).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    where.setdefault(node.name, set()).add(name)
+    assert {name: files for name, files in where.items() if len(files) > 1} == {}

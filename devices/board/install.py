@@ -18,7 +18,7 @@ _ENVIRONMENT_MB = 250
 
 
 @dataclass(frozen=True)
-class Package:
+class BoardPackage:
     """What a package for a board consists of."""
 
     name: str
@@ -39,7 +39,7 @@ class Package:
     """The size of the bundle's variants."""
 
 
-def install_script(package: Package) -> str:
+def install_script(package: BoardPackage) -> str:
     """The text of install.sh; raises InputError for a bundle whose name a service cannot have."""
     install = package.profile.install
     offline = bool(package.wheels)
@@ -68,12 +68,12 @@ def install_script(package: Package) -> str:
     return (_HERE / "install.sh").read_text("utf-8").replace("@VALUES@", "\n".join(lines))
 
 
-def requirements(package: Package) -> str:
+def requirements(package: BoardPackage) -> str:
     """requirements.txt: the packages that a board needs beside wav2edge and its extras; empty for none."""
     return "".join(f"{line}\n" for line in package.profile.install.requires)
 
 
-def service_unit(package: Package) -> str:
+def service_unit(package: BoardPackage) -> str:
     """The text of the systemd unit, in which install.sh puts the folder of the installation for ``@FOLDER@``.
 
     Raises InputError for a bundle whose name a unit cannot hold.
@@ -86,7 +86,7 @@ def service_unit(package: Package) -> str:
     return text.replace("@NAME@", package.name).replace("@BUNDLE@", _escaped(package.bundle))
 
 
-def service_notes(package: Package) -> tuple[str, ...]:
+def service_notes(package: BoardPackage) -> tuple[str, ...]:
     """What to type for the service, and where its captions come out."""
     name = package.name
     return (
@@ -112,7 +112,7 @@ def _fits(pythons: tuple[str, ...], machine: str) -> str:
     return f"import platform, sys, venv; sys.exit(not ({version} and {same} and sys.maxsize > 1 << 32))"
 
 
-def _megabytes(package: Package) -> int:
+def _megabytes(package: BoardPackage) -> int:
     """Space that an installation takes, in megabytes: the bundle, the program, and the wheels unpacked."""
     largest: dict[str, int] = {}
     for path in package.wheels:

@@ -41,7 +41,7 @@ class Encoder(nn.Module):
         self.size = config.hidden_size
         for layer in self.layers:
             layer.self_attn = Attention(layer.self_attn)
-            layer.conv_module = Convolution(layer.conv_module)
+            layer.conv_module = ConvolutionModule(layer.conv_module)
         if self.kind == "rotary":
             size = config.hidden_size // config.num_attention_heads
             steps = torch.arange(0, size, 2, dtype=torch.int64).float() / size
@@ -129,7 +129,7 @@ class Attention(nn.Module):
         return mixed.reshape(mixed.shape[0], mixed.shape[1], mixed.shape[2] * mixed.shape[3])
 
 
-class Convolution(nn.Module):
+class ConvolutionModule(nn.Module):
     """The convolution module of a layer, with zeros after a clip's end."""
 
     def __init__(self, module: Network) -> None:

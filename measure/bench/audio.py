@@ -12,7 +12,7 @@ from ...runtime.audio import read
 from ...runtime.bundle import embedded
 from ...runtime.errors import InputError, Wav2EdgeError
 from .. import manifest
-from .plan import Plan
+from .plan import BenchPlan
 
 RATE = 16000
 """Hz of the speech; the family's models all take it."""
@@ -33,7 +33,7 @@ def speech_of(seconds: float, rows: Sequence[manifest.Row] = ()) -> NDArray[np.f
     return np.concatenate(parts)[:wanted]
 
 
-def manifest_rows(plan: Plan) -> tuple[manifest.Row, ...]:
+def manifest_rows(plan: BenchPlan) -> tuple[manifest.Row, ...]:
     """The recordings that WER is measured on, evenly picked; none where the plan names no manifest.
 
     Raises InputError for a manifest without texts.

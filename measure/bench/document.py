@@ -9,7 +9,7 @@ from typing import TypedDict, cast
 
 from ...runtime import documents
 from ...runtime.errors import InputError
-from .report import BenchReport, BenchResult, Machine, Settings, Skipped, Timing
+from .report import BenchReport, BenchResult, MachineDocument, Settings, Skipped, Timing
 
 FORMAT = 2
 _WHAT = "a benchmark that `wav2edge bench --json` wrote"
@@ -66,7 +66,7 @@ class BenchDocument(TypedDict):
 
     format: int
     created: str
-    machine: Machine
+    machine: MachineDocument
     versions: dict[str, str]
     settings: Settings
     baseline: str | None

@@ -44,6 +44,6 @@ def _table(report: BenchReport) -> Html:
     """The names of a row are one cell, which stays in sight while a phone scrolls through the figures."""
     header, rows = table(report)
     names = sum(name in NAMES for name in header)
-    lines = [kit.Row(row[:names], row[names:]) for row in rows]
-    lines += [kit.Row(words, [why]) for words, why in absent(report)]
+    lines = [kit.TableRow(row[:names], row[names:]) for row in rows]
+    lines += [kit.TableRow(words, [why]) for words, why in absent(report)]
     return kit.table(" ".join(header[:names]), [kit.Column(name) for name in header[names:]], lines)

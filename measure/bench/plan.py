@@ -46,7 +46,7 @@ class Configuration:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchPlan:
     """What to measure and how long."""
 
     configurations: tuple[Configuration, ...]

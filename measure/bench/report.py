@@ -124,24 +124,24 @@ def grouped(skipped: Iterable[Skipped]) -> list[str]:
     return [f"{', '.join(dict.fromkeys(same))}: {reason}" for reason, same in names.items()]
 
 
-class Cpu(TypedDict, total=False):
+class CpuDocument(TypedDict, total=False):
     """The processor, of which reports show the name."""
 
     name: str | None
 
 
-class Gpu(TypedDict, total=False):
+class GpuDocument(TypedDict, total=False):
     """A graphics processor, of which reports show the name."""
 
     name: str | None
 
 
-class Machine(TypedDict, total=False):
+class MachineDocument(TypedDict, total=False):
     """What reports show of the machine; ``wav2edge devices --json`` describes all of it."""
 
     model: str | None
-    cpu: Cpu
-    gpus: list[Gpu]
+    cpu: CpuDocument
+    gpus: list[GpuDocument]
 
 
 class Settings(TypedDict, total=False):
@@ -170,7 +170,7 @@ class BenchReport:
     the joules cover, None where the machine does not measure any. created: ISO 8601.
     """
 
-    machine: Machine
+    machine: MachineDocument
     versions: dict[str, str]
     results: tuple[BenchResult, ...]
     skipped: tuple[Skipped, ...] = ()

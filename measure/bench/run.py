@@ -1,8 +1,9 @@
 """Measure every engine × variant of this machine side by side.
 
 Each configuration has a process of its own, and they take turns (``turns``), each between two of the baseline, so that
-other load on the machine slows all alike. A configuration is measured at one length until it has ``Plan.runs`` runs or
-``Plan.limit`` seconds of running. Before that come its first run, which is reported, and a burn-in, which is not.
+other load on the machine slows all alike. A configuration is measured at one length until it has ``BenchPlan.runs``
+runs or ``BenchPlan.limit`` seconds of running. Before that come its first run, which is reported, and a burn-in, which
+is not.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from .. import manifest
 from . import plan as bench_plan
 from . import report, turns
 from .audio import RATE, manifest_rows, speech_of
-from .plan import Configuration, Plan
+from .plan import BenchPlan, Configuration
 from .report import BenchReport, BenchResult, Settings, Skipped, Timing
 from .turns import Contender
 from .worker import Worker
@@ -79,7 +80,7 @@ class _Running:
 class _Measuring:
     """What a run of the benchmark has so far."""
 
-    plan: Plan
+    plan: BenchPlan
     rows: Sequence[manifest.Row]
     meter: energy.EnergyMeter | None
     speech: Path
@@ -149,7 +150,7 @@ class _Measuring:
         return scored
 
 
-def measure(plan: Plan, progress: Progress = lambda share, text: None) -> BenchReport:
+def measure(plan: BenchPlan, progress: Progress = lambda share, text: None) -> BenchReport:
     """Run a plan; a configuration that fails is reported as skipped, with the reason.
 
     Raises InputError for a manifest that cannot be used, EngineError when nothing could be measured.
@@ -176,7 +177,7 @@ def measure(plan: Plan, progress: Progress = lambda share, text: None) -> BenchR
     progress(1.0, "done")
     order = {(str(one.bundle), one.name): number for number, one in enumerate(plan.configurations)}
     return BenchReport(
-        machine=cast(report.Machine, machine.to_json()),
+        machine=cast(report.MachineDocument, machine.to_json()),
         versions=_versions(),
         results=tuple(sorted(results, key=lambda result: order.get((result.bundle, result.name), len(order)))),
         skipped=tuple(measuring.failed),
@@ -188,7 +189,7 @@ def measure(plan: Plan, progress: Progress = lambda share, text: None) -> BenchR
     )
 
 
-def _settings(plan: Plan, clips: int, power_mode: str | None) -> Settings:
+def _settings(plan: BenchPlan, clips: int, power_mode: str | None) -> Settings:
     return {
         "batch": 1,
         "runs": plan.runs,
@@ -203,7 +204,7 @@ def _settings(plan: Plan, clips: int, power_mode: str | None) -> Settings:
 
 @contextlib.contextmanager
 def _workers(
-    group: Sequence[Configuration], speech: Path, plan: Plan, failed: list[Skipped], progress: Progress
+    group: Sequence[Configuration], speech: Path, plan: BenchPlan, failed: list[Skipped], progress: Progress
 ) -> Iterator[list[_Running]]:
     """Start and load the group's workers one by one, so that load times are undisturbed."""
     running: list[_Running] = []
@@ -258,10 +259,10 @@ def _part(progress: Progress, start: float, size: float) -> Progress:
     return lambda share, text: progress(start + size * share, text)
 
 
-def quick_plan(bundle: Bundle, threads: int | None = None) -> Plan:
+def quick_plan(bundle: Bundle, threads: int | None = None) -> BenchPlan:
     """A plan of seconds instead of minutes: two lengths, at most 20 runs or half a second for each configuration."""
     chosen, skipped = bench_plan.configurations([bundle], threads or detect.detect().cpu.threads)
-    return Plan(tuple(chosen), tuple(skipped), lengths=QUICK_LENGTHS, runs=QUICK_RUNS, limit=QUICK_LIMIT)
+    return BenchPlan(tuple(chosen), tuple(skipped), lengths=QUICK_LENGTHS, runs=QUICK_RUNS, limit=QUICK_LIMIT)
 
 
 def quick_table(bundle: Bundle, threads: int | None = None, progress: Progress = lambda share, text: None) -> str:

@@ -76,7 +76,7 @@ def take_turns(
     for number, (seconds, contender) in enumerate(every):
         progress(0.3 * number / len(every), f"burn-in {contender.name}")
         _begin(contender, seconds)
-    scheduler = Scheduler(contenders, lengths, runs, limit, progress, shown)
+    scheduler = TurnScheduler(contenders, lengths, runs, limit, progress, shown)
     for part in range(1, _ROUNDS + 1):
         for seconds in scheduler.shuffled_lengths():
             scheduler.run(seconds, part / _ROUNDS)
@@ -126,7 +126,7 @@ class BaselineClock:
         return self.latest is None or (not self.waiting and self.due(gap))
 
 
-class Scheduler:
+class TurnScheduler:
     """Chooses whose turn it is: of those with the smallest share of their runs done, one at random."""
 
     def __init__(

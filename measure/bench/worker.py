@@ -28,7 +28,7 @@ _MODULE = "wav2edge.measure.bench.worker"
 WHISPER = "faster-whisper"
 
 
-class Request(TypedDict, total=False):
+class WorkerRequest(TypedDict, total=False):
     """What a worker is asked to do, and the fields of that.
 
     load: bundle (a bundle's or a Whisper model's folder) to language, longest (seconds of audio) and speech (a .npy
@@ -80,7 +80,7 @@ class Worker:
 
     def load(self, configuration: Configuration, longest: float, speech: Path) -> tuple[float, int | None]:
         """Load a configuration; returns the seconds it took, and the bytes in use on the GPU before."""
-        request: Request = {
+        request: WorkerRequest = {
             "do": "load",
             "bundle": str(configuration.bundle),
             "engine": configuration.engine,
@@ -151,7 +151,7 @@ class _Runner(Protocol):
 class _EngineRunner:
     """A bundle's variant in an engine. Timed is the engine's call alone: raw samples in, logits out."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: WorkerRequest) -> None:
         from ...runtime.bundle.read import Bundle
         from ...runtime.engines import EngineOptions
         from ...runtime.model import Model
@@ -176,7 +176,7 @@ class _EngineRunner:
 class _WhisperRunner:
     """faster-whisper with its own defaults (beam of 5). Timed is the whole transcription, since there is no less."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: WorkerRequest) -> None:
         try:
             from faster_whisper import WhisperModel
         except ImportError as error:
@@ -215,7 +215,7 @@ class _Server:
             raise EngineError("nothing is loaded")
         return self._loaded
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: WorkerRequest) -> Answer:
         """The answer to a request, which may be an error."""
         try:
             return self._answer(request)
@@ -224,7 +224,7 @@ class _Server:
         except Exception as error:  # an engine's own kinds; the configuration is reported as failed with this line
             return {"error": f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"}
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: WorkerRequest) -> Answer:
         if request["do"] == "load":
             return self._load(request)
         if request["do"] == "text":
@@ -237,7 +237,7 @@ class _Server:
         _ = self._runner
         return {"host": _peak_memory(), "device": _device_memory()}
 
-    def _load(self, request: Request) -> Answer:
+    def _load(self, request: WorkerRequest) -> Answer:
         before, started = _device_memory(), time.perf_counter()
         self._loaded = _WhisperRunner(request) if request["engine"] == WHISPER else _EngineRunner(request)
         seconds = time.perf_counter() - started

@@ -27,7 +27,7 @@ _MAX_RTTM_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class Turn:
+class SpeakerTurn:
     """A speaker from ``start`` to ``end``, in seconds."""
 
     start: float
@@ -56,7 +56,9 @@ class DiarizationErrors:
         return self.errors / self.speech if self.speech > 0 else float("nan")
 
 
-def errors(reference: Sequence[Turn], hypothesis: Sequence[Turn], *, collar: float = COLLAR) -> DiarizationErrors:
+def errors(
+    reference: Sequence[SpeakerTurn], hypothesis: Sequence[SpeakerTurn], *, collar: float = COLLAR
+) -> DiarizationErrors:
     """The errors of one recording; collar: seconds on each side of a reference boundary that are not scored."""
     pieces = _pieces(reference, hypothesis, collar)
     mapping = _best_mapping(pieces)
@@ -104,9 +106,9 @@ _Piece = tuple[float, frozenset[str], frozenset[str]]
 """Seconds in which the same speakers speak throughout, in the reference and in the hypothesis."""
 
 
-def _pieces(reference: Sequence[Turn], hypothesis: Sequence[Turn], collar: float) -> list[_Piece]:
+def _pieces(reference: Sequence[SpeakerTurn], hypothesis: Sequence[SpeakerTurn], collar: float) -> list[_Piece]:
     edges = [edge for turn in reference for edge in (turn.start, turn.end)]
-    unscored = [Turn(edge - collar, edge + collar, "") for edge in edges] if collar > 0 else []
+    unscored = [SpeakerTurn(edge - collar, edge + collar, "") for edge in edges] if collar > 0 else []
     times = sorted({edge for turn in chain(reference, hypothesis, unscored) for edge in (turn.start, turn.end)})
     layers = [_speakers_at(times, turns) for turns in (reference, hypothesis, unscored)]
     return [
@@ -116,7 +118,7 @@ def _pieces(reference: Sequence[Turn], hypothesis: Sequence[Turn], collar: float
     ]
 
 
-def _speakers_at(times: Sequence[float], turns: Iterable[Turn]) -> list[frozenset[str]]:
+def _speakers_at(times: Sequence[float], turns: Iterable[SpeakerTurn]) -> list[frozenset[str]]:
     """Who speaks in each interval between two times; a speaker whose own turns overlap counts once."""
     starting: dict[float, list[str]] = {}
     ending: dict[float, list[str]] = {}
@@ -197,7 +199,7 @@ def _augment(
         column = before
 
 
-def read_rttm(path: Path) -> dict[str, tuple[Turn, ...]]:
+def read_rttm(path: Path) -> dict[str, tuple[SpeakerTurn, ...]]:
     """The turns of each recording in an RTTM file, by the recording's name; other kinds of lines are left out.
 
     ``SPEAKER name channel start duration <NA> <NA> speaker <NA> <NA>`` (as in that plan). Raises InputError,
@@ -209,7 +211,7 @@ def read_rttm(path: Path) -> dict[str, tuple[Turn, ...]]:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as RTTM ({getattr(error, 'strerror', None) or error})") from None
-    recordings: dict[str, list[Turn]] = {}
+    recordings: dict[str, list[SpeakerTurn]] = {}
     for number, line in enumerate(lines, 1):
         fields = line.split()
         if fields and fields[0] == "SPEAKER":
@@ -218,7 +220,7 @@ def read_rttm(path: Path) -> dict[str, tuple[Turn, ...]]:
     return {name: tuple(turns) for name, turns in recordings.items()}
 
 
-def _rttm_turn(fields: Sequence[str], source: str) -> tuple[str, Turn]:
+def _rttm_turn(fields: Sequence[str], source: str) -> tuple[str, SpeakerTurn]:
     if len(fields) < 8:
         raise InputError(f"{source}: {len(fields)} fields; a SPEAKER line has at least 8")
     try:
@@ -227,4 +229,4 @@ def _rttm_turn(fields: Sequence[str], source: str) -> tuple[str, Turn]:
         raise InputError(f"{source}: start and duration must be numbers of seconds") from None
     if not (0 <= start < float("inf") and 0 <= length < float("inf")):
         raise InputError(f"{source}: start and duration must be at least 0 and finite")
-    return fields[1], Turn(start, start + length, fields[7])
+    return fields[1], SpeakerTurn(start, start + length, fields[7])

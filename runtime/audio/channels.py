@@ -52,7 +52,7 @@ def index_of(channel: Channel, channels: int, name: str) -> int | None:
     return min(number, channels) - 1
 
 
-class Comparison:
+class ChannelComparison:
     """Sums up how a recording's channels go together, piece by piece."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..errors import AudioError
 from . import files
 from .arrays import SupportsArray, checked_rate, samples_of
-from .channels import Channel, Comparison, checked_channel, index_of
+from .channels import Channel, ChannelComparison, checked_channel, index_of
 from .files import BLOCK_SECONDS
 from .raw import RawFormat
 from .source import check_file, name_of, open_source
@@ -265,11 +265,11 @@ def _resampler(own: int, rate: int) -> _Resampler | None:
 def _mono(track: Track, channel: Channel, name: str, problems: Problems) -> Iterator[tuple[int, Samples]]:
     """One channel of each piece, or their average, with the piece's rate."""
     if channel == "loudest":
-        comparison = Comparison()
+        comparison = ChannelComparison()
         for piece in track.pieces(Problems()):
             comparison.add(piece.samples)
         channel = comparison.loudest() + 1
-    compared, before = Comparison(), track.rate
+    compared, before = ChannelComparison(), track.rate
     for own, samples in track.pieces(problems):
         before = own if own == before else checked_rate(own, name)
         channels = samples.shape[1]

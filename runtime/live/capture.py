@@ -97,7 +97,7 @@ class Microphone:
         self.name = device.name
         self.rate = self.settings.rate or device.rate
         self._backlog = Backlog(self.settings.backlog)
-        self._stream: portaudio.Stream | None = self._open(device)
+        self._stream: portaudio.InputStream | None = self._open(device)
         self._supervisor = threading.Thread(target=self._supervise, name="wav2edge-capture", daemon=True)
         self._supervisor.start()
 
@@ -143,7 +143,7 @@ class Microphone:
 
     # The supervisor's thread.
 
-    def _open(self, device: portaudio.PortAudioDevice) -> portaudio.Stream:
+    def _open(self, device: portaudio.PortAudioDevice) -> portaudio.InputStream:
         self._openings += 1
         opening = self._openings
         self._received = 0

@@ -11,7 +11,7 @@ LossCause = Literal["unplugged", "stalled", "muted"]
 """Why a source gives no usable sound: the stream ended, no callback came (suspended), or it gave only zeros."""
 
 
-class WordJson(TypedDict):
+class EventWordJson(TypedDict):
     """A word; times in s, confidence from 0 to 1."""
 
     text: str
@@ -39,7 +39,7 @@ class FinalJson(TypedDict):
     start: float
     end: float
     text: str
-    words: list[WordJson]
+    words: list[EventWordJson]
     revised: int
     reason: EndReason
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from .backlog import Block
 from .events import Event
 from .model import LiveModel
-from .sources import FileSource, Source
+from .sources import FileSource, LiveSource
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-def open_source(source: Source | str | Path | None) -> Source:
+def open_source(source: LiveSource | str | Path | None) -> LiveSource:
     """A source as it is, a recording by its name at its own pace, or the default microphone (None).
 
     Raises AudioError for a recording that cannot be read, EngineError without a microphone.
@@ -41,7 +41,7 @@ class Events:
     itself, or by an error, closes it too.
     """
 
-    def __init__(self, live: LiveModel, source: Source, record: Callable[[Block], None] | None = None) -> None:
+    def __init__(self, live: LiveModel, source: LiveSource, record: Callable[[Block], None] | None = None) -> None:
         """Caption ``source`` with ``live``; record: called with every block of sound before it is decoded."""
         self.live = live
         self.source = source

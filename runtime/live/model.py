@@ -21,7 +21,7 @@ from .portaudio import Resampler
 from .session import LiveSession, LiveStream, StreamDecoder
 from .settings import LoopSettings
 from .silero import Silero
-from .sources import RATE, Source
+from .sources import RATE, LiveSource
 from .vad import VoiceActivityModel
 from .window import Window
 
@@ -62,7 +62,7 @@ class LiveModel(ABC):
     def options(self, stage: Stage) -> EngineOptions:
         """How a stage of the model is loaded."""
 
-    def session(self, source: Source, record: Callable[[Block], None] | None = None) -> LiveSession:
+    def session(self, source: LiveSource, record: Callable[[Block], None] | None = None) -> LiveSession:
         """Run over a source, which the caller closes; ``record`` gets every block of sound before it is decoded."""
         return LiveSession(self.decoder(), self.run, self.loop, source, record)
 

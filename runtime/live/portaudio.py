@@ -64,7 +64,7 @@ class _DeviceInfo(TypedDict):
 
 
 @dataclass
-class Stream:
+class InputStream:
     """An open input stream; ``active`` turns False when the device goes away."""
 
     raw: _InputStream
@@ -200,7 +200,7 @@ def refresh_if_empty() -> None:
 
 def open_stream(
     device: PortAudioDevice, rate: int | None, captured: Callable[[bytes, int, int], None], finished: Callable[[], None]
-) -> Stream:
+) -> InputStream:
     """Open an int16 input stream at ``rate`` or the device's own, mono where it can; raises EngineError.
 
     ``captured(data, frames, rate)`` and ``finished()`` are called on PortAudio's thread.
@@ -211,7 +211,7 @@ def open_stream(
 
 def _open_stream(
     device: PortAudioDevice, rate: int | None, captured: Callable[[bytes, int, int], None], finished: Callable[[], None]
-) -> Stream:
+) -> InputStream:
     sd = _sounddevice()
 
     reason: Exception | None = None
@@ -232,7 +232,7 @@ def _open_stream(
                     finished_callback=finished,
                 )
                 stream.start()
-                return Stream(stream, hertz)
+                return InputStream(stream, hertz)
             except sd.PortAudioError as error:
                 reason = error
                 if error.args[1:2] not in ((-9997,), (-9998,)):  # neither the rate nor the number of channels

@@ -16,7 +16,7 @@ from .backlog import Block
 from .documents import EndReason
 from .events import Dropped, Event, Final, Label, SourceLost, Stats
 from .settings import LoopSettings
-from .sources import RATE, Source
+from .sources import RATE, LiveSource
 from .window import Window
 
 _POLL = 0.5  # seconds that one read of a source may wait, and so how late ``stop`` may be noticed
@@ -139,7 +139,7 @@ class LiveSession(LiveStream):
         decoder: StreamDecoder,
         run: Callable[[Window], Arrays],
         settings: LoopSettings,
-        source: Source,
+        source: LiveSource,
         record: Callable[[Block], None] | None = None,
     ) -> None:
         """record: called with every block of sound before it is decoded."""

@@ -25,7 +25,7 @@ RATE = 16000
 PIECE = RATE // 20
 
 
-class Source(Protocol):
+class LiveSource(Protocol):
     """A stream of sound at 16 kHz."""
 
     def read(self, timeout: float) -> Sequence[Item] | None:

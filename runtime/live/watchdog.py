@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 
-from .sources import Item, Source
+from .sources import Item, LiveSource
 
 
 class Watchdog:
@@ -76,7 +76,7 @@ class WatchedSource:
     A microphone that is gone is: the loop waits for it and is well.
     """
 
-    def __init__(self, source: Source, watchdog: Watchdog) -> None:
+    def __init__(self, source: LiveSource, watchdog: Watchdog) -> None:
         """Read from ``source``."""
         self._source = source
         self._watchdog = watchdog

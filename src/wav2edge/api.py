@@ -18,7 +18,7 @@ from wav2edge.runtime.live.labels import LabelSettings
 from wav2edge.runtime.live.listening import Events, open_source
 from wav2edge.runtime.live.model import LiveModel
 from wav2edge.runtime.live.settings import LiveSettings
-from wav2edge.runtime.live.sources import Source
+from wav2edge.runtime.live.sources import LiveSource
 from wav2edge.runtime.model import Model
 from wav2edge.runtime.recordings import heads, transcriber
 from wav2edge.runtime.recordings.chunking import Chunking
@@ -187,7 +187,7 @@ def live(
     from wav2edge.runtime.live.sources import FileSource
 
     warnings.warn("wav2edge.live is now wav2edge.listen(model, source, settings)", DeprecationWarning, stacklevel=2)
-    source: Source = FileSource(file, fast) if file is not None else Microphone(CaptureSettings(device=device))
+    source: LiveSource = FileSource(file, fast) if file is not None else Microphone(CaptureSettings(device=device))
     try:
         return listen(open_model(bundle, engine, variant, threads=threads), source, settings)
     except BaseException:
@@ -342,12 +342,12 @@ def bench(
     chosen, skipped = plans.configurations(
         opened, threads or detect().cpu.threads, only_engines=engines, only_variants=variants
     )
-    plan = plans.Plan(
+    plan = plans.BenchPlan(
         tuple(chosen),
         tuple(skipped),
         lengths=tuple(lengths or (QUICK_LENGTHS if quick else plans.LENGTHS)),
-        runs=runs or (QUICK_RUNS if quick else plans.Plan.runs),
-        limit=QUICK_LIMIT if quick else plans.Plan.limit,
+        runs=runs or (QUICK_RUNS if quick else plans.BenchPlan.runs),
+        limit=QUICK_LIMIT if quick else plans.BenchPlan.limit,
         manifest=None if manifest is None else Path(manifest),
         baseline=baseline,
     )
@@ -420,7 +420,7 @@ class LiveClassifier(labels.LiveClassifier):
 
 def listen(
     model: ModelOrPath = None,
-    source: Source | str | Path | None = None,
+    source: LiveSource | str | Path | None = None,
     settings: LiveSettings | LabelSettings | None = None,
     *,
     decoder: WordDecoder | None = None,

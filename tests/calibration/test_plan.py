@@ -8,13 +8,13 @@ import pytest
 
 from wav2edge.calibration.clips import BUILT_IN, choose_speech
 from wav2edge.calibration.options import Options
-from wav2edge.calibration.plan import Plan, make_plan
+from wav2edge.calibration.plan import QuantizationPlan, make_plan
 from wav2edge.calibration.sites import find_sites
 from wav2edge.graphs.graph import Graph
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.errors import InputError
 
-PLAN = Plan(100, 200, 4748, 700.0, 41.0, False)
+PLAN = QuantizationPlan(100, 200, 4748, 700.0, 41.0, False)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ PLAN = Plan(100, 200, 4748, 700.0, 41.0, False)
         ),
     ],
 )
-def test_in_words(plan: Plan, text: str) -> None:
+def test_in_words(plan: QuantizationPlan, text: str) -> None:
     assert str(plan).endswith(text.removeprefix("… ")) and str(plan).startswith("calibrating on 100, judging on 200")
 
 

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from wav2edge.cli import main
-from wav2edge.measure.evaluation import Hypotheses, System, evaluate, to_json, transcribe_rows
+from wav2edge.measure.evaluation import System, SystemHypotheses, evaluate, to_json, transcribe_rows
 from wav2edge.measure.manifest import Row
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.model import Model
@@ -26,8 +26,8 @@ RIGHT = tuple(row.text for row in ROWS)
 WRONG = tuple("z " + text.split(" ", 1)[1] if n % 4 else text for n, text in enumerate(RIGHT))
 
 
-def recognised(texts: tuple[str | None, ...], variant: str, *problems: str) -> Hypotheses:
-    return Hypotheses(System("bundle", "onnxruntime", variant), texts, 60.0, 2.0, problems)
+def recognised(texts: tuple[str | None, ...], variant: str, *problems: str) -> SystemHypotheses:
+    return SystemHypotheses(System("bundle", "onnxruntime", variant), texts, 60.0, 2.0, problems)
 
 
 def test_each_corpus_and_all_together_with_a_paired_difference() -> None:

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from wav2edge import __version__, cli
 from wav2edge.cli import _command, main
 from wav2edge.cli._command import Argument, Command, Option
-from wav2edge.cli._values import Choice
+from wav2edge.cli._values import OneOf
 from wav2edge.runtime.bundle.read import Bundle
 
 CONTEXT = click.Context(cli.root, info_name="wav2edge")
@@ -150,7 +150,7 @@ def test_stated_defaults_are_the_librarys() -> None:
 def test_the_words_that_the_help_shows_are_the_choices(name: str, option: str) -> None:
     """They are written down so that the help needs no import of numpy."""
     [found] = [each for each in command(name).params if isinstance(each, Option) and option in each.opts]
-    assert isinstance(found.type, Choice)
+    assert isinstance(found.type, OneOf)
     assert sorted(found.type.get_metavar(found, CONTEXT).split("|")) == sorted(found.type._words())
 
 

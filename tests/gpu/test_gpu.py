@@ -154,7 +154,7 @@ def test_latency_table(bundle: Bundle, checkpoint: Path | None, capsys: pytest.C
     )
     cpu_only = [one for one in configurations if one.engine in ("onnxruntime", "openvino") and one.variant != "fp32"]
     rehearsal = _gpu.missing() is not None
-    plan = bench_plan.Plan(
+    plan = bench_plan.BenchPlan(
         tuple(one for one in configurations if one not in cpu_only),
         tuple(skipped),
         lengths=(1.0, 10.0) if rehearsal else (1.0, 5.0, 10.0, 30.0),

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from wav2edge.measure import evaluation
-from wav2edge.measure.evaluation import EvaluationDocument, Hypotheses, System
+from wav2edge.measure.evaluation import EvaluationDocument, System, SystemHypotheses
 from wav2edge.measure.manifest import Row
 from wav2edge.runtime import documents
 from wav2edge.runtime.bundle.read import Bundle
@@ -18,8 +18,8 @@ from wav2edge.runtime.errors import EngineError
 ROWS = tuple(Row(Path(f"{n}.wav"), f"some words {n}", "ab"[n % 2], f"m:{n}") for n in range(6))
 
 
-def recognised(variant: str, texts: tuple[str, ...], decoding: evaluation.DecodingName = "greedy") -> Hypotheses:
-    return Hypotheses(System("models/b", "onnxruntime", variant, decoding), texts, 60.0, 2.0, ())
+def recognised(variant: str, texts: tuple[str, ...], decoding: evaluation.DecodingName = "greedy") -> SystemHypotheses:
+    return SystemHypotheses(System("models/b", "onnxruntime", variant, decoding), texts, 60.0, 2.0, ())
 
 
 def test_the_document_fits_its_schema() -> None:

@@ -12,7 +12,7 @@ from wav2edge.devices.open import open_model
 from wav2edge.measure import live_report
 from wav2edge.measure.live_quality import TimedEvent
 from wav2edge.measure.live_report import LiveDocument, Percentiles
-from wav2edge.measure.live_trial import Clip, Playback, Stream, play_files
+from wav2edge.measure.live_trial import Clip, Playback, SessionLog, play_files
 from wav2edge.measure.manifest import Row
 from wav2edge.runtime import documents
 from wav2edge.runtime.bundle.read import Bundle
@@ -42,7 +42,7 @@ def test_each_clip_is_scored_with_the_finals_that_began_in_it() -> None:
         TimedEvent(Partial(3, 9.3, 11.0, "", "good"), 11.1),
         TimedEvent(final(3, "good day", 9.3), 13.0),  # its pre-roll reaches back before the clip
     )
-    played = Playback(clips, Stream(events, 20.0, 1.0, (0.1,), np.zeros(0, np.int16)))
+    played = Playback(clips, SessionLog(events, 20.0, 1.0, (0.1,), np.zeros(0, np.int16)))
     found = live_report.figures(played)
     assert list(found) == ["commands", "read aloud", "all"]
     assert found["commands"].wer_finals.errors == 1 and found["commands"].utterances == 2

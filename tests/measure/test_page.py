@@ -5,7 +5,7 @@ from __future__ import annotations
 import html.parser
 
 from wav2edge.measure import page
-from wav2edge.measure.scoring import Piece
+from wav2edge.measure.scoring import AlignedWords
 
 
 class Tags(html.parser.HTMLParser):
@@ -40,13 +40,13 @@ HOSTILE = "<script>alert(1)</script>\" onload='x' \x1b[2J &amp;"
 
 def test_text_is_escaped_wherever_it_enters_and_markup_is_not_escaped_twice() -> None:
     columns = [page.Column(HOSTILE), page.Column("note", numeric=False)]
-    rows = [page.Row([HOSTILE, HOSTILE], ["1.5", HOSTILE]), page.Row([HOSTILE], [HOSTILE])]
+    rows = [page.TableRow([HOSTILE, HOSTILE], ["1.5", HOSTILE]), page.TableRow([HOSTILE], [HOSTILE])]
     body = page.join(
         [
             page.table(HOSTILE, columns, rows),
             page.bullets([HOSTILE]),
             page.svg(10, 10, [page.svg_text(0, 0, HOSTILE)], HOSTILE),
-            page.word_differences([Piece("substitute", (HOSTILE,), (HOSTILE,))]),
+            page.word_differences([AlignedWords("substitute", (HOSTILE,), (HOSTILE,))]),
             page.element("b", "a & b", title=HOSTILE),
         ]
     )
@@ -58,7 +58,7 @@ def test_text_is_escaped_wherever_it_enters_and_markup_is_not_escaped_twice() ->
 
 
 def test_every_table_scrolls_inside_its_card_and_follows_the_readers_colours() -> None:
-    whole = page.document("t", [page.section(page.table("n", [page.Column("x")], [page.Row(["a"], ["1"])]))])
+    whole = page.document("t", [page.section(page.table("n", [page.Column("x")], [page.TableRow(["a"], ["1"])]))])
     before, _, _ = whole.partition("<table")
     assert before.endswith('class="scroll" tabindex="0" role="region" aria-label="table by n">')
     assert ".scroll{overflow-x:auto" in whole and "prefers-color-scheme: dark" in whole
@@ -66,7 +66,7 @@ def test_every_table_scrolls_inside_its_card_and_follows_the_readers_colours() -
 
 
 def test_a_sentence_takes_the_place_of_all_figures() -> None:
-    table = page.table("n", [page.Column("x"), page.Column("y")], [page.Row(["a"], ["not here"])])
+    table = page.table("n", [page.Column("x"), page.Column("y")], [page.TableRow(["a"], ["not here"])])
     assert '<td class="why" colspan="2"><div>not here</div></td>' in table
 
 

@@ -41,20 +41,6 @@ def test_a_file_that_cannot_be_written_says_which_variable_to_set(tmp_path: Path
         cache.atomic_write(tmp_path / "file" / "below", "x")
 
 
-def test_a_failed_directory_leaves_the_old_one(tmp_path: Path) -> None:
-    target = tmp_path / "engine"
-    with cache.atomic_directory(target) as made:
-        (made / "plan").write_text("old")
-    with pytest.raises(RuntimeError), cache.atomic_directory(target) as made:
-        (made / "plan").write_text("half")
-        raise RuntimeError("the build failed")
-    assert (target / "plan").read_text() == "old"
-    with cache.atomic_directory(target) as made:
-        (made / "plan").write_text("new")
-    assert (target / "plan").read_text() == "new"
-    assert [path.name for path in tmp_path.iterdir()] == ["engine"]
-
-
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "tuning.json"
     cache.atomic_write(target, '{"a": 1}')

@@ -42,7 +42,7 @@ _MODULE = "wav2edge.runtime.engines._tensorrt.builder"
 
 
 @dataclass(frozen=True)
-class Request:
+class BuildRequest:
     """One engine to build.
 
     module: ``tensorrt`` or ``tensorrt_rtx``. timing_cache: kept between builds, or None. before: the graph whose
@@ -57,7 +57,7 @@ class Request:
     before: str | None = None
 
     @classmethod
-    def from_json(cls, text: str) -> Request:
+    def from_json(cls, text: str) -> BuildRequest:
         """Read what ``to_json`` wrote."""
         values = json.loads(text)
         return cls(**{**values, "profiles": tuple(ShapeProfile(**profile) for profile in values["profiles"])})
@@ -67,7 +67,7 @@ class Request:
         return json.dumps(dataclasses.asdict(self))
 
 
-def build_apart(request: Request, progress: BuildProgress) -> None:
+def build_apart(request: BuildRequest, progress: BuildProgress) -> None:
     """Build in another process; raises EngineError with the builder's own reason, also when that process crashes."""
     process = subprocess.Popen(
         [sys.executable, "-m", _MODULE],
@@ -107,7 +107,7 @@ def build_apart(request: Request, progress: BuildProgress) -> None:
         raise EngineError(f"the engine builder {_ending(code)} while building {Path(request.graph).name}: {last}")
 
 
-def build(request: Request, say: BuildProgress) -> None:
+def build(request: BuildRequest, say: BuildProgress) -> None:
     """Parse, build and write the plan, in this process; raises EngineError."""
     trt = import_module(request.module)
     logger = _logger(trt)
@@ -142,7 +142,7 @@ def _parse(trt: ModuleType, builder: Builder, graph: str, logger: ILogger) -> tu
 
 
 def _fix_sizes(
-    trt: ModuleType, builder: Builder, network: INetworkDefinition, request: Request, logger: ILogger
+    trt: ModuleType, builder: Builder, network: INetworkDefinition, request: BuildRequest, logger: ILogger
 ) -> None:
     """Give inputs of open size (features: batch, frames, ?) the size that the graph before this one gives them."""
     tensors = [network.get_input(index) for index in range(network.num_inputs)]
@@ -248,7 +248,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         answers.write(json.dumps(message) + "\n")
         answers.flush()
 
-    request = Request.from_json(sys.stdin.readline())
+    request = BuildRequest.from_json(sys.stdin.readline())
 
     def follow_parent() -> None:
         sys.stdin.read()

@@ -16,7 +16,7 @@ from .. import BuildProgress, EngineOptions, _gpu
 from .._profiles import output_steps, plan
 from . import flavor as flavors
 from . import proof, store
-from .builder import Request, build_apart
+from .builder import BuildRequest, build_apart
 from .cuda import Cuda, CudaDevice
 from .flavor import Flavor
 from .session import TensorRtSession
@@ -107,7 +107,7 @@ def _build_plan(flavor: Flavor, bundle: Bundle, variant: Variant, key: store.Key
         if key.stage == "encoder" and "frontend" in variant.graphs:
             bundle.verify(variant, "frontend")
             before = str(bundle.graph(variant, "frontend"))
-        build_apart(Request(flavor.module, graph, str(target), key.profiles, timing, before), progress)
+        build_apart(BuildRequest(flavor.module, graph, str(target), key.profiles, timing, before), progress)
         return target.read_bytes()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from wav2edge.runtime.errors import InputError
 
 from ._command import gathered, option
-from ._values import Choice, Number, Suggested
+from ._values import Number, OneOf, Suggested
 
 if TYPE_CHECKING:
     from wav2edge.runtime.audio.raw import Encoding, RawFormat
@@ -79,7 +79,7 @@ def held(each: bool, group: str = SOUND) -> Callable[[Callable[..., object]], Ca
             "read samples without a header, written as 16-bit integers (s16le), 32-bit floats (f32le), or as in "
             "telephony (mulaw, alaw)",
             group=group,
-            type=Choice(_encodings, "s16le|f32le|mulaw|alaw"),
+            type=OneOf(_encodings, "s16le|f32le|mulaw|alaw"),
         ),
         option(
             "--raw-rate",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
-class Choice(click.ParamType[str]):
+class OneOf(click.ParamType[str]):
     """One of a few words, looked up when they are needed: a listing may cost an import."""
 
     name = "choice"
@@ -39,7 +39,7 @@ class Choice(click.ParamType[str]):
         return [CompletionItem(word) for word in self._words() if word.startswith(incomplete)]
 
 
-class Suggested(Choice):
+class Suggested(OneOf):
     """Any word; a few are offered when the shell completes. What is wrong with another is the library's to say."""
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:

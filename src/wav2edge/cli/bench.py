@@ -15,7 +15,7 @@ from ._progress import Progress
 from ._values import COUNT, SECONDS, Number
 
 if TYPE_CHECKING:
-    from wav2edge.measure.bench.plan import Plan
+    from wav2edge.measure.bench.plan import BenchPlan
     from wav2edge.measure.bench.report import BenchReport
 
 _WHAT = "What is measured"
@@ -35,7 +35,7 @@ class What:
 
 
 @dataclass(frozen=True)
-class How:
+class MeasureOptions:
     """How it is measured."""
 
     quick: bool
@@ -55,7 +55,7 @@ class Outputs:
 
 
 @dataclass(frozen=True)
-class Tuning:
+class TuneOptions:
     """Whether the best is kept as this machine's choice, and what it must keep to."""
 
     tune: bool
@@ -108,7 +108,7 @@ class Tuning:
     ),
 )
 @gathered(
-    How,
+    MeasureOptions,
     "how",
     option("--quick", "seconds instead of minutes: 1 and 10 s of audio, few runs", group=_HOW, is_flag=True),
     option(
@@ -149,7 +149,7 @@ class Tuning:
     type=_options.FILE,
 )
 @gathered(
-    Tuning,
+    TuneOptions,
     "tuning",
     option(
         "--tune",
@@ -173,10 +173,10 @@ def run(
     model: tuple[str, ...],
     several: Several,
     what: What,
-    how: How,
+    how: MeasureOptions,
     outputs: Outputs,
     compare: tuple[str, str] | None,
-    tuning: Tuning,
+    tuning: TuneOptions,
 ) -> None:
     """Measure how fast every engine and variant runs on this machine.
 
@@ -203,7 +203,9 @@ def run(
         _tune(report, tuning)
 
 
-def _plan(bundles: tuple[str, ...], several: Several, what: What, how: How, tuning: Tuning) -> Plan:
+def _plan(
+    bundles: tuple[str, ...], several: Several, what: What, how: MeasureOptions, tuning: TuneOptions
+) -> BenchPlan:
     from wav2edge.measure.bench import plan as bench_plan
     from wav2edge.measure.bench import run as bench
 
@@ -228,7 +230,7 @@ def _plan(bundles: tuple[str, ...], several: Several, what: What, how: How, tuni
     lengths, runs, limit = (
         (bench.QUICK_LENGTHS, bench.QUICK_RUNS, bench.QUICK_LIMIT) if how.quick else (bench_plan.LENGTHS, 50, 10.0)
     )
-    return bench_plan.Plan(
+    return bench_plan.BenchPlan(
         tuple(chosen),
         tuple(skipped),
         lengths=tuple(sorted(what.seconds)) or lengths,
@@ -240,7 +242,7 @@ def _plan(bundles: tuple[str, ...], several: Several, what: What, how: How, tuni
     )
 
 
-def _check(several: Several, what: What, tuning: Tuning) -> None:
+def _check(several: Several, what: What, tuning: TuneOptions) -> None:
     """Options that make no sense without others."""
     if (tuning.max_wer_rise is not None or tuning.max_latency is not None) and not tuning.tune:
         raise InputError("--max-wer-rise and --max-latency limit what --tune chooses; add --tune")
@@ -253,7 +255,7 @@ def _check(several: Several, what: What, tuning: Tuning) -> None:
             raise InputError(f"--checkpoint {path}: no such directory")
 
 
-def _amount(plan: Plan) -> str:
+def _amount(plan: BenchPlan) -> str:
     """What is measured, and how long that may take where it takes minutes."""
     from wav2edge.measure.bench.turns import longest
 
@@ -283,7 +285,7 @@ def _write(report: BenchReport, outputs: Outputs) -> None:
         _terminal.note(f"the page with plots is {folder / 'index.html'}")
 
 
-def _tune(report: BenchReport, tuning: Tuning) -> None:
+def _tune(report: BenchReport, tuning: TuneOptions) -> None:
     """Keep the best result of each bundle inside the budget as the choice for this machine."""
     from wav2edge.measure.bench import tuning as tunings
     from wav2edge.runtime.bundle.read import MANIFEST, Bundle

@@ -9,7 +9,7 @@ from wav2edge.runtime.errors import EngineError, InputError
 
 from . import _options, _terminal
 from ._command import command, listed, option
-from ._values import SECONDS, Choice, Suggested
+from ._values import SECONDS, OneOf, Suggested
 
 if TYPE_CHECKING:
     from wav2edge.runtime.bundle.spec import Stage
@@ -59,7 +59,7 @@ def _built() -> tuple[str, ...]:
     "which graphs (default: full); frontend and encoder serve live captions",
     group=_SHAPES,
     metavar="full|frontend|encoder",
-    type=Choice(lambda: ("full", "frontend", "encoder")),
+    type=OneOf(lambda: ("full", "frontend", "encoder")),
 )
 def run(
     bundle: str | None,

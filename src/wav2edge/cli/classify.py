@@ -11,7 +11,7 @@ from ._command import command, option
 from ._options import OUTPUT, One
 from ._sound import Held
 from ._transcripts import inputs
-from ._values import COUNT, Choice
+from ._values import COUNT, OneOf
 
 if TYPE_CHECKING:
     from wav2edge.runtime.heads.regression import Regression
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "--format",
     "text, JSON, or a JSON object on each line (default: text)",
     group=OUTPUT,
-    type=Choice(lambda: ("text", "json", "jsonl"), "text|json|jsonl"),
+    type=OneOf(lambda: ("text", "json", "jsonl"), "text|json|jsonl"),
     default="text",
 )
 @option("--top", "labels to print for each recording (default: 1)", group=OUTPUT, metavar="N", type=COUNT, default=1)

@@ -6,7 +6,7 @@ from wav2edge.runtime.errors import InputError
 
 from . import _terminal
 from ._command import argument, command
-from ._values import Choice
+from ._values import OneOf
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -16,7 +16,7 @@ SHELLS = ("bash", "zsh", "fish")
     "wav2edge completion zsh >> ~/.zshrc",
     "wav2edge completion fish > ~/.config/fish/completions/wav2edge.fish",
 )
-@argument("shell", "bash (4.4 or newer), zsh or fish", metavar="SHELL", type=Choice(lambda: SHELLS))
+@argument("shell", "bash (4.4 or newer), zsh or fish", metavar="SHELL", type=OneOf(lambda: SHELLS))
 def run(shell: str) -> None:
     """Print a script that lets your shell complete commands with the Tab key.
 

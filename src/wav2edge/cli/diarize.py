@@ -15,7 +15,7 @@ from ._command import command, gathered, option
 from ._options import OUTPUT, One
 from ._sound import Held
 from ._transcripts import inputs, named, output_names
-from ._values import Choice, Number
+from ._values import Number, OneOf
 
 if TYPE_CHECKING:
     from wav2edge.runtime.bundle.spec import ModelSpec
@@ -26,7 +26,7 @@ _ENDINGS = {"text": "txt"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Rules:
+class TurnRules:
     """How probabilities become turns; None takes the bundle's."""
 
     onset: float | None
@@ -54,7 +54,7 @@ class Rules:
     "--format",
     "text, rttm (NIST's rich transcription time marks) or JSON (default: text)",
     group=OUTPUT,
-    type=Choice(lambda: ("text", "rttm", "json"), "text|rttm|json"),
+    type=OneOf(lambda: ("text", "rttm", "json"), "text|rttm|json"),
     default="text",
 )
 @option(
@@ -68,7 +68,7 @@ class Rules:
 @_options.model("bundle of a diarizer", embedded=False)
 @_options.one_engine
 @gathered(
-    Rules,
+    TurnRules,
     "rules",
     option(
         "--onset",
@@ -106,7 +106,7 @@ def run(
     output: str | None,
     model: str | None,
     one: One,
-    rules: Rules,
+    rules: TurnRules,
     held: Held,
 ) -> int:
     """Say who speaks when, or whatever a model labels frames with; turns may overlap.

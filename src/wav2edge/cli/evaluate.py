@@ -14,7 +14,7 @@ from ._command import argument, command, option
 from ._decoding import Cut, Words
 from ._options import OUTPUT, Several
 from ._progress import Progress
-from ._values import Choice, Number
+from ._values import Number, OneOf
 
 if TYPE_CHECKING:
     from wav2edge.measure.evaluation import Evaluation
@@ -44,7 +44,7 @@ _DESCRIBED = {"none": "as they are written", "lower": "lower case", "basic": "NF
     "--text-norm",
     "how texts are made comparable: basic (lower case, no punctuation), lower (lower case), none (default: basic)",
     group=_SPEECH,
-    type=Choice(lambda: tuple(_DESCRIBED)),
+    type=OneOf(lambda: tuple(_DESCRIBED)),
     default="basic",
 )
 @option(

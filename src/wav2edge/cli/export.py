@@ -12,7 +12,7 @@ from wav2edge.runtime.errors import EngineError
 
 from . import _options, _terminal
 from ._command import argument, command, option
-from ._values import COUNT, Choice, Listed
+from ._values import COUNT, Listed, OneOf
 
 if TYPE_CHECKING:
     from wav2edge.export.checkpoint import Checkpoint
@@ -38,7 +38,7 @@ _CHECKPOINT = "The checkpoint"
     "--normalize",
     "whether clips are brought to zero mean and unit variance (default: what preprocessor_config.json says)",
     group=_CHECKPOINT,
-    type=Choice(lambda: ("yes", "no")),
+    type=OneOf(lambda: ("yes", "no")),
 )
 @option("--revision", "branch, tag or commit of a checkpoint on the hub", group=_CHECKPOINT, metavar="REVISION")
 @option(

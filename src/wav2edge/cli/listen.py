@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wav2edge.runtime.live.events import Event
     from wav2edge.runtime.live.model import LiveModel
     from wav2edge.runtime.live.session import LiveSession
-    from wav2edge.runtime.live.sources import Source
+    from wav2edge.runtime.live.sources import LiveSource
     from wav2edge.runtime.live.watchdog import Watchdog
     from wav2edge.runtime.model import Model
 
@@ -145,7 +145,7 @@ def _check(sound: Sound, held: Held, keep: Keep, measure: Measure, device: str |
     _options.check_folder(keep.json)
 
 
-def _source(sound: Sound, held: Held) -> Source:
+def _source(sound: Sound, held: Held) -> LiveSource:
     from wav2edge.runtime.audio.channels import checked_channel
     from wav2edge.runtime.live.sources import FileSource
 

@@ -15,7 +15,7 @@ from wav2edge.runtime.errors import EngineError, InputError
 from . import _foreign, _options, _terminal
 from ._command import argument, command, gathered, listed, option
 from ._progress import Progress
-from ._values import COUNT, SECONDS, Choice, Number, Suggested
+from ._values import COUNT, SECONDS, Number, OneOf, Suggested
 
 if TYPE_CHECKING:
     from wav2edge.calibration.options import Outcome
@@ -38,7 +38,7 @@ def _variants() -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Speech:
+class SpeechOptions:
     """What is calibrated and judged on."""
 
     speech: str
@@ -59,7 +59,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class How:
+class QuantizeOptions:
     """How variants are made."""
 
     variant: tuple[str, ...]
@@ -77,7 +77,7 @@ class How:
 )
 @argument("bundle", "bundle to add variants to", metavar="BUNDLE", type=_options.BUNDLE)
 @gathered(
-    Speech,
+    SpeechOptions,
     "speech",
     option(
         "--speech",
@@ -157,7 +157,7 @@ class How:
     ),
 )
 @gathered(
-    How,
+    QuantizeOptions,
     "how",
     listed(
         "--variant",
@@ -171,7 +171,7 @@ class How:
         "--method",
         "how the ranges of activations are found (default: mse)",
         group=_HOW,
-        type=Choice(lambda: ("min-max", "entropy", "percentile", "mse")),
+        type=OneOf(lambda: ("min-max", "entropy", "percentile", "mse")),
         default="mse",
     ),
     option(
@@ -197,7 +197,13 @@ class How:
 )
 @option("--list-layers", "print the layers that --keep-float can name, and stop", is_flag=True)
 def run(
-    bundle: str, speech: Speech, gate: Gate, how: How, json: str | None, report: str | None, list_layers: bool
+    bundle: str,
+    speech: SpeechOptions,
+    gate: Gate,
+    how: QuantizeOptions,
+    json: str | None,
+    report: str | None,
+    list_layers: bool,
 ) -> int:
     """Make smaller and faster variants (INT8, FP16, INT4) of a bundle's model that stay as accurate.
 

@@ -16,7 +16,7 @@ from ._options import OUTPUT, One
 from ._progress import Progress
 from ._sound import Held
 from ._transcripts import Files, Printer, inputs, named
-from ._values import COUNT, Choice, Number
+from ._values import COUNT, Number, OneOf
 
 if TYPE_CHECKING:
     from wav2edge.runtime.audio.read import AudioSource as Source
@@ -27,7 +27,7 @@ _SUBTITLES = "Segments and subtitles"
 
 
 @dataclass(frozen=True)
-class Lines:
+class LineOptions:
     """How words become segments and lines."""
 
     pause: float
@@ -55,7 +55,7 @@ def _formats() -> tuple[str, ...]:
     "--format",
     "text, JSON, subtitles (srt, vtt) or a table (tsv) (default: text)",
     group=OUTPUT,
-    type=Choice(_formats, "text|json|jsonl|srt|vtt|tsv"),
+    type=OneOf(_formats, "text|json|jsonl|srt|vtt|tsv"),
     default="text",
 )
 @option(
@@ -78,7 +78,7 @@ def _formats() -> tuple[str, ...]:
 )
 @_sound.held(each=True)
 @gathered(
-    Lines,
+    LineOptions,
     "lines",
     option(
         "--pause",
@@ -117,7 +117,7 @@ def run(
     one: One,
     batch: int,
     held: Held,
-    lines: Lines,
+    lines: LineOptions,
     cut: Cut,
     words: Words,
 ) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from wav2edge.devices import profile
-from wav2edge.devices.board.install import Package, install_script, requirements, service_unit
+from wav2edge.devices.board.install import BoardPackage, install_script, requirements, service_unit
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.errors import InputError
 
@@ -48,7 +48,7 @@ def unpacked(tmp_path: Path, shapes_bundle: Bundle, stand_in: Path, pip_wheel: P
         (folder / "wheels").mkdir()
         shutil.copy(pip_wheel, folder / "wheels")
         shutil.copy(stand_in, folder)
-        package = Package(
+        package = BoardPackage(
             "captions", "my model", profile.load("x86-64"), stand_in, (pip_wheel,), (HERE,), service, bytes=1000
         )
         script = install_script(package).replace("MACHINE=x86_64", "MACHINE=any")
@@ -208,7 +208,7 @@ def test_the_unit_names_its_place_and_survives_odd_names(unpacked: Callable[...,
 def test_systemd_takes_the_unit(tmp_path: Path, stand_in: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd here")
-    package = Package("captions", "my-model", profile.load("raspberry-pi-5"), stand_in, (), (), True, bytes=1000)
+    package = BoardPackage("captions", "my-model", profile.load("raspberry-pi-5"), stand_in, (), (), True, bytes=1000)
     program = tmp_path / "current" / "env" / "bin" / "wav2edge"
     program.parent.mkdir(parents=True)
     program.write_text("#!/bin/sh\n")
@@ -220,12 +220,12 @@ def test_systemd_takes_the_unit(tmp_path: Path, stand_in: Path) -> None:
 
 
 def test_a_service_is_refused_where_no_unit_can_run(stand_in: Path) -> None:
-    package = Package("captions", "a\nb", profile.load("raspberry-pi-5"), stand_in, (), (), True, bytes=1000)
+    package = BoardPackage("captions", "a\nb", profile.load("raspberry-pi-5"), stand_in, (), (), True, bytes=1000)
     with pytest.raises(InputError, match="rename its folder"):
         service_unit(package)
 
 
 def test_requirements_are_the_profiles(stand_in: Path) -> None:
-    package = Package("c", "m", profile.load("jetson-agx-thor"), stand_in, (), (), False, bytes=1000)
+    package = BoardPackage("c", "m", profile.load("jetson-agx-thor"), stand_in, (), (), False, bytes=1000)
     assert requirements(package) == "cuda-bindings==13.*\n"
     assert "SYSTEM_SITE=yes" in install_script(package)

@@ -10,7 +10,7 @@ import pytest
 
 from wav2edge.measure.bench import audio, run
 from wav2edge.measure.bench import plan as bench_plan
-from wav2edge.measure.bench.plan import Configuration, Plan
+from wav2edge.measure.bench.plan import BenchPlan, Configuration
 from wav2edge.measure.bench.worker import Worker
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
@@ -25,7 +25,7 @@ def configuration(bundle: Bundle, engine: str = "null", **values: object) -> Con
 
 def test_measures_every_configuration_at_every_length(shapes_bundle: Bundle) -> None:
     seen: list[float] = []
-    plan = Plan((configuration(shapes_bundle),), lengths=(0.5, 1.0), runs=12, limit=5.0)
+    plan = BenchPlan((configuration(shapes_bundle),), lengths=(0.5, 1.0), runs=12, limit=5.0)
     report = run.measure(plan, lambda share, text: seen.append(share))
     (found,) = report.results
     assert [timing.seconds for timing in found.timings] == [0.5, 1.0]
@@ -44,7 +44,7 @@ def test_measures_every_configuration_at_every_length(shapes_bundle: Bundle) -> 
 
 
 def test_a_slow_configuration_stops_at_the_limit(shapes_bundle: Bundle) -> None:
-    report = run.measure(Plan((configuration(shapes_bundle),), lengths=(1.0,), runs=10**9, limit=0.05))
+    report = run.measure(BenchPlan((configuration(shapes_bundle),), lengths=(1.0,), runs=10**9, limit=0.05))
     times = report.results[0].timings[0].times
     assert sum(times) >= 0.05
     assert sum(times[:-1]) < 0.05 + 0.25
@@ -52,7 +52,7 @@ def test_a_slow_configuration_stops_at_the_limit(shapes_bundle: Bundle) -> None:
 
 def test_a_configuration_that_cannot_load_is_skipped_with_its_reason(shapes_bundle: Bundle) -> None:
     broken = configuration(shapes_bundle, "onnxruntime")
-    report = run.measure(Plan((configuration(shapes_bundle), broken), lengths=(0.5,), runs=2, limit=1.0))
+    report = run.measure(BenchPlan((configuration(shapes_bundle), broken), lengths=(0.5,), runs=2, limit=1.0))
     assert [found.engine for found in report.results] == ["null"]
     assert report.skipped[0].name == "onnxruntime/fp32"
     assert "cannot load fp32.onnx" in report.skipped[0].reason
@@ -60,12 +60,12 @@ def test_a_configuration_that_cannot_load_is_skipped_with_its_reason(shapes_bund
 
 def test_nothing_measured_is_an_error_that_says_why(shapes_bundle: Bundle) -> None:
     with pytest.raises(EngineError, match=r"nothing could be measured: onnxruntime/fp32: .*cannot load"):
-        run.measure(Plan((configuration(shapes_bundle, "onnxruntime"),), lengths=(0.5,), runs=2, limit=1.0))
+        run.measure(BenchPlan((configuration(shapes_bundle, "onnxruntime"),), lengths=(0.5,), runs=2, limit=1.0))
 
 
 def test_words_are_counted_over_the_manifest(shapes_bundle: Bundle) -> None:
     """The null engine recognises nothing, so that every word of every clip is an error."""
-    plan = Plan(
+    plan = BenchPlan(
         (configuration(shapes_bundle),), lengths=(0.5,), runs=2, limit=1.0, manifest=embedded.clips_manifest(), clips=2
     )
     report = run.measure(plan)
@@ -77,7 +77,7 @@ def test_configurations_that_do_not_fit_into_memory_together_are_measured_in_gro
     two = (configuration(shapes_bundle), configuration(shapes_bundle, device="other"))
     assert [len(group) for group in bench_plan.groups(two, 10**12)] == [2]
     assert [len(group) for group in bench_plan.groups(two, 800_000_000)] == [1, 1]
-    report = run.measure(Plan(two, lengths=(0.5,), runs=2, limit=1.0, memory=1))
+    report = run.measure(BenchPlan(two, lengths=(0.5,), runs=2, limit=1.0, memory=1))
     assert len(report.results) == 2
     assert "2 groups" in report.notes[0]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from wav2edge.measure import figures
 from wav2edge.measure.figures import bootstrap, classification, diarization, regression, verification
-from wav2edge.measure.figures.diarization import Turn
+from wav2edge.measure.figures.diarization import SpeakerTurn
 from wav2edge.runtime.errors import InputError
 
 
@@ -119,8 +119,8 @@ A, B = "anna", "ben"
 
 def test_missed_and_confused_speech_by_hand() -> None:
     """Anna to 10, Ben to 20; the system changes at 8 and stops at 18: two seconds confused, two missed, of twenty."""
-    reference = [Turn(0, 10, A), Turn(10, 20, B)]
-    hypothesis = [Turn(0, 8, "x"), Turn(8, 18, "y")]
+    reference = [SpeakerTurn(0, 10, A), SpeakerTurn(10, 20, B)]
+    hypothesis = [SpeakerTurn(0, 8, "x"), SpeakerTurn(8, 18, "y")]
     found = diarization.errors(reference, hypothesis)
     assert (found.speech, found.missed, found.false_alarm, found.confusion) == (20, 2, 0, 2)
     assert found.rate == pytest.approx(0.2)
@@ -130,25 +130,25 @@ def test_missed_and_confused_speech_by_hand() -> None:
 
 
 def test_each_of_several_speakers_at_once_counts() -> None:
-    found = diarization.errors([Turn(0, 10, A), Turn(5, 10, B)], [Turn(0, 12, "x")])
+    found = diarization.errors([SpeakerTurn(0, 10, A), SpeakerTurn(5, 10, B)], [SpeakerTurn(0, 12, "x")])
     assert (found.speech, found.missed, found.false_alarm, found.confusion) == (15, 5, 2, 0)
-    both = diarization.errors([Turn(0, 10, A)], [Turn(0, 10, "x"), Turn(0, 4, "y")])
+    both = diarization.errors([SpeakerTurn(0, 10, A)], [SpeakerTurn(0, 10, "x"), SpeakerTurn(0, 4, "y")])
     assert (both.missed, both.false_alarm, both.confusion) == (0, 4, 0)
 
 
 def test_speakers_are_mapped_for_the_most_overlap_of_all_not_of_the_first() -> None:
     """Anna overlaps x most, but Ben has no other: the greedy choice would get 5 s right, the best one 8."""
-    reference = [Turn(0, 9, A), Turn(9, 13, B)]
-    hypothesis = [Turn(0, 5, "x"), Turn(5, 9, "y"), Turn(9, 13, "x")]
+    reference = [SpeakerTurn(0, 9, A), SpeakerTurn(9, 13, B)]
+    hypothesis = [SpeakerTurn(0, 5, "x"), SpeakerTurn(5, 9, "y"), SpeakerTurn(9, 13, "x")]
     found = diarization.errors(reference, hypothesis)
     assert found.mapping == {A: "y", B: "x"}
     assert found.confusion == 5
 
 
 def test_a_speakers_own_turns_that_overlap_count_once_and_silence_is_no_rate() -> None:
-    found = diarization.errors([Turn(0, 6, A), Turn(4, 10, A)], [Turn(0, 10, "x")])
+    found = diarization.errors([SpeakerTurn(0, 6, A), SpeakerTurn(4, 10, A)], [SpeakerTurn(0, 10, "x")])
     assert (found.speech, found.errors) == (10, 0)
-    assert np.isnan(diarization.errors([], [Turn(0, 1, "x")]).rate)
+    assert np.isnan(diarization.errors([], [SpeakerTurn(0, 1, "x")]).rate)
     assert np.isnan(diarization.estimate([diarization.errors([], [])]).value)
 
 
@@ -168,14 +168,14 @@ def test_the_assignment_is_as_good_as_the_best_of_all(rows: int, columns: int, n
 
 
 def test_rates_of_several_recordings_are_pooled_and_paired() -> None:
-    reference = [Turn(0, 10, A)]
-    good = [diarization.errors(reference, [Turn(0, 10, "x")])] * 8
-    bad = [diarization.errors(reference, [Turn(0, 8, "x")])] * 8
+    reference = [SpeakerTurn(0, 10, A)]
+    good = [diarization.errors(reference, [SpeakerTurn(0, 10, "x")])] * 8
+    bad = [diarization.errors(reference, [SpeakerTurn(0, 8, "x")])] * 8
     assert diarization.estimate(bad).value == pytest.approx(0.2)
     gap = diarization.change(good, bad)
     assert gap.value == pytest.approx(0.2) and gap.worse and gap.significant
     with pytest.raises(InputError, match="same references"):
-        diarization.change(good, [diarization.errors([Turn(0, 9, A)], [])] * 8)
+        diarization.change(good, [diarization.errors([SpeakerTurn(0, 9, A)], [])] * 8)
 
 
 def test_rttm_is_read_and_broken_lines_are_named(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_rttm_is_read_and_broken_lines_are_named(tmp_path: Path) -> None:
         ";; comment\nSPKR-INFO m 1 <NA> <NA> <NA> unknown anna <NA>\n"
         "SPEAKER m 1 0.50 1.25 <NA> <NA> anna <NA> <NA>\nSPEAKER n 1 0 2 <NA> <NA> ben <NA>\n"
     )
-    assert diarization.read_rttm(path) == {"m": (Turn(0.5, 1.75, "anna"),), "n": (Turn(0, 2, "ben"),)}
+    assert diarization.read_rttm(path) == {"m": (SpeakerTurn(0.5, 1.75, "anna"),), "n": (SpeakerTurn(0, 2, "ben"),)}
     for line in ("SPEAKER m 1 0", "SPEAKER m 1 x 1 a b c", "SPEAKER m 1 0 nan a b c", "SPEAKER m 1 -1 1 a b c"):
         path.write_text(f"\n{line}\n")
         with pytest.raises(InputError, match=r"a\.rttm:2: "):

@@ -113,6 +113,15 @@ def test_overwriting_a_bundle_swaps_it_whole(shapes_bundle: Bundle, ctc_spec: Mo
     assert [path.name for path in shapes_bundle.path.parent.iterdir()] == ["shapes"]
 
 
+def test_a_failed_overwrite_leaves_the_old_bundle_and_nothing_beside_it(shapes_bundle: Bundle) -> None:
+    beside = sorted(path.name for path in shapes_bundle.path.parent.iterdir())
+    with pytest.raises(RuntimeError), new_bundle(shapes_bundle.path, overwrite=True) as directory:
+        (directory / "bundle.json").write_text("half")
+        raise RuntimeError("the export failed")
+    assert Bundle.open(shapes_bundle.path).document == shapes_bundle.document
+    assert sorted(path.name for path in shapes_bundle.path.parent.iterdir()) == beside
+
+
 def test_missing_truncated_changed_newer(shapes_bundle: Bundle, tmp_path: Path) -> None:
     graph = shapes_bundle.path / "fp32.onnx"
     whole = graph.read_bytes()
