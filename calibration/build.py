@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wav2edge.runtime.bundle.read import Bundle, Variant, sha256
-from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, NORMALIZED
+from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, NORM_MEAN, NORM_MEAN_SQUARE, NORMALIZED
 from wav2edge.runtime.bundle.write import describe_variant, free_stem
 from wav2edge.runtime.errors import InputError
 
@@ -115,7 +115,7 @@ class VariantBuilder:
         data = f"{stem}.data"
         model = graph.to_model()
         halve_weights(model)
-        shorten_names(model, (NORMALIZED, FEATURES, FEATURE_LENGTHS))
+        shorten_names(model, (NORMALIZED, FEATURES, FEATURE_LENGTHS, NORM_MEAN, NORM_MEAN_SQUARE))
         save_model(model, self.folder / f"{stem}.onnx", data)
         if (self.folder / data).stat().st_size == 0:
             (self.folder / data).unlink()

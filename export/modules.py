@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..runtime.bundle.spec import NORM_MEAN, NORM_MEAN_SQUARE
 from .attention import mask_bias
 from .lengths import adapter_steps, feature_steps, output_lengths, valid_positions, zero_outside
 from .network import Network
+from .operators import mark
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -41,8 +43,9 @@ class MaskedGroupNorm(nn.Module):
         """Normalise [batch, channels, frames] by the statistics of the first ``lengths`` frames."""
         valid = valid_positions(values.shape[2], lengths).to(torch.float32)
         share = (valid / lengths.to(torch.float32).unsqueeze(1)).unsqueeze(2)
-        mean = torch.matmul(values, share)
-        variance = torch.clamp(torch.matmul(values * values, share) - mean * mean, min=0.0)
+        mean = mark(torch.matmul(values, share), NORM_MEAN)
+        square = mark(torch.matmul(values * values, share), NORM_MEAN_SQUARE)
+        variance = torch.clamp(square - mean * mean, min=0.0)
         scale = self.weight.unsqueeze(0).unsqueeze(2) / torch.sqrt(variance + self.eps)
         return values * scale + (self.bias.unsqueeze(0).unsqueeze(2) - mean * scale)
 

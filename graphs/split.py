@@ -1,6 +1,6 @@
-"""Cut a variant's full graph at its named values into ``frontend`` and ``encoder``, without torch.
+"""Cut a variant's full graph at its named values into its stages (``spec.STAGES``), without torch.
 
-Both parts refer to the weights of the full graph's data file, so they cost a few hundred kilobytes.
+All parts refer to the weights of the full graph's data file, so they cost a few hundred kilobytes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, STAGES, Stage
+from ..runtime.bundle.spec import (
+    FEATURE_LENGTHS,
+    FEATURES,
+    INPUT_LENGTHS,
+    NORM_MEAN,
+    NORM_MEAN_SQUARE,
+    NORMALIZED,
+    STAGES,
+    Stage,
+)
 from ..runtime.errors import BundleError
 from .storage import load_graph, save_graph
 
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
 def split_stages(directory: Path, full: str, stem: str) -> dict[Stage, str]:
     """Write ``<stem>.frontend.onnx`` and ``<stem>.encoder.onnx`` beside a full graph; returns the stages' files.
 
+    Of a graph that names the statistics of its group norm, ``<stem>.statistics.onnx`` and ``<stem>.tile.onnx`` too.
     Works on every variant whose passes kept the names ``normalized``, ``features`` and ``feature_lengths``; raises
     BundleError naming the one that is missing.
     """
@@ -27,6 +37,8 @@ def split_stages(directory: Path, full: str, stem: str) -> dict[Stage, str]:
     outputs = [value.name for value in model.graph.output]
     files: dict[Stage, str] = {"full": full}
     results: dict[Stage, list[str]] = {"frontend": [FEATURES, FEATURE_LENGTHS], "encoder": outputs}
+    if {NORM_MEAN, NORM_MEAN_SQUARE} <= {name for node in model.graph.node for name in node.output}:
+        results |= {"statistics": [NORM_MEAN, NORM_MEAN_SQUARE], "tile": [FEATURES]}
     for stage, wanted in results.items():
         files[stage] = f"{stem}.{stage}.onnx"
         save_graph(extract(model, STAGES[stage], wanted), directory / files[stage])
@@ -91,6 +103,8 @@ def _described(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
         INPUT_LENGTHS: (onnx.TensorProto.INT64, ("batch",)),
         FEATURES: (onnx.TensorProto.FLOAT, ("batch", "frames", None)),
         FEATURE_LENGTHS: (onnx.TensorProto.INT64, ("batch",)),
+        NORM_MEAN: (onnx.TensorProto.FLOAT, ("batch", None, None)),
+        NORM_MEAN_SQUARE: (onnx.TensorProto.FLOAT, ("batch", None, None)),
     }
     if name not in shapes:
         raise BundleError(f"the graph does not say what {name!r} is; it cannot be cut there; export the model again")

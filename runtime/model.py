@@ -13,9 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from . import engines
+from . import engines, tiling
+from .audio import loudness
 from .bundle.read import Bundle, Variant
-from .bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, ModelSpec, Stage
+from .bundle.spec import (
+    FEATURE_LENGTHS,
+    FEATURES,
+    INPUT_LENGTHS,
+    NORMALIZED,
+    STAGES,
+    ModelSpec,
+    Stage,
+)
 from .engines import Arrays, EngineOptions, Session
 from .errors import EngineError
 
@@ -76,6 +85,25 @@ class Model:
             return False
         return self.engine in engines.names() and not engines.compiles(self.engine)
 
+    @property
+    def runs_in_tiles(self) -> bool:
+        """Whether the convolutions in front are run in pieces (see ``tiling``), which bounds the memory of long clips.
+
+        On the engines for CPUs, of a variant that has the stages for it. The whole graph is run otherwise: on GPUs,
+        which have no use for small pieces, and of bundles without these stages.
+        """
+        if self.engine not in engines.DEFAULT_ORDER or self.options.device not in (None, "CPU"):
+            return False
+        if "full" in self._given or self.spec.frontend != "waveform":
+            return False
+        return {*tiling.stages(self.spec), "encoder"} <= set(self.variant.graphs)
+
+    def prepare(self, stage: Stage = "full", options: EngineOptions | None = None) -> None:
+        """Load what ``run`` needs for a stage; raises what ``session`` does."""
+        whole = stage == "full" and self.runs_in_tiles
+        for part in (*tiling.stages(self.spec), "encoder") if whole else (stage,):
+            self.session(part, options)
+
     def session(self, stage: Stage = "full", options: EngineOptions | None = None) -> Session:
         """The session of a stage, loaded on first use; options: others than the model's own.
 
@@ -92,7 +120,16 @@ class Model:
             return self._sessions[key]
 
     def run(self, stage: Stage, feeds: Arrays, options: EngineOptions | None = None) -> Arrays:
-        """Run a stage once on its inputs (see ``spec.STAGES``); raises EngineError."""
+        """Run a stage once on its inputs (see ``spec.STAGES``); raises EngineError.
+
+        ``full`` is run as the front end in pieces and the encoder where ``runs_in_tiles`` says so; the outputs are the
+        same, up to rounding. ``session("full")`` is the whole graph.
+        """
+        if stage == "full" and self.runs_in_tiles:
+            batch, lengths = (feeds[name] for name in STAGES["full"])
+            clips = [row[:length] for row, length in zip(batch, lengths)]
+            if min(map(len, clips)) >= self.spec.min_samples:
+                return self._encoded([self._normalized(clip) for clip in clips], options)
         return self.session(stage, options).run(feeds)
 
     def outputs(
@@ -109,10 +146,31 @@ class Model:
         self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None = None
     ) -> list[dict[str, NDArray[np.generic]]]:
         """As ``outputs``, of clips that are normalised already: the front end and the encoder, one after the other."""
+        if self.runs_in_tiles:
+            return engines.outputs_of(self.spec, self._encoded(clips, options))
         batch, lengths = padded(clips)
         features = self.run("frontend", {NORMALIZED: batch, INPUT_LENGTHS: lengths}, options)
         encoded = self.run("encoder", {name: features[name] for name in (FEATURES, FEATURE_LENGTHS)}, options)
         return engines.outputs_of(self.spec, encoded)
+
+    def _normalized(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A clip [samples] as the graph would normalise it."""
+        return loudness.measure([clip]).normalized(clip) if self.spec.normalize else clip
+
+    def _encoded(self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None) -> Arrays:
+        """The model's outputs of normalised clips, each through the front end in pieces, then encoded as one batch."""
+
+        def run(stage: Stage, feeds: Arrays) -> Arrays:
+            return self.session(stage, options).run(feeds)
+
+        found = [tiling.features(run, self.spec, clip) for clip in clips]
+        lengths = np.array([len(features) for features in found], dtype=np.int64)
+        batch = found[0][None]
+        if len(found) > 1:
+            batch = np.zeros((len(found), int(lengths.max()), found[0].shape[1]), dtype=np.float32)
+            for row, features in zip(batch, found):
+                row[: len(features)] = features
+        return run("encoder", {FEATURES: batch, FEATURE_LENGTHS: lengths})
 
     def logits(
         self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None = None

@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from . import engines
 from .audio import loudness
@@ -73,27 +76,34 @@ def _named(names: str | Sequence[str] | None) -> tuple[str, ...] | None:
 def check(model: Model, reference: Sequence[Outputs]) -> SelftestResult:
     """Run the kept clips, each alone, and compare; an engine's failure is a result, not an error.
 
-    Where the model runs in stages, as it does for long recordings and live captions, they are compared too. Raises
-    BundleError where a file of the variant is damaged.
+    The whole graph is compared, and where the model runs in stages, as it does for recordings and live captions, they
+    are too. Raises BundleError where a file of the variant is damaged.
     """
     clips = [samples_of(values["clip"]) for values in reference]
     model.bundle.verify(model.variant)
     try:
-        model.session()
+        session = model.session()
         started = time.perf_counter()
-        found = [model.outputs([clip])[0] for clip in clips]
+        found = [engines.outputs_alone(session, model.spec, clip) for clip in clips]
         seconds = time.perf_counter() - started
         comparison = compare(model.spec, model.variant, found, reference)
-        if comparison.status == "passed" and model.runs_in_stages:
-            normalized = [loudness.measure([clip]).normalized(clip) for clip in clips]
-            staged = [model.outputs_of_normalized([clip])[0] for clip in normalized]
+        if comparison.status == "passed" and (staged := _in_stages(model, clips)):
             apart = compare(model.spec, model.variant, staged, reference)
             if apart.status != "passed":
-                reason = f"in two stages, as for long recordings and live captions: {apart.reason}"
+                reason = f"in stages, as for recordings and live captions: {apart.reason}"
                 return _result(model, apart, seconds, reason)
     except EngineError as error:
         return SelftestResult(model.engine, model.variant.name, "failed", str(error))
     return _result(model, comparison, seconds, comparison.reason)
+
+
+def _in_stages(model: Model, clips: Sequence[NDArray[np.float32]]) -> list[dict[str, NDArray[Any]]]:
+    """The outputs of clips by way of the model's stages; none where it is run as a whole."""
+    if model.runs_in_tiles:
+        return [model.outputs([clip])[0] for clip in clips]
+    if not model.runs_in_stages:
+        return []
+    return [model.outputs_of_normalized([loudness.measure([clip]).normalized(clip)])[0] for clip in clips]
 
 
 def _result(model: Model, found: Comparison, seconds: float, reason: str) -> SelftestResult:

@@ -9,7 +9,8 @@ follow from the few samples of each window, without the output of 512 channels:
 2. Group norm with one group for each channel (over time, for each clip): mean and mean square of channel c are
    w_c · m and w_c · R w_c, with m the mean window and R the windows' mean outer product, over the clip's own
    frames. Both are taken in the cosine basis, where speech is nearly uncorrelated and little cancels.
-   So norm(x W) = [x, 1] [W · scale; shift]: the weights are scaled for each clip.
+   So norm(x W) = [x, 1] [W · scale; shift]: the weights are scaled for each clip. Mean and mean square are named as
+   the graph contract wants them, so that the stages ``statistics`` and ``tile`` can be cut there.
 3. Without a norm: [x, 1] [W; bias].
 """
 
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2edge.runtime.bundle.spec import NORMALIZED
+from wav2edge.runtime.bundle.spec import NORM_MEAN, NORM_MEAN_SQUARE, NORMALIZED
 
 from ...graphs.graph import Graph
 from ...graphs.nodes import Node, Tensor, attribute, integers
@@ -96,9 +97,9 @@ def _group_norm(
     mean_window = builder.add("ReduceSum", [weighted, builder.integers(1)], "mean_window", keepdims=1)
     transposed = builder.add("Transpose", [rows], "windows_turned", perm=SWAP_LAST_AXES)
     outer = builder.add("MatMul", [transposed, weighted], "outer_products")
-    mean = builder.add("MatMul", [mean_window, inner], "mean")
+    mean = builder.add("MatMul", [mean_window, inner], "mean", NORM_MEAN)
     square = builder.add("Mul", [builder.add("MatMul", [outer, inner], "outer_of_weights"), inner], "squares")
-    square = builder.add("ReduceSum", [square, builder.integers(1)], "mean_square", keepdims=1)
+    square = builder.add("ReduceSum", [square, builder.integers(1)], "mean_square", NORM_MEAN_SQUARE, keepdims=1)
     variance = builder.add("Sub", [square, builder.add("Mul", [mean, mean], "mean_squared")], "difference")
     variance = builder.add("Max", [variance, builder.constant("zero", np.float32(0))], "variance")
     variance = builder.add("Add", [variance, builder.constant("epsilon", np.float32(found.epsilon))], "above_zero")
@@ -112,7 +113,7 @@ def _group_norm(
     builder.add("MatMul", [_with_one(builder, rows), both], "product", found.end.output[0])
     frames = builder.add("Squeeze", [count, builder.integers(0)], "frames", found.frames.output[0])
     assert frames == found.frames.output[0]
-    graph.substitute(found.end, builder.nodes, gone=[conv, found.frames])
+    graph.substitute(found.end, builder.nodes, gone=[conv, found.frames, found.mean, found.square])
     return str(found.end.output[0]), False
 
 
@@ -122,6 +123,10 @@ class _Statistics:
 
     share: str
     """The tensor with each frame's share of the mean [batch, frames, 1]."""
+    mean: Node
+    """The node that takes the mean."""
+    square: Node
+    """The node that takes the mean square."""
     frames: Node
     """The node that takes the number of frames from the convolution's output."""
     end: Node
@@ -137,7 +142,9 @@ def _time_statistics(graph: Graph, conv: Node) -> _Statistics | None:
     means = [n for n in graph.readers(source) if n.op_type == "MatMul" and n.input[0] == source]
     scaled = [n for n in graph.readers(source) if n.op_type == "Mul" and set(n.input) != {source}]
     shapes = [n for n in graph.consumers[source] if n.op_type == "Shape"]
-    if len(means) != 1 or len(scaled) != 1 or len(shapes) != 1:
+    squared = {n.output[0] for n in graph.readers(source) if n.op_type == "Mul" and set(n.input) == {source}}
+    squares = [reader for name in squared for reader in graph.readers(name)]
+    if not len(means) == len(scaled) == len(shapes) == len(squares) == 1:
         return None
     ends, frames = graph.readers(scaled[0].output[0]), graph.readers(shapes[0].output[0])
     if len(ends) != 1 or ends[0].op_type != "Add" or len(frames) != 1 or frames[0].op_type != "Gather":
@@ -153,7 +160,7 @@ def _time_statistics(graph: Graph, conv: Node) -> _Statistics | None:
         return None
     gain, offset = graph.weights[scale.input[0]], graph.weights[shift.input[0]]
     epsilon = float(graph.weights[epsilons[0]].reshape(-1)[0])
-    return _Statistics(means[0].input[1], frames[0], ends[0], gain, offset, epsilon)
+    return _Statistics(means[0].input[1], means[0], squares[0], frames[0], ends[0], gain, offset, epsilon)
 
 
 def _cosines(size: int) -> Matrix:

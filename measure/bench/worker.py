@@ -149,7 +149,7 @@ class _Runner(Protocol):
 
 
 class _EngineRunner:
-    """A bundle's variant in an engine. Timed is the engine's call alone: raw samples in, logits out."""
+    """A bundle's variant in an engine. Timed is the model's run alone: raw samples in, logits out."""
 
     def __init__(self, request: WorkerRequest) -> None:
         from ...runtime.bundle.read import Bundle
@@ -160,12 +160,12 @@ class _EngineRunner:
             threads=request["threads"], device=request["device"], longest_seconds=request["longest"]
         )
         self._model = Model(Bundle.open(request["bundle"]), request["engine"], request["variant"], options)
-        self._session = self._model.session()
+        self._model.prepare()
 
     def run(self, samples: NDArray[np.float32]) -> object:
         from ...runtime import engines
 
-        return self._session.run(engines.as_feeds(samples[None], np.array([len(samples)], np.int64)))
+        return self._model.run("full", engines.as_feeds(samples[None], np.array([len(samples)], np.int64)))
 
     def text(self, path: str) -> str:
         from ...runtime.recordings.transcriber import Transcriber

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,11 +18,15 @@ OUTPUT_LENGTHS = "output_lengths"
 NORMALIZED = "normalized"
 FEATURES = "features"
 FEATURE_LENGTHS = "feature_lengths"
+NORM_MEAN = "norm_mean"
+NORM_MEAN_SQUARE = "norm_mean_square"
+BETWEEN_STAGES = (FEATURES, FEATURE_LENGTHS, NORM_MEAN, NORM_MEAN_SQUARE)
+"""What a stage gives and another takes, beside the model's outputs."""
 
 Options = TypeVar("Options")
 
-Stage = Literal["full", "frontend", "encoder"]
-"""A graph of a variant: the whole model, or one of the two parts that live captions and long recordings run apart."""
+Stage = Literal["full", "frontend", "encoder", "statistics", "tile"]
+"""A graph of a variant: the whole model, or a part of it that is run apart (see ``STAGES``)."""
 
 Norm = Literal["group", "layer"]
 Frontend = Literal["waveform", "log-mel"]
@@ -32,6 +37,8 @@ STAGES: Mapping[Stage, tuple[str, ...]] = {
     "full": (INPUT_VALUES, INPUT_LENGTHS),
     "frontend": (NORMALIZED, INPUT_LENGTHS),
     "encoder": (FEATURES, FEATURE_LENGTHS),
+    "statistics": (NORMALIZED, INPUT_LENGTHS),
+    "tile": (NORMALIZED, NORM_MEAN, NORM_MEAN_SQUARE),
 }
 """The graph contract: the inputs of each stage.
 
@@ -39,6 +46,10 @@ STAGES: Mapping[Stage, tuple[str, ...]] = {
 ``frontend``  normalised waveform [batch, samples] and lengths in samples → ``features`` [batch, frames, channels]
               and ``feature_lengths`` int64 [batch].
 ``encoder``   ``features`` and ``feature_lengths`` → the model's outputs.
+``statistics``  of a model whose first convolution is normalised over a clip's frames (group norm): any stretch of the
+              normalised waveform → ``norm_mean`` and ``norm_mean_square`` of each channel over the stretch's frames.
+``tile``      of such a model: a stretch of the normalised waveform and the clip's statistics → the stretch's
+              ``features``. Where nothing is normalised over time, ``frontend`` itself does that.
 Padding (any value after a clip's length) never changes the clip's result.
 """
 
@@ -168,6 +179,19 @@ class ModelSpec:
         for kernel, stride, padding in reversed(self.time):
             samples = max(1, (samples - 1) * stride + kernel - 2 * padding)
         return samples
+
+    @property
+    def feature_time(self) -> tuple[Convolution, ...]:
+        """The steps between samples and ``features``: those of ``time`` before adapters and squeezing, which pad."""
+        padded = next((index for index, step in enumerate(self.time) if step.padding), len(self.time))
+        if padded < len(self.time) and self.time[padded].stride == 1:  # squeezing: a step without padding, one with
+            padded -= 1
+        return self.time[:padded]
+
+    @property
+    def feature_stride(self) -> int:
+        """Samples between two frames of ``features``."""
+        return math.prod(step.stride for step in self.feature_time)
 
     @property
     def output_names(self) -> tuple[str, ...]:

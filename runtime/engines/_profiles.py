@@ -82,15 +82,10 @@ def pick(profiles: Sequence[ShapeProfile], length: int) -> int:
 
 
 def time_steps(spec: ModelSpec, stage: Stage, samples: int) -> int:
-    """Steps along a stage's input time axis: samples, or for ``encoder`` the feature frames.
-
-    The feature extractor's convolutions are those without padding; what follows them (adapters) is the encoder's.
-    """
+    """Steps along a stage's input time axis: samples, or for ``encoder`` the feature frames."""
     if stage != "encoder":
         return samples
-    for kernel, stride, padding in spec.time:
-        if padding:
-            break
+    for kernel, stride, _ in spec.feature_time:
         samples = (samples - kernel) // stride + 1
     return max(1, samples)
 
@@ -99,15 +94,8 @@ def output_steps(spec: ModelSpec, stage: Stage, steps: int) -> int:
     """Frames on a stage's output time axis for ``steps`` on its input time axis."""
     if stage == "full":
         return spec.frames(steps)
-    if stage == "frontend":
+    if stage in ("frontend", "tile"):
         return time_steps(spec, "encoder", steps)
-    for kernel, stride, padding in _adapters(spec):
+    for kernel, stride, padding in spec.time[len(spec.feature_time) :]:
         steps = (steps + 2 * padding - kernel) // stride + 1
     return max(0, steps)
-
-
-def _adapters(spec: ModelSpec) -> Sequence[tuple[int, int, int]]:
-    for index, step in enumerate(spec.time):
-        if step.padding:
-            return spec.time[index:]
-    return ()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .. import cache
 from ..bundle.read import Bundle, Variant
-from ..bundle.spec import FEATURE_LENGTHS, FEATURES, STAGES, ModelSpec, Stage
+from ..bundle.spec import BETWEEN_STAGES, STAGES, ModelSpec, Stage
 from ..errors import EngineError, InputError
 from . import Arrays, Build, EngineOptions, Purpose, _openvino_unsigned
 from ._library import library
@@ -87,7 +87,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
     if kept is not None:
         with contextlib.suppress(InputError):
             cache.record_digests(kept, "*.blob")
-    return OpenVinoSession(compiled, stage, {*bundle.spec.output_names, FEATURES, FEATURE_LENGTHS})
+    return OpenVinoSession(compiled, stage, {*bundle.spec.output_names, *BETWEEN_STAGES})
 
 
 class OpenVinoSession:

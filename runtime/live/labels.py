@@ -233,7 +233,7 @@ class LiveClassifier(LiveModel):
         super().__init__(model, loop, vad)
         self.settings = settings or LabelSettings()
         self.decoder()  # fail now for a head that is not a classifier's
-        model.session("full", self.options("full"))
+        model.prepare("full", self.options("full"))
 
     def options(self, stage: Stage) -> EngineOptions:
         """How a stage is loaded: the model's options, and the length of a window."""

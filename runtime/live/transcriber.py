@@ -71,7 +71,7 @@ class LiveTranscriber(LiveModel):
         _check_lengths(self.settings, self.chunking)
         stages: tuple[Stage, ...] = ("full", "frontend", "encoder") if self.settings.keep_features else ("full",)
         for stage in stages:
-            model.session(stage, self.options(stage))
+            model.prepare(stage, self.options(stage))
 
     def options(self, stage: Stage) -> EngineOptions:
         """How a stage is loaded: the model's options, and for the stages of partials those of a live window."""

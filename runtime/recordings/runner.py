@@ -51,7 +51,7 @@ class Runner(Generic[T]):
         threads = model.options.threads
         self.lanes = max(1, min(lanes, threads or 1)) if engines.shares(model.engine) else 1
         self.options = replace(model.options, threads=threads if threads is None else max(1, threads // self.lanes))
-        model.session("full", self.options)
+        model.prepare("full", self.options)
 
     def __call__(
         self,

@@ -1,0 +1,103 @@
+"""The convolutions in front of a model in pieces of a second, which fit a processor's cache.
+
+Their tensors are the largest of the model by far (base shape, 30 s: 512 channels of 96 000 frames), though a frame of
+the result sees 25 ms of sound. So they are run on one stretch of the waveform after the other, and what all stretches
+give is the same as of the whole clip, to the rounding of floats (docs/explanation/memory.md):
+
+1. A stretch for the frames [a, b) is the samples that these frames see, no more: neighbours overlap by what a frame
+   sees beyond its stride, and no frame is near an edge.
+2. Where the first convolution is normalised over the clip's frames (group norm), a first pass gives each stretch's mean
+   and mean square of each channel. Their average, weighted by frames and taken in float64, is the clip's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle.spec import (
+    FEATURES,
+    INPUT_LENGTHS,
+    NORM_MEAN,
+    NORM_MEAN_SQUARE,
+    NORMALIZED,
+    Convolution,
+    ModelSpec,
+    Stage,
+)
+from .engines import Arrays
+
+SECONDS = 1.0
+"""Length of a stretch. benchmarks/memory.py prints time and memory for others."""
+
+Run = Callable[[Stage, Arrays], Arrays]
+"""Runs a stage of the model on its inputs."""
+
+
+def stages(spec: ModelSpec) -> tuple[Stage, ...]:
+    """The stages that run a model's front end in pieces, all of which a variant must have."""
+    return ("frontend",) if spec.norm == "layer" else ("statistics", "tile")
+
+
+def frames(spec: ModelSpec, samples: int) -> int:
+    """How many frames of features a clip has; 0 where it is too short."""
+    return max(0, _frames(spec.feature_time, samples))
+
+
+def features(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The features [frames, channels] of one clip, normalised already [samples], of at least one frame.
+
+    Raises EngineError as ``run`` does.
+    """
+    statistics: dict[str, NDArray[np.float32]] = {}
+    if spec.norm != "layer":
+        statistics = _statistics(run, spec, normalized)
+    parts = []
+    for piece in pieces(spec.feature_time, len(normalized), _longest(spec)):
+        if statistics:
+            found = run("tile", {NORMALIZED: normalized[None, piece], **statistics})
+        else:
+            lengths = np.array([piece.stop - piece.start], dtype=np.int64)
+            found = run("frontend", {NORMALIZED: normalized[None, piece], INPUT_LENGTHS: lengths})
+        parts.append(np.asarray(found[FEATURES][0], dtype=np.float32))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def pieces(steps: tuple[Convolution, ...], samples: int, longest: int) -> Iterator[slice]:
+    """The stretches of samples that a clip is run in, of about equal length and at most ``longest`` frames each."""
+    stride, field = 1, 1
+    for step in reversed(steps):
+        field = (field - 1) * step.stride + step.kernel
+        stride *= step.stride
+    count = _frames(steps, samples)
+    parts = -(-count // longest)
+    for part in range(parts):
+        begin, end = count * part // parts, count * (part + 1) // parts
+        yield slice(begin * stride, (end - 1) * stride + field)
+
+
+def _statistics(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Rule 2; every frame of the first convolution is in one stretch."""
+    first = spec.feature_time[:1]
+    total = _frames(first, len(normalized))
+    sums: dict[str, NDArray[np.float64]] = {}
+    for piece in pieces(first, len(normalized), _longest(spec) * spec.feature_stride // first[0].stride):
+        size = piece.stop - piece.start
+        found = run("statistics", {NORMALIZED: normalized[None, piece], INPUT_LENGTHS: np.array([size], np.int64)})
+        for name in (NORM_MEAN, NORM_MEAN_SQUARE):
+            part = found[name].astype(np.float64) * (_frames(first, size) / total)
+            sums[name] = sums[name] + part if name in sums else part
+    return {name: values.astype(np.float32) for name, values in sums.items()}
+
+
+def _frames(steps: tuple[Convolution, ...], samples: int) -> int:
+    for kernel, stride, _ in steps:
+        samples = (samples - kernel) // stride + 1
+    return samples
+
+
+def _longest(spec: ModelSpec) -> int:
+    """Frames of a stretch."""
+    return max(1, round(SECONDS * spec.sample_rate / spec.feature_stride))

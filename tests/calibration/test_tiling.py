@@ -1,0 +1,142 @@
+"""The front end in pieces equals the whole graph, for every norm, variant and engine that runs so."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from wav2edge.calibration.build import VariantBuilder
+from wav2edge.calibration.observe import observe
+from wav2edge.calibration.passes.qdq import observed
+from wav2edge.calibration.sites import find_sites
+from wav2edge.calibration.staging import staging
+from wav2edge.graphs.graph import Graph
+from wav2edge.measure import scoring
+from wav2edge.runtime import engines
+from wav2edge.runtime.audio import read
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import ModelSpec, Stage
+from wav2edge.runtime.bundle.write import add_variants
+from wav2edge.runtime.heads import ctc
+from wav2edge.runtime.model import Model
+
+LENGTHS = (400, 719, 720, 15999, 16000, 40007)
+"""Samples: one frame, the last sample before two frames, two frames, about a piece, two and a half pieces."""
+VARIANTS = ("fp32", "fp16", "int8-u8s8", "int8-s8s8", "int8-dynamic")
+TINY = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "conv_dim": (16,) * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def tiny_bundles(random_bundle: Callable[..., Bundle]) -> dict[str, Bundle]:
+    """A small model of each norm with every variant."""
+    return {norm: with_variants(random_bundle(norm, **TINY)) for norm in ("group", "layer")}
+
+
+def with_variants(bundle: Bundle) -> Bundle:
+    """The bundle with each of ``VARIANTS``, all layers quantised."""
+    graph = Graph.load(bundle.graph(bundle.variant("fp32"), "full"))
+    sites = find_sites(graph)
+    with staging(bundle) as folder:
+        seen = observe(graph, observed(sites), [noise(32000)], folder)
+        builder = VariantBuilder(bundle, graph, sites, seen, "min-max", folder)
+        return add_variants(bundle, folder, [builder.build(name, frozenset()) for name in VARIANTS[1:]])
+
+
+def noise(samples: int) -> np.ndarray:
+    """Sound [samples] whose loudness changes, and that is not centred."""
+    values = np.random.default_rng(samples).normal(0, 0.1, samples) * np.linspace(0.2, 1, samples) + 0.05
+    return values.astype(np.float32)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_equals_the_whole_graph(tiny_bundles: dict[str, Bundle], norm: str, variant: str, engine: str) -> None:
+    pytest.importorskip(engine, reason=f"runs on {engine}")
+    with Model(tiny_bundles[norm], engine, variant) as model:
+        assert model.runs_in_tiles
+        whole = model.session("full")
+        for samples in LENGTHS:
+            clip = noise(samples)
+            expected = engines.outputs_alone(whole, model.spec, clip)["logits"]
+            found = model.logits([clip])[0]
+            assert found.shape == expected.shape == (model.spec.frames(samples), len(model.spec.labels))
+            spread = float(np.std(expected))
+            if variant in ("fp32", "fp16"):
+                assert np.abs(found - expected).max() < (1e-3 if variant == "fp32" else 1e-2) * spread
+            else:  # a rounding that falls to the other side is a step of the quantiser
+                assert np.sqrt(np.mean((found - expected) ** 2)) < 0.05 * spread
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("variant", [variant.name for variant in Bundle.open(embedded.bundle_path()).variants])
+def test_text_of_real_clips_is_that_of_the_whole_graph(
+    clips: list[tuple[Path, str]], variant: str, engine: str
+) -> None:
+    """To the letter in float. In INT8 a sum in another order can round to the other side, whichever way it is cut."""
+    pytest.importorskip(engine, reason=f"runs on {engine}")
+    with Model(Bundle.open(embedded.bundle_path()), engine, variant) as model:
+        assert model.runs_in_tiles
+        whole = model.session("full")
+        expected, found = [], []
+        for path, _ in clips:
+            clip = read.load(path)
+            expected.append(text(engines.outputs_alone(whole, model.spec, clip)["logits"], model.spec))
+            found.append(text(model.logits([clip])[0], model.spec))
+    if variant == "fp32":
+        assert found == expected
+    edits = [scoring.character_edits(*pair) for pair in zip(expected, found)]
+    assert sum(edit.errors for edit in edits) <= 0.01 * sum(map(len, expected))
+
+
+def text(logits: NDArray[np.float32], spec: ModelSpec) -> str:
+    """What logits say."""
+    return ctc.joined(ctc.Greedy()(logits, spec), spec)
+
+
+def test_a_batch_of_clips_equals_each_alone(tiny_bundles: dict[str, Bundle]) -> None:
+    with Model(tiny_bundles["group"], "onnxruntime", "fp32") as model:
+        several = [noise(samples) for samples in LENGTHS]
+        for clip, found in zip(several, model.logits(several)):
+            assert np.allclose(found, model.logits([clip])[0], atol=1e-4)
+
+
+def test_a_group_norm_bundle_without_the_stages_runs_whole(tiny_bundles: dict[str, Bundle]) -> None:
+    """As bundles are that an earlier version made."""
+    bundle = tiny_bundles["group"]
+    variant = bundle.variant("fp32")
+    kept: dict[Stage, str] = {
+        stage: file for stage, file in variant.graphs.items() if stage in ("full", "frontend", "encoder")
+    }
+    old = dataclasses.replace(variant, graphs=kept)
+    with Model(bundle, "onnxruntime", old) as model, Model(bundle, "onnxruntime", variant) as new:
+        assert not model.runs_in_tiles
+        assert new.runs_in_tiles
+        assert np.allclose(model.logits([noise(40007)])[0], new.logits([noise(40007)])[0], atol=1e-4)
+
+
+def test_the_largest_tensor_has_the_length_of_a_piece(tiny_bundles: dict[str, Bundle]) -> None:
+    """30 s took the memory of 30 s in the front end."""
+    with Model(tiny_bundles["group"], "onnxruntime", "fp32") as model:
+        seen: list[int] = []
+        for stage in ("statistics", "tile"):
+            session = model.session(stage)
+            run = session.run
+            session.run = lambda feeds, run=run: (seen.append(feeds["normalized"].shape[1]), run(feeds))[1]  # type: ignore
+        model.logits([noise(30 * 16000)])
+        assert len(seen) == 60
+        assert max(seen) <= 16000 + 400
