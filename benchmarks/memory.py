@@ -138,7 +138,7 @@ def measure(shape: str, norm: str, engine: str, variant: str, way: str, seconds:
 
 
 def status(field: str) -> int:
-    """A field of this process's status, in bytes."""
+    """A field of the status of this process, in bytes."""
     for text in Path("/proc/self/status").read_text().splitlines():
         if text.startswith(f"{field}:"):
             return int(text.split()[1]) * 1024
@@ -146,7 +146,7 @@ def status(field: str) -> int:
 
 
 def pss() -> int:
-    """This process's proportional set size in bytes."""
+    """The proportional set size of this process in bytes."""
     for text in Path("/proc/self/smaps_rollup").read_text().splitlines():
         if text.startswith("Pss:"):
             return int(text.split()[1]) * 1024
@@ -155,9 +155,8 @@ def pss() -> int:
 
 def line(first: Row, second: Row) -> str:
     """A line of the table."""
-    megabytes = [
-        f"{value / 1e6:.0f}" for value in (second["loaded"], second["peak"], second["after"][-1], second["pss"])
-    ]
+    sizes = second["loaded"], second["peak"], second["after"][-1], second["pss"]
+    megabytes = [f"{value / 1e6:.0f}" for value in sizes]
     return (
         f"{second['shape']:5} {second['norm']:5} {second['engine']:12} {second['variant']:10} {second['way']:6} "
         f"{megabytes[0]:>7} {megabytes[1]:>6} {megabytes[2]:>8} {megabytes[3]:>6} {first['load_seconds']:7.2f} "
