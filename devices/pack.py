@@ -12,12 +12,14 @@ NAME.tar
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import io
 import json
 import os
 import re
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterable
@@ -26,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ..runtime.bundle import signature
 from ..runtime.bundle.read import MANIFEST, Bundle, Variant, sha256, variant_to_json
 from ..runtime.errors import BundleError, InputError
 from ..runtime.files import replace_whole
@@ -40,12 +43,16 @@ _SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 @dataclass(frozen=True)
 class PackedBundle:
-    """What was packed: the variants, and the size of the file in bytes. install: the lines for the board."""
+    """What was packed: the variants, and the size of the file in bytes. install: the lines for the board.
+
+    signed: whether the packed bundle is signed.
+    """
 
     path: Path
     variants: tuple[Variant, ...]
     bytes: int
     install: tuple[str, ...]
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ class PackOptions:
     """Pythons to gather wheels for, such as ``3.11``, instead of those of the profile."""
     service: bool = False
     """Whether a systemd unit for live captions goes along."""
+    key: Path | None = None
+    """Private key to sign the packed bundle with; the bundle's own signature does not fit other variants."""
 
 
 def pack(
@@ -87,6 +96,7 @@ def pack(
         chosen.wheel.is_file() and re.fullmatch(r"wav2edge-.+\.whl", chosen.wheel.name)
     ):
         raise InputError(f"{chosen.wheel}: not a wheel of wav2edge; leave it out, and the one that runs is packed")
+    signature.require_trusted(bundle.path)
     variants = tuple(bundle.variant(name) for name in chosen.variants) or used(bundle, profile)
     for variant in variants:
         bundle.verify(variant)
@@ -99,7 +109,8 @@ def pack(
         except OSError as error:
             raise InputError(f"{destination}: cannot be written ({error.strerror or error})") from error
     lines = install_lines(profile, contents.package)
-    return PackedBundle(destination, variants, destination.stat().st_size, lines)
+    size = destination.stat().st_size
+    return PackedBundle(destination, variants, size, lines, options is not None and options.key is not None)
 
 
 def used(bundle: Bundle, profile: DeviceProfile) -> tuple[Variant, ...]:
@@ -153,6 +164,9 @@ def _contents(
     variants: tuple[Variant, ...],
     folder: Path,
 ) -> _Contents:
+    if options.key is not None:  # whoever signs for a board wants it to check
+        extras = (*profile.install.extras, "signed")
+        profile = dataclasses.replace(profile, install=dataclasses.replace(profile.install, extras=extras))
     wheel = options.wheel or program.wheel(folder)
     gathered: dict[str, Path] = {}
     if options.wheels:
@@ -176,6 +190,8 @@ def _contents(
     paths = sorted({str(path.relative_to(bundle.path)) for path in listed.values()})
     for relative in [*dict.fromkeys(file for variant in variants for file in variant.files), *paths]:
         files.append((f"{package.bundle}/{relative}", bundle.path / relative))
+    if options.key is not None:
+        files.append((f"{package.bundle}/{signature.SIGNATURE}", _signed(files, folder / "signed", options.key)))
     files.append((wheel.name, wheel))
     files += [(f"wheels/{path.name}", path) for path in package.wheels]
     if profile.install.requires:
@@ -186,6 +202,19 @@ def _contents(
         files.append((f"{package.name}.service", service_unit(package).encode("utf-8")))
     files.append(("README.txt", _readme(package, variants).encode("utf-8")))
     return _Contents(package, tuple(files))
+
+
+def _signed(files: Iterable[tuple[str, Path | bytes]], folder: Path, key: Path) -> bytes:
+    """The signature of a packed bundle, whose files are copied to a folder for it."""
+    for name, content in files:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            shutil.copyfile(content, path)
+    (bundle,) = folder.iterdir()
+    return signature.sign(Bundle.open(bundle), key).read_bytes()
 
 
 def _targets(profile: DeviceProfile, options: PackOptions) -> list[Target]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _SECTIONS = {
     "From a checkpoint to a bundle": ("export", "inspect", "quantize"),
     "Measure it": ("evaluate", "bench"),
-    "On to the device": ("devices", "pack", "build", "selftest"),
+    "On to the device": ("devices", "pack", "sign", "verify-bundle", "build", "selftest"),
     "Use it": ("transcribe", "listen", "classify", "embed", "verify", "diarize"),
     "See it, set it up": ("demo", "completion"),
 }

@@ -171,10 +171,10 @@ def recordings(example: str) -> Callable[[Function], Function]:
     )
 
 
-def bundle_argument(text: str) -> Callable[[Function], Function]:
+def bundle_argument(text: str, embedded: bool = True) -> Callable[[Function], Function]:
     """Declare the bundle of a command that looks at one: ``BUNDLE``, or ``-m BUNDLE`` as everywhere else."""
     named = argument("bundle", "the same as -m BUNDLE", metavar="[BUNDLE]", required=False, type=BUNDLE)
-    return lambda function: named(model(text)(function))
+    return lambda function: named(model(text, embedded)(function))
 
 
 def which(bundle: str | None, model: str | None) -> str | None:
@@ -182,6 +182,13 @@ def which(bundle: str | None, model: str | None) -> str | None:
     if bundle is not None and model is not None and bundle != model:
         raise InputError(f"two bundles, {bundle} and {model}; this command takes one")
     return bundle if bundle is not None else model
+
+
+def named(bundle: str | None, model: str | None) -> Bundle:
+    """The bundle that a line must name; raises InputError where it names none."""
+    if (given := which(bundle, model)) is None:
+        raise InputError("name the bundle; the embedded one is part of the program")
+    return open_bundle(given)
 
 
 def open_bundle(model: str | None) -> Bundle:

@@ -62,6 +62,7 @@ def _boards() -> tuple[str, ...]:
     metavar="FILE.whl",
     type=_options.FILE,
 )
+@option("--key", "sign what is packed with this private key", group=BOARD, metavar="KEY.pem", type=_options.FILE)
 @option("--overwrite", "replace FILE.tar where it exists", is_flag=True)
 def run(
     files: tuple[str, ...],
@@ -72,6 +73,7 @@ def run(
     python: tuple[str, ...],
     service: bool,
     wheel: str | None,
+    key: str | None,
     overwrite: bool,
 ) -> None:
     """Write one file with all that a board needs to run a bundle.
@@ -81,6 +83,7 @@ def run(
     """
     from wav2edge.devices import pack
     from wav2edge.devices import profile as profiles
+    from wav2edge.runtime.bundle import signature
 
     name, file = _split(files, model)
     if profile in pack.LAYOUTS:
@@ -92,13 +95,16 @@ def run(
     bundle = _options.open_bundle(name)
     if python and not wheels:
         raise InputError("--python says for which Pythons --wheels are gathered; add --wheels")
-    options = pack.PackOptions(variant, None if wheel is None else Path(wheel), wheels, python, service)
+    own, private = (None if given is None else Path(given) for given in (wheel, key))
+    options = pack.PackOptions(variant, own, wheels, python, service, private)
     packed = pack.pack(bundle, board, Path(file), options, overwrite=overwrite)
     names = ", ".join(f"{variant.name} ({variant.bytes / 1e6:.1f} MB)" for variant in packed.variants)
     _terminal.out(f"{packed.path}: {packed.bytes / 1e6:.1f} MB for {board.title}, with {names}")
     _terminal.out(f"\nOn the board:\n  tar xf {packed.path.name}")
     for line in packed.install:
         _terminal.out(f"  {line}")
+    if not packed.signed and (bundle.path / signature.SIGNATURE).exists():
+        _terminal.note(f"{bundle.path} is signed, what was packed of it is not; --key KEY.pem signs it")
 
 
 def _split(files: tuple[str, ...], model: str | None) -> tuple[str | None, str]:

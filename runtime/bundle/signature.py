@@ -1,0 +1,281 @@
+"""Signatures of bundles: who made this, and is it unchanged? OMS v1.0, the OpenSSF's format for models, offline keys.
+
+``model.sig`` in the bundle is a Sigstore bundle (JSON) around a DSSE envelope, whose payload is an in-toto statement
+that names every file with its SHA-256 (https://github.com/sigstore/model-transparency, docs/model_signing_format.md;
+https://github.com/secure-systems-lab/dsse/blob/v1.0.0/protocol.md). Signing is model-signing's (the extra ``trust``);
+verifying needs ``cryptography`` alone (the extra ``signed``), so that a device stays light. Either side takes the
+signatures of the other.
+
+WAV2EDGE_TRUSTED_KEYS names public keys, or folders of them: then ``open``, ``pack`` and ``serve`` refuse what none of
+them has signed (``require_trusted``).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import importlib.util
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+from .. import documents
+from ..errors import BundleError, EngineError, InputError, first_line
+from ..files import write_whole
+from .read import Bundle, sha256
+from .trust import contained
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+SIGNATURE = "model.sig"
+TRUSTED_KEYS = "WAV2EDGE_TRUSTED_KEYS"
+_MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+_PAYLOAD_TYPE = "application/vnd.in-toto+json"
+_STATEMENT = "https://in-toto.io/Statement/v1"
+_PREDICATE = "https://model_signing/signature/v1.0"
+_MAX_BYTES = 16 << 20
+_DIGESTS = {"secp256r1": "SHA256", "secp384r1": "SHA384", "secp521r1": "SHA512"}
+_NO_KEY = (
+    "make a pair with `openssl ecparam -name prime256v1 -genkey -noout -out team.pem` and `openssl ec -in team.pem \
+-pubout -out team.pub`"
+)
+
+
+class _PublicKey(TypedDict, total=False):
+    hint: str
+
+
+class _Material(TypedDict, total=False):
+    publicKey: _PublicKey
+
+
+class _DsseSignature(TypedDict):
+    sig: str
+
+
+class _Envelope(TypedDict):
+    payload: str
+    payloadType: str
+    signatures: list[_DsseSignature]
+
+
+class _SigstoreBundle(TypedDict):
+    mediaType: str
+    verificationMaterial: _Material
+    dsseEnvelope: _Envelope
+
+
+class _Subject(TypedDict):
+    digest: dict[str, str]
+
+
+class _Serialization(TypedDict):
+    method: str
+    hash_type: str
+
+
+class _Resource(TypedDict):
+    name: str
+    algorithm: str
+    digest: str
+
+
+class _Predicate(TypedDict):
+    serialization: _Serialization
+    resources: list[_Resource]
+
+
+class _Statement(TypedDict):
+    _type: str
+    predicateType: str
+    subject: list[_Subject]
+    predicate: _Predicate
+
+
+def sign(bundle: Bundle, private_key: str | Path) -> Path:
+    """Sign every file of a bundle with a private key (PEM, P-256, P-384 or P-521); returns the signature's path.
+
+    A signature that is there is replaced. Raises BundleError for a damaged bundle, InputError for a key that cannot be
+    used, EngineError without model-signing.
+    """
+    if importlib.util.find_spec("model_signing") is None:
+        raise EngineError("signing needs model-signing; install it with `pip install model-signing`")
+    for variant in bundle.variants:
+        bundle.verify(variant)
+    for name in bundle.files:
+        bundle.file(name)
+    dict(_files(bundle.path))  # no symbolic links
+    key = Path(private_key)
+    if not key.is_file():
+        raise InputError(f"{key}: no such key; {_NO_KEY}")
+    from model_signing import hashing, signing
+
+    hashed = hashing.Config()  # type: ignore[no-untyped-call]
+    hashed.set_ignored_paths(paths=[bundle.path / SIGNATURE], ignore_git_paths=False)
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / SIGNATURE
+        try:
+            signer = signing.Config()  # type: ignore[no-untyped-call]
+            signer.use_elliptic_key_signer(private_key=key)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{key}: not a private key that signs ({first_line(error)}): it must be PEM without a password, of the "
+                f"curve P-256, P-384 or P-521; {_NO_KEY}"
+            ) from error
+        signer.set_hashing_config(hashed).sign(bundle.path, made)
+        content = made.read_bytes()
+    try:
+        write_whole(bundle.path / SIGNATURE, content)
+    except OSError as error:
+        raise InputError(f"{bundle.path / SIGNATURE}: cannot be written ({error.strerror or error})") from error
+    return bundle.path / SIGNATURE
+
+
+def verify(directory: Path, public_keys: Sequence[Path]) -> Path:
+    """Check that one of the keys has signed the bundle, and that no file was changed, added or removed since.
+
+    public_keys: PEM files. Returns the key. Raises BundleError for a bundle that is not signed, by another key, or
+    changed; InputError for a key that cannot be read; EngineError without cryptography.
+    """
+    keys = [(path, _load(path)) for path in public_keys]
+    if not os.path.lexists(directory / SIGNATURE):
+        raise BundleError(f"{directory}: it is not signed; sign it with `wav2edge sign BUNDLE --key KEY.pem`")
+    signature, _ = contained(directory, SIGNATURE)
+    where = f"{signature}: not a signature of a model (OMS v1.0)"
+    document = documents.read(signature, _SigstoreBundle, "a signature", max_bytes=_MAX_BYTES, error=BundleError)
+    envelope = document["dsseEnvelope"]
+    if document["mediaType"] != _MEDIA_TYPE or envelope["payloadType"] != _PAYLOAD_TYPE:
+        raise BundleError(f"{where}: it is of another kind; sign the bundle again")
+    if len(envelope["signatures"]) != 1:
+        raise BundleError(f"{where}: it holds {len(envelope['signatures'])} signatures instead of one")
+    payload = _decoded(envelope["payload"], where)
+    signed = _decoded(envelope["signatures"][0]["sig"], where)
+    for path, key in keys:
+        if _signed_by(key, signed, payload):
+            _check_files(directory, _resources(payload, where))
+            return path
+    names = ", ".join(str(path) for path in public_keys)
+    raise BundleError(f"{directory}: it is not signed by {names}, or its signature was changed; do not trust it")
+
+
+def require_trusted(bundle: str | Path) -> None:
+    """Refuse a bundle that none of the keys in WAV2EDGE_TRUSTED_KEYS has signed; without the variable nothing is asked.
+
+    The embedded bundle is part of the program and is taken as it is. Raises as ``verify``, and InputError where the
+    variable names no key.
+    """
+    named = os.environ.get(TRUSTED_KEYS)
+    if named is None or _embedded(Path(bundle)):
+        return
+    keys = [key for entry in named.split(os.pathsep) if entry for key in _public_keys(Path(entry))]
+    if not keys:
+        raise InputError(f"{TRUSTED_KEYS} names no public key: set it to .pub files or folders of them, or unset it")
+    verify(Path(bundle), keys)
+
+
+def _public_keys(entry: Path) -> Sequence[Path]:
+    return sorted(entry.glob("*.pub")) if entry.is_dir() else [entry]
+
+
+def _embedded(directory: Path) -> bool:
+    from . import embedded
+
+    try:
+        return directory.resolve() == embedded.bundle_path().resolve()
+    except (BundleError, OSError):
+        return False
+
+
+def _load(path: Path) -> EllipticCurvePublicKey:
+    try:
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    except ImportError:
+        raise EngineError("signatures need cryptography; install it with `pip install cryptography`") from None
+    try:
+        key = load_pem_public_key(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: the public key cannot be read ({error.strerror or error})") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise InputError(f"{path}: not a public key in PEM form; {_NO_KEY}") from error
+    if not isinstance(key, EllipticCurvePublicKey) or key.curve.name not in _DIGESTS:
+        raise InputError(f"{path}: keys of the curves P-256, P-384 and P-521 sign models; {_NO_KEY}")
+    return key
+
+
+def _signed_by(key: EllipticCurvePublicKey, signature: bytes, payload: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+
+    digests = {"SHA256": hashes.SHA256(), "SHA384": hashes.SHA384(), "SHA512": hashes.SHA512()}
+    kind = _PAYLOAD_TYPE.encode()
+    # DSSE's pre-authentication encoding: what is signed is the type and the content with their lengths.
+    message = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+    try:
+        key.verify(signature, message, ECDSA(digests[_DIGESTS[key.curve.name]]))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _decoded(text: str, where: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BundleError(f"{where}: {first_line(error)}") from error
+
+
+def _resources(payload: bytes, where: str) -> dict[str, str]:
+    """The signed files with their digests, from a statement whose signature is right."""
+    try:
+        found = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{where}: {first_line(error)}") from error
+    statement = documents.check(found, _Statement, where, error=BundleError)
+    predicate = statement["predicate"]
+    if (statement["_type"], statement["predicateType"]) != (_STATEMENT, _PREDICATE):
+        raise BundleError(f"{where}: its statement is {statement['predicateType']!r}; sign the bundle again")
+    serialization = predicate["serialization"]
+    if (serialization["method"], serialization["hash_type"]) != ("files", "sha256"):
+        raise BundleError(f"{where}: digests of {serialization['method']} by {serialization['hash_type']} are not read")
+    root = hashlib.sha256()
+    for resource in predicate["resources"]:
+        try:
+            root.update(bytes.fromhex(resource["digest"]))
+        except ValueError:
+            raise BundleError(f"{where}: {resource['digest'][:80]!r} is not a digest") from None
+    if [subject["digest"].get("sha256") for subject in statement["subject"]] != [root.hexdigest()]:
+        raise BundleError(f"{where}: its digests contradict each other")
+    return {resource["name"]: resource["digest"] for resource in predicate["resources"]}
+
+
+def _check_files(directory: Path, signed: dict[str, str]) -> None:
+    there = dict(_files(directory))
+    if added := sorted(there.keys() - signed.keys()):
+        raise BundleError(f"{directory / added[0]}: was added after the bundle was signed; do not trust it")
+    if missing := sorted(signed.keys() - there.keys()):
+        raise BundleError(f"{directory / missing[0]}: was signed and is missing; copy the whole directory again")
+    for name, path in there.items():
+        if sha256(path) != signed[name]:
+            raise BundleError(f"{path}: was changed after the bundle was signed; do not trust it")
+
+
+def _files(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Every file of a bundle but the signature, by its name in the bundle; raises BundleError for what is not plain."""
+    for folder, folders, names in os.walk(directory):
+        for name in sorted([*folders, *names]):
+            path = Path(folder, name)
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode) or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise BundleError(f"{path}: is not a plain file; a signed bundle holds its files itself")
+            relative = path.relative_to(directory).as_posix()
+            if stat.S_ISREG(mode) and relative != SIGNATURE:
+                yield relative, path
