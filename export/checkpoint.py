@@ -20,7 +20,7 @@ from .network import Network
 from .preprocessing import Preprocessing, read_preprocessing
 from .sources import CheckpointSource, open_source
 from .weight_names import match_names
-from .weights import load_weights
+from .weights import load_weights, unfilled
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -127,7 +127,8 @@ class Checkpoint:
         try:
             config = transformers_config.from_dict(self._model_config(), attn_implementation="eager")
             config.dtype = torch.float32
-            model = self._model_class()(config)
+            with unfilled():
+                model = self._model_class()(config)
         except Exception as error:  # the checks of transformers and of the hub's client raise classes of their own
             raise CheckpointError(f"{self.path}: config.json describes no model ({announced_line(error)})") from error
         self._fill(model, state)
@@ -162,7 +163,9 @@ class Checkpoint:
                     f"{self.path}: weight {name} has shape {list(value.shape)}, "
                     f"config.json asks for {list(own[name].shape)}"
                 )
-        model.load_state_dict({name: value.to(torch.float32) for name, value in found.items()}, strict=False)
+        with torch.no_grad():
+            for name, value in found.items():
+                own[name].copy_(value)
 
     def digest(self) -> str:
         """The SHA-256 of its weights (of the files' digests, where there are several)."""

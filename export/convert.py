@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..graphs.graph import Graph
 from ..graphs.split import split_stages
-from ..graphs.storage import save_model
+from ..graphs.storage import DataFile, save_graph
 from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, INPUT_VALUES, NORMALIZED, ModelSpec, Stage
 from ..runtime.errors import CheckpointError
 from .documents import announced_line
@@ -37,17 +37,21 @@ def write_graphs(
 
     compact: store what float16 holds exactly in float16. Raises CheckpointError where torch cannot trace the model.
     """
-    model = trace(module, spec, directory)
-    graph = Graph(model)
-    tidy(graph)
-    result = graph.to_model()
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".trace.") as folder:
+        graph = trace(module, spec, Path(folder))
+        tidy(graph)
+        if compact:
+            graph.prefer_half()
+        with DataFile(directory / f"{stem}.data") as data:
+            result = graph.to_model(data.store)
+        del graph
     _describe(result, module, spec)
-    save_model(result, directory / f"{stem}.onnx", f"{stem}.data", compact)
+    save_graph(result, directory / f"{stem}.onnx")
     return split_stages(directory, f"{stem}.onnx", stem)
 
 
-def trace(module: ContractGraph, spec: ModelSpec, directory: Path) -> onnx.ModelProto:
-    """The module as torch's tracing exporter writes it, weights in memory; ``directory`` takes temporary files."""
+def trace(module: ContractGraph, spec: ModelSpec, folder: Path) -> Graph:
+    """The module as torch's tracing exporter writes it into ``folder``, where the weights of a large one stay."""
     import onnx
     import torch
 
@@ -57,34 +61,33 @@ def trace(module: ContractGraph, spec: ModelSpec, directory: Path) -> onnx.Model
     axes = {output.name: {0: "batch"} for output in spec.outputs}
     for output in spec.outputs:
         axes[output.name].update({i: axis for i, axis in enumerate(output.axes) if axis in _OPEN_AXES})
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".trace.") as folder, torch.no_grad():
-        file = Path(folder) / "traced.onnx"
-        with warnings.catch_warnings():
-            # The tracer warns of Python values taken as constants; each is a configuration value.
-            warnings.simplefilter("ignore")
-            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-            try:
-                torch.onnx.export(
-                    module,
-                    (waveform, lengths),
-                    str(file),
-                    dynamo=False,
-                    opset_version=OPSET,
-                    input_names=[INPUT_VALUES, INPUT_LENGTHS],
-                    output_names=list(spec.output_names),
-                    dynamic_axes={
-                        INPUT_VALUES: {0: "batch", 1: "samples"},
-                        INPUT_LENGTHS: {0: "batch"},
-                        **axes,
-                        **{name: {0: "batch"} for name in spec.output_names if name not in axes},
-                    },
-                    custom_opsets={DOMAIN: 1},
-                )
-            except OSError:
-                raise
-            except Exception as error:  # torch's exporter raises many classes of its own
-                raise CheckpointError(f"torch cannot trace this model: {announced_line(error)}") from error
-        return onnx.load(str(file), load_external_data=True)
+    file = folder / "traced.onnx"
+    with torch.no_grad(), warnings.catch_warnings():
+        # The tracer warns of Python values taken as constants; each is a configuration value.
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        try:
+            torch.onnx.export(
+                module,
+                (waveform, lengths),
+                str(file),
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=[INPUT_VALUES, INPUT_LENGTHS],
+                output_names=list(spec.output_names),
+                dynamic_axes={
+                    INPUT_VALUES: {0: "batch", 1: "samples"},
+                    INPUT_LENGTHS: {0: "batch"},
+                    **axes,
+                    **{name: {0: "batch"} for name in spec.output_names if name not in axes},
+                },
+                custom_opsets={DOMAIN: 1},
+            )
+        except OSError:
+            raise
+        except Exception as error:  # torch's exporter raises many classes of its own
+            raise CheckpointError(f"torch cannot trace this model: {announced_line(error)}") from error
+    return Graph(onnx.load(str(file), load_external_data=False), folder)
 
 
 def _describe(model: onnx.ModelProto, module: ContractGraph, spec: ModelSpec) -> None:

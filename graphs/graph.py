@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from wav2edge.runtime.errors import BundleError
 
 from .nodes import Node, Nodes, Tensor, inside_norm, integer, rename_inputs, rename_outputs, scalar
+from .storage import SMALLEST_HALF, exact_half, mapped
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import ModelProto, TensorProto
 
 __all__ = ["SHAPE_ONLY", "Graph", "inside_norm", "scalar", "use_domain"]
 
@@ -42,13 +43,17 @@ class Graph:
     consumers: dict[str, list[Node]]
     outputs: set[str]
 
-    def __init__(self, model: ModelProto) -> None:
-        """Wrap a ModelProto whose weights are in memory; ``Constant`` nodes and copies of weights become weights."""
+    def __init__(self, model: ModelProto, folder: Path | None = None) -> None:
+        """Wrap a ModelProto; ``Constant`` nodes and copies of weights become weights.
+
+        folder: where weights outside the graph's file are; they are mapped, and read when a pass reads them. Without
+        it all must be in memory.
+        """
         self.model = model
         self.weights = {}
         self.from_half: set[str] = set()
         self.same_numbers: dict[str, str] = {}
-        self._take_weights()
+        self._take_weights(folder)
         self.refresh()
 
     @classmethod
@@ -215,35 +220,51 @@ class Graph:
         self.replace_nodes([node for node in self.nodes if needed.intersection(node.output)])
         self.weights = {name: values for name, values in self.weights.items() if name in needed}
 
-    def to_model(self) -> ModelProto:
-        """A new ModelProto with the weights inside; those that came as fp16 and still fit go back as fp16."""
+    def prefer_half(self) -> None:
+        """Have ``to_model`` store in fp16 each large weight that loses nothing by it (``storage.SMALLEST_HALF``)."""
+        large = (name for name, values in self.weights.items() if values.size >= SMALLEST_HALF)
+        self.from_half.update(name for name in large if self.weights[name].dtype == np.float32)
+
+    def to_model(self, store: Callable[[Tensor, str], TensorProto] | None = None) -> ModelProto:
+        """A new ModelProto with the weights inside; those that came as fp16 and still fit go back as fp16.
+
+        store: makes the entry of a weight in the graph, such as a reference to a data file (``storage.DataFile``).
+        """
         import onnx
         from onnx import numpy_helper
 
+        store = store or numpy_helper.from_array
         self.drop_unused()
         result = onnx.ModelProto()
         result.CopyFrom(self.model)
         casts = []
         for name, values in self.weights.items():
             stored = name
-            if name in self.from_half and np.array_equal(values, half := values.astype(np.float16)):
+            if name in self.from_half and (half := exact_half(values)) is not None:
                 stored, values = f"{name}_float16", half
                 casts.append(onnx.helper.make_node("Cast", [stored], [name], f"{name}_cast", to=onnx.TensorProto.FLOAT))
-            result.graph.initializer.append(numpy_helper.from_array(values, stored))
+            result.graph.initializer.append(store(values, stored))
         nodes = [*casts, *result.graph.node]
         del result.graph.node[:]
         result.graph.node.extend(nodes)
         return result
 
-    def _take_weights(self) -> None:
+    def _take_weights(self, folder: Path | None) -> None:
         """Move initialisers, and nodes that only hand a weight on, into ``weights``."""
+        import onnx
         from onnx import numpy_helper
 
+        for tensor in self.model.graph.initializer:
+            if folder is not None and tensor.data_location == onnx.TensorProto.EXTERNAL:
+                self.weights[tensor.name] = mapped(tensor, folder)
+            else:
+                self.weights[tensor.name] = numpy_helper.to_array(tensor)
+        del self.model.graph.initializer[:]
+        del self.model.graph.value_info[:]
+        # A message holds the memory of what was deleted from it as long as it lives.
+        whole, self.model = self.model, onnx.ModelProto()
+        self.model.CopyFrom(whole)
         graph = self.model.graph
-        for tensor in graph.initializer:
-            self.weights[tensor.name] = numpy_helper.to_array(tensor)
-        del graph.initializer[:]
-        del graph.value_info[:]
         outputs = {value.name for value in graph.output}
         kept: list[Node] = []
         same: dict[str, str] = {}

@@ -7,10 +7,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .nodes import rename_inputs, rename_outputs
+import numpy as np
+
+from .nodes import Tensor, rename_inputs, rename_outputs
 
 if TYPE_CHECKING:
     import onnx
+    from typing_extensions import Self
 
 THRESHOLD = 256
 """Tensors of fewer bytes stay in the graph: shapes and scalars must be readable without the data file. Larger
@@ -41,6 +44,41 @@ def save_graph(model: onnx.ModelProto, path: Path) -> None:
     path.write_bytes(model.SerializeToString())
 
 
+class DataFile:
+    """The file of a graph's large weights while it is written, one weight after the other; a context manager.
+
+    ``store`` is what ``Graph.to_model`` calls for each weight, so that no second copy of all of them is made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Write to ``path``, beside which the graph will be."""
+        self._name = path.name
+        self._file = path.open("wb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def store(self, values: Tensor, name: str) -> onnx.TensorProto:
+        """A weight as the graph holds it: a reference to this file, the values themselves where they are few."""
+        import onnx
+
+        if values.nbytes < THRESHOLD:
+            return onnx.numpy_helper.from_array(values, name)
+        described = onnx.TensorProto(name=name, dims=values.shape)
+        described.data_type = onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
+        self.append(described, np.ascontiguousarray(values).data)
+        return described
+
+    def append(self, tensor: onnx.TensorProto, raw: bytes | memoryview) -> None:
+        """Write a tensor's bytes, and make it a reference to them."""
+        self._file.write(b"\0" * (-self._file.tell() % ALIGNMENT))
+        _refer(tensor, self._name, self._file.tell(), len(raw) if isinstance(raw, bytes) else raw.nbytes)
+        self._file.write(raw)
+
+
 def save_model(model: onnx.ModelProto, path: Path, data: str, compact: bool = False) -> None:
     """Write a graph, and its large weights to the file ``data`` in the same directory.
 
@@ -52,30 +90,43 @@ def save_model(model: onnx.ModelProto, path: Path, data: str, compact: bool = Fa
 
     if compact:
         halve_weights(model)
-    with (path.parent / data).open("wb") as file:
+    with DataFile(path.parent / data) as file:
         for tensor in model.graph.initializer:
             raw = tensor.raw_data or onnx.numpy_helper.to_array(tensor).tobytes()
-            if len(raw) < THRESHOLD:
-                continue
-            file.write(b"\0" * (-file.tell() % ALIGNMENT))
-            _refer(tensor, data, file.tell(), len(raw))
-            file.write(raw)
+            if len(raw) >= THRESHOLD:
+                file.append(tensor, raw)
     save_graph(model, path)
+
+
+def exact_half(values: Tensor) -> Tensor | None:
+    """The same numbers in float16; None where that loses something."""
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
+    return half if np.array_equal(half.astype(np.float32), values) else None
+
+
+def mapped(tensor: onnx.TensorProto, folder: Path) -> Tensor:
+    """A weight whose values are in a file in ``folder``, mapped into memory; a change stays in memory."""
+    import onnx
+
+    places = {entry.key: entry.value for entry in tensor.external_data}
+    kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    offset, file = int(places.get("offset", 0)), folder / places["location"]
+    if math.prod(tensor.dims) == 0:
+        return np.zeros(tuple(tensor.dims), kind)
+    return np.asarray(np.memmap(file, kind, "c", offset, tuple(tensor.dims)))
 
 
 def halve_weights(model: onnx.ModelProto) -> int:
     """Store each large float32 weight that loses nothing as float16, with a Cast after it; returns how many."""
-    import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
     for tensor in model.graph.initializer:
         if tensor.data_type != TensorProto.FLOAT or math.prod(tensor.dims) < SMALLEST_HALF:
             continue
-        values = numpy_helper.to_array(tensor)
-        with np.errstate(over="ignore"):
-            half = values.astype(np.float16)
-        if not np.array_equal(half.astype(np.float32), values):
+        half = exact_half(numpy_helper.to_array(tensor))
+        if half is None:
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_float16"))
