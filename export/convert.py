@@ -14,7 +14,7 @@ from ..graphs.storage import DataFile, save_graph
 from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, INPUT_VALUES, NORMALIZED, ModelSpec, Stage
 from ..runtime.errors import CheckpointError
 from .documents import announced_line
-from .operators import DOMAIN
+from .marks import DOMAIN
 from .passes import tidy
 
 if TYPE_CHECKING:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from ..runtime.bundle.spec import OUTPUT_LENGTHS, Convolution, Output
+from ..runtime.bundle.spec import Convolution, Output
 from ..runtime.errors import CheckpointError
-from ..runtime.heads import ctc, encoder, frame_classification, regression, sequence_classification, xvector
 from .families import POOLED, Head
-from .labels import Labels
+from .head_spec import OUTPUTS
 from .lengths import output_lengths, valid_positions, zero_outside
 from .network import Network
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
 
 
 class HeadModule(nn.Module):
@@ -26,8 +20,6 @@ class HeadModule(nn.Module):
 
     outputs: tuple[Output, ...]
     """Its outputs, lengths not among them."""
-    names: tuple[str, ...]
-    """All that it returns, in order."""
     after: tuple[Convolution, ...] = ()
     """The time arithmetic that it adds."""
 
@@ -35,8 +27,7 @@ class HeadModule(nn.Module):
 class CtcHead(HeadModule):
     """Label scores for each frame."""
 
-    outputs = (Output("logits", ("batch", "frames", "labels"), "unnormalised score of each label at each frame"),)
-    names = ("logits", OUTPUT_LENGTHS)
+    outputs = OUTPUTS["ctc"]
 
     def __init__(self, model: Network) -> None:
         """Use the model's ``lm_head``."""
@@ -51,8 +42,7 @@ class CtcHead(HeadModule):
 class SequenceClassificationHead(HeadModule):
     """Scores for a whole clip: the mean of its frames, projected and classified."""
 
-    outputs = (Output("logits", ("batch", "labels"), "unnormalised score of each label for the clip"),)
-    names = ("logits",)
+    outputs = OUTPUTS["sequence_classification"]
 
     def __init__(self, model: Network) -> None:
         """Use the model's ``projector`` and ``classifier``."""
@@ -72,8 +62,7 @@ class SequenceClassificationHead(HeadModule):
 class EncoderHead(HeadModule):
     """The last hidden state, for models without a head."""
 
-    outputs = (Output("hidden_states", ("batch", "frames", "hidden"), "the last layer's hidden state at each frame"),)
-    names = ("hidden_states", OUTPUT_LENGTHS)
+    outputs = OUTPUTS["encoder"]
 
     def __init__(self, model: Network) -> None:
         """Use nothing of the model: its network is the encoder."""
@@ -102,8 +91,7 @@ class PooledHead(SequenceClassificationHead):
 class FrameClassificationHead(HeadModule):
     """Scores for each frame."""
 
-    outputs = (Output("logits", ("batch", "frames", "labels"), "unnormalised score of each label at each frame"),)
-    names = ("logits", OUTPUT_LENGTHS)
+    outputs = OUTPUTS["frame_classification"]
 
     def __init__(self, model: Network) -> None:
         """Use the model's ``classifier``."""
@@ -119,11 +107,7 @@ class FrameClassificationHead(HeadModule):
 class XVectorHead(HeadModule):
     """Speaker embedding: time-delay layers, then mean and standard deviation over the clip's own frames."""
 
-    outputs = (
-        Output("embeddings", ("batch", "embedding"), "speaker embedding, to be compared by cosine"),
-        Output("logits", ("batch", "scores"), "the classifier's output for the embedding"),
-    )
-    names = ("embeddings", "logits")
+    outputs = OUTPUTS["xvector"]
 
     def __init__(self, model: Network) -> None:
         """Use the model's ``projector``, ``tdnn``, ``feature_extractor`` and ``classifier``."""
@@ -176,8 +160,6 @@ class LayerSum(nn.Module):
         return total
 
 
-_NUMBERED = re.compile(r"^(label|speaker|spk)[ _-]?\d+$", re.IGNORECASE)
-"""Names that only number speakers, such as transformers' own LABEL_0."""
 _MODULES: dict[str, Callable[[Network], HeadModule]] = {
     "ctc": CtcHead,
     "sequence_classification": SequenceClassificationHead,
@@ -190,19 +172,3 @@ _MODULES: dict[str, Callable[[Network], HeadModule]] = {
 def head_module(head: Head, model: Network) -> HeadModule:
     """The head of a model as a torch module, with its outputs and the time arithmetic that it adds (``after``)."""
     return (PooledHead if head == POOLED else _MODULES[head.name])(model)
-
-
-def head_options(head: Head, config: PreTrainedConfig, labels: Labels) -> tuple[str, object]:
-    """The file in runtime/heads/ for a model and its ``Options``."""
-    problem = getattr(config, "problem_type", None)
-    if head.name == "ctc":
-        return head.name, ctc.Options(silent=labels.silent, lowercase=labels.lowercase)
-    if head.name in ("xvector", "encoder"):
-        return head.name, xvector.Options() if head.name == "xvector" else encoder.Options()
-    if head.name == "frame_classification":
-        numbered = all(_NUMBERED.search(name) for name in labels.names)
-        return head.name, frame_classification.Options(exchangeable=numbered)
-    if problem == "regression":
-        return "regression", regression.Options()
-    several = problem == "multi_label_classification"
-    return head.name, sequence_classification.Options(multi_label=several, groups=labels.groups)

@@ -10,6 +10,8 @@ from .documents import announced_line
 
 _WANTED = ("*.json", "*.txt", "*.model", "model*.safetensors", "adapter_model.safetensors", "language_model/*")
 _LEGACY = ("pytorch_model*.bin",)
+_ONNX = ("model.onnx", "model.onnx_data", "onnx/model.onnx", "onnx/model.onnx_data")
+"""What a repository for transformers.js or of optimum holds instead."""
 _REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.\-]*/[\w.\-]+$")
 
 
@@ -30,6 +32,8 @@ def download(name: str, revision: str | None = None, language: str | None = None
         path = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
         if not list(path.glob("model*.safetensors")):
             path = Path(snapshot_download(name, revision=revision, allow_patterns=[*wanted, *_LEGACY]))
+        if not list(path.glob("*.safetensors")) and not list(path.glob("pytorch_model*.bin")):
+            path = Path(snapshot_download(name, revision=revision, allow_patterns=[*wanted, *_ONNX]))
     except Exception as error:  # the hub's client passes on its HTTP library's errors, of many classes
         raise CheckpointError(
             f"{name}: no such directory, and the Hugging Face hub did not give it ({announced_line(error)[:160]}); "

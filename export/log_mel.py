@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..runtime.bundle.spec import Convolution
-from .lengths import LOG_MEL_STEPS, output_lengths, valid_positions, zero_outside
+from .lengths import output_lengths, valid_positions, zero_outside
 from .preprocessing import Preprocessing
+from .steps import LOG_MEL_STEPS
 
 FRAME, BINS = 400, 257
 PREEMPHASIS = 0.97

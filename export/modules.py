@@ -14,9 +14,10 @@ from torch.nn import functional
 
 from ..runtime.bundle.spec import NORM_MEAN, NORM_MEAN_SQUARE
 from .attention import mask_bias
-from .lengths import adapter_steps, feature_steps, output_lengths, valid_positions, zero_outside
+from .lengths import output_lengths, valid_positions, zero_outside
 from .network import Network
 from .operators import mark
+from .steps import adapter_steps, feature_steps
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

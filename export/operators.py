@@ -11,8 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-DOMAIN = "wav2edge"
-NAME = "Name"
+from .marks import DOMAIN, NAME
 
 
 class _TracedValue(Protocol):

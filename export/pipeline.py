@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import datetime
-import platform
-import shutil
 from collections.abc import Callable
-from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from ..runtime.bundle.documents import BundleJson, ParityPointJson, ProvenanceJson
+from ..runtime.bundle.documents import BundleJson
 from ..runtime.bundle.read import SELFTEST, Bundle
-from ..runtime.bundle.spec import ModelSpec, Norm
+from ..runtime.bundle.spec import ModelSpec
 from ..runtime.bundle.write import describe_variant, new_bundle, write_manifest
 from . import parity
 from .checkpoint import Checkpoint
-from .heads import head_module, head_options
-from .lengths import adapter_steps, feature_steps, squeeze_steps
+from .head_spec import head_options
+from .heads import head_module
 from .network import Network
-from .vocabulary import VOCABULARY
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
-
-LANGUAGE_MODEL = "language_model"
-_TOOLS = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
+from .record import copy_files, provenance
+from .steps import adapter_steps, feature_steps, front_end_norm, squeeze_steps
 
 Progress = Callable[[str], None]
 
@@ -84,8 +74,8 @@ def _export_into(
     parity.refuse_mismatch(found)
     progress("writing the bundle")
     write_selftest(draft, variant, staged / SELFTEST)
-    files = (*_copy_files(checkpoint, staged), SELFTEST)
-    write_manifest(staged, spec, (variant,), _provenance(checkpoint, parameters, found), files)
+    files = (*copy_files(checkpoint.path, staged), SELFTEST)
+    write_manifest(staged, spec, (variant,), provenance(checkpoint.name, checkpoint.digest(), parameters, found), files)
 
 
 def model_spec(checkpoint: Checkpoint, model: Network) -> ModelSpec:
@@ -97,7 +87,7 @@ def model_spec(checkpoint: Checkpoint, model: Network) -> ModelSpec:
         architecture=checkpoint.family.name,
         head=name,
         normalize=checkpoint.normalize,
-        norm=_norm(checkpoint, config),
+        norm=front_end_norm(config),
         frontend=checkpoint.preprocessing.frontend,
         outputs=head.outputs,
         labels=labels.names,
@@ -109,46 +99,3 @@ def model_spec(checkpoint: Checkpoint, model: Network) -> ModelSpec:
         sample_rate=checkpoint.sample_rate,
         language=labels.language,
     )
-
-
-def _norm(checkpoint: Checkpoint, config: PreTrainedConfig) -> Norm:
-    """The front end's normalisation: ``group`` where its statistics are those of a whole clip."""
-    if checkpoint.preprocessing.frontend == "log-mel":
-        return "group"
-    # data2vec-audio has layer norms and no setting for them.
-    return "group" if getattr(config, "feat_extract_norm", "layer") == "group" else "layer"
-
-
-def _copy_files(checkpoint: Checkpoint, staged: Path) -> tuple[str, ...]:
-    """Vocabulary and language model travel as they are; returns their names inside the bundle."""
-    copied = []
-    if (checkpoint.path / VOCABULARY).is_file():
-        shutil.copyfile(checkpoint.path / VOCABULARY, staged / VOCABULARY)
-        copied.append(VOCABULARY)
-    folder = checkpoint.path / LANGUAGE_MODEL
-    if folder.is_dir():
-        for source in sorted(path for path in folder.rglob("*") if path.is_file()):
-            name = f"{LANGUAGE_MODEL}/{source.relative_to(folder).as_posix()}"
-            (staged / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, staged / name)
-            copied.append(name)
-    return tuple(copied)
-
-
-def _provenance(checkpoint: Checkpoint, parameters: int, points: tuple[parity.Point, ...]) -> ProvenanceJson:
-    table = [cast(ParityPointJson, asdict(point)) for point in points]
-    return {
-        "checkpoint": Path(checkpoint.name).resolve().name if Path(checkpoint.name).exists() else checkpoint.name,
-        "weights_sha256": checkpoint.digest(),
-        "parameters": parameters,
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "tools": {"python": platform.python_version(), **{name: _version(name) for name in ("wav2edge", *_TOOLS)}},
-        "parity": {"tolerance": parity.TOLERANCE, "engine": "onnxruntime", "points": table},
-    }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"

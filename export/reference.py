@@ -6,11 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.bundle.spec import ModelSpec
+from .head_spec import THEIRS
 from .network import Network
 from .preprocessing import Preprocessing
-
-_THEIRS = {"hidden_states": "last_hidden_state"}
-"""Outputs that transformers calls otherwise."""
 
 
 class Reference:
@@ -35,5 +33,5 @@ class Reference:
 
         with torch.inference_mode():
             outputs = self.model(**self.preprocessing.features(clip))
-        names = {output.name: _THEIRS.get(output.name, output.name) for output in self.spec.outputs}
+        names = {output.name: THEIRS.get(output.name, output.name) for output in self.spec.outputs}
         return {name: getattr(outputs, theirs)[0].numpy() for name, theirs in names.items()}

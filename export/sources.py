@@ -31,7 +31,11 @@ _SIGNS = (
         "a fairseq directory; name its .pt file",
     ),
     ("*.nemo", "a NeMo model, which is of another family"),
-    ("*.onnx", "ONNX graphs without their configuration"),
+    (
+        "*.onnx",
+        "an ONNX graph without its configuration; put the model's config.json, preprocessor_config.json and "
+        "tokenizer files beside it",
+    ),
     (
         "*.h5",
         "a TensorFlow model without config.json; save it with transformers' save_pretrained and convert it to PyTorch",

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from ...graphs.graph import Graph
-from ..operators import DOMAIN, NAME
+from ..marks import DOMAIN, NAME
 
 
 def name_values(graph: Graph) -> int:

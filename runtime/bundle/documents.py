@@ -64,12 +64,16 @@ class ParityPointJson(TypedDict):
     passed: bool
 
 
-class ParityJson(TypedDict):
-    """The parity gate's table."""
-
+class _ParityRequired(TypedDict):
     tolerance: float
     engine: str
     points: list[ParityPointJson]
+
+
+class ParityJson(_ParityRequired, total=False):
+    """The parity gate's table; ``reference``: what was compared with, torch where it is left out."""
+
+    reference: str
 
 
 class ProvenanceJson(TypedDict, total=False):

@@ -89,6 +89,7 @@ class SpecJson(_SpecRequired, total=False):
     sample_rate: int
     trained_seconds: float | None
     language: str | None
+    max_batch: int | None
     min_samples: int
 
 
@@ -147,6 +148,8 @@ class ModelSpec:
     """The longest clip of its training in seconds, where known."""
     language: str | None = None
     """A language code, where the checkpoint names one."""
+    max_batch: int | None = None
+    """How many clips the graphs take at once: 1 where they were imported without a mask; None: any number."""
 
     def frames(self, samples: int) -> int:
         """Output frames of a clip of ``samples`` samples, by exact arithmetic; 0 when it is too short."""
@@ -194,11 +197,15 @@ class ModelSpec:
         return math.prod(step.stride for step in self.feature_time)
 
     @property
+    def timed(self) -> bool:
+        """Whether an output has a time axis."""
+        return any("frames" in output.axes for output in self.outputs)
+
+    @property
     def output_names(self) -> tuple[str, ...]:
         """The outputs of the stages ``full`` and ``encoder``, lengths included where there is a time axis."""
         names = tuple(output.name for output in self.outputs)
-        timed = any("frames" in output.axes for output in self.outputs)
-        return names + ((OUTPUT_LENGTHS,) if timed else ())
+        return names + ((OUTPUT_LENGTHS,) if self.timed else ())
 
     def options(self, kind: type[Options]) -> Options:
         """The head's options as their class; raises TypeError where the model has another head."""
@@ -248,6 +255,8 @@ def _problems(spec: ModelSpec) -> Iterator[str]:
         yield "blank is missing, or the first output is not [batch, frames, labels], which a ctc head needs"
     if spec.blank is not None and not 0 <= spec.blank < len(spec.labels):
         yield f"blank is {spec.blank}, outside the {len(spec.labels)} labels"
+    if spec.max_batch not in (None, 1):
+        yield f"max_batch is {spec.max_batch}; it is 1 or left out"
     if spec.trained_seconds is not None and not 0 < spec.trained_seconds < float("inf"):
         yield f"trained_seconds is {spec.trained_seconds}"
 

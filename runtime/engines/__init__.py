@@ -21,6 +21,7 @@ from ..errors import EngineError, InputError, first_line
 from ._library import library as library
 from ._network import Network as Network
 from ._network import open_network as open_network
+from ._one_clip import OneClip
 
 Arrays = Mapping[str, NDArray[np.generic]]
 BuildProgress = Callable[[str], None]
@@ -224,7 +225,8 @@ def load(
         raise EngineError(f"engine {engine} does not run {variant.name}: {reason}")
     bundle.graph(variant, stage)
     bundle.verify(variant, stage)
-    return module.load(bundle, variant, stage, options or EngineOptions())
+    session = module.load(bundle, variant, stage, options or EngineOptions())
+    return session if bundle.spec.max_batch is None else OneClip(session)
 
 
 def as_feeds(batch: NDArray[np.float32], lengths: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:

@@ -51,7 +51,7 @@ def unavailable() -> str | None:
 
 def refuses(spec: ModelSpec, variant: Variant) -> str | None:
     """Takes what TensorRT takes."""
-    return flavor.refuses(variant)
+    return flavor.refuses(spec, variant)
 
 
 def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> BucketedSession:

@@ -28,7 +28,7 @@ def unavailable() -> str | None:
 
 def refuses(spec: ModelSpec, variant: Variant) -> str | None:
     """Its parser takes FP32, FP16, BF16 and symmetric signed INT8 (s8s8)."""
-    return flavor.refuses(variant)
+    return flavor.refuses(spec, variant)
 
 
 def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> TensorRtSession:

@@ -210,8 +210,8 @@ def export(
 ) -> Bundle:
     """Export a trained checkpoint to a bundle whose outputs are proven equal to torch's.
 
-    checkpoint: a Hugging Face directory (a LoRA adapter too), the name of one on the hub, or a weight file of fairseq
-    or torchaudio; revision: its branch, tag or commit on the hub.
+    checkpoint: a Hugging Face directory (a LoRA adapter too), the name of one on the hub, a weight file of fairseq or
+    torchaudio, or an ONNX file of optimum or transformers.js; revision: its branch, tag or commit on the hub.
     normalize: whether clips are brought to zero mean and unit variance, where the checkpoint does not say it. language:
     one of several that the checkpoint holds. ignore_weights: shell-style patterns of weights that may stay unused.
     vocab: a vocab.json or fairseq's dictionary, where the checkpoint has no labels. label_groups: sizes of consecutive
@@ -224,10 +224,9 @@ def export(
     >>> import wav2edge
     >>> bundle = wav2edge.export("my-checkpoint", "my-bundle")  # doctest: +SKIP
     """
-    from wav2edge.export.checkpoint import Checkpoint
-    from wav2edge.export.pipeline import export as run
+    from wav2edge.export.opening import export_checkpoint, open_checkpoint
 
-    opened = Checkpoint.open(
+    opened = open_checkpoint(
         str(checkpoint),
         normalize,
         revision,
@@ -236,7 +235,7 @@ def export(
         vocab=vocab,
         label_groups=label_groups,
     )
-    return run(opened, Path(bundle), overwrite=overwrite, progress=progress or (lambda step: None))
+    return export_checkpoint(opened, Path(bundle), overwrite=overwrite, progress=progress or (lambda step: None))
 
 
 def quantize(

@@ -37,7 +37,7 @@ def test_git_lfs_pointer(checkpoint: Path, name: str) -> None:
         ({"hyperparams.yaml": {}}, "SpeechBrain directory"),
         ({"dict.ltr.txt": {}, "checkpoint_best.pt": {}}, "fairseq"),
         ({"tf_model.h5": {}}, "TensorFlow"),
-        ({"model.onnx": {}}, "ONNX graphs without their configuration"),
+        ({"model.onnx": {}}, "an ONNX graph without its configuration; put the model"),
         ({"notes.txt": {}}, "not a Hugging Face checkpoint"),
     ],
 )

@@ -45,7 +45,7 @@ def build(
     """
     if reason := flavors.cannot_build(flavor):
         raise EngineError(f"engine {flavor.engine}: {reason}")
-    if reason := flavors.refuses(variant):
+    if reason := flavors.refuses(bundle.spec, variant):
         raise EngineError(f"engine {flavor.engine} does not build {variant.name}: {reason}")
     bundle.graph(variant, stage)
     bundle.verify(variant, stage)

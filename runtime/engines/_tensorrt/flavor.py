@@ -8,6 +8,7 @@ from importlib import import_module
 from types import ModuleType
 
 from ...bundle.read import Variant
+from ...bundle.spec import ModelSpec
 from ...errors import EngineError
 from .. import _gpu
 
@@ -64,8 +65,17 @@ def cannot_run(flavor: Flavor) -> str | None:
     return None
 
 
-def refuses(variant: Variant) -> str | None:
-    """The parser takes symmetric signed INT8 with explicit quantisation, FP16, BF16 and FP32, nothing else."""
+def refuses(spec: ModelSpec, variant: Variant) -> str | None:
+    """The parser takes symmetric signed INT8 with explicit quantisation, FP16, BF16 and FP32, nothing else.
+
+    Nor does it take graphs that cut a clip to its length (``ModelSpec.max_batch``): the length becomes a shape, which
+    must then be known before the run.
+    """
+    if spec.max_batch is not None:
+        return (
+            "this bundle was imported from an ONNX file without a mask and cuts each clip to its length, which "
+            "TensorRT cannot; export the checkpoint that the file was made from"
+        )
     if variant.precision == "int8" and variant.scheme != "s8s8":
         return f"TensorRT takes INT8 only as s8s8, not {variant.scheme}; use int8-s8s8, fp16 or fp32"
     if variant.precision not in ("fp32", "fp16", "bf16", "int8"):

@@ -16,10 +16,10 @@ from ._values import COUNT, Listed, OneOf
 
 if TYPE_CHECKING:
     from wav2edge.export.checkpoint import Checkpoint
+    from wav2edge.export.onnx_files import OnnxCheckpoint
     from wav2edge.export.parity import Point
     from wav2edge.runtime.bundle.read import Bundle
 
-_NEEDED = ("torch", "transformers", "onnx", "safetensors", "onnxruntime")
 _CHECKPOINT = "The checkpoint"
 
 
@@ -29,7 +29,8 @@ _CHECKPOINT = "The checkpoint"
 )
 @argument(
     "checkpoint",
-    "a Hugging Face directory (a LoRA adapter too), OWNER/MODEL on the hub, or a fairseq or torchaudio .pt file",
+    "a Hugging Face directory (a LoRA adapter too), OWNER/MODEL on the hub, a fairseq or torchaudio .pt file, or an "
+    ".onnx file of optimum or transformers.js",
     metavar="CHECKPOINT",
     type=_options.FILE,
 )
@@ -84,22 +85,22 @@ def run(
 
     A bundle is one directory with everything that a device needs: the model as ONNX graphs, its labels, and two test
     clips. Its outputs are compared with the checkpoint's own on several lengths and batches; where one differs nothing
-    is written and the exit code is 1.
+    is written and the exit code is 1. An ONNX file of another exporter is taken as it is and compared with itself;
+    without an attention mask it takes one clip at a time.
     """
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    from wav2edge.export.opening import export_checkpoint, needed, open_checkpoint
+
+    missing = [name for name in needed(checkpoint) if importlib.util.find_spec(name) is None]
     if missing:
         raise EngineError(f'export needs {", ".join(missing)}; install it with `pip install "wav2edge[export]"`')
     import logging
 
     # transformers warns of much that a converter does on purpose.
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    from wav2edge.export.checkpoint import Checkpoint
-    from wav2edge.export.pipeline import export
-
     started = time.monotonic()
     normalized = None if normalize is None else normalize == "yes"
     groups = [int(size) for size in label_groups or ()]
-    opened = Checkpoint.open(
+    opened = open_checkpoint(
         checkpoint, normalized, revision, language, ignore_weights=ignore_weights, vocab=vocab, label_groups=groups
     )
     _print_found(opened)
@@ -107,11 +108,11 @@ def run(
     def progress(step: str) -> None:
         _terminal.note(step, prefix=f"[{time.monotonic() - started:5.1f} s] ")
 
-    written = export(opened, Path(bundle), overwrite=overwrite, progress=progress, on_parity=_print_parity)
+    written = export_checkpoint(opened, Path(bundle), overwrite=overwrite, progress=progress, on_parity=_print_parity)
     _print_written(written, time.monotonic() - started)
 
 
-def _print_found(checkpoint: Checkpoint) -> None:
+def _print_found(checkpoint: Checkpoint | OnnxCheckpoint) -> None:
     config, labels = checkpoint.config, checkpoint.labels
     _terminal.out(f"checkpoint  {checkpoint.name}")
     _terminal.out(f"model       {checkpoint.family.name}, head {checkpoint.head.name}")
@@ -150,7 +151,7 @@ def _print_parity(points: tuple[Point, ...]) -> None:
         )
         for point in points
     ]
-    _terminal.out("\nparity with torch on each clip alone")
+    _terminal.out("\nparity on each clip alone")
     _terminal.out(tables.table(("point", "batch", "s", "frames", "max|Δ|", "allowed", "tokens", ""), rows))
 
 

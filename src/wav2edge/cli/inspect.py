@@ -49,6 +49,8 @@ def _print_spec(bundle: Bundle) -> None:
         f"input        {spec.sample_rate} Hz mono, at least {spec.min_samples} samples, "
         f"{'normalised inside the graph' if spec.normalize else 'not normalised'}, {spec.norm} norm"
     )
+    if spec.max_batch is not None:
+        _terminal.out("batches      one clip at a time: its graph has no mask")
     for output in spec.outputs:
         _terminal.out(f"output       {output.name} [{', '.join(output.axes)}]: {output.meaning}")
     if any("frames" in output.axes for output in spec.outputs):
@@ -127,12 +129,13 @@ def _print_provenance(provenance: ProvenanceJson) -> None:
     if "wer" in provenance:
         _terminal.out("WER          " + ", ".join(f"{corpus} {value} %" for corpus, value in provenance["wer"].items()))
     points = provenance["parity"]["points"] if "parity" in provenance else []
+    reference = provenance["parity"].get("reference", "torch") if "parity" in provenance else ""
     if points:
         rows = [
             (p["name"], f"{p['difference']:.1e}", f"{p['limit']:.1e}", "ok" if p["passed"] else "MISMATCH")
             for p in points
         ]
-        _terminal.out("\nparity with torch on each clip alone")
+        _terminal.out(f"\nparity with {reference} on each clip alone")
         _terminal.out(tables.table(("point", "max|Δ|", "allowed", ""), rows))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
-from wav2edge.export.operators import DOMAIN, NAME
+from wav2edge.export.marks import DOMAIN, NAME
 from wav2edge.export.passes.name_values import name_values
 
 

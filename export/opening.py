@@ -1,0 +1,64 @@
+"""A checkpoint of any kind: weights for torch, or an ONNX file that another exporter wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..runtime.bundle.read import Bundle
+from .checkpoint import Checkpoint
+from .onnx_files import OnnxCheckpoint, find_onnx, open_onnx
+from .sources import find_checkpoint
+
+if TYPE_CHECKING:
+    from .parity import Point
+
+NEEDED = ("torch", "transformers", "onnx", "safetensors", "onnxruntime")
+"""What an export imports."""
+NEEDED_FOR_ONNX = ("onnx", "onnxruntime")
+"""What is enough for an ONNX file."""
+
+
+def needed(source: str | Path) -> tuple[str, ...]:
+    """The packages that ``source`` needs."""
+    return NEEDED if find_onnx(Path(source)) is None else NEEDED_FOR_ONNX
+
+
+def open_checkpoint(
+    source: str | Path,
+    normalize: bool | None = None,
+    revision: str | None = None,
+    language: str | None = None,
+    *,
+    ignore_weights: Sequence[str] = (),
+    vocab: str | Path | None = None,
+    label_groups: Sequence[int] = (),
+) -> Checkpoint | OnnxCheckpoint:
+    """As ``Checkpoint.open``, and an ONNX file, or a directory or repository that holds no other weights."""
+    local = Path(source).exists()
+    place = source if local else find_checkpoint(source, revision, language)
+    found = open_onnx(place, normalize, language, vocab, label_groups)
+    if found is not None:
+        return found
+    return Checkpoint.open(
+        source, normalize, revision, language, ignore_weights=ignore_weights, vocab=vocab, label_groups=label_groups
+    )
+
+
+def export_checkpoint(
+    checkpoint: Checkpoint | OnnxCheckpoint,
+    destination: Path,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[str], None] = lambda step: None,
+    on_parity: Callable[[tuple[Point, ...]], None] = lambda points: None,
+) -> Bundle:
+    """Write a bundle of either kind: see ``pipeline.export`` and ``onnx_import.import_onnx``."""
+    if isinstance(checkpoint, OnnxCheckpoint):
+        from .onnx_import import import_onnx
+
+        return import_onnx(checkpoint, destination, overwrite=overwrite, progress=progress, on_parity=on_parity)
+    from .pipeline import export
+
+    return export(checkpoint, destination, overwrite=overwrite, progress=progress, on_parity=on_parity)
