@@ -42,6 +42,7 @@ class ConfigJson(TypedDict, total=False):
     num_hidden_layers: int
     hidden_size: int
     feat_extract_norm: str
+    conv_dim: list[int]
     adapter_attn_dim: int | None
 
 

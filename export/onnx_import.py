@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,12 +36,12 @@ from .selftest_data import write_selftest
 from .steps import adapter_steps, feature_steps, front_end_norm, speaker_steps, squeeze_steps
 
 if TYPE_CHECKING:
+    import onnx
     from onnxruntime import InferenceSession
 
 _DEFAULTS: dict[str, object] = {
     "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
     "conv_stride": (5, 2, 2, 2, 2, 2, 2),
-    "conv_dim": (512,) * 7,
     "tdnn_kernel": (5, 3, 3, 1, 1),
     "tdnn_dilation": (1, 2, 3, 1, 1),
     "adapter_kernel_size": 3,
@@ -49,6 +49,8 @@ _DEFAULTS: dict[str, object] = {
     "num_adapter_layers": 3,
 }
 """transformers' own values of what config.json may leave out; the file's frames are counted against them."""
+_WIDTH = 512
+"""transformers' own number of channels of the last convolution."""
 _GROUP_NORM_DEFAULT = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "sew", "sew-d")
 """Architectures whose front end has a group norm unless config.json says otherwise."""
 
@@ -106,7 +108,7 @@ def _compared(
 def onnx_spec(checkpoint: OnnxCheckpoint) -> ModelSpec:
     """What a client must know about the file; raises CheckpointError where labels and outputs do not agree."""
     group = {"feat_extract_norm": "group"} if checkpoint.family.name in _GROUP_NORM_DEFAULT else {}
-    config: Any = SimpleNamespace(**{**_DEFAULTS, **group, **checkpoint.config})
+    config = SimpleNamespace(**{**_DEFAULTS, **group, **checkpoint.config})
     labels, head = checkpoint.labels, checkpoint.head
     name, options = head_options(head, config, labels)
     width = _last_axis(checkpoint)
@@ -164,7 +166,7 @@ class OriginalGraph:
     def _run(self, clip: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         assert self._session is not None
         ready = loudness.measure([clip]).normalized(clip) if self.spec.normalize else clip
-        feeds: dict[str, NDArray[Any]] = {INPUT_VALUES: ready[None].astype(np.float32)}
+        feeds: dict[str, NDArray[np.generic]] = {INPUT_VALUES: ready[None].astype(np.float32)}
         for item in self._session.get_inputs():
             if item.name == MASK:
                 kind = {"tensor(int32)": np.int32, "tensor(bool)": np.bool_}.get(item.type, np.int64)
@@ -203,16 +205,16 @@ def _write(checkpoint: OnnxCheckpoint, spec: ModelSpec, max_batch: int | None, s
     return Bundle(path=staged, spec=spec, variants=(variant,), document=cast(BundleJson, {})), variant
 
 
-def _describe(model: Any, checkpoint: OnnxCheckpoint, max_batch: int | None) -> None:
+def _describe(model: onnx.ModelProto, checkpoint: OnnxCheckpoint, max_batch: int | None) -> None:
     """State the shapes of the named values, so that cutting needs no shape inference."""
     from onnx import TensorProto, helper
 
     batch = max_batch or "batch"
-    widths = cast("dict[str, Any]", checkpoint.config).get("conv_dim", _DEFAULTS["conv_dim"])
+    widths = checkpoint.config.get("conv_dim") or [_WIDTH]
     model.graph.value_info.extend(
         [
             helper.make_tensor_value_info(NORMALIZED, TensorProto.FLOAT, (batch, "samples")),
-            helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, (batch, "frames", int(widths[-1]))),
+            helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, (batch, "frames", widths[-1])),
             helper.make_tensor_value_info(FEATURE_LENGTHS, TensorProto.INT64, (batch,)),
         ]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ class OneClip:
         self.inner = session
         self.inputs, self.outputs = session.inputs, session.outputs
 
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+    def run(self, feeds: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
         """As ``Session.run``; time axes are padded with zeros to the longest clip's."""
         count = len(next(iter(feeds.values())))
         if count == 1:
@@ -33,7 +33,7 @@ class OneClip:
         self.inner.close()
 
 
-def _stacked(parts: list[NDArray[Any]]) -> NDArray[Any]:
+def _stacked(parts: list[NDArray[np.generic]]) -> NDArray[np.generic]:
     if parts[0].ndim == 1:
         return np.concatenate(parts)
     shape = (len(parts), *(max(part.shape[axis] for part in parts) for axis in range(1, parts[0].ndim)))
