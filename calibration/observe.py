@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from wav2edge.runtime import remedies
 from wav2edge.runtime.engines import as_feeds
 from wav2edge.runtime.errors import EngineError
 
@@ -88,9 +89,7 @@ def float_session(
     try:
         ort = library("onnxruntime")
     except ImportError:
-        raise EngineError(
-            'calibration needs onnxruntime; install it with `pip install "wav2edge[calibrate]"`'
-        ) from None
+        raise EngineError(f"calibration needs onnxruntime; install it with `{remedies.install('calibrate')}`") from None
 
     model = graph.to_model()
     have = {value.name for value in model.graph.output}

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..runtime import remedies
 from .detect import Machine
 from .microphones import Microphones
 from .software import Software
@@ -101,7 +102,7 @@ def _two_onnxruntimes(machine: Machine, software: Software) -> Iterator[Diagnosi
             "two-onnxruntimes",
             f"{' and '.join(there)} are both installed and own the same module: the last one installed won, "
             "and removing one breaks the other",
-            f'pip uninstall -y {" ".join(there)} && pip install "wav2edge[{extra}]"',
+            f"{remedies.pip()} uninstall -y {' '.join(there)} && {remedies.install(extra)}",
         )
 
 
@@ -116,7 +117,7 @@ def _jetson_wheel(machine: Machine, software: Software) -> Iterator[Diagnosis]:
             "jetson-wheel",
             f"onnxruntime-gpu {package.version} from PyPI has no kernels for {machine.jetson.chip} (sm_{sm}); "
             "TensorRT is the engine for its GPU",
-            'pip uninstall -y onnxruntime-gpu onnxruntime && pip install "wav2edge[cpu]"',
+            f"{remedies.pip()} uninstall -y onnxruntime-gpu onnxruntime && {remedies.install('cpu')}",
         )
 
 
@@ -128,7 +129,7 @@ def _leaking_onnxruntime(machine: Machine, software: Software) -> Iterator[Diagn
             yield Diagnosis(
                 "leaking-onnxruntime",
                 f"{name} {package.version} leaks about 11 MB a run (1.24.1 to 1.26.0 do)",
-                f'pip install --upgrade "{name}{">=1.27" if newer else "==1.23.2"}"',
+                f'{remedies.pip()} install --upgrade "{name}{">=1.27" if newer else "==1.23.2"}"',
             )
 
 
@@ -144,7 +145,7 @@ def _wrong_nvinfer(machine: Machine, software: Software) -> Iterator[Diagnosis]:
     yield Diagnosis(
         "wrong-nvinfer",
         f"ONNX Runtime's TensorRT provider is linked with libnvinfer.so.{wanted}, but TensorRT {here} is installed",
-        f'pip install "tensorrt=={wanted}.*", or use the engine tensorrt, which takes {here}',
+        f'{remedies.pip()} install "tensorrt=={wanted}.*", or use the engine tensorrt, which takes {here}',
     )
 
 
@@ -183,7 +184,7 @@ def _microphones(software: Software, microphones: Microphones) -> list[Diagnosis
     if microphones.problem is None:
         return []
     if microphones.problem == "no sounddevice":
-        return [Diagnosis("sounddevice", "the microphone needs sounddevice", 'pip install "wav2edge[mic]"', False)]
+        return [Diagnosis("sounddevice", "the microphone needs sounddevice", remedies.install("mic"), False)]
     if microphones.problem == "no PortAudio":
         return [Diagnosis("portaudio", "the PortAudio library is missing", portaudio_line(software.distribution))]
     if microphones.problem == "no answer":

@@ -16,6 +16,7 @@ from typing import Literal, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime import remedies
 from ..runtime.errors import EngineError, InputError
 from .figures import Difference as Difference
 from .figures import known
@@ -226,5 +227,5 @@ def _jiwer() -> ModuleType:
     try:
         import jiwer
     except ImportError:
-        raise EngineError('scores need jiwer; install it with `pip install "wav2edge[eval]"`') from None
+        raise EngineError(f"scores need jiwer; install it with `{remedies.install('eval')}`") from None
     return jiwer

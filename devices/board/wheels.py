@@ -89,8 +89,8 @@ def gather(program: Path, install: Installation, target: Target, folder: Path) -
     """
     for name in ("pip", "packaging"):
         if importlib.util.find_spec(name) is None:
-            raise EngineError(f"wheels are gathered with {name}, which is not installed; `python -m ensurepip`, then "
-                              "`python -m pip install packaging`")  # fmt: skip
+            raise EngineError(f"wheels are gathered with {name}, which is not installed; `{sys.executable} -m "
+                              f"ensurepip`, then `{sys.executable} -m pip install packaging`")  # fmt: skip
     from packaging.requirements import Requirement
 
     root = f"{program}[{','.join(install.extras)}]"

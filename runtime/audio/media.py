@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import remedies
 from ..errors import AudioError, first_line
 from .arrays import checked_rate
 from .containers import films
@@ -52,8 +53,6 @@ come."""
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "none"}
 """No other file and no address is ever opened from within one."""
 
-INSTALL = 'pip install "wav2edge[media]"'
-
 
 def available() -> bool:
     """Whether the extra [media] (PyAV) is installed."""
@@ -68,7 +67,9 @@ def open_track(source: Source, why: str) -> Track:
     """
     name = source.name
     if not available():
-        remedy = f"; reading it needs PyAV: `{INSTALL}`" if Path(name).suffix.lower() in SUFFIXES else ""
+        remedy = (
+            f"; reading it needs PyAV: `{remedies.install('media')}`" if Path(name).suffix.lower() in SUFFIXES else ""
+        )
         raise AudioError(f"{name}: {why}{remedy}")
     with source.opened() as view:
         stretches = films.stretches(view)

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from .. import documents
+from .. import documents, remedies
 from ..errors import BundleError, EngineError, InputError, first_line
 from ..files import write_whole
 from .read import Bundle, sha256
@@ -105,7 +105,7 @@ def sign(bundle: Bundle, private_key: str | Path) -> Path:
     used, EngineError without model-signing.
     """
     if importlib.util.find_spec("model_signing") is None:
-        raise EngineError("signing needs model-signing; install it with `pip install model-signing`")
+        raise EngineError(f"signing needs model-signing; install it with `{remedies.install('trust')}`")
     for variant in bundle.variants:
         bundle.verify(variant)
     for name in bundle.files:
@@ -198,7 +198,7 @@ def _load(path: Path) -> EllipticCurvePublicKey:
         from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
     except ImportError:
-        raise EngineError("signatures need cryptography; install it with `pip install cryptography`") from None
+        raise EngineError(f"signatures need cryptography; install it with `{remedies.install('signed')}`") from None
     try:
         key = load_pem_public_key(path.read_bytes())
     except OSError as error:

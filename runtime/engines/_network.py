@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import remedies
 from ..errors import EngineError
 from ._library import library
 from ._running import running
@@ -25,7 +26,7 @@ def open_network(content: bytes) -> Callable[[], Network]:
         return _with_onnxruntime(content)
     if importlib.util.find_spec("openvino") is not None:
         return _with_openvino(content)
-    raise EngineError('this needs onnxruntime or openvino; install one with `pip install "wav2edge[cpu]"`')
+    raise EngineError(f"this needs onnxruntime or openvino; install one with `{remedies.install('cpu')}`")
 
 
 def _with_onnxruntime(content: bytes) -> Callable[[], Network]:

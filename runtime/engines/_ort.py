@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from .. import remedies
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import STAGES, Stage
 from ..errors import EngineError, first_line
@@ -34,7 +35,7 @@ fallback. https://github.com/microsoft/onnxruntime/issues/17930"""
 def not_installed(extra: str) -> str | None:
     """The reason and the pip line where onnxruntime is missing; None when it is there."""
     if importlib.util.find_spec("onnxruntime") is None:
-        return f'onnxruntime is not installed; install it with `pip install "wav2edge[{extra}]"`'
+        return f"onnxruntime is not installed; install it with `{remedies.install(extra)}`"
     return None
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import remedies
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import ModelSpec, Stage
 from ..errors import EngineError, first_line
@@ -45,7 +46,7 @@ def unavailable() -> str | None:
         or _ort.provider_missing(
             PROVIDER,
             "both packages own one module: `pip uninstall -y onnxruntime onnxruntime-gpu`, "
-            'then `pip install "wav2edge[gpu]"`',
+            f"then `{remedies.install('gpu')}`",
         )
     )
 

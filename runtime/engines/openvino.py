@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import cache
+from .. import cache, remedies
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import BETWEEN_STAGES, STAGES, ModelSpec, Stage
 from ..errors import EngineError, InputError
@@ -31,13 +31,12 @@ build: Build | None = None
 
 
 DEVICE = "CPU"
-_INSTALL = 'install it with `pip install "wav2edge[openvino]"`'
 
 
 def unavailable() -> str | None:
     """Why OpenVINO cannot run here; None when it can."""
     if importlib.util.find_spec("openvino") is None:
-        return f"openvino is not installed; {_INSTALL}"
+        return f"openvino is not installed; install it with `{remedies.install('openvino')}`"
     return None
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import remedies
 from ..audio.loudness import measure
 from ..bundle.read import Bundle, Variant, sha256
 from ..bundle.spec import OUTPUT_LENGTHS, STAGES, ModelSpec, Stage
@@ -55,7 +56,7 @@ def not_installed() -> str | None:
     """The reason and the pip line where torch or transformers is missing; None when both are there."""
     for name in ("torch", "transformers"):
         if importlib.util.find_spec(name) is None:
-            return f'{name} is not installed; install it with `pip install "wav2edge[export]"`'
+            return f"{name} is not installed; install it with `{remedies.install('export')}`"
     return None
 
 

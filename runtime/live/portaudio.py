@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import remedies
 from ..errors import EngineError
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ def _sounddevice() -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != "sounddevice":
             raise
-        message = 'the microphone needs sounddevice; install it with `pip install "wav2edge[mic]"`'
+        message = f"the microphone needs sounddevice; install it with `{remedies.install('mic')}`"
         raise EngineError(message) from error
     except OSError as error:
         raise EngineError("PortAudio is not installed; install it with `apt-get install libportaudio2`") from error

@@ -18,7 +18,7 @@ from typing import Protocol, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import documents
+from .. import documents, remedies
 from ..bundle.read import Bundle
 from ..bundle.spec import ModelSpec
 from ..errors import EngineError, InputError, first_line
@@ -100,7 +100,7 @@ def unavailable() -> str | None:
         return None
     if importlib.util.find_spec("pyctcdecode") is not None:
         return None
-    remedy = 'pip install "wav2edge[lm]"'
+    remedy = remedies.install("lm")
     if platform.machine() not in ("x86_64", "AMD64"):
         remedy += " && pip install --no-deps pyctcdecode==0.5.0"  # its numpy<2 pin is out of date, it runs on numpy 2
     return f"language models and hotwords need a beam search; install it with `{remedy}`"
@@ -255,7 +255,7 @@ def _build(alphabet: _Alphabet, model: LanguageModel) -> _Search:
     except ImportError:
         build_ctcdecoder = importlib.import_module("pyctcdecode").build_ctcdecoder
         if model.path is not None and importlib.util.find_spec("kenlm") is None:
-            raise EngineError('language models need KenLM; install it with `pip install "wav2edge[lm]"`') from None
+            raise EngineError(f"language models need KenLM; install it with `{remedies.install('lm')}`") from None
     try:
         search: _Search = build_ctcdecoder(
             alphabet.characters,

@@ -19,6 +19,7 @@ import soundfile
 from wav2edge.calibration import quantize as library
 from wav2edge.cli import main
 from wav2edge.graphs import storage
+from wav2edge.runtime import remedies
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.errors import InputError
@@ -116,7 +117,7 @@ def test_a_package_that_is_missing(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == missing else find(name, *rest))
     assert main(["quantize", "no-such-bundle"]) == 3
     said = capsys.readouterr().err.strip()
-    assert said == f'wav2edge: quantize needs {missing}; install it with `pip install "wav2edge[calibrate,eval]"`'
+    assert said == f"wav2edge: quantize needs {missing}; install it with `{remedies.install('calibrate', 'eval')}`"
 
 
 def test_speech_that_judges_what_it_calibrated(own_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from wav2edge.devices import microphones, software
 from wav2edge.devices.detect import detect
 from wav2edge.devices.diagnose import Diagnosis, diagnose, portaudio_line
 from wav2edge.devices.microphones import InputDevice, Microphones
+from wav2edge.runtime import remedies
 
 Board = Callable[[str], Path]
 ONE = Microphones((InputDevice(0, "USB", 1, 48000, "ALSA", True),))
@@ -54,7 +55,7 @@ def test_both_onnxruntimes(board: Board, tmp_path: Path, name: str, extra: str) 
     install(tmp_path, "onnxruntime-gpu", "1.31.1")
     problem = found(board(name), tmp_path)["two-onnxruntimes"]
     assert "own the same module" in problem.problem
-    expected = f'pip uninstall -y onnxruntime onnxruntime-gpu && pip install "wav2edge[{extra}]"'
+    expected = f"{remedies.pip()} uninstall -y onnxruntime onnxruntime-gpu && {remedies.install(extra)}"
     assert problem.remedy == expected and problem.serious
 
 
@@ -62,7 +63,7 @@ def test_pypis_wheel_on_a_jetson_and_nvidias(board: Board, tmp_path: Path) -> No
     """PyPI's aarch64 wheel is for servers: on Orin its kernels are missing, with an error only at the first run."""
     install(tmp_path / "pypi", "onnxruntime-gpu", "1.31.1", "cp312-cp312-manylinux_2_34_aarch64")
     problem = found(board("jetson-orin-nano"), tmp_path / "pypi")["jetson-wheel"]
-    assert "(sm_87)" in problem.problem and '"wav2edge[cpu]"' in problem.remedy
+    assert "(sm_87)" in problem.problem and problem.remedy.endswith(remedies.install("cpu"))
     assert "(sm_110)" in found(board("jetson-agx-thor"), tmp_path / "pypi")["jetson-wheel"].problem
     install(tmp_path / "nvidia", "onnxruntime-gpu", "1.23.0", "cp310-cp310-linux_aarch64")
     assert "jetson-wheel" not in found(board("jetson-agx-orin"), tmp_path / "nvidia")
@@ -72,9 +73,9 @@ def test_pypis_wheel_on_a_jetson_and_nvidias(board: Board, tmp_path: Path) -> No
     ("version", "python", "remedy"),
     [
         ("1.24.0", (3, 11), None),
-        ("1.24.1", (3, 11), 'pip install --upgrade "onnxruntime>=1.27"'),
-        ("1.25.1", (3, 12), 'pip install --upgrade "onnxruntime>=1.27"'),
-        ("1.26.0", (3, 10), 'pip install --upgrade "onnxruntime==1.23.2"'),
+        ("1.24.1", (3, 11), f'{remedies.pip()} install --upgrade "onnxruntime>=1.27"'),
+        ("1.25.1", (3, 12), f'{remedies.pip()} install --upgrade "onnxruntime>=1.27"'),
+        ("1.26.0", (3, 10), f'{remedies.pip()} install --upgrade "onnxruntime==1.23.2"'),
         ("1.26.1", (3, 11), None),
         ("1.23.2", (3, 10), None),
     ],
@@ -97,7 +98,7 @@ def test_the_wrong_libnvinfer(board: Board, tmp_path: Path) -> None:
     install(tmp_path, "tensorrt", "11.4.1.7")
     problem = found(root, tmp_path)["wrong-nvinfer"]
     assert "libnvinfer.so.10, but TensorRT 11.4.1.7" in problem.problem
-    assert problem.remedy.startswith('pip install "tensorrt==10.*"')
+    assert problem.remedy.startswith(f'{remedies.pip()} install "tensorrt==10.*"')
     (tmp_path / "tensorrt-11.4.1.7.dist-info").rename(tmp_path / "gone")
     install(tmp_path, "tensorrt", "10.16.2.1")
     assert "wrong-nvinfer" not in found(root, tmp_path)
@@ -156,7 +157,7 @@ def test_a_gpu_without_a_driver(board: Board, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("problem", "name", "words"),
     [
-        ("no sounddevice", "sounddevice", 'pip install "wav2edge[mic]"'),
+        ("no sounddevice", "sounddevice", remedies.install("mic")),
         ("no PortAudio", "portaudio", "sudo apt-get install -y libportaudio2"),
         ("no device", "microphone", "arecord -l"),
         ("no answer", "microphone", "systemctl --user restart"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 
+from ... import remedies
 from ...bundle.read import Variant
 from ...bundle.spec import ModelSpec
 from ...errors import EngineError
@@ -26,7 +27,13 @@ class Flavor:
     engine: str
     module: str
     portable: bool
-    remedy: str
+    extra: str
+    elsewhere: str = ""
+
+    @property
+    def remedy(self) -> str:
+        """How to install it."""
+        return f"{self.elsewhere}install it with `{remedies.install(self.extra)}`"
 
 
 TENSORRT = Flavor(
@@ -34,15 +41,15 @@ TENSORRT = Flavor(
     "tensorrt",
     "tensorrt",
     portable=False,
-    remedy="on a Jetson it comes with JetPack (make the environment with --system-site-packages); "
-    'elsewhere `pip install "wav2edge[tensorrt]"`',
+    extra="tensorrt",
+    elsewhere="on a Jetson it comes with JetPack (make the environment with --system-site-packages); elsewhere ",
 )
 RTX = Flavor(
     "TensorRT for RTX",
     "tensorrt-rtx",
     "tensorrt_rtx",
     portable=True,
-    remedy='install it with `pip install "wav2edge[rtx]"`',
+    extra="rtx",
 )
 
 

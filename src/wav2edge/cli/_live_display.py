@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
-from wav2edge.runtime import escape
+from wav2edge.runtime import escape, remedies
 from wav2edge.runtime.live.events import Dropped, Event, Final, Label, Partial, SourceBack, SourceLost, Stats, to_line
 
 from . import _terminal
@@ -163,7 +163,7 @@ def choose(json: str | None) -> Display:
         import rich.live
         import rich.text
     except ImportError:
-        _terminal.note('plain lines; for live captions `pip install "wav2edge[mic]"`')
+        _terminal.note(f"plain lines; for live captions `{remedies.install('mic')}`")
         return Lines()
     return Captions(rich)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wav2edge.measure import live_report, live_trial, manifest, scoring, tables
 from wav2edge.measure.live_report import CorpusFigures, LiveReport, Percentiles
+from wav2edge.runtime import remedies
 from wav2edge.runtime.errors import EngineError, InputError
 from wav2edge.runtime.live.capture import CaptureSettings
 from wav2edge.runtime.live.transcriber import LiveTranscriber
@@ -89,7 +90,7 @@ def _pyplot() -> ModuleType:
     try:
         import matplotlib
     except ImportError as error:
-        raise EngineError('a plot needs matplotlib; install it with `pip install "wav2edge[report]"`') from error
+        raise EngineError(f"a plot needs matplotlib; install it with `{remedies.install('report')}`") from error
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -6,6 +6,8 @@ import importlib.util
 import shlex
 from pathlib import Path
 
+from wav2edge.runtime import remedies
+
 from . import _options, _terminal
 from ._command import command, option
 
@@ -59,7 +61,7 @@ def _export(checkpoint: Path | None, bundle: Path) -> int:
         return 0
     missing = [name for name in ("torch", "transformers", "onnx") if importlib.util.find_spec(name) is None]
     if missing:
-        _terminal.out(f'(no {", ".join(missing)} here: `pip install "wav2edge[export]"` shows the export too)')
+        _terminal.out(f"(no {', '.join(missing)} here: `{remedies.install('export')}` shows the export too)")
         return 0
     return _step("From the checkpoint to a proven bundle", ["export", str(checkpoint), str(bundle)])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wav2edge.measure import tables
+from wav2edge.runtime import remedies
 from wav2edge.runtime.errors import EngineError
 
 from . import _options, _terminal
@@ -92,7 +93,7 @@ def run(
 
     missing = [name for name in needed(checkpoint) if importlib.util.find_spec(name) is None]
     if missing:
-        raise EngineError(f'export needs {", ".join(missing)}; install it with `pip install "wav2edge[export]"`')
+        raise EngineError(f"export needs {', '.join(missing)}; install it with `{remedies.install('export')}`")
     import logging
 
     # transformers warns of much that a converter does on purpose.

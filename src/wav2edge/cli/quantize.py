@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wav2edge.runtime import remedies
 from wav2edge.runtime.errors import EngineError, InputError
 
 from . import _foreign, _options, _terminal
@@ -253,7 +254,7 @@ def _check(list_layers: bool) -> None:
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise EngineError(
-            f'quantize needs {", ".join(missing)}; install it with `pip install "wav2edge[calibrate,eval]"`'
+            f"quantize needs {', '.join(missing)}; install it with `{remedies.install('calibrate', 'eval')}`"
         )
 
 

@@ -6,6 +6,7 @@ import builtins
 import io
 import math
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from wav2edge.runtime import remedies
 from wav2edge.runtime.audio import media, read
 from wav2edge.runtime.errors import AudioError
 
@@ -187,7 +189,7 @@ def test_without_pyav_the_line_names_the_extra(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(200))
-    with pytest.raises(AudioError, match=r'pip install "wav2edge\[media\]"'):
+    with pytest.raises(AudioError, match=re.escape(remedies.install("media"))):
         read.load(tmp_path / "a.m4a")
     (tmp_path / "a.wav").write_bytes(b"text" * 100)
     with pytest.raises(AudioError, match="not a recording") as caught:

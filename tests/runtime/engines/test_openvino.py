@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wav2edge.runtime import engines
+from wav2edge.runtime import engines, remedies
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.engines import EngineOptions
 from wav2edge.runtime.errors import EngineError
@@ -119,7 +119,7 @@ def test_bfloat16_is_refused_where_the_cpu_has_none(small_bundle: Bundle, monkey
 
 def test_missing_package_names_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert 'pip install "wav2edge[openvino]"' in str(engines.get("openvino").unavailable())
+    assert remedies.install("openvino") in str(engines.get("openvino").unavailable())
 
 
 def test_a_damaged_graph_is_one_line(small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

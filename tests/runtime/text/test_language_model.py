@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from wav2edge.runtime import remedies
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
@@ -196,7 +198,7 @@ def test_what_cannot_be_used_says_so(tmp_path: Path, ctc_spec: ModelSpec, shapes
 
 def test_without_the_extra_one_line_names_it(ctc_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(EngineError, match=r'pip install "wav2edge\[lm\]"'):
+    with pytest.raises(EngineError, match=re.escape(remedies.install("lm"))):
         BeamDecoder(ctc_spec)
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     assert "pyctcdecode" in str(language_model.unavailable())
