@@ -1,6 +1,6 @@
 # Sourced by the other scripts: an environment in .venv with the tested versions. Arguments: extras of the project.
 # It is made once, and again when pyproject.toml, constraints.txt or the extras asked for change.
-DEVELOPMENT=cpu,openvino,rtx,export,calibrate,eval,report,mic,lm,media,trust
+DEVELOPMENT=cpu,openvino,rtx,export,calibrate,eval,report,mic,lm,media,trust,serve
 
 environment() {
   local extras=$1 python=${PYTHON:-python3} stamp wanted

@@ -33,6 +33,7 @@ from .streams import CaptionStream
 Logits = NDArray[np.float32]
 _log = logging.getLogger("wav2edge.serving")
 _RANK = {"final": 0, "partial": 1}
+_LOAD_SECONDS = 10.0  # over which the load is taken
 _LOOKED_AT = 32  # streams whose windows are tried for one batch
 
 
@@ -107,6 +108,7 @@ class Scheduler:
         self._numbers = itertools.count()
         self._stopped = False
         self._threads: list[threading.Thread] = []
+        self._recent: deque[tuple[float, float]] = deque(maxlen=4096)  # when batches ended, and how long they took
 
     def start(self) -> None:
         """Start the lanes."""
@@ -153,6 +155,15 @@ class Scheduler:
         """Seconds of sound that streams were sent and that is not decoded yet."""
         with self._changed:
             return sum(stream.waiting for stream in self._places)
+
+    def load(self) -> float:
+        """The share of the last seconds in which the lanes were computing, 0 to 1."""
+        with self._changed:
+            now = self._clock()
+            while self._recent and self._recent[0][0] < now - _LOAD_SECONDS:
+                self._recent.popleft()
+            spent = sum(seconds for _, seconds in self._recent)
+        return min(1.0, spent / (_LOAD_SECONDS * self.settings.lanes))
 
     def add(self, stream: CaptionStream) -> None:
         """Take a stream in; it leaves when it is over."""
@@ -303,6 +314,7 @@ class Scheduler:
             counts.batches[size] = counts.batches.get(size, 0) + 1
             counts.computed += seconds
             counts.sound += sound
+            self._recent.append((self._clock(), seconds))
 
     def _fail(self, stream: CaptionStream, error: BaseException) -> None:
         self.counts.errors += 1

@@ -14,7 +14,9 @@ import wav2edge
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.live.events import Event, Final
 from wav2edge.runtime.live.sources import FileSource
+from wav2edge.serving.limits import Limits
 from wav2edge.serving.models import Catalogue, open_models
+from wav2edge.serving.server import Server, ServerOptions
 from wav2edge.serving.streams import CaptionStream
 
 
@@ -74,3 +76,30 @@ def opened(catalogue: Catalogue) -> tuple[CaptionStream, Listener]:
     """A stream of the first model, and what listens to it."""
     listener = Listener()
     return CaptionStream(catalogue.models[0].live, listener.emit, listener.ended), listener
+
+
+class Running:
+    """A server that runs in a thread of the test's process."""
+
+    def __init__(self, catalogue: Catalogue, options: ServerOptions, limits: Limits | None = None) -> None:
+        self.server = Server(catalogue, options, limits)
+        self.url = self.server.address
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self.server.run, args=(self._ready.set,), daemon=True)
+
+    def __enter__(self) -> Running:
+        self._thread.start()
+        assert self._ready.wait(20)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.stop()
+        self._thread.join(20)
+        assert not self._thread.is_alive(), "it did not stop"
+
+
+@pytest.fixture(scope="session")
+def server(catalogue: Catalogue) -> Iterator[Running]:
+    """A server without a token, on this machine only."""
+    with Running(catalogue, ServerOptions(port=0)) as running:
+        yield running

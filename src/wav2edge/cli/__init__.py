@@ -33,7 +33,7 @@ _SECTIONS = {
     "From a checkpoint to a bundle": ("export", "inspect", "quantize"),
     "Measure it": ("evaluate", "bench"),
     "On to the device": ("devices", "pack", "sign", "verify-bundle", "build", "selftest"),
-    "Use it": ("transcribe", "listen", "classify", "embed", "verify", "diarize"),
+    "Use it": ("transcribe", "listen", "classify", "embed", "verify", "diarize", "serve"),
     "See it, set it up": ("demo", "completion"),
 }
 """The order of a model's way to the device. A command that is not listed comes under the last heading."""

@@ -1,0 +1,140 @@
+"""Live captions in this project's own events: /v1/listen over WebSocket, /v1/streams/{id}/events as server-sent events.
+
+The client's binary messages are samples. A text message ``{"type": "finish"}`` ends the sound; the last finals follow,
+then ``{"event": "end"}``. Errors are ``{"event": "error", "message": …}``, after which the socket is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+from collections.abc import AsyncIterator
+from typing import cast, get_args
+
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from ..runtime.audio.raw import Encoding, RawFormat
+from ..runtime.errors import InputError
+from ..runtime.live import events
+from .refusals import Refused
+from .service import Service
+from .sockets import Feed, Outbox, conversation, note_drops, received, send
+
+_KEEP_ALIVE = 15.0  # seconds after which a quiet subscription gets a comment, so that proxies keep it open
+
+
+async def listen(socket: WebSocket) -> None:
+    """Caption the sound of one client."""
+    service: Service = socket.app.state.service
+    protocols = [name for name in socket.scope.get("subprotocols", ()) if name == "wav2edge"]
+    await socket.accept(protocols[0] if protocols else None)
+    client = socket.client.host if socket.client else "-"
+    try:
+        with service.stream_place(client):
+            served = service.model(socket.query_params.get("model"))
+            outbox = Outbox(service.limits)
+            feed = Feed(service, served.live, outbox, _form(socket))
+            name = secrets.token_hex(8)
+            subscribers = service.subscribers[name] = set[Outbox]()
+            try:
+                began = json.dumps({"event": "begin", "stream": name, "model": served.name})
+                await send(socket, began, service.limits)
+                await conversation(
+                    socket,
+                    service,
+                    lambda: _take(socket, service, feed),
+                    lambda: _give(socket, service, outbox, subscribers),
+                    lambda error: json.dumps({"event": "error", "message": error.message}),
+                )
+            finally:
+                feed.close()
+                del service.subscribers[name]
+                for each in subscribers:
+                    each.ended(None)
+    except (Refused, InputError) as error:
+        problem = error if isinstance(error, Refused) else Refused(400, str(error))
+        with contextlib.suppress(Exception):
+            await socket.send_text(json.dumps({"event": "error", "message": problem.message}))
+            await socket.close(problem.close_code, problem.message[:120])
+    except WebSocketDisconnect:
+        pass
+
+
+def _form(socket: WebSocket) -> RawFormat:
+    encoding, rate = socket.query_params.get("encoding", "s16le"), socket.query_params.get("sample_rate", "16000")
+    if encoding not in get_args(Encoding):
+        raise Refused(400, f"encoding {encoding[:40]!r}: choose from {', '.join(get_args(Encoding))}")
+    if not rate.isdigit() or not 4000 <= int(rate) <= 192_000:
+        raise Refused(400, f"sample_rate {rate[:40]!r}: give Hz from 4000 to 192000")
+    return RawFormat(cast(Encoding, encoding), int(rate))
+
+
+async def _take(socket: WebSocket, service: Service, feed: Feed) -> None:
+    while (message := await received(socket, service)) is not None:
+        if isinstance(message, bytes):
+            await feed.push(message)
+        elif _is_finish(message):
+            break
+        else:
+            raise Refused(400, 'a text message must be {"type": "finish"}; sound is sent in binary messages')
+    feed.finish()
+
+
+def _is_finish(message: str) -> bool:
+    with contextlib.suppress(ValueError, RecursionError):
+        values = json.loads(message)
+        return isinstance(values, dict) and values.get("type") == "finish"
+    return False
+
+
+async def _give(socket: WebSocket, service: Service, outbox: Outbox, subscribers: set[Outbox]) -> None:
+    while True:
+        found = await outbox.take()
+        note_drops(service, found)
+        for event in found:
+            for each in subscribers:
+                each.emit((event,))
+            await send(socket, events.to_line(event), service.limits)
+        if outbox.over:
+            if outbox.error is not None:
+                service.metrics.cut()
+                raise outbox.error
+            await send(socket, json.dumps({"event": "end"}), service.limits)
+            return
+
+
+async def subscribe(request: Request) -> StreamingResponse:
+    """The events of a running stream, for those who only watch."""
+    service: Service = request.app.state.service
+    name = request.path_params["stream"]
+    subscribers = service.subscribers.get(name)
+    if subscribers is None:
+        raise Refused(404, "there is no such stream, or it is over")
+    if len(subscribers) >= service.limits.subscribers:
+        raise Refused(503, f"{len(subscribers)} others watch this stream already", retry=30)
+    outbox = Outbox(service.limits)
+    subscribers.add(outbox)
+
+    async def body() -> AsyncIterator[str]:
+        try:
+            yield ": captions\n\n"
+            while True:
+                try:
+                    found = await asyncio.wait_for(outbox.take(), _KEEP_ALIVE)
+                except asyncio.TimeoutError:
+                    yield ": nothing new\n\n"
+                    continue
+                for event in found:
+                    yield f"event: {event.kind}\ndata: {events.to_line(event)}\n\n"
+                if outbox.over:
+                    message = str(outbox.error) if outbox.error else ""
+                    yield f"event: end\ndata: {json.dumps({'event': 'end', 'message': message})}\n\n"
+                    return
+        finally:
+            subscribers.discard(outbox)
+
+    return StreamingResponse(body(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})

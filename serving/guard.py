@@ -1,0 +1,202 @@
+"""What every request passes first: who asks, from which page, how much it may send, and what is logged of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import ipaddress
+import json
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .refusals import Refused
+from .service import Service
+
+PROTOCOL_TOKEN = "openai-insecure-api-key."
+"""What a browser's socket, which can set no header, puts before the token among its subprotocols."""
+
+_OPEN = ("/", "/healthz", "/readyz")
+_DRAINED_BYTES, _DRAINED_SECONDS = 64_000_000, 2.0  # of a refused upload
+_log = logging.getLogger("wav2edge.serving")
+
+
+class Guard:
+    """Checks a request's token, host and origin, bounds its body, and logs its end."""
+
+    def __init__(
+        self, app: ASGIApp, service: Service, token: str | None, origins: Sequence[str], hosts: Iterable[str] | None
+    ) -> None:
+        """token: what clients must show (None: nothing). origins: other sites whose pages may ask.
+
+        hosts: names under which the server may be addressed (None: any). A server without a token is safe from pages
+        of other sites only where it insists on its own name.
+        """
+        self.app = app
+        self.service = service
+        self._token = token.encode() if token else None
+        self._origins = frozenset(origins)
+        self._hosts = None if hosts is None else frozenset(hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        began, status = time.monotonic(), 0
+        limit = _BoundedBody(receive, self.service.limits.upload_bytes, self.service.limits.idle_seconds)
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                status = message["status"]
+            elif message["type"] == "websocket.close":
+                status = message.get("code", 1000)
+            await send(message)
+
+        try:
+            self._check(scope)
+            await self.app(scope, limit if scope["type"] == "http" else receive, note)
+        except Refused as error:
+            if status:
+                raise
+            if scope["type"] == "http":
+                await _drained(scope, receive)
+            await _refuse(scope, receive, note, error)
+        finally:
+            path = getattr(scope.get("route"), "path", None) or "other"
+            self.service.metrics.request(path, status)
+            _log.info("request", extra={"fields": {
+                "path": scope["path"], "status": status, "seconds": round(time.monotonic() - began, 3),
+                "client": (scope.get("client") or ["-"])[0],
+            }})  # fmt: skip
+
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self._hosts is not None and _name(host) not in self._hosts:
+            raise Refused(421, "this server answers to its own name only; use the address that it printed")
+        origin = headers.get("origin")
+        if origin and origin not in self._origins and urlsplit(origin).netloc != host:
+            raise Refused(403, "pages of other sites may not use this server", code="origin_not_allowed")
+        self._check_token(scope["path"], headers)
+        declared = headers.get("content-length", "0")
+        if declared.isdigit() and int(declared) > self.service.limits.upload_bytes:
+            raise _too_large(self.service.limits.upload_bytes)
+
+    def _check_token(self, path: str, headers: Headers) -> None:
+        if self._token is None or path in _OPEN or path.startswith("/page/"):
+            return
+        shown = _shown_token(headers)
+        if shown is None:
+            raise Refused(401, "this server wants its token: Authorization: Bearer …", code="invalid_api_key")
+        if not hmac.compare_digest(shown.encode(), self._token):
+            raise Refused(401, "the token is wrong", code="invalid_api_key")
+
+
+class _BoundedBody:
+    """Receives a request's body up to a number of bytes, none of it later than a number of seconds after the last."""
+
+    def __init__(self, receive: Receive, most: int, idle: float) -> None:
+        self._receive = receive
+        self._most = most
+        self._idle = idle
+        self._taken = 0
+        self._complete = False
+
+    async def __call__(self) -> Message:
+        if self._complete:  # what follows is the client's going away, which may come late
+            return await self._receive()
+        try:
+            message = await asyncio.wait_for(self._receive(), self._idle)
+        except asyncio.TimeoutError:
+            raise Refused(408, f"nothing was sent for {self._idle:g} s; send the request again") from None
+        self._taken += len(message.get("body", b""))
+        if self._taken > self._most:
+            raise _too_large(self._most)
+        self._complete = not message.get("more_body", False)
+        return message
+
+
+def _too_large(most: int) -> Refused:
+    return Refused(413, f"the upload is larger than {most / 1e6:g} MB; compress it or cut it into parts")
+
+
+def _shown_token(headers: Headers) -> str | None:
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and value:
+        return value.strip()
+    for name in headers.get("sec-websocket-protocol", "").split(","):
+        if name.strip().startswith(PROTOCOL_TOKEN):
+            return name.strip()[len(PROTOCOL_TOKEN) :]
+    return None
+
+
+def _name(host: str) -> str:
+    """A Host header's name without its port."""
+    return urlsplit(f"//{host}").hostname or ""
+
+
+def is_local(host: str) -> bool:
+    """Whether an address is reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _drained(scope: Scope, receive: Receive) -> None:
+    """Read on for a while: a client that is still sending sees a broken connection, not the answer."""
+    if "expect" in Headers(scope=scope):
+        return  # it waits for leave to send
+
+    async def read() -> None:
+        taken = 0
+        while taken < _DRAINED_BYTES:
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                return
+
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(read(), _DRAINED_SECONDS)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, error: Refused) -> None:
+    if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
+        await receive()
+        await send({"type": "websocket.close", "code": error.close_code, "reason": error.message[:120]})
+        return
+    await as_response(error)(scope, receive, send)
+
+
+def as_response(error: Refused) -> JSONResponse:
+    """A refusal as OpenAI's API writes it."""
+    headers = {"Retry-After": str(error.retry)} if error.retry else {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(error.body(), error.status, headers)
+
+
+class JsonLines(logging.Formatter):
+    """Log records as lines of JSON; ``extra={"fields": {…}}`` adds fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        line: dict[str, object] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
+        fields = getattr(record, "fields", None)
+        if isinstance(fields, dict):
+            line.update(fields)
+        if record.exc_info and record.exc_info[0] is not None:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=True)

@@ -1,0 +1,187 @@
+"""An uploaded recording as a request asks for it: its form checked, its file kept, its transcript made in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import Request
+
+from ..runtime.recordings.decoding import WordDecoder
+from ..runtime.text.transcript import Segment, Transcript
+from .models import ServedModel
+from .refusals import Refused
+from .service import Service
+from .uploads import Cancelled
+
+_FIELD_BYTES = 64 * 1024
+_MOST_FIELDS = 400
+_LONGEST_NAME = 200
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A recording on disk, and the name that its client gave it."""
+
+    path: Path
+    name: str
+    size: int
+
+
+class Form:
+    """The fields of a multipart request; what is wrong with one is a Refused that names it."""
+
+    def __init__(self, data: FormData) -> None:
+        """data: as Starlette parsed it."""
+        self._data = data
+
+    def text(self, name: str) -> str | None:
+        """The value of a field; None where it was left out or is empty."""
+        value = self._data.get(name)
+        if isinstance(value, UploadFile):
+            raise Refused(400, f"{name} must be text, not a file", param=name)
+        return value or None
+
+    def listed(self, name: str) -> tuple[str, ...]:
+        """All values of a field that may come again, as ``name`` or as ``name[]``."""
+        values = [*self._data.getlist(name), *self._data.getlist(f"{name}[]")]
+        if not all(isinstance(value, str) for value in values):
+            raise Refused(400, f"{name} must be text, not a file", param=name)
+        return tuple(str(value) for value in values)
+
+    def flag(self, name: str) -> bool:
+        """Whether a field says true."""
+        value = (self.text(name) or "false").lower()
+        if value not in ("true", "false", "1", "0"):
+            raise Refused(400, f"{name} must be true or false, not {value[:40]!r}", param=name)
+        return value in ("true", "1")
+
+    def word(self, name: str, words: Sequence[str]) -> str:
+        """One of some words; the first where it was left out."""
+        value = self.text(name) or words[0]
+        if value not in words:
+            raise Refused(400, f"{name} {value[:40]!r} is not offered; choose from {', '.join(words)}", param=name)
+        return value
+
+    @property
+    def file(self) -> UploadFile:
+        """The recording."""
+        value = self._data.get("file")
+        if not isinstance(value, UploadFile):
+            raise Refused(400, "there is no file; send the recording as the form's field 'file'", param="file")
+        return value
+
+
+@contextlib.asynccontextmanager
+async def form_of(request: Request) -> AsyncIterator[Form]:
+    """The form of a multipart request, its files removed at the end."""
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise Refused(415, "send the recording as multipart/form-data, in the field 'file'")
+    async with request.form(max_files=1, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES) as data:
+        yield Form(data)
+
+
+@contextlib.asynccontextmanager
+async def kept(service: Service, file: UploadFile) -> AsyncIterator[Upload]:
+    """An uploaded file as a file on disk."""
+    name = Path((file.filename or "the recording").replace("\\", "/")).name[:_LONGEST_NAME] or "the recording"
+    size = file.size or 0
+    if size == 0:
+        raise Refused(400, f"{name}: the file is empty", param="file")
+    service.files.spool.reserve(size)
+    try:
+        with service.files.spool.file() as path:
+
+            def copy() -> None:
+                file.file.seek(0)
+                with path.open("wb") as output:
+                    shutil.copyfileobj(file.file, output, 1 << 20)
+
+            await asyncio.to_thread(copy)
+            yield Upload(path, name, size)
+    finally:
+        service.files.spool.release(size)
+
+
+async def until_gone(request: Request, cancelled: threading.Event) -> None:
+    """Set ``cancelled`` when the client goes away."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    cancelled.set()
+
+
+async def transcribe(
+    service: Service,
+    served: ServedModel,
+    upload: Upload,
+    cancelled: threading.Event,
+    decoder: WordDecoder | None = None,
+    on_segment: Callable[[Segment], None] = lambda segment: None,
+    on_progress: Callable[[float, float], None] = lambda done, total: None,
+) -> Transcript:
+    """The transcript of an upload; the callbacks are called on the event loop's thread."""
+    loop = asyncio.get_running_loop()
+
+    def run() -> Transcript:
+        return service.files.transcribe(
+            served,
+            upload.path,
+            upload.name,
+            cancelled,
+            decoder=decoder,
+            on_segment=lambda segment: _call(loop, on_segment, segment),
+            on_progress=lambda done, total: _call(loop, on_progress, done, total),
+        )
+
+    job = loop.run_in_executor(service.workers, run)
+    try:
+        transcript = await asyncio.shield(job)
+    except asyncio.CancelledError:
+        cancelled.set()
+        job.cancel()
+        with contextlib.suppress(Cancelled, asyncio.CancelledError, Exception):
+            await job  # the file may be removed only after it
+        raise
+    service.metrics.heard("files", transcript.seconds)
+    return transcript
+
+
+async def transcribe_unless_gone(
+    request: Request, service: Service, served: ServedModel, upload: Upload, decoder: WordDecoder | None
+) -> Transcript:
+    """The transcript of an upload; stops computing where the client goes away."""
+    cancelled = threading.Event()
+    watch = asyncio.ensure_future(until_gone(request, cancelled))
+    try:
+        return await transcribe(service, served, upload, cancelled, decoder)
+    except Cancelled:
+        raise Refused(499, "the client went away") from None
+    finally:
+        watch.cancel()
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *values: object) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(function, *values)
+
+
+def hotwords(served: ServedModel, keywords: Sequence[str], most: int) -> WordDecoder | None:
+    """A beam search that favours keywords; None without any. Raises Refused where they cannot be used."""
+    words = tuple(word.strip() for value in keywords for word in value.split(",") if word.strip())
+    if not words:
+        return None
+    if len(words) > most:
+        raise Refused(400, f"{len(words)} keywords; at most {most} are taken", param="keywords")
+    from ..runtime.errors import EngineError, InputError
+    from ..runtime.text.language_model import BeamDecoder
+
+    try:
+        return BeamDecoder(served.model.spec, None, hotwords=words)
+    except (EngineError, InputError) as error:
+        raise Refused(400, str(error), param="keywords") from error

@@ -1,0 +1,254 @@
+"""Run the application with uvicorn: its socket, its certificate, and its stop in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import resource
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ..runtime.errors import InputError
+from .app import application
+from .guard import JsonLines, is_local
+from .limits import Limits
+from .models import Catalogue
+from .service import Service
+
+_HEADER_SECONDS = 20.0
+_SOCKET_BYTES = 1 << 20  # of one message on a socket: 30 s of 16-bit sound at 16 kHz
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Where a server listens and whom it lets in."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on; default this machine only."""
+
+    port: int = 8000
+    """The port; 0 takes a free one. Default 8000."""
+
+    token: str | None = None
+    """What clients must show; needed where other machines are let in."""
+
+    certificate: Path | None = None
+    """A PEM file with certificates, for https."""
+
+    key: Path | None = None
+    """A PEM file with the private key, where it is not in the certificate's file."""
+
+    origins: tuple[str, ...] = ()
+    """Other sites whose pages may use the server; default none."""
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a server that would let anyone in, and for a key without a certificate."""
+        if not is_local(self.host) and not self.token:
+            raise InputError(f"host={self.host} lets other machines in; give a token as well, or WAV2EDGE_TOKEN")
+        if self.key is not None and self.certificate is None:
+            raise InputError("a key without a certificate; give certificate as well")
+        for path in (self.certificate, self.key):
+            if path is not None and not path.is_file():
+                raise InputError(f"{path}: no such file")
+
+
+class Server:
+    """A server on its socket; ``run`` it."""
+
+    def __init__(self, catalogue: Catalogue, options: ServerOptions, limits: Limits | None = None) -> None:
+        """Take the port; raises InputError where that cannot be, or the certificate cannot be used."""
+        self.options = options
+        self.limits = limits or Limits()
+        self.socket = _listening(options)
+        try:
+            self._context = _certificate(options)
+        except BaseException:
+            self.socket.close()
+            raise
+        self.catalogue = catalogue
+        self._stop: Callable[[], None] = lambda: None
+
+    def stop(self) -> None:
+        """End in order, from any thread: running utterances and files are finished; the second time, at once."""
+        self._stop()
+
+    @property
+    def address(self) -> str:
+        """Where a browser finds it."""
+        host, port = self.socket.getsockname()[:2]
+        shown = self.options.host if is_local(self.options.host) else host
+        return f"{'https' if self._context else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}"
+
+    def run(self, ready: Callable[[], None] = lambda: None, extras: Sequence[Extra] = ()) -> None:
+        """Serve until the process is told to stop; ready: called once requests are taken. extras: what runs beside."""
+        _allow_many_files()
+        asyncio.run(self._run(ready, extras))
+
+    async def _run(self, ready: Callable[[], None], extras: Sequence[Extra]) -> None:
+        service = Service(self.catalogue, self.limits)
+        local = is_local(self.options.host)
+        app = application(
+            service,
+            token=self.options.token,
+            origins=self.options.origins,
+            hosts=("localhost", "127.0.0.1", "::1") if local and not self.options.token else None,
+        )
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, http=_protocol(self.limits.connections), ws="auto",
+            ws_max_size=_SOCKET_BYTES, ws_ping_interval=20, ws_ping_timeout=20, timeout_keep_alive=15,
+            timeout_graceful_shutdown=3, server_header=False, date_header=False,
+        )  # fmt: skip
+        if self._context is not None:
+            config.load()
+            config.ssl = self._context
+        server = _Uvicorn(config, service, ready)
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                loop.call_soon_threadsafe(server.end, signal.SIGTERM)
+
+        self._stop = stop
+        tasks = [asyncio.ensure_future(extra(service)) for extra in extras]
+        try:
+            await server.serve(sockets=[self.socket])
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+Extra = Callable[[Service], "asyncio.Future[None]"]
+"""Something that serves beside HTTP until it is cancelled."""
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn, which lets running utterances and files end before it stops."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._service = service
+        self._ready = ready
+        self._ending: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop; the second time, stop at once."""
+        asyncio.get_running_loop().call_soon_threadsafe(self.end, sig)
+
+    def end(self, sig: int) -> None:
+        """The same on the event loop."""
+        if self._service.stopping.is_set():  # the second time: at once
+            self.should_exit = True
+            self.force_exit = sig == signal.SIGINT
+            return
+        self._service.stopping.set()
+        self._ending = asyncio.ensure_future(self._end())
+
+    async def _end(self) -> None:
+        deadline = asyncio.get_running_loop().time() + self._service.limits.stop_seconds
+        while self._service.busy and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.05)
+        self.should_exit = True
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's HTTP/1.1 with a bound on connections, and on the time that a request's headers may take."""
+
+    most = 4096
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.most:
+            transport.abort()
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_request():
+            self._unexpect()
+        elif self._waiting is None:
+            self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unexpect()
+        super().connection_lost(exc)
+
+    def _in_request(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _expect(self) -> None:
+        self._waiting = self.loop.call_later(_HEADER_SECONDS, self._give_up)
+
+    def _unexpect(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def _give_up(self) -> None:
+        self._waiting = None
+        if not self._in_request():
+            self.transport.close()
+
+
+def _protocol(most: int) -> type[asyncio.Protocol]:
+    return type("_BoundedProtocol", (_Protocol,), {"most": most})
+
+
+def _listening(options: ServerOptions) -> socket.socket:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((options.host, options.port))
+        made.listen(2048)
+    except OSError as error:
+        made.close()
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(f"port {options.port} is taken; choose another, or 0 for a free one") from error
+        raise InputError(f"{options.host}:{options.port}: cannot listen there ({error.strerror or error})") from error
+    return made
+
+
+def _certificate(options: ServerOptions) -> ssl.SSLContext | None:
+    if options.certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(options.certificate, options.key, password=lambda: "")
+    except (ssl.SSLError, OSError) as error:
+        raise InputError(
+            f"{options.certificate}: not a certificate with its unencrypted key in PEM ({error})"
+        ) from error
+    return context
+
+
+def _allow_many_files() -> None:
+    """Raise the soft bound on open files to the hard one: each connection is one."""
+    with contextlib.suppress(ValueError, OSError):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65536)), hard))
+
+
+def log_to(stream: logging.Handler) -> None:
+    """Write the server's log as lines of JSON to a handler; without this it writes nothing."""
+    stream.setFormatter(JsonLines())
+    for name in ("wav2edge.serving", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [stream], False
+        logger.setLevel(logging.INFO if name.startswith("wav2edge") else logging.WARNING)

@@ -1,0 +1,200 @@
+"""A live stream over a socket: the sound of one client in, its events out through a bounded queue."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from ..runtime.audio.raw import RawFormat
+from ..runtime.live.events import Dropped, Event, Partial, Stats
+from ..runtime.live.portaudio import Resampler
+from ..runtime.live.sources import RATE
+from ..runtime.live.transcriber import LiveTranscriber
+from .limits import Limits
+from .refusals import Refused, refusal
+from .service import Service
+from .streams import CaptionStream
+
+_ROOM_WAIT = 0.02  # seconds between two looks at whether there is room for more sound
+_STALLED = 5.0  # seconds that a client is made to wait before its oldest sound is dropped
+
+
+class Outbox:
+    """Events on their way to a client; bounded, for a client may take them slowly or not at all."""
+
+    def __init__(self, limits: Limits) -> None:
+        """limits: how many events may wait."""
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._items: deque[Event] = deque()
+        self._changed = asyncio.Event()
+        self.error: BaseException | None = None
+        self.over = False
+        self.cut = False
+
+    def emit(self, events: Sequence[Event]) -> None:
+        """Take events from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._put, events)
+
+    def ended(self, error: BaseException | None) -> None:
+        """Take the end of the stream from any thread."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._end, error)
+
+    async def take(self) -> list[Event]:
+        """The events that wait; none when the stream is over."""
+        while not self._items and not self.over:
+            self._changed.clear()
+            await self._changed.wait()
+        items, self._items = list(self._items), deque()
+        return items
+
+    def _put(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._add(event)
+        self._changed.set()
+
+    def _add(self, event: Event) -> None:
+        last = self._items[-1] if self._items else None
+        newer_partial = isinstance(event, Partial) and isinstance(last, Partial) and last.utterance == event.utterance
+        if newer_partial or (isinstance(event, Stats) and isinstance(last, Stats)):
+            self._items[-1] = event
+        elif len(self._items) < self._limits.events:
+            self._items.append(event)
+        elif not self.over:
+            self.cut = True
+            self._end(Refused(408, f"{len(self._items)} events wait; this client takes them too slowly"))
+
+    def _end(self, error: BaseException | None) -> None:
+        if not self.over:
+            self.error, self.over = error, True
+        self._changed.set()
+
+
+class Feed:
+    """The way of one client's sound into a stream: bytes of one encoding and rate to samples at 16 kHz."""
+
+    def __init__(self, service: Service, live: LiveTranscriber, outbox: Outbox, form: RawFormat) -> None:
+        """Open a stream on ``live``; its events go to the outbox."""
+        self.form = form
+        self.stream = CaptionStream(live, outbox.emit, outbox.ended, limit=service.limits.backlog_seconds)
+        self._service = service
+        self._resampler = Resampler(form.rate, RATE)
+        self._rest = b""
+        self._sent = 0
+        service.add(self.stream)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of sound that came."""
+        return self._sent / RATE
+
+    async def push(self, data: bytes) -> None:
+        """Take bytes; waits a while where too much sound waits already."""
+        data = self._rest + data
+        whole = len(data) // self.form.frame_bytes * self.form.frame_bytes
+        self._rest = data[whole:]
+        await self.offer(self._resampler(mono(self.form, data[:whole])))
+        if self.seconds > self._service.limits.stream_seconds:
+            raise Refused(408, f"a stream may last {self._service.limits.stream_seconds / 3600:g} h; begin a new one")
+
+    async def offer(self, samples: NDArray[np.float32]) -> None:
+        """Take samples at 16 kHz."""
+        waited = 0.0
+        while self.stream.waiting > self._service.limits.backlog_seconds / 2 and waited < _STALLED:
+            await asyncio.sleep(_ROOM_WAIT)
+            waited += _ROOM_WAIT
+        self._sent += len(samples)
+        self.stream.offer(samples)
+        self._service.scheduler.wake(self.stream)
+
+    def finish(self) -> None:
+        """The sound is over."""
+        self.stream.offer(self._resampler.flush())
+        self.stream.finish()
+        self._service.scheduler.wake(self.stream)
+
+    def close(self) -> None:
+        """End at once, and count what was taken in."""
+        self.stream.cancel()
+        self._service.scheduler.wake(self.stream)
+        self._service.metrics.heard("streams", self.seconds)
+
+
+def mono(form: RawFormat, data: bytes) -> NDArray[np.float32]:
+    """Bytes as mono float32 [samples]; raises Refused for values that are no samples."""
+    samples: NDArray[np.float32] = form.decode(data).mean(axis=1, dtype=np.float32)
+    if not np.isfinite(samples).all() or (len(samples) and float(np.abs(samples).max()) > 64.0):
+        raise Refused(400, "the sound holds NaN, infinite or unscaled samples; floats are in [-1, 1]")
+    return samples
+
+
+async def received(socket: WebSocket, service: Service) -> str | bytes | None:
+    """The next message; None when the client went away or the server is to stop. Raises Refused for an idle client."""
+    limits = service.limits
+    take = asyncio.ensure_future(socket.receive())
+    stop = asyncio.ensure_future(service.stopping.wait())
+    try:
+        await asyncio.wait({take, stop}, timeout=limits.idle_seconds, return_when=asyncio.FIRST_COMPLETED)
+        if take.done():
+            message = take.result()
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message.get("code", 1005))
+            data = message.get("bytes")
+            return data if data is not None else str(message.get("text") or "")
+        if stop.done():
+            return None
+        raise Refused(408, f"nothing came for {limits.idle_seconds:g} s; the stream is over")
+    finally:
+        for task in (take, stop):
+            task.cancel()
+
+
+async def send(socket: WebSocket, text: str, limits: Limits) -> None:
+    """Send a message; raises Refused where the client does not take it."""
+    try:
+        await asyncio.wait_for(socket.send_text(text), limits.stalled_seconds)
+    except asyncio.TimeoutError:
+        raise Refused(408, "this client takes no events") from None
+
+
+async def conversation(
+    socket: WebSocket, service: Service, taking: Callable[[], Awaitable[None]], giving: Callable[[], Awaitable[None]],
+    say: Callable[[Refused], str],
+) -> None:  # fmt: skip
+    """Run both ways of a socket until giving ends; an error is said and closes the socket, which is then closed."""
+    tasks = [asyncio.ensure_future(taking()), asyncio.ensure_future(giving())]
+    problem: Refused | None = None
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in tasks:
+            if task.done():
+                task.result()
+    except (WebSocketDisconnect, asyncio.CancelledError):
+        raise
+    except Exception as error:
+        problem = refusal(error)
+        if problem.status == 500:
+            service.log.exception("a socket failed")
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    with contextlib.suppress(Exception):
+        if problem is not None:
+            await asyncio.wait_for(socket.send_text(say(problem)), 1.0)
+        if socket.application_state is WebSocketState.CONNECTED:
+            code = problem.close_code if problem else 1001 if service.stopping.is_set() else 1000
+            await asyncio.wait_for(socket.close(code, problem.message[:120] if problem else ""), 1.0)
+
+
+def note_drops(service: Service, events: Sequence[Event]) -> None:
+    """Count the sound that events say was dropped."""
+    service.metrics.drop(sum(event.seconds for event in events if isinstance(event, Dropped)))

@@ -1,0 +1,210 @@
+"""OpenAI's own Python client against the server: recordings in every format, streaming, models, errors, realtime."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import openai
+import pytest
+import soundfile
+import soxr
+import srt
+import webvtt
+from openai.types.audio import TranscriptionVerbose
+from openai.types.realtime import RealtimeServerEvent
+from openai.types.realtime.realtime_audio_formats_param import AudioPCMA, AudioPCMU
+from tests.serving.conftest import Running
+
+import wav2edge
+from wav2edge.runtime.audio import read
+from wav2edge.runtime.text.transcript import Transcript
+
+
+@pytest.fixture(scope="module")
+def client(server: Running) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def expected(recordings: list[Path]) -> Transcript:
+    with wav2edge.Transcriber() as transcribe:
+        return transcribe(recordings[0])
+
+
+def test_every_response_format_has_the_words_of_transcribe(
+    client: openai.OpenAI, recordings: list[Path], expected: Transcript
+) -> None:
+    create = client.audio.transcriptions.create
+    with recordings[0].open("rb") as file:
+        assert create(model="wav2edge-demo", file=file).text == expected.text != ""
+    assert str(create(model="wav2edge-demo", file=recordings[0], response_format="text")).strip() == expected.text
+    cues = list(srt.parse(str(create(model="wav2edge-demo", file=recordings[0], response_format="srt"))))
+    assert " ".join(cue.content for cue in cues).split() == expected.text.split()
+    found = webvtt.from_string(str(create(model="wav2edge-demo", file=recordings[0], response_format="vtt")))
+    assert " ".join(cue.text for cue in found.captions).split() == expected.text.split()
+    verbose = create(
+        model="wav2edge-demo",
+        file=recordings[0],
+        response_format="verbose_json",
+        timestamp_granularities=["word", "segment"],
+        language="en",
+    )
+    assert isinstance(verbose, TranscriptionVerbose)
+    assert verbose.duration == pytest.approx(expected.seconds, abs=0.001)
+    assert [(w.word, w.start, w.end) for w in verbose.words or []] == [(w.text, w.start, w.end) for w in expected.words]
+    assert [segment.text for segment in verbose.segments or []] == [segment.text for segment in expected.segments]
+
+
+def test_a_stream_brings_the_same_text_in_deltas(
+    client: openai.OpenAI, recordings: list[Path], expected: Transcript
+) -> None:
+    events = list(
+        client.audio.transcriptions.create(
+            model="wav2edge-demo", file=recordings[0], stream=True, include=["logprobs"], response_format="json"
+        )
+    )
+    assert "".join(event.delta for event in events if event.type == "transcript.text.delta") == expected.text
+    done = events[-1]
+    assert done.type == "transcript.text.done" and done.text == expected.text
+    assert [each.token for each in done.logprobs or []] == [word.text for word in expected.words]
+
+
+def test_keywords_are_hotwords(client: openai.OpenAI, recordings: list[Path]) -> None:
+    pytest.importorskip("ctc_beam_decoder", reason="hotwords need the extra [lm]")
+    from wav2edge.runtime.text.language_model import BeamDecoder
+
+    with wav2edge.Transcriber() as transcribe:
+        favoured = BeamDecoder(transcribe.spec, None, hotwords=("oat milk", "zebra"))
+        wanted = wav2edge.Transcriber(transcribe.model, decoder=favoured)(recordings[0]).text
+    found = client.audio.transcriptions.create(
+        model="wav2edge-demo", file=recordings[0], extra_body={"keywords": ["oat milk", "zebra"]}
+    )
+    assert found.text == wanted
+
+
+def test_the_models_are_listed_with_what_they_are(client: openai.OpenAI) -> None:
+    [model] = client.models.list().data
+    assert model.id == "wav2edge-demo" and model.owned_by == "wav2edge"
+    assert client.models.retrieve("wav2edge-demo").id == model.id
+    assert model.model_extra and model.model_extra["wer"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "sentence"),
+    [
+        ({"model": "whisper-1"}, 404, "there is no model 'whisper-1'; this server has wav2edge-demo"),
+        ({"response_format": "diarized_json"}, 400, "choose from json, text, srt, verbose_json, vtt"),
+        ({"timestamp_granularities": ["word"]}, 400, "need response_format verbose_json"),
+        ({"response_format": "srt", "stream": True}, 400, "not with srt"),
+        ({"file": ("a.wav", b"")}, 400, "a.wav: the file is empty"),
+        ({"file": ("talk.wav", b"RIFF no sound at all")}, 400, "talk.wav"),
+        ({"extra_body": {"keywords": ["a"] * 101}}, 400, "101 keywords"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
+)
+def test_what_cannot_be_done_is_refused_in_one_line(
+    client: openai.OpenAI, recordings: list[Path], fields: dict[str, object], status: int, sentence: str
+) -> None:
+    asked = {"model": "wav2edge-demo", "file": recordings[0], **fields}
+    with pytest.raises(openai.APIStatusError) as caught:
+        client.audio.transcriptions.create(**asked)  # type: ignore[call-overload]
+    assert caught.value.status_code == status
+    message = str(caught.value.body["message"] if isinstance(caught.value.body, dict) else "")
+    assert sentence in message and "\n" not in message and "/tmp" not in message
+
+
+def test_another_language_than_the_models_is_refused(
+    server: Running, client: openai.OpenAI, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = server.server.catalogue.models[0].model
+    monkeypatch.setattr(model, "spec", dataclasses.replace(model.spec, language="en-GB"))
+    create = client.audio.transcriptions.create
+    assert create(model="wav2edge-demo", file=recordings[0], language="en").text
+    with pytest.raises(openai.BadRequestError, match="wav2edge-demo transcribes en-GB, not 'de'"):
+        create(model="wav2edge-demo", file=recordings[0], language="de")
+
+
+def test_realtime_deltas_are_append_only_and_end_in_the_text_of_listen(
+    client: openai.OpenAI, recordings: list[Path]
+) -> None:
+    """The sound goes in at 24 kHz; the finals are those that live captions have with the same turn detection."""
+    samples = np.concatenate([read.load(recordings[0], 16000), np.zeros(32000, np.float32)])
+    pcm = (np.clip(soxr.resample(samples, 16000, 24000), -1, 1) * 32767).astype("<i2").tobytes()
+    with client.realtime.connect(model="wav2edge-demo", extra_query={"intent": "transcription"}) as connection:
+        assert connection.recv().type == "session.created"
+        connection.session.update(
+            session={
+                "type": "transcription",
+                "audio": {
+                    "input": {
+                        "format": {"type": "audio/pcm", "rate": 24000},
+                        "transcription": {"model": "wav2edge-demo"},
+                        "turn_detection": {"type": "server_vad", "silence_duration_ms": 900},
+                    }
+                },
+            }
+        )
+        assert connection.recv().type == "session.updated"
+        for at in range(0, len(pcm), 4800):
+            connection.input_audio_buffer.append(audio=base64.b64encode(pcm[at : at + 4800]).decode())
+        events = _until_completed(connection)
+    kinds = [event.type for event in events]
+    assert kinds[0] == "input_audio_buffer.speech_started"
+    assert "input_audio_buffer.speech_stopped" in kinds and "input_audio_buffer.committed" in kinds
+    deltas = "".join(e.delta or "" for e in events if e.type == "conversation.item.input_audio_transcription.delta")
+    last = events[-1]
+    assert last.type == "conversation.item.input_audio_transcription.completed"
+    assert last.transcript and deltas == last.transcript[: len(deltas)]
+
+
+@pytest.mark.parametrize("kind", ["audio/pcmu", "audio/pcma"])
+def test_telephony_codecs_and_the_clients_own_commits(
+    client: openai.OpenAI, recordings: list[Path], tmp_path: Path, kind: str
+) -> None:
+    subtype = "ULAW" if kind == "audio/pcmu" else "ALAW"
+    samples = soxr.resample(read.load(recordings[0], 16000), 16000, 8000)
+    soundfile.write(tmp_path / "call.raw", samples, 8000, subtype=subtype, format="RAW")
+    soundfile.write(tmp_path / "call.wav", samples, 8000, subtype=subtype)
+    with wav2edge.Transcriber() as transcribe:
+        wanted = transcribe(tmp_path / "call.wav").text
+    with client.realtime.connect(model="wav2edge-demo") as connection:
+        connection.recv()
+        codec: AudioPCMU | AudioPCMA = {"type": "audio/pcmu"} if kind == "audio/pcmu" else {"type": "audio/pcma"}
+        connection.session.update(
+            session={"type": "transcription", "audio": {"input": {"format": codec, "turn_detection": None}}}
+        )
+        assert connection.recv().type == "session.updated"
+        data = (tmp_path / "call.raw").read_bytes()
+        connection.input_audio_buffer.append(audio=base64.b64encode(data).decode())
+        connection.input_audio_buffer.commit()
+        last = _until_completed(connection)[-1]
+    assert last.type == "conversation.item.input_audio_transcription.completed"
+    assert last.transcript == wanted
+
+
+def test_a_wrong_realtime_message_is_said_and_the_session_goes_on(client: openai.OpenAI) -> None:
+    with client.realtime.connect(model="wav2edge-demo") as connection:
+        connection.recv()
+        connection.input_audio_buffer.commit()
+        event = connection.recv()
+        assert event.type == "error" and "turn_detection commits" in event.error.message
+        connection.send({"type": "response.create"})
+        event = connection.recv()
+        assert event.type == "error" and "response.create" in event.error.message
+        connection.input_audio_buffer.clear()
+        assert connection.recv().type == "input_audio_buffer.cleared"
+
+
+def _until_completed(connection: object) -> list[RealtimeServerEvent]:
+    found = []
+    for event in connection:  # type: ignore[attr-defined]
+        found.append(event)
+        assert event.type != "error", event
+        if event.type == "conversation.item.input_audio_transcription.completed":
+            break
+    return found
