@@ -47,7 +47,7 @@ def main() -> int:
 def _run(asked: argparse.Namespace, name: str, seed: int, place: runner.Place, seconds: float) -> runner.Report:
     place.prepare()
     kind = kinds.make(name, place.around / "cache")
-    first, count = (asked.number, 1) if asked.number is not None else (0, asked.count or sys.maxsize)
+    first, count = (asked.number, 1) if asked.number is not None else (asked.first, asked.count or sys.maxsize)
     until = time.monotonic() + seconds
     return runner.run(name, kind, place, seed=seed, first=first, count=count, until=until, keep=asked.keep)
 
@@ -58,6 +58,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=int, help="inputs of each kind instead of a time")
     parser.add_argument("--kind", action="append", choices=kinds.NAMES, help="repeat for several; all by default")
     parser.add_argument("--seed", type=int, help="by default a new one, which is printed")
+    parser.add_argument("--first", type=int, default=0, help="number of the first input, to go on from (default: 0)")
     parser.add_argument("--number", type=int, help="run this one input and show its traceback")
     parser.add_argument("--keep", type=Path, help="folder for the inputs that failed")
     asked = parser.parse_args()
