@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 from ..errors import BundleError
 from .read import Bundle
+from .shipped import root
 
 
 def bundle_path() -> Path:
     """The directory of the embedded bundle (read-only in an installed package)."""
-    path = _root() / "bundle"
+    path = root() / "bundle"
     if not path.is_dir():
         raise BundleError("this installation has no embedded bundle; name the bundle to use")
     return path
@@ -26,8 +26,4 @@ def resolve(bundle: str | Path | Bundle | None) -> Bundle:
 
 def clips_manifest() -> Path:
     """The JSON Lines manifest of the clips: path, text, seconds, corpus, licence."""
-    return _root() / "clips" / "manifest.jsonl"
-
-
-def _root() -> Path:
-    return Path(str(files("wav2edge.runtime") / "embedded_data"))
+    return root() / "clips" / "manifest.jsonl"

@@ -18,6 +18,7 @@ from typing import cast
 from .. import documents
 from ..errors import BundleError
 from .documents import BundleJson, FileJson, MetricsJson, ProvenanceJson, VariantJson
+from .shipped import directory_of
 from .spec import ModelSpec, Stage
 from .trust import check_external_data, contained
 
@@ -98,10 +99,12 @@ class Bundle:
     def open(cls, path: str | Path) -> Bundle:
         """Read a bundle and check that every listed file is there with its size; it may be read-only.
 
+        path: its directory, or the name of one that ships with the package (``shipped.NAMES``).
+
         Digests are checked by ``verify`` when a variant is loaded. Raises BundleError when it is missing, damaged,
         incomplete or of a newer format, and for a file that is not plainly inside it.
         """
-        directory = Path(path)
+        directory = directory_of(path)
         document = _read_document(directory)
         where = str(directory / MANIFEST)
         spec = ModelSpec.from_json(document["spec"], where)

@@ -23,6 +23,8 @@ class Options:
     groups: tuple[int, ...] = ()
     """Sizes of consecutive groups of labels of which exactly one holds each, as in SUPERB's intent classification
     (action, object, location); empty: all labels are one group."""
+    threshold: float | None = None
+    """Probability from which a label counts in live sound, where it was chosen for the model."""
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,16 @@ from .settings import LoopSettings
 from .vad import SpeechDetector, VadSettings, VoiceActivityModel
 from .window import Window
 
+DEFAULT_THRESHOLD = 0.8
+"""Chosen and not measured: which threshold suits depends on the model."""
+
 
 @dataclass(frozen=True)
 class LabelSettings:
     """When a label is an event. Times are in seconds of sound.
 
-    Window and hop are those with which the keyword recipe chooses its threshold (recipes/embedded/heads/keywords.py);
-    the rest is chosen and not measured: which threshold suits depends on the model.
+    Window, hop and hysteresis are those with which the keyword recipe chooses its threshold
+    (recipes/embedded/heads/keywords.py, measured by benchmarks/keyword_spotting.py).
     """
 
     window: float = 2.0
@@ -43,8 +46,9 @@ class LabelSettings:
     hop: float = 0.5
     """Seconds between two runs; default 0.5."""
 
-    threshold: float = 0.8
-    """Probability, 0 to 1, from which a window counts for a label; default 0.8."""
+    threshold: float | None = None
+    """Probability, 0 to 1, from which a window counts for a label; default: what the bundle says was chosen for its
+    model, else 0.8 (``DEFAULT_THRESHOLD``)."""
 
     hysteresis: float = 0.3
     """After its event a label may come again once its probability was below ``threshold - hysteresis``; default 0.3."""
@@ -61,7 +65,9 @@ class LabelSettings:
     def __post_init__(self) -> None:
         """Raises InputError for a value out of bounds."""
         check(self, window=(0.1, LONGEST), hop=(0.02, LONGEST), confirm=(1, 1000))
-        check(self, threshold=(0.0, 1.0), hysteresis=(0.0, 1.0))
+        check(self, hysteresis=(0.0, 1.0))
+        if self.threshold is not None:
+            check(self, threshold=(0.0, 1.0))
 
 
 @dataclass
@@ -89,6 +95,8 @@ class LabelDecoder:
             raise InputError(f"live labels work at 16000 Hz; this model needs {spec.sample_rate} Hz")
         self.spec = spec
         self.settings = settings or LabelSettings()
+        chosen = self.settings.threshold, spec.options(sequence_classification.Options).threshold, DEFAULT_THRESHOLD
+        self._threshold = next(value for value in chosen if value is not None)
         self._detector = SpeechDetector(vad, self.settings.vad)
         self._buffer = SampleBuffer()
         self._began = False
@@ -140,9 +148,8 @@ class LabelDecoder:
         if window is not self._running:
             return []  # a gap came while it ran
         self._running = None
-        probabilities = self._probabilities(
-            engines.checked(np.asarray(outputs[self.spec.outputs[0].name][0], np.float32))
-        )
+        logits = engines.checked(np.asarray(outputs[self.spec.outputs[0].name][0], np.float32))
+        probabilities = sequence_classification.scores(logits, self.spec)
         found = [
             event
             for index, state in self._states.items()
@@ -189,17 +196,11 @@ class LabelDecoder:
             start = self._voices.pop()[0]
         self._voices.append((start, end))
 
-    def _probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self.spec.options(sequence_classification.Options).multi_label:
-            return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
-        powers = np.exp(logits - logits.max())
-        return np.asarray(powers / powers.sum(), np.float32)
-
     def _update(self, index: int, state: _State, window: Window, probability: float) -> Label | None:
         """Follow one label; its event where this window confirms it."""
-        if probability < self.settings.threshold:
+        if probability < self._threshold:
             state.windows = 0
-            state.sent = state.sent and probability >= self.settings.threshold - self.settings.hysteresis
+            state.sent = state.sent and probability >= self._threshold - self.settings.hysteresis
             return None
         if state.windows == 0:
             state.start, state.end, state.score = window.start, window.end, probability

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,7 @@ class Runner(Generic[T]):
         self.options = replace(model.options, threads=threads if threads is None else max(1, threads // self.lanes))
         model.prepare("full", self.options)
 
+    @overload
     def __call__(
         self,
         source: AudioSource,
@@ -60,16 +61,41 @@ class Runner(Generic[T]):
         *,
         channel: Channel = "mix",
         raw: RawFormat | None = None,
-    ) -> T:
+    ) -> T: ...
+
+    @overload
+    def __call__(
+        self,
+        source: AudioSource,
+        sample_rate: int | None = None,
+        *,
+        channel: Literal["each"],
+        raw: RawFormat | None = None,
+    ) -> list[T]: ...
+
+    def __call__(
+        self,
+        source: AudioSource,
+        sample_rate: int | None = None,
+        *,
+        channel: Channel | Literal["each"] = "mix",
+        raw: RawFormat | None = None,
+    ) -> T | list[T]:
         """Run a file (its name, its bytes, or an open binary file) or samples.
 
         source: samples are [samples], [samples, channels] or [channels, samples], as array, tensor or list; integers
         are scaled by their type, floats are in [-1, 1]. sample_rate: Hz of samples, the model's where it is omitted; a
-        file has its own, which must not be contradicted. channel, raw: see ``runtime.audio.read.open_recording``.
+        file has its own, which must not be contradicted. channel, raw: see ``runtime.audio.read.open_recording``; with
+        the channel ``each`` every channel is run for itself, and the result is a list of theirs, in order.
 
         The same samples give the same result, whatever file they came from. Raises AudioError for a recording that
         cannot be used.
         """
+        if channel == "each":
+            return [
+                self.result(recording)
+                for recording in read.open_channels(source, self.spec.sample_rate, sample_rate=sample_rate, raw=raw)
+            ]
         return self.result(self.open_recording(source, sample_rate, channel=channel, raw=raw))
 
     def result(self, recording: Recording) -> T:

@@ -55,6 +55,17 @@ def test_labels_of_recordings(
     assert json.loads(capsys.readouterr().out)["seconds"] == pytest.approx(documents[0]["seconds"])
 
 
+def test_each_channel_is_labelled(bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = bundle_of("sequence_classification", ("batch", "labels"), sequence_classification.Options())
+    call = str(tmp_path / "call.wav")
+    soundfile.write(call, np.random.default_rng(0).normal(0, 0.1, (16000, 2)), 16000)
+    assert main(["classify", call, "-m", bundle, *NULL, "--channel", "each"]) == 0
+    assert capsys.readouterr().out == f"{call} channel 1: happy 0.50\n{call} channel 2: happy 0.50\n"
+    assert main(["classify", call, "-m", bundle, *NULL, "--channel", "each", "-f", "jsonl"]) == 0
+    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(document["audio"], document["channel"]) for document in documents] == [(call, 1), (call, 2)]
+
+
 def test_numbers_of_a_recording(
     bundle_of: Make, clips: list[tuple[Path, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:

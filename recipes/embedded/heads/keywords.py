@@ -26,7 +26,7 @@ from ..frames import RATE
 from ..speech.manifest import Utterance, load, read_manifest
 from .results import note_reading, save
 from .scenes import Scenes
-from .splits import rows_for
+from .splits import phrases_of, rows_for, without_phrases
 from .windows import Clip, Disturber, Samples, Trainer, padded, sliding, start_model
 
 OTHER = "other"
@@ -55,7 +55,7 @@ class Examples:
 def read_examples(chosen: Sequence[Utterance], phrases: Sequence[str]) -> Examples:
     """Load utterances as examples; `phrases` are the labels after "other". Other speech with one in it is left out."""
     wake = [row for row in chosen if "wake" in row.corpus and row.text in phrases]
-    others = [row for row in chosen if "wake" not in row.corpus and not any(f in row.text for f in phrases)]
+    others = without_phrases(chosen, phrases)
     labels = [1 + list(phrases).index(row.text) for row in wake]
     return Examples([load(row.path) for row in wake], labels, [row.path for row in others])
 
@@ -160,7 +160,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = read_manifest(options.manifest)
-    phrases = sorted({row.text for row in rows_for(rows, "train") if "wake" in row.corpus})
+    phrases = phrases_of(rows)
     labels = dict(enumerate([OTHER, *phrases]))
     names = {"num_labels": len(labels), "id2label": labels, "label2id": {name: i for i, name in labels.items()}}
     changes: dict[str, object] = {**names, "classifier_proj_size": 96, "use_weighted_layer_sum": True}

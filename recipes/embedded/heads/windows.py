@@ -108,10 +108,13 @@ class Trainer:
         model.train()
 
     def step(self, audio: Tensor, mask: Tensor, labels: Tensor) -> float:
-        """Take one step on a batch; returns its loss."""
+        """Take one step on a batch, by the model's own loss; returns it."""
+        return self.take(self.model(audio, attention_mask=mask, labels=labels).loss)
+
+    def take(self, loss: Tensor) -> float:
+        """Take one step down a loss; returns it."""
         for group, rate in zip(self.optimizer.param_groups, self.rates):
             group["lr"] = rate * rate_at(self.plan, self.done, self.done / self.steps)
-        loss = self.model(audio, attention_mask=mask, labels=labels).loss
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.learnt, 1.0)

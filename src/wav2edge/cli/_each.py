@@ -17,6 +17,7 @@ from ._transcripts import named
 if TYPE_CHECKING:
     from wav2edge.runtime.audio.read import AudioSource, Channel, RawFormat
     from wav2edge.runtime.model import Model
+    from wav2edge.runtime.recordings.runner import Runner
 
 Result = TypeVar("Result")
 
@@ -24,10 +25,30 @@ Result = TypeVar("Result")
 def open_named(model: str | None, one: One, what: str) -> Model:
     """The model of ``-m``, which these commands need: the embedded one transcribes. Raises InputError without it."""
     from wav2edge.runtime.bundle.read import Bundle
+    from wav2edge.runtime.bundle.shipped import NAMES
 
     if model is None:
-        raise InputError(f"name the bundle of {what} with -m BUNDLE; the embedded demo model transcribes")
+        raise InputError(
+            f"name the bundle of {what} with -m BUNDLE ({' and '.join(NAMES)} ship with wav2edge); "
+            "the embedded demo model transcribes"
+        )
     return _options.open_model(one, Bundle.open(model))
+
+
+def of_channels(
+    runner: Runner[Result], sources: Sequence[AudioSource], held: Held, failed: list[str]
+) -> Iterator[tuple[str, int | None, Result]]:
+    """Each recording, the number of its channel with ``--channel each``, and its result; else as ``results``."""
+    if held.channel != "each":
+        for name, found in results(sources, lambda source: runner(source, **sound_of(held, source)), failed):
+            yield name, None, found
+        return
+    raw = held.raw()
+    for name, several in results(sources, lambda source: runner(source, channel="each", raw=raw), failed):
+        for number, found in enumerate(several, 1):
+            yield name, number, found
+        if not all(getattr(found, "complete", True) for found in several):
+            _in_part(name, failed)
 
 
 def results(
@@ -46,10 +67,14 @@ def results(
                 continue
             yield name, result
             if not getattr(result, "complete", True):
-                failed.append(name)
-                _terminal.note(f"{name}: cut short or damaged; the result is of what could be decoded")
+                _in_part(name, failed)
     if failed and len(sources) > 1:
         _terminal.note(f"{len(sources) - len(failed)} of {len(sources)} recordings could be used in full")
+
+
+def _in_part(name: str, failed: list[str]) -> None:
+    failed.append(name)
+    _terminal.note(f"{name}: cut short or damaged; the result is of what could be decoded")
 
 
 class SoundArguments(TypedDict):

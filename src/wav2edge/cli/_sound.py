@@ -61,7 +61,7 @@ def _encodings() -> tuple[str, ...]:
 def held(each: bool, group: str = SOUND) -> Callable[[Callable[..., object]], Callable[..., object]]:
     """Declare ``--channel`` and ``--raw-…``, as ``held``; ``each``: whether every channel may be meant."""
     words = ("mix", "left", "right", "loudest", *(("each",) if each else ()))
-    several = "; each: one transcript per channel" if each else ""
+    several = "; each: one result per channel" if each else ""
     return gathered(
         Held,
         "held",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @option("--top", "labels to print for each recording (default: 1)", group=OUTPUT, metavar="N", type=COUNT, default=1)
 @_options.model("bundle of a classifier", embedded=False)
 @_options.one_engine
-@_sound.held(each=False)
+@_sound.held(each=True)
 def run(audio: tuple[str, ...], format: str, top: int, model: str | None, one: One, held: Held) -> int:
     """Label recordings with a classifier: emotion, keyword, language, or numbers such as arousal and valence.
 
@@ -48,13 +48,13 @@ def run(audio: tuple[str, ...], format: str, top: int, model: str | None, one: O
     failed: list[str] = []
     documents = []
     with runner(opened) as labels_of:
-        for name, found in _each.results(
-            inputs(audio), lambda source: labels_of(source, **_each.sound_of(held, source)), failed
-        ):
+        for name, channel, found in _each.of_channels(labels_of, inputs(audio), held, failed):
             if format == "text":
-                _terminal.out(f"{name}: {_line(found, top)}")
+                which = "" if channel is None else f" channel {channel}"
+                _terminal.out(f"{name}{which}: {_line(found, top)}")
                 continue
-            document = {"audio": name, **dataclasses.asdict(found)}
+            of = {"audio": name} if channel is None else {"audio": name, "channel": channel}
+            document = {**of, **dataclasses.asdict(found)}
             if format == "jsonl":
                 _terminal.out(json.dumps(document, ensure_ascii=False), as_json=True)
             documents.append(document)

@@ -29,7 +29,7 @@ from ._transcripts import inputs
 )
 @_options.model("bundle of a speaker model or a bare encoder", embedded=False)
 @_options.one_engine
-@_sound.held(each=False)
+@_sound.held(each=True)
 def run(audio: tuple[str, ...], output: str | None, model: str | None, one: One, held: Held) -> int:
     """Print or write the embedding of each recording: a vector that is near those of the same speaker.
 
@@ -49,14 +49,11 @@ def run(audio: tuple[str, ...], output: str | None, model: str | None, one: One,
     failed: list[str] = []
     names, vectors, lines = [], [], []
     with Embedder(_each.open_named(model, one, "a speaker model")) as embed:
-        for name, vector in _each.results(
-            inputs(audio), lambda source: embed(source, **_each.sound_of(held, source)), failed
-        ):
-            names.append(name)
+        for name, channel, vector in _each.of_channels(embed, inputs(audio), held, failed):
+            of = {"audio": name} if channel is None else {"audio": name, "channel": channel}
+            names.append(name if channel is None else f"{name} channel {channel}")
             vectors.append(vector)
-            lines.append(
-                json.dumps({"audio": name, "embedding": [round(float(x), 6) for x in vector]}, ensure_ascii=False)
-            )
+            lines.append(json.dumps({**of, "embedding": [round(float(x), 6) for x in vector]}, ensure_ascii=False))
             if output is None:
                 _terminal.out(lines[-1], as_json=True)
     if output is not None and names:

@@ -74,6 +74,15 @@ def test_a_recording_is_classified_as_a_whole(model_of: Make) -> None:
     assert classify(samples.reshape(1, -1), 16000).label == "up"
 
 
+def test_each_channel_has_its_result(model_of: Make) -> None:
+    classify = Classifier(model_of("sequence_classification", ("batch", "labels"), sequence_classification.Options()))
+    quiet = np.full(16000, 0.4, np.float32)
+    found = classify(np.stack([quiet, -quiet], axis=1), channel="each")
+    assert [one.label for one in found] == ["up", "down"]
+    assert found[1] == classify(-quiet)
+    assert classify(np.stack([quiet, -quiet], axis=1)).scores[0].score == pytest.approx(0.5)
+
+
 def test_numbers_of_a_recording(model_of: Make) -> None:
     regress = Regressor(model_of("regression", ("batch", "labels"), regression.Options()))
     assert [value.value for value in regress(np.full(16000, 0.25, np.float32)).values] == [0.25, -0.25]

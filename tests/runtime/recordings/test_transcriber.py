@@ -44,6 +44,15 @@ def test_a_file_and_its_samples_give_the_same_transcript(
     assert from_file.seconds == pytest.approx(len(samples) / 16000)
 
 
+def test_each_channel_has_its_transcript(level_transcriber: Transcriber, spell: Spell, tmp_path: Path) -> None:
+    first, second = spell("hello"), spell("there")
+    samples = np.zeros((max(len(first), len(second)), 2), np.float32)
+    samples[: len(first), 0], samples[: len(second), 1] = first, second
+    found = level_transcriber(write(tmp_path / "call.wav", samples), channel="each")
+    assert [one.text for one in found] == ["hello", "there"]
+    assert [one.text for one in level_transcriber(samples, 16000, channel="each")] == ["hello", "there"]
+
+
 @pytest.mark.parametrize("count", [0, 1, 399])
 def test_too_short_for_the_model(level_transcriber: Transcriber, count: int) -> None:
     with pytest.raises(AudioError, match="no samples" if count == 0 else f"{count} samples at 16000 Hz.*at least 400"):
