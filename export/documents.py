@@ -33,7 +33,7 @@ class ConfigJson(TypedDict, total=False):
     architectures: list[str] | None
     auto_map: dict[str, object]
     speechbrain_interface: str
-    vocab_size: int
+    vocab_size: int | None
     pad_token_id: int | None
     id2label: dict[str, str] | None
     problem_type: str | None

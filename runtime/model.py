@@ -78,12 +78,12 @@ class Model:
         """Whether the front end and the encoder can be run apart, each clip normalised by the caller.
 
         The graph must normalise (there is something to leave to the caller) and the variant must have both stages. An
-        engine that compiles each stage for minutes is spared that.
+        engine that compiles each stage for minutes is spared that, and one that runs checkpoints has no stages.
         """
         normalizes = self.spec.normalize and self.spec.frontend == "waveform"
         if not normalizes or not {"frontend", "encoder"} <= set(self.variant.graphs):
             return False
-        return self.engine in engines.names() and not engines.compiles(self.engine)
+        return engines.runs_stages(self.engine)
 
     @property
     def runs_in_tiles(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,55 @@ def workspace(tmp_path: Path, clips: list[tuple[Path, str]]) -> Path:
         lines = [json.dumps({"path": str(path), "text": text}) for path, text in rows]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def random_head(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundle]:
+    """Export a tiny model of random weights by what its class is called after the family: ``ForXVector``, ``Model``.
+
+    ``Regression`` is a ForSequenceClassification of numbers, ``Bert`` before a name the family with a spectrogram. The
+    checkpoint stays beside the bundle. Read only by agreement.
+    """
+    torch = pytest.importorskip("torch", reason="needs the extra [export]")
+    transformers = pytest.importorskip("transformers", reason="needs the extra [export]")
+    from wav2edge.export.checkpoint import Checkpoint
+    from wav2edge.export.pipeline import export
+
+    names = ("calm", "angry", "sad")
+    made: dict[str, Bundle] = {}
+
+    def make(head: str) -> Bundle:
+        if head in made:
+            return made[head]
+        folder = tmp_path_factory.mktemp("head")
+        spectrogram = head.startswith("Bert")
+        classes = "Wav2Vec2Bert" if spectrogram else "Wav2Vec2"
+        suffix = head.removeprefix("Bert").replace("Regression", "ForSequenceClassification")
+        config = getattr(transformers, f"{classes}Config")(
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=48,
+            classifier_proj_size=16,
+            tdnn_dim=(16, 16),
+            tdnn_kernel=(3, 1),
+            tdnn_dilation=(1, 1),
+            xvector_output_dim=8,
+            num_labels=len(names),
+            problem_type="regression" if head == "Regression" else None,
+            id2label=dict(enumerate(names)),
+            label2id={name: index for index, name in enumerate(names)},
+            **({"conv_depthwise_kernel_size": 7} if spectrogram else {"conv_dim": (16,) * 7}),
+            **({} if spectrogram else {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}),
+        )
+        torch.manual_seed(3)
+        getattr(transformers, classes + suffix)(config).eval().save_pretrained(folder / "checkpoint")
+        if spectrogram:
+            transformers.SeamlessM4TFeatureExtractor(padding_value=0.0).save_pretrained(folder / "checkpoint")
+        else:
+            values = {"do_normalize": True, "sampling_rate": 16000}
+            (folder / "checkpoint" / "preprocessor_config.json").write_text(json.dumps(values), "utf-8")
+        made[head] = export(Checkpoint.open(folder / "checkpoint"), folder / "bundle")
+        return made[head]
+
+    return make

@@ -211,6 +211,11 @@ def compiles(name: str) -> bool:
     return name in names() and get(name).build is not None
 
 
+def runs_stages(name: str) -> bool:
+    """Whether an engine runs front end and encoder apart at little cost: one that takes graphs, and compiles none."""
+    return name in names() and get(name).PURPOSE != "reference" and not compiles(name)
+
+
 def load(
     bundle: Bundle, variant: Variant, engine: str, stage: Stage = "full", options: EngineOptions | None = None
 ) -> Session:

@@ -40,7 +40,18 @@ build: Build | None = None
 CHECKPOINT = "WAV2EDGE_CHECKPOINT"
 """The environment variable that names the checkpoint's directory."""
 
-_CLASSES = {"ctc": "ForCTC", "sequence_classification": "ForSequenceClassification", "xvector": "ForXVector"}
+_CLASSES = {
+    "ctc": ("ForCTC", "AutoModelForCTC"),
+    "sequence_classification": ("ForSequenceClassification", "AutoModelForAudioClassification"),
+    "regression": ("ForSequenceClassification", "AutoModelForAudioClassification"),
+    "frame_classification": ("ForAudioFrameClassification", "AutoModelForAudioFrameClassification"),
+    "xvector": ("ForXVector", "AutoModelForAudioXVector"),
+    "encoder": ("Model", "AutoModel"),
+}
+"""For each head the end of transformers' class names, and the class that finds one for a model type."""
+
+_LAST = "last_hidden_state"
+"""What transformers calls the output ``hidden_states`` of a bare encoder."""
 
 
 def unavailable() -> str | None:
@@ -64,8 +75,8 @@ def refuses(spec: ModelSpec, variant: Variant) -> str | None:
     """It runs the checkpoint in a float type; integer variants exist only as graphs."""
     if variant.precision not in ("fp32", "fp16", "bf16"):
         return "it runs the checkpoint, which has no integer form"
-    if spec.head not in _CLASSES or spec.frontend != "waveform":
-        return f"wav2edge does not run the head {spec.head} with front end {spec.frontend} in torch"
+    if spec.head not in _CLASSES:
+        return f"wav2edge does not run the head {spec.head} in torch"
     return None
 
 
@@ -110,7 +121,8 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
         torch.set_num_threads(options.threads)
     kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[variant.precision]
     model = _model(directory, bundle.spec).to(device=device, dtype=kind).eval()
-    return TorchSession(bundle.spec, torch.compile(model) if extra else model, device, kind)
+    extractor = _extractor(directory) if bundle.spec.frontend == "log-mel" else None
+    return TorchSession(bundle.spec, torch.compile(model) if extra else model, device, kind, extractor)
 
 
 class _Loader(Protocol):
@@ -119,15 +131,40 @@ class _Loader(Protocol):
     def from_pretrained(self, directory: str, *, local_files_only: bool) -> torch.nn.Module: ...
 
 
+class Extractor(Protocol):
+    """Turns samples [samples] into a model's input features, [batch, frames, size]."""
+
+    def __call__(
+        self, raw_speech: NDArray[np.float32], *, sampling_rate: int, return_tensors: str
+    ) -> Mapping[str, NDArray[np.float32]]:
+        """The features of one recording."""
+
+
+class _ExtractorLoader(Protocol):
+    """The class of transformers that loads feature extractors."""
+
+    def from_pretrained(self, directory: str, *, local_files_only: bool) -> Extractor: ...
+
+
+def _extractor(directory: Path) -> Extractor:
+    """What transformers makes a model's input with, where that is a spectrogram."""
+    import transformers
+
+    try:
+        loader: _ExtractorLoader = getattr(transformers, "AutoFeatureExtractor")  # noqa: B009 (its own type says nothing)
+        return loader.from_pretrained(str(directory), local_files_only=True)
+    except Exception as error:  # as of _model
+        raise EngineError(f"{directory}: transformers has no feature extractor ({first_line(error)})") from error
+
+
 def _model(directory: Path, spec: ModelSpec) -> torch.nn.Module:
     import transformers
 
     try:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         named = (config.get("architectures") or [""])[0]
-        suffix = _CLASSES[spec.head]
-        auto = {"ForCTC": "CTC", "ForSequenceClassification": "AudioClassification", "ForXVector": "AudioXVector"}
-        loader: _Loader = getattr(transformers, named if named.endswith(suffix) else f"AutoModelFor{auto[suffix]}")
+        suffix, auto = _CLASSES[spec.head]
+        loader: _Loader = getattr(transformers, named if named.endswith(suffix) else auto)
         return loader.from_pretrained(str(directory), local_files_only=True)
     except Exception as error:  # transformers raises many kinds for a damaged checkpoint
         raise EngineError(f"{directory}: transformers cannot load it ({first_line(error)})") from error
@@ -136,9 +173,11 @@ def _model(directory: Path, spec: ModelSpec) -> torch.nn.Module:
 class TorchSession:
     """A transformers model that takes the graph contract's feeds and gives its outputs."""
 
-    def __init__(self, spec: ModelSpec, model: Forward, device: str, dtype: torch.dtype) -> None:
-        """Wrap a model in eval mode."""
-        self._spec, self._device, self._dtype = spec, device, dtype
+    def __init__(
+        self, spec: ModelSpec, model: Forward, device: str, dtype: torch.dtype, extractor: Extractor | None = None
+    ) -> None:
+        """Wrap a model in eval mode; extractor: what makes its input of samples, where it takes a spectrogram."""
+        self._spec, self._device, self._dtype, self._extractor = spec, device, dtype, extractor
         self._model: Forward | None = model
         self.inputs = STAGES["full"]
         self.outputs = spec.output_names
@@ -178,11 +217,16 @@ class TorchSession:
 
         if self._spec.normalize:
             clip = measure([clip]).normalized(clip)
-        inputs = torch.from_numpy(np.ascontiguousarray(clip, np.float32))[None].to(self._device, self._dtype)
-        outputs = model(inputs)
-        # Copying to the host also waits for the device.
-        return {
-            output.name: outputs[output.name][0].float().cpu().numpy()
-            for output in self._spec.outputs
-            if output.name in outputs
-        }
+        values = np.ascontiguousarray(clip, np.float32)[None]
+        if self._extractor is not None:
+            made = self._extractor(clip, sampling_rate=self._spec.sample_rate, return_tensors="np")
+            values = np.asarray(made["input_features"], np.float32)
+        outputs = model(torch.from_numpy(values).to(self._device, self._dtype))
+        found: dict[str, NDArray[np.generic]] = {}
+        for output in self._spec.outputs:
+            named = _LAST if self._spec.head == "encoder" else output.name
+            # Copying to the host also waits for the device.
+            found[output.name] = outputs[named][0].float().cpu().numpy()
+            if "frames" in output.axes:  # a spectrogram is padded to whole frames
+                found[output.name] = found[output.name][: self._spec.frames(len(clip))]
+        return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from wav2edge.runtime.errors import InputError
 from wav2edge.runtime.heads import sequence_classification, xvector
 
 LABEL_NAMES = ("calm", "angry", "sad")
+RandomHead = Callable[[str], Bundle]
 
 
 @pytest.fixture
@@ -79,44 +82,10 @@ def test_answers_are_alike_by_what_they_are() -> None:
     assert likeness("cosine", [one], [one * np.nan]) == 0
 
 
-def random_head(folder: Path, head: str) -> Bundle:
-    """An exported model of random weights, by the end of transformers' class name."""
-    torch = pytest.importorskip("torch", reason="needs the extra [export]")
-    transformers = pytest.importorskip("transformers", reason="needs the extra [export]")
-    from wav2edge.export.checkpoint import Checkpoint
-    from wav2edge.export.pipeline import export
-
-    numbers = head == "Regression"
-    config = transformers.Wav2Vec2Config(
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=48,
-        conv_dim=(16,) * 7,
-        num_conv_pos_embeddings=16,
-        num_conv_pos_embedding_groups=4,
-        classifier_proj_size=16,
-        tdnn_dim=(16, 16),
-        tdnn_kernel=(3, 1),
-        tdnn_dilation=(1, 1),
-        xvector_output_dim=8,
-        num_labels=len(LABEL_NAMES),
-        problem_type="regression" if numbers else None,
-        id2label=dict(enumerate(LABEL_NAMES)),
-        label2id={name: index for index, name in enumerate(LABEL_NAMES)},
-    )
-    torch.manual_seed(3)
-    kind = getattr(transformers, f"Wav2Vec2{'ForSequenceClassification' if numbers else head}")
-    kind(config).eval().save_pretrained(folder / "checkpoint")
-    values = {"do_normalize": True, "sampling_rate": 16000}
-    (folder / "checkpoint" / "preprocessor_config.json").write_text(json.dumps(values), "utf-8")
-    return export(Checkpoint.open(folder / "checkpoint"), folder / "bundle")
-
-
 @pytest.fixture(scope="session")
-def classifier_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def classifier_bundle(random_head: RandomHead) -> Bundle:
     """An exported classifier of random weights."""
-    return random_head(tmp_path_factory.mktemp("classifier"), "ForSequenceClassification")
+    return random_head("ForSequenceClassification")
 
 
 @pytest.mark.slow
@@ -130,7 +99,12 @@ def classifier_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     ],
 )
 def test_every_head_is_judged_by_its_own_figure(
-    head: str, figure: str, counted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    head: str,
+    figure: str,
+    counted: str,
+    random_head: RandomHead,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Speaker models, diarizers, regressions and bare encoders were refused."""
     monkeypatch.setattr("wav2edge.calibration.judge.Judge.latency_ratio", lambda *_: (0.5, 1.0))
@@ -144,7 +118,8 @@ def test_every_head_is_judged_by_its_own_figure(
         lines.append(json.dumps({"path": f"{index}.wav", **rows}))
     (tmp_path / "all.jsonl").write_text("\n".join(lines), "utf-8")
     options = Options(variants=("int8-u8s8",), searching=False, force=True, longest=1.0)
-    made = quantize(random_head(tmp_path, head), tmp_path / "all.jsonl", options=options)
+    shutil.copytree(random_head(head).path, tmp_path / "bundle")
+    made = quantize(Bundle.open(tmp_path / "bundle"), tmp_path / "all.jsonl", options=options)
     (outcome,) = made.outcomes
     assert made.refused is None and outcome.measured.finite and outcome.measured.likeness > 0.8
     record = json.loads(made.bundle.file("calibration.json").read_text("utf-8"))["variants"]["int8-u8s8"]
@@ -164,7 +139,8 @@ def test_a_classifier_is_judged_by_its_labels(
         lines.append(json.dumps({"path": f"{index}.wav", "label": LABEL_NAMES[index % 3]}))
     (tmp_path / "all.jsonl").write_text("\n".join(lines), "utf-8")
     options = Options(variants=("int8-u8s8", "fp16"), searching=False, force=True)
-    made = quantize(classifier_bundle, tmp_path / "all.jsonl", options=options)
+    shutil.copytree(classifier_bundle.path, tmp_path / "bundle")
+    made = quantize(Bundle.open(tmp_path / "bundle"), tmp_path / "all.jsonl", options=options)
     assert made.refused is None and [v.name for v in made.bundle.variants] == ["fp32", "int8-u8s8", "fp16"]
     for outcome in made.outcomes:
         assert outcome.measured.unit == "labels" and outcome.measured.likeness > 0.9

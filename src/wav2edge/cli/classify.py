@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from . import _each, _options, _sound, _terminal
 from ._command import command, option
@@ -16,6 +16,7 @@ from ._values import COUNT, OneOf
 if TYPE_CHECKING:
     from wav2edge.runtime.heads.regression import Regression
     from wav2edge.runtime.heads.sequence_classification import Classification
+    from wav2edge.runtime.recordings.runner import Runner
 
 
 @command(
@@ -48,7 +49,8 @@ def run(audio: tuple[str, ...], format: str, top: int, model: str | None, one: O
     failed: list[str] = []
     documents = []
     with runner(opened) as labels_of:
-        for name, channel, found in _each.of_channels(labels_of, inputs(audio), held, failed):
+        either = cast("Runner[Classification | Regression]", labels_of)
+        for name, channel, found in _each.of_channels(either, inputs(audio), held, failed):
             if format == "text":
                 which = "" if channel is None else f" channel {channel}"
                 _terminal.out(f"{name}{which}: {_line(found, top)}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from wav2edge.runtime import engines
+from wav2edge.runtime import engines, selftest
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.engines import EngineOptions
 from wav2edge.runtime.engines import torch as engine
@@ -59,6 +60,22 @@ def test_it_equals_the_exported_graph_clip_by_clip(exported: Bundle, monkeypatch
     session.close()
     with pytest.raises(EngineError, match="closed"):
         session.run(feeds)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "head",
+    ["ForSequenceClassification", "Regression", "ForAudioFrameClassification", "ForXVector", "Model", "BertModel"],
+)
+def test_every_head_has_a_reference(
+    random_head: Callable[[str], Bundle], head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only transcribers, classifiers and x-vectors of waveforms had one."""
+    bundle = random_head(head)
+    monkeypatch.setenv(engine.CHECKPOINT, str(bundle.path.parent / "checkpoint"))
+    assert engine.refuses(bundle.spec, bundle.variant("fp32")) is None
+    (result,) = selftest.run(bundle, "torch", "fp32", threads=1)
+    assert result.status == "passed", result.reason
 
 
 @pytest.mark.slow
