@@ -1,0 +1,182 @@
+"""Layouts of other tools: a bundle as the files that another runtime loads. A file in this folder is a layout.
+
+A layout is a *module* that satisfies the protocol ``Layout``. It works from the bundle's ONNX files (onnx, no torch),
+refuses with the reason what its client cannot do right, and says in a README how to run what it wrote.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import pkgutil
+import tarfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Protocol, cast
+
+from ... import __version__
+from ...runtime.bundle.read import Bundle, Variant
+from ...runtime.errors import EngineError, InputError
+from ...runtime.files import exchange, flush, flush_tree, replace_whole, staging, write_whole
+from ._job import Job, Readme
+
+ARCHIVES = (".tar", ".tar.gz", ".tgz")
+"""Endings of a destination that becomes one file; any other is a folder."""
+MARK = "wav2edge.json"
+"""The file that says what a packed folder was made from; only a folder that has it is ever replaced."""
+
+
+class Layout(Protocol):
+    """What a module of this folder offers.
+
+    NAME: what ``pack --for`` calls it. CLIENT: the tool that loads it, with the version that was tried. ARGUMENT: what
+    may follow the name after a colon, as the help shows it; empty where nothing may.
+    """
+
+    NAME: str
+    CLIENT: str
+    ARGUMENT: str
+
+    def write(self, job: Job, folder: Path) -> Readme:
+        """Write the files into an empty folder; raises InputError or BundleError where the client cannot use it."""
+
+
+@dataclass(frozen=True)
+class PackedLayout:
+    """What was written: where, with which variants, bytes in all, and the lines that run it."""
+
+    path: Path
+    client: str
+    variants: tuple[Variant, ...]
+    bytes: int
+    readme: Readme
+
+
+def names() -> tuple[str, ...]:
+    """The names of the layouts."""
+    return tuple(sorted(layout.NAME for layout in _layouts()))
+
+
+def shown_names() -> tuple[str, ...]:
+    """The names as the help shows them, such as ``static:10s``."""
+    found = sorted(_layouts(), key=lambda layout: layout.NAME)
+    return tuple(f"{layout.NAME}{layout.ARGUMENT}" for layout in found)
+
+
+def is_layout(name: str) -> bool:
+    """Whether a name, without what follows its colon, is a layout's."""
+    return name.partition(":")[0] in names()
+
+
+def pack(
+    bundle: Bundle, name: str, destination: Path, *, variants: Sequence[str] = (), overwrite: bool = False
+) -> PackedLayout:
+    """Write a bundle in another tool's layout: a folder, or one file where the destination ends in .tar or .tgz.
+
+    name: a layout, perhaps with an argument after a colon (``static:10s``). variants: names to pack instead of those
+    that suit the client. The destination appears whole or not at all; the same bundle gives the same bytes. Raises
+    InputError or BundleError for what the client cannot run, with the reason, and for a destination that cannot be
+    used; EngineError where onnx is missing.
+    """
+    base, _, argument = name.partition(":")
+    layout = _layout(base)
+    if argument and not layout.ARGUMENT:
+        raise InputError(f"{name}: the layout {base} takes nothing after a colon")
+    _need_onnx()
+    archive = destination.name.endswith(ARCHIVES)
+    _check_free(destination, archive, overwrite)
+    stem = _stem(destination.name) if archive else destination.absolute().name
+    job = Job(bundle, tuple(bundle.variant(wanted) for wanted in variants), argument, stem)
+    try:
+        with staging(destination) as place:
+            made = place / stem
+            made.mkdir()
+            readme = layout.write(job, made)
+            write_whole(made / "README.md", readme.text(layout.CLIENT, job))
+            write_whole(made / MARK, json.dumps(_origin(name, job), indent=1) + "\n")
+            size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
+            if archive:
+                with replace_whole(destination) as temporary, temporary.open("wb") as file:
+                    _write_archive(file, destination.suffix != ".tar", made)
+            else:
+                _put_in_place(made, destination)
+    except OSError as error:
+        raise InputError(f"{destination}: cannot be written ({error.strerror or error})") from error
+    return PackedLayout(destination, layout.CLIENT, tuple(job.used), size, readme)
+
+
+def _layouts() -> list[Layout]:
+    found = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
+    return [cast(Layout, import_module(f"{__name__}.{name}")) for name in found]
+
+
+def _layout(name: str) -> Layout:
+    for layout in _layouts():
+        if layout.NAME == name:
+            return layout
+    raise InputError(f"no layout {name!r}; there are {', '.join(shown_names())}")
+
+
+def _need_onnx() -> None:
+    try:
+        import_module("onnx")
+    except ImportError:
+        raise EngineError(
+            'another tool\'s layout needs onnx; install it with `pip install "wav2edge[calibrate]"`'
+        ) from None
+
+
+def _check_free(destination: Path, archive: bool, overwrite: bool) -> None:
+    if not os.path.lexists(destination):
+        return
+    if archive:
+        if destination.is_dir():
+            raise InputError(f"{destination}: is a folder; choose another name")
+        if not overwrite:
+            raise InputError(f"{destination}: already exists; choose another name, or allow to overwrite it")
+        return
+    if not destination.is_dir():
+        raise InputError(f"{destination}: is a file; name a folder, or end it in {' or '.join(ARCHIVES)}")
+    if not any(destination.iterdir()):
+        return
+    if not (destination / MARK).is_file():
+        raise InputError(f"{destination}: exists and was not written by pack; choose another name")
+    if not overwrite:
+        raise InputError(f"{destination}: already exists; choose another name, or allow to overwrite it")
+
+
+def _put_in_place(made: Path, destination: Path) -> None:
+    flush_tree(made)
+    if (destination / MARK).is_file():
+        exchange(made, destination)  # the old one goes with the staging folder
+    else:
+        os.rename(made, destination)  # onto nothing or an empty folder; fails on anything else
+    flush(destination.absolute().parent)
+
+
+def _stem(name: str) -> str:
+    return next(name[: -len(ending)] for ending in sorted(ARCHIVES, key=len, reverse=True) if name.endswith(ending))
+
+
+def _origin(name: str, job: Job) -> dict[str, object]:
+    return {
+        "layout": name,
+        "wav2edge": __version__,
+        "variants": {variant.name: dict(variant.sha256) for variant in job.used},
+    }
+
+
+def _write_archive(file: IO[bytes], compressed: bool, folder: Path) -> None:
+    """Every file of a folder in the order of its name, without times and owners: equal content gives equal bytes."""
+    with ExitStack() as stack:
+        stream = stack.enter_context(gzip.GzipFile("", "wb", fileobj=file, mtime=0)) if compressed else file
+        archive = stack.enter_context(tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT))
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            entry = tarfile.TarInfo(f"{folder.name}/{path.relative_to(folder).as_posix()}")
+            entry.size = path.stat().st_size
+            with path.open("rb") as content:
+                archive.addfile(entry, content)
