@@ -37,7 +37,6 @@ from .board.install import BoardPackage, install_script, requirements, service_n
 from .board.wheels import Target, gather
 from .profile import DeviceProfile
 
-LAYOUTS = ("onnx-asr", "sherpa-onnx", "triton")
 _SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..runtime.bundle.spec import INPUT_LENGTHS, INPUT_VALUES
 from ..runtime.errors import BundleError
 from .graph import Graph
-from .nodes import Node, Tensor, integer, make_node
+from .nodes import Node, Nodes, Tensor, integer, make_node
 
 _SMALL = 1 << 16
 """Bytes above which a weight's values are not looked at by shape inference, only its type and dimensions."""
@@ -107,9 +107,7 @@ def _fold(graph: Graph, shapes: dict[str, tuple[int | None, ...]]) -> int:
     return folded
 
 
-def _constant(
-    graph: Graph, node: Node, shapes: dict[str, tuple[int | None, ...]], known: set[str]
-) -> Tensor | None:
+def _constant(graph: Graph, node: Node, shapes: dict[str, tuple[int | None, ...]], known: set[str]) -> Tensor | None:
     """What a node writes, where that does not depend on the input; None for any other, and for weights' own nodes."""
     if node.op_type == "Shape":
         shape = graph.weights[node.input[0]].shape if node.input[0] in graph.weights else shapes.get(node.input[0])
@@ -132,9 +130,12 @@ def _evaluated(graph: Graph, node: Node, reads: list[str]) -> Tensor:
 
     weights = [numpy_helper.from_array(graph.weights[name], name) for name in dict.fromkeys(reads)]
     result = helper.make_empty_tensor_value_info(node.output[0])
-    single = helper.make_graph([node], "constant", [], [result], weights)
+    single = helper.make_graph([], "constant", [], [result], weights)
+    nodes: Nodes = single.node
+    nodes.append(node)
     model = helper.make_model(single, opset_imports=list(graph.model.opset_import))
-    return np.asarray(ReferenceEvaluator(model).run(None, {})[0])
+    (values,) = list(ReferenceEvaluator(model).run(None, {}))
+    return np.asarray(values)
 
 
 def _write_shapes(graph: Graph, shapes: dict[str, tuple[int | None, ...]]) -> None:

@@ -192,7 +192,7 @@ class _Nodes:
         """Add an operator; returns the tensor that it writes, ``result`` where that is given."""
         name = f"{self._name}/{operator}_{len(self._nodes)}"
         written = result or name
-        self._nodes.append(make_node(operator, inputs, [written], name, **attributes))
+        self._nodes.append(make_node(operator, inputs, [written], name, None, **attributes))
         return written
 
     def constant(self, values: Tensor | np.generic | Sequence[int]) -> str:

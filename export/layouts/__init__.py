@@ -116,7 +116,7 @@ def _layouts() -> list[Layout]:
 
 def _layout(name: str) -> Layout:
     for layout in _layouts():
-        if layout.NAME == name:
+        if name == layout.NAME:
             return layout
     raise InputError(f"no layout {name!r}; there are {', '.join(shown_names())}")
 

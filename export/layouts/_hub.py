@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...runtime.errors import InputError
+from ...runtime.heads import sequence_classification
 from ..families import FAMILIES, HEADS
 from ._job import Job
 
@@ -22,14 +23,14 @@ def check(job: Job, client: str) -> None:
     job.need(client, "ctc", "sequence_classification", rate=None)
     if job.spec.frontend != "waveform":
         raise InputError(
-            f"{job.bundle.path}: {client} computes log-mel features for {job.spec.architecture} by itself; the bundle's "
-            "graph takes the waveform"
+            f"{job.bundle.path}: {client} computes log-mel features for {job.spec.architecture} by itself; the graph "
+            "of a bundle takes the waveform"
         )
-    options = job.spec.head_options
-    if job.spec.head == "sequence_classification" and (options.multi_label or options.groups):
-        raise InputError(
-            f"{job.bundle.path}: several labels hold at once; {client} makes one softmax over all of them"
-        )
+    if job.spec.head != "sequence_classification":
+        return
+    options = job.spec.options(sequence_classification.Options)
+    if options.multi_label or options.groups:
+        raise InputError(f"{job.bundle.path}: several labels hold at once; {client} makes one softmax over all of them")
 
 
 def write(
@@ -45,7 +46,8 @@ def write(
     """Write config.json, preprocessor_config.json and, for CTC, the tokenizer's files.
 
     model_type: what config.json names, a family that the client knows. padding: what the feature extractor pads a
-    batch with; it does not normalise, because the graph does. more: further keys of config.json. fast_tokenizer: write tokenizer.json too, for transformers.js.
+    batch with; it does not normalise, because the graph does. more: further keys of config.json. fast_tokenizer: write
+    tokenizer.json too, for transformers.js.
     """
     spec = job.spec
     family = next(family for family in FAMILIES if family.name == model_type)
@@ -70,7 +72,7 @@ def write(
         folder / "preprocessor_config.json",
         {
             "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-            "processor_class": "Wav2Vec2Processor",
+            **({"processor_class": "Wav2Vec2Processor"} if spec.head == "ctc" else {}),
             "feature_size": 1,
             "sampling_rate": spec.sample_rate,
             "padding_value": padding,

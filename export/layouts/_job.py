@@ -80,8 +80,8 @@ class Job:
         """
         graph, spec = self.graph(variant), self.spec
         assert spec.blank is not None
-        output, labels = spec.outputs[0].name, len(spec.labels)
-        silent = [index for index, label in enumerate(spec.labels) if label in spec.head_options.silent]
+        output, labels, options = spec.outputs[0].name, len(spec.labels), spec.options(ctc.Options)
+        silent = [index for index, label in enumerate(spec.labels) if label in options.silent]
         interface.silent_as_blank(graph, output, spec.blank, [n for n in silent if n != spec.blank], labels)
         interface.only_blank_after_end(graph, output, spec.blank, labels)
         if spec.delimiter in spec.labels:
@@ -134,8 +134,9 @@ class Job:
         if spec.tokenizer == "piece" and not pieces:
             raise InputError(f"{self.bundle.path}: its labels are pieces of words, which {client} does not join")
         texts = []
+        lowercase = spec.options(ctc.Options).lowercase
         for index, label in enumerate(spec.labels):
-            text = label.lower() if spec.head_options.lowercase else label
+            text = label.lower() if lowercase else label
             if index == spec.blank and blank is not None:
                 text = blank
             elif label == spec.delimiter:
@@ -146,7 +147,7 @@ class Job:
             raise InputError(f"{self.bundle.path}: the label {bad[0]!r} cannot be written in {client}'s vocabulary")
         twice = sorted({text for text in texts if texts.count(text) > 1}) if len(set(texts)) < len(texts) else []
         if twice:
-            raise InputError(f"{self.bundle.path}: two labels are written {twice[0]!r}, which {client} cannot tell apart")
+            raise InputError(f"{self.bundle.path}: {client} cannot tell two labels apart that are written {twice[0]!r}")
         return tuple(texts)
 
     def end_of(self, graph: Graph) -> None:

@@ -52,7 +52,7 @@ def write(job: Job, folder: Path) -> Readme:
     (folder / "config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
     notes = [
         "The type wav2vec2-ctc is in onnx-asr's repository since July 2026; release 0.12.0 does not have it yet.",
-        f"`subsampling_factor` is {factor}, hundredths of a second and not samples: onnx-asr multiplies it with 0.01 s.",
+        f"`subsampling_factor` is {factor}: hundredths of a second, not samples. onnx-asr multiplies it with 0.01 s.",
     ]
     if "model.int8.onnx" in files.values():
         notes.append('INT8: `onnx_asr.load_model(..., quantization="int8")`.')

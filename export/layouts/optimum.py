@@ -52,8 +52,8 @@ def write(job: Job, folder: Path) -> Readme:
     lines = _CTC if spec.head == "ctc" else _CLASSES
     notes = ["Another variant: `from_pretrained(..., file_name=FILE)`."] if len(files) > 1 else []
     notes.append(
-        "Batches of clips of different lengths give each clip's own result, if they are padded by this folder's processor:"
-        f" the graph takes {PADDING:g} at a clip's end for padding."
+        "Batches of clips of different lengths give each clip's own result, if this folder's processor pads them: "
+        f"the graph takes {PADDING:g} at a clip's end for padding."
     )
     notes.append("Normalisation is in the graph; the processor leaves the waveform as it is.")
     return Readme(

@@ -43,8 +43,8 @@ def write(job: Job, folder: Path) -> Readme:
     (folder / "tokens.txt").write_text(rows, encoding="utf-8")
     notes = [
         "It runs one clip at a time, also in `decode_streams`.",
-        "It normalises clips in its own arithmetic, which differs in the last digits: the fp32 file writes wav2edge's words "
-        "all the same, an int8 file may round to other ones where the model is unsure.",
+        "It normalises clips in its own arithmetic, which differs in the last digits: the fp32 file writes the words "
+        "of wav2edge all the same, an int8 file may round to others where the model is unsure.",
     ]
     if not spec.normalize:
         notes.append(

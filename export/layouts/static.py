@@ -49,7 +49,8 @@ def write(job: Job, folder: Path) -> Readme:
     }
     (folder / "labels.json").write_text(json.dumps(spoken, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     notes = [
-        f"`input_values` float32 [1, {samples}]: the raw waveform in [-1, 1], then anything. `input_lengths` int64 [1].",
+        f"`input_values` float32 [1, {samples}]: the raw waveform in [-1, 1], then anything.",
+        "`input_lengths` int64 [1]: samples of the clip.",
         "Normalisation and masking are in the graph: a shorter clip gives the text of its own run.",
         "Convert the fp32 file where the compiler quantises by itself.",
     ]

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from ...graphs import interface
 from ...graphs.graph import Graph
-from ...runtime.bundle.spec import INPUT_LENGTHS, INPUT_VALUES, OUTPUT_LENGTHS
 from ...runtime.bundle.read import Variant
+from ...runtime.bundle.spec import INPUT_LENGTHS, INPUT_VALUES, OUTPUT_LENGTHS
 from ...runtime.errors import InputError
 from ._job import Job, Readme
 
@@ -112,7 +112,9 @@ def _readme(job: Job, name: str, variant: str) -> Readme:
         notes.append("The configuration was parsed by Triton's schema and the graph run as the backend feeds it.")
         lengths: tuple[str, ...] = ()
     else:
-        notes.insert(0, f"A request is `{INPUT_VALUES}` FP32 [clips, samples], padded, and `{INPUT_LENGTHS}` [clips, 1].")
+        notes.insert(
+            0, f"A request is `{INPUT_VALUES}` FP32 [clips, samples], padded, and `{INPUT_LENGTHS}` [clips, 1]."
+        )
         lengths = (
             f'inputs.append(http.InferInput("{INPUT_LENGTHS}", [1, 1], "INT64"))',
             "inputs[1].set_data_from_numpy(numpy.array([[clip.shape[1]]]))",

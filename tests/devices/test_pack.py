@@ -151,16 +151,6 @@ def test_named_variants(bundle_of: Make, tmp_path: Path, options: PackOptions) -
         pack(bundle, profile.load("aarch64"), tmp_path / "b.tar", PackOptions(variants=("fp8",)))
 
 
-def test_layouts_of_other_tools_are_refused(
-    bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for layout in ("onnx-asr", "sherpa-onnx", "triton"):
-        assert main(["pack", str(bundle_of("fp32").path), "--for", layout, str(tmp_path / "a.tar")]) == 2
-        err = capsys.readouterr().err
-        assert "does not write that layout yet" in err and len(err.splitlines()) == 1
-    assert not (tmp_path / "a.tar").exists()
-
-
 def test_bad_input_leaves_nothing(bundle_of: Make, tmp_path: Path, options: PackOptions) -> None:
     bundle, board = bundle_of("fp16"), profile.load("raspberry-pi-5")
     with pytest.raises(BundleError, match="no variant for raspberry-pi-5, which uses int8-u8s8, int8-dynamic, fp32"):

@@ -1,4 +1,4 @@
-"""``wav2edge pack BUNDLE --for PROFILE FILE.tar``: write one file with all that a board needs to run a bundle."""
+"""``wav2edge pack BUNDLE --for PROFILE FILE.tar``: write what a board, or another tool, needs to run a bundle."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ BOARD = "For the board"
 
 
 def _boards() -> tuple[str, ...]:
-    from wav2edge.devices import pack, profile
+    from wav2edge.devices import profile
+    from wav2edge.export import layouts
 
-    return (*profile.names(), *pack.LAYOUTS)
+    return (*profile.names(), *layouts.names())
 
 
 @command(
     "wav2edge pack my-bundle --for raspberry-pi-5 captions.tar --wheels --service",
     "wav2edge pack my-bundle --for jetson-orin-nano captions.tar  # the board takes the packages from an index",
+    "wav2edge pack my-bundle --for sherpa-onnx my-sherpa-model",
 )
 @argument(
     "files",
-    "the bundle (or -m BUNDLE), then the file to write: .tar, .tar.gz or .tgz",
-    metavar="[BUNDLE] FILE.tar",
+    "the bundle (or -m BUNDLE), then the file to write: .tar, .tar.gz or .tgz; for another tool also a folder",
+    metavar="[BUNDLE] FILE.tar|DIR",
     nargs=-1,
     required=True,
     type=_options.FILE,
@@ -34,7 +36,8 @@ def _boards() -> tuple[str, ...]:
 @option(
     "--for",
     "profile",
-    "board to pack for; `wav2edge devices --profiles` lists them",
+    "board to pack for (`wav2edge devices --profiles` lists them), or another tool: onnx-asr, optimum, sherpa-onnx, "
+    "transformers.js, triton, triton:ragged, or static:10s for graphs of a fixed length",
     metavar="PROFILE",
     required=True,
     type=Suggested(_boards),
@@ -42,7 +45,7 @@ def _boards() -> tuple[str, ...]:
 @_options.model("bundle to pack")
 @listed(
     "--variant",
-    "pack these variants (default: those of the board's profile)",
+    "pack these variants (default: those that the board or the tool uses)",
     group=_options.MODEL,
     metavar="V[,V]",
     type=_options.VARIANT,
@@ -63,7 +66,7 @@ def _boards() -> tuple[str, ...]:
     type=_options.FILE,
 )
 @option("--key", "sign what is packed with this private key", group=BOARD, metavar="KEY.pem", type=_options.FILE)
-@option("--overwrite", "replace FILE.tar where it exists", is_flag=True)
+@option("--overwrite", "replace what was packed there before", is_flag=True)
 def run(
     files: tuple[str, ...],
     profile: str,
@@ -76,21 +79,25 @@ def run(
     key: str | None,
     overwrite: bool,
 ) -> None:
-    """Write one file with all that a board needs to run a bundle.
+    """Write one file with all that a board needs to run a bundle, or the files that another tool loads.
 
     The file holds the variants that suit the board, wav2edge itself, checksums, and install.sh, which installs or
     updates: a new installation is used once it passed its selftest, the one of before stays until then.
+
+    For another tool: a folder, or one file, with a README that shows the lines which run it. What its client cannot do
+    right is refused with the reason.
     """
     from wav2edge.devices import pack
     from wav2edge.devices import profile as profiles
+    from wav2edge.export import layouts
     from wav2edge.runtime.bundle import signature
 
     name, file = _split(files, model)
-    if profile in pack.LAYOUTS:
-        raise InputError(
-            f"--for {profile}: this version does not write that layout yet; "
-            f"--for takes a board: {', '.join(profiles.names())}"
-        )
+    if layouts.is_layout(profile):
+        if wheel or wheels or python or service or key:
+            raise InputError(f"--for {profile}: the options for boards are of no use to another tool; leave them out")
+        _pack_layout(profile, name, Path(file), variant, overwrite)
+        return
     board = profiles.load(profile)
     bundle = _options.open_bundle(name)
     if python and not wheels:
@@ -105,6 +112,16 @@ def run(
         _terminal.out(f"  {line}")
     if not packed.signed and (bundle.path / signature.SIGNATURE).exists():
         _terminal.note(f"{bundle.path} is signed, what was packed of it is not; --key KEY.pem signs it")
+
+
+def _pack_layout(layout: str, name: str | None, path: Path, variants: tuple[str, ...], overwrite: bool) -> None:
+    from wav2edge.export import layouts
+
+    packed = layouts.pack(_options.open_bundle(name), layout, path, variants=variants, overwrite=overwrite)
+    files = ", ".join(f"{variant} ({file})" for variant, file in packed.readme.variants.items())
+    _terminal.out(f"{packed.path}: {packed.bytes / 1e6:.1f} MB for {packed.client}, with {files}\n")
+    _terminal.out("\n".join(f"  {line}" for line in (packed.readme.install, *packed.readme.run) if line))
+    _terminal.out("\nREADME.md in it says the rest.")
 
 
 def _split(files: tuple[str, ...], model: str | None) -> tuple[str | None, str]:
