@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 import _kit
 import numpy as np
+from numpy.typing import NDArray
 
 from wav2edge.measure import manifest, scoring
 from wav2edge.runtime.audio import read
@@ -124,7 +125,7 @@ class Runner:
         self._model = transcriber.model
         channels = self._run(np.zeros(transcriber.spec.sample_rate, np.float32))[1].shape[1]
         shape = channels, len(transcriber.spec.labels)
-        self._matrix = np.random.default_rng(0).normal(size=shape) / np.sqrt(channels)
+        self._matrix: NDArray[np.float64] = np.random.default_rng(0).normal(size=shape) / np.sqrt(channels)
 
     def run_all(self, recordings: Sequence[np.ndarray], chunking: Chunking) -> list[Recognised]:
         """Recordings [samples] in windows, several recordings at once; one that fits a single window is one pass."""

@@ -44,7 +44,7 @@ def main() -> int:
     bundle = Bundle.open(arguments.bundle)
     chosen, skipped = bench_plan.configurations([bundle], threads, checkpoints=arguments.checkpoint)
     chosen = [one for one in chosen if arguments.all or one.name in WANTED]
-    plan = bench_plan.Plan(
+    plan = bench_plan.BenchPlan(
         tuple(chosen), tuple(skipped), lengths=(arguments.seconds,), runs=arguments.runs, limit=arguments.limit
     )
     with _kit.Output(arguments) as output:

@@ -81,18 +81,19 @@ class LayerNormConvolutions(nn.Module):
         """Choose the order."""
         super().__init__()
         self.first = nn.Conv1d(1, CHANNELS, 10, 5)
-        self.layers = nn.ModuleList()
+        self.convolutions: list[LayerNormLayer] = []
         for _ in range(3):
             layer = nn.Module()
             layer.conv = nn.Conv1d(CHANNELS, CHANNELS, 3, 2)
             layer.layer_norm, layer.activation = nn.LayerNorm(CHANNELS), nn.GELU()
-            self.layers.append(LayerNormLayer(layer))
+            self.convolutions.append(LayerNormLayer(layer))
+        self.layers = nn.ModuleList(self.convolutions)
         self.inside = inside
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> Tensor:
         """Run."""
         values: Tensor = self.first(waveform.unsqueeze(1))
-        for layer in self.layers:
+        for layer in self.convolutions:
             if self.inside:
                 values = layer(values)
             else:
@@ -143,8 +144,16 @@ def _runners(module: nn.Module, waveform: Tensor, lengths: Tensor, path: Path) -
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         axes = {"waveform": {0: "batch", 1: "samples"}, "lengths": {0: "batch"}}
-        names = {"input_names": ["waveform", "lengths"], "output_names": ["features"], "dynamic_axes": axes}
-        torch.onnx.export(module.eval(), (waveform, lengths), str(path), dynamo=False, opset_version=17, **names)
+        torch.onnx.export(
+            module.eval(),
+            (waveform, lengths),
+            str(path),
+            dynamo=False,
+            opset_version=17,
+            input_names=["waveform", "lengths"],
+            output_names=["features"],
+            dynamic_axes=axes,
+        )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2
     options.log_severity_level = 3

@@ -49,7 +49,7 @@ def play(live: LiveTranscriber, settings: LiveSettings, sound: NDArray[np.float3
             cost[window.purpose] += time.process_time() - cpu
             hop += time.perf_counter() - wall
             count += window.purpose == "partial"
-        slowest = max(slowest, hop if not decoder._ended else 0.0)
+        slowest = max(slowest, hop if not decoder.pending else 0.0)
 
     for at in range(0, len(sound), 800):
         decoder.push(sound[at : at + 800], at)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from wav2edge.runtime.audio.loudness import measure
 from wav2edge.runtime.bundle.spec import FEATURES, INPUT_LENGTHS, NORMALIZED, OUTPUT_LENGTHS
+from wav2edge.runtime.engines import Arrays
 from wav2edge.runtime.live.sample_buffer import SampleBuffer
 from wav2edge.runtime.live.settings import LiveSettings
 from wav2edge.runtime.live.transcriber import LiveTranscriber
@@ -82,7 +83,7 @@ def compare(
         anew = model.run("full", {"input_values": samples[None], "input_lengths": lengths})
         anew_cpu = time.process_time() - cpu
         normalized = measure([samples]).normalized(samples) if spec.normalize else samples
-        feeds = {NORMALIZED: normalized[None], INPUT_LENGTHS: lengths}
+        feeds: Arrays = {NORMALIZED: normalized[None], INPUT_LENGTHS: lengths}
         exact = model.run("frontend", feeds, live.options("frontend"))[FEATURES][0]
         count = min(len(exact), window.feeds[FEATURES].shape[1], int(kept[OUTPUT_LENGTHS][0]))
         difference = window.feeds[FEATURES][0, -count:] - exact[-count:]

@@ -170,18 +170,18 @@ def main() -> None:
             f"{len(rows)} clips, {live.model.engine} {live.model.variant.name}, {options.cost:g} s of computing for "
             f"each second of a window; marked: at most {wanted}"
         )
-        names = SWEPT + RULES
-        swept = [name for name in names if len(getattr(options, name)) > 1] or ["hop"]
+        every = SWEPT + RULES
+        swept = [name for name in every if len(getattr(options, name)) > 1] or ["hop"]
         heading = " ".join(f"{name:>12}" for name in swept)
         output.say(
             f"{heading}  {'corpus':32} {'UPWR':>6} {'revised':>8} {'emission p50, p95':>18} {'first p50, p95':>15} "
             f"{'final p95':>9} {'stable p50':>10} {'WER':>6} {'rise':>6}"
         )
-        for values in itertools.product(*(getattr(options, name) for name in names)):
+        for values in itertools.product(*(getattr(options, name) for name in every)):
             if time.monotonic() > deadline:
                 output.say(f"stopped after {options.minutes:g} minutes; ask for fewer settings or clips")
                 break
-            chosen = dict(zip(names, values))
+            chosen = dict(zip(every, values))
             rules = replace(default.endpoint, **{name: chosen[name] for name in RULES})
             settings = replace(default, endpoint=rules, **{name: chosen[name] for name in SWEPT})
             heading = " ".join(f"{chosen[name]:>12g}" for name in swept)

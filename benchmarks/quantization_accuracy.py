@@ -33,6 +33,7 @@ from wav2edge.measure import manifest
 from wav2edge.measure.scoring import difference, score
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.reference import write_archive
 from wav2edge.runtime.heads import ctc
 
 STATIC = ("int8-u8s8", "int8-s8s8", "int8-u7s8")
@@ -109,7 +110,7 @@ def closing(output: _kit.Output, bundle: Bundle, path: str) -> None:
 def haswell(output: _kit.Output, bundle: Bundle, dev: Clips, folder: Path) -> None:
     """u8s8 and u7s8 natively and without VNNI, on the same clips."""
     samples = [clip for _, clip in dev.whole()]
-    np.savez(folder / "clips.npz", **{f"{index:04d}": clip for index, clip in enumerate(samples)})
+    write_archive(folder / "clips.npz", {f"{index:04d}": clip for index, clip in enumerate(samples)})
     references = [row.text for row in dev.rows]
     logits_of: dict[tuple[str, str], list[np.ndarray]] = {}
     places: tuple[tuple[str, tuple[str, ...]], ...] = (("native", ()), ("Haswell", EMULATOR))

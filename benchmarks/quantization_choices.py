@@ -91,7 +91,7 @@ def folds(at: Setting) -> Iterator[str]:
             continue
         seen.add(place.kind)
         spoiled = graph.copy()
-        smooth._multiply(spoiled, place.sources[0], (1 / scale).astype(np.float32))
+        smooth.scale_output(spoiled, place.sources[0], (1 / scale).astype(np.float32))
         yield f"| one fold of kind `{place.kind}` that misses its readers | {sqnr([before], [logits(spoiled)]):.1f} |"
     scales = np.concatenate([scale.reshape(-1) for scale in _scales(graph, places, maxima)])
     shares = np.percentile(scales, [0, 0.1, 50, 99.9, 100])
@@ -103,11 +103,11 @@ def folds(at: Setting) -> Iterator[str]:
 def _scales(graph: Graph, places: tuple[smooth.Fold, ...], maxima: dict[str, np.ndarray]) -> Iterator[np.ndarray]:
     for place in places:
         if place.kind == "scores":
-            yield smooth._scale(maxima[place.tensors[0]], maxima[place.tensors[1]], 0.5)
+            yield smooth.fold_scale(maxima[place.tensors[0]], maxima[place.tensors[1]], 0.5)
         else:
-            weights = [graph.weights[graph.node(name).input[1]] for name in place.readers]
+            weights = [graph.floats(graph.node(name).input[1]) for name in place.readers]
             largest = np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0)
-            yield smooth._scale(maxima[place.tensors[0]], largest, smooth.ALPHA)
+            yield smooth.fold_scale(maxima[place.tensors[0]], largest, smooth.ALPHA)
 
 
 def _row(*cells: str) -> str:
@@ -187,9 +187,9 @@ def layers(at: Setting) -> Iterator[str]:
     yield "|---|---|---|---|"
     for seconds in lengths[:-1]:
         values = np.array([found[seconds][name] for name in names])
-        ranks = [np.argsort(np.argsort(v)) for v in (values, last)]
+        ranks = [np.argsort(np.argsort(v)).astype(np.float64) for v in (values, last)]
         same = len(set(np.argsort(values)[:8]) & set(np.argsort(last)[:8]))
-        correlation = np.corrcoef(*ranks)[0, 1]
+        correlation = np.corrcoef(ranks[0], ranks[1])[0, 1]
         yield _row(f"{seconds:g} s", f"{correlation:.3f}", f"{same} of 8", f"{np.abs(values - last).max():.1f}")
 
 

@@ -31,7 +31,7 @@ from wav2edge.calibration.passes.qdq import observed
 from wav2edge.calibration.sites import find_sites, match_sites
 from wav2edge.graphs.graph import Graph
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.engines import _openvino_unsigned
+from wav2edge.runtime.engines.openvino import adapt
 
 FIRST = "conv_layers.[0-3]"
 CALIBRATED_ON = 3  # clips: random weights, only the time counts
@@ -72,8 +72,8 @@ def openvino_compiled(path: str, threads: int) -> Any:
         "INFERENCE_NUM_THREADS": threads,
     }
     model = core.read_model(path)
-    if "int8" in path and _openvino_unsigned.helps():  # as the engine does
-        _openvino_unsigned.read_unsigned(model)
+    if "int8" in path:
+        adapt(model)
     return core.compile_model(model, "CPU", settings)
 
 
@@ -98,7 +98,8 @@ def torch_runner(path: str, threads: int) -> Callable[[dict[str, Any]], object]:
         do_stable_layer_norm=layer,
         conv_bias=layer,
     )
-    model = Wav2Vec2ForCTC(config).eval()
+    model: torch.nn.Module = Wav2Vec2ForCTC(config)
+    model.eval()
 
     def run(feeds: dict[str, Any]) -> object:
         with torch.inference_mode():

@@ -16,6 +16,7 @@ the same graph with the same number of threads in all, one window a run:
 
 from __future__ import annotations
 
+import functools
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -58,13 +59,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, _kit.Output(arguments) as output:
         output.say(f"{engine} {variant}, {threads} threads, median of {arguments.turns} turns")
         output.say(f"{'':33} {'files':>6} {'windows':>8} {'ms a window':>12} {'× real time':>12} {'of bare':>8}")
-        kinds = (
+        kinds: dict[str, Callable[[], list[Path]]] = (
             {"as they are": lambda: enough(paths, arguments.minutes)}
             if arguments.as_they_are
             else {
-                f"{seconds} s {form}": (
-                    lambda seconds=seconds, form=form: cut(paths, Path(folder), seconds, form, arguments.minutes)
-                )
+                f"{seconds} s {form}": functools.partial(cut, paths, Path(folder), seconds, form, arguments.minutes)
                 for seconds in arguments.seconds
                 for form in arguments.formats
             }

@@ -7,7 +7,7 @@ import wav2edge
 
 with wav2edge.Transcriber() as transcribe:
     for recording, result in zip(sys.argv[1:], transcribe.batch(sys.argv[1:])):
-        if result.error is not None:
+        if result.transcript is None:
             print(result.error, file=sys.stderr)
         else:
             print(json.dumps({"path": recording, "text": result.transcript.text}, ensure_ascii=False))

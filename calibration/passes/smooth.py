@@ -75,16 +75,16 @@ def fold_outliers(graph: Graph, folds: Iterable[Fold], maxima: Mapping[str, Chan
             query, key = (maxima[name] for name in fold.tensors)
             if query.shape != key.shape:
                 continue
-            scale = _scale(query, key, 0.5)
-            _multiply(graph, fold.sources[0], (1 / scale).astype(np.float32))
-            _multiply(graph, fold.sources[1], scale)
+            scale = fold_scale(query, key, 0.5)
+            scale_output(graph, fold.sources[0], (1 / scale).astype(np.float32))
+            scale_output(graph, fold.sources[1], scale)
         else:
             weights = [graph.floats(graph.node(name).input[1]) for name in fold.readers]
             largest = np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0)
             if largest.shape != maxima[fold.tensors[0]].shape:
                 continue
-            scale = _scale(maxima[fold.tensors[0]], largest, alpha)
-            _multiply(graph, fold.sources[0], (1 / scale).astype(np.float32))
+            scale = fold_scale(maxima[fold.tensors[0]], largest, alpha)
+            scale_output(graph, fold.sources[0], (1 / scale).astype(np.float32))
             for name in fold.readers:
                 node = graph.node(name)
                 graph.own_weight(node, 1)
@@ -93,7 +93,7 @@ def fold_outliers(graph: Graph, folds: Iterable[Fold], maxima: Mapping[str, Chan
     return count
 
 
-def _scale(activation: Channels, weight: Channels, alpha: float) -> Channels:
+def fold_scale(activation: Channels, weight: Channels, alpha: float) -> Channels:
     """What each channel is divided by, 1 on the geometric mean.
 
     Nothing grows out of bounds: activation / scale and weight · scale are both their geometric mean (at alpha 0.5).
@@ -104,7 +104,7 @@ def _scale(activation: Channels, weight: Channels, alpha: float) -> Channels:
     return np.where(silent, 1.0, scale).astype(np.float32)
 
 
-def _multiply(graph: Graph, name: str, factor: Channels) -> None:
+def scale_output(graph: Graph, name: str, factor: Channels) -> None:
     """Scale the output channels of a LayerNormalization, or of the linear layer that ends in this Add."""
     node = graph.node(name)
     if node.op_type == "LayerNormalization":

@@ -45,7 +45,7 @@ def closing_results(weights: Path, results: Path) -> dict[str, dict[str, dict[st
     """Return the results of the closing measurement, or None without any; exits with one line if of other weights."""
     if not results.exists():
         return None
-    found: dict[str, dict[str, dict[str, float]]] = json.loads(results.read_text("utf-8"))
+    found = json.loads(results.read_text("utf-8"))
     if found["sha256"] != hashlib.sha256(weights.read_bytes()).hexdigest():
         sys.exit(f"error: {results} is not of {weights}: run report.measure on these weights first")
     return found

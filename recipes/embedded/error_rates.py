@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, TypedDict
 
-from wav2edge.measure.scoring import DRAWS, Edits, character_edits, rate, word_edits
+from wav2edge.measure.figures.bootstrap import DRAWS
+from wav2edge.measure.scoring import Edits, character_edits, rate, word_edits
 
 
 class Transcribed(NamedTuple):

@@ -22,7 +22,7 @@ from ._library import library
 from ._running import running
 
 if TYPE_CHECKING:
-    from openvino import CompiledModel
+    from openvino import CompiledModel, Model
 
 PURPOSE: Purpose = "inference"
 LIBRARY: str | None = "openvino"
@@ -78,8 +78,8 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
     graph = bundle.graph(variant, stage)
     try:
         model = core.read_model(str(graph))
-        if family == "CPU" and variant.precision == "int8" and _openvino_unsigned.helps():
-            _openvino_unsigned.read_unsigned(model)
+        if family == "CPU" and variant.precision == "int8":
+            adapt(model)
         compiled = core.compile_model(model, device, settings)
     except RuntimeError as error:
         raise EngineError(f"openvino cannot load {graph.name} on {device}: {_reason(error)}") from error
@@ -87,6 +87,12 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
         with contextlib.suppress(InputError):
             cache.record_digests(kept, "*.blob")
     return OpenVinoSession(compiled, stage, {*bundle.spec.output_names, *BETWEEN_STAGES})
+
+
+def adapt(model: Model) -> None:
+    """Rewrite an INT8 model in place for this CPU, where that is faster; it gives the same numbers."""
+    if _openvino_unsigned.helps():
+        _openvino_unsigned.read_unsigned(model)
 
 
 class OpenVinoSession:

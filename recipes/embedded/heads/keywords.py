@@ -85,7 +85,7 @@ def probabilities(model: PreTrainedModel, clips: Sequence[Samples], batch: int =
     for start in range(0, len(clips), batch):
         audio, mask = padded(clips[start : start + batch])
         rows.append(model(audio, attention_mask=mask).logits.softmax(-1).numpy())
-    return np.concatenate(rows) if rows else np.zeros((0, model.config.num_labels), np.float32)
+    return np.concatenate(rows) if rows else np.zeros((0, model.config.num_labels or 0), np.float32)
 
 
 def count_events(windows: NDArray[np.float32], threshold: float) -> int:

@@ -11,8 +11,9 @@ import argparse
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..speech.manifest import read_manifest, split_of
 from .curves import BOOK, COMMANDS, OPEN, WAKE, read_log
@@ -80,7 +81,8 @@ def worst(results: dict[str, list[dict[str, str]]], split: str, corpus: str, cou
 def errors(results: dict[str, list[dict[str, str]]]) -> str:
     """Return some wrong transcripts of each corpus of eval, under its title."""
     return "\n\n".join(
-        f"{TITLES.get(corpus, corpus)}:\n\n{worst(results, 'eval', corpus)}" for corpus in results["eval"]
+        f"{TITLES.get(corpus, corpus)}:\n\n{worst(results, 'eval', corpus)}"
+        for corpus in cast("Mapping[str, object]", results["eval"])
     )
 
 

@@ -251,5 +251,5 @@ def draw(
             budget -= clip.samples
             chosen.append(clip)
     batches = list(length_batches(make_chains(chosen, joined, chained, generator), seconds))
-    generator.shuffle(batches)  # type: ignore[arg-type]
+    generator.shuffle(batches)
     return batches

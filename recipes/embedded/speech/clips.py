@@ -32,7 +32,7 @@ class ClipStore:
         lines = self._index.read_bytes().split(b"\n")[:-1]
         self.rows += [json.loads(line) for line in lines[len(self.rows) :]]
         if self.rows:
-            self._end = int(self.rows[-1]["start"]) + int(self.rows[-1]["samples"])
+            self._end = int(str(self.rows[-1]["start"])) + int(str(self.rows[-1]["samples"]))
 
     @property
     def seconds(self) -> float:

@@ -31,7 +31,7 @@ class WholeRows(torch.autograd.Function):
         return output
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         """Return the gradients by query, key and value."""
         query, key, value, weights, output = ctx.saved_tensors
         scale, slope = query.shape[-1] ** -0.5, slope.contiguous()

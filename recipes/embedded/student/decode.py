@@ -11,7 +11,7 @@ from ..error_rates import Rates, Transcribed, error_rates
 from ..labels import decode_greedy
 from ..precision import autocast
 from ..speech.augment import Augmentation
-from ..speech.batches import Collator, length_batches
+from ..speech.batches import Chain, Collator, length_batches
 from ..speech.dataset import Clip, Dataset
 from .model import Student
 
@@ -24,7 +24,7 @@ def label_scores(
 
     `exact`: in float32 throughout; otherwise matrix products may run in bfloat16, which is faster.
     """
-    chains = [(clip,) for clip in dataset.clips()]
+    chains: list[Chain] = [(clip,) for clip in dataset.clips()]
     if not chains:
         return
     collate = Collator(dataset, Augmentation(strength=0.0), 0)

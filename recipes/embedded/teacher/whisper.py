@@ -66,13 +66,16 @@ def whisper_encoder(path: Path) -> WhisperEncoder:
             state[f"{target}.{ours}"] = arrays[f"encoder/{source}/{theirs}"]
 
     norm = ("gamma", "beta")
-    put("conv1", "conv1"), put("conv2", "conv2"), put("layer_norm", "layer_norm", norm)
+    put("conv1", "conv1")
+    put("conv2", "conv2")
+    put("layer_norm", "layer_norm", norm)
     for i in range(layers):
         ours, theirs = f"layers.{i}", f"layer_{i}"
         put(f"{ours}.self_attn_layer_norm", f"{theirs}/self_attention/layer_norm", norm)
         put(f"{ours}.final_layer_norm", f"{theirs}/ffn/layer_norm", norm)
         put(f"{ours}.self_attn.out_proj", f"{theirs}/self_attention/linear_1")
-        put(f"{ours}.fc1", f"{theirs}/ffn/linear_0"), put(f"{ours}.fc2", f"{theirs}/ffn/linear_1")
+        put(f"{ours}.fc1", f"{theirs}/ffn/linear_0")
+        put(f"{ours}.fc2", f"{theirs}/ffn/linear_1")
         for kind in ("weight", "bias"):
             parts = np.split(arrays[f"encoder/{theirs}/self_attention/linear_0/{kind}"], 3)
             for name, part in zip("qkv", parts):
