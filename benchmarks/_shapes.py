@@ -47,12 +47,14 @@ def checkpoint(shape: str, norm: Norm, folder: Path) -> Path:
         do_stable_layer_norm=layer,
         conv_bias=layer,
         pad_token_id=0,
-        **SHAPES[shape],
     )
+    for name, size in SHAPES[shape].items():
+        setattr(config, name, size)
     torch.manual_seed(7)
     folder.mkdir(parents=True, exist_ok=True)
-    Wav2Vec2ForCTC(config).eval().save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=layer).save_pretrained(folder)
+    Wav2Vec2ForCTC(config).save_pretrained(folder)
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=layer)  # type: ignore[no-untyped-call]
+    extractor.save_pretrained(folder)
     (folder / "vocab.json").write_text(json.dumps({label: index for index, label in enumerate(LABELS)}))
     special = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
     settings = {"tokenizer_class": "Wav2Vec2CTCTokenizer", "word_delimiter_token": "|", **special}
