@@ -41,15 +41,15 @@ def checkpoint(shape: str, norm: Norm, folder: Path) -> Path:
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
     layer = norm == "layer"
-    config = Wav2Vec2Config(
-        vocab_size=len(LABELS),
-        feat_extract_norm=norm,
-        do_stable_layer_norm=layer,
-        conv_bias=layer,
-        pad_token_id=0,
-    )
-    for name, size in SHAPES[shape].items():
-        setattr(config, name, size)
+    sizes: dict[str, object] = {
+        "vocab_size": len(LABELS),
+        "feat_extract_norm": norm,
+        "do_stable_layer_norm": layer,
+        "conv_bias": layer,
+        "pad_token_id": 0,
+        **SHAPES[shape],
+    }
+    config = Wav2Vec2Config.from_dict(sizes)
     torch.manual_seed(7)
     folder.mkdir(parents=True, exist_ok=True)
     Wav2Vec2ForCTC(config).save_pretrained(folder)
