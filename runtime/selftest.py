@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +97,7 @@ def check(model: Model, reference: Sequence[Outputs]) -> SelftestResult:
     return _result(model, comparison, seconds, comparison.reason)
 
 
-def _in_stages(model: Model, clips: Sequence[NDArray[np.float32]]) -> list[dict[str, NDArray[Any]]]:
+def _in_stages(model: Model, clips: Sequence[NDArray[np.float32]]) -> list[dict[str, NDArray[np.generic]]]:
     """The outputs of clips by way of the model's stages; none where it is run as a whole."""
     if model.runs_in_tiles:
         return [model.outputs([clip])[0] for clip in clips]
