@@ -51,7 +51,7 @@ class WorkerRequest(TypedDict, total=False):
     path: str
 
 
-class Answer(TypedDict, total=False):
+class WorkerAnswer(TypedDict, total=False):
     """What a worker answers with: ``error`` alone, or the fields of the request's kind."""
 
     error: str
@@ -107,7 +107,7 @@ class Worker:
         answer = self.ask(do="memory")
         return answer["host"], answer["device"]
 
-    def ask(self, **request: object) -> Answer:
+    def ask(self, **request: object) -> WorkerAnswer:
         """Send a request and wait for its answer; raises EngineError."""
         assert self._process.stdin is not None and self._process.stdout is not None
         line = ""
@@ -117,7 +117,7 @@ class Worker:
             line = self._process.stdout.readline()
         if not line:
             raise EngineError(f"its process ended (status {self._process.wait()}): {self._last_output()}")
-        answer = cast(Answer, json.loads(line))
+        answer = cast(WorkerAnswer, json.loads(line))
         if "error" in answer:
             raise EngineError(answer["error"])
         return answer
@@ -215,7 +215,7 @@ class _Server:
             raise EngineError("nothing is loaded")
         return self._loaded
 
-    def answer(self, request: WorkerRequest) -> Answer:
+    def answer(self, request: WorkerRequest) -> WorkerAnswer:
         """The answer to a request, which may be an error."""
         try:
             return self._answer(request)
@@ -224,7 +224,7 @@ class _Server:
         except Exception as error:  # an engine's own kinds; the configuration is reported as failed with this line
             return {"error": f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"}
 
-    def _answer(self, request: WorkerRequest) -> Answer:
+    def _answer(self, request: WorkerRequest) -> WorkerAnswer:
         if request["do"] == "load":
             return self._load(request)
         if request["do"] == "text":
@@ -237,7 +237,7 @@ class _Server:
         _ = self._runner
         return {"host": _peak_memory(), "device": _device_memory()}
 
-    def _load(self, request: WorkerRequest) -> Answer:
+    def _load(self, request: WorkerRequest) -> WorkerAnswer:
         before, started = _device_memory(), time.perf_counter()
         self._loaded = _WhisperRunner(request) if request["engine"] == WHISPER else _EngineRunner(request)
         seconds = time.perf_counter() - started

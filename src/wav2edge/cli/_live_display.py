@@ -47,7 +47,7 @@ class Lines:
         """Nothing is held."""
 
 
-class JsonLines:
+class JsonEvents:
     """Every event as one line of JSON on standard output."""
 
     def show(self, event: Event) -> None:
@@ -155,7 +155,7 @@ def fault(event: Event) -> str:
 def choose(json: str | None) -> Display:
     """JSON Lines when asked for on standard output, captions on a terminal with rich, plain lines else."""
     if json == "-":
-        return JsonLines()
+        return JsonEvents()
     if not sys.stdout.isatty():
         return Lines()
     try:

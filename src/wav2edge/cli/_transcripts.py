@@ -96,7 +96,7 @@ class Printer:
             _terminal.out("\n]" if self._count else "[]")
 
 
-class Files:
+class TranscriptFiles:
     """Writes a file for each recording, whole or not at all."""
 
     def __init__(
@@ -131,7 +131,7 @@ class Files:
             path = path.with_name(f"{path.name.removesuffix(self._format.SUFFIX)}.ch{result.channel}{path.suffix}")
         files.write_whole(path, self._format.render(result.transcript, named(result.source), self._layout))
 
-    def __enter__(self) -> Files:
+    def __enter__(self) -> TranscriptFiles:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -140,12 +140,12 @@ class Files:
 
 def writer(
     format: str, output: str | None, layout: Layout, sources: Sequence[Source], each_channel: bool
-) -> Printer | Files:
+) -> Printer | TranscriptFiles:
     """What prints or writes the transcripts; raises InputError where that cannot be."""
     from wav2edge.runtime.text import formats
 
     if output is not None:
-        return Files(Path(output), formats.get(format), layout, sources, each_channel)
+        return TranscriptFiles(Path(output), formats.get(format), layout, sources, each_channel)
     if (len(sources) > 1 or each_channel) and format in ("srt", "vtt", "tsv"):
         what = f"{len(sources)} recordings" if len(sources) > 1 else "each channel"
         raise InputError(f"{what} as {format}: add -o DIR, one file is written for each")

@@ -15,7 +15,7 @@ from ._decoding import Cut, Words
 from ._options import OUTPUT, One
 from ._progress import Progress
 from ._sound import Held
-from ._transcripts import Files, Printer, inputs, named
+from ._transcripts import Printer, TranscriptFiles, inputs, named
 from ._values import COUNT, Number, OneOf
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def run(
         return _deliver(results, writer, len(sources))
 
 
-def _deliver(results: Iterable[Result], writer: Printer | Files, count: int) -> int:
+def _deliver(results: Iterable[Result], writer: Printer | TranscriptFiles, count: int) -> int:
     """Write each result and what is to be known about it; the exit code."""
     failed, in_part, warned = set[int](), set[int](), set[str]()
     number, last = -1, object()
