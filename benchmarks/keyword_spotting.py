@@ -160,7 +160,7 @@ def main() -> None:
     options = arguments()
     rows = manifest.read(options.phrases, need="label")
     phrases = [rows[int(at)] for at in np.linspace(0, len(rows) - 1, min(options.count, len(rows))).round()]
-    np.random.default_rng(options.seed).shuffle(phrases)  # type: ignore[arg-type]
+    np.random.default_rng(options.seed).shuffle(phrases)
     speech = manifest.read(options.speech, need=None)
     with _kit.open_model(options) as model, _kit.Output(options, markdown=True) as output:
         live = LiveClassifier(model)

@@ -21,6 +21,7 @@ from wav2edge.cli import main as wav2edge
 from wav2edge.measure import heads
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.write import write_manifest
+from wav2edge.runtime.heads import sequence_classification, xvector
 from wav2edge.runtime.model import Model
 
 from ..speech.manifest import Utterance, read_manifest
@@ -61,7 +62,9 @@ def make(head: str, rows: Sequence[Utterance]) -> Bundle:
         if code:
             raise SystemExit(code)
         bundle = Bundle.open(made)
-        options = dataclasses.replace(bundle.spec.head_options, threshold=results["threshold"])
+        given = bundle.spec.head_options
+        assert isinstance(given, (xvector.Options, sequence_classification.Options))
+        options = dataclasses.replace(given, threshold=results["threshold"])
         spec = dataclasses.replace(bundle.spec, head_options=options)
         write_manifest(made, spec, bundle.variants, bundle.provenance, bundle.files, bundle.document)
         shutil.rmtree(SHIPPED / head, ignore_errors=True)
