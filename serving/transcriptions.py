@@ -126,7 +126,7 @@ def _segment(segment: SegmentJson) -> Json:
 
 
 def _formatted(transcript: Transcript, name: str, kind: str) -> str:
-    return formats.get(kind).render(transcript, name, formats.Layout())
+    return formats.get(kind).render(transcript, name, formats.CaptionLayout())
 
 
 def _usage(transcript: Transcript) -> Json:

@@ -131,7 +131,7 @@ class _Loader(Protocol):
     def from_pretrained(self, directory: str, *, local_files_only: bool) -> torch.nn.Module: ...
 
 
-class Extractor(Protocol):
+class _FeatureExtractor(Protocol):
     """Turns samples [samples] into a model's input features, [batch, frames, size]."""
 
     def __call__(
@@ -143,10 +143,10 @@ class Extractor(Protocol):
 class _ExtractorLoader(Protocol):
     """The class of transformers that loads feature extractors."""
 
-    def from_pretrained(self, directory: str, *, local_files_only: bool) -> Extractor: ...
+    def from_pretrained(self, directory: str, *, local_files_only: bool) -> _FeatureExtractor: ...
 
 
-def _extractor(directory: Path) -> Extractor:
+def _extractor(directory: Path) -> _FeatureExtractor:
     """What transformers makes a model's input with, where that is a spectrogram."""
     import transformers
 
@@ -174,7 +174,12 @@ class TorchSession:
     """A transformers model that takes the graph contract's feeds and gives its outputs."""
 
     def __init__(
-        self, spec: ModelSpec, model: Forward, device: str, dtype: torch.dtype, extractor: Extractor | None = None
+        self,
+        spec: ModelSpec,
+        model: Forward,
+        device: str,
+        dtype: torch.dtype,
+        extractor: _FeatureExtractor | None = None,
     ) -> None:
         """Wrap a model in eval mode; extractor: what makes its input of samples, where it takes a spectrogram."""
         self._spec, self._device, self._dtype, self._extractor = spec, device, dtype, extractor

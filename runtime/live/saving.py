@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from ..errors import InputError, first_line
 from ..files import flush
 from ..text.cues import cues, timestamp
-from ..text.formats import Layout
+from ..text.formats import CaptionLayout
 from ..text.transcript import Segment, Transcript
 from .backlog import Block
 from .events import Event, Final, Label, to_line
 from .sources import RATE, as_int16
 
-_LAYOUT = Layout(shortest_cue=0.0)
+_LAYOUT = CaptionLayout(shortest_cue=0.0)
 _FLAC_BLOCK = 4096
 _WAV_HEADER = 44  # bytes before the samples, the last four of them their size
 

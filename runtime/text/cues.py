@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .. import escape
-from .formats import Layout
+from .formats import CaptionLayout
 from .transcript import Segment, Transcript, Word
 
 _TIMING = re.compile(r"(\d)[ ]*-->")
@@ -22,7 +22,7 @@ class Cue:
     lines: tuple[str, ...]
 
 
-def cues(transcript: Transcript, layout: Layout) -> list[Cue]:
+def cues(transcript: Transcript, layout: CaptionLayout) -> list[Cue]:
     """A transcript as cues in order, none overlapping the next, none beyond the recording's end.
 
     A cue never crosses the end of a segment. One that would flash by stays for ``layout.shortest_cue``, or until the
@@ -41,7 +41,7 @@ def _gap(segment: Segment) -> str:
     return "" if len(words) > 1 and segment.text == "".join(words) else " "
 
 
-def _split(words: Sequence[Word], layout: Layout, gap: str) -> Iterator[Cue]:
+def _split(words: Sequence[Word], layout: CaptionLayout, gap: str) -> Iterator[Cue]:
     lines: list[list[str]] = [[]]
     inside: list[Word] = []
     for word in words:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .formats import Layout
+    from .formats import CaptionLayout
     from .formats.json import TranscriptJson
 
 
@@ -82,11 +82,11 @@ class Transcript:
         """Return everything as one JSON object; name: the recording's."""
         return self._as("json", name)
 
-    def to_srt(self, name: str = "", layout: Layout | None = None) -> str:
+    def to_srt(self, name: str = "", layout: CaptionLayout | None = None) -> str:
         """Return subtitles as SubRip; layout: characters in a line, lines in a cue and the like."""
         return self._as("srt", name, layout)
 
-    def to_vtt(self, name: str = "", layout: Layout | None = None) -> str:
+    def to_vtt(self, name: str = "", layout: CaptionLayout | None = None) -> str:
         """Return subtitles as WebVTT; layout: characters in a line, lines in a cue and the like."""
         return self._as("vtt", name, layout)
 
@@ -94,7 +94,7 @@ class Transcript:
         """Return the segments as a table with tabs: start and end in milliseconds, and the text."""
         return self._as("tsv", name)
 
-    def _as(self, form: str, name: str, layout: Layout | None = None) -> str:
+    def _as(self, form: str, name: str, layout: CaptionLayout | None = None) -> str:
         from . import formats
 
-        return formats.get(form).render(self, name, layout or formats.Layout())
+        return formats.get(form).render(self, name, layout or formats.CaptionLayout())

@@ -105,9 +105,9 @@ def test_stated_defaults_are_the_librarys() -> None:
     from wav2edge.runtime.live.settings import LiveSettings
     from wav2edge.runtime.recordings.chunking import Chunking
     from wav2edge.runtime.recordings.segmentation import Segmentation
-    from wav2edge.runtime.text.formats import Layout
+    from wav2edge.runtime.text.formats import CaptionLayout
 
-    layout, live, options, budget = Layout(), LiveSettings(), Options(), Budget()
+    layout, live, options, budget = CaptionLayout(), LiveSettings(), Options(), Budget()
     lengths = ",".join(f"{seconds:g}" for seconds in plan.LENGTHS)
     quick = ",".join(f"{seconds:g}" for seconds in run.QUICK_LENGTHS)
     for name, options_and_words in {

@@ -15,7 +15,7 @@ from ..transcript import Transcript
 
 
 @dataclass(frozen=True)
-class Layout:
+class CaptionLayout:
     """How subtitles are laid out."""
 
     max_line_width: int = 42
@@ -36,7 +36,7 @@ class Format(Protocol):
 
     SUFFIX: str
 
-    def render(self, transcript: Transcript, name: str, layout: Layout) -> str:
+    def render(self, transcript: Transcript, name: str, layout: CaptionLayout) -> str:
         """The whole file, its last line ended."""
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from ..transcript import Segment, Transcript, Word
-from . import Layout, printable
+from . import CaptionLayout, printable
 
 if TYPE_CHECKING:  # Python 3.11; it is never evaluated
     from typing_extensions import NotRequired
@@ -58,7 +58,7 @@ class TranscriptJson(TypedDict):
     """Left out for the average of all channels."""
 
 
-def render(transcript: Transcript, name: str, layout: Layout) -> str:
+def render(transcript: Transcript, name: str, layout: CaptionLayout) -> str:
     """The document, indented."""
     return dumped(document(transcript, name), indent=2) + "\n"
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 
 from ..transcript import Transcript
-from . import Layout, printable
+from . import CaptionLayout, printable
 from .json import document, dumped
 
 SUFFIX = ".jsonl"
 
 
-def render(transcript: Transcript, name: str, layout: Layout) -> str:
+def render(transcript: Transcript, name: str, layout: CaptionLayout) -> str:
     """The line."""
     values = document(transcript, name)
     head = {"path": printable(os.path.abspath(name)), "text": transcript.text, "seconds": values["duration"]}

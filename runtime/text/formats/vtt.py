@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ..cues import cues, timestamp
 from ..transcript import Transcript
-from . import Layout
+from . import CaptionLayout
 
 SUFFIX = ".vtt"
 
 
-def render(transcript: Transcript, name: str, layout: Layout) -> str:
+def render(transcript: Transcript, name: str, layout: CaptionLayout) -> str:
     """The header, then cues with an empty line before each."""
     return "WEBVTT\n" + "".join(
         f"\n{timestamp(cue.start, '.')} --> {timestamp(cue.end, '.')}\n"

@@ -17,7 +17,7 @@ from . import _options, _terminal
 if TYPE_CHECKING:
     from wav2edge.runtime.audio.read import AudioSource as Source
     from wav2edge.runtime.recordings.batch import Result
-    from wav2edge.runtime.text.formats import Format, Layout
+    from wav2edge.runtime.text.formats import CaptionLayout, Format
     from wav2edge.runtime.text.transcript import Segment
 
 
@@ -47,7 +47,7 @@ def named(source: Source) -> str:
 class Printer:
     """Prints transcripts: text as it comes, everything else when a recording is done."""
 
-    def __init__(self, format_name: str, layout: Layout, several: bool, each_channel: bool) -> None:
+    def __init__(self, format_name: str, layout: CaptionLayout, several: bool, each_channel: bool) -> None:
         """Prepare to print on standard output; with several recordings each line of text names its own.
 
         Of several channels the text comes one channel after the other, each line with its channel's number.
@@ -100,7 +100,7 @@ class TranscriptFiles:
     """Writes a file for each recording, whole or not at all."""
 
     def __init__(
-        self, directory: Path, form: Format, layout: Layout, sources: Sequence[Source], each_channel: bool
+        self, directory: Path, form: Format, layout: CaptionLayout, sources: Sequence[Source], each_channel: bool
     ) -> None:
         """Make the directory; raises InputError where it cannot be written.
 
@@ -139,7 +139,7 @@ class TranscriptFiles:
 
 
 def writer(
-    format: str, output: str | None, layout: Layout, sources: Sequence[Source], each_channel: bool
+    format: str, output: str | None, layout: CaptionLayout, sources: Sequence[Source], each_channel: bool
 ) -> Printer | TranscriptFiles:
     """What prints or writes the transcripts; raises InputError where that cannot be."""
     from wav2edge.runtime.text import formats

@@ -138,7 +138,7 @@ def run(
     from ._memory import give_back_large_blocks
 
     chunking, segmentation, raw = cut.chunking(), Segmentation(lines.pause, word_gap=words.word_gap), held.raw()
-    layout = formats.Layout(lines.max_line_width, lines.max_line_count, lines.max_words_per_cue)
+    layout = formats.CaptionLayout(lines.max_line_width, lines.max_line_count, lines.max_words_per_cue)
     sources = inputs(audio)
     writer = _transcripts.writer(format, output, layout, sources, held.channel == "each")
     bundle = _options.open_bundle(model)

@@ -137,7 +137,7 @@ def test_words_do_not_span_the_silence_between_sentences(
     for start, following in itertools.pairwise(begun):
         assert not any(word.start < following - 3 < following - 0.2 < word.end for word in transcript.words)
         assert any(start <= segment.start and segment.end < following for segment in transcript.segments)
-    cues = formats.get("srt").render(transcript, "x", formats.Layout())
+    cues = formats.get("srt").render(transcript, "x", formats.CaptionLayout())
     assert cues.count(" --> ") >= 3
 
 

@@ -18,7 +18,7 @@ import webvtt
 from wav2edge.measure import manifest
 from wav2edge.runtime.errors import InputError
 from wav2edge.runtime.text import formats
-from wav2edge.runtime.text.formats import Layout
+from wav2edge.runtime.text.formats import CaptionLayout
 from wav2edge.runtime.text.transcript import Segment, Transcript, Word
 
 LINES = (
@@ -86,8 +86,10 @@ def check_times(times: list[tuple[float, float]], seconds: float) -> None:
         before = end
 
 
-@pytest.mark.parametrize("layout", [Layout(), Layout(max_line_width=20, max_line_count=1), Layout(max_words_per_cue=3)])
-def test_srt_and_vtt_hold_every_word_in_order_within_the_layout(transcript: Transcript, layout: Layout) -> None:
+@pytest.mark.parametrize(
+    "layout", [CaptionLayout(), CaptionLayout(max_line_width=20, max_line_count=1), CaptionLayout(max_words_per_cue=3)]
+)
+def test_srt_and_vtt_hold_every_word_in_order_within_the_layout(transcript: Transcript, layout: CaptionLayout) -> None:
     cues = list(srt.parse(formats.get("srt").render(transcript, "a.wav", layout), ignore_errors=False))
     assert [cue.index for cue in cues] == list(range(1, len(cues) + 1))
     assert " ".join(cue.content.replace("\n", " ") for cue in cues) == transcript.text
@@ -104,7 +106,7 @@ def test_srt_and_vtt_hold_every_word_in_order_within_the_layout(transcript: Tran
 
 
 def test_a_cue_never_crosses_a_pause_and_stays_long_enough_to_read(transcript: Transcript) -> None:
-    cues = list(srt.parse(formats.get("srt").render(transcript, "a.wav", Layout())))
+    cues = list(srt.parse(formats.get("srt").render(transcript, "a.wav", CaptionLayout())))
     (short,) = [cue for cue in cues if cue.content == "no"]
     assert short.end - short.start == timedelta(seconds=1.0)
     assert cues[-1].content == "and then nothing followed"
@@ -112,13 +114,13 @@ def test_a_cue_never_crosses_a_pause_and_stays_long_enough_to_read(transcript: T
 
 
 def test_vtt_escapes_what_would_be_markup(transcript: Transcript) -> None:
-    text = formats.get("vtt").render(transcript, "a.wav", Layout(max_line_width=200))
+    text = formats.get("vtt").render(transcript, "a.wav", CaptionLayout(max_line_width=200))
     assert "&lt;i&gt;he&lt;/i&gt; said &amp; left --&gt; that" in text
 
 
 def test_json_is_verbose_json(transcript: Transcript) -> None:
     for said in (transcript, EMPTY):
-        document = json.loads(formats.get("json").render(said, "a.wav", Layout()))
+        document = json.loads(formats.get("json").render(said, "a.wav", CaptionLayout()))
         jsonschema.validate(document, VERBOSE_JSON)
         assert document["text"] == said.text
         assert " ".join(word["word"] for word in document["words"]) == said.text
@@ -126,7 +128,7 @@ def test_json_is_verbose_json(transcript: Transcript) -> None:
 
 
 def test_jsonl_is_one_line_and_a_manifest_row(transcript: Transcript) -> None:
-    text = formats.get("jsonl").render(transcript, "/x/a.wav", Layout())
+    text = formats.get("jsonl").render(transcript, "/x/a.wav", CaptionLayout())
     assert text.count("\n") == 1 and text.endswith("\n")
     row = json.loads(text)
     assert (row["path"], row["text"], row["seconds"]) == ("/x/a.wav", transcript.text, 3602.0)
@@ -136,23 +138,25 @@ def test_jsonl_reads_back_as_a_manifest_wherever_it_lies(transcript: Transcript,
     (tmp_path / "a.wav").write_bytes(b"sound")
     (tmp_path / "elsewhere").mkdir()
     path = tmp_path / "elsewhere" / "labels.jsonl"
-    path.write_text(formats.get("jsonl").render(transcript, str(tmp_path / "a.wav"), Layout()), "utf-8")
+    path.write_text(formats.get("jsonl").render(transcript, str(tmp_path / "a.wav"), CaptionLayout()), "utf-8")
     (row,) = manifest.read(path)
     assert (row.path, row.text, row.seconds, row.language) == (tmp_path / "a.wav", transcript.text, 3602.0, "en")
 
 
 def test_tsv_is_whispers(transcript: Transcript) -> None:
-    rows = list(csv.reader(io.StringIO(formats.get("tsv").render(transcript, "a.wav", Layout())), delimiter="\t"))
+    rows = list(
+        csv.reader(io.StringIO(formats.get("tsv").render(transcript, "a.wav", CaptionLayout())), delimiter="\t")
+    )
     assert rows[0] == ["start", "end", "text"]
     assert rows[2] == ["12000", "12300", "no"]
 
 
 def test_text_is_one_line_a_segment(transcript: Transcript) -> None:
-    assert formats.get("text").render(transcript, "a.wav", Layout()).splitlines() == list(LINES)
+    assert formats.get("text").render(transcript, "a.wav", CaptionLayout()).splitlines() == list(LINES)
 
 
 def test_nothing_said() -> None:
-    rendered = {name: formats.get(name).render(EMPTY, "a.wav", Layout()) for name in formats.names()}
+    rendered = {name: formats.get(name).render(EMPTY, "a.wav", CaptionLayout()) for name in formats.names()}
     assert rendered["text"] == rendered["srt"] == ""
     assert rendered["vtt"] == "WEBVTT\n"
     assert webvtt.from_string(rendered["vtt"]).captions == []
@@ -166,7 +170,7 @@ def test_the_folder_is_the_list_of_formats() -> None:
 
 
 def test_cues_of_a_language_without_spaces_have_none() -> None:
-    layout = Layout()
+    layout = CaptionLayout()
     words = tuple(Word(text, i, i + 0.5, 0.9) for i, text in enumerate("你好世界"))
     transcript = Transcript("你好世界", 4.0, words, (Segment("你好世界", 0.0, 3.5, words),))
     assert "你好世界\n" in formats.get("srt").render(transcript, "x", layout)
@@ -176,14 +180,14 @@ def test_cues_of_a_language_without_spaces_have_none() -> None:
 def test_a_name_that_is_not_utf8_still_gives_valid_json(transcript: Transcript) -> None:
     name = b"caf\xe9.wav".decode("utf-8", "surrogateescape")
     for form in ("json", "jsonl"):
-        assert b"caf\xef\xbf\xbd.wav" in formats.get(form).render(transcript, name, Layout()).encode("utf-8")
+        assert b"caf\xef\xbf\xbd.wav" in formats.get(form).render(transcript, name, CaptionLayout()).encode("utf-8")
 
 
 @pytest.mark.parametrize("name", ["json", "srt", "vtt", "tsv"])
 def test_a_transcript_writes_itself(name: str) -> None:
     word = Word("hello", 0.5, 0.9, 0.98)
     transcript = Transcript("hello", 2.0, (word,), (Segment("hello", 0.5, 0.9, (word,)),))
-    assert getattr(transcript, f"to_{name}")() == formats.get(name).render(transcript, "", formats.Layout())
+    assert getattr(transcript, f"to_{name}")() == formats.get(name).render(transcript, "", formats.CaptionLayout())
 
 
 def test_the_example_of_a_transcript_runs() -> None:
@@ -195,17 +199,17 @@ def test_the_example_of_a_transcript_runs() -> None:
 
 
 def test_a_transcript_renders_itself(transcript: Transcript) -> None:
-    layout = Layout(max_words_per_cue=3)
-    assert transcript.to_json("a.wav") == formats.get("json").render(transcript, "a.wav", Layout())
+    layout = CaptionLayout(max_words_per_cue=3)
+    assert transcript.to_json("a.wav") == formats.get("json").render(transcript, "a.wav", CaptionLayout())
     assert json.loads(transcript.to_json("a.wav")) == transcript.document("a.wav")
-    assert transcript.to_srt() == formats.get("srt").render(transcript, "", Layout())
+    assert transcript.to_srt() == formats.get("srt").render(transcript, "", CaptionLayout())
     assert transcript.to_vtt(layout=layout) == formats.get("vtt").render(transcript, "", layout) != transcript.to_vtt()
-    assert transcript.to_tsv() == formats.get("tsv").render(transcript, "", Layout())
+    assert transcript.to_tsv() == formats.get("tsv").render(transcript, "", CaptionLayout())
 
 
 def test_json_says_what_is_missing(transcript: Transcript) -> None:
     cut = replace(transcript, complete=False, warnings=("it breaks off after 3.0 s",))
-    for document in (json.loads(cut.to_json()), json.loads(formats.get("jsonl").render(cut, "a.wav", Layout()))):
+    for document in (json.loads(cut.to_json()), json.loads(formats.get("jsonl").render(cut, "a.wav", CaptionLayout()))):
         assert document["complete"] is False and document["warnings"] == ["it breaks off after 3.0 s"]
     assert json.loads(transcript.to_json())["complete"] is True
 
@@ -228,7 +232,7 @@ def test_a_label_cannot_forge_cues_cells_or_commands(label: str) -> None:
     word = Word(label, 0.5, 1.0, 0.9)
     held = Transcript(label, 4.0, (word,), (Segment(label, 0.5, 1.0, (word, Word("end", 1.2, 1.4, 0.9))),))
     for name in formats.names():
-        text = formats.get(name).render(held, "a.wav", Layout(max_line_width=10))
+        text = formats.get(name).render(held, "a.wav", CaptionLayout(max_line_width=10))
         text.encode("utf-8")
         assert not any(
             unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text if character not in "\n\t"
@@ -239,4 +243,4 @@ def test_a_label_cannot_forge_cues_cells_or_commands(label: str) -> None:
     header, *rows = csv.reader(io.StringIO(held.to_tsv()), delimiter="\t", quoting=csv.QUOTE_NONE)
     assert len(rows) == 1 and len(rows[0]) == len(header) == 3 and not rows[0][2].startswith(("=", "+", "-", "@"))
     assert json.loads(held.to_json())["text"] == label
-    assert len(formats.get("text").render(held, "a.wav", Layout()).splitlines()) == 1
+    assert len(formats.get("text").render(held, "a.wav", CaptionLayout()).splitlines()) == 1
