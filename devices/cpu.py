@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 
+from . import other_systems
 from .tree import Tree, cpu_list
 
 # Linux's names in /proc/cpuinfo and ours, the usual names of what matters to the engines. Linux's are documented in
@@ -27,6 +28,8 @@ _FEATURES = {
     "bf16": "bf16",
     "sve": "sve",
     "sve2": "sve2",
+    "sme": "sme",
+    "sme2": "sme2",
 }
 
 # arch/arm64/include/asm/cputype.h of Linux: (implementer, part) → core.
@@ -45,6 +48,11 @@ _ARM_CORES = {
     ("0x41", "0xd85"): "Cortex-X925",
     ("0x41", "0xd87"): "Cortex-A725",
     ("0x4e", "0x004"): "NVIDIA Carmel",
+    ("0x51", "0x001"): "Qualcomm Oryon",
+    ("0x61", "0x022"): "Apple M1 Icestorm",
+    ("0x61", "0x023"): "Apple M1 Firestorm",
+    ("0x61", "0x032"): "Apple M2 Blizzard",
+    ("0x61", "0x033"): "Apple M2 Avalanche",
 }
 
 
@@ -87,6 +95,8 @@ class Cpu:
 
 def detect(tree: Tree) -> Cpu:
     """Read the processor from /proc/cpuinfo, /sys/devices/system/cpu, /proc/self/status and the control groups."""
+    if (found := other_systems.cpu(tree)) is not None:
+        return Cpu(**found)
     blocks = _blocks(tree.read("/proc/cpuinfo") or "")
     first = blocks[0] if blocks else {}
     words = set(first.get("flags", first.get("Features", "")).split())

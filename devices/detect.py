@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cpu, gpu, jetson
+from . import cpu, gpu, jetson, other_systems
 from .cpu import Cpu
 from .gpu import Gpu
 from .jetson import Jetson
@@ -67,9 +67,9 @@ def detect(root: str | Path = "/") -> Machine:
     compatible = tree.strings("/proc/device-tree/compatible")
     board = jetson.detect(tree, compatible)
     return Machine(
-        model=_model(tree),
+        model=_model(tree) or tree.sysctl("hw.model"),
         compatible=compatible,
-        os=_os(tree),
+        os=_os(tree) or other_systems.release(tree),
         kernel=tree.read("/proc/sys/kernel/osrelease"),
         cpu=cpu.detect(tree),
         memory=_memory(tree),
@@ -103,7 +103,7 @@ def _memory(tree: Tree) -> Memory:
         words = line.replace(":", " ").split()
         if len(words) >= 2 and words[1].isdigit():
             sizes[words[0]] = int(words[1]) * 1024
-    total = sizes.get("MemTotal", 0)
+    total = sizes.get("MemTotal", 0) or other_systems.memory(tree) or 0
     limits = []
     for group in cpu.control_groups(tree, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):

@@ -4,7 +4,7 @@
     2  an ONNX Runtime release that leaks             6  no NVIDIA driver, JetPack too old
     3  PyPI's onnxruntime-gpu on a Jetson             7  Python too old
     4  ONNX Runtime's TensorRT provider finds         8  no sounddevice, no PortAudio, no microphone
-       another libnvinfer than it was linked with
+       another libnvinfer than it was linked with     9  an ONNX Runtime that takes too much memory on SME
 
 Each check is a function below, takes what was detected and looks at nothing else.
 """
@@ -19,12 +19,11 @@ from pathlib import Path
 from ..runtime import remedies
 from .detect import Machine
 from .microphones import Microphones
-from .software import Software
+from .software import ONNXRUNTIMES, Software
 
 OLDEST_PYTHON = (3, 10)
 EXPORT_PYTHON = (3, 11)
 _LEAKING = ((1, 24, 1), (1, 26, 0))
-_ONNXRUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
 _OLDEST_L4T = (36,)
 
 
@@ -49,6 +48,7 @@ def diagnose(machine: Machine, software: Software, microphones: Microphones | No
         _two_onnxruntimes,
         _jetson_wheel,
         _leaking_onnxruntime,
+        _kleidiai,
         _wrong_nvinfer,
         _hidden_tensorrt,
     )
@@ -95,12 +95,12 @@ def _drivers(machine: Machine, software: Software) -> Iterator[Diagnosis]:
 
 
 def _two_onnxruntimes(machine: Machine, software: Software) -> Iterator[Diagnosis]:
-    there = [name for name in _ONNXRUNTIMES if name in software.packages]
+    there = [name for name in ONNXRUNTIMES if name in software.packages]
     if len(there) > 1:
         extra = "gpu" if machine.nvidia is not None and machine.jetson is None else "cpu"
         yield Diagnosis(
             "two-onnxruntimes",
-            f"{' and '.join(there)} are both installed and own the same module: the last one installed won, "
+            f"{' and '.join(there)} are installed together and own the same module: the last one installed won, "
             "and removing one breaks the other",
             f"{remedies.pip()} uninstall -y {' '.join(there)} && {remedies.install(extra)}",
         )
@@ -122,15 +122,31 @@ def _jetson_wheel(machine: Machine, software: Software) -> Iterator[Diagnosis]:
 
 
 def _leaking_onnxruntime(machine: Machine, software: Software) -> Iterator[Diagnosis]:
-    for name in _ONNXRUNTIMES:
+    for name in ONNXRUNTIMES:
         package = software.packages.get(name)
         if package is not None and _LEAKING[0] <= package.release <= _LEAKING[1]:
-            newer = software.python[:2] >= EXPORT_PYTHON
             yield Diagnosis(
                 "leaking-onnxruntime",
                 f"{name} {package.version} leaks about 11 MB a run (1.24.1 to 1.26.0 do)",
-                f'{remedies.pip()} install --upgrade "{name}{">=1.27" if newer else "==1.23.2"}"',
+                _another_release(name, software),
             )
+
+
+def _kleidiai(machine: Machine, software: Software) -> Iterator[Diagnosis]:
+    # https://github.com/microsoft/onnxruntime/issues/29538: Arm's convolutions of 1.24 on chips with SME.
+    for name in ONNXRUNTIMES:
+        package = software.packages.get(name)
+        if package is not None and package.release[:2] == (1, 24) and "sme" in machine.cpu.features:
+            yield Diagnosis(
+                "kleidiai-memory",
+                f"{name} {package.version} takes many times the memory for convolutions on chips with SME, as this one",
+                _another_release(name, software),
+            )
+
+
+def _another_release(name: str, software: Software) -> str:
+    newer = software.python[:2] >= EXPORT_PYTHON
+    return f'{remedies.pip()} install --upgrade "{name}{">=1.27" if newer else "==1.23.2"}"'
 
 
 def _wrong_nvinfer(machine: Machine, software: Software) -> Iterator[Diagnosis]:

@@ -183,14 +183,18 @@ def for_machine(machine: Machine) -> DeviceProfile:
 def _score(match: Mapping[str, tuple[str, ...]], machine: Machine) -> tuple[int, int] | None:
     """How specific a match is, more is better; None for no match.
 
-    compatible: patterns for the device tree's names, of which earlier ones are more specific. architecture: one of.
-    traits: at least one of.
+    compatible: patterns for the device tree's names, of which earlier ones are more specific. processor: patterns for
+    its name. architecture: one of. traits: at least one of.
     """
     if "architecture" in match and machine.cpu.architecture not in match["architecture"]:
         return None
     if "traits" in match and not machine.traits.intersection(match["traits"]):
         return None
     board = 0
+    if "processor" in match:
+        if not any(fnmatchcase(machine.cpu.name, pattern) for pattern in match["processor"]):
+            return None
+        board = 500
     if "compatible" in match:
         places = [
             place

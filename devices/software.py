@@ -12,11 +12,21 @@ from pathlib import Path
 
 from .tree import Tree
 
-PACKAGES = (
-    "numpy",
+ONNXRUNTIMES = (
     "onnxruntime",
     "onnxruntime-gpu",
     "onnxruntime-openvino",
+    "onnxruntime-directml",
+    "onnxruntime-qnn",
+    "onnxruntime-silicon",
+    "onnxruntime-rocm",
+    "onnxruntime-migraphx",
+)
+"""The packages that own the module ``onnxruntime``: no two of them go together."""
+
+PACKAGES = (
+    "numpy",
+    *ONNXRUNTIMES,
     "openvino",
     "tensorrt",
     "tensorrt-rtx",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -45,6 +47,18 @@ class Tree:
         """The NUL-separated strings of a device-tree property, most specific first."""
         text = self.read(name)
         return tuple(part for part in text.split("\0") if part) if text else ()
+
+    def sysctl(self, name: str) -> str | None:
+        """A value of macOS's kernel; a machine written down has a file for each in /sysctl."""
+        if not self.live:
+            return self.read(f"/sysctl/{name}")
+        if sys.platform != "darwin":
+            return None
+        try:
+            done = subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, timeout=10, check=False)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip() or None
 
     def exists(self, name: str) -> bool:
         """Whether a path is there."""

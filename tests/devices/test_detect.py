@@ -58,6 +58,36 @@ def test_raspberry_pi_with_limits(board: Board) -> None:
     assert machine.memory.limit == machine.memory.usable == 2 << 30
 
 
+def test_raspberry_pi_4_has_no_dot_product(board: Board) -> None:
+    cpu = detect(board("raspberry-pi-4")).cpu
+    assert (cpu.name, cpu.features, cpu.threads) == ("Cortex-A72", (), 4)
+
+
+def test_orange_pi_runs_its_four_fast_cores(board: Board) -> None:
+    machine = detect(board("orange-pi-5"))
+    assert machine.cpu.name == "4 × Cortex-A55, 4 × Cortex-A76"
+    assert (machine.cpu.cores, machine.cpu.fast, machine.cpu.threads) == (8, 4, 4)
+
+
+def test_intel_n100(board: Board) -> None:
+    cpu = detect(board("intel-n100")).cpu
+    assert (cpu.name, cpu.vnni, cpu.threads) == ("Intel(R) N100", True, 4)
+
+
+def test_a_mac_is_described_by_its_kernels_values(board: Board) -> None:
+    machine = detect(board("apple-m2"))
+    assert (machine.model, machine.os, machine.memory.total) == ("Mac14,2", "macOS 14.5", 16 << 30)
+    assert (machine.cpu.architecture, machine.cpu.name) == ("aarch64", "Apple M2")
+    assert machine.cpu.features == ("fp16", "dotprod", "i8mm", "bf16")
+    assert (machine.cpu.cores, machine.cpu.threads) == (8, 4)
+
+
+def test_snapdragon_x(board: Board) -> None:
+    machine = detect(board("snapdragon-x"))
+    assert (machine.cpu.name, machine.cpu.threads) == ("Qualcomm Oryon", 12)
+    assert {"i8mm", "dotprod"} <= set(machine.cpu.features)
+
+
 def test_hybrid_laptop(board: Board) -> None:
     root = board("x86-laptop")
     machine = detect(root)

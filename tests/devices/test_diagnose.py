@@ -59,6 +59,28 @@ def test_both_onnxruntimes(board: Board, tmp_path: Path, name: str, extra: str) 
     assert problem.remedy == expected and problem.serious
 
 
+def test_every_pair_of_packages_with_one_module_is_named(board: Board, tmp_path: Path) -> None:
+    for name in ("onnxruntime", "onnxruntime-directml", "onnxruntime-qnn"):
+        install(tmp_path, name, "1.32.0")
+    problem = found(board("snapdragon-x"), tmp_path)["two-onnxruntimes"]
+    assert problem.problem.startswith("onnxruntime and onnxruntime-directml and onnxruntime-qnn are installed together")
+    assert "uninstall -y onnxruntime onnxruntime-directml onnxruntime-qnn && " in problem.remedy
+
+
+def test_convolutions_that_fill_the_memory_on_chips_with_sme(board: Board, tmp_path: Path) -> None:
+    """1.24 on an M4 or another chip with SME: Arm's convolutions take many times the memory of the others."""
+    install(tmp_path, "onnxruntime", "1.24.0")
+    root = board("apple-m2")
+    assert "kleidiai-memory" not in found(root, tmp_path)
+    (root / "sysctl" / "hw.optional.arm.FEAT_SME").write_text("1")
+    problem = found(root, tmp_path)["kleidiai-memory"]
+    assert problem.remedy == f'{remedies.pip()} install --upgrade "onnxruntime>=1.27"' and problem.serious
+    root = board("snapdragon-x")
+    cpuinfo = root / "proc/cpuinfo"
+    cpuinfo.write_text(cpuinfo.read_text().replace(" i8mm ", " i8mm sme "))
+    assert "kleidiai-memory" in found(root, tmp_path)
+
+
 def test_pypis_wheel_on_a_jetson_and_nvidias(board: Board, tmp_path: Path) -> None:
     """PyPI's aarch64 wheel is for servers: on Orin its kernels are missing, with an error only at the first run."""
     install(tmp_path / "pypi", "onnxruntime-gpu", "1.31.1", "cp312-cp312-manylinux_2_34_aarch64")

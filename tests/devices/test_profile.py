@@ -27,6 +27,11 @@ SCHEMES = {"fp32", "fp16", "bf16", "int8-dynamic", "int8-u8s8", "int8-u7s8", "in
         ("jetson-agx-orin", "jetson-agx-orin"),
         ("jetson-agx-thor", "jetson-agx-thor"),
         ("raspberry-pi-5", "raspberry-pi-5"),
+        ("raspberry-pi-4", "raspberry-pi-4"),
+        ("orange-pi-5", "orange-pi-5"),
+        ("intel-n100", "intel-n100"),
+        ("apple-m2", "apple-silicon"),
+        ("snapdragon-x", "snapdragon-x"),
         ("x86-laptop", "x86-64-vnni"),
         ("x86-desktop-nvidia", "x86-64-nvidia"),
     ],
@@ -56,7 +61,7 @@ def test_a_machine_of_which_nothing_is_known(tmp_path: Path) -> None:
 
 
 def test_an_unknown_profile_names_those_there_are() -> None:
-    with pytest.raises(InputError, match=r"no device profile 'jetson'; there are aarch64, generic, jetson-agx-orin, "):
+    with pytest.raises(InputError, match=r"no device profile 'jetson'; there are aarch64, apple-silicon, generic, "):
         profile.load("jetson")
     with pytest.raises(InputError):
         profile.load("../profile")
