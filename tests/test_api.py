@@ -30,10 +30,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_the_examples_of_the_public_functions_run() -> None:
     pytest.importorskip("onnxruntime", reason="the examples run the embedded model")
-    from wav2edge import api
+    from wav2edge import api, runners
 
-    result = doctest.testmod(api)
-    assert result.attempted >= 6 and result.failed == 0
+    results = [doctest.testmod(module) for module in (api, runners)]
+    assert sum(result.attempted for result in results) >= 6 and not any(result.failed for result in results)
 
 
 def test_the_callable_package_stays_callable_and_a_package() -> None:

@@ -17,21 +17,21 @@ TYPE_CHECKING = False  # as a type checker sees it, it is true; importing ``typi
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .api import Classifier as Classifier
-    from .api import Embedder as Embedder
-    from .api import FrameClassifier as FrameClassifier
-    from .api import LiveClassifier as LiveClassifier
-    from .api import LiveTranscriber as LiveTranscriber
-    from .api import Regressor as Regressor
-    from .api import Transcriber as Transcriber
     from .api import bench as bench
     from .api import evaluate as evaluate
     from .api import export as export
-    from .api import listen as listen
-    from .api import live as live
     from .api import open as open
     from .api import quantize as quantize
     from .api import selftest as selftest
+    from .runners import Classifier as Classifier
+    from .runners import Embedder as Embedder
+    from .runners import FrameClassifier as FrameClassifier
+    from .runners import LiveClassifier as LiveClassifier
+    from .runners import LiveTranscriber as LiveTranscriber
+    from .runners import Regressor as Regressor
+    from .runners import Transcriber as Transcriber
+    from .runners import listen as listen
+    from .runners import live as live
     from .runtime import errors as errors
     from .runtime.bundle.read import Bundle as Bundle
     from .runtime.bundle.read import Variant as Variant
@@ -53,19 +53,19 @@ _HOMES = {
     "Bundle": "wav2edge.runtime.bundle.read",
     "Chunking": "wav2edge.runtime.recordings.chunking",
     "EngineOptions": "wav2edge.runtime.engines",
-    "Classifier": "wav2edge.api",
-    "Embedder": "wav2edge.api",
-    "FrameClassifier": "wav2edge.api",
-    "Regressor": "wav2edge.api",
+    "Classifier": "wav2edge.runners",
+    "Embedder": "wav2edge.runners",
+    "FrameClassifier": "wav2edge.runners",
+    "Regressor": "wav2edge.runners",
     "LabelSettings": "wav2edge.runtime.live.labels",
-    "LiveClassifier": "wav2edge.api",
+    "LiveClassifier": "wav2edge.runners",
     "LiveSettings": "wav2edge.runtime.live.settings",
-    "LiveTranscriber": "wav2edge.api",
+    "LiveTranscriber": "wav2edge.runners",
     "Model": "wav2edge.runtime.model",
     "ModelSpec": "wav2edge.runtime.bundle.spec",
     "Segment": "wav2edge.runtime.text.transcript",
     "Segmentation": "wav2edge.runtime.recordings.segmentation",
-    "Transcriber": "wav2edge.api",
+    "Transcriber": "wav2edge.runners",
     "Transcript": "wav2edge.runtime.text.transcript",
     "Variant": "wav2edge.runtime.bundle.read",
     "Word": "wav2edge.runtime.text.transcript",
@@ -74,8 +74,8 @@ _HOMES = {
     "evaluate": "wav2edge.api",
     "events": "wav2edge.runtime.live",
     "export": "wav2edge",
-    "listen": "wav2edge.api",
-    "live": "wav2edge.api",
+    "listen": "wav2edge.runners",
+    "live": "wav2edge.runners",
     "open": "wav2edge.api",
     "quantize": "wav2edge.api",
     "selftest": "wav2edge.api",
