@@ -29,7 +29,7 @@ the rate."""
 SILENCE = 1e-4
 """A clip whose loudest sample is below this (-80 dBFS, three steps of 16-bit audio) holds no speech."""
 SHORTEST_REST = 0.5
-"""Seconds: a rest of a recording that is shorter than this is no piece of its own; a word takes about as long (150
+"""Seconds: a rest of a recording that is shorter than this is not a piece of its own; a word takes about as long (150
 words a minute are 0.4 s each)."""
 
 CLOSED = frozenset({"eval", "test"})

@@ -1,4 +1,4 @@
-"""Which engine, variant and number of threads to use on this machine; ``open.open_model`` asks and nothing else.
+"""Which engine, variant and number of threads to use on this machine; only ``open.open_model`` calls it.
 
 What the user names wins; then what ``bench`` measured and kept here; then the profile of the board; then whatever runs.
 """

@@ -1,4 +1,4 @@
-"""The microphones that PortAudio sees, and why it sees none.
+"""The microphones that PortAudio lists, and why it lists none.
 
 PortAudio and ALSA write to stderr, may hang on a broken sound server and keep their device list for the life of a
 process; so the list is asked for in a short process of its own.

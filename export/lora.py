@@ -146,7 +146,7 @@ def _fit(weight: Tensor, parts: Mapping[str, Tensor], transposed: bool) -> bool:
 
 
 def _expression(pattern: str, path: Path) -> re.Pattern[str]:
-    """A regular expression of a stranger, which ends part of a layer's name; raises CheckpointError for costly ones."""
+    """A regular expression for the end of layers' names, of unknown origin; raises CheckpointError for costly ones."""
     repeated = re.findall(r"[*+{]", pattern)
     if len(pattern) <= _LONGEST_PATTERN and len(repeated) <= _MOST_REPEATED and not re.search(r"\)[*+{]", pattern):
         with contextlib.suppress(re.error):

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 DOMAIN = "wav2edge"
-"""The domain of operators that are no engine's (export/operators.py)."""
+"""The domain of operators that no engine has (export/operators.py)."""
 NAME = "Name"
 """A copy of a value that gives it a name."""

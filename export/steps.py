@@ -1,4 +1,4 @@
-"""The time arithmetic of a model from its configuration: which convolutions lie between samples and frames."""
+"""The time arithmetic of a model from its configuration: which convolutions are between samples and frames."""
 
 from __future__ import annotations
 

@@ -261,7 +261,7 @@ class Graph:
                 self.weights[tensor.name] = numpy_helper.to_array(tensor)
         del self.model.graph.initializer[:]
         del self.model.graph.value_info[:]
-        # A message holds the memory of what was deleted from it as long as it lives.
+        # A message holds the memory of what was deleted from it as long as it exists.
         whole, self.model = self.model, onnx.ModelProto()
         self.model.CopyFrom(whole)
         graph = self.model.graph

@@ -47,7 +47,7 @@ class Row:
     source: str
     """The row's place, such as ``test.jsonl:12``."""
     seconds: float | None = None
-    """Its length where the manifest tells it."""
+    """Its length where the manifest gives it."""
     language: str | None = None
     speaker: str | None = None
     split: str | None = None

@@ -140,7 +140,7 @@ def text_of(values: Mapping[str, object], names: Sequence[str], source: str) -> 
 
 
 def word_of(values: Mapping[str, object], names: Sequence[str], source: str) -> str | None:
-    """As ``text_of``, where a number or a truth value will do too and an empty string is no value."""
+    """As ``text_of``, where a number or a truth value will do too and an empty string is not a value."""
     name, value = first(values, names)
     if isinstance(value, (bool, int, float)):
         return str(value)

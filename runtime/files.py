@@ -36,7 +36,7 @@ def write_whole(path: str | Path, content: bytes | str) -> None:
 def replace_whole(path: str | Path) -> Iterator[Path]:
     """Yield the name of an empty file beside ``path`` that replaces it when the block ends without an error.
 
-    A symbolic link is replaced by the file, not followed: in a folder from a stranger it may lead anywhere. The
+    A symbolic link is replaced by the file, not followed: in a folder of unknown origin it may lead anywhere. The
     permissions are the old file's, else those of a new file. Raises OSError; on any error the old file is unchanged
     and nothing is left.
     """

@@ -1,7 +1,7 @@
 """A process that decodes recordings, started by ``uploads``: one request a line on standard input, one answer a line.
 
 A damaged or hostile file may crash a decoder or take all memory it can get; then this process is lost, and nothing
-else. It reads nothing but the files that it is told to, and never loads a model.
+else. It reads nothing but the files that it is given, and never loads a model.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a decoder prints is no answer
+    os.dup2(2, 1)  # what a decoder prints is not an answer
     for line in sys.stdin:
         answers.write(json.dumps(answer(json.loads(line))) + "\n")
         answers.flush()

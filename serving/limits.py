@@ -55,4 +55,4 @@ class Limits:
     """Keywords of one request; default 100. Status 400."""
 
     stop_seconds: float = 30.0
-    """Seconds that running utterances and files are given when the server is told to stop; default 30."""
+    """Seconds that running utterances and files are given when the server is asked to stop; default 30."""

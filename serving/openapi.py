@@ -86,7 +86,7 @@ def _paths() -> dict[str, Json]:
             "One model", {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
         )},
         "/v1/status": {"get": _get("Load, streams, queue and limits")},
-        "/healthz": {"get": _get("200 while the process lives")},
+        "/healthz": {"get": _get("200 while the process runs")},
         "/readyz": {"get": _get("200 while requests are taken, 503 while the server stops")},
         "/metrics": {"get": _get("Counts and gauges for Prometheus")},
     }  # fmt: skip

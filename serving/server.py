@@ -90,7 +90,7 @@ class Server:
         return f"{'https' if self._context else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}"
 
     def run(self, ready: Callable[[], None] = lambda: None, extras: Sequence[Extra] = ()) -> None:
-        """Serve until the process is told to stop; ready: called once requests are taken. extras: what runs beside."""
+        """Serve until the process is asked to stop; ready: called once requests are taken. extras: what runs beside."""
         _allow_many_files()
         asyncio.run(self._run(ready, extras))
 

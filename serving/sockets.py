@@ -129,7 +129,7 @@ class Feed:
 
 
 def mono(form: RawFormat, data: bytes) -> NDArray[np.float32]:
-    """Bytes as mono float32 [samples]; raises Refused for values that are no samples."""
+    """Bytes as mono float32 [samples]; raises Refused for values that are not samples."""
     samples: NDArray[np.float32] = form.decode(data).mean(axis=1, dtype=np.float32)
     if not np.isfinite(samples).all() or (len(samples) and float(np.abs(samples).max()) > 64.0):
         raise Refused(400, "the sound holds NaN, infinite or unscaled samples; floats are in [-1, 1]")

@@ -174,7 +174,7 @@ class _EngineRunner:
 
 
 class _WhisperRunner:
-    """faster-whisper with its own defaults (beam of 5). Timed is the whole transcription, since there is no less."""
+    """faster-whisper with its own defaults (beam of 5). The whole transcription is timed."""
 
     def __init__(self, request: WorkerRequest) -> None:
         try:

@@ -1,6 +1,6 @@
 """The mean and the spread of a recording's samples, by which every window of it is normalised alike.
 
-Models of this family want input of zero mean and unit variance. Their graphs normalise what they are given; for a long
+Models of this family take input of zero mean and unit variance. Their graphs normalise what they are given; for a long
 recording that would be each window by itself, and a loud passage would make its neighbours quiet. So windows of a long
 recording are normalised here, by the whole recording, and enter the graph after its own normalisation, at the stage
 ``frontend``.
@@ -29,7 +29,7 @@ class Loudness:
     """One over their standard deviation."""
 
     def normalized(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Samples [samples] as the stage ``frontend`` wants them."""
+        """Samples [samples] as the stage ``frontend`` takes them."""
         values: NDArray[np.float32] = (samples - np.float32(self.mean)) * np.float32(self.scale)
         return values
 

@@ -1,4 +1,4 @@
-"""bundle.json as types: the fields that this version knows, read from files that may come from a stranger."""
+"""bundle.json as types: the fields that this version knows, read from files of unknown origin."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 ``bundle.json`` lists what belongs to it: format version, model spec, variants with the size and SHA-256 of every file,
 and where it came from. Files that it does not list are ignored; keys that it does not know survive a rewrite.
-Writing lives in bundle_writer.py.
+``write`` makes and changes them.
 """
 
 from __future__ import annotations

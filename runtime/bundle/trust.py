@@ -1,4 +1,4 @@
-"""A bundle is data from a stranger: its names lead to plain files inside it, and its graphs read no others."""
+"""A bundle may be of unknown origin: its names lead to plain files inside it, and its graphs read no others."""
 
 from __future__ import annotations
 

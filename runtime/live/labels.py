@@ -227,7 +227,7 @@ class LiveClassifier(LiveModel):
     ) -> None:
         """Load the model's graph, so that what is missing is raised here.
 
-        vad: makes the voice activity model of one stream, which has a state (None: Silero's behind an EnergyGate).
+        vad: makes the voice activity model of one stream, which has a state (None: Silero's after an EnergyGate).
         Raises InputError for another head, EngineError without an engine for the voice activity model, and what
         ``Model.session`` raises.
         """

@@ -34,7 +34,7 @@ _ENCODINGS: dict[tuple[int, int], Encoding] = {
 
 @dataclass(frozen=True)
 class WavHeader:
-    """What stands before the samples of a WAV file: their format, where they begin, how many bytes they are."""
+    """What comes before the samples of a WAV file: their format, where they begin, how many bytes they are."""
 
     format: RawFormat
     offset: int
@@ -58,7 +58,7 @@ class PipeSource:
         """Read from an open descriptor, which the caller closes.
 
         raw: how samples without a header are written (None: 16-bit, 16 kHz, mono, or what a WAV header says). channel:
-        what is taken of several channels. Raises AudioError for the loudest one, which only the end of a pipe tells.
+        what is taken of several channels. Raises AudioError for the loudest one, known only at the end of a pipe.
         """
         self._channel = checked_channel(channel, name)
         if self._channel == "loudest":

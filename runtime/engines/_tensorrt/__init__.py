@@ -9,6 +9,6 @@ session.py  a plan in use: contexts, copies, CUDA graphs
 buffers.py  device and pinned memory that only grows
 cuda.py     the few CUDA calls, through cuda-bindings
 
-Networks are strongly typed: precision lives in the ONNX graph, which is all that TensorRT 11 offers and what 10.3 can
+Networks are strongly typed: the precision is in the ONNX graph, which is all that TensorRT 11 offers and what 10.3 can
 do as well. tests/runtime/engines/test_tensorrt_names.py proves that every name used here exists in each version.
 """

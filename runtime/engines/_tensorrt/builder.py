@@ -1,7 +1,7 @@
 """From an ONNX graph to a plan, in a process of its own: a crash in the builder is then an error message.
 
-The parent writes one JSON line to this process's standard input and keeps it open; when the parent dies the input
-ends and this process dies with it. It answers in JSON lines: ``{"progress": …}``, then ``{"done": true}`` or
+The parent writes one JSON line to this process's standard input and keeps it open; when the parent ends, so does the
+input, and then this process. It answers in JSON lines: ``{"progress": …}``, then ``{"done": true}`` or
 ``{"error": …}``, and writes the plan to the file that the request names.
 """
 

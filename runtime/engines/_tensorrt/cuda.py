@@ -117,7 +117,7 @@ class Cuda:
         self._done(self._api.cudaGraphLaunch(graph, self.stream))
 
     def drop(self, graph: object) -> None:
-        """Forget a captured graph."""
+        """Release a captured graph."""
         self._done(self._api.cudaGraphExecDestroy(graph))
 
     def used_memory(self) -> int:

@@ -2,7 +2,7 @@
 
 A file is a mark, one header line of JSON, then the plan. The name holds what a user would call the same engine
 (graph, stage, profiles, GPU); what merely went out of date (library, driver) is compared inside, so that a rebuild can
-say why. Files appear by rename, under a lock that dies with its owner.
+say why. Files appear by rename, under a lock that the system drops with its process.
 """
 
 from __future__ import annotations

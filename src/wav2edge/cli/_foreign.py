@@ -1,7 +1,7 @@
 """Lines that other libraries write to standard error by themselves, past Python, kept out of ours.
 
     KenLM       draws a progress bar into it, terminal or not
-    libmpg123   (inside soundfile's libsndfile) tells of a damaged MP3 in lines of its own, beside the one that we print
+    libmpg123   (inside soundfile's libsndfile) reports a damaged MP3 in lines of its own, beside the one that we print
     ALSA        (below PortAudio) writes whenever a microphone goes
 
 None of them has an option against it. So file descriptor 2 leads elsewhere while they run, and Python's own standard
