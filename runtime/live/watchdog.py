@@ -1,4 +1,4 @@
-"""Tell systemd that the loop is ready and that it turns (sd_notify(3)), so that one that hangs is started anew.
+"""Tell systemd that the loop is ready and runs (sd_notify(3)), so that one that hangs is started again.
 
 A service with ``Type=notify`` and ``WatchdogSec=`` gets NOTIFY_SOCKET and WATCHDOG_USEC in its environment; without
 them nothing is sent.

@@ -1,8 +1,8 @@
 """FLAC: a header with the number of samples, then frames that say where in the recording they belong (RFC 9639).
 
 1. The next ``fLaC`` with its first block begins another recording.
-2. A number of samples of 0 means that it was not known (a pipe); the last frame gives it. libsndfile fails at the end of
-a recording whose number it does not know.
+2. A number of samples of 0 means that it was not known (a pipe); the last frame gives it. libsndfile fails at the end
+of a recording whose number it does not know.
 3. Where the decoder fails, it goes on with the next frame that another one fits to, which says how much is missing.
 """
 
