@@ -17,6 +17,9 @@ from ..audio.loudness import Loudness
 from ..bundle.spec import ModelSpec
 from ..errors import InputError
 
+_CERTAIN = 20.0
+"""The logit of the blank in a pause, the others' being 0: e^-20 is left for all labels together."""
+
 
 @dataclass(frozen=True)
 class Chunking:
@@ -48,6 +51,21 @@ class Chunk:
     """The frame at which the next chunk starts; None in the last."""
     loudness: Loudness | None = None
     """What to normalise it by; None where the graph normalises it, as with a recording of one chunk."""
+    rows: NDArray[np.int64] | None = None
+    """Where each frame of ``samples`` belongs, counted from ``first_frame``; None where no pause was left out."""
+    frames: int = 0
+    """How many frames it stands for, pauses that were left out included; counts where there are ``rows``."""
+    covered: int | None = None
+    """How many samples of the recording it stands for; None: those of ``samples``."""
+
+    def with_pauses(self, logits: NDArray[np.float32], blank: int) -> NDArray[np.float32]:
+        """Logits [frames, labels] of ``samples`` as logits of all frames that it stands for; pauses are blank."""
+        if self.rows is None:
+            return logits
+        whole = np.zeros((self.frames, logits.shape[1]), dtype=np.float32)
+        whole[:, blank] = _CERTAIN
+        whole[self.rows] = logits[: len(self.rows)]
+        return whole
 
 
 def chunks(blocks: Iterable[NDArray[np.float32]], spec: ModelSpec, chunking: Chunking) -> Iterator[Chunk]:

@@ -41,7 +41,8 @@ class Decoding:
 
     def push(self, chunk: Chunk, logits: NDArray[np.float32]) -> list[Segment]:
         """Take the next chunk and its logits [frames, labels]; returns the segments that are complete now."""
-        self.samples = chunk.first_frame * self._spec.stride + len(chunk.samples)
+        covered = len(chunk.samples) if chunk.covered is None else chunk.covered
+        self.samples = chunk.first_frame * self._spec.stride + covered
         spans = self._segmenter.push(self._stitcher.push(chunk, logits))
         if chunk.next_frame is None:
             spans += self._segmenter.finish()

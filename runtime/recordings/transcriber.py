@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..model import Model
 from ..text.transcript import Segment, Transcript
 from .chunking import Chunk, Chunking
 from .decoding import Decoding, WordDecoder
+from .pauses import FROM_SECONDS, Pauses, survey, without_pauses
 from .runner import Runner
 from .segmentation import Segmentation
 
@@ -38,6 +40,7 @@ class Transcriber(Runner[Transcript]):
         chunking: Chunking | None = None,
         segmentation: Segmentation | None = None,
         lanes: int = 1,
+        skip_silence: bool | None = None,
     ) -> None:
         """Load the model's graph, so that what is missing is raised here.
 
@@ -45,11 +48,28 @@ class Transcriber(Runner[Transcript]):
         chunking: how long recordings are cut; segmentation: where segments end.
         lanes: chunks that ``batch.transcribe_all`` runs at once, each with its share of the threads; ``batch.lanes``
         says where that gains. One where the model has no number of threads, or its engine runs one at a time.
+        skip_silence: run recordings without their pauses, which are decoded as silence (``pauses`` says what a pause
+        is); None: those longer than a minute. It takes a model that runs in stages; others run everything.
         Raises InputError for a head that does not transcribe, EngineError and BundleError as ``Model.session`` does.
         """
         super().__init__(model, chunking, lanes)
+        self.skip_silence = skip_silence
         self.segmentation = segmentation or Segmentation()
         self.decoder = decoder or ctc.Greedy(self.segmentation.word_gap)
+
+    def chunks(self, recording: Recording) -> Iterator[Chunk]:
+        """The chunks of a recording, without its pauses where they are to be left out; see ``Runner.chunks``."""
+        shortest = 0.0 if self.skip_silence else FROM_SECONDS
+        fits = (
+            self.skip_silence is not False and self.model.runs_in_stages and not any(s.padding for s in self.spec.time)
+        )
+        if fits and (recording.seconds is None or recording.seconds > max(shortest, self.chunking.length)):
+            known = survey(recording.again(), self.spec.stride)
+            if known.samples > max(shortest, self.chunking.length) * self.spec.sample_rate:
+                for chunk in without_pauses(recording.blocks, known, self.spec, self.chunking, Pauses()):
+                    yield replace(chunk, loudness=known.loudness)
+                return
+        yield from super().chunks(recording)
 
     def result(self, recording: Recording) -> Transcript:
         """The transcript of an opened recording; raises AudioError where it turns out that it cannot be used."""
@@ -85,7 +105,8 @@ class Transcriber(Runner[Transcript]):
     def run(self, found: Sequence[Chunk]) -> list[NDArray[np.float32]]:
         """The logits [frames, labels] of chunks, run as one padded batch; all of them have a loudness, or none."""
         name = self.spec.outputs[0].name
-        return [np.asarray(row[name], dtype=np.float32) for row in self.outputs(found)]
+        rows = [np.asarray(row[name], dtype=np.float32) for row in self.outputs(found)]
+        return [chunk.with_pauses(row, self.spec.blank or 0) for chunk, row in zip(found, rows)]
 
     def logits(self, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """The logits [frames, labels] of clips [samples] at the model's rate, run as one padded batch."""

@@ -181,6 +181,16 @@ def cut(function: Callable[..., object]) -> Callable[..., object]:
     )(function)
 
 
+def skip_silence(function: Callable[..., object]) -> Callable[..., object]:
+    """Declare ``--skip-silence`` and ``--no-skip-silence``."""
+    return option(
+        "--skip-silence/--no-skip-silence",
+        "run recordings without their pauses; words and times stay (default: those longer than a minute)",
+        group=_LONG,
+        default=None,
+    )(function)
+
+
 def _hotwords(values: tuple[str, ...]) -> tuple[str, ...]:
     words: list[str] = []
     for value in values:

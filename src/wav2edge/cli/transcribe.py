@@ -108,6 +108,7 @@ def _formats() -> tuple[str, ...]:
     ),
 )
 @_decoding.cut
+@_decoding.skip_silence
 @_decoding.words
 def run(
     audio: tuple[str, ...],
@@ -119,6 +120,7 @@ def run(
     held: Held,
     lines: LineOptions,
     cut: Cut,
+    skip_silence: bool | None,
     words: Words,
 ) -> int:
     """Transcribe recordings of any length and format.
@@ -156,6 +158,7 @@ def run(
                 chunking=chunking,
                 segmentation=segmentation,
                 lanes=at_once,
+                skip_silence=skip_silence,
             )
         )
         progress = stack.enter_context(Progress())
