@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import resource
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -22,6 +21,7 @@ from ..runtime.errors import InputError
 from .app import application
 from .guard import JsonLines, is_local
 from .limits import Limits
+from .listening import listening
 from .models import Catalogue
 from .service import Service
 
@@ -69,7 +69,7 @@ class Server:
         """Take the port; raises InputError where that cannot be, or the certificate cannot be used."""
         self.options = options
         self.limits = limits or Limits()
-        self.socket = _listening(options)
+        self.socket = listening(options.host, options.port)
         try:
             self._context = _certificate(options)
         except BaseException:
@@ -128,7 +128,7 @@ class Server:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-Extra = Callable[[Service], "asyncio.Future[None]"]
+Extra = Callable[[Service], Coroutine[object, object, None]]
 """Something that serves beside HTTP until it is cancelled."""
 
 
@@ -208,21 +208,6 @@ class _Protocol(H11Protocol):
 
 def _protocol(most: int) -> type[asyncio.Protocol]:
     return type("_BoundedProtocol", (_Protocol,), {"most": most})
-
-
-def _listening(options: ServerOptions) -> socket.socket:
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((options.host, options.port))
-        made.listen(2048)
-    except OSError as error:
-        made.close()
-        if error.errno == errno.EADDRINUSE:
-            raise InputError(f"port {options.port} is taken; choose another, or 0 for a free one") from error
-        raise InputError(f"{options.host}:{options.port}: cannot listen there ({error.strerror or error})") from error
-    return made
 
 
 def _certificate(options: ServerOptions) -> ssl.SSLContext | None:

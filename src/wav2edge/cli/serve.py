@@ -35,6 +35,7 @@ class Where:
     token: str | None
     certificate: str | None
     key: str | None
+    wyoming: int | None
     cors: tuple[str, ...]
 
 
@@ -63,6 +64,7 @@ class Bounds:
 @command(
     "wav2edge serve  # http://127.0.0.1:8000, for this machine only",
     "wav2edge serve -m my-bundle -m fast=my-small-bundle  # two models, by name",
+    "wav2edge serve --wyoming 10300  # for Home Assistant as well",
     "wav2edge serve -m my-bundle --host 0.0.0.0 --token TOKEN --certificate cert.pem --key key.pem",
 )
 @_options.models("bundle to serve, as BUNDLE or NAME=BUNDLE")
@@ -84,6 +86,10 @@ class Bounds:
         group=_WHERE, metavar="FILE.pem", type=_options.FILE,
     ),
     option("--key", "PEM file with their private key", group=_WHERE, metavar="FILE.pem", type=_options.FILE),
+    option(
+        "--wyoming", "serve Wyoming (Home Assistant) as well, on this port of the same address; it knows no token",
+        group=_WHERE, metavar="PORT", type=Number(int, 0, 65535, "a port"),
+    ),
     option(
         "--cors", "other site whose pages may use the server, such as https://intranet; may be repeated",
         group=_WHERE, metavar="ORIGIN", multiple=True,
@@ -114,6 +120,7 @@ def run(model: tuple[str, ...], one: One, where: Where, bounds: Bounds, log: boo
 
     from wav2edge.serving.models import open_models
     from wav2edge.serving.server import Server, ServerOptions, log_to
+    from wav2edge.serving.wyoming import WyomingServer
 
     options = ServerOptions(
         where.host, where.port, where.token or os.environ.get(TOKEN) or None,
@@ -127,6 +134,7 @@ def run(model: tuple[str, ...], one: One, where: Where, bounds: Bounds, log: boo
     )
     try:
         server = Server(catalogue, options, bounds.limits())
+        wyoming = None if where.wyoming is None else WyomingServer(where.host, where.wyoming)
 
         def ready() -> None:
             for each in catalogue.models:
@@ -134,7 +142,9 @@ def run(model: tuple[str, ...], one: One, where: Where, bounds: Bounds, log: boo
                 _terminal.note(f"serving {each.name} ({opened.variant.name} on {opened.engine})")
             _terminal.note(f"at {server.address}; Ctrl-C ends")
 
-        server.run(ready)
+        if wyoming is not None:
+            _terminal.note(f"Wyoming on port {wyoming.port}")
+        server.run(ready, () if wyoming is None else (wyoming.serve,))
     finally:
         catalogue.close()
     _terminal.note("stopped")

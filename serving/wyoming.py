@@ -1,0 +1,237 @@
+"""Wyoming over TCP, as Home Assistant speaks it: a line of JSON, then data, then a payload.
+
+describe → info; transcribe, audio-start, audio-chunk …, audio-stop → transcript-start, transcript-chunk for each
+utterance that ends, transcript with the whole text, transcript-stop. The text of an utterance is its final pass's.
+(Protocol of the package ``wyoming`` 1.10, read in its source; nothing of it is needed here.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Mapping
+
+from .. import __version__
+from ..runtime.audio.raw import Encoding, RawFormat
+from ..runtime.live.events import Event, Final
+from .listening import listening
+from .models import ServedModel
+from .refusals import Refused, refusal
+from .service import Service
+from .sockets import Feed, Outbox, note_drops
+
+Json = Mapping[str, object]
+_LINE = 64 * 1024
+_DATA = 1 << 20
+_ENCODINGS: dict[int, Encoding] = {2: "s16le"}
+
+
+class WyomingServer:
+    """Serves the protocol beside HTTP; ``serve`` runs until it is cancelled."""
+
+    def __init__(self, host: str, port: int) -> None:
+        """Take the port, 0 for a free one; raises InputError where that cannot be.
+
+        The protocol knows no token: an address of other machines lets them in.
+        """
+        self._socket = listening(host, port)
+        self.port: int = self._socket.getsockname()[1]
+
+    async def serve(self, service: Service) -> None:
+        """Take connections."""
+        server = await asyncio.start_server(
+            lambda reader, writer: self._client(service, reader, writer), sock=self._socket, limit=_LINE
+        )
+        async with server:
+            await server.serve_forever()
+
+    async def _client(self, service: Service, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = writer.get_extra_info("peername")
+        connection = _Connection(service, reader, writer, str(peer[0]) if peer else "-")
+        try:
+            await connection.run()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        except Exception as error:
+            problem = refusal(error)
+            if problem.status == 500:
+                service.log.exception("a Wyoming client's connection failed")
+            with contextlib.suppress(Exception):
+                await connection.send("error", {"text": problem.message, "code": problem.code or str(problem.status)})
+        finally:
+            connection.close()
+            writer.close()
+            with contextlib.suppress(Exception):
+                await writer.wait_closed()
+
+
+class _Connection:
+    def __init__(
+        self, service: Service, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: str
+    ) -> None:
+        self._service = service
+        self._reader = reader
+        self._writer = writer
+        self._client = client
+        self._served: ServedModel = service.model(None)
+        self._feed: Feed | None = None
+        self._outbox = Outbox(service.limits)
+        self._place = contextlib.ExitStack()
+        self._giving: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Answer messages until the client goes away or the server stops."""
+        while (message := await self._next()) is not None:
+            kind, data, payload = message
+            await self._message(kind, data, payload)
+
+    def close(self) -> None:
+        """Release what an unfinished recording holds."""
+        if self._giving is not None:
+            self._giving.cancel()
+        if self._feed is not None:
+            self._feed.close()
+            self._feed = None
+        self._place.close()
+
+    async def send(self, kind: str, data: Json) -> None:
+        """Send one message; raises Refused where the client does not take it."""
+        body = json.dumps(data, ensure_ascii=False).encode()
+        head = {"type": kind, "version": "1.10.2", "data_length": len(body)}
+        self._writer.write(json.dumps(head).encode() + b"\n" + body)
+        try:
+            await asyncio.wait_for(self._writer.drain(), self._service.limits.stalled_seconds)
+        except asyncio.TimeoutError:
+            raise Refused(408, "this client takes no events") from None
+
+    async def _next(self) -> tuple[str, Json, bytes] | None:
+        """The next message; None at the connection's end. A quiet client may stay connected between recordings."""
+        limit = self._service.limits.idle_seconds if self._feed is not None else None
+        try:
+            line = await asyncio.wait_for(self._reader.readline(), limit)
+            if not line:
+                return None
+            head = _object(line)
+            data = dict(_mapping(head.get("data")))
+            if count := _count(head, "data_length"):
+                data.update(_object(await asyncio.wait_for(self._reader.readexactly(count), limit)))
+            payload = b""
+            if count := _count(head, "payload_length"):
+                payload = await asyncio.wait_for(self._reader.readexactly(count), limit)
+        except asyncio.TimeoutError:
+            raise Refused(408, f"nothing came for {limit:g} s; the recording is over") from None
+        except ValueError:
+            raise Refused(400, "a message must be one line of JSON, at most 64 KB") from None
+        return str(head.get("type")), data, payload
+
+    async def _message(self, kind: str, data: Json, payload: bytes) -> None:
+        if kind == "describe":
+            await self.send("info", self._info())
+        elif kind == "ping":
+            await self.send("pong", data)
+        elif kind == "transcribe":
+            name = data.get("name")
+            self._served = self._service.model(str(name)) if name else self._service.model(None)
+        elif kind == "audio-start":
+            self._begin(data)
+        elif kind == "audio-chunk":
+            if self._feed is None:
+                self._begin(data)
+            assert self._feed is not None
+            await self._feed.push(payload)
+        elif kind == "audio-stop":
+            await self._end()
+        # Other events of the protocol are for other services; they are ignored, as its own servers do.
+
+    def _begin(self, data: Json) -> None:
+        if self._feed is not None:
+            return
+        width, rate, channels = (_number(data, name) for name in ("width", "rate", "channels"))
+        if width not in _ENCODINGS:
+            raise Refused(400, f"samples of {width} bytes; send 16-bit samples (width 2)")
+        self._place.enter_context(self._service.stream_place(self._client))
+        form = RawFormat(_ENCODINGS[width], rate, channels)
+        self._outbox = Outbox(self._service.limits)
+        self._feed = Feed(self._service, self._served.live, self._outbox, form)
+        self._giving = asyncio.ensure_future(self._give())
+
+    async def _give(self) -> None:
+        """Send the text of each utterance as it ends, then the whole."""
+        texts: list[str] = []
+        await self.send("transcript-start", {"language": self._served.model.spec.language})
+        while True:
+            found: list[Event] = await self._outbox.take()
+            note_drops(self._service, found)
+            for event in found:
+                if isinstance(event, Final) and event.text:
+                    await self.send("transcript-chunk", {"text": f" {event.text}" if texts else event.text})
+                    texts.append(event.text)
+            if self._outbox.over:
+                if self._outbox.error is not None:
+                    raise self._outbox.error
+                break
+        await self.send("transcript", {"text": " ".join(texts), "language": self._served.model.spec.language})
+        await self.send("transcript-stop", {})
+
+    async def _end(self) -> None:
+        if self._feed is None or self._giving is None:
+            raise Refused(400, "audio-stop without audio-start")
+        self._feed.finish()
+        await self._giving
+        self.close()
+
+    def _info(self) -> Json:
+        attribution = {"name": "wav2edge", "url": ""}
+        models = [
+            {
+                "name": each.name,
+                "description": f"{each.model.spec.architecture}, {each.model.variant.name}",
+                "attribution": attribution,
+                "installed": True,
+                "version": None,
+                "languages": [each.model.spec.language or "en"],
+            }
+            for each in self._service.catalogue.models
+        ]
+        program = {
+            "name": "wav2edge",
+            "description": "Wav2Vec 2.0 family models",
+            "attribution": attribution,
+            "installed": True,
+            "version": __version__,
+            "models": models,
+            "supports_transcript_streaming": True,
+            "requires_external_vad": False,
+        }
+        return {"asr": [program], "tts": [], "handle": [], "intent": [], "wake": [], "mic": [], "snd": []}
+
+
+def _object(text: bytes) -> Json:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Refused(400, "a message must be one JSON object") from None
+    return _mapping(values)
+
+
+def _mapping(values: object) -> Json:
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise Refused(400, "a message must be one JSON object")
+    return values
+
+
+def _count(head: Json, name: str) -> int:
+    value = head.get(name) or 0
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _DATA:
+        raise Refused(400, f"{name} must be a number of bytes up to {_DATA}")
+    return value
+
+
+def _number(data: Json, name: str) -> int:
+    value = data.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise Refused(400, f"{name} must be a whole number")
+    return value

@@ -1,0 +1,98 @@
+"""The client of the package ``wyoming`` against the server, as Home Assistant uses it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.serving.conftest import blocks_of
+from wyoming.asr import Transcribe, Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
+from wyoming.audio import AudioChunk, AudioStart, AudioStop
+from wyoming.client import AsyncTcpClient
+from wyoming.error import Error
+from wyoming.info import Describe, Info
+
+from wav2edge.serving.limits import Limits
+from wav2edge.serving.models import Catalogue
+from wav2edge.serving.server import Server, ServerOptions
+from wav2edge.serving.wyoming import WyomingServer
+
+
+@pytest.fixture(scope="module")
+def port(catalogue: Catalogue) -> Iterator[int]:
+    wyoming = WyomingServer("127.0.0.1", 0)
+    server = Server(catalogue, ServerOptions(port=0), Limits(idle_seconds=2.0))
+    ready = threading.Event()
+    thread = threading.Thread(target=server.run, args=(ready.set, (wyoming.serve,)), daemon=True)
+    thread.start()
+    assert ready.wait(20)
+    yield wyoming.port
+    server.stop()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_a_recording_gets_the_text_of_listen_in_chunks_and_whole(
+    port: int, recordings: list[Path], listened: dict[Path, str]
+) -> None:
+    async def talk() -> tuple[Info, list[str], str]:
+        async with AsyncTcpClient("127.0.0.1", port) as client:
+            await client.write_event(Describe().event())
+            event = await client.read_event()
+            assert event is not None
+            info = Info.from_event(event)
+            texts: list[str] = []
+            for _ in range(2):  # Home Assistant keeps a connection for several
+                texts = []
+                await client.write_event(Transcribe(name="wav2edge-demo", language="en").event())
+                await client.write_event(AudioStart(16000, 2, 1).event())
+                for block in blocks_of(recordings[0]):
+                    audio = (np.clip(block, -1, 1) * 32767).astype("<i2").tobytes()
+                    await client.write_event(AudioChunk(16000, 2, 1, audio).event())
+                await client.write_event(AudioStop().event())
+                while (event := await client.read_event()) is not None and not TranscriptStop.is_type(event.type):
+                    if TranscriptChunk.is_type(event.type):
+                        texts.append(TranscriptChunk.from_event(event).text)
+                    elif Transcript.is_type(event.type):
+                        whole = Transcript.from_event(event).text
+                    else:
+                        assert TranscriptStart.is_type(event.type), event
+            return info, texts, whole
+
+    info, chunks, whole = asyncio.run(talk())
+    [program] = info.asr
+    assert program.supports_transcript_streaming and program.models[0].name == "wav2edge-demo"
+    assert "".join(chunks) == whole == listened[recordings[0]]
+
+
+@pytest.mark.parametrize(
+    ("sent", "message"),
+    [
+        (b"nonsense\n", "JSON"),
+        (b"[]\n", "one JSON object"),
+        (b'{"type": "audio-stop"}\n', "without audio-start"),
+        (b'{"type": "x", "payload_length": -1}\n', "payload_length"),
+        (b'{"type": "audio-start", "data": {"rate": 16000, "width": 4, "channels": 1}}\n', "width 2"),
+        (b'{"type": "audio-start", "data": {"rate": 16000, "width": 2, "channels": 1}}\n', "nothing came for 2 s"),
+        (b'{"type": "transcribe", "data": {"name": "none"}}\n', "there is no model"),
+        (b"x" * 70000 + b"\n", "64 KB"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_and_ends_the_connection(port: int, sent: bytes, message: str) -> None:
+    async def ask() -> str:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        data = await reader.read()
+        writer.close()
+        return data.decode()
+
+    lines = asyncio.run(ask())
+    head, _, rest = lines[lines.index('{"type": "error"') :].partition("\n")
+    assert Error.is_type(json.loads(head)["type"])
+    text = json.loads(rest)["text"]
+    assert message in text and "\n" not in text
