@@ -159,14 +159,14 @@ def report(text: str) -> Callable[[Function], Function]:
     return option("--report", text, group=OUTPUT, metavar="DIR", type=FILE)
 
 
-def recordings(example: str) -> Callable[[Function], Function]:
+def recordings(example: str, required: bool = True) -> Callable[[Function], Function]:
     """Declare the recordings that a command takes, as ``audio``; example: a pattern for the help."""
     return argument(
         "audio",
         f"recordings; patterns such as '{example}' too; - for standard input",
         metavar="AUDIO…",
         nargs=-1,
-        required=True,
+        required=required,
         type=FILE,
     )
 

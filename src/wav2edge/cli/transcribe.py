@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import _decoding, _foreign, _options, _sound, _terminal, _transcripts
+from . import _corpus, _decoding, _foreign, _options, _sound, _terminal, _transcripts
 from ._command import command, gathered, option
+from ._corpus import CorpusOptions
 from ._decoding import Cut, Words
 from ._options import OUTPUT, One
 from ._progress import Progress
@@ -48,8 +49,9 @@ def _formats() -> tuple[str, ...]:
     "wav2edge transcribe talks/*.flac -m my-bundle -f srt -o subtitles  # a subtitle file for each",
     "wav2edge transcribe call.wav --channel each -f json  # a telephone call, one transcript per party",
     "wav2edge transcribe order.wav --hotwords 'espresso,oat milk'",
+    "wav2edge transcribe --manifest corpus.jsonl --shard 3/16 -f json -o out  # one job of 16",
 )
-@_options.recordings("talks/*.mp3")
+@_options.recordings("talks/*.mp3", required=False)
 @option(
     "-f",
     "--format",
@@ -66,6 +68,7 @@ def _formats() -> tuple[str, ...]:
     metavar="DIR",
     type=_options.FILE,
 )
+@_corpus.corpus
 @_options.model()
 @_options.one_engine
 @option(
@@ -114,6 +117,7 @@ def run(
     audio: tuple[str, ...],
     format: str,
     output: str | None,
+    corpus: CorpusOptions,
     model: str | None,
     one: One,
     batch: int,
@@ -128,11 +132,13 @@ def run(
     Prints the text as it comes, or writes subtitles (srt, vtt), tables (tsv) or JSON with a time for each word.
     A recording that cannot be used is named in one line, and the others are transcribed. One that is damaged or cut
     short is transcribed as far as it can be decoded. In both cases the exit code is 2.
+
+    A corpus (--manifest) has a file for each recording in DIR, and a list of what became of each in DIR/results.
     """
     from wav2edge.runtime.audio import read
     from wav2edge.runtime.audio.channels import checked_channel
     from wav2edge.runtime.model import SMALL_BYTES
-    from wav2edge.runtime.recordings.batch import lanes, transcribe_all
+    from wav2edge.runtime.recordings.batch import LANES, lanes, transcribe_all
     from wav2edge.runtime.recordings.segmentation import Segmentation
     from wav2edge.runtime.recordings.transcriber import Transcriber
     from wav2edge.runtime.text import formats
@@ -140,6 +146,17 @@ def run(
     from ._memory import give_back_large_blocks
 
     chunking, segmentation, raw = cut.chunking(), Segmentation(lines.pause, word_gap=words.word_gap), held.raw()
+    corpus.check(audio, output, held.channel == "each")
+    if corpus.asked and output is not None:
+
+        def transcriber_of(count: int) -> Transcriber:
+            bundle = _options.open_bundle(model)
+            opened = _options.open_model(one, bundle)
+            at_once = LANES if batch == 1 and count > 1 and opened.variant.bytes <= SMALL_BYTES else 1
+            decoder = words.decoder(bundle)
+            return Transcriber(opened, decoder=decoder, chunking=chunking, segmentation=segmentation, lanes=at_once)
+
+        return _corpus.run(corpus, output, format, batch, transcriber_of)
     layout = formats.CaptionLayout(lines.max_line_width, lines.max_line_count, lines.max_words_per_cue)
     sources = inputs(audio)
     writer = _transcripts.writer(format, output, layout, sources, held.channel == "each")

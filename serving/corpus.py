@@ -1,0 +1,165 @@
+"""A corpus in shards: one output for each recording, resumed where it stopped, failures listed and not fatal.
+
+Which shard a recording belongs to follows from its name alone, so shards can run anywhere in any order. A recording
+that has its output is not run again; one that failed before is tried again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypedDict, cast
+
+from ..runtime.errors import InputError
+from ..runtime.files import write_whole
+from ..runtime.recordings.batch import transcribe_all
+from ..runtime.recordings.transcriber import Transcriber
+from ..runtime.text import formats
+from ..runtime.text.transcript import Transcript
+
+RESULTS = "results"
+"""The folder of the lists of what became of each recording, inside the output folder; one list for each shard."""
+
+
+class Outcome(TypedDict):
+    """What became of one recording."""
+
+    path: str
+    output: str | None
+    status: Literal["done", "in part", "failed"]
+    seconds: float
+    message: str
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several parts: ``number`` from 1 to ``of``."""
+
+    number: int = 1
+    of: int = 1
+
+    @classmethod
+    def parsed(cls, text: str) -> Shard:
+        """``3/16`` as a shard; raises InputError for anything else."""
+        number, slash, of = text.partition("/")
+        if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+            raise InputError(f"shard {text}: write N/M, such as 3/16, with N from 1 to M")
+        return cls(int(number), int(of))
+
+    def holds(self, name: str) -> bool:
+        """Whether a recording belongs to it."""
+        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+        return int.from_bytes(digest[:8], "big") % self.of == self.number - 1
+
+    def __str__(self) -> str:
+        return f"{self.number}-of-{self.of}"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A recording of a corpus: its name as the manifest has it, where it is, and where its output goes."""
+
+    name: str
+    path: Path
+    output: Path
+
+
+def items(manifest: Path, output: Path, suffix: str) -> list[Item]:
+    """The recordings of a JSON Lines manifest (``path``, relative to it) or of a list of names, one a line.
+
+    Raises InputError where it cannot be read, a line names no recording, or two name the same.
+    """
+    try:
+        lines = manifest.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{manifest}: cannot be read ({error})") from error
+    found: dict[str, Item] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        name = _name(line, f"{manifest}:{number}")
+        if name in found:
+            raise InputError(f"{manifest}:{number}: {name} is there twice")
+        found[name] = Item(name, manifest.parent / name, output / _output(name, suffix))
+    if not found:
+        raise InputError(f"{manifest}: it names no recording")
+    return list(found.values())
+
+
+def pending(all_items: Iterable[Item], shard: Shard) -> list[Item]:
+    """The recordings of a shard that have no output yet."""
+    return [item for item in all_items if shard.holds(item.name) and not item.output.exists()]
+
+
+def run(
+    transcriber: Transcriber,
+    chosen: Sequence[Item],
+    results: Path,
+    form: str = "json",
+    *,
+    batch: int = 1,
+    say: Callable[[Outcome], None] = lambda outcome: None,
+) -> Iterator[Outcome]:
+    """Transcribe recordings, write their outputs, and add a line for each to ``results``; raises EngineError."""
+    results.parent.mkdir(parents=True, exist_ok=True)
+    by_path = {str(item.path): item for item in chosen}
+    with results.open("a", encoding="utf-8") as file:
+        for result in transcribe_all(transcriber, [str(item.path) for item in chosen], batch=batch):
+            item = by_path[str(result.source)]
+            outcome = outcome_of(item, result.transcript, str(result.error or ""), form)
+            file.write(json.dumps(outcome, ensure_ascii=False) + "\n")
+            file.flush()
+            say(outcome)
+            yield outcome
+
+
+def outcome_of(item: Item, transcript: Transcript | None, error: str, form: str) -> Outcome:
+    """Write a recording's output, whole or not at all, and say what became of it."""
+    if transcript is None:
+        return Outcome(path=item.name, output=None, status="failed", seconds=0.0, message=error)
+    item.output.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(item.output, formats.get(form).render(transcript, item.name, formats.CaptionLayout()))
+    return Outcome(
+        path=item.name,
+        output=item.output.name,
+        status="done" if transcript.complete else "in part",
+        seconds=round(transcript.seconds, 3),
+        message="; ".join(transcript.warnings),
+    )
+
+
+def outcomes(output: Path) -> list[Outcome]:
+    """What became of every recording so far, its last outcome only, from the lists of all shards."""
+    last: dict[str, Outcome] = {}
+    for path in sorted((output / RESULTS).glob("*.jsonl")):
+        for line in path.read_text("utf-8").splitlines():
+            try:
+                values = json.loads(line)
+            except ValueError:
+                continue  # a shard that was killed while it wrote
+            outcome = cast(Outcome, values)
+            if last.get(outcome["path"], outcome)["status"] == "failed" or outcome["status"] != "failed":
+                last[outcome["path"]] = outcome
+    return list(last.values())
+
+
+def _name(line: str, where: str) -> str:
+    if not line.lstrip().startswith("{"):
+        return line.strip()
+    try:
+        values = json.loads(line)
+    except ValueError:
+        raise InputError(f"{where}: not one JSON object") from None
+    name = values.get("path")
+    if not isinstance(name, str) or not name:
+        raise InputError(f"{where}: it has no path")
+    return name
+
+
+def _output(name: str, suffix: str) -> Path:
+    """A recording's output: its own name, so that a reader finds it, and a digest, so that no two share one."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:10]
+    return Path(f"{Path(name).stem[:80]}-{digest}{suffix}")

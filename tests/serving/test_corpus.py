@@ -1,0 +1,102 @@
+"""A corpus in shards: every recording once, resumed after a stop, failures listed and not fatal."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import wav2edge
+from wav2edge.cli import main
+from wav2edge.runtime.errors import InputError
+from wav2edge.serving.corpus import Shard, items, outcomes
+
+
+@pytest.fixture
+def manifest(recordings: list[Path], tmp_path: Path) -> Path:
+    """Three recordings, two of one name in different folders, one broken and one missing."""
+    for folder, source in (("a", recordings[0]), ("b", recordings[1]), ("c", recordings[2])):
+        (tmp_path / folder).mkdir()
+        shutil.copy(source, tmp_path / folder / ("other.opus" if folder == "c" else "talk.opus"))
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    path = tmp_path / "corpus.jsonl"
+    names = ["a/talk.opus", "b/talk.opus", "c/other.opus", "broken.wav", "missing.wav"]
+    path.write_text("".join(json.dumps({"path": name}) + "\n" for name in names))
+    return path
+
+
+def run(manifest: Path, *words: str) -> int:
+    return main(["transcribe", "--manifest", str(manifest), "-f", "json", "-o", str(manifest.parent / "out"), *words])
+
+
+def texts(manifest: Path) -> dict[str, str]:
+    """The texts of all outputs, by what they are of."""
+    found = [json.loads(path.read_text("utf-8")) for path in (manifest.parent / "out").glob("*.json")]
+    assert len({each["file"] for each in found}) == len(found)
+    return {each["file"]: each["text"] for each in found}
+
+
+def test_shards_together_have_every_recording_once(
+    manifest: Path, recordings: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes = [run(manifest, "--shard", f"{number}/3") for number in (1, 2, 3)]
+    assert sorted(set(codes)) in ([0, 2], [2])
+    with wav2edge.Transcriber() as transcribe:
+        names = ("a/talk.opus", "b/talk.opus", "c/other.opus")
+        expected = {name: transcribe(path).text for name, path in zip(names, recordings)}
+    assert texts(manifest) == expected
+    found = {outcome["path"]: outcome["status"] for outcome in outcomes(manifest.parent / "out")}
+    assert found == {**dict.fromkeys(expected, "done"), "broken.wav": "failed", "missing.wav": "failed"}
+    assert "missing.wav: no such file" in capsys.readouterr().err
+
+
+def test_a_second_run_does_only_what_is_left(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(manifest) == 2
+    before = {path: path.stat().st_mtime_ns for path in (manifest.parent / "out").glob("*.json")}
+    gone = next(path for path in before if json.loads(path.read_text())["file"] == "b/talk.opus")
+    gone.unlink()
+    capsys.readouterr()
+    assert run(manifest) == 2
+    assert "5 recordings in shard 1-of-1, 2 of them done before" in capsys.readouterr().err
+    after = {path: path.stat().st_mtime_ns for path in (manifest.parent / "out").glob("*.json")}
+    assert set(after) == set(before)
+    assert [path for path in before if after[path] != before[path]] == [gone]
+
+
+def test_a_half_written_list_is_read_as_far_as_it_goes(manifest: Path) -> None:
+    run(manifest)
+    results = manifest.parent / "out" / "results" / "1-of-1.jsonl"
+    count = len(outcomes(manifest.parent / "out"))
+    results.write_text(results.read_text("utf-8") + '{"path": "a/ta', "utf-8")
+    assert len(outcomes(manifest.parent / "out")) == count == 5
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("", "names no recording"),
+        ("{", "not one JSON object"),
+        ('{"text": "x"}', "has no path"),
+        ("a.wav\na.wav", "twice"),
+    ],
+)
+def test_a_manifest_that_cannot_be_is_one_line(tmp_path: Path, lines: str, message: str) -> None:
+    (tmp_path / "m.jsonl").write_text(lines)
+    with pytest.raises(InputError, match=message):
+        items(tmp_path / "m.jsonl", tmp_path, ".json")
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/2"])
+def test_a_shard_that_cannot_be_is_one_line(text: str) -> None:
+    with pytest.raises(InputError, match="3/16"):
+        Shard.parsed(text)
+
+
+def test_options_that_make_no_sense_together(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["transcribe", "--manifest", str(manifest)]) == 2
+    assert main(["transcribe", "--manifest", str(manifest), "-o", "x", "a.wav"]) == 2
+    assert main(["transcribe", "--shard", "1/2", "a.wav"]) == 2
+    assert main(["transcribe"]) == 2
+    assert capsys.readouterr().err.count("\n") == 4
