@@ -46,6 +46,7 @@ class Bounds:
     max_upload: int | None
     max_hours: float | None
     max_streams: int | None
+    max_streams_per_client: int | None
 
     def limits(self) -> Limits:
         """Return them with the defaults of the rest."""
@@ -58,6 +59,8 @@ class Bounds:
             limits = dataclasses.replace(limits, recording_seconds=self.max_hours * 3600)
         if self.max_streams is not None:
             limits = dataclasses.replace(limits, streams=self.max_streams)
+        if self.max_streams_per_client is not None:
+            limits = dataclasses.replace(limits, streams_per_client=self.max_streams_per_client)
         return limits
 
 
@@ -104,6 +107,9 @@ class Bounds:
         type=Number(float, 0, 1000, "hours", above=True),
     ),
     option("--max-streams", "live streams at once (default: 64)", group=_LIMITS, metavar="N", type=COUNT),
+    option(
+        "--max-streams-per-client", "live streams of one address (default: 8)", group=_LIMITS, metavar="N", type=COUNT,
+    ),
 )  # fmt: skip
 @option("--log", "write a line of JSON for each request to standard error, without the words said", is_flag=True)
 @_live_options.rules
