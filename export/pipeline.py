@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+from ..runtime import cache
 from ..runtime.bundle.documents import BundleJson
 from ..runtime.bundle.read import SELFTEST, Bundle
 from ..runtime.bundle.spec import ModelSpec
@@ -34,6 +36,8 @@ def export(
     progress is called with each step, on_parity with the gate's table whether it passes or not. Raises CheckpointError
     for a checkpoint that cannot be exported, GateRefused for a mismatch; then nothing is written.
     """
+    # torch makes this folder, by default in /tmp, although nothing here is compiled with it.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.root() / "torchinductor"))
     with new_bundle(destination, overwrite) as staged:
         _export_into(checkpoint, staged, progress, on_parity)
     return Bundle.open(destination)

@@ -3,17 +3,38 @@
 DEVELOPMENT=cpu,openvino,rtx,export,calibrate,eval,report,mic,lm,media,trust,serve
 
 environment() {
-  local extras=$1 python=${PYTHON:-python3} stamp wanted
+  local extras=$1 stamp wanted
   wanted=$(cat pyproject.toml constraints.txt scripts/_environment.sh | sha256sum)
   stamp=.venv/.installed-$(echo "$extras" | tr -c 'a-z\n' _)
   if [ ! -e "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
-    [ -x .venv/bin/python ] || { echo "Making the environment in .venv …"; "$python" -m venv .venv; }
-    .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-      echo "Python 3.11 or newer is needed for export and the tests (a device may run 3.10); set PYTHON=…" >&2; exit 2; }
+    empty_environment
     .venv/bin/python -m pip install -q --upgrade "pip>=25.1"
     announce_torch
     echo "Installing wav2edge[$extras] …"
     .venv/bin/python -m pip install -q -c constraints.txt --group test --group check --group docs -e ".[$extras]"
+    echo "$wanted" >"$stamp"
+  fi
+  PATH=$PWD/.venv/bin:$PATH
+}
+
+empty_environment() {
+  [ -x .venv/bin/python ] || { echo "Making the environment in .venv …"; "${PYTHON:-python3}" -m venv .venv; }
+  .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "Python 3.11 or newer is needed for export and the tests (a device may run 3.10); set PYTHON=…" >&2; exit 2; }
+}
+
+# The same from a file of versions and digests: a package whose file has another digest is refused.
+# torch is installed by its version alone, because its builds have one version and other files; one that is there stays.
+locked_environment() {
+  local file=$1 stamp=.venv/.installed-locked wanted
+  wanted=$(cat "$file" constraints.txt scripts/_environment.sh | sha256sum)
+  if [ ! -e "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
+    empty_environment
+    echo "Installing the packages of $file …"
+    .venv/bin/python -m pip install -q --require-hashes --no-deps -r "$file"
+    announce_torch
+    .venv/bin/python -m pip install -q -c constraints.txt torch
+    .venv/bin/python -m pip install -q --no-deps --no-build-isolation -e .
     echo "$wanted" >"$stamp"
   fi
   PATH=$PWD/.venv/bin:$PATH

@@ -54,6 +54,8 @@ AudioSource = (
 """A file's name; a file's bytes; an open binary file; samples as an array, a tensor or a list; or a row of a data set
 with ``array`` and ``sampling_rate``."""
 
+_LARGEST = 1e12
+"""Beyond it are bytes that are not floating-point samples (integers of 32 bits go to 2e9); resampling overflows."""
 _ACCEPTED = (
     "give a file's name, its bytes, an open binary file, or samples as an array or list of [samples], "
     "[samples, channels] or [channels, samples]"
@@ -285,8 +287,8 @@ def _mono(track: Track, channel: Channel, name: str, problems: Problems) -> Iter
             block = samples.mean(axis=1, dtype=np.float32)
         else:
             block = samples[:, index]
-        if not np.isfinite(block).all():
-            raise AudioError(f"{name}: it holds NaN or infinite samples; record or convert it again")
+        if not float(np.abs(block).max(initial=0.0)) <= _LARGEST:
+            raise AudioError(f"{name}: it holds NaN, infinite or huge samples; record or convert it again")
         yield own, block
     if warning := compared.warning():
         problems.note(warning)

@@ -247,3 +247,11 @@ def test_channels_that_do_not_fit_together_are_not_averaged_without_a_word(
     assert "opposite polarity" in warnings(np.stack([wave, -wave], axis=1))[0]
     same = np.stack([wave + 0.2 * noise, 0.5 * wave], axis=1)  # two microphones at one source
     assert warnings(same) == warnings(np.stack([wave, 0 * wave], axis=1)) == ()
+
+
+@pytest.mark.parametrize("value", [1e38, 1e20, np.nan, np.inf])
+def test_floats_that_no_recording_holds(value: float) -> None:
+    """Finite samples of 1e38 overflowed in the resampler, and NaN went on into the model."""
+    samples = np.full(2000, value, "<f4")
+    with pytest.raises(AudioError, match="NaN, infinite or huge"):
+        list(read.open_recording(samples.tobytes(), raw=RawFormat("f32le", 8000)).blocks)

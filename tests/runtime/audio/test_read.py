@@ -85,7 +85,7 @@ BAD = {
     "silent.wav": (lambda path: soundfile.write(path, np.zeros(0, np.float32), 16000), "holds no samples"),
     "nan.wav": (
         lambda path: soundfile.write(path, np.array([0.0, math.nan] * 800, np.float32), 16000, subtype="FLOAT"),
-        "NaN or infinite",
+        "NaN, infinite or huge",
     ),
     "folder.wav": (lambda path: path.mkdir(), "is a directory"),
     "half.flac": (truncated, r"breaks off after \d\.\d s of 10.0 s"),
