@@ -105,13 +105,13 @@ def _round(
     sound = np.concatenate([clips[int(random.integers(len(clips)))] for _ in range(count)])
     sound = sound[: int(random.integers(8000, max(8001, len(sound))))] * np.float32(10 ** random.uniform(-1.5, 0))
     form = FORMS[int(random.integers(len(FORMS)))]
-    source: object = sound
+    source: read.AudioSource = sound
     if form != "array":
         path = folder / f"x.{'wav' if form == 'bytes' else form}"
         kind = {"opus": ("OGG", "OPUS"), "flac": ("FLAC", "PCM_16")}.get(form, ("WAV", "PCM_16"))
         soundfile.write(path, sound, 16000, format=kind[0], subtype=kind[1])
         source = path.read_bytes() if form == "bytes" else path
-    transcribe(source)  # type: ignore[arg-type]
+    transcribe(source)
     piece = int(random.integers(160, 4000))
     for start in range(0, len(sound), piece):
         live.push(sound[start : start + piece])
