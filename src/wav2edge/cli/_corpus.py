@@ -38,7 +38,7 @@ class CorpusOptions:
             if self.shard is not None:
                 raise InputError("--shard is for --manifest")
             if not audio:
-                raise InputError("name recordings, or a corpus with --manifest")
+                raise InputError("AUDIO is missing (see: wav2edge transcribe --help), or a corpus with --manifest")
             return
         if audio:
             raise InputError("give recordings or --manifest, not both")
