@@ -33,6 +33,9 @@ class Limits:
     idle_seconds: float = 30.0
     """Seconds that a client may send nothing, in a request or on a socket; default 30. Status 408, close code 1008."""
 
+    header_seconds: float = 20.0
+    """Seconds that the headers of a request may take; default 20. Then its connection is closed."""
+
     stalled_seconds: float = 10.0
     """Seconds that a client may take to receive one event; default 10. Then its connection is closed."""
 

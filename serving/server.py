@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -25,7 +26,6 @@ from .listening import listening
 from .models import Catalogue
 from .service import Service
 
-_HEADER_SECONDS = 20.0
 _SOCKET_BYTES = 1 << 20  # of one message on a socket: 30 s of 16-bit sound at 16 kHz
 
 
@@ -104,7 +104,7 @@ class Server:
             hosts=("localhost", "127.0.0.1", "::1") if local and not self.options.token else None,
         )
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, http=_protocol(self.limits.connections), ws="auto",
+            app, log_config=None, access_log=False, http=_protocol(self.limits), ws="auto",
             ws_max_size=_SOCKET_BYTES, ws_ping_interval=20, ws_ping_timeout=20, timeout_keep_alive=15,
             timeout_graceful_shutdown=3, server_header=False, date_header=False,
         )  # fmt: skip
@@ -170,7 +170,9 @@ class _Protocol(H11Protocol):
     """uvicorn's HTTP/1.1 with a bound on connections, and on the time that a request's headers may take."""
 
     most = 4096
+    header_seconds = 20.0
     _waiting: asyncio.TimerHandle | None = None
+    _upgraded = False  # the connection belongs to a socket's protocol now
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -189,11 +191,15 @@ class _Protocol(H11Protocol):
         self._unexpect()
         super().connection_lost(exc)
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        self._upgraded = True
+        super().handle_websocket_upgrade(event)
+
     def _in_request(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        return self._upgraded or (self.cycle is not None and not self.cycle.response_complete)
 
     def _expect(self) -> None:
-        self._waiting = self.loop.call_later(_HEADER_SECONDS, self._give_up)
+        self._waiting = self.loop.call_later(self.header_seconds, self._give_up)
 
     def _unexpect(self) -> None:
         if self._waiting is not None:
@@ -206,8 +212,9 @@ class _Protocol(H11Protocol):
             self.transport.close()
 
 
-def _protocol(most: int) -> type[asyncio.Protocol]:
-    return type("_BoundedProtocol", (_Protocol,), {"most": most})
+def _protocol(limits: Limits) -> type[asyncio.Protocol]:
+    bounds = {"most": limits.connections, "header_seconds": limits.header_seconds}
+    return type("_BoundedProtocol", (_Protocol,), bounds)
 
 
 def _certificate(options: ServerOptions) -> ssl.SSLContext | None:

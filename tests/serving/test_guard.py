@@ -168,6 +168,21 @@ def test_streams_are_bounded_in_number_and_idle_time(guarded: Running) -> None:
         assert said["event"] == "error" and "nothing came for 1 s" in said["message"]
 
 
+def test_headers_must_come_soon_and_a_stream_outlives_that_bound(catalogue: Catalogue) -> None:
+    """Every socket was closed 20 s after its connection: the bound on headers went on counting after the upgrade."""
+    with Running(catalogue, ServerOptions(port=0), Limits(header_seconds=0.5)) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        with connect(running.url.replace("http", "ws") + "/v1/listen") as ws:
+            ws.recv()
+            with socket.create_connection((host, int(port)), timeout=10) as slow:
+                slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0")
+                assert slow.recv(100) == b"", "closed"
+            time.sleep(0.6)
+            ws.send(b"\0" * 32000)
+            ws.send('{"type": "finish"}')
+            assert json.loads(list(ws)[-1]) == {"event": "end"}
+
+
 @pytest.mark.parametrize(
     ("query", "message"),
     [("?encoding=mp3", "choose from"), ("?sample_rate=1", "4000"), ("?model=none", "there is no model")],
