@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -90,25 +91,21 @@ def lock(path: Path, waiting: Callable[[], None] | None = None, timeout: float |
     waiting: called once when another process holds it. timeout: seconds to wait (None: as long as it takes).
     Raises InputError where the file cannot be made, TimeoutError when the time is over.
     """
-    import fcntl  # POSIX only: imported where it is used, so that the package can be read elsewhere
-
     with _translated(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
     try:
         deadline = None if timeout is None else time.monotonic() + timeout
         announced = False
         while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _locked(handle):
                 break
-            except BlockingIOError:
-                if not announced and waiting is not None:
-                    waiting()
-                announced = True
-                if deadline is not None and time.monotonic() >= deadline:
-                    raise TimeoutError(f"{path}: another process holds it for more than {timeout:g} s") from None
-                time.sleep(_POLL)
+            if not announced and waiting is not None:
+                waiting()
+            announced = True
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"{path}: another process holds it for more than {timeout:g} s")
+            time.sleep(_POLL)
         yield
     finally:
         os.close(handle)
@@ -167,3 +164,22 @@ def _translated(path: Path) -> Iterator[None]:
             f"{path}: the cache cannot be written ({error.strerror or error}); "
             f"set {ENVIRONMENT} to a directory that can, with enough free space"
         ) from error
+
+
+def _locked(handle: int) -> bool:
+    """Take the lock of an open file, which goes with the process; False where another process holds it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

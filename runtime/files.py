@@ -168,11 +168,13 @@ def _own_temporary(target: Path, folder: bool) -> tuple[int | None, Path]:
 
 def _lock(handle: int) -> bool:
     """Take the lock of an open file; False where another process holds it, or where there are no such locks."""
-    try:
-        import fcntl  # POSIX only
+    if sys.platform == "win32":
+        return False
+    import fcntl
 
+    try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):
+    except OSError:
         return False
     return True
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 import venv
@@ -55,6 +57,35 @@ def test_the_wheel_holds_each_module_once_and_the_data(wheel: list[str]) -> None
                    f"{data}/bundle/bundle.json"):  # fmt: skip
         assert f"wav2edge/{needed}" in wheel
     assert not [name for name in wheel if "__pycache__" in name or "/tests/" in name or name.endswith(".pyc")]
+
+
+def test_the_sbom_names_the_package_and_what_it_needs(wheel_path: Path) -> None:
+    """PEP 770: in .dist-info/sboms, CycloneDX; the same version and dependencies as the wheel's metadata."""
+    with zipfile.ZipFile(wheel_path) as archive:
+        (name,) = (name for name in archive.namelist() if ".dist-info/sboms/" in name)
+        document = json.loads(archive.read(name))
+        metadata = archive.read(f"{name.partition('/')[0]}/METADATA").decode()
+    assert name.endswith("/wav2edge.cdx.json") and document["bomFormat"] == "CycloneDX"
+    version = re.search(r"^Version: (.+)$", metadata, re.MULTILINE)
+    assert version is not None and document["metadata"]["component"]["version"] == version[1]
+    needed = set(re.findall(r"^Requires-Dist: ([\w-]+)[^;\n]*$", metadata, re.MULTILINE))
+    listed = {item["name"] for item in document["components"] if item["type"] == "library"}
+    assert needed and listed == needed
+    assert all(item.get("licenses") for item in document["components"] if item["type"] != "data")
+
+
+def test_a_checkout_without_symbolic_links_is_one_clear_line(tmp_path: Path) -> None:
+    """Git on Windows writes each link as a text file, and the first import failed far from the cause."""
+    package = tmp_path / "wav2edge"
+    package.mkdir()
+    (package / "__init__.py").write_bytes((ROOT / "src" / "wav2edge" / "__init__.py").read_bytes())
+    (package / "runtime").write_text("../../runtime")
+    done = subprocess.run([sys.executable, "-c", "import wav2edge"], cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)},
+                          capture_output=True, text=True, timeout=60)  # fmt: skip
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith(
+        "ImportError: this checkout of wav2edge has no symbolic links: `git config core.symlinks true"
+    )
 
 
 def test_licence_files_travel(wheel: list[str]) -> None:

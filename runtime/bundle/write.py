@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
@@ -208,11 +209,11 @@ def _add(
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """Hold the directory against other writers; where the file system knows no locks, nothing is held."""
-    try:
-        import fcntl  # POSIX only
-    except ImportError:
+    if sys.platform == "win32":  # which cannot open a folder
         yield
         return
+    import fcntl
+
     try:
         handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:

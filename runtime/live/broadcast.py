@@ -79,6 +79,8 @@ def _listening(path: Path) -> socket.socket:
 
 def _remove_dead(path: Path) -> None:
     """Remove the socket of a process that ended; raises InputError where one listens, or it is not a socket."""
+    if sys.platform == "win32":
+        return
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:

@@ -13,8 +13,17 @@ Importing this package imports nothing heavy: the names below are loaded on firs
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False  # as a type checker sees it, it is true; importing ``typing`` took a third of the time
 __version__ = "0.1.0"
+
+if os.path.isfile(os.path.join(os.path.dirname(__file__), "runtime")):
+    # What git makes of symbolic links on Windows, unless it is told otherwise.
+    raise ImportError(
+        "this checkout of wav2edge has no symbolic links: `git config core.symlinks true && git checkout -- src` (on "
+        "Windows with developer mode on), or install wav2edge from a wheel"
+    )
 
 if TYPE_CHECKING:
     from .api import bench as bench
