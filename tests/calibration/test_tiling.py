@@ -151,5 +151,5 @@ def test_onnx_runtime_reserves_no_block_for_each_length(tiny_bundles: dict[str, 
     """The second run of a length took as much memory again: 804 MB at base shape, 451 without the plan."""
     with Model(tiny_bundles["group"], "onnxruntime", "fp32") as model:
         session = model.session("encoder")
-        assert isinstance(session, OnnxRuntimeSession)
+        assert isinstance(session, OnnxRuntimeSession) and session.raw is not None
         assert session.raw.get_session_options().enable_mem_pattern is False
