@@ -114,12 +114,20 @@ def choose_threshold(alarms: Sequence[NDArray[np.float32]], hours: float) -> flo
 
 def of_windows(model: PreTrainedModel, clips: Sequence[Clip]) -> tuple[list[NDArray[np.float32]], float]:
     """Return the probabilities of phrases in each window of each clip [windows, phrases], and the clips' hours."""
-    found, samples = [], 0
+    found: list[NDArray[np.float32]] = []
+    waiting: list[Samples] = []
+    counts, samples = [], 0
     for clip in clips:
         whole = load(clip) if isinstance(clip, Path) else clip
-        found.append(probabilities(model, list(sliding(whole, WINDOW, HOP)))[:, 1:])
+        windows = list(sliding(whole, WINDOW, HOP))
+        counts.append(len(windows))
         samples += len(whole)
-    return found, samples / RATE / 3600
+        waiting += windows
+        if len(waiting) >= 256:
+            found.append(probabilities(model, waiting)[:, 1:])
+            waiting = []
+    found.append(probabilities(model, waiting)[:, 1:])
+    return np.split(np.concatenate(found), np.cumsum(counts)[:-1]), samples / RATE / 3600
 
 
 def measure(model: PreTrainedModel, examples: Examples, threshold: float) -> dict[str, float]:

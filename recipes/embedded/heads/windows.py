@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -83,12 +84,19 @@ def start_model(
     `frozen` of the transformer's layers, the first ones, and what is before them are frozen too.
     """
     model = kind.from_pretrained(checkpoint, dtype=torch.float32, ignore_mismatched_sizes=True, **changes)
+    if _is_new(checkpoint):  # transformers leaves what a checkpoint lacks here as the memory was
+        torch.nn.init.zeros_(model.layer_weights)
     model.freeze_feature_encoder()
     network = model.wav2vec2
     if frozen:
         for part in (network.feature_projection, network.encoder.pos_conv_embed, *network.encoder.layers[:frozen]):
             part.requires_grad_(False)
     return model
+
+
+def _is_new(checkpoint: Path) -> bool:
+    """Whether a checkpoint has no weighted layer sum yet: an encoder, or a transcriber."""
+    return not json.loads((checkpoint / "config.json").read_text("utf-8")).get("use_weighted_layer_sum")
 
 
 class Trainer:
