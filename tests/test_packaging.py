@@ -54,7 +54,8 @@ def test_the_wheel_holds_each_module_once_and_the_data(wheel: list[str]) -> None
     assert len(wheel) == len(set(wheel))
     data = "runtime/embedded_data"
     for needed in ("cli/__init__.py", "py.typed", "export/__init__.py", f"{data}/clips/manifest.jsonl",
-                   f"{data}/bundle/bundle.json"):  # fmt: skip
+                   f"{data}/bundle/bundle.json",
+                   f"{data}/keyword/bundle.json", f"{data}/speaker/bundle.json"):  # fmt: skip
         assert f"wav2edge/{needed}" in wheel
     assert not [name for name in wheel if "__pycache__" in name or "/tests/" in name or name.endswith(".pyc")]
 
@@ -86,6 +87,10 @@ def test_a_checkout_without_symbolic_links_is_one_clear_line(tmp_path: Path) -> 
     assert line.startswith(
         "ImportError: this checkout of wav2edge has no symbolic links: `git config core.symlinks true"
     )
+
+
+def test_the_wheel_stays_small(wheel_path: Path) -> None:
+    assert wheel_path.stat().st_size < 60e6
 
 
 def test_licence_files_travel(wheel: list[str]) -> None:

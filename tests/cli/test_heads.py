@@ -175,6 +175,9 @@ def test_a_classifier_is_evaluated_by_its_own_figures(
     assert "4 items" in out and "accuracy" in out and "75.0 %" in out
     written = json.loads((tmp_path / "r" / "evaluate.json").read_text())
     assert written["systems"][0]["figures"]["accuracy"]["value"] == 0.75
+    page = (tmp_path / "r" / "index.html").read_text()
+    assert "expected calibration error" in page and page.count("<table") == 2
+    assert "0.wav" in page and "1.wav" not in page, "the one that is wrong"
     assert main([*words, "-m", bundle]) == 0
     assert "accuracy against" in capsys.readouterr().out
     manifest.write_text(json.dumps({"path": "0.wav", "label": "angry"}) + "\n")

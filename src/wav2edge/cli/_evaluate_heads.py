@@ -28,6 +28,7 @@ def run(
     split: str | None,
     json: str | None,
     folder: Path | None,
+    worst: int,
 ) -> int:
     """Run every system on the manifest and print its figures; raises InputError for bundles of different heads."""
     from wav2edge.devices.open import open_model
@@ -47,7 +48,12 @@ def run(
     document = {"head": next(iter(of)), "manifest": manifest, "systems": _documents(systems, runs)}
     _terminal.write_json(document, json)
     if folder is not None:
+        from wav2edge.measure import heads_page
+        from wav2edge.runtime import files
+
+        files.write_whole(folder / "index.html", heads_page.page(runs, labels, manifest, worst))
         _terminal.write_json(document, folder / "evaluate.json")
+        _terminal.note(f"the page is {folder / 'index.html'}")
     if json != "-":
         _print(labels, runs)
     return 0

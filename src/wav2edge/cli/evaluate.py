@@ -81,8 +81,8 @@ def run(
     could not be used; the rates are without them.
 
     Models that do not transcribe have the figures of their head: accuracy and recall of a classifier (a manifest with
-    label), equal error rate of a speaker model (pairs of recordings), diarization error rate (rttm), concordance of
-    numbers (values).
+    label), equal error rate of a speaker model (pairs of recordings, or speaker), diarization error rate (rttm),
+    concordance of numbers (values).
     """
     from wav2edge.devices.open import open_model
     from wav2edge.measure import evaluation
@@ -103,7 +103,7 @@ def run(
         )
     ]
     if any(bundle.spec.head != "ctc" for bundle in bundles):
-        return _evaluate_heads.run(systems, several, manifest, split, json, _options.make_folder(report))
+        return _evaluate_heads.run(systems, several, manifest, split, json, _options.make_folder(report), worst)
     rows, broken = manifests.scan(manifest, split=split)
     for problem in broken:
         _terminal.note(problem)
