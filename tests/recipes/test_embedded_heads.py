@@ -41,6 +41,13 @@ def test_the_threshold_allows_half_a_false_alarm_an_hour(recipe: Recipe) -> None
         assert sum(keywords.count_events(windows, threshold) for windows in alarms) == allowed
 
 
+def test_a_threshold_is_raised_while_no_phrase_is_lost(recipe: Recipe) -> None:
+    raised = recipe("heads.keywords").raised
+    assert raised(0.9, np.array([0.9999, 0.9992, 0.2])) == 0.999
+    assert raised(0.9, np.array([0.95, 0.9992])) == 0.9
+    assert raised(0.9, np.array([0.9999, 0.9998])) == 0.9995
+
+
 def spoken(seconds: float) -> np.ndarray:
     """A tone between two pauses."""
     pause = 1e-4 * np.random.default_rng(1).standard_normal(16000)
