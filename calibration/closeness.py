@@ -19,7 +19,7 @@ BEST_DB = 200.0
 
 
 def agreement(reference: Sequence[Logits], other: Sequence[Logits]) -> float:
-    """Share of frames (or clips) whose best label is the same, from 0 to 1; those with NaN agree with nothing."""
+    """Share of frames (or clips) whose best label is the same, from 0 to 1; those with NaN count as different."""
     same = total = 0
     for first, second in zip(reference, other):
         valid = np.isfinite(second).all(axis=-1)
@@ -42,7 +42,7 @@ def sqnr(reference: Sequence[Logits], other: Sequence[Logits]) -> float:
 
 
 def likeness(kind: Likeness, reference: Sequence[Answer], other: Sequence[Answer], decisions: bool = False) -> float:
-    """How alike two runs' answers are, 1 for equal ones; answers that are not finite are like nothing.
+    """How alike two runs' answers are, 1 for equal ones; answers that are not finite count as different.
 
     decisions: whether each number of an answer is a probability by itself, which decides at one half.
     """

@@ -21,7 +21,7 @@ class Budget:
     accuracy, equal error rate or diarization error rate as many points; of a concordance as many hundredths."""
     min_token_agreement: float = 98.0
     """Percent of frames that must keep fp32's label. Words are few and frames are many, so this shows damage that no
-    word of the dev clips has met yet: of 22 candidates of the embedded model those under 95 % lost 3 to 14 points,
+    word of the dev clips shows yet: of 22 candidates of the embedded model those under 95 % lost 3 to 14 points,
     those from 95 to 97 % up to 2.6, those above 99 % nothing that the clips could show
     (benchmarks/quantization_choices.py, part ``methods``)."""
     min_cosine: float = 0.99

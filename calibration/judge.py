@@ -131,7 +131,7 @@ class Judge:
         )
 
     def _likeness(self, hypotheses: Hypotheses) -> float:
-        """By logits where there are labels, so that NaN is like nothing; else by answers."""
+        """By logits where there are labels, so that NaN counts as different; else by answers."""
         kind = self.task.likeness
         if self.bundle.spec.head == "frame_classification" or kind != "labels":
             return likeness(kind, self.reference.answers, hypotheses.answers, decisions=kind == "labels")

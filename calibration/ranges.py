@@ -17,7 +17,7 @@ from wav2edge.runtime.errors import GateRefused, InputError
 BINS = 2048
 """Bins on each side of zero: eight for each step of an 8-bit range at the limit."""
 SAMPLE = 1 << 17
-"""Values of a tensor that enter the histogram for each clip, evenly spread; the extremes look at all."""
+"""Values of a tensor that enter the histogram for each clip, evenly spread; the extremes are those of all values."""
 
 SMALLEST_LIMIT = 2.0**-20
 """The least limit of a histogram (the power of two next to 1e-6), so that a tensor of zeros has one."""

@@ -96,7 +96,7 @@ def _sensitivities(made: Calibration, scheme: str, found: Sequence[Sensitivity])
 
 
 def _bars(found: Sequence[Sensitivity], floats: Collection[str], scheme: str, width: int) -> Html:
-    """One bar for each layer; its name is beside it on a desk and above it on a phone."""
+    """One bar for each layer; its name is beside it on a wide screen and above it on a narrow one."""
     narrow = width < kit.WIDE
     left = 0.0 if narrow else max(len(item.layer) for item in found) * _TEXT + 12
     row = 2 * _ROW if narrow else _ROW

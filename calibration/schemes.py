@@ -23,7 +23,7 @@ class Scheme:
     (MatMulIntegerToFloat), which was measured faster than QLinearMatMul (0.50 against 0.63 of fp32's time at base
     shape) and is more exact."""
     integer_bias: bool
-    """Convolution biases are int32, as ONNX Runtime wants them."""
+    """Convolution biases are int32, as ONNX Runtime needs them."""
     anchored: bool
     """Quantisers are put above shape-only operators, where OpenVINO and TensorRT then move INT8 numbers."""
     preferred_by: tuple[str, ...]

@@ -81,7 +81,7 @@ def detect(
     """Read what is installed below ``root`` and in the Python that runs.
 
     site: the folders to look for packages in (default: ``sys.path``); python, environment: say what they are for a
-    machine written down.
+    recorded machine.
     """
     tree = Tree(root)
     if environment is None and tree.live:

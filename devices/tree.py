@@ -49,7 +49,7 @@ class Tree:
         return tuple(part for part in text.split("\0") if part) if text else ()
 
     def sysctl(self, name: str) -> str | None:
-        """A value of macOS's kernel; a machine written down has a file for each in /sysctl."""
+        """A value of macOS's kernel; a recorded machine has a file for each in /sysctl."""
         if not self.live:
             return self.read(f"/sysctl/{name}")
         if sys.platform != "darwin":

@@ -86,7 +86,7 @@ class Column:
 class TableRow:
     """A row of a table.
 
-    heading: what names it; the parts stand beside each other on a desk and below each other on a phone.
+    heading: what names it; the parts are beside each other on a wide screen and below each other on a narrow one.
     cells: one for each column after the heading, or a single sentence that takes all of them.
     """
 
