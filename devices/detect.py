@@ -1,4 +1,4 @@
-"""Which machine is this? Everything is read below a root path, so that a board written down can be tested anywhere."""
+"""Which machine is this? Everything is read below a root path, so that a recorded board can be tested anywhere."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ INTERVAL = 0.1
 
 # The whole module's input: Orin Nano and NX (VDD_IN), Nano (POM_5V_IN), Thor's board (VIN).
 _TOTALS = ("VDD_IN", "POM_5V_IN", "VIN")
-# "NC" is a channel that is not connected; DDR's rail hangs on VIN_SYS_5V0 and would count twice.
+# "NC" is a channel that is not connected; DDR's rail is fed by VIN_SYS_5V0 and would count twice.
 _LEFT_OUT = ("NC", "VDDQ_VDD2_1V8AO")
 
 
@@ -183,7 +183,7 @@ class EnergyMeter:
         now = time.monotonic()
         try:
             joules = sum(source.joules(now) for source in self._sources)
-        except (OSError, ValueError):  # a rail that went to sleep, a driver that was unloaded
+        except (OSError, ValueError):  # a rail that was switched off, a driver that was unloaded
             self._failed = True
             return
         self._readings.append((now, joules))

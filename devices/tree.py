@@ -1,4 +1,4 @@
-"""Read small text files below a root directory: /proc and /sys of this machine, or of one written down for a test."""
+"""Read small text files below a root directory: /proc and /sys of this machine, or of a recorded one in a test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 class Tree:
     """A root directory; every path is given as on the machine itself (``/proc/cpuinfo``).
 
-    Nothing raises: what is missing, unreadable or no text is None, because detection must go on without it.
+    Nothing raises: what is missing, unreadable or not text is None, because detection must go on without it.
     """
 
     def __init__(self, root: str | Path = "/") -> None:

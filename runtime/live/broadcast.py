@@ -24,7 +24,7 @@ class EventSocket:
     """
 
     def __init__(self, path: Path) -> None:
-        """Make the socket, for this user only; one that a dead process left is replaced.
+        """Make the socket, for this user only; one that a process left when it ended is replaced.
 
         Raises InputError where it cannot be made, or is in use.
         """

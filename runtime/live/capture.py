@@ -1,4 +1,4 @@
-"""A microphone that survives faults: unplugging, a dying sound server, suspension and a slow reader become items.
+"""A microphone that survives faults: unplugging, a sound server that ends, suspension and a slow reader become items.
 
 Three threads: PortAudio's copies and stamps (``_captured``); a supervisor opens, watches and opens again with backoff;
 the reader's (``read``) takes the whole backlog, resamples it and gives it absolute indices.
@@ -74,7 +74,7 @@ class _StreamEnded:
 
 
 class Microphone:
-    """A microphone as a Source; raises EngineError without PortAudio, without a microphone, or for an unknown name."""
+    """A microphone as a LiveSource; raises EngineError without PortAudio, without a microphone, or for an unknown name."""
 
     def __init__(self, settings: CaptureSettings | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         """Open the device and start capturing; clock: gives the time in seconds that callbacks are stamped with."""
