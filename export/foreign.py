@@ -131,7 +131,7 @@ def _load_inert(file: Path) -> object:
             found = _NOT_ALLOWED.search(str(error))
             if found is None or len(inert) >= MAX_CLASSES or found.group(1) in {name for _, name in inert}:
                 raise CheckpointError(
-                    f"{file}: this pickle wants to run code, or is damaged; it was not loaded"
+                    f"{file}: this pickle would run code, or is damaged; it was not loaded"
                 ) from error
             inert.append((type("Inert", (Inert,), {}), found.group(1)))
         except Exception as error:  # bytes read as a pickle end in errors of any class

@@ -43,7 +43,7 @@ def weight_files(path: Path) -> tuple[Path, ...]:
 
 
 def load_weights(files: tuple[Path, ...]) -> dict[str, Tensor]:
-    """All tensors by name; raises CheckpointError for a damaged file or a pickle that wants to run code."""
+    """All tensors by name; raises CheckpointError for a damaged file or a pickle that would run code."""
     state: dict[str, Tensor] = {}
     for file in files:
         state.update(_load_safetensors(file) if file.suffix == ".safetensors" else _load_pickle(file))
@@ -107,7 +107,7 @@ def _load_pickle(file: Path) -> dict[str, Tensor]:
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{file}: this pickle wants to run code, or is damaged; it was not loaded. "
+            f"{file}: this pickle would run code, or is damaged; it was not loaded. "
             "Ask its author for model.safetensors"
         ) from error
     except Exception as error:  # bytes read as a pickle end in errors of any class

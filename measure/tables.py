@@ -33,7 +33,7 @@ def table(
 
 
 def size(count: int) -> str:
-    """Bytes as a reader wants them: ``377.6 MB``."""
+    """Bytes in words for a reader: ``377.6 MB``."""
     amount = float(count)
     for unit in ("B", "kB", "MB"):
         if amount < 1000:

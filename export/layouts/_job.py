@@ -73,7 +73,7 @@ class Job:
         return graph
 
     def transcribing_graph(self, variant: Variant) -> Graph:
-        """A graph whose best labels, frame by frame, give wav2edge's text to a client that knows nothing of the model.
+        """A graph whose best labels, frame by frame, give wav2edge's text to a client without the model's spec.
 
         There is no label after a clip's end, none that is silent, and a delimiter in a pause that parts two words.
         Clips that are too short for a frame have no label at all.

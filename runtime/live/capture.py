@@ -74,7 +74,7 @@ class _StreamEnded:
 
 
 class Microphone:
-    """A microphone as a LiveSource; raises EngineError without PortAudio, without a microphone, or for an unknown name."""
+    """A microphone as a LiveSource; raises EngineError without PortAudio or a microphone, or for an unknown name."""
 
     def __init__(self, settings: CaptureSettings | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         """Open the device and start capturing; clock: gives the time in seconds that callbacks are stamped with."""

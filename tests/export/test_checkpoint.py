@@ -196,10 +196,10 @@ class Bomb:
         return os.mkdir, (str(self.path),)
 
 
-def test_pickle_that_wants_to_run_code(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pickle_that_would_run_code(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (checkpoint / "model.safetensors").unlink()
     torch.save({"weight": Bomb(tmp_path / "it-ran")}, checkpoint / "pytorch_model.bin")
-    assert "wants to run code" in refusal(checkpoint, tmp_path / "out", capsys)
+    assert "would run code" in refusal(checkpoint, tmp_path / "out", capsys)
     (checkpoint / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(tmp_path / "it-ran")))
     refusal(checkpoint, tmp_path / "out", capsys)
     assert not (tmp_path / "it-ran").exists()

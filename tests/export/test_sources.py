@@ -23,7 +23,7 @@ def checkpoint(layer_checkpoint: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
 def test_git_lfs_pointer(checkpoint: Path, name: str) -> None:
-    """A clone without git-lfs was called damaged, or a pickle that wants to run code."""
+    """A clone without git-lfs was called damaged, or a pickle that would run code."""
     (checkpoint / "model.safetensors").unlink()
     (checkpoint / name).write_text(POINTER)
     with pytest.raises(CheckpointError, match="is a Git LFS pointer, not the weights; run `git lfs pull`"):
