@@ -1,0 +1,105 @@
+"""A vocabulary as beam searches take it: one character for each label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle.spec import ModelSpec
+from ..errors import InputError
+from ..heads import ctc
+
+_NEVER = -1e4
+"""The log-probability of what must not be chosen; finite, because beam searches add and subtract it."""
+_UNUSED = 0xE000
+"""Private-use characters, from this one on, are those of labels that never become text."""
+
+
+class Alphabet:
+    """A vocabulary in the words of pyctcdecode: one character a label, a space between words, a blank.
+
+    Letters take the case in which the language model spells its words.
+    """
+
+    def __init__(self, spec: ModelSpec, unigrams: Sequence[str]) -> None:
+        """Prepare a model's labels; unigrams: the language model's words, where they are listed.
+
+        Raises InputError for a vocabulary that is not one of single letters with a word delimiter.
+        """
+        silent = {label for label in spec.labels if label in spec.options(ctc.Options).silent}
+        silent |= {label for label in spec.labels if label.startswith(("<", "[")) and label.endswith((">", "]"))}
+        if spec.delimiter is None or spec.tokenizer != "char":
+            raise InputError("language models and hotwords need a vocabulary of letters with a word delimiter")
+        assert spec.blank is not None
+        self._blank = spec.blank
+        self._delimiter = spec.labels.index(spec.delimiter)
+        self._silent = [i for i, label in enumerate(spec.labels) if label in silent and i != spec.blank]
+        letters = {
+            i: label for i, label in enumerate(spec.labels) if i not in (spec.blank, self._delimiter, *self._silent)
+        }
+        if long := [label for label in letters.values() if len(label) != 1]:
+            raise InputError(f"language models and hotwords need single letters as labels, here is {long[0]!r}")
+        self._case = _case(letters.values(), unigrams)
+        spelled = {i: self._case(label) for i, label in letters.items()}
+        if len(set(spelled.values())) < len(spelled) or any(len(text) != 1 for text in spelled.values()):
+            spelled, self._case = letters, str
+        self._indices = {text: i for i, text in spelled.items()} | {" ": self._delimiter}
+        self.characters = [
+            "" if i == spec.blank else " " if i == self._delimiter else spelled.get(i, chr(_UNUSED + i))
+            for i in range(len(spec.labels))
+        ]
+
+    def folded(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Log-probabilities with those of labels that never become text added to the blank's."""
+        if not self._silent:
+            return scores
+        scores = scores.copy()
+        scores[:, self._blank] = np.logaddexp.reduce(scores[:, [self._blank, *self._silent]], axis=1)
+        scores[:, self._silent] = _NEVER
+        return scores
+
+    def parted(self, scores: NDArray[np.float32], gap: int) -> NDArray[np.float32]:
+        """Log-probabilities with a certain delimiter in the middle of each pause that is too long for a word.
+
+        So that the language model scores two words there, as greedy decoding makes two.
+        """
+        best = scores.argmax(axis=1)
+        spoken = np.flatnonzero((best != self._blank) & (best != self._delimiter))
+        pauses = np.flatnonzero(np.diff(spoken) - 1 > gap)
+        if len(pauses) == 0:
+            return scores
+        scores = scores.copy()
+        middle = (spoken[pauses] + spoken[pauses + 1]) // 2
+        scores[middle] = _NEVER
+        scores[middle, self._delimiter] = 0.0
+        return scores
+
+    def labels(self, text: str) -> list[int]:
+        """The label indices of a decoded text."""
+        return [self._indices[character] for character in " ".join(text.split()) if character in self._indices]
+
+    def checked(self, hotword: str) -> str:
+        """A hotword in the decoder's case; raises InputError naming letters that the model does not have."""
+        word = "".join(self._spelled(letter) for letter in self._case(" ".join(hotword.split())))
+        unknown = "".join(dict.fromkeys(letter for letter in word if letter not in self._indices))
+        if not word:
+            raise InputError("a hotword is empty")
+        if unknown:
+            raise InputError(f"hotword {hotword!r}: the model's vocabulary has no {unknown}")
+        return word
+
+    def _spelled(self, letter: str) -> str:
+        """A letter as the vocabulary writes it: as it is, in capitals or small."""
+        ways = (letter, letter.upper(), letter.lower())
+        return next((way for way in ways if way in self._indices), letter)
+
+
+def _case(letters: Iterable[str], unigrams: Sequence[str]) -> Callable[[str], str]:
+    """How to write letters so that they spell the language model's words: as they are, in capitals, or small."""
+    known = set(letters)
+    sample = [word for word in unigrams[:5000] if not word.startswith("<")]
+    ways: tuple[Callable[[str], str], ...] = (str, str.upper, str.lower)
+    spelled = [sum(set(word) <= {change(letter) for letter in known} for word in sample) for change in ways]
+    return ways[spelled.index(max(spelled))]  # the first of equals: as they are
