@@ -24,7 +24,7 @@ RESULTS = "results"
 """The folder of the lists of what became of each recording, inside the output folder; one list for each shard."""
 
 
-class Outcome(TypedDict):
+class CorpusOutcome(TypedDict):
     """What became of one recording."""
 
     path: str
@@ -59,7 +59,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Item:
+class CorpusItem:
     """A recording of a corpus: its name as the manifest has it, where it is, and where its output goes."""
 
     name: str
@@ -67,7 +67,7 @@ class Item:
     output: Path
 
 
-def items(manifest: Path, output: Path, suffix: str) -> list[Item]:
+def items(manifest: Path, output: Path, suffix: str) -> list[CorpusItem]:
     """The recordings of a JSON Lines manifest (``path``, relative to it) or of a list of names, one a line.
 
     Raises InputError where it cannot be read, a line names no recording, or two name the same.
@@ -76,33 +76,33 @@ def items(manifest: Path, output: Path, suffix: str) -> list[Item]:
         lines = manifest.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{manifest}: cannot be read ({error})") from error
-    found: dict[str, Item] = {}
+    found: dict[str, CorpusItem] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         name = _name(line, f"{manifest}:{number}")
         if name in found:
             raise InputError(f"{manifest}:{number}: {name} is there twice")
-        found[name] = Item(name, manifest.parent / name, output / _output(name, suffix))
+        found[name] = CorpusItem(name, manifest.parent / name, output / _output(name, suffix))
     if not found:
         raise InputError(f"{manifest}: it names no recording")
     return list(found.values())
 
 
-def pending(all_items: Iterable[Item], shard: Shard) -> list[Item]:
+def pending(all_items: Iterable[CorpusItem], shard: Shard) -> list[CorpusItem]:
     """The recordings of a shard that have no output yet."""
     return [item for item in all_items if shard.holds(item.name) and not item.output.exists()]
 
 
 def run(
     transcriber: Transcriber,
-    chosen: Sequence[Item],
+    chosen: Sequence[CorpusItem],
     results: Path,
     form: str = "json",
     *,
     batch: int = 1,
-    say: Callable[[Outcome], None] = lambda outcome: None,
-) -> Iterator[Outcome]:
+    say: Callable[[CorpusOutcome], None] = lambda outcome: None,
+) -> Iterator[CorpusOutcome]:
     """Transcribe recordings, write their outputs, and add a line for each to ``results``; raises EngineError."""
     results.parent.mkdir(parents=True, exist_ok=True)
     by_path = {str(item.path): item for item in chosen}
@@ -116,13 +116,13 @@ def run(
             yield outcome
 
 
-def outcome_of(item: Item, transcript: Transcript | None, error: str, form: str) -> Outcome:
+def outcome_of(item: CorpusItem, transcript: Transcript | None, error: str, form: str) -> CorpusOutcome:
     """Write a recording's output, whole or not at all, and say what became of it."""
     if transcript is None:
-        return Outcome(path=item.name, output=None, status="failed", seconds=0.0, message=error)
+        return CorpusOutcome(path=item.name, output=None, status="failed", seconds=0.0, message=error)
     item.output.parent.mkdir(parents=True, exist_ok=True)
     write_whole(item.output, formats.get(form).render(transcript, item.name, formats.CaptionLayout()))
-    return Outcome(
+    return CorpusOutcome(
         path=item.name,
         output=item.output.name,
         status="done" if transcript.complete else "in part",
@@ -131,16 +131,16 @@ def outcome_of(item: Item, transcript: Transcript | None, error: str, form: str)
     )
 
 
-def outcomes(output: Path) -> list[Outcome]:
+def outcomes(output: Path) -> list[CorpusOutcome]:
     """What became of every recording so far, its last outcome only, from the lists of all shards."""
-    last: dict[str, Outcome] = {}
+    last: dict[str, CorpusOutcome] = {}
     for path in sorted((output / RESULTS).glob("*.jsonl")):
         for line in path.read_text("utf-8").splitlines():
             try:
                 values = json.loads(line)
             except ValueError:
                 continue  # a shard that was killed while it wrote
-            outcome = cast(Outcome, values)
+            outcome = cast(CorpusOutcome, values)
             if last.get(outcome["path"], outcome)["status"] == "failed" or outcome["status"] != "failed":
                 last[outcome["path"]] = outcome
     return list(last.values())

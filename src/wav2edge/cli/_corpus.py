@@ -15,7 +15,7 @@ from ._progress import Progress
 
 if TYPE_CHECKING:
     from wav2edge.runtime.recordings.transcriber import Transcriber
-    from wav2edge.serving.corpus import Outcome
+    from wav2edge.serving.corpus import CorpusOutcome
 
 _GROUP = "A corpus"
 
@@ -94,7 +94,7 @@ def run(
     return 2 if failed else 0
 
 
-def _said(outcome: Outcome) -> bool:
+def _said(outcome: CorpusOutcome) -> bool:
     if outcome["status"] == "done":
         return False
     message = outcome["message"]
