@@ -69,7 +69,8 @@ def _export_into(
     head = head_module(checkpoint.head, model)
     module = ContractGraph(model, checkpoint.family, head, checkpoint.preprocessing)
     graphs = write_graphs(module, spec, staged, compact=checkpoint.saved_in_half)
-    del model, module
+    reference.release()
+    del model, module, head
     progress("checking parity")
     variant = describe_variant(staged, "fp32", "fp32", graphs, data=("fp32.data",))
     draft = Bundle(path=staged, spec=spec, variants=(variant,), document=cast(BundleJson, {}))

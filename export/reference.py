@@ -28,9 +28,15 @@ class Reference:
             self._known[key] = self._run(clip)
         return self._known[key]
 
+    def release(self) -> None:
+        """Let go of the model, and with it of its weights; what has been run stays known."""
+        self.model = None
+
     def _run(self, clip: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         import torch
 
+        if self.model is None:
+            raise ValueError("this clip was not run before the model was released")
         with torch.inference_mode():
             outputs = self.model(**self.preprocessing.features(clip))
         names = {output.name: THEIRS.get(output.name, output.name) for output in self.spec.outputs}

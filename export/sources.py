@@ -30,6 +30,11 @@ _SIGNS = (
         "dict.*.txt",
         "a fairseq directory; name its .pt file",
     ),
+    (
+        "*.ckpt",
+        "a training checkpoint of s3prl, SpeechBrain or Lightning; if it holds a model of transformers, put the "
+        "config.json, preprocessor_config.json and tokenizer files of that model beside it",
+    ),
     ("*.nemo", "a NeMo model, which is of another family"),
     (
         "*.onnx",

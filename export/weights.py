@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _NAMES = ("model.safetensors", "pytorch_model.bin")
-_CONTAINERS = ("state_dict", "model", "module", "model_state_dict")
-"""Keys under which training loops save a model beside their own state (Lightning, fairseq, Accelerate, plain loops)."""
+_CONTAINERS = ("state_dict", "model", "module", "model_state_dict", "Upstream")
+"""Keys under which training loops save a model beside their own state (Lightning, fairseq, Accelerate, plain loops,
+s3prl)."""
+_TRAINED = ("*.ckpt", "*.pt", "*.pth")
+"""What SpeechBrain, s3prl and training loops call a file of weights."""
+_STATE_OF_TRAINING = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth")
+"""What transformers' Trainer leaves beside them."""
 _LFS = b"version https://git-lfs.github.com/spec/"
 _TENSORFLOW = ("tf_model.h5", "flax_model.msgpack")
 
@@ -33,6 +38,8 @@ def weight_files(path: Path) -> tuple[Path, ...]:
                 if shard.parent != path or not is_file(shard):
                     raise CheckpointError(f"{shard}: listed in {name}.index.json, but missing")
             return shards
+    if (trained := _trained_file(path)) is not None:
+        return (trained,)
     for name in _TENSORFLOW:
         if (path / name).is_file():
             raise CheckpointError(
@@ -40,6 +47,18 @@ def weight_files(path: Path) -> tuple[Path, ...]:
                 "them with transformers 4 (from_pretrained with from_tf or from_flax, then save_pretrained)"
             )
     raise CheckpointError(f"{path}: no weights; it needs {' or '.join(_NAMES)}")
+
+
+def _trained_file(path: Path) -> Path | None:
+    """The only file of weights under a name of its own; raises CheckpointError where there are several."""
+    found = sorted(file for pattern in _TRAINED for file in path.glob(pattern))
+    found = [file for file in found if not any(file.match(pattern) for pattern in _STATE_OF_TRAINING)]
+    if len(found) > 1:
+        raise CheckpointError(
+            f"{path}: {' and '.join(file.name for file in found[:2])} may both be its weights; copy the one that holds "
+            f"the model, with the files of settings, into a directory of its own as {_NAMES[1]}"
+        )
+    return found[0] if found else None
 
 
 def load_weights(files: tuple[Path, ...]) -> dict[str, Tensor]:

@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.runtime.errors import CheckpointError
@@ -37,6 +39,7 @@ def test_git_lfs_pointer(checkpoint: Path, name: str) -> None:
         ({"hyperparams.yaml": {}}, "SpeechBrain directory"),
         ({"dict.ltr.txt": {}, "checkpoint_best.pt": {}}, "fairseq"),
         ({"tf_model.h5": {}}, "TensorFlow"),
+        ({"states-200000.ckpt": {}}, r"s3prl, SpeechBrain or Lightning; .* put the config"),
         ({"model.onnx": {}}, "an ONNX graph without its configuration; put the model"),
         ({"notes.txt": {}}, "not a Hugging Face checkpoint"),
     ],
@@ -113,3 +116,18 @@ def test_shards_with_impossible_names(checkpoint: Path, name: str) -> None:
 
 def test_a_language_whose_name_no_file_can_have(checkpoint: Path) -> None:
     assert Checkpoint.open(checkpoint, language="x" * 300).labels.adapter is None
+
+
+@pytest.mark.parametrize("container", [None, "Upstream", "state_dict"])
+def test_weights_as_speechbrain_and_s3prl_save_them(checkpoint: Path, container: str | None) -> None:
+    """A plain state dict of transformers inside their own wrapper and file, beside the model's config.json."""
+    state = load_file(checkpoint / "model.safetensors")
+    (checkpoint / "model.safetensors").unlink()
+    wrapped = {f"model.{name}": value for name, value in state.items()}
+    torch.save(wrapped if container is None else {container: wrapped}, checkpoint / "wav2vec2.ckpt")
+    torch.save({}, checkpoint / "optimizer.pt")
+    model = Checkpoint.open(checkpoint).load()
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in state.items())
+    shutil.copyfile(checkpoint / "wav2vec2.ckpt", checkpoint / "last.ckpt")
+    with pytest.raises(CheckpointError, match=r"last\.ckpt and wav2vec2\.ckpt may both be its weights; copy the one"):
+        Checkpoint.open(checkpoint)

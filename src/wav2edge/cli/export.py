@@ -13,6 +13,7 @@ from wav2edge.runtime.errors import EngineError
 
 from . import _options, _terminal
 from ._command import argument, command, option
+from ._memory import give_back_large_blocks
 from ._values import COUNT, Listed, OneOf
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def run(
 
     # transformers warns of much that a converter does on purpose.
     logging.getLogger("transformers").setLevel(logging.ERROR)
+    give_back_large_blocks()
     started = time.monotonic()
     normalized = None if normalize is None else normalize == "yes"
     groups = [int(size) for size in label_groups or ()]
