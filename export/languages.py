@@ -42,6 +42,12 @@ def choose_language(path: Path, target: str | None, asked: str | None, file: Pat
     file: vocab.json. Raises CheckpointError where nothing names one of several, and where the one that is asked for has
     no weights.
     """
+    if asked is not None and "," in asked:
+        first, *rest = asked.split(",")
+        raise CheckpointError(
+            f"{path}: a bundle has one language, its vocabulary, its test clips and its INT8 ranges with it; export "
+            f"{first.strip()!r} and {rest[0].strip()!r} as bundles of their own"
+        )
     vocabulary = read_object(file)
     if not vocabulary:
         return Language(_same(path, target, asked), None)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from wav2edge.export.checkpoint import Checkpoint
+from wav2edge.export.languages import choose_language
 from wav2edge.runtime.errors import CheckpointError
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "|"]
@@ -81,3 +82,8 @@ def test_one_vocabulary_cannot_serve_another_language(mms: Path) -> None:
     with pytest.raises(CheckpointError, match="'rus' needs a vocabulary and weights of its own"):
         Checkpoint.open(mms, language="rus")
     assert Checkpoint.open(mms, language="eng").labels.language == "eng"
+
+
+def test_one_language_in_a_bundle(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"has one language.* export 'swh' and 'eng' as bundles of their own"):
+        choose_language(tmp_path, None, "swh,eng", tmp_path / "vocab.json")

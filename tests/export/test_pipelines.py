@@ -1,0 +1,78 @@
+"""transformers' own pipelines on the same checkpoint and clips give the same text and labels, clip by clip."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+
+from wav2edge.cli import main
+from wav2edge.runtime.audio import read
+
+CLIPS = 4
+KINDS = {
+    "wav2vec2 with layer norm": {},
+    "wav2vec2 with group norm": {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False},
+    "wavlm": {"classes": "WavLM", "num_buckets": 32, "max_bucket_distance": 80},
+}
+LABELS = {0: "calm", 1: "happy", 2: "sad"}
+
+
+def answers(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
+    capsys.readouterr()
+    assert main(list(words)) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def pipeline(task: str, folder: Path) -> Any:
+    made: Any = transformers.pipeline
+    return made(task, model=str(folder), framework="pt", device="cpu")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_speech_recognition(
+    kind: str,
+    make_checkpoint: Callable[..., Path],
+    clips: list[tuple[Path, str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = make_checkpoint(**KINDS[kind])
+    assert main(["export", str(folder), str(tmp_path / "b")]) == 0
+    paths = [str(path) for path, _ in clips[:CLIPS]]
+    options = ("-f", "jsonl", "--engine", "onnxruntime")
+    ours = [found["text"] for found in answers(capsys, "transcribe", *paths, "-m", str(tmp_path / "b"), *options)]
+    recognise = pipeline("automatic-speech-recognition", folder)
+    theirs = []
+    for path in paths:
+        text: str = recognise({"raw": read.load(path, 16000), "sampling_rate": 16000})["text"]
+        for special in ("<s>", "</s>", "<unk>"):  # written out by transformers, never text here
+            text = text.replace(special, "")
+        theirs.append(" ".join(text.split()))
+    assert ours == theirs and sum(len(text) for text in ours) > 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_audio_classification(
+    kind: str,
+    make_checkpoint: Callable[..., Path],
+    clips: list[tuple[Path, str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = {"id2label": LABELS, "label2id": {name: index for index, name in LABELS.items()}}
+    folder = make_checkpoint(head="ForSequenceClassification", **names, **KINDS[kind])
+    assert main(["export", str(folder), str(tmp_path / "b")]) == 0
+    classify = pipeline("audio-classification", folder)
+    paths = [str(path) for path, _ in clips[:CLIPS]]
+    for path, found in zip(paths, answers(capsys, "classify", *paths, "-m", str(tmp_path / "b"), "-f", "jsonl")):
+        theirs = classify({"raw": read.load(path, 16000), "sampling_rate": 16000}, top_k=3)
+        assert [score["label"] for score in found["scores"]] == [score["label"] for score in theirs]
+        expected = [score["score"] for score in theirs]
+        assert [score["score"] for score in found["scores"]] == pytest.approx(expected, abs=2e-3)
