@@ -71,7 +71,10 @@ def write_checkpoint(folder: Path, shape: str, dtype: str) -> int:
     from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
     config = Wav2Vec2Config(
-        **SHAPES[shape],
+        hidden_size=SHAPES[shape]["hidden_size"],
+        num_hidden_layers=SHAPES[shape]["num_hidden_layers"],
+        num_attention_heads=SHAPES[shape]["num_attention_heads"],
+        intermediate_size=SHAPES[shape]["intermediate_size"],
         vocab_size=len(LABELS),
         pad_token_id=0,
         feat_extract_norm="layer",

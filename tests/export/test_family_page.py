@@ -11,7 +11,7 @@ import pytest
 import transformers
 from transformers.models.auto import modeling_auto
 
-from wav2edge.export.families import FAMILIES, HEADS
+from wav2edge.export.families import FAMILIES, HEADS, Family
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "explanation" / "family.md").read_text("utf-8")
@@ -56,7 +56,7 @@ def test_the_table_is_complete_and_every_cell_passes(matrix: ModuleType) -> None
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if len(cells) == len(HEADS) + 2 and cells[0] not in ("model", "---"):
             rows[cells[0]] = cells[1:-1]
-    offered = {}
+    offered: dict[str, tuple[Family, list[str]]] = {}
     for name, _, family, head in matrix.combinations(matrix.small_models()):
         offered.setdefault(name, (family, []))[1].append(head.name)
     assert {family.name for name, (family, _) in offered.items() if name in rows} == {row.name for row in FAMILIES}
