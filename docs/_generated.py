@@ -14,7 +14,7 @@ import click
 
 from wav2edge import cli
 from wav2edge.devices import profile
-from wav2edge.export import families
+from wav2edge.export import families, layouts
 from wav2edge.runtime import engines
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.live import events
@@ -98,6 +98,64 @@ def gpu_figures() -> str:
     return "\n\n".join(page.read_text("utf-8") for page in pages) or "No run of the suite is in this repository yet."
 
 
+def layouts_table() -> str:
+    """The layouts of other tools, with what the first line of each module says."""
+    rows = []
+    for name in layouts.names():
+        module = layouts.layout(name)
+        rows.append((f"`{name}{module.ARGUMENT}`", module.CLIENT, _first_line(module.__doc__)))
+    return _table(("`--for`", "for", "what is written"), rows)
+
+
+def clients_table() -> str:
+    """What benchmarks/clients.py has written: clips whose words differ, by client and variant."""
+    found = _figure("clients.json")
+    if found is None:
+        return "Not measured yet."
+    rows: dict[tuple[str, str, str], dict[str, str]] = {}
+    for result in found["results"]:
+        key = (result["model"], result["client"], result["variant"])
+        off = f"{1000 * result['seconds_off']:.0f} ms" if result["words_timed"] else "no times"
+        rows.setdefault(key, {"times": off})[result["way"]] = f"{result['different']} of {result['clips']}"
+    header = ("model", "client", "variant", "other words, clips alone", "clips in batches", "words start off by")
+    ways = ("one by one", "in batches", "times")
+    table = _table(header, [(*key, *(row.get(way, "–") for way in ways)) for key, row in rows.items()])
+    return f"{_measured(found)}\n\n{table}\n\n{EXCEPTIONS}"
+
+
+def triton_ragged() -> str:
+    """What benchmarks/triton_ragged.py has written."""
+    found = _figure("triton-ragged.json")
+    if found is None:
+        return "Not measured yet."
+    rows = [
+        (row["way"], f"{row['seconds']:.2f} s", f"{row['of_padded']:.2f}", f"{row['sent_mb']:.0f} MB")
+        for row in found["ways"]
+    ]
+    table = _table(("way", "time", "of padding on the client", "sent to the server"), rows)
+    words = (
+        f"{found['same']} of {found['requests']} clips of one batch had the words of their own run "
+        f"(largest difference of a score: {found['largest_difference']:.1e})."
+    )
+    return f"{_measured(found)}\n\n{words}\n\n{table}"
+
+
+EXCEPTIONS = """\
+sherpa-onnx normalises each clip in its own arithmetic, whose last digits differ from the graph's. FP32 gives the same
+words all the same; an INT8 graph may round an activation to the next step, which changes labels of which the model is
+unsure. The same holds for INT8 in a padded batch and in a graph of fixed length, where sums run in another order."""
+"""Why the rows of the table that differ do."""
+
+
+def _figure(name: str) -> dict[str, Any] | None:
+    path = ROOT / "docs" / "figures" / name
+    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+
+
+def _measured(found: Mapping[str, Any]) -> str:
+    return f"*Measured on {found['date']} on {found['machine']}, by* `{found['command']}`."
+
+
 def _command(name: str, command: click.Command, context: click.Context) -> str:
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     parts = [f"## `{name}`", f"```text\n{usage}\n```", _paragraphs(command.help or "")]
@@ -177,6 +235,9 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "events": events_tables,
     "bundle.json": bundle_json,
     "gpu figures": gpu_figures,
+    "layouts": layouts_table,
+    "clients": clients_table,
+    "triton ragged": triton_ragged,
     "architecture": _picture.svg,
 }
 """What fills which mark."""

@@ -58,13 +58,13 @@ class PackedLayout:
 
 def names() -> tuple[str, ...]:
     """The names of the layouts."""
-    return tuple(sorted(layout.NAME for layout in _layouts()))
+    return tuple(sorted(each.NAME for each in _layouts()))
 
 
 def shown_names() -> tuple[str, ...]:
     """The names as the help shows them, such as ``static:10s``."""
-    found = sorted(_layouts(), key=lambda layout: layout.NAME)
-    return tuple(f"{layout.NAME}{layout.ARGUMENT}" for layout in found)
+    found = sorted(_layouts(), key=lambda each: each.NAME)
+    return tuple(f"{each.NAME}{each.ARGUMENT}" for each in found)
 
 
 def is_layout(name: str) -> bool:
@@ -83,8 +83,8 @@ def pack(
     used; EngineError where onnx is missing.
     """
     base, _, argument = name.partition(":")
-    layout = _layout(base)
-    if argument and not layout.ARGUMENT:
+    chosen = layout(base)
+    if argument and not chosen.ARGUMENT:
         raise InputError(f"{name}: the layout {base} takes nothing after a colon")
     _need_onnx()
     archive = destination.name.endswith(ARCHIVES)
@@ -95,8 +95,8 @@ def pack(
         with staging(destination) as place:
             made = place / stem
             made.mkdir()
-            readme = layout.write(job, made)
-            write_whole(made / "README.md", readme.text(layout.CLIENT, job))
+            readme = chosen.write(job, made)
+            write_whole(made / "README.md", readme.text(chosen.CLIENT, job))
             write_whole(made / MARK, json.dumps(_origin(name, job), indent=1) + "\n")
             size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
             if archive:
@@ -106,7 +106,7 @@ def pack(
                 _put_in_place(made, destination)
     except OSError as error:
         raise InputError(f"{destination}: cannot be written ({error.strerror or error})") from error
-    return PackedLayout(destination, layout.CLIENT, tuple(job.used), size, readme)
+    return PackedLayout(destination, chosen.CLIENT, tuple(job.used), size, readme)
 
 
 def _layouts() -> list[Layout]:
@@ -114,10 +114,11 @@ def _layouts() -> list[Layout]:
     return [cast(Layout, import_module(f"{__name__}.{name}")) for name in found]
 
 
-def _layout(name: str) -> Layout:
-    for layout in _layouts():
-        if name == layout.NAME:
-            return layout
+def layout(name: str) -> Layout:
+    """The layout of that name; raises InputError naming those there are."""
+    for each in _layouts():
+        if name == each.NAME:
+            return each
     raise InputError(f"no layout {name!r}; there are {', '.join(shown_names())}")
 
 

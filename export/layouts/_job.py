@@ -121,6 +121,14 @@ class Job:
         if rate is not None and self.spec.sample_rate != rate:
             raise InputError(f"{self.bundle.path}: it takes {self.spec.sample_rate} Hz; {client} feeds {rate} Hz")
 
+    def need_lengths(self, client: str) -> None:
+        """Raise InputError for a graph that takes one clip at a time, cut to its length: padding needs a mask."""
+        if self.spec.max_batch is not None:
+            raise InputError(
+                f"{self.bundle.path}: its graph takes one clip at a time and has no mask, and {client} pads clips; "
+                "export it from its checkpoint instead of an ONNX file"
+            )
+
     def symbols(self, client: str, delimiter: str, blank: str | None = None, *, pieces: bool = True) -> tuple[str, ...]:
         """The labels as a client that joins them should write them, by index.
 

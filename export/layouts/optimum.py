@@ -37,6 +37,7 @@ _CLASSES = (
 def write(job: Job, folder: Path) -> Readme:
     """Write the graph of each variant, and the settings."""
     _hub.check(job, NAME)
+    job.need_lengths(NAME)
     spec = job.spec
     files = {}
     for precision, variant in job.chosen(*_FILES).items():

@@ -26,6 +26,7 @@ def write(job: Job, folder: Path) -> Readme:
     """Write the graph of each variant (fp32 where none is named) and the labels."""
     spec = job.spec
     seconds = _seconds(job.argument)
+    job.need_lengths("a graph of fixed length")
     samples = round(seconds * spec.sample_rate)
     if samples < spec.min_samples:
         raise InputError(f"static:{seconds:g}s: {samples} samples; the model needs at least {spec.min_samples}")

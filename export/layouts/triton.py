@@ -38,6 +38,7 @@ def write(job: Job, folder: Path) -> Readme:
     """Write the repository with one model, of the variant that was named, else fp32."""
     if job.argument not in ("", "ragged"):
         raise InputError(f"triton:{job.argument}: write triton, or triton:ragged")
+    job.need_lengths(NAME)
     if len(job.asked) > 1:
         raise InputError("a model of Triton's has one graph: name one variant")
     variant = next(iter(job.chosen(*_PRECISIONS).values()))
