@@ -143,7 +143,9 @@ def triton_ragged() -> str:
 EXCEPTIONS = """\
 sherpa-onnx normalises each clip in its own arithmetic, whose last digits differ from the graph's. FP32 gives the same
 words all the same; an INT8 graph may round an activation to the next step, which changes labels of which the model is
-unsure. The same holds for INT8 in a padded batch and in a graph of fixed length, where sums run in another order."""
+unsure. The same holds for INT8 in a padded batch and in a graph of fixed length, where sums run in another order, and
+for `wav2edge transcribe` itself, which runs the convolutions in pieces on CPUs: here INT8 is compared with the whole
+graph in one run."""
 """Why the rows of the table that differ do."""
 
 
