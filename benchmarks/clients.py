@@ -191,14 +191,8 @@ def in_client(
             clip.astype(np.float32).tofile(path)
         (folder / "clips.json").write_text(json.dumps([str(path) for path in paths]))
         interpreter, program, *last = command
-        words = [
-            interpreter,
-            str(PROGRAMS / program),
-            folder / "packed",
-            folder / "clips.json",
-            folder / "out.json",
-            *last,
-        ]
+        files = [str(folder / name) for name in ("packed", "clips.json", "out.json")]
+        words = [str(interpreter), str(PROGRAMS / program), *files, *(str(argument) for argument in last)]
         environment = dict(os.environ)
         if "onnx_asr" not in program:
             environment.pop("PYTHONPATH", None)
@@ -211,11 +205,16 @@ def in_client(
 
 def word_starts(row: dict[str, list[list[float]] | list[str] | list[float] | str]) -> list[float]:
     """When each word of a client's result starts, s; nothing where it gives no times."""
-    if "words" in row:
-        return [float(word[1]) for word in row["words"]]
-    tokens, times = row.get("tokens") or [], row.get("times") or []
-    before = [" ", *tokens]
-    return [float(time) for last, token, time in zip(before, tokens, times) if last == " " and token != " "]
+    words, tokens, times = row.get("words"), row.get("tokens"), row.get("times")
+    if isinstance(words, list):
+        return [float(word[1]) for word in words if isinstance(word, list)]
+    if not (isinstance(tokens, list) and isinstance(times, list)):
+        return []
+    found = []
+    for last, token, time in zip([" ", *tokens], tokens, times):
+        if last == " " and token != " " and isinstance(time, float | int):
+            found.append(float(time))
+    return found
 
 
 def compared(

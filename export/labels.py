@@ -81,7 +81,7 @@ def read_labels(
 
 def _dictionary_labels(file: Path, config: ConfigJson, language: str | None) -> Labels:
     """The labels of fairseq's dictionary: the padding token is the blank, and ``|`` ends words."""
-    names, size = tuple(read_dictionary(file)), config.get("vocab_size") or VOCAB_SIZE
+    names, size = tuple(read_dictionary(file)), _vocabulary_size(file.parent, config)
     if len(names) != size:
         raise CheckpointError(
             f"{file}: {len(names)} labels with the special ones, but the output layer has {size}; "
@@ -90,10 +90,18 @@ def _dictionary_labels(file: Path, config: ConfigJson, language: str | None) -> 
     return Labels(names, 0, "|" if "|" in names else None, language=language, silent=SPECIAL[1:])
 
 
+def _vocabulary_size(path: Path, config: ConfigJson) -> int:
+    """How many labels the output layer has; bare models may say null, models with this layer may not."""
+    size = config.get("vocab_size", VOCAB_SIZE)
+    if size is None:
+        raise CheckpointError(f"{path / 'config.json'}: vocab_size is None; it must be the number of labels")
+    return size
+
+
 def _ctc_labels(path: Path, config: ConfigJson, asked: str | None, file: Path) -> Labels:
     settings = _tokenizer_settings(path)
     language = choose_language(path, settings.get("target_lang") or None, asked, file)
-    size = language.size or config.get("vocab_size") or VOCAB_SIZE
+    size = language.size or _vocabulary_size(path, config)
     table = read_table(path, settings, language.vocabulary, size)
     phonemes = settings.get("tokenizer_class") == "Wav2Vec2PhonemeCTCTokenizer"
     delimiter = token(settings.get("word_delimiter_token", None if phonemes else "|"))

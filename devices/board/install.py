@@ -12,9 +12,9 @@ from ...runtime.errors import InputError
 from ..profile import DeviceProfile
 
 _HERE = Path(__file__).parent
-_ENVIRONMENT_MB = 250
-"""What an environment takes whose packages come from an index, at most: the measured 139 MB of the extras cpu and mic
-(tests/test_packaging.py holds cpu alone to 300 MB), and room for larger releases."""
+_ENVIRONMENT_MB = 400
+"""Megabytes of disk that are asked for where packages come from an index: a limit set by hand. tests/test_packaging.py
+holds the environment of the extra cpu to 300 MB; engines other than ONNX Runtime take more."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ..model import Model
 from ..text.transcript import Segment, Transcript
 from .chunking import Chunk, Chunking
 from .decoding import Decoding, WordDecoder
-from .pauses import FROM_SECONDS, Pauses, survey, without_pauses
+from .pauses import Pauses, survey, without_pauses
 from .runner import Runner
 from .segmentation import Segmentation
 
@@ -40,7 +40,7 @@ class Transcriber(Runner[Transcript]):
         chunking: Chunking | None = None,
         segmentation: Segmentation | None = None,
         lanes: int = 1,
-        skip_silence: bool | None = None,
+        skip_silence: bool = False,
     ) -> None:
         """Load the model's graph, so that what is missing is raised here.
 
@@ -49,7 +49,7 @@ class Transcriber(Runner[Transcript]):
         lanes: chunks that ``batch.transcribe_all`` runs at once, each with its share of the threads; ``batch.lanes``
         says where that gains. One where the model has no number of threads, or its engine runs one at a time.
         skip_silence: run recordings without their pauses, which are decoded as silence (``pauses`` says what a pause
-        is); None: those longer than a minute. It takes a model that runs in stages; others run everything.
+        is); default False. It takes a model that runs in stages; others run everything.
         Raises InputError for a head that does not transcribe, EngineError and BundleError as ``Model.session`` does.
         """
         super().__init__(model, chunking, lanes)
@@ -59,13 +59,11 @@ class Transcriber(Runner[Transcript]):
 
     def chunks(self, recording: Recording) -> Iterator[Chunk]:
         """The chunks of a recording, without its pauses where they are to be left out; see ``Runner.chunks``."""
-        shortest = 0.0 if self.skip_silence else FROM_SECONDS
-        fits = (
-            self.skip_silence is not False and self.model.runs_in_stages and not any(s.padding for s in self.spec.time)
-        )
-        if fits and (recording.seconds is None or recording.seconds > max(shortest, self.chunking.length)):
+        shortest = self.chunking.length
+        fits = self.skip_silence and self.model.runs_in_stages and not any(s.padding for s in self.spec.time)
+        if fits and (recording.seconds is None or recording.seconds > shortest):
             known = survey(recording.again(), self.spec.stride)
-            if known.samples > max(shortest, self.chunking.length) * self.spec.sample_rate:
+            if known.samples > shortest * self.spec.sample_rate:
                 for chunk in without_pauses(recording.blocks, known, self.spec, self.chunking, Pauses()):
                     yield replace(chunk, loudness=known.loudness)
                 return

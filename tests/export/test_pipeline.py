@@ -32,7 +32,8 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
 
 def test_bundle_holds_what_it_lists(bundle: Bundle) -> None:
     variant = bundle.variant("fp32")
-    assert set(variant.graphs) == {"full", "frontend", "encoder"}
+    pieces = {"statistics", "tile"} if bundle.spec.norm == "group" else set()
+    assert set(variant.graphs) == {"full", "frontend", "encoder"} | pieces
     bundle.verify(variant)
     listed = {*variant.files, *(entry["file"] for entry in bundle.files.values()), "bundle.json"}
     assert {path.name for path in bundle.path.iterdir()} == listed

@@ -185,9 +185,9 @@ def skip_silence(function: Callable[..., object]) -> Callable[..., object]:
     """Declare ``--skip-silence`` and ``--no-skip-silence``."""
     return option(
         "--skip-silence/--no-skip-silence",
-        "run recordings without their pauses; words and times stay (default: those longer than a minute)",
+        "run recordings without their pauses, which takes less time; times stay right (default: run everything)",
         group=_LONG,
-        default=None,
+        default=False,
     )(function)
 
 

@@ -124,7 +124,7 @@ def run(
     held: Held,
     lines: LineOptions,
     cut: Cut,
-    skip_silence: bool | None,
+    skip_silence: bool,
     words: Words,
 ) -> int:
     """Transcribe recordings of any length and format.

@@ -38,7 +38,7 @@ def noise(draw: np.random.Generator, seconds: float) -> NDArray[np.float32]:
     return draw.normal(0, 10**-3.3, round(seconds * RATE)).astype(np.float32)
 
 
-def test_words_and_times_are_those_of_the_whole_recording(meeting: NDArray[np.float32]) -> None:
+def test_no_word_is_lost_and_times_stay(meeting: NDArray[np.float32], clips: list[tuple[Path, str]]) -> None:
     pytest.importorskip("onnxruntime", reason="the embedded model runs on ONNX Runtime")
     with Model(Bundle.open(embedded.bundle_path()), "onnxruntime", "fp32") as model:
         run: list[int] = []
@@ -49,8 +49,10 @@ def test_words_and_times_are_those_of_the_whole_recording(meeting: NDArray[np.fl
         found = parts(meeting)
     assert sum(run) < 0.8 * len(meeting)
     assert found.seconds == whole.seconds
-    # Windows begin elsewhere, which changes a letter now and then, as any other length of chunks does.
-    assert scoring.character_edits(whole.text, found.text).errors <= 0.02 * len(whole.text)
+    # Windows begin elsewhere, which changes a letter now and then, as any other length of chunks does; the error rate
+    # stays.
+    said = " ".join(3 * [text for path, text in clips if path.stem.startswith("coffee")])
+    assert scoring.character_edits(said, found.text).errors <= scoring.character_edits(said, whole.text).errors
     starts = np.array([word.start for word in whole.words])
     near = [np.abs(starts - word.start).min() <= 0.1 for word in found.words]
     assert np.mean(near) >= 0.95
