@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Protocol, cast
 
 from ... import __version__
+from ...runtime import remedies
 from ...runtime.bundle.read import Bundle, Variant
 from ...runtime.errors import EngineError, InputError
 from ...runtime.files import exchange, flush, flush_tree, replace_whole, staging, write_whole
@@ -127,7 +128,7 @@ def _need_onnx() -> None:
         import_module("onnx")
     except ImportError:
         raise EngineError(
-            'another tool\'s layout needs onnx; install it with `pip install "wav2edge[calibrate]"`'
+            f"another tool's layout needs onnx; install it with `{remedies.install('calibrate')}`"
         ) from None
 
 

@@ -34,15 +34,6 @@ def test_every_kind_of_input_is_used_or_refused_in_one_line(tmp_path: Path) -> N
     assert done.returncode == 0
 
 
-def _run(tmp_path: Path, kind: runner.Kind, monkeypatch: pytest.MonkeyPatch) -> runner.Report:
-    for name in ("HOME", "TMPDIR", "WAV2EDGE_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.setenv(name, "")
-    monkeypatch.chdir(tmp_path)
-    place = runner.Place(tmp_path / "around")
-    place.prepare()
-    return runner.run("x", kind, place, seed=1, first=0, count=3, until=float("inf"), keep=tmp_path / "kept")
-
-
 def _traceback(random: Generator, folder: Path) -> str:
     (folder / "input").write_text("x")
     raise KeyError("x")
@@ -71,26 +62,55 @@ def _death(random: Generator, folder: Path) -> str:
     os.abort()
 
 
+KINDS: dict[str, runner.Kind] = {
+    "traceback": _traceback,
+    "two_lines": _two_lines,
+    "outside": _outside,
+    "memory": _memory,
+    "hang": _hang,
+    "death": _death,
+}
+
+
 @pytest.mark.parametrize(
     ("kind", "what"),
     [
-        (_traceback, "KeyError"),
-        (_two_lines, "not one line"),
-        (_outside, "changed home/left"),
-        (_memory, "MemoryError"),
-        (_hang, "took more than"),
-        (_death, "signal 6"),
+        ("traceback", "KeyError"),
+        ("two_lines", "not one line"),
+        ("outside", "changed home/left"),
+        ("memory", "MemoryError"),
+        ("hang", "took more than"),
+        ("death", "signal 6"),
     ],
 )
-def test_the_runner_finds_each_way_to_fail(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: runner.Kind, what: str
-) -> None:
-    if kind is _hang:
-        monkeypatch.setattr(runner, "TIME_LIMIT", 0.5)
-    monkeypatch.setattr(runner, "MEMORY_LIMIT", 2**28)
-    report = _run(tmp_path, kind, monkeypatch)
-    assert report.count == 3 and what in str(report.failures[0]["what"]), report.failures
-    assert len(report.failures) == 3
+def test_the_runner_finds_each_way_to_fail(tmp_path: Path, kind: str, what: str) -> None:
+    """In a process of its own: the runner forks, and a fork of the tests' process has their threads and memory."""
+    command = [sys.executable, __file__, kind, str(tmp_path)]
+    paths = os.pathsep.join([str(FOLDER), *(path for path in sys.path if path)])
+    unset = dict.fromkeys(("HOME", "TMPDIR", "WAV2EDGE_CACHE", "XDG_CACHE_HOME"), "")
+    environment = {**os.environ, **unset, "PYTHONPATH": paths}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["count"] == 3 and what in report["failures"][0], report
+    assert len(report["failures"]) == 3
     kept = json.loads((tmp_path / "kept" / "x-1-0" / "failure.json").read_text())
     assert kept["number"] == 0 and kept["trace"]
-    assert kind is not _traceback or (tmp_path / "kept" / "x-1-0" / "input" / "input").read_text() == "x"
+    assert kind != "traceback" or (tmp_path / "kept" / "x-1-0" / "input" / "input").read_text() == "x"
+
+
+def main(kind: str, folder: Path) -> None:
+    """Run one kind and print how many inputs there were and what failed."""
+    runner.MEMORY_LIMIT = 2**28
+    if kind == "hang":
+        runner.TIME_LIMIT = 0.5
+    place = runner.Place(folder / "around")
+    place.prepare()
+    found = runner.run("x", KINDS[kind], place, seed=1, first=0, count=3, until=float("inf"), keep=folder / "kept")
+    print(json.dumps({"count": found.count, "failures": [str(failure["what"]) for failure in found.failures]}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

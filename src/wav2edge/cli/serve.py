@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wav2edge.runtime import remedies
 from wav2edge.runtime.errors import EngineError
 
 from . import _live_options, _options, _terminal
@@ -121,7 +122,7 @@ def run(model: tuple[str, ...], one: One, where: Where, bounds: Bounds, log: boo
     """
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise EngineError('a server needs more packages; install them with `pip install "wav2edge[serve]"`')
+        raise EngineError(f"a server needs more packages; install them with `{remedies.install('serve')}`")
     import logging
 
     from wav2edge.serving.models import open_models
