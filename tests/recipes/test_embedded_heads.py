@@ -119,7 +119,7 @@ def test_trials_are_given_by_corpus_and_across_genders(recipe: Recipe) -> None:
 
 def test_an_embedding_model_trains(recipe: Recipe) -> None:
     speaker, windows = recipe("heads.speaker"), recipe("heads.windows")
-    changes = {"num_hidden_layers": 1, "use_weighted_layer_sum": True, "xvector_output_dim": 6}
+    changes: dict[str, object] = {"num_hidden_layers": 1, "use_weighted_layer_sum": True, "xvector_output_dim": 6}
     changes |= {"tdnn_dim": [160], "tdnn_kernel": [1], "tdnn_dilation": [1]}
     model = windows.start_model(speaker.Wav2Vec2ForXVector, CHECKPOINT, changes)
     speaker.train(model, [[tone(300, 4.0)], [tone(900, 4.0)]], 1)
