@@ -17,7 +17,7 @@ from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.pipeline import export, model_spec
 from wav2edge.export.reference import Reference
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.bundle.spec import STAGES, Stage
+from wav2edge.runtime.bundle.spec import Stage
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ def test_parity_in_openvino(exported: tuple[Checkpoint, Bundle]) -> None:
     assert [point for point in points if not point.passed] == []
 
 
-@pytest.mark.parametrize("stage", list(STAGES))
+@pytest.mark.parametrize("stage", ["full", "frontend", "encoder"])  # GPUs do not run pieces
 def test_tensorrt_for_rtx_builds(
     exported: tuple[Checkpoint, Bundle], stage: Stage, build_engine: Callable[..., None]
 ) -> None:
