@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal, TypeAlias
 
 from wav2edge.runtime.errors import InputError
@@ -46,8 +47,11 @@ class Site:
 
 
 def module_path(node: str) -> str:
-    """A node's module path: ``/encoder/layers.0/attention/MatMul_1`` → ``encoder.layers.0.attention.values``."""
-    parts = node.strip("/").split("/")
+    """A node's module path: ``/encoder/layers.0/attention/MatMul_1`` → ``encoder.layers.0.attention.values``.
+
+    A module that wraps one of its own name counts once, so that layers keep their names in bundles of either kind.
+    """
+    parts = [name for name, _ in groupby(node.strip("/").split("/"))]
     head, last = parts[:-1], parts[-1]
     if last.startswith("MatMul") and head and head[-1] in ("attention", "self_attn"):
         head = [*head, "values" if last != "MatMul" else "scores"]
