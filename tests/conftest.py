@@ -126,7 +126,11 @@ def random_head(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bun
             **({} if spectrogram else {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}),
         )
         torch.manual_seed(3)
-        getattr(transformers, classes + suffix)(config).eval().save_pretrained(folder / "checkpoint")
+        network = getattr(transformers, classes + suffix)(config).eval()
+        for name, parameter in network.named_parameters():  # drawn wider: embeddings near zero are rounding alone
+            if name.startswith(("tdnn", "projector", "feature_extractor.weight")) and parameter.ndim == 2:
+                torch.nn.init.normal_(parameter, std=(2 / parameter.shape[1]) ** 0.5)
+        network.save_pretrained(folder / "checkpoint")
         if spectrogram:
             transformers.SeamlessM4TFeatureExtractor(padding_value=0.0).save_pretrained(folder / "checkpoint")
         else:
