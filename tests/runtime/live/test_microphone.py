@@ -178,7 +178,7 @@ def test_ten_clips_through_the_microphone(
     assert commands["wer_finals"]["value"] <= 0.15
     assert commands["emission"]["p50"] <= 1.0 + late
     assert commands["upwr"] <= 0.25
-    # 2 % is the bar of forty clips (docs/explanation/live-decoding.md); of the few words here, two are within it by chance.
+    # 2 % is the bar of forty clips; of the few words here, two are within it by chance.
     assert commands["revised"] <= max(2, 0.02 * commands["words"])
 
 
