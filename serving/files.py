@@ -17,8 +17,9 @@ from ..runtime.text.transcript import Segment, Transcript
 from .limits import Limits
 from .models import ServedModel
 from .refusals import Refused
-from .scheduler import Logits, Scheduler
+from .scheduler import Scheduler
 from .uploads import Cancelled, Decoders, Spool
+from .waiting import Logits
 
 _SHARE = 0.05
 """How much later a chunk's deadline is for each second of its recording before it: short recordings pass long ones."""

@@ -7,43 +7,26 @@ change any more, ``completed`` the text of the final pass. Without it the client
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
-import dataclasses
 import json
 import secrets
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ..runtime.audio.raw import RawFormat
 from ..runtime.errors import InputError
 from ..runtime.live.events import Event, Final, Partial
 from ..runtime.live.portaudio import Resampler
 from ..runtime.live.sources import RATE
-from ..runtime.live.transcriber import LiveTranscriber
 from ..runtime.recordings.chunking import chunks
 from .models import ServedModel
+from .realtime_messages import FORMATS, Json, Turns, object_of, parsed, sound_of, tuned, turns_of
 from .refusals import Refused
 from .service import Service
 from .sockets import Feed, Outbox, conversation, mono, note_drops, received, send
 
-Json = Mapping[str, object]
-_FORMATS = {"audio/pcm": RawFormat("s16le", 24_000), "audio/pcmu": RawFormat("mulaw", 8000),
-            "audio/pcma": RawFormat("alaw", 8000)}  # fmt: skip
 _LONGEST_ITEM = 600.0  # seconds of sound that wait for a client's commit
-
-
-@dataclasses.dataclass(frozen=True)
-class _Turns:
-    """When an utterance begins and ends, as the client says it."""
-
-    threshold: float = 0.5
-    silence_ms: float = 500.0
-    padding_ms: float = 300.0
 
 
 async def realtime(socket: WebSocket) -> None:
@@ -87,7 +70,7 @@ class _Session:
         self.served = served
         self.name = _id("sess")
         self.format = "audio/pcm"
-        self.turns: _Turns | None = _Turns()
+        self.turns: Turns | None = Turns()
         self.outbox = Outbox(service.limits)
         self.feed: Feed | None = None
         self.item = ""  # the item of the utterance that is running
@@ -128,7 +111,7 @@ class _Session:
         """Take messages until the client goes away or the server stops."""
         while (message := await received(self.socket, self.service)) is not None:
             try:
-                await self._message(_parsed(message))
+                await self._message(parsed(message))
             except Refused as error:  # as OpenAI's server: said, and the session goes on
                 if error.status == 408:
                     raise
@@ -141,10 +124,10 @@ class _Session:
     async def _message(self, values: Json) -> None:
         kind = values.get("type")
         if kind == "session.update":
-            self._update(_object(values, "session"))
+            self._update(object_of(values, "session"))
             await self.say("session.updated", session=self.described())
         elif kind == "input_audio_buffer.append":
-            await self._append(_sound(values.get("audio")))
+            await self._append(sound_of(values.get("audio")))
         elif kind == "input_audio_buffer.commit":
             await self._commit()
         elif kind == "input_audio_buffer.clear":
@@ -156,19 +139,19 @@ class _Session:
     def _update(self, session: Json) -> None:
         if session.get("type", "transcription") != "transcription":
             raise Refused(400, "this server transcribes; session.type must be 'transcription'", param="session.type")
-        given = _object(_object(session, "audio"), "input")
-        form = _object(given, "format")
+        given = object_of(object_of(session, "audio"), "input")
+        form = object_of(given, "format")
         if form:
             kind = str(form.get("type"))
-            if kind not in _FORMATS:
-                raise Refused(400, f"format {kind[:40]!r}: choose from {', '.join(_FORMATS)}", param="format")
+            if kind not in FORMATS:
+                raise Refused(400, f"format {kind[:40]!r}: choose from {', '.join(FORMATS)}", param="format")
             if kind == "audio/pcm" and form.get("rate", 24_000) != 24_000:
                 raise Refused(400, "audio/pcm has a rate of 24000 Hz here", param="format.rate")
-        transcription = _object(given, "transcription")
+        transcription = object_of(given, "transcription")
         served = self.served
         if transcription.get("model"):
             served = self.service.model(str(transcription["model"]))
-        turns = _turns(given["turn_detection"]) if "turn_detection" in given else self.turns
+        turns = turns_of(given["turn_detection"]) if "turn_detection" in given else self.turns
         changed = served is not self.served or turns != self.turns or (form and form["type"] != self.format)
         if changed and (self.feed is not None or self._buffered):
             raise Refused(400, "the session has begun; set format, model and turn_detection before the first sound")
@@ -176,10 +159,10 @@ class _Session:
         self.format = str(form["type"]) if form else self.format
 
     async def _append(self, data: bytes) -> None:
-        form = _FORMATS[self.format]
+        form = FORMATS[self.format]
         if self.turns is not None:
             if self.feed is None:
-                self.feed = Feed(self.service, _tuned(self.served.live, self.turns), self.outbox, form)
+                self.feed = Feed(self.service, tuned(self.served.live, self.turns), self.outbox, form)
             await self.feed.push(data)
             return
         if self._resampler is None:
@@ -264,68 +247,3 @@ class _Session:
             usage={"type": "duration", "seconds": round(seconds, 3)},
         )  # fmt: skip
         self.item, self.said = "", ""
-
-
-def _parsed(message: str | bytes) -> Json:
-    try:
-        values = json.loads(message)
-    except (ValueError, RecursionError):
-        raise Refused(400, "a message must be one JSON object") from None
-    if not isinstance(values, dict):
-        raise Refused(400, "a message must be one JSON object")
-    return values
-
-
-def _object(values: Json, name: str) -> Json:
-    found = values.get(name)
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise Refused(400, f"{name} must be an object", param=name)
-    return found
-
-
-def _sound(value: object) -> bytes:
-    if not isinstance(value, str):
-        raise Refused(400, "audio must be base64 text", param="audio")
-    try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        raise Refused(400, "audio is not valid base64", param="audio") from None
-
-
-def _turns(value: object) -> _Turns | None:
-    if value is None:
-        return None
-    if not isinstance(value, dict) or value.get("type") not in ("server_vad", "semantic_vad"):
-        raise Refused(400, "turn_detection must be null or of type server_vad", param="turn_detection")
-
-    def number(name: str, default: float, most: float) -> float:
-        found = value.get(name)
-        if found is None:
-            return default
-        if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 <= found <= most:
-            raise Refused(400, f"{name} must be a number from 0 to {most:g}", param=name)
-        return float(found)
-
-    return _Turns(
-        number("threshold", 0.5, 1), number("silence_duration_ms", 500, 10_000), number("prefix_padding_ms", 300, 5000)
-    )
-
-
-def _tuned(live: LiveTranscriber, turns: _Turns) -> LiveTranscriber:
-    """The same model with a client's turn detection. The pre-roll stays: models lose words with less (LiveSettings)."""
-    settings = live.settings
-    silence = max(0.2, turns.silence_ms / 1000)
-    endpoint = dataclasses.replace(settings.endpoint, silence_after_text=silence)
-    vad = dataclasses.replace(settings.vad, threshold=turns.threshold)
-    ahead = min(settings.ahead, silence / 2)
-    return LiveTranscriber(
-        live.model,
-        dataclasses.replace(settings, endpoint=endpoint, vad=vad, ahead=ahead),
-        decoder=live.decode_words,
-        segmentation=live.segmentation,
-        chunking=live.chunking,
-        loop=live.loop,
-        vad=live.vad,
-    )

@@ -18,9 +18,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..runtime.engines import Arrays
 from ..runtime.errors import EngineError
 from ..runtime.live.sources import RATE
@@ -29,10 +26,9 @@ from ..runtime.recordings.chunking import Chunk
 from ..runtime.recordings.transcriber import Transcriber
 from . import batches
 from .streams import CaptionStream
+from .waiting import RANK, ChunkRun, Logits, Place, alike, together
 
-Logits = NDArray[np.float32]
 _log = logging.getLogger("wav2edge.serving")
-_RANK = {"final": 0, "partial": 1}
 _LOAD_SECONDS = 10.0  # over which the load is taken
 _LOOKED_AT = 32  # streams whose windows are tried for one batch
 
@@ -65,35 +61,6 @@ class Counts:
     lags: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
 
 
-@dataclass(order=True)
-class _ChunkRun:
-    deadline: float
-    number: int
-    transcriber: Transcriber = field(compare=False)
-    chunk: Chunk = field(compare=False)
-    result: Future[Logits] = field(compare=False)
-
-
-@dataclass
-class _Place:
-    """A stream in the queue. busy: a lane is serving it. issued: windows that are made and not run yet."""
-
-    stream: CaptionStream
-    busy: bool = False
-    due: str | None = None
-    since: float = 0.0
-    issued: deque[Window] = field(default_factory=deque)
-
-    @property
-    def rank(self) -> tuple[int, float] | None:
-        """Its place in the order; None where it waits for nothing."""
-        if self.busy or self.stream.over:
-            return None
-        if self.issued:
-            return _RANK["final" if self.issued[0].purpose == "final" else "partial"], self.since
-        return None if self.due is None else (_RANK[self.due], self.since)
-
-
 class Scheduler:
     """Runs the windows of streams and the chunks of files; use it as a context manager, or ``start`` and ``close``."""
 
@@ -103,8 +70,8 @@ class Scheduler:
         self.counts = Counts()
         self._clock = clock
         self._changed = threading.Condition()
-        self._places: dict[CaptionStream, _Place] = {}
-        self._chunks: list[_ChunkRun] = []
+        self._places: dict[CaptionStream, Place] = {}
+        self._chunks: list[ChunkRun] = []
         self._numbers = itertools.count()
         self._stopped = False
         self._threads: list[threading.Thread] = []
@@ -170,7 +137,7 @@ class Scheduler:
         with self._changed:
             if self._stopped:
                 raise EngineError("the server is stopping; try again later")
-            self._places[stream] = _Place(stream)
+            self._places[stream] = Place(stream)
             self._changed.notify_all()
 
     def wake(self, stream: CaptionStream) -> None:
@@ -185,7 +152,7 @@ class Scheduler:
 
         The future gives the logits [frames, labels], and can be cancelled until the chunk runs.
         """
-        run = _ChunkRun(deadline, next(self._numbers), transcriber, chunk, Future())
+        run = ChunkRun(deadline, next(self._numbers), transcriber, chunk, Future())
         with self._changed:
             if self._stopped:
                 raise EngineError("the server is stopping; try again later")
@@ -219,7 +186,7 @@ class Scheduler:
                 return task
         return None
 
-    def _serve(self, place: _Place) -> None:
+    def _serve(self, place: Place) -> None:
         stream = place.stream
         seen = len(stream.lags)
         try:
@@ -234,14 +201,14 @@ class Scheduler:
             self._look(place)
             self._changed.notify_all()
 
-    def _look(self, place: _Place) -> None:
+    def _look(self, place: Place) -> None:
         """See what a stream wants now; the lock is held and the stream is not being served."""
         due = place.stream.due()
-        if due is not None and (place.due is None or _RANK[due] < _RANK[place.due]):
+        if due is not None and (place.due is None or RANK[due] < RANK[place.due]):
             place.since = self._clock()
         place.due = due
 
-    def _windows(self, places: list[_Place]) -> Callable[[], None] | None:
+    def _windows(self, places: list[Place]) -> Callable[[], None] | None:
         """A batch of the most urgent stream's window and of those like it."""
         taken: list[tuple[CaptionStream, Window]] = []
         most = self.settings.batch_seconds * RATE
@@ -252,7 +219,7 @@ class Scheduler:
             if not place.issued:
                 continue
             window = place.issued[0]
-            if taken and not _together(taken, place.stream, window, most):
+            if taken and not together(taken, place.stream, window, most):
                 continue
             place.issued.popleft()
             taken.append((place.stream, window))
@@ -278,12 +245,12 @@ class Scheduler:
             stream.deliver(each, rows, seconds / len(taken))
 
     def _chunk_batch(self) -> Callable[[], None] | None:
-        runs: list[_ChunkRun] = []
-        passed: list[_ChunkRun] = []
+        runs: list[ChunkRun] = []
+        passed: list[ChunkRun] = []
         most = self.settings.batch_seconds * RATE
         while self._chunks and len(passed) < _LOOKED_AT:
             run = heapq.heappop(self._chunks)
-            if runs and not _alike(runs, run, most):
+            if runs and not alike(runs, run, most):
                 passed.append(run)
                 continue
             if run.result.set_running_or_notify_cancel():
@@ -294,7 +261,7 @@ class Scheduler:
             heapq.heappush(self._chunks, run)
         return (lambda: self._run_chunks(runs)) if runs else None
 
-    def _run_chunks(self, runs: list[_ChunkRun]) -> None:
+    def _run_chunks(self, runs: list[ChunkRun]) -> None:
         began = self._clock()
         try:
             found = runs[0].transcriber.run([run.chunk for run in runs])
@@ -322,22 +289,3 @@ class Scheduler:
         with self._changed:
             self._places.pop(stream, None)
         stream.fail(error)
-
-
-def _together(taken: list[tuple[CaptionStream, Window]], stream: CaptionStream, window: Window, most: float) -> bool:
-    first, other = taken[0]
-    lengths = [each.end - each.start for _, each in taken]
-    return (
-        first.live.model is stream.live.model
-        and other.stage == window.stage
-        and batches.fits(lengths, window.end - window.start, most)
-    )
-
-
-def _alike(runs: list[_ChunkRun], run: _ChunkRun, most: float) -> bool:
-    first = runs[0]
-    return (
-        first.transcriber.model is run.transcriber.model
-        and (first.chunk.loudness is None) == (run.chunk.loudness is None)
-        and batches.fits([len(each.chunk.samples) for each in runs], len(run.chunk.samples), most)
-    )
