@@ -90,7 +90,7 @@ def quantize(
             outcomes.append(candidates.make(name))
             report(outcomes[-1])
         refused = _refusal(outcomes, options)
-        now = Bundle.open(bundle.path)  # another run may have added to it meanwhile
+        now = Bundle.open(bundle.path, ask_signature=False)  # another run may have added to it meanwhile
         made = record(now, clips, judge, options, outcomes, found, folds, refused)
         if refused is None:
             bundle = _add(bundle, folder, outcomes, made)

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..runtime.bundle import embedded, signature
+from ..runtime.bundle import embedded
 from ..runtime.bundle.read import Bundle
 from ..runtime.engines import EngineOptions
 from ..runtime.model import SMALL_BYTES, Model
@@ -39,7 +39,6 @@ def open_model(
     for an engine that does not exist, EngineError, with each engine's reason, when nothing here runs the bundle.
     """
     opened = embedded.resolve(bundle)
-    signature.require_trusted(opened.path)
     chosen = choice.choose(opened, engine, variant, threads, machine=machine, profile=profile)
     options = EngineOptions(threads=chosen.threads, device=device, keep_memory=chosen.variant.bytes > SMALL_BYTES)
     return Model(opened, chosen.engine, chosen.variant, options, reason=chosen.reason)

@@ -87,7 +87,7 @@ def import_onnx(
         parameters = Graph.load(staged / variant.graphs["full"]).parameters
         origin = provenance(checkpoint.name, checkpoint.digest(), parameters, found, "the ONNX file")
         write_manifest(staged, draft.spec, (variant,), origin, files)
-    return Bundle.open(destination)
+    return Bundle.open(destination, ask_signature=False)
 
 
 def _compared(

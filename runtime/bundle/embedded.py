@@ -6,12 +6,12 @@ from pathlib import Path
 
 from ..errors import BundleError
 from .read import Bundle
-from .shipped import root
+from .shipped import EMBEDDED, root
 
 
 def bundle_path() -> Path:
     """The directory of the embedded bundle (read-only in an installed package)."""
-    path = root() / "bundle"
+    path = root() / EMBEDDED
     if not path.is_dir():
         raise BundleError("this installation has no embedded bundle; name the bundle to use")
     return path

@@ -8,7 +8,6 @@ and where it came from. Files that it does not list are ignored; keys that it do
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,13 +18,14 @@ from .. import documents
 from ..errors import BundleError
 from .documents import BundleJson, FileJson, MetricsJson, ProvenanceJson, VariantJson
 from .shipped import directory_of
+from .signature import require_trusted
 from .spec import ModelSpec, Stage
 from .trust import check_external_data, contained
+from .trust import sha256 as sha256
 
 FORMAT = 1
 MANIFEST = "bundle.json"
 SELFTEST = "selftest.npz"
-_CHUNK = 1 << 20
 _WHAT = "a wav2edge bundle"
 _MAX_BYTES = 16 << 20
 """Largest bundle.json: the labels of 1 000 000 pieces have about 14 MB."""
@@ -96,16 +96,21 @@ class Bundle:
         return self.document["files"]
 
     @classmethod
-    def open(cls, path: str | Path) -> Bundle:
+    def open(cls, path: str | Path, *, ask_signature: bool = True) -> Bundle:
         """Read a bundle and check that every listed file is there with its size; it may be read-only.
 
-        path: its directory, or the name of one that ships with the package (``shipped.NAMES``).
+        path: its directory, or the name of one that ships with the package (``shipped.NAMES``). ask_signature: whether
+        one of the keys in WAV2EDGE_TRUSTED_KEYS, where it is set, must have signed the bundle; False is for what makes,
+        changes or signs it.
 
         Digests are checked by ``verify`` when a variant is loaded. Raises BundleError when it is missing, damaged,
-        incomplete or of a newer format, and for a file that is not plainly inside it.
+        incomplete, not signed or of a newer format, and for a file that is not plainly inside it; InputError and
+        EngineError as ``signature.require_trusted``.
         """
         directory = directory_of(path)
         document = _read_document(directory)
+        if ask_signature:
+            require_trusted(directory)
         where = str(directory / MANIFEST)
         spec = ModelSpec.from_json(document["spec"], where)
         variants = tuple(_variant(values, f"{where}: variants[{n}]") for n, values in enumerate(document["variants"]))
@@ -162,18 +167,6 @@ class Bundle:
         if sha256(path) != entry["sha256"]:
             raise BundleError(f"{path}: wrong SHA-256; the file was changed or damaged, copy it again")
         return path
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, as hexadecimal digits; raises BundleError where it cannot be read."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_CHUNK):
-                digest.update(block)
-    except OSError as error:
-        raise BundleError(f"{path}: {error.strerror or error}") from error
-    return digest.hexdigest()
 
 
 def variant_to_json(variant: Variant) -> VariantJson:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+EMBEDDED = "bundle"
+"""The folder of the bundle that is used where none is named."""
+
 NAMES = ("keyword", "speaker")
 """Shipped bundles besides the embedded one, which is used where none is named: ``-m keyword`` names one."""
 
@@ -20,3 +23,11 @@ def directory_of(bundle: str | Path) -> Path:
     if str(bundle) in NAMES and not path.exists() and (root() / path).is_dir():
         return root() / path
     return path
+
+
+def is_shipped(directory: Path) -> bool:
+    """Whether a directory is that of a bundle which ships, however its path is written."""
+    try:
+        return directory.resolve() in {(root() / name).resolve() for name in (EMBEDDED, *NAMES)}
+    except (OSError, RuntimeError):
+        return False

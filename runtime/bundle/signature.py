@@ -6,8 +6,8 @@ https://github.com/secure-systems-lab/dsse/blob/v1.0.0/protocol.md). Signing is 
 verifying needs ``cryptography`` alone (the extra ``signed``), so that a device stays light. Either side takes the
 signatures of the other.
 
-WAV2EDGE_TRUSTED_KEYS names public keys, or folders of them: then ``open``, ``pack`` and ``serve`` refuse what none of
-them has signed (``require_trusted``).
+WAV2EDGE_TRUSTED_KEYS names public keys, or folders of them: then ``Bundle.open``, and with it everything that uses a
+bundle, refuses what none of them has signed (``require_trusted``).
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ from typing import TYPE_CHECKING, TypedDict
 from .. import documents, remedies
 from ..errors import BundleError, EngineError, InputError, first_line
 from ..files import write_whole
-from .read import Bundle, sha256
-from .trust import contained
+from .shipped import is_shipped
+from .trust import contained, sha256
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+    from .read import Bundle
 
 SIGNATURE = "model.sig"
 TRUSTED_KEYS = "WAV2EDGE_TRUSTED_KEYS"
@@ -167,11 +169,11 @@ def verify(directory: Path, public_keys: Sequence[Path]) -> Path:
 def require_trusted(bundle: str | Path) -> None:
     """Refuse a bundle that none of the keys in WAV2EDGE_TRUSTED_KEYS has signed; without the variable nothing is asked.
 
-    The embedded bundle is part of the program and is taken as it is. Raises as ``verify``, and InputError where the
+    The bundles that ship are part of the program and are taken as they are. Raises as ``verify``, and InputError where the
     variable names no key.
     """
     named = os.environ.get(TRUSTED_KEYS)
-    if named is None or _embedded(Path(bundle)):
+    if named is None or is_shipped(Path(bundle)):
         return
     keys = [key for entry in named.split(os.pathsep) if entry for key in _public_keys(Path(entry))]
     if not keys:
@@ -181,15 +183,6 @@ def require_trusted(bundle: str | Path) -> None:
 
 def _public_keys(entry: Path) -> Sequence[Path]:
     return sorted(entry.glob("*.pub")) if entry.is_dir() else [entry]
-
-
-def _embedded(directory: Path) -> bool:
-    from . import embedded
-
-    try:
-        return directory.resolve() == embedded.bundle_path().resolve()
-    except (BundleError, OSError):
-        return False
 
 
 def _load(path: Path) -> EllipticCurvePublicKey:

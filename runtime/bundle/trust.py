@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Collection
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from ..errors import BundleError
 
+_CHUNK = 1 << 20
 _KEY = b"location"
 _BEFORE = (0x00, 0x08)
 """The last byte of a length of eight in protobuf, however it is written: a string that is just ``location`` follows one
@@ -40,6 +42,18 @@ def contained(directory: Path, name: str) -> tuple[Path, int]:
     if not stat.S_ISREG(status.st_mode):
         raise BundleError(f"{path}: is not a plain file; do not trust this bundle")
     return path, status.st_size
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, as hexadecimal digits; raises BundleError where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_CHUNK):
+                digest.update(block)
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror or error}") from error
+    return digest.hexdigest()
 
 
 def check_external_data(graph: Path, allowed: Collection[str]) -> None:

@@ -124,7 +124,7 @@ def write_manifest(
         "provenance": dict(provenance),
     }
     _replace_json(directory / MANIFEST, values)
-    return Bundle.open(directory)
+    return Bundle.open(directory, ask_signature=False)
 
 
 def free_stem(bundle: Bundle, name: str) -> str:
@@ -156,7 +156,9 @@ def add_variants(
     where a staged name was taken, or the model was exported anew meanwhile; InputError where nothing can be written.
     """
     with _locked(bundle.path):
-        return _add(bundle, Bundle.open(bundle.path), staged, tuple(variants), tuple(files), extra or {})
+        return _add(
+            bundle, Bundle.open(bundle.path, ask_signature=False), staged, tuple(variants), tuple(files), extra or {}
+        )
 
 
 def _add(
@@ -203,7 +205,7 @@ def _add(
     _replace_json(bundle.path / MANIFEST, values)
     for stale in before - _listed_files(values):
         (bundle.path / stale).unlink(missing_ok=True)
-    return Bundle.open(bundle.path)
+    return Bundle.open(bundle.path, ask_signature=False)
 
 
 @contextlib.contextmanager

@@ -185,10 +185,12 @@ def which(bundle: str | None, model: str | None) -> str | None:
 
 
 def named(bundle: str | None, model: str | None) -> Bundle:
-    """The bundle that a line must name; raises InputError where it names none."""
+    """The bundle that a line must name, to sign it or to check its signature; raises InputError where it names none."""
+    from wav2edge.runtime.bundle.read import Bundle
+
     if (given := which(bundle, model)) is None:
         raise InputError("name the bundle; the embedded one is part of the program")
-    return open_bundle(given)
+    return Bundle.open(given, ask_signature=False)
 
 
 def open_bundle(model: str | None) -> Bundle:

@@ -16,7 +16,7 @@ def run(bundle: str | None, model: str | None, key: tuple[str, ...]) -> None:
     """Check who signed a bundle, and that nothing in it was changed.
 
     A file that was changed, added or removed after signing is named, and the exit code is 2. With WAV2EDGE_TRUSTED_KEYS
-    set to public keys, what opens a bundle to run it, packs it or serves it checks this by itself.
+    set to public keys, every other command that uses a bundle checks this by itself.
     """
     from wav2edge.runtime.bundle import signature
 

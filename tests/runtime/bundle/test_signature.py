@@ -19,7 +19,7 @@ import wav2edge
 from wav2edge.cli import main
 from wav2edge.devices import profile
 from wav2edge.devices.pack import pack
-from wav2edge.runtime.bundle import embedded, signature
+from wav2edge.runtime.bundle import embedded, shipped, signature
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.errors import BundleError, InputError, Wav2EdgeError
 
@@ -230,5 +230,5 @@ def test_verifying_loads_cryptography_and_nothing_heavier(signed: Bundle, team: 
 
 
 def test_the_embedded_bundle_is_recognised_by_its_place() -> None:
-    assert signature._embedded(embedded.bundle_path())
-    assert not signature._embedded(embedded.bundle_path().parent)
+    assert shipped.is_shipped(embedded.bundle_path())
+    assert not shipped.is_shipped(embedded.bundle_path().parent)
