@@ -169,8 +169,8 @@ def verify(directory: Path, public_keys: Sequence[Path]) -> Path:
 def require_trusted(bundle: str | Path) -> None:
     """Refuse a bundle that none of the keys in WAV2EDGE_TRUSTED_KEYS has signed; without the variable nothing is asked.
 
-    The bundles that ship are part of the program and are taken as they are. Raises as ``verify``, and InputError where the
-    variable names no key.
+    The bundles that ship are part of the program and are taken as they are. Raises as ``verify``, and InputError where
+    the variable names no key.
     """
     named = os.environ.get(TRUSTED_KEYS)
     if named is None or is_shipped(Path(bundle)):

@@ -156,9 +156,8 @@ def add_variants(
     where a staged name was taken, or the model was exported anew meanwhile; InputError where nothing can be written.
     """
     with _locked(bundle.path):
-        return _add(
-            bundle, Bundle.open(bundle.path, ask_signature=False), staged, tuple(variants), tuple(files), extra or {}
-        )
+        now = Bundle.open(bundle.path, ask_signature=False)
+        return _add(bundle, now, staged, tuple(variants), tuple(files), extra or {})
 
 
 def _add(

@@ -85,7 +85,9 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     weights[5000] ^= 1
     (folder / "changed" / "fp32.data").write_bytes(weights)
     (folder / "added" / "more.txt").write_text("x")
-    (folder / "manifest.jsonl").write_text(json.dumps({"path": CLIP, "text": "give me a mocha"}) + "\n")
+    (folder / "manifest.jsonl").write_text(
+        json.dumps({"path": CLIP, "text": "give me a twelve ounce mocha with soy milk " * 3}) + "\n"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WAV2EDGE_TRUSTED_KEYS", str(folder / "team.pub"))
         yield folder
@@ -152,8 +154,7 @@ def test_quantize_adds_to_a_signed_bundle_which_is_signed_again_then(
     places: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(places / "signed", places / "grown")
-    speech = str(places / "manifest.jsonl")
-    line = ["quantize", str(places / "grown"), "--speech", speech, "--dev", speech, "--variant", "int8-dynamic"]
+    line = ["quantize", str(places / "grown"), "--variant", "int8-dynamic", "--limit", "1", "--dev-limit", "3"]
     assert main([*line, "--no-search", "--force"]) == 0
     capsys.readouterr()
     assert main(["inspect", str(places / "grown")]) == 2
