@@ -117,6 +117,7 @@ def onnx_spec(checkpoint: OnnxCheckpoint) -> ModelSpec:
             f"{checkpoint.file}: gives {width} scores for the {len(labels.names)} labels of the files around it; they "
             "are of another model"
         )
+    features = feature_steps(config)
     after = speaker_steps(config) if head.name == "xvector" else ()
     return ModelSpec(
         architecture=checkpoint.family.name,
@@ -125,7 +126,8 @@ def onnx_spec(checkpoint: OnnxCheckpoint) -> ModelSpec:
         norm=front_end_norm(config),
         outputs=OUTPUTS[head.name],
         labels=labels.names,
-        time=(*feature_steps(config), *squeeze_steps(config), *adapter_steps(config), *after),
+        time=(*features, *squeeze_steps(config), *adapter_steps(config), *after),
+        feature_steps=len(features),
         head_options=options,
         blank=labels.blank,
         delimiter=labels.delimiter,

@@ -88,6 +88,7 @@ def model_spec(checkpoint: Checkpoint, model: Network) -> ModelSpec:
     head = head_module(checkpoint.head, model)
     labels, config = checkpoint.labels, model.config
     name, options = head_options(checkpoint.head, config, labels)
+    features = feature_steps(config)
     return ModelSpec(
         architecture=checkpoint.family.name,
         head=name,
@@ -96,7 +97,8 @@ def model_spec(checkpoint: Checkpoint, model: Network) -> ModelSpec:
         frontend=checkpoint.preprocessing.frontend,
         outputs=head.outputs,
         labels=labels.names,
-        time=(*feature_steps(config), *squeeze_steps(config), *adapter_steps(config), *head.after),
+        time=(*features, *squeeze_steps(config), *adapter_steps(config), *head.after),
+        feature_steps=len(features),
         head_options=options,
         blank=labels.blank,
         delimiter=labels.delimiter,

@@ -96,8 +96,9 @@ class Model:
             return False
         if "full" in self._given or self.spec.frontend != "waveform":
             return False
-        # Of x-vectors, ``time`` does not say which steps are the front end's and which the head's.
-        return self.spec.head != "xvector" and {*tiling.stages(self.spec), "encoder"} <= set(self.variant.graphs)
+        if self.spec.head == "xvector" and self.spec.feature_steps is None:  # the head's steps pad nothing either
+            return False
+        return {*tiling.stages(self.spec), "encoder"} <= set(self.variant.graphs)
 
     def prepare(self, stage: Stage = "full", options: EngineOptions | None = None) -> None:
         """Load what ``run`` needs for a stage; raises what ``session`` does."""

@@ -90,6 +90,7 @@ class SpecJson(_SpecRequired, total=False):
     trained_seconds: float | None
     language: str | None
     max_batch: int | None
+    feature_steps: int | None
     min_samples: int
 
 
@@ -150,6 +151,9 @@ class ModelSpec:
     """A language code, where the checkpoint names one."""
     max_batch: int | None = None
     """How many clips the graphs take at once: 1 where they were imported without a mask; None: any number."""
+    feature_steps: int | None = None
+    """How many steps of ``time`` are before ``features``, the others being those of the encoder and the head; None: all
+    before the first that pads, in bundles that do not say it."""
 
     def frames(self, samples: int) -> int:
         """Output frames of a clip of ``samples`` samples, by exact arithmetic; 0 when it is too short."""
@@ -185,7 +189,9 @@ class ModelSpec:
 
     @property
     def feature_time(self) -> tuple[Convolution, ...]:
-        """The steps between samples and ``features``: those of ``time`` before adapters and squeezing, which pad."""
+        """The steps between samples and ``features``: those of ``time`` before squeezing, adapters and the head."""
+        if self.feature_steps is not None:
+            return self.time[: self.feature_steps]
         padded = next((index for index, step in enumerate(self.time) if step.padding), len(self.time))
         if padded < len(self.time) and self.time[padded].stride == 1:  # squeezing: a step without padding, one with
             padded -= 1
@@ -248,6 +254,8 @@ def _problems(spec: ModelSpec) -> Iterator[str]:
         yield f"time must hold 1 to {_MAX_STEPS} steps of kernels and strides from 1 to {_MAX_STEP}"
     elif spec.min_samples > _MAX_SAMPLES or spec.stride > _MAX_SAMPLES:
         yield f"time makes one frame of {spec.min_samples} samples"
+    if spec.feature_steps is not None and not 0 < spec.feature_steps <= len(spec.time):
+        yield f"feature_steps is {spec.feature_steps}, of {len(spec.time)} steps"
     names = [output.name for output in spec.outputs]
     if not names or len(set(names)) < len(names) or not all(output.axes for output in spec.outputs):
         yield "outputs must have names of their own, and axes"

@@ -102,6 +102,18 @@ def test_text_of_real_clips_is_that_of_the_whole_graph(
     assert sum(edit.errors for edit in edits) <= 0.01 * sum(map(len, expected))
 
 
+def test_equals_the_whole_graph_of_a_head_with_steps_of_its_own(random_head: Callable[[str], Bundle]) -> None:
+    """The time-delay layers of an x-vector were counted as front end, so its pieces overlapped by their frames."""
+    with Model(random_head("ForXVector"), "onnxruntime", "fp32") as model:
+        assert model.runs_in_tiles
+        clip = noise(40007)
+        feeds = engines.as_feeds(clip[None], np.array([len(clip)]))
+        found = model.run("full", feeds)
+        for name, expected in model.session().run(feeds).items():
+            values = np.asarray(expected, np.float64)
+            np.testing.assert_allclose(np.asarray(found[name], np.float64), values, atol=1e-4 * np.abs(values).max())
+
+
 def whole_graph(model: Model, clip: NDArray[np.float32]) -> NDArray[np.float32]:
     """The logits of a clip by the graph that other clients run."""
     outputs = engines.outputs_alone(model.session("full"), model.spec, clip)

@@ -10,6 +10,7 @@ from hypothesis import strategies as some
 
 from wav2edge.runtime import tiling
 from wav2edge.runtime.bundle.spec import Convolution, ModelSpec
+from wav2edge.runtime.errors import BundleError
 
 WAV2VEC2 = tuple(Convolution(*step, 0) for step in ((10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2)))
 
@@ -38,3 +39,17 @@ def test_features_come_before_adapters_and_squeezing(
     spec = dataclasses.replace(ctc_spec, time=(*front, *(Convolution(*step) for step in more)))
     assert spec.feature_time == front
     assert spec.feature_stride == 10
+
+
+def test_features_come_before_the_steps_of_the_head(ctc_spec: ModelSpec) -> None:
+    """The time-delay layers of an x-vector model pad nothing, so that only the number of steps tells them apart."""
+    front = (Convolution(10, 5, 0), Convolution(3, 2, 0))
+    spec = dataclasses.replace(ctc_spec, time=(*front, Convolution(5, 1, 0), Convolution(2, 1, 0)), feature_steps=2)
+    assert spec.feature_time == front
+    assert ModelSpec.from_json(spec.to_json()).feature_time == front
+
+
+@pytest.mark.parametrize("steps", [0, -1, 8])
+def test_more_feature_steps_than_steps_are_refused(ctc_spec: ModelSpec, steps: int) -> None:
+    with pytest.raises(BundleError, match=f"feature_steps is {steps}"):
+        ModelSpec.from_json({**ctc_spec.to_json(), "feature_steps": steps})

@@ -105,14 +105,17 @@ def test_times_are_monotonic_and_inside_the_recording(embedded_transcriber: Tran
 
 @pytest.mark.slow
 def test_memory_is_flat_in_the_length(minute: np.ndarray, tmp_path: Path) -> None:
-    """The process reads its own peak: what the kernel tells its parent includes the parent's size before exec."""
+    """The process reads its own peak: what the kernel tells its parent includes the parent's size before exec.
+
+    Peaks of one recording differ by up to 30 MB between runs, as the pool of the C library falls out.
+    """
     script = (
         "import re, sys; from wav2edge.cli import main; code = main(sys.argv[1:]); "
         "print('PEAK', re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1], file=sys.stderr); "
         "sys.exit(code)"
     )
     peaks = []
-    for minutes in (20, 30):
+    for minutes in (4, 20):
         path = tmp_path / f"{minutes}.flac"
         soundfile.write(path, np.tile(minute, minutes), 16000)
         command = [sys.executable, "-c", script, "transcribe", str(path), "-m", str(BUNDLE), "-f", "json"]
@@ -121,7 +124,8 @@ def test_memory_is_flat_in_the_length(minute: np.ndarray, tmp_path: Path) -> Non
         assert json.loads(done.stdout)["duration"] > 60 * (minutes - 1)
         peaks.append(int(done.stderr.split("PEAK ")[1]) / 1024)
     assert peaks[1] < 600
-    assert peaks[1] <= 1.05 * peaks[0]
+    samples = 16 * 60 * 16000 * 4 / 2**20
+    assert peaks[1] - peaks[0] < samples / 2
 
 
 def test_words_do_not_span_the_silence_between_sentences(
