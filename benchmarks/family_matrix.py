@@ -30,6 +30,25 @@ from wav2edge.runtime.errors import Wav2EdgeError
 
 MODELS = Path(__file__).parents[1] / "tests" / "export" / "conftest.py"
 """The small models of the tests: a shape for each architecture and for each way its forward pass can differ."""
+SHARED: dict[str, dict[str, Any]] = {
+    "wav2vec2 with attention adapters (MMS)": {"adapter_attn_dim": 8},
+    "wav2vec2 with an adapter": {"add_adapter": True},
+    "hubert of two layers (DistilHuBERT)": {
+        "classes": "Hubert",
+        "feat_extract_norm": "group",
+        "do_stable_layer_norm": False,
+        "conv_bias": False,
+        "feat_proj_layer_norm": False,
+    },
+    "hubert with batch norm of positions (mHuBERT)": {
+        "classes": "Hubert",
+        "feat_extract_norm": "group",
+        "do_stable_layer_norm": False,
+        "conv_bias": False,
+        "conv_pos_batch_norm": True,
+    },
+}
+"""Published models whose class another architecture has: settings over the plain ones."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +78,8 @@ def small_models() -> Any:
 
 def combinations(models: Any) -> list[tuple[str, dict[str, Any], Family, Head]]:
     """Every small model with every head of its family; the plain one is Wav2Vec2 in its two norms."""
-    shapes = {"wav2vec2, layer norm": {}, "wav2vec2, group norm": models.GROUP, **models.ARCHITECTURES}
+    plain = {"wav2vec2, layer norm (XLS-R)": {}, "wav2vec2, group norm": models.GROUP}
+    shapes = {**plain, **SHARED, **models.ARCHITECTURES}
     found = []
     for name, settings in shapes.items():
         shape = {key: value for key, value in settings.items() if key != "head"}

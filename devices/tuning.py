@@ -26,7 +26,8 @@ class Measurement:
     """One engine × variant as measured.
 
     latency: p50 of one run in seconds, on ``seconds`` of audio. wer: word error rate in per cent on the manifest that
-    was given, wer_rise: points above fp32 on the same clips; None where no manifest was. joules: for each second of
+    was given, wer_rise: points above fp32 on the same clips, of another head by how many points its figure is worse;
+    None where no manifest was. joules: for each second of
     audio, where the machine measures it.
     """
 
@@ -104,7 +105,9 @@ def within_budget(
     if not measured:
         raise GateRefused("nothing was measured, so nothing can be chosen; measure an engine that runs here")
     if max_wer_rise is not None and all(one.wer_rise is None for one in measured):
-        raise GateRefused("max_wer_rise needs word error rates; measure with a manifest that has texts")
+        raise GateRefused(
+            "max_wer_rise needs word error rates or another figure; measure with a manifest that has texts or labels"
+        )
     accurate = [one for one in measured if max_wer_rise is None or _rise(one) <= max_wer_rise]
     inside = [one for one in accurate if max_latency is None or one.latency <= max_latency]
     if inside and max_latency is not None and max_wer_rise is None:

@@ -69,11 +69,21 @@ def _texts(model: Model, rows: Sequence[Row], progress: Progress) -> list[str]:
 def _answers(model: Model, rows: Sequence[Row], progress: Progress) -> list[Answer]:
     """What a model gives for each recording, in chunks where it is long."""
     answers = []
-    give = _ANSWERS[model.spec.head](model)
+    give = answer_of(model)
     for number, row in enumerate(rows, 1):
         answers.append(give(row.path))
         progress(number, len(rows))
     return answers
+
+
+def answer_of(model: Model) -> Callable[[Path], Answer]:
+    """What a model that does not transcribe gives for a recording, in chunks where that is long.
+
+    The function raises AudioError for a recording that cannot be used. Raises InputError for a head without figures.
+    """
+    if model.spec.head not in _ANSWERS:
+        raise InputError(f"no figures for a model with the head {model.spec.head}")
+    return _ANSWERS[model.spec.head](model)
 
 
 def _scores(model: Model) -> Callable[[Path], Answer]:
@@ -110,4 +120,5 @@ _ANSWERS: dict[str, Callable[[Model], Callable[[Path], Answer]]] = {
     "regression": _numbers,
     "frame_classification": _probabilities,
     "xvector": _embedding,
+    "encoder": _embedding,
 }

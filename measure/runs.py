@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from ..runtime.errors import InputError
+from ..runtime.heads.xvector import OperatingPoint
 from . import scoring
 from .figures import FIGURES, Change, Estimate, Figure, classification, cosines, diarization, regression, verification
 from .figures.bootstrap import Numbers
@@ -152,6 +153,24 @@ class VerificationRun:
         """Equal error rate and minimum detection cost."""
         scores = verification.score(self.scores, self.targets)
         return scores.eer, scores.min_dcf
+
+    def operating_point(self, false_accept_rate: float, pairs: str, variant: str) -> OperatingPoint:
+        """The lowest threshold with at most that share of different speakers accepted.
+
+        pairs: what the pairs are called; variant: what was run. Raises InputError where there are too few pairs of
+        different speakers for one of them to be such a share.
+        """
+        same, different = int(self.targets.sum()), int((~self.targets).sum())
+        if not false_accept_rate * different >= 1:
+            raise InputError(
+                f"{different} pairs of different speakers are too few for a false-accept rate of "
+                f"{false_accept_rate:g}, of which not one may be accepted; list more pairs, or allow a larger share"
+            )
+        threshold, _ = verification.threshold_at(self.scores, self.targets, false_accept_rate)
+        threshold = float(np.ceil(threshold * 1e4) / 1e4)
+        accepted = self.scores >= threshold
+        false_accepts, misses = int(accepted[~self.targets].sum()), int((~accepted)[self.targets].sum())
+        return OperatingPoint(false_accept_rate, threshold, false_accepts, different, misses, same, pairs, variant)
 
     def items(self) -> tuple[Item, ...]:
         """The cosine of each pair, by how far it is from 1 for the same speaker, or above 0 for two."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -60,12 +60,29 @@ def check(
 
 
 def build(kind: type[Built], values: Mapping[str, object]) -> Built:
-    """A dataclass from a checked document: keys that it has no field for are ignored, and lists become tuples."""
+    """A dataclass from a checked document: keys that it has no field for are ignored, and lists become tuples.
+
+    Lists of a dataclass of their own become tuples of it.
+    """
     if not is_dataclass(kind):
         raise TypeError(f"{kind.__name__} is not a dataclass")
     known = {field.name for field in fields(kind)}
     make = cast("Callable[..., Built]", kind)
-    return make(**{name: _frozen(value) for name, value in values.items() if name in known})
+    given = {name: value for name, value in values.items() if name in known}
+    inner = {name: _item_of(hint) for name, hint in get_type_hints(kind).items() if name in given}
+    return make(**{name: _built(value, inner[name]) for name, value in given.items()})
+
+
+def _item_of(kind: object) -> type | None:
+    """The dataclass that a tuple has items of; None where it has others."""
+    item = get_args(kind)[0] if get_origin(kind) is tuple and get_args(kind) else None
+    return item if isinstance(item, type) and is_dataclass(item) else None
+
+
+def _built(value: object, kind: type | None) -> object:
+    if kind is None or not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        return _frozen(value)
+    return tuple(build(kind, item) for item in value)
 
 
 def _frozen(value: object) -> object:
@@ -121,7 +138,11 @@ def _check_object(value: object, kind: object, where: str, path: str) -> None:
 
 
 def _required(kind: object) -> frozenset[str]:
-    """The fields that a TypedDict must have; none of a dataclass, whose constructor asks for them."""
+    """The fields that a TypedDict must have, and those of a dataclass that have no default."""
+    if isinstance(kind, type) and is_dataclass(kind):
+        return frozenset(
+            field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING
+        )
     return frozenset(getattr(kind, "__required_keys__", ()))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from ...runtime.errors import InputError, Wav2EdgeError
 from .. import manifest
 from .plan import BenchPlan
 
+Item = TypeVar("Item")
 RATE = 16000
 """Hz of the speech; the family's models all take it."""
 
@@ -43,7 +45,12 @@ def manifest_rows(plan: BenchPlan) -> tuple[manifest.Row, ...]:
     rows = manifest.read(plan.manifest)
     if not any(row.text for row in rows):
         raise InputError(f"{plan.manifest}: no row has a text, so there is no WER to measure")
-    if plan.clips is None or plan.clips >= len(rows):
-        return rows
-    step = len(rows) / plan.clips
-    return tuple(rows[int(number * step)] for number in range(plan.clips))
+    return spread_out(rows, plan.clips)
+
+
+def spread_out(items: Sequence[Item], count: int | None) -> tuple[Item, ...]:
+    """So many of them, evenly picked; None: all."""
+    if count is None or count >= len(items):
+        return tuple(items)
+    step = len(items) / count
+    return tuple(items[int(number * step)] for number in range(count))

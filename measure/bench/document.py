@@ -9,7 +9,8 @@ from typing import TypedDict, cast
 
 from ...runtime import documents
 from ...runtime.errors import InputError
-from .report import BenchReport, BenchResult, MachineDocument, Settings, Skipped, Timing
+from ..figures import Name
+from .report import BenchReport, BenchResult, MachineDocument, ResultFigure, Settings, Skipped, Timing
 
 FORMAT = 2
 _WHAT = "a benchmark that `wav2edge bench --json` wrote"
@@ -32,9 +33,18 @@ class TimingDocument(TypedDict):
     ratio_high: float | None
 
 
-class ResultDocument(TypedDict):
-    """A configuration and what was measured of it; see ``report.BenchResult``."""
+class FigureDocument(TypedDict):
+    """A head's figure; see ``report.ResultFigure``."""
 
+    name: Name
+    value: float | None
+    low: float | None
+    high: float | None
+    change: float | None
+    loss: float | None
+
+
+class _ResultRequired(TypedDict):
     name: str
     bundle: str
     engine: str
@@ -52,6 +62,12 @@ class ResultDocument(TypedDict):
     wer_low: float | None
     wer_high: float | None
     wer_rise: float | None
+
+
+class ResultDocument(_ResultRequired, total=False):
+    """A configuration and what was measured of it; see ``report.BenchResult``. Older documents have no ``figure``."""
+
+    figure: FigureDocument | None
 
 
 class SkippedDocument(TypedDict):
@@ -147,8 +163,11 @@ def from_json(values: object, where: str = f"not {_WHAT}") -> BenchReport:
 
 def _read_result(result: ResultDocument, where: str) -> BenchResult:
     timings = tuple(_read_timing(timing, f"{where} ({result['name'][:40]}") for timing in result["timings"])
-    known = {field.name for field in dataclasses.fields(BenchResult)} - {"timings"}
-    return BenchResult(timings=timings, **{key: value for key, value in result.items() if key in known})  # type: ignore[arg-type]
+    given = result.get("figure")
+    figure = None if given is None else documents.build(ResultFigure, given)
+    known = {field.name for field in dataclasses.fields(BenchResult)} - {"timings", "figure"}
+    values = {key: value for key, value in result.items() if key in known}
+    return BenchResult(timings=timings, figure=figure, **values)  # type: ignore[arg-type]
 
 
 def _read_timing(timing: TimingDocument, where: str) -> Timing:

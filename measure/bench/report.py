@@ -9,6 +9,8 @@ from typing import TypedDict
 
 import numpy as np
 
+from ..figures import FIGURES, Name
+
 UNDISTURBED = 1.1
 """A turn counts as undisturbed while both baseline runs around it stay within this multiple of the baseline's best.
 With it, simulated bursts of other load move ratios by less than 4 % (tests/measure/bench/test_turns.py)."""
@@ -58,12 +60,49 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class ResultFigure:
+    """A head's figure on the manifest, as a fraction; None where it is not known.
+
+    low, high: its 95 % interval. change: against the bundle's fp32 on the same recordings; loss: by how much it is
+    worse than that, below 0 where it is better.
+    """
+
+    name: Name
+    value: float | None
+    low: float | None
+    high: float | None
+    change: float | None
+    loss: float | None
+
+    @property
+    def title(self) -> str:
+        """As ``EER`` or ``accuracy``."""
+        return FIGURES[self.name].short
+
+    @property
+    def shown(self) -> str:
+        """As ``4.1 %``, a concordance as ``0.812``."""
+        return self._written(self.value, "", " %")
+
+    @property
+    def shown_change(self) -> str:
+        """As ``+0.3``, in points where the figure is in per cent."""
+        return self._written(self.change, "+", "")
+
+    def _written(self, value: float | None, sign: str, unit: str) -> str:
+        if value is None:
+            return "–"
+        return f"{100 * value:{sign}.1f}{unit}" if FIGURES[self.name].percent else f"{value:{sign}.3f}"
+
+
+@dataclass(frozen=True)
 class BenchResult:
     """One measured configuration: an engine × variant of one bundle, on a device and so many threads.
 
     load: seconds until the engine was ready, its library's import included. memory: peak bytes of the worker process;
     device_memory: bytes that it added on the GPU. energy: joules for each second of audio, of what the machine
-    measures. wer, wer_rise: fractions; the rise is against the bundle's fp32. precision: how it computes.
+    measures. wer, wer_rise: fractions; the rise is against the bundle's fp32. figure: of a head that does not
+    transcribe. precision: how it computes.
     """
 
     bundle: str
@@ -82,6 +121,7 @@ class BenchResult:
     wer_low: float | None = None
     wer_high: float | None = None
     wer_rise: float | None = None
+    figure: ResultFigure | None = None
 
     @property
     def name(self) -> str:
@@ -149,7 +189,7 @@ class Settings(TypedDict, total=False):
 
     batch: clips at once. runs, limit_s: a configuration had enough at one length after so many runs or seconds.
     burn_in_runs: runs before those that count. threads: of the CPU. power_mode: the board's. manifest, clips: what
-    WER was measured on.
+    WER or another figure was measured on.
     """
 
     batch: int

@@ -14,7 +14,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import cast
@@ -24,10 +24,9 @@ import numpy as np
 from ...devices import detect, energy, profile
 from ...runtime.bundle.read import Bundle
 from ...runtime.errors import EngineError
-from .. import manifest
+from . import figures, report, turns
 from . import plan as bench_plan
-from . import report, turns
-from .audio import RATE, manifest_rows, speech_of
+from .audio import RATE, speech_of
 from .plan import BenchPlan, Configuration
 from .report import BenchReport, BenchResult, Settings, Skipped, Timing
 from .turns import Contender
@@ -81,13 +80,12 @@ class _Measuring:
     """What a run of the benchmark has so far."""
 
     plan: BenchPlan
-    rows: Sequence[manifest.Row]
+    figures: figures.Figures
     meter: energy.EnergyMeter | None
     speech: Path
     baseline: str | None
     failed: list[Skipped]
     results: list[BenchResult] = field(default_factory=list)
-    texts: dict[tuple[Path, str], list[str]] = field(default_factory=dict)
 
     def measure(self, group: Sequence[Configuration], progress: Progress) -> None:
         """Measure configurations whose workers run at the same time."""
@@ -101,7 +99,7 @@ class _Measuring:
                     self.failed.append(Skipped(item.configuration.name, item.contender.failure))
                 elif (str(item.configuration.bundle), item.configuration.name) not in before:
                     # A baseline that runs again for a later group's ratios was reported with the first group.
-                    self._transcribe(item, progress)
+                    self._score(item, progress)
                     self.results.append(_result(item))
 
     def _take_turns(self, running: Sequence[_Running], progress: Progress) -> None:
@@ -119,35 +117,16 @@ class _Measuring:
             shown=report.shown_length(self.plan.lengths),
         )
 
-    def _transcribe(self, item: _Running, progress: Progress) -> None:
-        """Transcribe the manifest's recordings, for WER."""
-        name = item.configuration.name
-        texts = []
-        try:
-            for number, row in enumerate(self.rows):
-                progress(0.9 + 0.1 * number / len(self.rows), f"word error rate of {name}")
-                texts.append(item.worker.transcribe(row.path))
-        except EngineError as error:
-            self.failed.append(Skipped(f"{name}, WER", str(error)))
+    def _score(self, item: _Running, progress: Progress) -> None:
+        """Run the manifest's recordings, for WER or another head's figure."""
+        if not self.figures.rows:
             return
-        self.texts[item.configuration.bundle, name] = texts
-
-    def scored(self) -> list[BenchResult]:
-        """The results with WER, and its rise over the bundle's fp32 (ONNX Runtime's, else the baseline's)."""
-        from .. import scoring
-
-        references = [row.text for row in self.rows]
-        rates = {key: scoring.score(references, texts).wer for key, texts in self.texts.items()}
-        scored = []
-        for result in self.results:
-            rate = rates.get((Path(result.bundle), result.name))
-            if rate is not None:
-                names = (*reversed(bench_plan.references()), self.baseline or "")
-                against = next((rates[key] for name in names if (key := (Path(result.bundle), name)) in rates), None)
-                rise = rate.value - against.value if against is not None else None
-                result = replace(result, wer=rate.value, wer_low=rate.low, wer_high=rate.high, wer_rise=rise)
-            scored.append(result)
-        return scored
+        name = f"{self.figures.title} of {item.configuration.name}"
+        problem = figures.measured(
+            self.figures, item.worker, item.configuration, lambda done, of: progress(0.9 + 0.1 * done / of, name)
+        )
+        if problem is not None:
+            self.failed.append(problem)
 
 
 def measure(plan: BenchPlan, progress: Progress = lambda share, text: None) -> BenchReport:
@@ -156,24 +135,26 @@ def measure(plan: BenchPlan, progress: Progress = lambda share, text: None) -> B
     Raises InputError for a manifest that cannot be used, EngineError when nothing could be measured.
     """
     machine = detect.detect()
-    rows = manifest_rows(plan)
     baseline = plan.baseline or bench_plan.default_baseline(plan.configurations)
     available = machine.memory.available or machine.memory.usable
     memory = plan.memory if plan.memory is not None else int(_USABLE_MEMORY * available)
     groups = bench_plan.groups(plan.configurations, memory, baseline)
     notes = [] if len(groups) == 1 else [f"measured in {len(groups)} groups, because memory cannot hold all at once"]
     with tempfile.TemporaryDirectory(prefix="wav2edge-bench-") as folder, contextlib.ExitStack() as stack:
+        of_manifest = figures.of_plan(plan, Path(folder))
         meter = energy.find(rails=profile.for_machine(machine).rails)
         if meter is not None:
             stack.callback(meter.close)
         speech = Path(folder) / "speech.npy"
-        np.save(speech, speech_of(max(plan.lengths), rows))
-        measuring = _Measuring(plan, rows, meter, speech, baseline, list(plan.skipped))
+        np.save(speech, speech_of(max(plan.lengths), of_manifest.rows))
+        measuring = _Measuring(plan, of_manifest, meter, speech, baseline, list(plan.skipped))
         for index, group in enumerate(groups):
             measuring.measure(group, _part(progress, index / len(groups), 1 / len(groups)))
     if not measuring.results:
         raise EngineError("nothing could be measured: " + "; ".join(report.grouped(measuring.failed)))
-    results = measuring.scored() if rows else measuring.results
+    rows, results = of_manifest.rows, measuring.results
+    if rows:
+        results = of_manifest.scored(results, measuring.baseline)
     progress(1.0, "done")
     order = {(str(one.bundle), one.name): number for number, one in enumerate(plan.configurations)}
     return BenchReport(

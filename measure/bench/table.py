@@ -19,7 +19,7 @@ _DASH = "–"
 _COLUMNS = (
     *("bundle", "engine", "variant", "device", "threads", "seconds", "runs", "p50", "p95", "p99", "first", "rtf"),
     *("ratio", "ratio_low", "ratio_high", "load", "memory", "device_memory", "joules_per_second", "wer"),
-    *("wer_rise", "file_bytes"),
+    *("wer_rise", "file_bytes", "figure", "value", "change"),
 )
 
 
@@ -56,6 +56,7 @@ def comma_separated(report: BenchReport) -> str:
                 *(len(timing.times), *(round(timing.percentile(share), 6) for share in (50, 95, 99))),
                 *(round(timing.first, 6), round(timing.rtf, 6), *ratios, round(result.load, 4)),
                 *(result.memory, result.device_memory, result.energy, result.wer, result.wer_rise, result.file_bytes),
+                *((figure.name, figure.value, figure.change) if (figure := result.figure) else ("", None, None)),
             ]
             writer.writerow([_csv_value(value) for value in values])
     return output.getvalue()
@@ -134,6 +135,10 @@ def table(report: BenchReport) -> tuple[list[str], list[list[str]]]:
     columns.append(("J per s", [_or_dash(result.energy, "{:.2f}".format) for result in results]))
     columns.append(("WER", [_or_dash(result.wer, lambda wer: f"{100 * wer:.1f} %") for result in results]))
     columns.append(("WER rise", [_or_dash(result.wer_rise, lambda rise: f"{100 * rise:+.1f}") for result in results]))
+    for title in dict.fromkeys(result.figure.title for result in results if result.figure):
+        own = [result.figure if result.figure and result.figure.title == title else None for result in results]
+        columns.append((title, [figure.shown if figure else _DASH for figure in own]))
+        columns.append((f"{title} change", [figure.shown_change if figure else _DASH for figure in own]))
     kept = [(name, values) for name, values in columns if any(value != _DASH for value in values)]
     return [name for name, _ in kept], [[values[i] for _, values in kept] for i in range(len(results))]
 

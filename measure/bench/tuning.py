@@ -10,7 +10,7 @@ from ...devices.tuning import Measurement
 from ...runtime import engines
 from ...runtime.bundle.read import Bundle
 from ...runtime.errors import GateRefused
-from .report import BenchReport
+from .report import BenchReport, BenchResult
 
 
 def keep(
@@ -18,8 +18,8 @@ def keep(
 ) -> tuple[Measurement, Path]:
     """Keep the best measurement of a bundle inside a budget; returns it and the file it is kept in.
 
-    max_wer_rise: points of WER; max_latency: seconds at the report's reference length. Reference engines are left out:
-    a device has the bundle alone. Raises GateRefused when nothing is inside the budget.
+    max_wer_rise: points of WER, or of another head's figure; max_latency: seconds at the report's reference length.
+    Reference engines are left out: a device has the bundle alone. Raises GateRefused when nothing is inside the budget.
     """
     measurements = tuple(_measurements(report, bundle))
     if not measurements:
@@ -45,6 +45,12 @@ def _measurements(report: BenchReport, bundle: Bundle) -> Iterator[Measurement]:
             timing.percentile(50),
             timing.seconds,
             None if result.wer is None else 100 * result.wer,
-            None if result.wer_rise is None else 100 * result.wer_rise,
+            _points_lost(result),
             result.energy,
         )
+
+
+def _points_lost(result: BenchResult) -> float | None:
+    """The rise of WER in points; of another head's figure by how many points, or hundredths, it is worse."""
+    lost = result.wer_rise if result.figure is None else result.figure.loss
+    return None if lost is None else 100 * lost

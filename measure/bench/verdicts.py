@@ -25,6 +25,8 @@ def _verdict(report: BenchReport, result: BenchResult, seconds: float) -> str:
         facts.append(f"WER {100 * result.wer_rise:+.1f}")
     elif result.wer is not None:
         facts.append(f"WER {100 * result.wer:.1f} %")
+    elif (figure := result.figure) is not None:
+        facts.append(f"{figure.title} {figure.shown if figure.change is None else figure.shown_change}")
     facts.append(f"{seconds / result.median(seconds):.3g}× real time")
     bundle = f" ({Path(result.bundle).name})" if report.several_bundles else ""
     return f"{result.variant} on {result.engine_label}{bundle}: {', '.join(facts)}"

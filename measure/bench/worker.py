@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ...runtime.errors import EngineError, Wav2EdgeError, first_line
 
 if TYPE_CHECKING:
+    from ..task import Answer
     from .plan import Configuration
 
 _MODULE = "wav2edge.measure.bench.worker"
@@ -32,10 +33,11 @@ class WorkerRequest(TypedDict, total=False):
     """What a worker is asked to do, and the fields of that.
 
     load: bundle (a bundle's or a Whisper model's folder) to language, longest (seconds of audio) and speech (a .npy
-    file [samples]). run: samples (how many), runs, limit (seconds), warm (runs before, not timed). text: path.
+    file [samples]). run: samples (how many), runs, limit (seconds), warm (runs before, not timed). text: path. answer:
+    path, and into (the .npy file for what the model gives).
     """
 
-    do: Literal["load", "run", "text", "memory"]
+    do: Literal["load", "run", "text", "answer", "memory"]
     bundle: str
     engine: str
     variant: str
@@ -49,6 +51,7 @@ class WorkerRequest(TypedDict, total=False):
     limit: float
     warm: int
     path: str
+    into: str
 
 
 class WorkerAnswer(TypedDict, total=False):
@@ -102,6 +105,10 @@ class Worker:
         """The text of a recording."""
         return self.ask(do="text", path=str(path))["text"]
 
+    def answer(self, path: Path, into: Path) -> None:
+        """Write what a model that does not transcribe gives for a recording (``task.Answer``) as a .npy file."""
+        self.ask(do="answer", path=str(path), into=str(into))
+
     def memory(self) -> tuple[int | None, int | None]:
         """Peak bytes of the process, and bytes in use on the GPU."""
         answer = self.ask(do="memory")
@@ -147,6 +154,9 @@ class _Runner(Protocol):
     def text(self, path: str) -> str:
         """The transcript of a recording."""
 
+    def answer(self, path: str) -> Answer:
+        """What a head that does not transcribe gives for a recording."""
+
 
 class _EngineRunner:
     """A bundle's variant in an engine. Timed is the model's run alone: raw samples in, logits out."""
@@ -171,6 +181,11 @@ class _EngineRunner:
         from ...runtime.recordings.transcriber import Transcriber
 
         return Transcriber(self._model)(path).text
+
+    def answer(self, path: str) -> Answer:
+        from ..heads import answer_of
+
+        return answer_of(self._model)(Path(path))
 
 
 class _WhisperRunner:
@@ -201,6 +216,9 @@ class _WhisperRunner:
         segments, _ = self._model.transcribe(path, language=self._language)
         return " ".join(segment.text.strip() for segment in segments)
 
+    def answer(self, path: str) -> Answer:
+        raise EngineError("faster-whisper transcribes, and nothing else")
+
 
 class _Server:
     """The process's side: what is loaded, and the answer to each request."""
@@ -229,6 +247,9 @@ class _Server:
             return self._load(request)
         if request["do"] == "text":
             return {"text": self._runner.text(request["path"])}
+        if request["do"] == "answer":
+            np.save(request["into"], self._runner.answer(request["path"]))
+            return {}
         if request["do"] == "run":
             samples = self._speech[: request["samples"]]
             for _ in range(request.get("warm", 0)):

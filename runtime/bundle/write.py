@@ -7,19 +7,23 @@ file has, are flushed to the disk, and become part of the bundle when bundle.jso
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ..errors import BundleError, InputError
 from ..files import exchange, flush, flush_tree, staging, write_whole
 from .documents import BundleJson, FileJson, MetricsJson
 from .read import FORMAT, MANIFEST, Bundle, Variant, sha256, variant_to_json
 from .spec import ModelSpec, Stage
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @contextlib.contextmanager
@@ -205,6 +209,20 @@ def _add(
     for stale in before - _listed_files(values):
         (bundle.path / stale).unlink(missing_ok=True)
     return Bundle.open(bundle.path, ask_signature=False)
+
+
+def set_head_options(bundle: Bundle, options: object) -> Bundle:
+    """Replace the options of a bundle's head (a dataclass of runtime/heads); what this version does not know stays.
+
+    Raises InputError where bundle.json cannot be written. A signature of the bundle no longer holds.
+    """
+    with _locked(bundle.path):
+        document = Bundle.open(bundle.path).document
+        spec = document["spec"]
+        known = dataclasses.asdict(cast("DataclassInstance", options))
+        changed = {**document, "spec": {**spec, "head_options": {**spec["head_options"], **known}}}
+        _replace_json(bundle.path / MANIFEST, changed)
+    return Bundle.open(bundle.path)
 
 
 @contextlib.contextmanager

@@ -11,9 +11,41 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
+
 DEFAULT_THRESHOLD = 0.86
 """The cosine that transformers' examples for WavLM and UniSpeech-SAT speaker models use, where a bundle names none
 (https://huggingface.co/microsoft/wavlm-base-plus-sv, "the optimal threshold is dataset-dependent")."""
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold, and how often it was wrong on a list of pairs."""
+
+    false_accept_rate: float
+    """The largest share of pairs of different speakers that it was to accept, from 0 to 1."""
+    threshold: float
+    """The lowest cosine that keeps to that."""
+    false_accepts: int
+    """How many pairs of different speakers it accepted."""
+    different: int
+    """Of how many."""
+    misses: int
+    """How many pairs of the same speaker it rejected."""
+    same: int
+    """Of how many."""
+    pairs: str
+    """What they were: a manifest's file name."""
+    variant: str
+    """The variant that was measured."""
+
+    def __str__(self) -> str:
+        """As ``accepts 1.0 % of 400 pairs of different speakers and rejects 7.5 % of 200 …``."""
+        return (
+            f"accepts {100 * self.false_accepts / self.different:.3g}\u00a0% of {self.different} pairs of different "
+            f"speakers and rejects {100 * self.misses / self.same:.3g}\u00a0% of {self.same} pairs of the same in "
+            f"{self.pairs} ({self.variant})"
+        )
 
 
 @dataclass(frozen=True)
@@ -22,6 +54,24 @@ class Options:
 
     threshold: float | None = None
     """The cosine at or above which two recordings count as the same speaker, where it was calibrated."""
+    operating_points: tuple[OperatingPoint, ...] = ()
+    """Thresholds for shares of different speakers that are accepted, where they were measured."""
+
+    def operating_point(self, false_accept_rate: float, variant: str) -> OperatingPoint:
+        """The threshold that was measured for a rate: of that variant, else of another; raises InputError."""
+        found = [point for point in self.operating_points if point.false_accept_rate == false_accept_rate]
+        if not found:
+            have = ", ".join(sorted({f"{point.false_accept_rate:g}" for point in self.operating_points})) or "none"
+            raise InputError(
+                f"no threshold was measured for a false-accept rate of {false_accept_rate:g} (measured: {have}); "
+                f"measure one: `wav2edge evaluate PAIRS -m BUNDLE --false-accept-rate {false_accept_rate:g} --keep`"
+            )
+        return next((point for point in found if point.variant == variant), found[0])
+
+    def measured(self, threshold: float, variant: str) -> OperatingPoint | None:
+        """How often a threshold was wrong, where that was measured."""
+        found = [point for point in self.operating_points if point.threshold == threshold]
+        return next((point for point in found if point.variant == variant), found[0] if found else None)
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,78 @@ def test_two_recordings_are_compared(
     assert json.loads(capsys.readouterr().out) == {"same": True, "score": 0.0, "threshold": -0.5}
 
 
+def test_each_channel_is_compared(bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = bundle_of("xvector", ("batch", "embedding"), xvector.Options(threshold=-0.5))
+    call, alone = str(tmp_path / "call.wav"), str(tmp_path / "alone.wav")
+    samples = np.random.default_rng(0).normal(0, 0.1, (16000, 2))
+    soundfile.write(call, samples, 16000)
+    soundfile.write(alone, samples[:, 0], 16000)
+    assert main(["verify", alone, call, "-m", bundle, *NULL, "--channel", "each"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "channel 1 of B: the same speaker: cosine 0.000, threshold -0.5",
+        "channel 2 of B: the same speaker: cosine 0.000, threshold -0.5",
+    ]
+    assert main(["verify", call, call, "-m", bundle, *NULL, "--channel", "each", "--threshold", "1", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [(one["first_channel"], one["second_channel"], one["same"]) for one in found] == [
+        (1, 1, False), (1, 2, False), (2, 1, False), (2, 2, False)
+    ]  # fmt: skip
+
+
+def test_a_threshold_is_measured_for_a_false_accept_rate(
+    bundle_of: Make, clips: list[tuple[Path, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The null engine's cosines are 0 for every pair: nothing but a threshold above 0 accepts at most a half."""
+    bundle = bundle_of("xvector", ("batch", "embedding"), xvector.Options())
+    names = [str(path) for path, _ in clips[:3]]
+    pairs = tmp_path / "pairs.jsonl"
+    listed = [(0, 1, True), (0, 2, False), (1, 2, False)]
+    pairs.write_text(
+        "".join(json.dumps({"first": names[a], "second": names[b], "same": s}) + "\n" for a, b, s in listed)
+    )
+    evaluate = ["evaluate", str(pairs), "-m", bundle, *NULL]
+    assert main([*evaluate, "--false-accept-rate", "0.5", "--keep"]) == 0
+    captured = capsys.readouterr()
+    words = (
+        "accepts 0\u00a0% of 2 pairs of different speakers and rejects 100\u00a0% of 1 pairs of the same in pairs.jsonl"
+    )
+    assert (
+        f"threshold 0.0001 {words} (fp32)" in captured.out and "verify now takes the threshold 0.0001" in captured.err
+    )
+    options = Bundle.open(bundle).spec.options(xvector.Options)
+    (point,) = options.operating_points
+    assert (point.different, point.false_accepts, point.same, point.misses) == (2, 0, 1, 1)
+    assert options.threshold == point.threshold == 0.0001
+    verify = ["verify", *names[:2], "-m", bundle, *NULL]
+    for extra in ([], ["--false-accept-rate", "0.5"]):
+        assert main([*verify, *extra]) == 1
+        assert capsys.readouterr().out.splitlines()[1] == f"threshold 0.0001 {words} (fp32)"
+    assert main([*verify, "--false-accept-rate", "0.01"]) == 2
+    assert "(measured: 0.5); measure one" in capsys.readouterr().err
+    assert main([*verify, "--false-accept-rate", "0.5", "--threshold", "0.1"]) == 2
+    assert main([*evaluate, "--false-accept-rate", "0.01"]) == 2
+    assert "2 pairs of different speakers are too few" in capsys.readouterr().err
+    assert main([*evaluate, "--keep"]) == 2
+    assert main(["evaluate", str(pairs), "-m", "speaker", "--false-accept-rate", "0.5", "--keep"]) == 2
+    assert "is part of wav2edge; copy it" in capsys.readouterr().err
+
+
+def test_turns_of_each_channel(bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = frame_classification.Options()
+    bundle = bundle_of("frame_classification", ("batch", "frames", "labels"), options, ("one", "two"))
+    call = str(tmp_path / "call.wav")
+    soundfile.write(call, np.random.default_rng(0).normal(0, 0.1, (16000, 2)), 16000)
+    line = ["diarize", call, "-m", bundle, *NULL, "--channel", "each"]
+    assert main([*line, "-f", "rttm"]) == 0
+    assert [row.split()[1:3] for row in capsys.readouterr().out.splitlines()] == [["call", "1"]] * 2 + [
+        ["call", "2"]
+    ] * 2
+    assert main([*line, "-f", "json"]) == 0
+    assert [found["channel"] for found in json.loads(capsys.readouterr().out)] == [1, 2]
+    assert main([*line, "-o", str(tmp_path / "turns")]) == 0
+    assert sorted(path.name for path in (tmp_path / "turns").iterdir()) == ["call.ch1.txt", "call.ch2.txt"]
+
+
 def test_turns_are_written_as_rttm(
     bundle_of: Make, clips: list[tuple[Path, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,39 @@ if TYPE_CHECKING:
     from wav2edge.measure.evaluation import System
     from wav2edge.measure.runs import Run
     from wav2edge.runtime.bundle.read import Bundle
+    from wav2edge.runtime.heads.xvector import OperatingPoint
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """Which thresholds of a speaker model are wanted, and whether the bundle keeps them."""
+
+    false_accept_rate: tuple[float, ...]
+    keep: bool
+
+    def check(self, systems: Sequence[tuple[Bundle, System]]) -> None:
+        """Raise InputError for models that have no threshold, and for several bundles to keep one in."""
+        from wav2edge.runtime.bundle import shipped
+
+        if self.keep and not self.false_accept_rate:
+            raise InputError("--keep stores the thresholds of --false-accept-rate; add it")
+        others = {bundle.spec.head for bundle, _ in systems} - {"xvector"}
+        if self.false_accept_rate and others:
+            raise InputError(f"--false-accept-rate is for speaker models; the head here is {', '.join(sorted(others))}")
+        paths = {bundle.path for bundle, _ in systems}
+        if self.keep and len(paths) > 1:
+            raise InputError("--keep stores thresholds in one bundle; name one with -m")
+        if self.keep and shipped.root() in next(iter(paths)).parents:
+            raise InputError(f"{next(iter(paths))}: is part of wav2edge; copy it, and name the copy with -m")
+
+    def measured(self, run: Run, manifest: str, variant: str) -> list[OperatingPoint]:
+        """The thresholds of a system; none where none are wanted."""
+        from wav2edge.measure.runs import VerificationRun
+
+        name = os.path.basename(manifest)
+        if not isinstance(run, VerificationRun):
+            return []
+        return [run.operating_point(rate, name, variant) for rate in self.false_accept_rate]
 
 
 def run(
@@ -29,6 +64,7 @@ def run(
     json: str | None,
     folder: Path | None,
     worst: int,
+    thresholds: Thresholds,
 ) -> int:
     """Run every system on the manifest and print its figures; raises InputError for bundles of different heads."""
     from wav2edge.devices.open import open_model
@@ -45,7 +81,8 @@ def run(
                 bundle, system.engine, system.variant, threads=several.threads, device=several.device
             ) as model:
                 runs.append(heads.run(model, manifest, split=split, progress=functools.partial(progress.update, label)))
-    document = {"head": next(iter(of)), "manifest": manifest, "systems": _documents(systems, runs)}
+    points = [thresholds.measured(run, manifest, system.variant) for run, (_, system) in zip(runs, systems)]
+    document = {"head": next(iter(of)), "manifest": manifest, "systems": _documents(systems, runs, points)}
     _terminal.write_json(document, json)
     if folder is not None:
         from wav2edge.measure import heads_page
@@ -56,7 +93,31 @@ def run(
         _terminal.note(f"the page is {folder / 'index.html'}")
     if json != "-":
         _print(labels, runs)
+        for label, of_system in zip(labels, points):
+            for point in of_system:
+                _terminal.out(f"{label}: threshold {point.threshold:g} {point}")
+    if thresholds.keep:
+        _keep(systems, points)
     return 0
+
+
+def _keep(systems: Sequence[tuple[Bundle, System]], points: Sequence[Sequence[OperatingPoint]]) -> None:
+    """Store the points in the bundle; those that were measured before for other rates or variants stay."""
+    from wav2edge.runtime.bundle import signature
+    from wav2edge.runtime.bundle.write import set_head_options
+    from wav2edge.runtime.heads import xvector
+
+    bundle = systems[0][0]
+    options = bundle.spec.options(xvector.Options)
+    found = {(point.false_accept_rate, point.variant): point for of_system in reversed(points) for point in of_system}
+    kept = [point for point in options.operating_points if (point.false_accept_rate, point.variant) not in found]
+    changed = dataclasses.replace(
+        options, threshold=points[0][0].threshold, operating_points=(*kept, *reversed(found.values()))
+    )
+    set_head_options(bundle, changed)
+    _terminal.note(f"{bundle.path}: verify now takes the threshold {changed.threshold:g} where none is given")
+    if (bundle.path / signature.SIGNATURE).exists():
+        _terminal.note(f"{bundle.path}: its signature no longer holds; sign it again")
 
 
 def _print(labels: Sequence[str], runs: Sequence[Run]) -> None:
@@ -71,14 +132,17 @@ def _print(labels: Sequence[str], runs: Sequence[Run]) -> None:
     _terminal.out(tables.table(headings, rows))
 
 
-def _documents(systems: Sequence[tuple[Bundle, System]], runs: Sequence[Run]) -> list[dict[str, object]]:
+def _documents(
+    systems: Sequence[tuple[Bundle, System]], runs: Sequence[Run], points: Sequence[Sequence[OperatingPoint]]
+) -> list[dict[str, object]]:
     return [
         {
+            **({"operating_points": [dataclasses.asdict(point) for point in of_system]} if of_system else {}),
             "bundle": system.bundle,
             "engine": system.engine,
             "variant": system.variant,
             "figures": {estimate.figure.name: estimate.to_json() for estimate in run.estimates()},
             "change": None if run is runs[0] else runs[0].change(run).to_json(),
         }
-        for (_, system), run in zip(systems, runs)
+        for (_, system), run, of_system in zip(systems, runs, points)
     ]

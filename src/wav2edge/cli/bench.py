@@ -84,7 +84,8 @@ class TuneOptions:
     ),
     option(
         "--manifest",
-        "recordings with text, to measure word error rates as well",
+        "recordings with text, to measure word error rates as well; with label, speaker, rttm or values, or pairs, the "
+        "figures of other heads",
         group=_WHAT,
         metavar="MANIFEST",
         type=_options.FILE,
@@ -159,7 +160,7 @@ class TuneOptions:
     ),
     option(
         "--max-wer-rise",
-        "most points of word error rate it may lose (with --manifest)",
+        "most points of word error rate, or of its head's figure, that it may lose (with --manifest)",
         group=_TUNE,
         metavar="POINTS",
         type=Number(float, 0, 100, "points"),
@@ -247,7 +248,7 @@ def _check(several: Several, what: What, tuning: TuneOptions) -> None:
     if (tuning.max_wer_rise is not None or tuning.max_latency is not None) and not tuning.tune:
         raise InputError("--max-wer-rise and --max-latency limit what --tune chooses; add --tune")
     if tuning.max_wer_rise is not None and what.manifest is None:
-        raise InputError("--max-wer-rise needs recordings with text; add --manifest MANIFEST")
+        raise InputError("--max-wer-rise needs recordings with text or labels; add --manifest MANIFEST")
     if several.device is not None and not several.engine:
         raise InputError("--device names a device of one engine; add --engine")
     for path in what.checkpoint:

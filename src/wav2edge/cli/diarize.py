@@ -47,6 +47,7 @@ class TurnRules:
 @command(
     "wav2edge diarize meeting.flac -m diarizer",
     "wav2edge diarize 'meetings/*.flac' -m diarizer -f rttm -o turns  # a file for each recording",
+    "wav2edge diarize call.wav -m diarizer --channel each -f rttm  # the parties of a telephone call",
 )
 @_options.recordings("calls/*.wav")
 @option(
@@ -99,7 +100,7 @@ class TurnRules:
         type=Number(float, 0, 600, "seconds"),
     ),
 )
-@_sound.held(each=False)
+@_sound.held(each=True)
 def run(
     audio: tuple[str, ...],
     format: str,
@@ -119,41 +120,44 @@ def run(
     opened = _each.open_named(model, one, "a diarizer")
     folder = _options.make_folder(output)
     sources = inputs(audio)
-    names = output_names([named(source) for source in sources], f".{_ENDINGS.get(format, format)}")
+    ending = f".{_ENDINGS.get(format, format)}"
+    names = output_names([named(source) for source in sources], ending)
     failed: list[str] = []
     documents = []
     with FrameClassifier(opened, options=rules.options(opened.spec)) as turns_of:
-        for name, found in _each.results(
-            sources, lambda source: turns_of(source, **_each.sound_of(held, source)), failed
-        ):
+        for name, channel, found in _each.of_channels(turns_of, sources, held, failed):
             if folder is not None:
-                write_whole(folder / names[name], _text(name, found, format))
+                file = names[name] if channel is None else f"{names[name].removesuffix(ending)}.ch{channel}{ending}"
+                write_whole(folder / file, _text(name, channel, found, format))
             elif format == "json":
-                documents.append(_document(name, found))
+                documents.append(_document(name, channel, found))
             else:
-                _terminal.out(_text(name, found, format), end="")
+                _terminal.out(_text(name, channel, found, format), end="")
     if format == "json" and folder is None:
-        _terminal.write_json(documents if len(sources) > 1 or len(documents) != 1 else documents[0])
+        several = len(sources) > 1 or held.channel == "each" or len(documents) != 1
+        _terminal.write_json(documents if several else documents[0])
     return 2 if failed else 0
 
 
-def _document(name: str, found: Turns) -> dict[str, object]:
-    return {"audio": name, **dataclasses.asdict(found)}
+def _document(name: str, channel: int | None, found: Turns) -> dict[str, object]:
+    which = {} if channel is None else {"channel": channel}
+    return {"audio": name, **which, **dataclasses.asdict(found)}
 
 
-def _text(name: str, found: Turns, format: str) -> str:
+def _text(name: str, channel: int | None, found: Turns, format: str) -> str:
     if format == "json":
-        return json.dumps(_document(name, found), indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(_document(name, channel, found), indent=1, ensure_ascii=False) + "\n"
     if format == "rttm":
         # NIST RT-09 evaluation plan, appendix A: type file channel onset duration ortho subtype name score lookahead.
         file = _field(Path(name).stem)
         lines = [
-            f"SPEAKER {file} 1 {turn.start:.3f} {turn.end - turn.start:.3f} <NA> <NA> {_field(turn.label)} "
-            f"{turn.score:.3f} <NA>"
+            f"SPEAKER {file} {channel or 1} {turn.start:.3f} {turn.end - turn.start:.3f} <NA> <NA> "
+            f"{_field(turn.label)} {turn.score:.3f} <NA>"
             for turn in found.turns
         ]
     else:
-        lines = [f"{turn.start:9.2f} {turn.end:9.2f}  {turn.label}  {turn.score:.2f}" for turn in found.turns]
+        which = "" if channel is None else f"  channel {channel}"
+        lines = [f"{turn.start:9.2f} {turn.end:9.2f}  {turn.label}  {turn.score:.2f}{which}" for turn in found.turns]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from wav2edge.measure import tables
 
 from . import _decoding, _options, _terminal
-from ._command import argument, command, option
+from ._command import argument, command, gathered, listed, option
 from ._decoding import Cut, Words
+from ._evaluate_heads import Thresholds
 from ._options import OUTPUT, Several
 from ._progress import Progress
 from ._values import Number, OneOf
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from wav2edge.measure.scoring import Normalization
 
 _SPEECH = "Speech and texts"
+_SPEAKERS = "Thresholds of speaker models"
 _DESCRIBED = {"none": "as they are written", "lower": "lower case", "basic": "NFKC, lower case, no punctuation"}
 
 
@@ -28,6 +30,7 @@ _DESCRIBED = {"none": "as they are written", "lower": "lower case", "basic": "NF
     "wav2edge evaluate test.jsonl",
     "wav2edge evaluate test.jsonl -m my-bundle --variant fp32,int8-u8s8  # what INT8 costs in words",
     "wav2edge evaluate test.jsonl -m old -m new --report report  # two bundles, a page to look at",
+    "wav2edge evaluate pairs.tsv -m speakers --false-accept-rate 0.01 --keep  # the threshold for verify",
 )
 @argument(
     "manifest",
@@ -60,6 +63,23 @@ _DESCRIBED = {"none": "as they are written", "lower": "lower case", "basic": "NF
 @option("--html", "the page alone, as one file", group=OUTPUT, metavar="FILE", type=_options.FILE, hidden=True)
 @_decoding.cut
 @_decoding.words
+@gathered(
+    Thresholds,
+    "thresholds",
+    listed(
+        "--false-accept-rate",
+        "of a speaker model, also the threshold that accepts at most this share of pairs of different speakers",
+        group=_SPEAKERS,
+        metavar="R[,R]",
+        type=Number(float, 0, 0.5, "a share", above=True),
+    ),
+    option(
+        "--keep",
+        "store the thresholds in the bundle; verify takes the first",
+        group=_SPEAKERS,
+        is_flag=True,
+    ),
+)
 def run(
     manifest: str,
     model: tuple[str, ...],
@@ -72,6 +92,7 @@ def run(
     html: str | None,
     cut: Cut,
     words: Words,
+    thresholds: Thresholds,
 ) -> int:
     """Measure how often a model is right: error rates of words, labels, speakers or turns.
 
@@ -102,8 +123,11 @@ def run(
             bundle, several.engine, several.variant, decodings, among=engines.DEFAULT_ORDER
         )
     ]
+    thresholds.check(systems)
     if any(bundle.spec.head != "ctc" for bundle in bundles):
-        return _evaluate_heads.run(systems, several, manifest, split, json, _options.make_folder(report), worst)
+        return _evaluate_heads.run(
+            systems, several, manifest, split, json, _options.make_folder(report), worst, thresholds
+        )
     rows, broken = manifests.scan(manifest, split=split)
     for problem in broken:
         _terminal.note(problem)

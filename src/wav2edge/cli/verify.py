@@ -3,33 +3,85 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from wav2edge.runtime.errors import InputError
 
 from . import _each, _foreign, _options, _sound, _terminal
-from ._command import argument, command, option
+from ._command import argument, command, gathered, option
 from ._options import OUTPUT, One
 from ._sound import Held
 from ._transcripts import inputs
 from ._values import Number
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-@command("wav2edge verify alice.wav unknown.wav -m speakers", "wav2edge verify a.wav b.wav -m speakers --threshold 0.8")
+    from wav2edge.runtime.audio.read import AudioSource
+    from wav2edge.runtime.heads.xvector import OperatingPoint, Verification
+    from wav2edge.runtime.recordings.heads import Embedder
+
+
+@dataclasses.dataclass(frozen=True)
+class Threshold:
+    """The cosine that counts as the same speaker, or the share of different speakers that may be accepted."""
+
+    threshold: float | None
+    false_accept_rate: float | None
+
+    def of(self, embed: Embedder) -> tuple[float, OperatingPoint | None]:
+        """The cosine, and how often it was wrong where that was measured; raises InputError where it is not known."""
+        from wav2edge.runtime.heads.xvector import DEFAULT_THRESHOLD, Options
+
+        options = embed.spec.head_options if isinstance(embed.spec.head_options, Options) else Options()
+        variant = embed.model.variant.name
+        if self.false_accept_rate is None:
+            own = DEFAULT_THRESHOLD if options.threshold is None else options.threshold
+            cosine = own if self.threshold is None else self.threshold
+            return cosine, options.measured(cosine, variant)
+        if self.threshold is not None:
+            raise InputError("--threshold and --false-accept-rate both choose the threshold; give one")
+        point = options.operating_point(self.false_accept_rate, variant)
+        return point.threshold, point
+
+
+@command(
+    "wav2edge verify alice.wav unknown.wav -m speakers",
+    "wav2edge verify a.wav b.wav -m speakers --threshold 0.8",
+    "wav2edge verify alice.wav call.wav -m speakers --channel each  # which party of a call is she",
+)
 @argument("first", "a recording of one speaker", metavar="A", type=_options.FILE)
 @argument("second", "the recording to compare it with", metavar="B", type=_options.FILE)
-@option(
-    "--threshold",
-    "cosine, from -1 to 1, from which on they count as the same speaker (default: the bundle's own, else 0.86)",
-    group=OUTPUT,
-    metavar="X",
-    type=Number(float, -1, 1, "a cosine"),
+@gathered(
+    Threshold,
+    "wanted",
+    option(
+        "--threshold",
+        "cosine, from -1 to 1, from which on they count as the same speaker (default: the bundle's own, else 0.86)",
+        group=OUTPUT,
+        metavar="X",
+        type=Number(float, -1, 1, "a cosine"),
+    ),
+    option(
+        "--false-accept-rate",
+        "take the threshold that accepts at most this share of pairs of different speakers, measured before by "
+        "`evaluate --false-accept-rate R --keep`",
+        group=OUTPUT,
+        metavar="R",
+        type=Number(float, 0, 0.5, "a share", above=True),
+    ),
 )
 @_options.json_file("print the result as JSON instead")
 @_options.model("bundle of a speaker model", embedded=False)
 @_options.one_engine
-@_sound.held(each=False)
+@_sound.held(each=True)
 def run(
     first: str,
     second: str,
-    threshold: float | None,
+    wanted: Threshold,
     json: str | None,
     model: str | None,
     one: One,
@@ -37,8 +89,9 @@ def run(
 ) -> int:
     """Say whether two recordings are of the same speaker, by the cosine of their embeddings.
 
-    The exit code is 0 for the same speaker and 1 for different ones. A threshold suits one kind of recordings
-    only: choose it on pairs of your own.
+    The exit code is 0 for the same speaker and 1 for different ones; with --channel each, 0 where a channel of one is
+    the same speaker as a channel of the other. A threshold suits one kind of recordings only: choose it on pairs of
+    your own (wav2edge evaluate PAIRS --false-accept-rate).
     """
     from wav2edge.runtime.recordings.heads import Embedder
 
@@ -46,10 +99,44 @@ def run(
         Embedder(_each.open_named(model, one, "a speaker model")) as embed,
         _foreign.without_lines(_foreign.MP3_DECODER),
     ):
-        pair = [embed(source, **_each.sound_of(held, source)) for source in inputs((first, second))]
-        found = embed.compare(pair[0], pair[1], threshold)
-    _terminal.write_json(dataclasses.asdict(found), json)
+        threshold, point = wanted.of(embed)
+        pair = [_embeddings(embed, source, held) for source in inputs((first, second))]
+        found = list(_compared(embed, pair, threshold))
+    documents = [_document(channels, verification, point) for channels, verification in found]
+    _terminal.write_json(documents if held.channel == "each" else documents[0], json)
     if json != "-":
-        words = "the same speaker" if found.same else "different speakers"
-        _terminal.out(f"{words}: cosine {found.score:.3f}, threshold {found.threshold:g}")
-    return 0 if found.same else 1
+        for channels, verification in found:
+            _terminal.out(_line(channels, verification))
+        if point is not None:
+            _terminal.out(f"threshold {threshold:g} {point}")
+    return 0 if any(verification.same for _, verification in found) else 1
+
+
+def _embeddings(embed: Embedder, source: AudioSource, held: Held) -> list[NDArray[np.float32]]:
+    """One of the recording, or of each channel."""
+    if held.channel == "each":
+        return embed(source, channel="each", raw=held.raw())
+    return [embed(source, **_each.sound_of(held, source))]
+
+
+def _compared(
+    embed: Embedder, pair: Sequence[Sequence[NDArray[np.float32]]], threshold: float
+) -> Iterator[tuple[tuple[int, int], Verification]]:
+    """Each channel of one recording with each of the other, their numbers first; 0 where there is one alone."""
+    several = [len(vectors) > 1 for vectors in pair]
+    numbered = [list(enumerate(vectors, 1)) for vectors in pair]
+    for (first, one), (second, other) in itertools.product(*numbered):
+        yield (first * several[0], second * several[1]), embed.compare(one, other, threshold)
+
+
+def _document(channels: tuple[int, int], found: Verification, point: OperatingPoint | None) -> dict[str, object]:
+    which = {name: number for name, number in zip(("first_channel", "second_channel"), channels) if number}
+    measured = {} if point is None else {"measured": dataclasses.asdict(point)}
+    return {**which, **dataclasses.asdict(found), **measured}
+
+
+def _line(channels: tuple[int, int], found: Verification) -> str:
+    names = [f"channel {number} of {name}" for name, number in zip("AB", channels) if number]
+    which = f"{' and '.join(names)}: " if names else ""
+    words = "the same speaker" if found.same else "different speakers"
+    return f"{which}{words}: cosine {found.score:.3f}, threshold {found.threshold:g}"

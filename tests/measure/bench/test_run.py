@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from wav2edge.measure.bench import audio, run
+from wav2edge.measure import manifest
+from wav2edge.measure.bench import audio, document, run, table
 from wav2edge.measure.bench import plan as bench_plan
 from wav2edge.measure.bench.plan import BenchPlan, Configuration
+from wav2edge.measure.bench.verdicts import verdicts
 from wav2edge.measure.bench.worker import Worker
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.bundle.spec import Convolution, ModelSpec
+from wav2edge.runtime.bundle.spec import Convolution, ModelSpec, Output
 from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
 from wav2edge.runtime.errors import BundleError, EngineError, InputError
+from wav2edge.runtime.heads import sequence_classification
 
 
 def configuration(bundle: Bundle, engine: str = "null", **values: object) -> Configuration:
@@ -167,3 +171,42 @@ def small_clip_bundle(tmp_path: Path, ctc_spec: ModelSpec) -> Bundle:
         variant = describe_variant(directory, "fp32", "fp32", {"full": "fp32.onnx"})
         write_manifest(directory, spec, [variant], {"checkpoint": "none"})
     return Bundle.open(path)
+
+
+def test_other_heads_have_their_own_figure(shapes_bundle: Bundle, tmp_path: Path) -> None:
+    """The null engine gives each label the same score, so that the first one is chosen: right for one clip in two."""
+    spec = dataclasses.replace(
+        shapes_bundle.spec,
+        head="sequence_classification",
+        labels=("happy", "sad"),
+        head_options=sequence_classification.Options(),
+        blank=None,
+        delimiter=None,
+        outputs=(Output("out", ("batch", "labels"), "for a test"),),
+    )
+    write_manifest(shapes_bundle.path, spec, shapes_bundle.variants, {})
+    rows = [row.path for row in manifest.read(embedded.clips_manifest())][:2]
+    listed = tmp_path / "labels.jsonl"
+    listed.write_text("".join(json.dumps({"path": str(p), "label": w}) + "\n" for p, w in zip(rows, ("happy", "sad"))))
+    plan = BenchPlan((configuration(shapes_bundle),), lengths=(0.5,), runs=2, limit=1.0, manifest=listed)
+    report = run.measure(plan)
+    figure = report.results[0].figure
+    assert figure is not None and report.results[0].wer is None
+    assert (figure.name, figure.value, figure.change, figure.loss) == ("accuracy", 0.5, 0.0, 0.0)
+    header, table_rows = table.table(report)
+    assert table_rows[0][header.index("accuracy")] == "50.0 %"
+    assert table_rows[0][header.index("accuracy change")] == "+0.0"
+    assert "accuracy +0.0" in verdicts(report)[0]
+    again = document.from_json(json.loads(json.dumps(document.to_json(report))))
+    assert again.results[0].figure == figure
+    with pytest.raises(InputError, match="the model has no label 'angry'"):
+        listed.write_text(json.dumps({"path": str(rows[0]), "label": "angry"}))
+        run.measure(plan)
+
+
+def test_a_manifest_has_one_figure(shapes_bundle: Bundle) -> None:
+    """A keyword model and a speaker model have nothing in common to show in one column."""
+    others = [Bundle.open(name) for name in ("keyword", "speaker")]
+    chosen = tuple(configuration(bundle) for bundle in others)
+    with pytest.raises(InputError, match="different heads"):
+        run.measure(BenchPlan(chosen, lengths=(0.5,), manifest=embedded.clips_manifest()))

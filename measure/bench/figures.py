@@ -1,0 +1,176 @@
+"""What the recordings of a manifest say of each configuration: word error rates, or the figure of another head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from ...runtime.bundle.read import Bundle
+from ...runtime.errors import EngineError, InputError
+from .. import manifest, scoring, trials
+from ..figures import Change, Estimate, known
+from ..manifest import Row
+from ..task import Answer, Task
+from ..tasks import task_of
+from . import plan as bench_plan
+from .audio import manifest_rows, spread_out
+from .plan import BenchPlan, Configuration
+from .report import BenchResult, ResultFigure, Skipped
+from .worker import WHISPER, Worker
+
+Key: TypeAlias = tuple[Path, str]
+"""A configuration: its bundle and its name."""
+Done = Callable[[int, int], None]
+"""Called with the recordings that are done, and all."""
+
+
+class Figures(Protocol):
+    """What is measured on a manifest besides time."""
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The recordings; none where there is no manifest."""
+
+    @property
+    def title(self) -> str:
+        """As ``WER``."""
+
+    def ask(self, worker: Worker, configuration: Configuration, done: Done) -> None:
+        """Run a loaded configuration on every recording; raises EngineError."""
+
+    def scored(self, results: Sequence[BenchResult], baseline: str | None) -> list[BenchResult]:
+        """The results with their figures, and what changed against the bundle's fp32 (``against``)."""
+
+
+def of_plan(plan: BenchPlan, folder: Path) -> Figures:
+    """What a plan's manifest is for; folder: where a worker may leave its answers.
+
+    Raises InputError for a manifest that does not fit the models' head, and for models of different heads.
+    """
+    bundles = sorted({one.bundle for one in plan.configurations if one.engine != WHISPER})
+    specs = [Bundle.open(path).spec for path in bundles]
+    transcribes = {"ctc"} if any(one.engine == WHISPER for one in plan.configurations) else set()
+    heads = sorted({spec.head for spec in specs} | transcribes)
+    if plan.manifest is None or heads in ([], ["ctc"]):
+        return Words(manifest_rows(plan))
+    if len(heads) > 1:
+        raise InputError(f"models of different heads ({', '.join(heads)}) have no figure in common on one manifest")
+    pairs: tuple[manifest.Trial, ...] = ()
+    if heads == ["xvector"]:
+        rows, pairs = trials.read(plan.manifest)
+        if pairs and plan.clips is not None and plan.clips < len(rows):
+            pairs = spread_out(pairs, max(1, plan.clips // 2))
+            rows = trials.recordings(pairs, plan.manifest)
+    task = task_of(specs[0], pairs)
+    if heads != ["xvector"]:
+        rows = manifest.read(plan.manifest, need=task.needs)
+    rows = rows if pairs else spread_out(rows, plan.clips)
+    for spec in specs:
+        task_of(spec, pairs).check(rows)
+    return HeadFigure(rows, {path: task_of(spec, pairs) for path, spec in zip(bundles, specs)}, folder)
+
+
+@dataclass(eq=False)
+class Words:
+    """Word error rates, of the models that transcribe and of the peers."""
+
+    rows: Sequence[Row]
+    texts: dict[Key, list[str]] = field(default_factory=dict)
+    title: str = "WER"
+
+    def ask(self, worker: Worker, configuration: Configuration, done: Done) -> None:
+        """Transcribe every recording."""
+        texts = []
+        for number, row in enumerate(self.rows):
+            done(number, len(self.rows))
+            texts.append(worker.transcribe(row.path))
+        self.texts[configuration.bundle, configuration.name] = texts
+
+    def scored(self, results: Sequence[BenchResult], baseline: str | None) -> list[BenchResult]:
+        """The results with WER and its rise."""
+        references = [row.text for row in self.rows]
+        rates = {key: scoring.score(references, texts).wer for key, texts in self.texts.items()}
+        scored = []
+        for result in results:
+            rate = rates.get(_key(result))
+            if rate is not None:
+                first = against(rates, result, baseline)
+                rise = None if first is None else rate.value - rates[first].value
+                result = replace(result, wer=rate.value, wer_low=rate.low, wer_high=rate.high, wer_rise=rise)
+            scored.append(result)
+        return scored
+
+
+@dataclass(eq=False)
+class HeadFigure:
+    """The main figure of a head that does not transcribe: accuracy, equal error rate, diarization error rate."""
+
+    rows: Sequence[Row]
+    tasks: Mapping[Path, Task]
+    """Of each bundle: labels may differ."""
+    folder: Path
+    answers: dict[Key, list[Answer]] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """As ``accuracy``."""
+        return next(iter(self.tasks.values())).figure.short
+
+    def ask(self, worker: Worker, configuration: Configuration, done: Done) -> None:
+        """Run every recording; its answer comes in a file, bit by bit what the model gave."""
+        answers: list[Answer] = []
+        for number, row in enumerate(self.rows):
+            done(number, len(self.rows))
+            worker.answer(row.path, self.folder / "answer.npy")
+            answers.append(np.asarray(np.load(self.folder / "answer.npy"), np.float32))
+        self.answers[configuration.bundle, configuration.name] = answers
+
+    def scored(self, results: Sequence[BenchResult], baseline: str | None) -> list[BenchResult]:
+        """The results with the figure and its change."""
+        runs = {key: self.tasks[key[0]].run(self.rows, answers) for key, answers in self.answers.items()}
+        scored = []
+        for result in results:
+            run = runs.get(_key(result))
+            if run is not None:
+                first = against(runs, result, baseline)
+                change = None if first is None else runs[first].change(run)
+                result = replace(result, figure=_figure(run.estimates()[0], change))
+            scored.append(result)
+        return scored
+
+
+def against(keys: Iterable[Key], result: BenchResult, baseline: str | None) -> Key | None:
+    """What a result is compared with: its bundle's fp32 on ONNX Runtime, else as the checkpoint, else the baseline."""
+    there = set(keys)
+    names = (*reversed(bench_plan.references()), baseline or "")
+    return next((key for name in names if (key := (Path(result.bundle), name)) in there), None)
+
+
+def measured(figures: Figures, worker: Worker, configuration: Configuration, done: Done) -> Skipped | None:
+    """Run a configuration on the manifest; what to report where it fails."""
+    try:
+        figures.ask(worker, configuration, done)
+    except EngineError as error:
+        return Skipped(f"{configuration.name}, {figures.title}", str(error))
+    return None
+
+
+def _figure(found: Estimate, change: Change | None) -> ResultFigure:
+    lost = None if change is None else known(change.loss)
+    moved = None if change is None else known(change.value)
+    if found.figure.name == "cosine":  # of hidden states, whose figure is the likeness to those of fp32
+        ends = (
+            (None, None, None)
+            if change is None
+            else tuple(known(1 + end) for end in (change.value, change.low, change.high))
+        )
+        return ResultFigure("cosine", ends[0], ends[1], ends[2], moved, lost)
+    return ResultFigure(found.figure.name, known(found.value), known(found.low), known(found.high), moved, lost)
+
+
+def _key(result: BenchResult) -> Key:
+    return Path(result.bundle), result.name
