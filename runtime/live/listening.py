@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 from .backlog import Block
 from .events import Event
 from .model import LiveModel
+from .session import LiveSession
 from .sources import FileSource, LiveSource
 
 if TYPE_CHECKING:
-    import asyncio
-
     from typing_extensions import Self
 
 _T = TypeVar("_T")
@@ -34,11 +33,73 @@ def open_source(source: LiveSource | str | Path | None) -> LiveSource:
     return FileSource(source) if isinstance(source, (str, Path)) else source
 
 
+class _Iteration:
+    """The events of one source, taken by one thread at a time; knows nothing of who wants them.
+
+    A thread that waits for an event holds this and not the Events, so that Events which are forgotten meanwhile
+    release the source and the model.
+    """
+
+    def __init__(self, live: LiveModel, source: LiveSource, session: LiveSession) -> None:
+        self.session = session
+        self._live = live
+        self._source = source
+        self._iterator: Iterator[Event] = iter(session)
+        self._turn = threading.Lock()  # one thread at a time takes an event, or closes
+        self._closed = False
+        self._forgotten = False
+
+    def next(self) -> Event | None:
+        """The next event; None once it is over or closed."""
+        with self._turn:
+            event = self._taken()
+        if self._forgotten:
+            self.forget()
+        return event
+
+    def close(self) -> None:
+        """End at once; waits for a thread that takes an event."""
+        self.session.stop()
+        with self._turn:
+            self._close()
+
+    def forget(self) -> None:
+        """``close`` without waiting: a thread that takes an event closes when it has it."""
+        self._forgotten = True
+        self.session.stop()
+        if self._turn.acquire(blocking=False):
+            try:
+                self._close()
+            finally:
+                self._turn.release()
+
+    def _taken(self) -> Event | None:
+        if self._closed:
+            return None
+        try:
+            event = next(self._iterator, None)
+        except BaseException:
+            self._close()
+            raise
+        if event is None:
+            self._close()
+        return event
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._source.close()
+        finally:
+            self._live.close()
+
+
 class Events:
     """Iterate over it, or ``async for`` over it, for the events of a source; close it, or use it in a ``with`` block.
 
     It owns what it is given: closing it closes the source and the model. An iteration that ends by
-    itself, or by an error, closes it too.
+    itself, or by an error, closes it too, and so does forgetting it.
     """
 
     def __init__(self, live: LiveModel, source: LiveSource, record: Callable[[Block], None] | None = None) -> None:
@@ -46,16 +107,14 @@ class Events:
         self.live = live
         self.source = source
         self.session = live.session(source, record)
-        self._iterator: Iterator[Event] = iter(self.session)
-        self._turn = threading.Lock()  # one thread at a time takes an event, or closes
-        self._pending: asyncio.Future[Event | None] | None = None
-        self._closed = False
+        self._iteration = _Iteration(live, source, self.session)
+        self._pending: Future[Event | None] | None = None
 
     def __del__(self) -> None:
         """Release the source and the model of an iteration that was left and forgotten."""
-        if hasattr(self, "_closed"):
+        if hasattr(self, "_iteration"):
             with contextlib.suppress(Exception):
-                self._close()
+                self._iteration.forget()
 
     def stop(self) -> None:
         """End in order: the running utterance gets its Final, then the iteration ends. Any thread may call it."""
@@ -63,21 +122,19 @@ class Events:
 
     def close(self) -> None:
         """End at once and release the source and the model; any thread may call it, several times."""
-        self.session.stop()
-        with self._turn:
-            self._close()
+        self._iteration.close()
 
     async def aclose(self) -> None:
         """``close`` without blocking the event loop."""
         import asyncio
 
-        await asyncio.wrap_future(_in_thread(self.close))
+        await asyncio.wrap_future(_in_thread(self._iteration.close))
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Event:
-        event = self._next()
+        event = self._iteration.next()
         if event is None:
             raise StopIteration
         return event
@@ -90,9 +147,8 @@ class Events:
         import asyncio
 
         if self._pending is None:
-            self._pending = asyncio.wrap_future(_in_thread(self._next))
-        pending = self._pending
-        event = await asyncio.shield(pending)
+            self._pending = _in_thread(self._iteration.next)
+        event = await asyncio.wrap_future(self._pending)
         self._pending = None
         if event is None:
             raise StopAsyncIteration
@@ -110,33 +166,11 @@ class Events:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def _next(self) -> Event | None:
-        """The next event; None once it is over or closed."""
-        with self._turn:
-            if self._closed:
-                return None
-            try:
-                event = next(self._iterator, None)
-            except BaseException:
-                self._close()
-                raise
-            if event is None:
-                self._close()
-            return event
-
-    def _close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        try:
-            self.source.close()
-        finally:
-            self.live.close()
-
 
 def _in_thread(call: Callable[[], _T]) -> Future[_T]:
-    """Run a call in a thread of its own that does not keep the process alive."""
+    """Run a call in a thread of its own that does not keep the process alive; cancelling a wait does not cancel it."""
     future: Future[_T] = Future()
+    future.set_running_or_notify_cancel()
 
     def run() -> None:
         try:

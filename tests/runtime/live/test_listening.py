@@ -177,6 +177,43 @@ def test_closing_ends_a_wait_of_another_thread_and_of_a_task(live: LiveTranscrib
     assert time.monotonic() - began < 2.0
 
 
+def test_a_wait_that_was_cancelled_and_forgotten_closes(live: LiveTranscriber) -> None:
+    """The thread that waited for an event kept the source, the model and itself for ever."""
+    session, source = session_of(live), Endless()
+
+    async def run() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(anext(Events(live, source)), 0.05)
+
+    asyncio.run(run())
+    gc.collect()
+    for thread in threading.enumerate():
+        if thread.name == "wav2edge-events":
+            thread.join(5.0)
+            assert not thread.is_alive()
+    assert (source.closed, session.closed) == (1, 1)
+
+
+def test_an_event_that_comes_after_it_is_forgotten_closes(live: LiveTranscriber, source: Played) -> None:
+    """The event of a thread that still waits is dropped, and the thread closes the source and the model."""
+    session, release, inner = session_of(live), threading.Event(), source.read
+
+    def read(timeout: float) -> list[Item] | None:
+        release.wait(5.0)
+        return inner(timeout)
+
+    source.read = read  # type: ignore[method-assign]
+    listening = Events(live, source)
+    waiting = threading.Thread(target=listening._iteration.next, daemon=True)
+    waiting.start()
+    del listening
+    gc.collect()
+    assert source.closed == 0, "closed while a thread reads it"
+    release.set()
+    waiting.join(5.0)
+    assert (source.closed, session.closed) == (1, 1)
+
+
 def test_a_source_is_a_file_by_its_name_or_as_it_is(source: Played, clips: list[tuple[Path, str]]) -> None:
     assert open_source(source) is source
     assert isinstance(open_source(clips[0][0]), FileSource)
