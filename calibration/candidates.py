@@ -7,11 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from wav2edge.runtime.bundle.read import Bundle, Variant
 
-from .build import VariantBuilder, is_meant_for_speed
+from .build import VariantBuilder, is_meant_for_speed, planned
 from .gate import decide
-from .judge import Judge, Measured
+from .judge import Judge, Measured, engine_for
 from .observe import Progress
 from .options import Options, Outcome
 from .schemes import S8S8, U8S8
@@ -62,23 +64,24 @@ class Candidates:
         """``written``: takes the float layers of the candidate whose files are in the folder, and the candidate."""
         free = {site.layer for site in self.builder.quantizable(name) if site.node not in self.keep_float}
         free -= set(self.builder.never_quantized(name))
-        trials = 0
-
-        def trial(float_layers: frozenset[str]) -> Measured:
-            nonlocal trials
-            trials += 1
-            stage = f"{name}: candidate {trials}, {len(float_layers)} layers in float"
-            self.progress(stage, 0, 0)
-            variant = self.builder.build(name, self._nodes(float_layers), stages=False)
-            written.clear()  # the files of the candidate before were replaced
-            written[float_layers] = variant
-            return self.judge.judge(self._staged(variant), variant, stage)
-
+        tries = _Tries(self, name, written)
         candidates = [item for item in order if item.layer in free] if self.options.searching else []
-        return search(candidates, trial, lambda measured: self.options.budget.loss(measured) is None)
+        found = search(candidates, tries, lambda tried: tries.loss(tried) is None)
+        measured = found.result
+        if isinstance(measured, Recalled):  # its outputs are damaged
+            measured = tries.measure(found.float_layers)
+        return SearchResult(found.float_layers, measured, found.passes, found.trials)
 
     def _staged(self, variant: Variant) -> Bundle:
         return staged_bundle(self.judge.bundle, self.builder, variant)
+
+    def build(self, name: str, float_layers: frozenset[str]) -> Variant:
+        """Write the full graph of a candidate."""
+        return self.builder.build(name, self._nodes(float_layers), stages=False)
+
+    def measure(self, variant: Variant, stage: str, part: str) -> Measured:
+        """Judge a candidate that was written."""
+        return self.judge.judge(self._staged(variant), variant, stage, part)
 
     def _nodes(self, float_layers: frozenset[str]) -> frozenset[str]:
         """The nodes in float where these layers are."""
@@ -93,6 +96,65 @@ class Candidates:
             **dict.fromkeys(sorted(named), "keep_float"),
             **{layer: f"search ({alone[layer]:.1f} dB alone)" for layer in sorted(found, key=alone.__getitem__)},
         }
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """A candidate of a run that was interrupted, of which only the loss is kept: another one was better."""
+
+    loss: str | None
+    """Why it loses too much; None where it does not."""
+
+
+class _Tries:
+    """The candidates of one variant: made and judged, or recalled where an interrupted run has judged them.
+
+    The outputs of the best are kept, of the others only what they lost.
+    """
+
+    def __init__(self, candidates: Candidates, name: str, written: dict[frozenset[str], Variant]) -> None:
+        self._candidates, self._name, self._written = candidates, name, written
+        self._work = candidates.judge.work
+        self._trials = 0
+        self._best: tuple[str, bool] | None = None  # its part, and whether it passes
+
+    def __call__(self, float_layers: frozenset[str]) -> Measured | Recalled:
+        self._trials += 1
+        part = self._part(float_layers)
+        tried = self._recalled(part) or self.measure(float_layers)
+        loss = self.loss(tried)
+        self._work.write(f"loss of {part}", {"loss": np.array(loss or "")})
+        if self._best is None or loss is None or not self._best[1]:
+            if self._best is not None:
+                self._candidates.judge.forget(self._best[0])
+            self._best = part, loss is None
+        else:
+            self._candidates.judge.forget(part)
+        return tried
+
+    def loss(self, tried: Measured | Recalled) -> str | None:
+        """Why a candidate loses too much; None where it does not."""
+        return tried.loss if isinstance(tried, Recalled) else self._candidates.options.budget.loss(tried)
+
+    def measure(self, float_layers: frozenset[str]) -> Measured:
+        """Make and judge a candidate."""
+        stage = f"{self._name}: candidate {self._trials}, {len(float_layers)} layers in float"
+        self._candidates.progress(stage, 0, 0)
+        variant = self._candidates.build(self._name, float_layers)
+        self._written.clear()  # the files of the candidate before were replaced
+        self._written[float_layers] = variant
+        return self._candidates.measure(variant, stage, self._part(float_layers))
+
+    def _recalled(self, part: str) -> Measured | Recalled | None:
+        kept = self._work.read(f"loss of {part}")
+        if kept is None:
+            return None
+        judge = self._candidates.judge
+        measured = judge.recalled(engine_for(judge.bundle, planned(self._name)), part)
+        return measured or Recalled(str(kept["loss"]) or None)
+
+    def _part(self, float_layers: frozenset[str]) -> str:
+        return f"{self._name} with {', '.join(sorted(float_layers)) or 'nothing'} in float"
 
 
 def staged_bundle(bundle: Bundle, builder: VariantBuilder, variant: Variant) -> Bundle:

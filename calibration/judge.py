@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -22,7 +25,9 @@ from wav2edge.runtime.model import Model
 from .clips import Clips, Samples
 from .closeness import Logits, likeness, sqnr
 from .observe import Progress
+from .work import Series, Work
 
+OpenModel: TypeAlias = Callable[[], AbstractContextManager[Model]]
 FALLBACK = "onnxruntime"
 """The engine that runs fp32, and judges where none of those that prefer a variant is on this machine."""
 REPEATS = 5
@@ -72,9 +77,18 @@ class Judge:
     """Holds the dev clips and what fp32 made of them; judges one candidate after the other."""
 
     def __init__(
-        self, bundle: Bundle, dev: Clips, threads: int | None, progress: Progress = lambda stage, done, total: None
+        self,
+        bundle: Bundle,
+        dev: Clips,
+        threads: int | None,
+        progress: Progress = lambda stage, done, total: None,
+        work: Work | None = None,
     ) -> None:
-        """Run fp32 over the dev clips; raises InputError where its output is not finite, or no word in any clip."""
+        """Run fp32 over the dev clips; raises InputError where its output is not finite, or no word in any clip.
+
+        work: where outputs are kept and taken up.
+        """
+        self.work = work or Work()
         self.bundle = bundle
         self.dev = dev
         self.progress = progress
@@ -83,8 +97,11 @@ class Judge:
         self.task.check(dev.rows)
         self.samples = [samples for _, samples in dev.whole()]
         self.fp32 = bundle.variant("fp32")
-        with self.open(bundle, self.fp32, FALLBACK) as model:
-            self.reference = self.transcribe(model, "fp32: transcribing the clips that judge")
+        stage = "fp32: transcribing the clips that judge"
+        outputs = self._outputs(
+            lambda: self.open(bundle, self.fp32, FALLBACK), self.samples, stage, Series(self.work, "fp32")
+        )
+        self.reference = self._hypotheses(outputs)
         if not all(np.isfinite(values).all() for values in self.reference.logits):
             raise InputError(f"{bundle.path}: fp32 itself gives NaN or Inf on the dev clips; export the model again")
         if not any(item.answer.strip() for item in self.reference.run.items()):
@@ -98,21 +115,55 @@ class Judge:
         options = dataclasses.replace(self.options, keep_compiled=bundle is self.bundle)
         return Model(bundle, engine, variant, options, reason="to judge it")
 
-    def judge(self, staged: Bundle, variant: Variant, stage: str | None = None) -> Measured:
-        """Run a candidate over the dev clips and the two probes; ``stage`` is what progress calls it."""
+    def judge(self, staged: Bundle, variant: Variant, stage: str | None = None, part: str | None = None) -> Measured:
+        """Run a candidate over the dev clips and the two probes.
+
+        stage: what progress calls it. part: what its outputs are kept as, for ``recalled``; None: they are not kept.
+        """
         engine = engine_for(staged, variant)
-        with self.open(staged, variant, engine) as model:
-            hypotheses = self.transcribe(model, stage or f"{variant.name}: judging")
-            probes = [model.logits([samples])[0] for samples in _probes(self.bundle.spec)]
-        return self.compare(engine, hypotheses, probes)
+        stage = stage or f"{variant.name}: judging"
+        inputs = [*self.samples, *_probes(self.bundle.spec)]
+        series = Series(Work() if part is None else self.work, part or "")
+        return self._compared(engine, self._outputs(lambda: self.open(staged, variant, engine), inputs, stage, series))
+
+    def recalled(self, engine: str, part: str) -> Measured | None:
+        """A candidate whose outputs are all kept, compared again without running it; None where they are not."""
+        outputs = Series(self.work, part).arrays
+        inputs = len(self.samples) + len(list(_probes(self.bundle.spec)))
+        return self._compared(engine, outputs) if len(outputs) == inputs else None
+
+    def forget(self, part: str) -> None:
+        """Keep the outputs of a candidate no longer."""
+        Series(self.work, part).drop()
+
+    def _compared(self, engine: str, outputs: Sequence[Logits]) -> Measured:
+        clips = len(self.samples)
+        return self.compare(engine, self._hypotheses(outputs[:clips]), outputs[clips:])
+
+    def _outputs(
+        self,
+        open_model: Callable[[], AbstractContextManager[Model]],
+        inputs: Sequence[Samples],
+        stage: str,
+        series: Series,
+    ) -> list[Logits]:
+        """The outputs of all inputs, those that are kept and the rest; dev clips are counted, probes are not."""
+        del series.arrays[len(inputs) :]
+        if len(series.arrays) < len(inputs):
+            with open_model() as model, contextlib.closing(series):
+                for done in range(len(series.arrays), len(inputs)):
+                    self.progress(stage, min(done, len(self.samples)), len(self.samples))
+                    series.add(model.logits([inputs[done]])[0])
+        self.progress(stage, len(self.samples), len(self.samples))
+        return series.arrays
 
     def transcribe(self, model: Model, stage: str) -> Hypotheses:
         """What a model gives for every dev clip."""
-        logits: list[Logits] = []
-        for done, samples in enumerate(self.samples):
-            self.progress(stage, done, len(self.samples))
-            logits += model.logits([samples])
-        self.progress(stage, len(self.samples), len(self.samples))
+        return self._hypotheses(
+            self._outputs(lambda: contextlib.nullcontext(model), self.samples, stage, Series(Work(), ""))
+        )
+
+    def _hypotheses(self, logits: Sequence[Logits]) -> Hypotheses:
         answers = tuple(self.task.answer(np.nan_to_num(values)) for values in logits)
         return Hypotheses(tuple(logits), answers, self.task.run(self.dev.rows, answers))
 

@@ -29,11 +29,19 @@ Samples: TypeAlias = NDArray[np.float32]
 
 
 def observe(
-    graph: Graph, tensors: Iterable[str], pieces: Iterable[Samples], folder: Path, threads: int | None = None
+    graph: Graph,
+    tensors: Iterable[str],
+    pieces: Iterable[Samples],
+    folder: Path,
+    threads: int | None = None,
+    seen: dict[str, Histogram] | None = None,
 ) -> dict[str, Histogram]:
-    """The histogram of each tensor over all pieces [samples]; ``folder`` takes the graph while it runs."""
+    """The histogram of each tensor over all pieces [samples]; ``folder`` takes the graph while it runs.
+
+    seen: those of pieces before these, which are added to in place.
+    """
     names = tuple(tensors)
-    histograms = {name: Histogram() for name in names}
+    histograms = {name: Histogram() for name in names} if seen is None else seen
 
     def add(outputs: Mapping[str, Tensor]) -> None:
         for name, values in outputs.items():
@@ -44,10 +52,18 @@ def observe(
 
 
 def observe_channels(
-    graph: Graph, tensors: Iterable[str], pieces: Iterable[Samples], folder: Path, threads: int | None = None
+    graph: Graph,
+    tensors: Iterable[str],
+    pieces: Iterable[Samples],
+    folder: Path,
+    threads: int | None = None,
+    seen: dict[str, NDArray[np.float32]] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
-    """The largest magnitude in each channel (last axis) of each tensor over all pieces [samples]."""
-    maxima: dict[str, NDArray[np.float32]] = {}
+    """The largest magnitude in each channel (last axis) of each tensor over all pieces [samples].
+
+    seen: those of pieces before these, which are changed in place.
+    """
+    maxima: dict[str, NDArray[np.float32]] = {} if seen is None else seen
 
     def add(outputs: Mapping[str, Tensor]) -> None:
         for name, values in outputs.items():

@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from wav2edge.runtime.bundle.read import Bundle
 
 from ..graphs.graph import Graph
@@ -16,9 +19,11 @@ from .observe import Progress, observe, observe_channels, run_with_outputs
 from .options import Options
 from .passes.qdq import observed
 from .passes.smooth import find_folds, fold_outliers
+from .ranges import BINS, Histogram
 from .schemes import S8S8, STATIC, U8S8
 from .sensitivity import Sensitivity, layer_costs, measure_sensitivities
 from .sites import find_sites
+from .work import Arrays, Pass, Work, names_match
 
 EXACT_DB = 90.0
 """Signal to noise, in dB, that a graph must keep when outliers are folded: half way between the 132 of all folds of the
@@ -27,17 +32,23 @@ part ``folds``)."""
 
 
 def prepare(
-    bundle: Bundle, graph: Graph, clips: Clips, folder: Path, options: Options, progress: Progress
+    bundle: Bundle, graph: Graph, clips: Clips, folder: Path, options: Options, progress: Progress, work: Work
 ) -> tuple[VariantBuilder, int]:
     """Fold the outliers of a graph, in place, and calibrate it; returns what builds variants, and the number of folds.
 
+    work: where what both passes saw is kept.
+
     Raises GateRefused for NaN or Inf in fp32, EngineError where ONNX Runtime is missing.
     """
-    folds = _fold(graph, clips, folder, options, progress) if options.smooth else 0
+    folds = _fold(graph, clips, folder, options, progress, work) if options.smooth else 0
     sites = find_sites(graph)
     wanted = observed(sites) if needs_ranges(options) else ()
-    pieces = _counted(clips, "calibrating", progress) if wanted else ()
-    histograms = observe(graph, wanted, pieces, folder, options.threads) if wanted else {}
+    histograms = {name: Histogram() for name in wanted}
+    if wanted:
+        kept = _histograms(histograms, work)
+        pieces = _counted(clips, "calibrating", progress, kept)
+        if kept.done < len(clips.rows):
+            observe(graph, wanted, pieces, folder, options.threads, histograms)
     return VariantBuilder(bundle, graph, sites, histograms, options.method, folder), folds
 
 
@@ -47,7 +58,7 @@ def needs_ranges(options: Options) -> bool:
 
 
 def sensitivities(
-    builder: VariantBuilder, clips: Clips, options: Options, progress: Progress
+    builder: VariantBuilder, clips: Clips, options: Options, progress: Progress, work: Work
 ) -> dict[str, tuple[Sensitivity, ...]]:
     """The layers' sensitivities by scheme, worst first; none where nothing is searched, for they take long."""
     if not options.searching:
@@ -69,16 +80,20 @@ def sensitivities(
             builder.folder,
             progress,
             options.threads,
+            work,
         )
         for scheme in schemes
     }
 
 
-def _fold(graph: Graph, clips: Clips, folder: Path, options: Options, progress: Progress) -> int:
+def _fold(graph: Graph, clips: Clips, folder: Path, options: Options, progress: Progress, work: Work) -> int:
     folds = find_folds(graph, find_sites(graph))
     tensors = tuple(dict.fromkeys(name for fold in folds for name in fold.tensors))
-    pieces = _counted(clips, "looking for outliers", progress)
-    maxima = observe_channels(graph, tensors, pieces, folder, options.threads)
+    maxima: dict[str, NDArray[np.float32]] = {}
+    kept = _maxima(maxima, tensors, work)
+    pieces = _counted(clips, "looking for outliers", progress, kept)
+    if kept.done < len(clips.rows):
+        observe_channels(graph, tensors, pieces, folder, options.threads, maxima)
     progress("checking that folding changes nothing", 0, 0)
     folded = graph.copy()
     count = fold_outliers(folded, folds, maxima)
@@ -99,10 +114,51 @@ def _first_logits(graph: Graph, clips: Clips, folder: Path, options: Options) ->
     return found[0]
 
 
-def _counted(clips: Clips, stage: str, progress: Progress) -> Iterator[Samples]:
-    """The pieces of all clips, with progress counted in recordings."""
+def _counted(clips: Clips, stage: str, progress: Progress, kept: Pass) -> Iterator[Samples]:
+    """The pieces of the clips that are not done, with progress counted in recordings."""
     total = len(clips.rows)
-    for done, row in enumerate(clips.rows):
+    for done in range(kept.done, total):
         progress(stage, done, total)
-        yield from dataclasses.replace(clips, rows=(row,)).pieces()
+        yield from dataclasses.replace(clips, rows=(clips.rows[done],)).pieces()
+        kept.note(done + 1, last=done + 1 == total)  # a piece was used when the next is asked for
     progress(stage, total, total)
+
+
+def _histograms(histograms: dict[str, Histogram], work: Work) -> Pass:
+    """The pass that calibrates, with the histograms as they were kept."""
+
+    def state() -> Arrays:
+        return {
+            "names": np.array(list(histograms)),
+            "counts": np.stack([histogram.counts for histogram in histograms.values()]),
+            "numbers": np.array([histogram.numbers for histogram in histograms.values()]),
+        }
+
+    def restore(kept: Arrays) -> None:
+        names_match(kept, list(histograms))
+        if kept["counts"].shape != (len(histograms), 2 * BINS) or kept["numbers"].shape != (len(histograms), 4):
+            raise ValueError("of other histograms")
+        for histogram, counts, numbers in zip(histograms.values(), kept["counts"], kept["numbers"]):
+            histogram.restore(counts, numbers)
+
+    found = Pass(work, "calibrating", state)
+    found.resume(restore)
+    return found
+
+
+def _maxima(maxima: dict[str, NDArray[np.float32]], tensors: tuple[str, ...], work: Work) -> Pass:
+    """The pass that looks for outliers, with the largest magnitudes as they were kept."""
+
+    def state() -> Arrays:
+        return {
+            "names": np.array(tensors),
+            **{str(place): maxima[name] for place, name in enumerate(tensors) if name in maxima},
+        }
+
+    def restore(kept: Arrays) -> None:
+        names_match(kept, tensors)
+        maxima.update({name: np.asarray(kept[str(place)], np.float32) for place, name in enumerate(tensors)})
+
+    found = Pass(work, "looking for outliers", state)
+    found.resume(restore)
+    return found

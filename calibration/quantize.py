@@ -24,6 +24,7 @@ from .options import Options, Outcome
 from .plan import make_plan
 from .prepare import prepare, sensitivities
 from .record import FILE, Record, metrics, record, to_text
+from .resume import kept_work
 from .sensitivity import Sensitivity
 from .sites import find_sites, match_sites
 from .staging import staging
@@ -69,7 +70,7 @@ def quantize(
 
     Raises InputError for what cannot be used (NaN in fp32 included), EngineError for a variant that no engine here
     runs, before any work. A refusal by the gate is in the result, and the bundle is then unchanged, as it is after
-    an error or an interruption.
+    an error or an interruption; the same call then goes on from what was computed, which the cache keeps (``resume``).
     """
     options = options or Options()
     options.check()
@@ -79,11 +80,11 @@ def quantize(
     graph = Graph.load(graph_file)
     sites = find_sites(graph)
     keep_float = match_sites(sites, options.keep_float)
-    with staging(bundle) as folder:
+    with staging(bundle) as folder, kept_work(bundle, chosen, options, say) as work:
         say(str(make_plan(bundle, chosen, sites, options)))
-        judge = Judge(bundle, chosen.judging, options.threads, progress)
-        builder, folds = prepare(bundle, graph, clips, folder, options, progress)
-        found = sensitivities(builder, clips, options, progress)
+        judge = Judge(bundle, chosen.judging, options.threads, progress, work)
+        builder, folds = prepare(bundle, graph, clips, folder, options, progress, work)
+        found = sensitivities(builder, clips, options, progress, work)
         candidates = Candidates(builder, judge, found, keep_float, options, progress)
         outcomes = []
         for name in options.variants:

@@ -6,7 +6,7 @@ is a power of two and doubles, neighbours merged, when a larger value comes. Sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -56,6 +56,16 @@ class Histogram:
         index = ((flat[::step] * np.float32(1 / self.limit) + 1) * BINS).astype(np.int32)
         np.clip(index, 0, 2 * BINS - 1, out=index)
         self.counts += step * np.bincount(index, minlength=2 * BINS)
+
+    @property
+    def numbers(self) -> tuple[float, float, float, float]:
+        """All but the counts, for ``restore``."""
+        return self.low, self.high, self.limit, float(self.elements)
+
+    def restore(self, counts: NDArray[np.int64], numbers: Sequence[float]) -> None:
+        """Become a histogram that was kept."""
+        self.low, self.high, self.limit, elements = (float(number) for number in numbers)
+        self.elements, self.counts = int(elements), np.array(counts, np.int64)
 
     @property
     def centres(self) -> NDArray[np.float64]:

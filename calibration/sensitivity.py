@@ -21,6 +21,7 @@ from .passes.qdq import insert_qdq
 from .ranges import Range
 from .schemes import Scheme
 from .sites import Site
+from .work import Arrays, Pass, Work, names_match
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -55,13 +56,17 @@ def measure_sensitivities(
     folder: Path,
     progress: Progress,
     threads: int | None = None,
+    work: Work | None = None,
 ) -> tuple[Sensitivity, ...]:
-    """Quantise one layer at a time on a few pieces of speech; worst layer first.
+    """Quantise one layer at a time on a few pieces of speech; worst layer first. work: keeps the layers that are done.
 
     One graph holds every layer twice and switches, so that nothing is rebuilt between two layers.
     """
     switched = graph.copy()
     layers = insert_qdq(switched, sites, ranges, scheme, switched=True)
+    stage = f"sensitivity of each layer ({scheme.name})"
+    known: dict[str, float] = {}
+    kept = _kept(known, layers, stage, work or Work())
     session = float_session(switched, (), folder, threads, qdq=False)
     clips = _some(pieces, spec.sample_rate)
     output = spec.outputs[0].name
@@ -70,14 +75,26 @@ def measure_sensitivities(
         switches = {f"quantize:{layer}": np.array(layer == chosen) for layer in layers}
         return [_run(session, clip, switches, output) for clip in clips]
 
-    stage = f"sensitivity of each layer ({scheme.name})"
-    progress(stage, 0, len(layers))
-    reference = run(None)
-    found = []
-    for done, layer in enumerate(layers, 1):
-        found.append(Sensitivity(layer, round(sqnr(reference, run(layer)), 2), round(costs.get(layer, 0.0), 4)))
-        progress(stage, done, len(layers))
+    progress(stage, len(known), len(layers))
+    reference = run(None) if len(known) < len(layers) else []
+    for layer in layers[len(known) :]:
+        known[layer] = round(sqnr(reference, run(layer)), 2)
+        kept.note(len(known), last=len(known) == len(layers))
+        progress(stage, len(known), len(layers))
+    found = [Sensitivity(layer, known[layer], round(costs.get(layer, 0.0), 4)) for layer in layers]
     return tuple(sorted(found, key=lambda item: (item.sqnr_db, item.layer)))
+
+
+def _kept(known: dict[str, float], layers: Sequence[str], stage: str, work: Work) -> Pass:
+    """The layers one after the other, with those whose sensitivity was kept."""
+
+    def restore(kept: Arrays) -> None:
+        names_match(kept, layers)
+        known.update(zip(layers, np.asarray(kept["sqnr_db"], np.float64).tolist()))
+
+    found = Pass(work, stage, lambda: {"names": np.array(layers), "sqnr_db": np.array(list(known.values()))})
+    found.resume(restore)
+    return found
 
 
 def layer_costs(graph: Graph, sites: Sequence[Site], elements: Mapping[str, int]) -> dict[str, float]:

@@ -30,7 +30,7 @@ class Alphabet:
         """
         silent = {label for label in spec.labels if label in spec.options(ctc.Options).silent}
         silent |= {label for label in spec.labels if label.startswith(("<", "[")) and label.endswith((">", "]"))}
-        if spec.delimiter is None or spec.tokenizer != "char":
+        if spec.delimiter not in spec.labels or spec.tokenizer != "char":
             raise InputError("language models and hotwords need a vocabulary of letters with a word delimiter")
         assert spec.blank is not None
         self._blank = spec.blank

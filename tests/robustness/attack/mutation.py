@@ -97,7 +97,7 @@ def _edit(random: Generator, place: Json) -> None:
             place.append(inner)
         elif way == 3 and isinstance(place, dict):
             place[pick(random, TEXTS + NAMES)] = value(random)
-        elif way == 4 and isinstance(inner, (int, float)) and not isinstance(inner, bool):
+        elif way == 4 and isinstance(inner, (int, float)) and not isinstance(inner, bool) and abs(inner) < 10**300:
             place[key] = pick(random, (inner + 1, -inner, inner * 2, inner * 1000, 0, str(inner), float(inner)))
         elif way == 5 and isinstance(inner, str):
             place[key] = pick(random, (inner + "x", inner.upper(), "", inner[::-1], [inner], inner * 50))

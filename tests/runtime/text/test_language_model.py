@@ -190,6 +190,7 @@ def test_what_cannot_be_used_says_so(tmp_path: Path, ctc_spec: ModelSpec, shapes
         open_language_model("bundle", shapes_bundle)
     for other in (
         dataclasses.replace(ctc_spec, delimiter=None),
+        dataclasses.replace(ctc_spec, delimiter="_"),  # which no label is: a ValueError of tuple.index
         dataclasses.replace(ctc_spec, labels=(*ctc_spec.labels, "sch")),
     ):
         with pytest.raises(InputError, match="letters"):
