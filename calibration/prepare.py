@@ -32,14 +32,21 @@ part ``folds``)."""
 
 
 def prepare(
-    bundle: Bundle, graph: Graph, clips: Clips, folder: Path, options: Options, progress: Progress, work: Work
+    bundle: Bundle,
+    graph: Graph,
+    clips: Clips,
+    folder: Path,
+    options: Options,
+    progress: Progress,
+    work: Work | None = None,
 ) -> tuple[VariantBuilder, int]:
     """Fold the outliers of a graph, in place, and calibrate it; returns what builds variants, and the number of folds.
 
-    work: where what both passes saw is kept.
+    work: where what both passes saw is kept; None: nowhere.
 
     Raises GateRefused for NaN or Inf in fp32, EngineError where ONNX Runtime is missing.
     """
+    work = work or Work()
     folds = _fold(graph, clips, folder, options, progress, work) if options.smooth else 0
     sites = find_sites(graph)
     wanted = observed(sites) if needs_ranges(options) else ()

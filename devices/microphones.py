@@ -11,6 +11,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+from wav2edge.runtime.live import sound_server
+
 TIMEOUT = 15.0
 """Seconds after which a sound system that does not answer is given up."""
 
@@ -59,6 +61,7 @@ else:
 
 def detect(timeout: float = TIMEOUT) -> Microphones:
     """The microphones of this machine; never raises."""
+    sound_server.keep_out_of_home()
     try:
         done = subprocess.run(
             [sys.executable, "-c", _PROGRAM],

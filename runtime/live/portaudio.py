@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from .. import remedies
 from ..errors import EngineError
+from . import sound_server
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -190,6 +192,7 @@ def refresh() -> None:
             try:
                 sd._terminate()
             finally:
+                sound_server.keep_out_of_home()  # a server may have started
                 sd._initialize()
 
 
@@ -261,6 +264,8 @@ def _line(error: Exception | None) -> str:
 
 
 def _sounddevice() -> ModuleType:
+    if "sounddevice" not in sys.modules:  # its import starts PortAudio
+        sound_server.keep_out_of_home()
     try:
         import sounddevice
     except ModuleNotFoundError as error:
