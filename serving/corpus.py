@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict, cast
@@ -22,6 +22,9 @@ from ..runtime.text.transcript import Transcript
 
 RESULTS = "results"
 """The folder of the lists of what became of each recording, inside the output folder; one list for each shard."""
+
+MANIFEST = "results.jsonl"
+"""The same of the whole corpus, one line for each recording, in the corpus's order."""
 
 
 class CorpusOutcome(TypedDict):
@@ -89,9 +92,10 @@ def items(manifest: Path, output: Path, suffix: str) -> list[CorpusItem]:
     return list(found.values())
 
 
-def pending(all_items: Iterable[CorpusItem], shard: Shard) -> list[CorpusItem]:
-    """The recordings of a shard that have no output yet."""
-    return [item for item in all_items if shard.holds(item.name) and not item.output.exists()]
+def pending(all_items: Iterable[CorpusItem], shard: Shard, output: Path) -> list[CorpusItem]:
+    """The recordings of a shard that have no output yet, or are in no list: a run was killed between the two."""
+    listed = {outcome["path"] for outcome in outcomes(output)}
+    return [item for item in all_items if shard.holds(item.name) and not (item.name in listed and item.output.exists())]
 
 
 def run(
@@ -101,19 +105,21 @@ def run(
     form: str = "json",
     *,
     batch: int = 1,
-    say: Callable[[CorpusOutcome], None] = lambda outcome: None,
 ) -> Iterator[CorpusOutcome]:
     """Transcribe recordings, write their outputs, and add a line for each to ``results``; raises EngineError."""
-    results.parent.mkdir(parents=True, exist_ok=True)
     by_path = {str(item.path): item for item in chosen}
+    for result in transcribe_all(transcriber, [str(item.path) for item in chosen], batch=batch):
+        item = by_path[str(result.source)]
+        outcome = outcome_of(item, result.transcript, str(result.error or ""), form)
+        note(results, outcome)
+        yield outcome
+
+
+def note(results: Path, outcome: CorpusOutcome) -> None:
+    """Add a line to a list, which only one process writes."""
+    results.parent.mkdir(parents=True, exist_ok=True)
     with results.open("a", encoding="utf-8") as file:
-        for result in transcribe_all(transcriber, [str(item.path) for item in chosen], batch=batch):
-            item = by_path[str(result.source)]
-            outcome = outcome_of(item, result.transcript, str(result.error or ""), form)
-            file.write(json.dumps(outcome, ensure_ascii=False) + "\n")
-            file.flush()
-            say(outcome)
-            yield outcome
+        file.write(json.dumps(outcome) + "\n")
 
 
 def outcome_of(item: CorpusItem, transcript: Transcript | None, error: str, form: str) -> CorpusOutcome:
@@ -144,6 +150,14 @@ def outcomes(output: Path) -> list[CorpusOutcome]:
             if last.get(outcome["path"], outcome)["status"] == "failed" or outcome["status"] != "failed":
                 last[outcome["path"]] = outcome
     return list(last.values())
+
+
+def write_manifest(output: Path, all_items: Iterable[CorpusItem]) -> Path:
+    """Write the last outcome of each recording that has one, as one list; the file."""
+    known = {outcome["path"]: outcome for outcome in outcomes(output)}
+    lines = [json.dumps(known[item.name]) + "\n" for item in all_items if item.name in known]
+    write_whole(output / MANIFEST, "".join(lines))
+    return output / MANIFEST
 
 
 def _name(line: str, where: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +15,13 @@ from wav2edge.runtime.errors import InputError
 from . import _options, _terminal
 from ._command import gathered, option
 from ._progress import Progress
+from ._values import COUNT, Number, OneOf
 
 if TYPE_CHECKING:
     from wav2edge.runtime.recordings.transcriber import Transcriber
-    from wav2edge.serving.corpus import CorpusOutcome
+    from wav2edge.serving.corpus import CorpusItem, CorpusOutcome
+
+    Opened = Callable[[int, int | None], Transcriber]
 
 _GROUP = "A corpus"
 
@@ -26,6 +32,9 @@ class CorpusOptions:
 
     manifest: str | None
     shard: str | None
+    on: str | None
+    workers: int | None
+    worker_gpus: float | None
 
     @property
     def asked(self) -> bool:
@@ -35,8 +44,9 @@ class CorpusOptions:
     def check(self, audio: tuple[str, ...], output: str | None, each: bool) -> None:
         """Raise InputError for options that make no sense together."""
         if self.manifest is None:
-            if self.shard is not None:
-                raise InputError("--shard is for --manifest")
+            given = {"--shard": self.shard, "--on": self.on}
+            for name in (name for name, value in given.items() if value is not None):
+                raise InputError(f"{name} is for --manifest")
             if not audio:
                 raise InputError("AUDIO is missing (see: wav2edge transcribe --help), or a corpus with --manifest")
             return
@@ -46,6 +56,8 @@ class CorpusOptions:
             raise InputError("a corpus needs -o DIR, where each recording has its own file")
         if each:
             raise InputError("--channel each is for recordings by name; a corpus has one transcript for each")
+        if self.on is None and (self.workers is not None or self.worker_gpus is not None):
+            raise InputError("--workers and --worker-gpus are for --on ray")
 
 
 corpus = gathered(
@@ -60,17 +72,24 @@ corpus = gathered(
         type=_options.FILE,
     ),
     option("--shard", "only part N of M, such as 3/16, for a job of a batch queue", group=_GROUP, metavar="N/M"),
-)
+    option(
+        "--on",
+        "run it on a Ray cluster: that of RAY_ADDRESS, else the one that runs here, else on this machine",
+        group=_GROUP,
+        type=OneOf(lambda: ("ray",)),
+    ),
+    option("--workers", "workers on the cluster at most (default: all there is room for)", group=_GROUP, metavar="N",
+           type=COUNT),
+    option("--worker-gpus", "GPUs, or the share of one, that each worker takes (default: none)", group=_GROUP,
+           metavar="X", type=Number(float, 0, 64, "GPUs", above=True)),
+)  # fmt: skip
 
 
-def run(
-    options: CorpusOptions,
-    output: str,
-    form: str,
-    batch: int,
-    opened: Callable[[int], Transcriber],
-) -> int:
-    """Transcribe what is left of a shard; opened: gives the transcriber for a number of recordings; the exit code."""
+def run(options: CorpusOptions, output: str, form: str, batch: int, opened: Opened, threads: int | None) -> int:
+    """Transcribe what is left of a corpus or shard; the exit code.
+
+    opened: gives the transcriber for a number of recordings and of threads (None: what suits the machine).
+    """
     from wav2edge.runtime.text import formats
     from wav2edge.serving import corpus
 
@@ -78,20 +97,38 @@ def run(
     folder = Path(output)
     everything = corpus.items(Path(options.manifest or ""), folder, formats.get(form).SUFFIX)
     mine = [item for item in everything if shard.holds(item.name)]
-    left = corpus.pending(everything, shard)
     _options.make_folder(output)
+    left = corpus.pending(everything, shard, folder)
     _terminal.note(f"{len(mine)} recordings in shard {shard}, {len(mine) - len(left)} of them done before")
     if not left:
         return 0
     failed = 0
-    with opened(len(left)) as transcriber, Progress() as progress:
-        results = folder / corpus.RESULTS / f"{shard}.jsonl"
-        for number, outcome in enumerate(corpus.run(transcriber, left, results, form, batch=batch), 1):
+    with contextlib.ExitStack() as stack:
+        if options.on is None:
+            transcriber = stack.enter_context(opened(len(left), threads))
+            results = folder / corpus.RESULTS / f"{shard}.jsonl"
+            found = corpus.run(transcriber, left, results, form, batch=batch)
+        else:
+            found = _on_ray(options, left, folder, form, batch, opened, threads or 1)
+        progress = stack.enter_context(Progress())
+        for number, outcome in enumerate(found, 1):
             failed += _said(outcome)
             progress.update(outcome["path"], number, len(left))
-    done = len(left) - failed
-    _terminal.note(f"{done} of {len(left)} recordings transcribed in full; {results} lists them all")
+    listed = folder / corpus.RESULTS
+    if shard.of == 1:
+        listed = corpus.write_manifest(folder, everything)
+    _terminal.note(f"{len(left) - failed} of {len(left)} recordings transcribed in full; {listed} lists them all")
     return 2 if failed else 0
+
+
+def _on_ray(
+    options: CorpusOptions, left: Sequence[CorpusItem], folder: Path, form: str, batch: int, opened: Opened, cpus: int
+) -> Iterator[CorpusOutcome]:
+    from wav2edge.serving import ray_corpus
+
+    job = ray_corpus.Job(functools.partial(opened, len(left), cpus), os.getcwd(), folder, form, batch)
+    spread = ray_corpus.RayOptions(options.workers, cpus, options.worker_gpus or 0.0)
+    return ray_corpus.run(job, left, spread)
 
 
 def _said(outcome: CorpusOutcome) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ def _formats() -> tuple[str, ...]:
     "wav2edge transcribe call.wav --channel each -f json  # a telephone call, one transcript per party",
     "wav2edge transcribe order.wav --hotwords 'espresso,oat milk'",
     "wav2edge transcribe --manifest corpus.jsonl --shard 3/16 -f json -o out  # one job of 16",
+    "wav2edge transcribe --manifest corpus.jsonl --on ray -f json -o out  # on a Ray cluster",
 )
 @_options.recordings("talks/*.mp3", required=False)
 @option(
@@ -149,14 +151,16 @@ def run(
     corpus.check(audio, output, held.channel == "each")
     if corpus.asked and output is not None:
 
-        def transcriber_of(count: int) -> Transcriber:
+        def transcriber_of(count: int, threads: int | None) -> Transcriber:
             bundle = _options.open_bundle(model)
-            opened = _options.open_model(one, bundle)
+            opened = _options.open_model(dataclasses.replace(one, threads=threads), bundle)
             at_once = LANES if batch == 1 and count > 1 and opened.variant.bytes <= SMALL_BYTES else 1
             decoder = words.decoder(bundle)
             return Transcriber(opened, decoder=decoder, chunking=chunking, segmentation=segmentation, lanes=at_once)
 
-        return _corpus.run(corpus, output, format, batch, transcriber_of)
+        if corpus.on is not None:  # what is wrong with the bundle is said here, not by each worker
+            _options.open_bundle(model)
+        return _corpus.run(corpus, output, format, batch, transcriber_of, one.threads)
     layout = formats.CaptionLayout(lines.max_line_width, lines.max_line_count, lines.max_words_per_cue)
     sources = inputs(audio)
     writer = _transcripts.writer(format, output, layout, sources, held.channel == "each")

@@ -1,0 +1,224 @@
+"""A corpus on a Ray cluster: the outputs and the lists are those of shards; needs the extra [ray].
+
+Ray Data hands names of recordings to a pool of workers. Each opens the model once, reads and decodes its recordings
+itself, and writes their outputs and its own list to the shared folder (``corpus.run``); only names and outcomes travel.
+What a lost worker or node had begun is begun again elsewhere: recordings that are written and listed are not run again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import math
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from ..runtime import remedies
+from ..runtime.errors import EngineError, Wav2EdgeError, first_line
+from . import corpus
+from .corpus import CorpusItem, CorpusOutcome
+
+if TYPE_CHECKING:
+    from ..runtime.recordings.transcriber import Transcriber
+
+_MOST_BLOCKS = 2000  # the driver holds a reference for each
+_BEGUN = "begun"
+_LOSSES = 2  # workers that a recording may cost when it is run alone
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """How a corpus is spread over a cluster."""
+
+    workers: int | None = None
+    """Workers at most; default as many as the cluster has room for."""
+
+    cpus: int = 1
+    """CPUs that a worker takes, and threads of its engine; default 1."""
+
+    gpus: float = 0.0
+    """GPUs that a worker takes; default 0. Several workers share one with a fraction."""
+
+    block: int = 8
+    """Recordings that a worker is handed at once, more where the corpus has over 16 000; default 8."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker is told.
+
+    opened: opens the transcriber, in the worker. folder: where relative names begin. output: the shared folder.
+    form: of the outputs. batch: chunks that are run together.
+    """
+
+    opened: Callable[[], Transcriber]
+    folder: str
+    output: Path
+    form: str
+    batch: int
+
+
+def run(
+    job: Job, chosen: Sequence[CorpusItem], options: RayOptions | None = None, address: str | None = None
+) -> Iterator[CorpusOutcome]:
+    """Transcribe recordings on a cluster, and yield what became of each, in no order.
+
+    address: of the cluster (None: RAY_ADDRESS, else the one that runs here, else one that is started for this run).
+    Raises EngineError where ray is missing or the cluster cannot run the model.
+    """
+    options = options or RayOptions()
+    begun = job.output / corpus.RESULTS / _BEGUN
+    shutil.rmtree(begun, ignore_errors=True)
+    with _connected(address):
+        from ray import data
+
+        blocks = min(math.ceil(len(chosen) / options.block), _MOST_BLOCKS)
+        rows = data.from_items([{"item": _row(item)} for item in chosen], override_num_blocks=blocks)
+        found = rows.map_batches(
+            Worker,
+            fn_constructor_args=(job,),
+            batch_size=None,
+            compute=data.ActorPoolStrategy(min_size=1, max_size=options.workers),
+            num_cpus=options.cpus,
+            num_gpus=options.gpus or None,
+        )
+        try:
+            for row in found.iter_rows():
+                yield _outcome(row)
+        except EngineError:
+            raise
+        except Exception as error:
+            raise EngineError(f"Ray failed: {first_line(error)}") from error
+    shutil.rmtree(begun, ignore_errors=True)
+
+
+class Worker:
+    """Transcribes what it is handed; one runs on each CPU (or share of a GPU) of the cluster."""
+
+    def __init__(self, job: Job) -> None:
+        """Open the model."""
+        import ray
+
+        with contextlib.suppress(OSError):
+            os.chdir(job.folder)
+        self._job = job
+        self._transcriber: Transcriber | Wav2EdgeError
+        try:
+            self._transcriber = job.opened()
+        except Wav2EdgeError as error:  # raised here, Ray would pass it on as a traceback
+            self._transcriber = error
+        actor = ray.get_runtime_context().get_actor_id() or "task"
+        self._list = job.output / corpus.RESULTS / f"ray-{actor[:16]}-{os.getpid()}.jsonl"
+
+    def __call__(self, batch: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """The outcomes of some recordings, as lines of JSON."""
+        if isinstance(self._transcriber, Wav2EdgeError):
+            return {"outcome": [json.dumps({"engine": str(self._transcriber)})]}
+        items = [_item(str(row)) for row in batch["item"]]
+        try:
+            return {"outcome": [json.dumps(outcome) for outcome in self._outcomes(items)]}
+        except EngineError as error:  # raised here it would be taken for a fault of the block, and tried again
+            return {"outcome": [json.dumps({"engine": str(error)})]}
+
+    def _outcomes(self, items: Sequence[CorpusItem]) -> Iterator[CorpusOutcome]:
+        begun = _Begun(self._job.output / corpus.RESULTS / _BEGUN, items)
+        if not begun.before:
+            begun.note("")
+            yield from self._run(items)
+        else:
+            yield from self._again(items, begun)
+        begun.end()
+
+    def _again(self, items: Sequence[CorpusItem], begun: _Begun) -> Iterator[CorpusOutcome]:
+        """Run what a lost worker left, one at a time, so that a recording which ends workers costs no other."""
+        known = {outcome["path"]: outcome for outcome in corpus.outcomes(self._job.output)}
+        for item in items:
+            if item.name in known and item.output.exists():
+                yield known[item.name]
+            elif begun.before[item.name] >= _LOSSES:
+                message = f"{item.path}: the worker that ran it was lost {_LOSSES + 1} times"
+                outcome = corpus.outcome_of(item, None, message, self._job.form)
+                corpus.note(self._list, outcome)
+                yield outcome
+            else:
+                begun.note(item.name)
+                yield from self._run([item])
+
+    def _run(self, items: Sequence[CorpusItem]) -> Iterator[CorpusOutcome]:
+        assert not isinstance(self._transcriber, Wav2EdgeError)
+        return corpus.run(self._transcriber, items, self._list, self._job.form, batch=self._job.batch)
+
+
+class _Begun:
+    """What was begun of a block: a file that is there while the block is being run, also when its worker is lost.
+
+    before: how often the block was begun as a whole (``""``), and each recording alone, before now.
+    """
+
+    def __init__(self, folder: Path, items: Sequence[CorpusItem]) -> None:
+        names = json.dumps([item.name for item in items])
+        self._path = folder / hashlib.sha256(names.encode()).hexdigest()[:16]
+        self.before: Counter[str] = Counter()
+        with contextlib.suppress(OSError, ValueError):
+            self.before.update(json.loads(line) for line in self._path.read_text("utf-8").splitlines())
+
+    def note(self, name: str) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(name) + "\n")
+
+    def end(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+def _row(item: CorpusItem) -> str:
+    """A recording as ASCII, for its name may be no Unicode."""
+    return json.dumps([item.name, str(item.path), str(item.output)])
+
+
+def _item(row: str) -> CorpusItem:
+    name, path, output = json.loads(row)
+    return CorpusItem(name, Path(path), Path(output))
+
+
+def _outcome(row: Mapping[str, str]) -> CorpusOutcome:
+    found: dict[str, str] = json.loads(row["outcome"])
+    if "engine" in found:
+        raise EngineError(found["engine"])
+    return cast(CorpusOutcome, found)
+
+
+@contextlib.contextmanager
+def _connected(address: str | None) -> Iterator[None]:
+    """A connection to a cluster, which ends with the block unless it was there before."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its files have the rest; errors are raised
+    try:
+        import ray
+        from ray import data
+    except ImportError as error:
+        raise EngineError(f"ray is missing; {remedies.install('ray')}") from error
+    before = ray.is_initialized()
+    quiet: dict[str, object] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if not before:
+        try:
+            ray.init(address=address or os.environ.get("RAY_ADDRESS") or "auto", **quiet)
+        except ConnectionError as error:
+            if address or os.environ.get("RAY_ADDRESS"):
+                raise EngineError(f"the Ray cluster cannot be reached: {first_line(error)}") from error
+            ray.init(address="local", include_dashboard=False, **quiet)
+    context = data.DataContext.get_current()
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        if not before:
+            ray.shutdown()
