@@ -66,6 +66,8 @@ def root() -> Path:
     try:
         return Path.home() / ".cache" / "wav2edge"
     except RuntimeError:  # a user without a home, as in containers
+        if sys.platform == "win32":  # whose temporary folder is the user's own
+            return Path(tempfile.gettempdir()) / "wav2edge"
         return Path(tempfile.gettempdir()) / f"wav2edge-{os.getuid()}"
 
 

@@ -100,9 +100,9 @@ def remove_left_over(target: Path) -> None:
 
 def flush(path: Path) -> None:
     """Wait until a file's content, or a folder's entries, are on the disk."""
-    if os.name == "nt" and path.is_dir():  # Windows cannot open a folder; NTFS journals the rename
+    if sys.platform == "win32" and path.is_dir():  # Windows cannot open a folder; NTFS journals the rename
         return
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)  # Windows flushes what it may write
     try:
         os.fsync(handle)
     finally:
@@ -152,12 +152,13 @@ def _own_temporary(target: Path, folder: bool) -> tuple[int | None, Path]:
     while True:
         if folder:
             path = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=TEMPORARY, dir=target.parent))
-            handle = None
-            with contextlib.suppress(OSError):  # Windows cannot open a folder
-                handle = os.open(path, os.O_RDONLY)
+            handle = None if sys.platform == "win32" else os.open(path, os.O_RDONLY)
         else:
             handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=TEMPORARY, dir=target.parent)
             path = Path(name)
+            if sys.platform == "win32":  # which has no such locks, and cannot rename a file that is open
+                os.close(handle)
+                handle = None
         if handle is None:
             return None, path
         _lock(handle)

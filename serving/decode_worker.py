@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import sys
 from typing import TypedDict
 
@@ -47,16 +46,24 @@ class Answer(TypedDict):
 
 def main() -> None:
     """Answer requests until standard input ends."""
-    limit = resource.RLIM_INFINITY
-    with contextlib.suppress(ValueError, OSError):
-        _, limit = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _bound_memory()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a decoder prints is not an answer
     for line in sys.stdin:
         answers.write(json.dumps(answer(json.loads(line))) + "\n")
         answers.flush()
+
+
+def _bound_memory() -> None:
+    """Bound this process's memory, and write no core files; Windows has no such bounds."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    with contextlib.suppress(ValueError, OSError):
+        _, limit = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def answer(request: Request) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 _CGROUP = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -11,14 +12,20 @@ _SHARE = 0.85
 
 def resident() -> int:
     """Resident memory in bytes; 0 where the system does not say it."""
+    if sys.platform == "win32":
+        return 0
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
         return 0
 
 
 def bound() -> int:
-    """85 % of the memory of the machine, or of the container where that has less."""
+    """85 % of the memory of the machine, or of the container where that has less; no bound on Windows, where the
+    memory in use is not known either."""
+    if sys.platform == "win32":
+        return sys.maxsize
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for name in _CGROUP:
         try:

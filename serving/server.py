@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import resource
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,7 +231,11 @@ def _certificate(options: ServerOptions) -> ssl.SSLContext | None:
 
 
 def _allow_many_files() -> None:
-    """Raise the soft bound on open files to the hard one: each connection is one."""
+    """Raise the soft bound on open files to the hard one: each connection is one. Windows has no such bound."""
+    if sys.platform == "win32":
+        return
+    import resource
+
     with contextlib.suppress(ValueError, OSError):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65536)), hard))

@@ -140,24 +140,30 @@ class SoundRecorder:
         """Update the file's header, so that everything written so far can be read after a power cut."""
         self._marked = self._next
         self._file.flush()
-        descriptor = os.open(self._path, os.O_RDWR)
+        descriptor = os.open(self._path, os.O_RDWR | getattr(os, "O_BINARY", 0))
         try:
             if self._flac:
                 # The last 36 of these 40 bits of STREAMINFO (RFC 9639, 8.2) count the samples; libFLAC writes them
                 # when it closes the file and holds back up to two blocks until then.
                 whole = max(0, self._next // _FLAC_BLOCK - 2) * _FLAC_BLOCK
-                before = os.pread(descriptor, 5, 21)
-                os.pwrite(
-                    descriptor, bytes([before[0] & 0xF0 | whole >> 32]) + (whole & 0xFFFFFFFF).to_bytes(4, "big"), 21
-                )
+                os.lseek(descriptor, 21, os.SEEK_SET)
+                before = os.read(descriptor, 5)
+                count = bytes([before[0] & 0xF0 | whole >> 32]) + (whole & 0xFFFFFFFF).to_bytes(4, "big")
+                _write_at(descriptor, 21, count)
             else:
                 # The two sizes of a RIFF file, in bytes; libsndfile writes them when it closes the file.
                 size = min(os.fstat(descriptor).st_size, 2**32 - 1)
-                os.pwrite(descriptor, struct.pack("<I", size - 8), 4)
-                os.pwrite(descriptor, struct.pack("<I", size - _WAV_HEADER), _WAV_HEADER - 4)
+                _write_at(descriptor, 4, struct.pack("<I", size - 8))
+                _write_at(descriptor, _WAV_HEADER - 4, struct.pack("<I", size - _WAV_HEADER))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _write_at(descriptor: int, place: int, content: bytes) -> None:
+    """Windows has no pwrite; this descriptor is used by nothing else."""
+    os.lseek(descriptor, place, os.SEEK_SET)
+    os.write(descriptor, content)
 
 
 def _check_new(path: Path) -> None:
