@@ -1,0 +1,104 @@
+"""The runtime's tests on Python 3.13, which Debian 13 and Raspberry Pi OS have, in a Debian 13 root without a network.
+
+`scripts/test --arm`. On x86-64 all tests of the runtime and of the devices that need neither torch nor TensorRT; on
+arm64, which is emulated, those of the files in EMULATED.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import srt
+
+pytestmark = [pytest.mark.arm, pytest.mark.timeout(5400)]
+
+ROOT = Path(__file__).parents[2]
+EXTRAS = "cpu,mic,media,signed,trust,eval"
+TESTS = ("pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "jsonschema>=4", "webvtt-py>=0.5")
+EMULATED = (
+    "tests/runtime/bundle/test_spec.py",
+    "tests/runtime/bundle/test_trust.py",
+    "tests/runtime/heads",
+    "tests/runtime/text",
+    "tests/runtime/test_files.py",
+    "tests/devices/test_detect.py",
+    "tests/devices/test_profile.py",
+)
+
+
+class Board(Protocol):
+    """conftest.DebianRoot."""
+
+    path: Path
+
+    def says(self, script: str, cpu: str = "max", timeout: float = 3000) -> str:
+        """The output of a script that must succeed."""
+
+
+def checkout(target: Path) -> None:
+    """Copy the files that git knows or would take."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
+    for name in names:
+        if name and not name.startswith("recipes/embedded/") and (ROOT / name).exists():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name, follow_symlinks=False)
+
+
+def run(board: Board, found: Path, tests: Iterable[str]) -> str:
+    """Install from wheels, then run tests; returns pytest's output."""
+    home = board.path / "root"
+    shutil.rmtree(home, ignore_errors=True)
+    checkout(home / "wav2edge")
+    shutil.copytree(found, home / "wheels")
+    (home / "modules").mkdir()
+    shutil.copy(srt.__file__, home / "modules")  # which has no wheel
+    (pip,) = (path.name for path in (home / "wheels").glob("pip-*.whl"))
+    packages = " ".join(f"'{name}'" for name in (*TESTS, *needed()))
+    board.says(
+        "python3.13 -m venv --without-pip /root/env && /root/env/bin/python -c 'import sys; assert sys.version_info[:2] == (3, 13)'"
+        f" && /root/env/bin/python /root/wheels/{pip}/pip install -q --no-index --no-compile --find-links /root/wheels"
+        f" {packages}"
+    )
+    line = "PYTHONPATH=/root/modules /root/env/bin/python -m pytest -q -p no:cacheprovider -m 'not slow and not gpu and not clients and not arm'"
+    return board.says(f"cd /root/wav2edge && {line} {' '.join(tests)} 2>&1 || true")
+
+
+def needed() -> tuple[str, ...]:
+    """What the runtime and its extras need, as pyproject.toml says."""
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    return (*project["dependencies"], *(name for extra in EXTRAS.split(",") for name in extras[extra]))
+
+
+def check(out: str, fewest: int) -> None:
+    """All passed, and at least so many."""
+    last = out.rstrip().splitlines()[-1]
+    passed = re.search(r"(\d+) passed", last)
+    assert passed and int(passed[1]) >= fewest and "failed" not in last and "error" not in last, out[-6000:]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "machine", "tests", "fewest"),
+    [("amd64", "x86_64", ("tests/runtime", "tests/devices"), 1000), ("arm64", "aarch64", EMULATED, 200)],
+    ids=["x86-64", "arm64"],
+)
+def test_the_runtime(
+    debian: Callable[..., Board],
+    wheels: Callable[..., Path],
+    architecture: str,
+    machine: str,
+    tests: tuple[str, ...],
+    fewest: int,
+) -> None:
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(41, 16, -1)] + [f"manylinux2014_{machine}"]
+    found = wheels("3.13", platforms, "pip", *TESTS, *needed())
+    check(run(debian("trixie", architecture, "tests"), found, tests), fewest)
