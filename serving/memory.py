@@ -22,8 +22,7 @@ def resident() -> int:
 
 
 def bound() -> int:
-    """85 % of the memory of the machine, or of the container where that has less; no bound on Windows, where the
-    memory in use is not known either."""
+    """85 % of the memory of the machine, or of the container where that has less; as good as no bound on Windows."""
     if sys.platform == "win32":
         return sys.maxsize
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -61,13 +61,16 @@ def run(board: Board, found: Path, tests: Iterable[str]) -> str:
     shutil.copy(srt.__file__, home / "modules")  # which has no wheel
     (pip,) = (path.name for path in (home / "wheels").glob("pip-*.whl"))
     packages = " ".join(f"'{name}'" for name in (*TESTS, *needed()))
-    board.says(
-        "python3.13 -m venv --without-pip /root/env && /root/env/bin/python -c 'import sys; assert sys.version_info[:2] == (3, 13)'"
-        f" && /root/env/bin/python /root/wheels/{pip}/pip install -q --no-index --no-compile --find-links /root/wheels"
-        f" {packages}"
-    )
-    line = "PYTHONPATH=/root/modules /root/env/bin/python -m pytest -q -p no:cacheprovider -m 'not slow and not gpu and not clients and not arm'"
-    return board.says(f"cd /root/wav2edge && {line} {' '.join(tests)} 2>&1 || true")
+    python = "/root/env/bin/python"
+    board.says(f"""
+python3.13 -m venv --without-pip /root/env
+{python} /root/wheels/{pip}/pip install -q --no-index --no-compile --find-links /root/wheels {packages}
+""")
+    return board.says(f"""
+cd /root/wav2edge
+export PYTHONPATH=/root/modules
+{python} -m pytest -q -p no:cacheprovider -m 'not slow and not gpu and not clients' {" ".join(tests)} || true
+""")
 
 
 def needed() -> tuple[str, ...]:
