@@ -6,6 +6,7 @@ arm64, which is emulated, those of the files in EMULATED.
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import shutil
 import subprocess
@@ -74,12 +75,15 @@ export PYTHONPATH=/root/modules
 
 
 def needed() -> tuple[str, ...]:
-    """What the runtime and its extras need, as pyproject.toml says."""
-    import tomllib
-
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    extras = project["optional-dependencies"]
-    return (*project["dependencies"], *(name for extra in EXTRAS.split(",") for name in extras[extra]))
+    """What the runtime and its extras need, as the metadata of the installed package says."""
+    wanted = set(EXTRAS.split(","))
+    found = []
+    for line in importlib.metadata.requires("wav2edge") or ():
+        requirement, _, marker = line.partition(";")
+        extra = re.search(r"extra == ['\"]([a-z]+)['\"]", marker)
+        if extra is None or (extra[1] in wanted and "python_version" not in marker):
+            found.append(requirement.strip())
+    return tuple(dict.fromkeys(found))
 
 
 def check(out: str, fewest: int) -> None:
