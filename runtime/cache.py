@@ -86,10 +86,10 @@ def atomic_write(path: Path, content: bytes | str) -> None:
 
 @contextlib.contextmanager
 def lock(path: Path, waiting: Callable[[], None] | None = None, timeout: float | None = None) -> Iterator[None]:
-    """Hold an exclusive lock on ``path`` (a file of its own, such as ``X.lock``) for the block.
+    """Hold an exclusive lock on ``path`` (a file for this alone, such as ``X.lock``) for the block.
 
-    The operating system drops the lock with the process that holds it, also after ``kill -9``, so a lock file that
-    is left means nothing. After taking the lock look again whether the work is done already.
+    The operating system releases the lock when its process ends, also after ``kill -9``, so a lock file that is left
+    locks nothing. After taking the lock, check again whether another process has done the work.
     waiting: called once when another process holds it. timeout: seconds to wait (None: as long as it takes).
     Raises InputError where the file cannot be made, TimeoutError when the time is over.
     """
@@ -169,7 +169,7 @@ def _translated(path: Path) -> Iterator[None]:
 
 
 def _locked(handle: int) -> bool:
-    """Take the lock of an open file, which goes with the process; False where another process holds it."""
+    """Take the lock of an open file, which ends with the process; False where another process holds it."""
     if sys.platform == "win32":
         import msvcrt
 

@@ -1,4 +1,4 @@
-"""A variant's outputs beside the reference that travels with the bundle: how far apart they may be, and are."""
+"""Compare a variant's outputs with the reference outputs in the bundle: how much they differ, and may differ."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ TOLERANCES: Mapping[str, Tolerance] = {
     # 10 and 7 bits of mantissa: a relative rounding error of 5e-4 and 4e-3 an operation, a few dozen of them in a row.
     "fp16": Tolerance(0.05, 0.9995, 0.99, 0.05, False),
     "bf16": Tolerance(0.25, 0.99, 0.97, 0.2, False),
-    # The gate on words judges a variant when it is made; here a wrong kernel must show. That gives a cosine near 0 and
-    # the tokens of chance, while variants inside the gate have 0.99 and 0.98 (benchmarks/quantization_accuracy.py).
+    # The gate on words judges a variant when it is made; these bounds detect a wrong kernel, which gives a cosine near
+    # 0 and tokens by chance. Variants that pass the gate have 0.99 and 0.98 (benchmarks/quantization_accuracy.py).
     "int8": Tolerance(1.0, 0.95, 0.9, 0.5, False),
     "int4": Tolerance(1.0, 0.9, 0.85, 0.5, False),
 }
-"""By precision. A variant of an unknown precision is held to int8's."""
+"""By precision. A variant of an unknown precision is compared with int8's."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ class _Tally:
         return None
 
 
-def compare(spec: ModelSpec, variant: Variant, found: Sequence[Outputs], reference: Sequence[Outputs]) -> Comparison:
-    """Judge the outputs of clips, by name, by the tolerance of the variant's precision."""
+def compare(spec: ModelSpec, variant: Variant, outputs: Sequence[Outputs], reference: Sequence[Outputs]) -> Comparison:
+    """Compare the outputs of clips, by name, with the reference, within the tolerance of the variant's precision."""
     allowed = TOLERANCES.get(variant.precision, TOLERANCES["int8"])
     tally, texts = _Tally(allowed.margin), True
-    for ours, wanted in zip(found, reference):
+    for ours, wanted in zip(outputs, reference):
         for output in spec.outputs:
             labelled = spec.blank is not None and output.axes[-1] == "labels"
             if reason := tally.add(output, ours[output.name], wanted[output.name], labelled):
@@ -124,7 +124,7 @@ def text_of(outputs: Outputs, spec: ModelSpec) -> str:
 
 
 def samples_of(clip: NDArray[np.generic]) -> NDArray[np.float32]:
-    """A kept clip [samples] of 16 bits as the graph takes it, float32 in [-1, 1]."""
+    """An archived clip [samples] of 16 bits as the graph takes it, float32 in [-1, 1]."""
     samples: NDArray[np.float32] = clip.astype(np.float32) / np.float32(32767)
     return samples
 

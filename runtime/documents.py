@@ -1,7 +1,7 @@
-"""JSON documents as types: what we write, what we read back, and a JSON Schema of either.
+"""JSON documents as types: read them with checks, and write a JSON Schema of them.
 
-A document is a TypedDict. ``check`` reads one that came from outside: a value of another type is an InputError that
-names the field, and nothing later has to look again. Fields that the type does not know are ignored.
+A document is a TypedDict. ``check`` takes one that came from outside: a value of another type is an InputError that
+names the field, so no later code has to check. Fields that the type does not have are ignored.
 """
 
 from __future__ import annotations

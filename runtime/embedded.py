@@ -1,4 +1,4 @@
-"""The former place of ``wav2edge.runtime.bundle.embedded``, for programs that import it from here."""
+"""The same functions as ``wav2edge.runtime.bundle.embedded``, for programs that import this name."""
 
 from __future__ import annotations
 

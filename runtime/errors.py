@@ -8,8 +8,8 @@
     ├── GateRefused(RuntimeError)         1  parity, words or selftest: the result was not good enough
     └── EngineError(RuntimeError)         3  an engine or a device is missing or failed
 
-A message says what is wrong and, after a semicolon or in a second sentence, what to do. It is one line: names and other
-text from outside that it quotes may hold line breaks and control characters, which are written as escapes.
+A message says what is wrong and, after a semicolon or in a second sentence, what to do. It is one line: line breaks and
+control characters in names and other quoted text are written as escapes.
 Errors of other libraries are translated once, where the library is called.
 """
 
@@ -19,7 +19,7 @@ from .escape import one_line
 
 
 class Wav2EdgeError(Exception):
-    """The base of the family; ``exit_code`` is what the command line returns."""
+    """The base of all errors; ``exit_code`` is what the command line returns."""
 
     exit_code = 2
 

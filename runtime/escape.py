@@ -1,7 +1,7 @@
-"""Text from outside (transcripts, file names, other libraries' errors) made safe for the place it is written to.
+"""Text from outside (transcripts, file names, other libraries' errors) made safe for where it is written.
 
-A recording's name or a manifest's text may hold escape sequences, markup or formulas. Every place that shows such text
-passes it through the one function here that is made for that place.
+A recording's name or a manifest's text may hold escape sequences, markup or formulas. All code that shows such text
+passes it through the function here for that kind of output.
 """
 
 from __future__ import annotations

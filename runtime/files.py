@@ -3,8 +3,8 @@
 The new content is written beside the old under a temporary name, flushed to the disk, and renamed; then the folder is
 flushed, so that the order holds through a power cut (fsync(2): flushing a file does not flush its directory entry).
 
-A process holds a lock on each temporary of its own (flock(2): the system drops it with the process, also after
-``kill -9``), so the next writer of the same name knows which temporaries were left by dead processes, and removes them.
+A process locks each of its temporary files (flock(2): the system releases the lock when the process ends, also after
+``kill -9``), so the next writer of the same name can tell which ones an ended process left, and removes them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def replace_whole(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def staging(target: str | Path) -> Iterator[Path]:
-    """Yield an empty folder beside ``target`` to make something in; what is left of it at the end is removed.
+    """Yield an empty folder beside ``target``; what is left of it at the end is removed.
 
     Raises OSError where it cannot be made.
     """
@@ -76,8 +76,8 @@ def staging(target: str | Path) -> Iterator[Path]:
 def exchange(first: Path, second: Path) -> None:
     """Swap two folders of one file system, so that each name holds the one or the other at every moment.
 
-    By renameat2(2) with RENAME_EXCHANGE. Where the system or the file system has none, by three renames, between which
-    a crash leaves ``second`` missing and its old content in a folder beside it. Raises OSError.
+    By renameat2(2) with RENAME_EXCHANGE. Where the system or the file system does not offer it, by three renames: a
+    crash between them leaves ``second`` missing and its old content in a folder beside it. Raises OSError.
     """
     if _exchange_at_once(first, second):
         return
@@ -92,7 +92,7 @@ def exchange(first: Path, second: Path) -> None:
 
 
 def remove_left_over(target: Path) -> None:
-    """Remove the temporaries of ``target`` that a process left when it was killed."""
+    """Remove the temporary files of ``target`` that a killed process left."""
     with contextlib.suppress(OSError):
         for path in target.parent.glob(f".{_glob_escaped(target.name)}.*{TEMPORARY}"):
             _remove_unlocked(path)
@@ -121,7 +121,7 @@ def _exchange_at_once(first: Path, second: Path) -> bool:
         return False
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):  # a C library without it
+    except (OSError, AttributeError):  # the C library or the file system does not offer it
         return False
     names = os.fsencode(first), os.fsencode(second)
     return bool(rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0)
@@ -162,7 +162,7 @@ def _own_temporary(target: Path, folder: bool) -> tuple[int | None, Path]:
         if handle is None:
             return None, path
         _lock(handle)
-        if path.exists():  # else another writer took it for left over before it was locked
+        if path.exists():  # else another writer removed it as left over, before it was locked
             return handle, path
         os.close(handle)
 

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 SMALL_BYTES = 30_000_000
-"""Bytes of a variant below which a CPU engine's own pool of memory gains no time: 559 MB with it were 375 without, for
-two windows of 30 s at once (benchmarks/throughput.py). Larger models have tensors that the system would clear anew at
-each run."""
+"""Bytes of a variant below which a CPU engine's memory pool saves no time; two windows of 30 s at once took 559 MB with
+it and 375 MB without (benchmarks/throughput.py). Without the pool the system clears the larger tensors of larger models
+again at each run."""
 
 
 class Model:
@@ -42,8 +42,8 @@ class Model:
 
     Sessions are loaded on first use, once for each stage and set of options, whichever thread asks first.
 
-    bundle, spec, variant, engine: what runs, and where. options: threads, device and the like, of every session that
-    is not asked for with others. reason: why this engine and variant were chosen, in words.
+    bundle, spec, variant, engine: what runs, and where. options: threads, device and the like, for every session that
+    is not requested with others. reason: why this engine and variant were chosen, in words.
     """
 
     def __init__(
@@ -56,11 +56,10 @@ class Model:
         reason: str = "named",
         sessions: Mapping[Stage, Session] | None = None,
     ) -> None:
-        """Name a variant of a bundle and an engine; nothing is loaded yet.
+        """Name a variant of a bundle and an engine; sessions are loaded on first use.
 
-        sessions: to use for their stages instead of loading them, as a test or a client with an engine of its own
-        does, whatever the options; then ``engine`` may be any name. Raises BundleError for a variant that the bundle
-        lacks.
+        sessions: used for their stages in place of loading them, whatever the options, by a test or by a client that
+        brings another engine; then ``engine`` may be any name. Raises BundleError for a variant that the bundle lacks.
         """
         self.bundle = bundle
         self.spec: ModelSpec = bundle.spec
@@ -77,8 +76,8 @@ class Model:
     def runs_in_stages(self) -> bool:
         """Whether the front end and the encoder can be run apart, each clip normalised by the caller.
 
-        The graph must normalise (there is something to leave to the caller) and the variant must have both stages. An
-        engine that compiles each stage for minutes is spared that, and one that runs checkpoints has no stages.
+        The graph must normalise (else the caller has nothing to do) and the variant must have both stages. Engines that
+        compile each stage for minutes run the whole graph, and one that runs checkpoints has no stages.
         """
         normalizes = self.spec.normalize and self.spec.frontend == "waveform"
         if not normalizes or not {"frontend", "encoder"} <= set(self.variant.graphs):
@@ -87,10 +86,10 @@ class Model:
 
     @property
     def runs_in_tiles(self) -> bool:
-        """Whether the convolutions in front are run in pieces (see ``tiling``), which bounds the memory of long clips.
+        """Whether the front end is run in pieces (see ``tiling``), which bounds the memory of long clips.
 
-        On the engines for CPUs, of a variant that has the stages for it. The whole graph is run otherwise: on GPUs,
-        which have no use for small pieces, and of bundles without these stages.
+        True on the engines for CPUs, for a variant that has the stages. Otherwise the whole graph is run: on GPUs,
+        which gain nothing from small pieces, and for bundles without these stages.
         """
         if self.engine not in engines.DEFAULT_ORDER or self.options.device not in (None, "CPU"):
             return False
@@ -107,7 +106,7 @@ class Model:
             self.session(part, options)
 
     def session(self, stage: Stage = "full", options: EngineOptions | None = None) -> Session:
-        """The session of a stage, loaded on first use; options: others than the model's own.
+        """The session of a stage, loaded on first use; options: None takes the model's.
 
         Raises EngineError where the engine is missing, refuses the variant or fails, BundleError for a damaged file.
         """
@@ -147,7 +146,7 @@ class Model:
     def outputs_of_normalized(
         self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None = None
     ) -> list[dict[str, NDArray[np.generic]]]:
-        """As ``outputs``, of clips that are normalised already: the front end and the encoder, one after the other."""
+        """As ``outputs``, for clips that are normalised already: the front end, then the encoder."""
         if self.runs_in_tiles:
             return engines.outputs_of(self.spec, self._encoded(clips, options))
         batch, lengths = padded(clips)
@@ -165,12 +164,12 @@ class Model:
         def run(stage: Stage, feeds: Arrays) -> Arrays:
             return self.session(stage, options).run(feeds)
 
-        found = [tiling.features(run, self.spec, clip) for clip in clips]
-        lengths = np.array([len(features) for features in found], dtype=np.int64)
-        batch = found[0][None]
-        if len(found) > 1:
-            batch = np.zeros((len(found), int(lengths.max()), found[0].shape[1]), dtype=np.float32)
-            for row, features in zip(batch, found):
+        each = [tiling.features(run, self.spec, clip) for clip in clips]
+        lengths = np.array([len(features) for features in each], dtype=np.int64)
+        batch = each[0][None]
+        if len(each) > 1:
+            batch = np.zeros((len(each), int(lengths.max()), each[0].shape[1]), dtype=np.float32)
+            for row, features in zip(batch, each):
                 row[: len(features)] = features
         return run("encoder", {FEATURES: batch, FEATURE_LENGTHS: lengths})
 

@@ -1,4 +1,4 @@
-"""The shell line that installs what is missing in the environment that runs; wav2edge itself is in no package index."""
+"""The shell line that installs what is missing in the environment that runs; wav2edge is not in a package index."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def pip() -> str:
 
 
 def _activated() -> str | None:
-    found = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX")
-    return found if found is not None and Path(found) == Path(sys.prefix) else None
+    active = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX")
+    return active if active is not None and Path(active) == Path(sys.prefix) else None
 
 
 def _requirements(extra: str) -> list[str]:
-    """The requirements of an extra, with their markers but for that of the extra itself."""
+    """The requirements of an extra, with their markers except that of the extra."""
     try:
         lines = importlib.metadata.requires("wav2edge") or []
     except importlib.metadata.PackageNotFoundError:
         return []
-    found = []
+    requirements = []
     for line in lines:
         requirement, _, marker = line.partition(";")
         match = _EXTRA.search(marker)
@@ -51,8 +51,8 @@ def _requirements(extra: str) -> list[str]:
             continue
         marker = _EXTRA.sub("", marker).strip()
         if _holds(marker):
-            found.append(requirement.strip())
-    return found
+            requirements.append(requirement.strip())
+    return requirements
 
 
 def _holds(marker: str) -> bool:

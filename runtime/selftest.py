@@ -1,4 +1,4 @@
-"""Proof that travels with the bundle: any engine × variant here against the outputs that were kept at export."""
+"""Compare any engine × variant on this machine with the reference outputs that the export put into the bundle."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _named(names: str | Sequence[str] | None) -> tuple[str, ...] | None:
 
 
 def check(model: Model, reference: Sequence[Outputs]) -> SelftestResult:
-    """Run the kept clips, each alone, and compare; an engine's failure is a result, not an error.
+    """Run the bundle's clips, each alone, and compare; an engine's failure is a result, not an error.
 
     The whole graph is compared, and where the model runs in stages, as it does for recordings and live captions, they
     are too. Raises BundleError where a file of the variant is damaged.
@@ -84,9 +84,9 @@ def check(model: Model, reference: Sequence[Outputs]) -> SelftestResult:
     try:
         session = model.session()
         started = time.perf_counter()
-        found = [engines.outputs_alone(session, model.spec, clip) for clip in clips]
+        outputs = [engines.outputs_alone(session, model.spec, clip) for clip in clips]
         seconds = time.perf_counter() - started
-        comparison = compare(model.spec, model.variant, found, reference)
+        comparison = compare(model.spec, model.variant, outputs, reference)
         if comparison.status == "passed" and (staged := _in_stages(model, clips)):
             apart = compare(model.spec, model.variant, staged, reference)
             if apart.status != "passed":

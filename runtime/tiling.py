@@ -1,13 +1,13 @@
-"""The convolutions in front of a model in pieces of a second, which fit a processor's cache.
+"""Run a model's front end (its convolutions) in pieces of a second, whose tensors fit a processor's cache.
 
-Their tensors are the largest of the model by far (base shape, 30 s: 512 channels of 96 000 frames), though a frame of
-the result sees 25 ms of sound. So they are run on one stretch of the waveform after the other, and what all stretches
-give is the same as of the whole clip, to the rounding of floats (docs/explanation/memory.md):
+Its tensors are the largest of the model by far (base shape, 30 s: 512 channels of 96 000 frames), although the
+receptive field of a frame is 25 ms. So the convolutions are run on one stretch of the waveform after the other, and
+together the stretches give the features of the whole clip, up to rounding (docs/explanation/memory.md):
 
-1. A stretch for the frames [a, b) is the samples that these frames see, no more: neighbours overlap by what a frame
-   sees beyond its stride, and no frame is near an edge.
-2. Where the first convolution is normalised over the clip's frames (group norm), a first pass gives each stretch's mean
-   and mean square of each channel. Their average, weighted by frames and taken in float64, is the clip's.
+1. A stretch for the frames [a, b) is the receptive field of these frames, no more: neighbours overlap by the receptive
+   field less the stride, and no frame is computed near an edge.
+2. Where the first convolution is normalised over the clip's frames (group norm), a first pass computes the mean and the
+   mean square of each channel in each stretch. Their average, weighted by frames and taken in float64, is the clip's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .bundle.spec import (
 from .engines import Arrays
 
 SECONDS = 1.0
-"""Length of a stretch. benchmarks/memory.py prints time and memory for others."""
+"""Length of a stretch in seconds. benchmarks/memory.py prints time and memory for other lengths."""
 
 Run = Callable[[Stage, Arrays], Arrays]
 """Runs a stage of the model on its inputs."""
@@ -47,7 +47,7 @@ def frames(spec: ModelSpec, samples: int) -> int:
 
 
 def features(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The features [frames, channels] of one clip, normalised already [samples], of at least one frame.
+    """The features [frames, channels] of one clip [samples] that is normalised already and has at least one frame.
 
     Raises EngineError as ``run`` does.
     """

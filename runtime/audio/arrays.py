@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from ..errors import AudioError
 
 LOWEST_RATE = 1_000
-"""Hz. A file of a few kB at 1 Hz would be hours of sound; speech needs 8 000."""
+"""Hz. At 1 Hz a file of a few kB would be hours of sound; speech needs 8 000."""
 
 HIGHEST_RATE = 1_000_000
 """Hz. The fastest converters for sound run at 768 000."""
 
 MOST_CHANNELS = 32
-"""An axis up to this size may be the channels: more than any recorder for speech has."""
+"""An axis up to this size may be the channels; no recorder for speech has more."""
 
 LOUDEST = 16.0
 """The largest float taken: 24 dB above full scale. Beyond it are integers that were converted without scaling."""

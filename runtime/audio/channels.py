@@ -1,8 +1,8 @@
 """Which channel of a recording is transcribed, and whether mixing them would lose speech.
 
-Two microphones at one speaker hold the same sound, and their average is cleaner than either. A telephone call with one
-speaker for each channel does not, and an average lays one over the other; nor do channels of opposite polarity, whose
-average is silence. So what is mixed is compared, and a warning says when the channels do not fit together.
+Two microphones near one speaker record the same sound, and their average is cleaner than either. In a telephone call
+with one speaker for each channel the average puts one speech over the other, and the average of channels of opposite
+polarity is silence. So channels are compared while they are averaged, and a warning says when they do not fit together.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def index_of(channel: Channel, channels: int, name: str) -> int | None:
 
 
 class ChannelComparison:
-    """Sums up how a recording's channels go together, piece by piece."""
+    """Collects, piece by piece, how a recording's channels correlate."""
 
     def __init__(self) -> None:
-        """Nothing was compared yet."""
+        """Begin with no samples."""
         self._products: dict[int, NDArray[np.float64]] = {}
 
     def add(self, samples: NDArray[np.float32]) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import AudioError
 from . import containers, media, text
 from .arrays import checked_rate
-from .containers import Part, Walked
+from .containers import Parsed, Part
 from .raw import RawFormat
 from .source import Source, Stretch, View
 from .tracks import BREAKS_OFF, LONGEST_GAP, Piece, Problems, Track
@@ -27,7 +27,7 @@ BLOCK_SECONDS = 5.0
 """How much is decoded at a time."""
 
 _MOST_FAILURES = 1000
-"""After so many holes the rest of a recording is given up."""
+"""Holes after which the rest of a recording is not decoded."""
 
 _HEADERS = (
     (b"RIFF", "a RIFF (WAV) file"),
@@ -49,7 +49,7 @@ _RAW_NAMES = frozenset({".raw", ".pcm", ".ulaw", ".ul", ".mulaw", ".alaw", ".al"
 
 
 def container_of(head: bytes) -> str | None:
-    """What file it is that begins with these bytes (12 are enough), in words; None where nothing says so.
+    """The kind of file that begins with these bytes (12 are enough), in words; None where it is not recognised.
 
     Only signatures that samples do not show by chance count, so an MP3 without an ID3 tag is not recognised.
     """
@@ -63,10 +63,10 @@ def open_track(source: Source) -> Track:
     suffix = Path(source.name).suffix.lower()
     with source.opened() as view:
         words = text.kind_of(view.at(0, 4096))
-        walked = Walked([], 0) if words else containers.walk(view, suffix in _MPEG_NAMES)
-        if not walked.parts and not words:
-            walked = Walked([Part(((0, view.size),))], view.size)
-        opened, reason = _forms(view, walked)
+        parsed = Parsed([], 0) if words else containers.parse(view, suffix in _MPEG_NAMES)
+        if not parsed.parts and not words:
+            parsed = Parsed([Part(((0, view.size),))], view.size)
+        opened, reason = _forms(view, parsed)
     if words is not None:
         raise AudioError(f"{source.name}: not a recording that can be read (Format not recognised): {words}")
     if not opened:
@@ -81,7 +81,7 @@ def open_track(source: Source) -> Track:
         opened[0].rate,
         max(form.channels for form in opened),
         None if any(seconds is None for seconds in announced) else sum(s for s in announced if s is not None),
-        lambda problems: _Decoding(source, walked, problems).pieces(),
+        lambda problems: _Decoding(source, parsed, problems).pieces(),
     )
 
 
@@ -116,18 +116,18 @@ class SoundFile(Protocol):
 
 @dataclass(frozen=True)
 class _Form:
-    """What a decoder says of a part before it decodes it."""
+    """Rate, channels and length of a part, as its decoder reports them."""
 
     rate: int
     channels: int
     seconds: float | None
 
 
-def _forms(view: View, walked: Walked) -> tuple[list[_Form], str]:
+def _forms(view: View, parsed: Parsed) -> tuple[list[_Form], str]:
     """The parts that can be decoded, and why the first of the others cannot."""
     forms: list[_Form] = []
     reason = ""
-    for part in walked.parts:
+    for part in parsed.parts:
         try:
             with _sound_file(view, part) as file:
                 frames = _frames(file)
@@ -144,9 +144,9 @@ def _forms(view: View, walked: Walked) -> tuple[list[_Form], str]:
 class _Decoding:
     """One pass over a file's parts."""
 
-    def __init__(self, source: Source, walked: Walked, problems: Problems) -> None:
+    def __init__(self, source: Source, parsed: Parsed, problems: Problems) -> None:
         self._source = source
-        self._walked = walked
+        self._parsed = parsed
         self._problems = problems
         self._seconds = 0.0
         self._begun = 0.0  # where the present recording began
@@ -155,7 +155,7 @@ class _Decoding:
 
     def pieces(self) -> Iterator[Piece]:
         """Everything that can be decoded."""
-        parts = self._walked.parts
+        parts = self._parsed.parts
         with self._source.opened() as view:
             for index, part in enumerate(parts):
                 following = parts[index + 1] if index + 1 < len(parts) else None
@@ -163,9 +163,9 @@ class _Decoding:
                 while current is not None:
                     last = following is None or not following.continues
                     current = yield from self._part(view, current, last)
-        for line in self._walked.missing:
+        for line in self._parsed.missing:
             self._problems.lost(line)
-        for line in self._walked.notes:
+        for line in self._parsed.notes:
             self._problems.note(line)
 
     def _part(self, view: View, part: Part, last: bool) -> Generator[Piece, None, Part | None]:
@@ -272,5 +272,5 @@ def _block(file: SoundFile) -> tuple[NDArray[np.float32], bool]:
 
 
 def _reason(error: BaseException) -> str:
-    found = str(getattr(error, "error_string", error)).strip().splitlines()  # libsndfile's words, without the name
-    return found[-1].rstrip(".") if found else type(error).__name__
+    lines = str(getattr(error, "error_string", error)).strip().splitlines()  # libsndfile's text, without the name
+    return lines[-1].rstrip(".") if lines else type(error).__name__

@@ -1,9 +1,9 @@
 """The mean and the spread of a recording's samples, by which every window of it is normalised alike.
 
-Models of this family take input of zero mean and unit variance. Their graphs normalise what they are given; for a long
-recording that would be each window by itself, and a loud passage would make its neighbours quiet. So windows of a long
-recording are normalised here, by the whole recording, and enter the graph after its own normalisation, at the stage
-``frontend``.
+Models of this family take input of zero mean and unit variance. Their graphs normalise each input alone. For a long
+recording that would be each window alone, and a window with one loud passage would make the rest of it quiet. So
+windows of a long recording are normalised here, by the whole recording, and enter the graph after its normalisation, at
+the stage ``frontend``.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from .tracks import BREAKS_OFF, LONGEST_GAP, Piece, Problems, Track
 SUFFIXES = frozenset(
     {".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".webm", ".mkv", ".mka", ".avi", ".aac", ".wma", ".ac3", ".amr"}
 )
-"""Names that tell a user who lacks PyAV that it is PyAV that is missing."""
+"""Files that need PyAV: the message for a user without it names the package."""
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioResampler
@@ -31,14 +31,14 @@ _FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,g722,gsm,ircam,latm,loas,matroska,mov,mp3,"
     "mpc,mpc8,mpeg,mpegts,nut,ogg,oma,qcp,rm,shn,sox,spx,tak,truehd,tta,voc,w64,wav,wv"
 )
-"""What FFmpeg may take a file for. Playlists (HLS, DASH, concat), image sequences and devices open other files, and are
-not among it."""
+"""The formats that FFmpeg may recognise. Playlists (HLS, DASH, concat), image sequences and devices open other files,
+and are left out."""
 
 _MOST_FAILURES = 10_000
-"""After so many packets that cannot be decoded the rest is given up."""
+"""Packets that cannot be decoded, after which the rest of a recording is not decoded."""
 
 _TIMED = frozenset({"mov", "matroska", "asf", "avi", "flv", "caf", "wav", "w64", "aiff", "au", "ape", "wv", "tta"})
-"""Formats that state their length."""
+"""Formats that state their length in seconds."""
 
 _SPARSE = frozenset({"matroska", "ogg"})
 """Formats whose encoders leave out silence (Opus in WebM): shorter pauses between their frames are not damage."""
@@ -47,8 +47,8 @@ _LONGEST_JUMP = 0.1
 """Seconds between two frames that are not damage in the other formats, whose frames follow each other."""
 
 _LONGEST_JITTER = 0.06
-"""Seconds between two frames that are not filled: times are rounded, and recorders of live streams write them as they
-come."""
+"""Gaps between two frames, in seconds, up to which no silence is inserted: times are rounded, and recorders of live
+streams write the times of arrival."""
 
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "none"}
 """No other file and no address is ever opened from within one."""
@@ -188,7 +188,7 @@ class _Decoding:
         import av
 
         failures, progress = 0, True
-        while progress:  # an error of the container ends its packets, which are then asked for anew
+        while progress:  # an error of the container ends the iteration over its packets, which is then started again
             progress = False
             try:
                 for packet in container.demux(container.streams.audio[0]):
@@ -232,7 +232,7 @@ class _Decoding:
 
 
 def _planar() -> AudioResampler:
-    """Changes the form of samples alone: layout and rate stay."""
+    """A resampler that changes only the form of samples; layout and rate stay."""
     import av
 
     return av.AudioResampler(format="fltp")

@@ -55,7 +55,8 @@ AudioSource = (
 with ``array`` and ``sampling_rate``."""
 
 _LARGEST = 1e12
-"""Beyond it are bytes that are not floating-point samples (integers of 32 bits go to 2e9); resampling overflows."""
+"""Larger values mean that the bytes are not floating-point samples (integers of 32 bits go to 2e9); resampling them
+overflows."""
 _ACCEPTED = (
     "give a file's name, its bytes, an open binary file, or samples as an array or list of [samples], "
     "[samples, channels] or [channels, samples]"
@@ -82,7 +83,7 @@ class Recording:
     """How many channels it has."""
 
     channel: Channel = "mix"
-    """What of them ``blocks`` holds."""
+    """Which of them ``blocks`` holds."""
 
     problems: Problems = field(default_factory=Problems)
     """What went wrong; it grows while ``blocks`` are read."""
@@ -94,7 +95,7 @@ class Recording:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the user should know about it, as far as ``blocks`` were read; lines without its name."""
+        """What is missing or doubtful, as far as ``blocks`` were read; lines without the recording's name."""
         return tuple(self.problems.lines)
 
 
@@ -128,7 +129,7 @@ def open_recording(
 def open_channels(
     source: AudioSource, rate: int = 16000, *, sample_rate: int | None = None, raw: RawFormat | None = None
 ) -> tuple[Recording, ...]:
-    """Open every channel of a recording for itself, in order; the arguments are those of ``open_recording``."""
+    """Open every channel of a recording separately, in order; the arguments are those of ``open_recording``."""
     track, name = _track(source, rate, sample_rate, raw)
     return tuple(_recording(track, name, rate, number) for number in range(1, track.channels + 1))
 
@@ -159,7 +160,7 @@ def prepare(samples: SupportsArray, rate: int, sample_rate: int, name: str = "th
 
 
 def _track(source: AudioSource, rate: int, sample_rate: int | None, raw: RawFormat | None) -> tuple[Track, str]:
-    """A source's sound and its name, its rate held against ``sample_rate``."""
+    """A source's track and name; raises AudioError where its rate contradicts ``sample_rate``."""
     if isinstance(source, Mapping):
         source, sample_rate = _row(source, sample_rate)
     if not _is_bytes(source):
@@ -194,7 +195,7 @@ def _samples_track(source: object, rate: int, sample_rate: int | None, raw: RawF
 
 
 def _row(row: Mapping[str, object], sample_rate: int | None) -> tuple[AudioSource, int | None]:
-    """What a row of a data set holds (Hugging Face's Audio feature), and the rate that it or the caller says."""
+    """The audio of a row of a data set (Hugging Face's Audio feature), and the rate that it or the caller states."""
     name = "the samples"
     source = next((row[key] for key in ("array", "bytes", "path") if row.get(key) is not None), None)
     if source is None or isinstance(source, Mapping):

@@ -1,4 +1,4 @@
-"""Text under a recording's name: an error page, a pointer, a list of other files. What it is says what to do."""
+"""Files with a recording's name that hold text: an error page, a Git LFS pointer, a list of other files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ _PAGES = (b"<!doctype html", b"<html", b"<?xml", b"<head", b"<error")
 
 
 def kind_of(head: bytes) -> str | None:
-    """What text a file is that begins so (4 kB are enough), and what to do; None where it is not text."""
+    """What kind of text begins with these bytes (4 kB are enough), and what to do; None where it is not text."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     low = start[:64].lower()
     if start.startswith(b"version https://git-lfs"):

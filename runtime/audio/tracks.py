@@ -1,4 +1,4 @@
-"""What every way of reading a recording ends in: a track of pieces, and what went wrong on the way."""
+"""What every reader of recordings returns: a track of pieces, and the problems found while it was read."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_WARNINGS = 10
-"""Lines about one recording; more of them tell nothing new."""
+"""Lines about one recording, at most."""
 
 BREAKS_OFF = 0.5
 """Seconds that may be missing from what a header announces: MP3 and Ogg headers are not exact to the sample."""
 
 LONGEST_GAP = 600.0
-"""Seconds of a hole that are filled with silence, so that what follows keeps its time. A forged header could otherwise
-ask for any length."""
+"""Longest hole, in seconds, that is filled with silence so that what follows keeps its time. Without a bound a forged
+header could demand any length."""
 
 
 class Piece(NamedTuple):

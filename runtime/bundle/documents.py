@@ -28,8 +28,8 @@ class FigureJson(TypedDict):
 class MetricsJson(TypedDict, total=False):
     """What was measured when a variant was made: rates in per cent, rises in points, null where there is no number.
 
-    ``wer``: of models that transcribe; ``counts`` says where it is of characters. ``cosine`` and ``concordance`` with
-    fp32 stand for ``token_agreement`` where a model has no labels.
+    ``wer``: of models that transcribe; ``counts`` says where it is of characters. Models without labels have ``cosine``
+    or ``concordance`` with fp32 in place of ``token_agreement``.
     """
 
     counts: str
@@ -123,6 +123,6 @@ class _BundleRequired(TypedDict):
 
 
 class BundleJson(_BundleRequired, total=False):
-    """The whole document; keys that this version does not know survive a rewrite."""
+    """The whole document; keys that this version does not know are kept when it is rewritten."""
 
     provenance: ProvenanceJson

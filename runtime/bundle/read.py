@@ -1,8 +1,8 @@
 """The bundle: one directory with everything a device needs and nothing it does not.
 
 ``bundle.json`` lists what belongs to it: format version, model spec, variants with the size and SHA-256 of every file,
-and where it came from. Files that it does not list are ignored; keys that it does not know survive a rewrite.
-``write`` makes and changes them.
+and where it came from. Files that it does not list are ignored; unknown keys are kept when it is rewritten.
+``write.py`` makes and changes bundles.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Variant:
 
     @property
     def forced(self) -> bool:
-        """Whether the gate on words refused it and it was kept all the same (``quantize --force``): never a default."""
+        """Whether it was kept although the gate on words refused it (``quantize --force``); it is never a default."""
         return bool(self.metrics.get("forced"))
 
     @property
@@ -121,9 +121,9 @@ class Bundle:
         for variant in variants:
             sizes.update(variant.sizes)
         for name, size in sizes.items():
-            file, found = contained(directory, name)
-            if found != size:
-                raise BundleError(f"{file}: {found} bytes where {size} are listed; it is truncated or was changed")
+            file, actual = contained(directory, name)
+            if actual != size:
+                raise BundleError(f"{file}: {actual} bytes where {size} are listed; it is truncated or was changed")
         return bundle
 
     def variant(self, name: str) -> Variant:

@@ -16,11 +16,10 @@ from ..errors import BundleError, InputError, first_line
 from .read import SELFTEST, Bundle
 
 Outputs = dict[str, NDArray[np.generic]]
-"""The outputs of one clip by name, without the batch axis; kept ones come with ``clip`` and ``text``."""
+"""The outputs of one clip by name, without the batch axis; those of the archive come with ``clip`` and ``text``."""
 
 _MAX_BYTES = 512 << 20
-"""Largest sum of what an archive holds, unpacked: two clips of 30 s with the outputs of a vocabulary of 20 000 have
-250 MB."""
+"""Largest size of an archive, unpacked: two clips of 30 s with the outputs of a vocabulary of 20 000 have 250 MB."""
 _DAMAGED = (zipfile.BadZipFile, zlib.error)
 
 
@@ -57,7 +56,7 @@ def _check_sizes(path: Path) -> None:
 
 
 def _check_header(file: IO[bytes], size: int) -> None:
-    """Raise ValueError for an array of more bytes than its file has: numpy makes room for them before it reads."""
+    """Raise ValueError for an array of more bytes than its file has: numpy allocates them before it reads."""
     try:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -76,11 +75,13 @@ def _check_types(clips: list[Outputs], bundle: Bundle) -> None:
         for output in bundle.spec.outputs:
             value = clip[output.name]
             if value.dtype.kind != "f" or value.ndim != len(output.axes) - 1 or not np.isfinite(value).all():
-                raise ValueError(f"{output.name} of clip {number} has not the type or axes that bundle.json says")
+                raise ValueError(
+                    f"{output.name} of clip {number} does not have the type or axes that bundle.json states"
+                )
 
 
 def read_archive(bundle: Bundle) -> list[Outputs]:
-    """The kept clips with their outputs: ``clip`` int16 [samples], ``text`` and each output by name.
+    """The archive's clips with their outputs: ``clip`` int16 [samples], ``text`` and each output by name.
 
     Raises BundleError where the bundle has no archive or it is damaged, InputError where it holds no clips.
     """

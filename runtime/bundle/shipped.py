@@ -1,4 +1,4 @@
-"""Where the bundles and clips that ship with the package are; bundles have names that stand for their directories."""
+"""Where the bundles and clips that ship with the package are, and the names of these bundles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def root() -> Path:
 
 
 def directory_of(bundle: str | Path) -> Path:
-    """The directory that a name or a path means: a shipped bundle's, unless something of that name is there."""
+    """The directory for a name or a path: a shipped bundle's, unless a file or directory of that name exists."""
     path = Path(bundle)
     if str(bundle) in NAMES and not path.exists() and (root() / path).is_dir():
         return root() / path

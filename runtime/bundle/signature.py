@@ -3,8 +3,8 @@
 ``model.sig`` in the bundle is a Sigstore bundle (JSON) around a DSSE envelope, whose payload is an in-toto statement
 that names every file with its SHA-256 (https://github.com/sigstore/model-transparency, docs/model_signing_format.md;
 https://github.com/secure-systems-lab/dsse/blob/v1.0.0/protocol.md). Signing is model-signing's (the extra ``trust``);
-verifying needs ``cryptography`` alone (the extra ``signed``), so that a device stays light. Either side takes the
-signatures of the other.
+verifying needs ``cryptography`` alone (the extra ``signed``), so that a device needs few packages. model-signing
+verifies these signatures, and its signatures are verified here.
 
 WAV2EDGE_TRUSTED_KEYS names public keys, or folders of them: then ``Bundle.open``, and with it everything that uses a
 bundle, refuses what none of them has signed (``require_trusted``).
@@ -167,9 +167,9 @@ def verify(directory: Path, public_keys: Sequence[Path]) -> Path:
 
 
 def require_trusted(bundle: str | Path) -> None:
-    """Refuse a bundle that none of the keys in WAV2EDGE_TRUSTED_KEYS has signed; without the variable nothing is asked.
+    """Refuse a bundle that no key in WAV2EDGE_TRUSTED_KEYS has signed; without the variable every bundle is accepted.
 
-    The bundles that ship are part of the program and are taken as they are. Raises as ``verify``, and InputError where
+    The bundles that ship are part of the program and always accepted. Raises as ``verify``, and InputError where
     the variable names no key.
     """
     named = os.environ.get(TRUSTED_KEYS)
@@ -229,10 +229,10 @@ def _decoded(text: str, where: str) -> bytes:
 def _resources(payload: bytes, where: str) -> dict[str, str]:
     """The signed files with their digests, from a statement whose signature is right."""
     try:
-        found = json.loads(payload)
+        value = json.loads(payload)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{where}: {first_line(error)}") from error
-    statement = documents.check(found, _Statement, where, error=BundleError)
+    statement = documents.check(value, _Statement, where, error=BundleError)
     predicate = statement["predicate"]
     if (statement["_type"], statement["predicateType"]) != (_STATEMENT, _PREDICATE):
         raise BundleError(f"{where}: its statement is {statement['predicateType']!r}; sign the bundle again")

@@ -21,7 +21,7 @@ FEATURE_LENGTHS = "feature_lengths"
 NORM_MEAN = "norm_mean"
 NORM_MEAN_SQUARE = "norm_mean_square"
 BETWEEN_STAGES = (FEATURES, FEATURE_LENGTHS, NORM_MEAN, NORM_MEAN_SQUARE)
-"""What a stage gives and another takes, beside the model's outputs."""
+"""What one stage computes for another, besides the model's outputs."""
 
 Options = TypeVar("Options")
 
@@ -55,7 +55,7 @@ Padding (any value after a clip's length) never changes the clip's result.
 
 
 _RATES = (1_000, 1_000_000)
-"""Hz: below, a file of a few kilobytes is hours of sound; above, no microphone records."""
+"""Hz: below the lower bound a file of a few kB would be hours of sound; no microphone records above the upper one."""
 _MAX_STEPS, _MAX_STEP, _MAX_SAMPLES = 64, 100_000, 100_000_000
 """Bounds of the time arithmetic. The family's longest chain has 10 steps, and kernels of at most 400 samples."""
 
@@ -117,7 +117,7 @@ class Output:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model in the words of its family: all that a client must know to feed its graph and use its outputs."""
+    """What a client must know to feed the model's graph and use its outputs."""
 
     architecture: str
     """A row of export/families.py, such as ``wav2vec2``."""

@@ -1,4 +1,4 @@
-"""A bundle may be of unknown origin: its names lead to plain files inside it, and its graphs read no others."""
+"""Checks for bundles of unknown origin: listed names are plain files inside the bundle, and graphs read no others."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def check_external_data(graph: Path, allowed: Collection[str]) -> None:
 
 
 def _external_name(content: bytes, start: int, end: int) -> str | None:
-    """The file's name of an entry whose key is at ``start``; None where it is written in another way."""
+    """The file's name in an entry whose key is at ``start``; None where it is not written in the shortest way."""
     size = content[end + 1] if content[end : end + 1] == b"\x12" and end + 1 < len(content) else 0
     head = bytes((13 << 3 | 2, 2 + len(_KEY) + 2 + size, 1 << 3 | 2, len(_KEY))) if 0 < size < 0x70 else None
     if head is None or content[max(0, start - len(head)) : start] != head:

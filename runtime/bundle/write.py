@@ -1,4 +1,4 @@
-"""Write bundles so that a reader sees the old one or the new one, never half of either.
+"""Write bundles so that a reader sees the old one or the new one, never a mixture.
 
 A new bundle is written in a temporary sibling directory and renamed. A new variant's files get names that no listed
 file has, are flushed to the disk, and become part of the bundle when bundle.json is replaced, last.
@@ -172,7 +172,7 @@ def _add(
     files: tuple[str, ...],
     extra: Mapping[str, object],
 ) -> Bundle:
-    """``opened``: as the caller knows it. ``bundle``: as it is now."""
+    """``opened``: the bundle as the caller read it. ``bundle``: the bundle as it is on the disk."""
     names = {variant.name for variant in added}
     kept = tuple(variant for variant in bundle.variants if variant.name not in names)
     before = _listed_files(bundle.document)
@@ -227,7 +227,7 @@ def set_head_options(bundle: Bundle, options: object) -> Bundle:
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Hold the directory against other writers; where the file system knows no locks, nothing is held."""
+    """Lock the directory against other writers; on a file system without locks nothing is locked."""
     if sys.platform == "win32":  # which cannot open a folder
         yield
         return
@@ -246,7 +246,7 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def _digests(bundle: Bundle, names: Iterable[str | None]) -> dict[str, Mapping[str, str]]:
-    """The digests of those variants that are there."""
+    """The digests of the named variants that the bundle has."""
     wanted = set(names)
     return {variant.name: variant.sha256 for variant in bundle.variants if variant.name in wanted}
 

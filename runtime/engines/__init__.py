@@ -38,14 +38,14 @@ class EngineOptions:
     longest_seconds: float | None = None
     """The longest clip to expect, in seconds; engines with fixed shape profiles prepare for it (None: 30 s)."""
     window_seconds: float | None = None
-    """The length of a live window, in seconds, which such engines serve with a profile of its own; None: no window."""
+    """The length of a live window, in seconds, for which such engines get a separate profile; None: no window."""
     profiling: bool = False
-    """Ask for the engine's own per-node profile where it has one."""
+    """Collect the engine's per-node timings, where it offers them."""
     keep_memory: bool = True
-    """Hold the memory that a run has freed for the next one, where the engine has such a pool; without it less memory
-    is taken where runs differ in length or overlap (``model.SMALL_BYTES`` says for which models that costs no time)."""
+    """Keep the memory that a run has freed for the next one, where the engine has such a pool. Without it runs that
+    differ in length or overlap take less memory (``model.SMALL_BYTES`` says for which models that costs no time)."""
     keep_compiled: bool = True
-    """Keep what an engine compiles in the cache directory; not for a variant that may still be refused."""
+    """Write what an engine compiles to the cache directory; false for a variant that the gate may still refuse."""
 
 
 class Session(Protocol):
@@ -70,7 +70,7 @@ Build = Callable[[Bundle, Variant, Stage, "EngineOptions", BuildProgress], Path]
 
 
 class Engine(Protocol):
-    """What a module of this folder offers, all of it.
+    """What every module of this folder offers, without exception.
 
     PURPOSE: see ``Purpose``. LIBRARY: the module that it imports, None where it needs none. SHARED: whether runs of
     one session from several threads go on at the same time. build: None where there is nothing to compile ahead; an
@@ -93,7 +93,7 @@ class Engine(Protocol):
 
 
 class ReferenceEngine(Engine, Protocol):
-    """What an engine for reference offers besides: it computes the checkpoint that a bundle was made from.
+    """What a reference engine offers in addition: it computes the checkpoint that a bundle was made from.
 
     CHECKPOINT: the environment variable that names the checkpoint's directory.
     """
@@ -136,8 +136,8 @@ class Candidate:
 
 def names(purposes: Sequence[Purpose] | None = None) -> tuple[str, ...]:
     """The names of the engines, those that cannot run here included; purposes: only these (None: all)."""
-    found = sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__) if m.name[0] != "_")
-    return tuple(name for name in found if purposes is None or get(name).PURPOSE in purposes)
+    engines = sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__) if m.name[0] != "_")
+    return tuple(name for name in engines if purposes is None or get(name).PURPOSE in purposes)
 
 
 def get(name: str) -> Engine:
@@ -207,7 +207,7 @@ def shares(name: str) -> bool:
 
 
 def compiles(name: str) -> bool:
-    """Whether an engine compiles each stage, which takes long, before its first run (``build`` does it ahead)."""
+    """Whether an engine compiles each stage before its first run, which takes minutes (``build`` does it ahead)."""
     return name in names() and get(name).build is not None
 
 
@@ -254,7 +254,7 @@ def outputs_of(spec: ModelSpec, outputs: Arrays) -> list[dict[str, NDArray[np.ge
 
 
 def checked(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """An output as it is; raises EngineError for NaN and infinite numbers, of which any text could be made."""
+    """An output as it is; raises EngineError for NaN and infinite numbers, which would decode to arbitrary text."""
     if not np.isfinite(values).all():
         raise EngineError(
             "the model gave NaN or infinite numbers here; use another variant, such as fp32, or another engine"

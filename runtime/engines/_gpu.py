@@ -1,4 +1,4 @@
-"""Is there an NVIDIA GPU? Asked of the driver itself, with no CUDA package installed."""
+"""Whether this machine has an NVIDIA GPU, by the driver alone: no CUDA package is needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Import an engine's library so that it reports nothing to anyone.
+"""Import an engine's library with its telemetry off.
 
 OpenVINO's Python package sends an event to an analytics host when it is imported, through the package
 ``openvino_telemetry``, and writes an identifier into the home directory; without that package it does neither.

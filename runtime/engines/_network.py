@@ -1,4 +1,4 @@
-"""A small network of its own, such as the speech detector's, on the CPU library that is installed, on one thread."""
+"""Run a small separate network, such as the speech detector's, with the installed CPU library, on one thread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Network = Callable[[dict[str, NDArray[np.generic]]], list[NDArray[np.float32]]]
 
 
 def open_network(content: bytes) -> Callable[[], Network]:
-    """Load an ONNX network from its file's bytes; returns what makes a runner, one for each stream.
+    """Load an ONNX network from its file's bytes; returns a function that makes a runner, one for each stream.
 
     Raises EngineError where neither onnxruntime nor openvino is installed.
     """

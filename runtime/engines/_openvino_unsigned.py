@@ -1,13 +1,13 @@
-"""Let linear layers of a symmetric INT8 model read unsigned numbers, which x86 multiplies without a detour.
+"""Let linear layers of a symmetric INT8 model read unsigned numbers, which x86 multiplies in fewer instructions.
 
-x86's integer instruction (VNNI) multiplies unsigned by signed bytes. With signed ones on both sides OpenVINO adds 128
-and takes it off again inside every product: feed-forward blocks of base shape ran at 236 GOP/s so and at 394 with
-unsigned reads (one thread, AVX512-VNNI). Here the 128 is added once:
+x86's integer instruction (VNNI) multiplies unsigned by signed bytes. With signed bytes on both sides OpenVINO adds 128
+and subtracts it again inside every product: feed-forward blocks of base shape ran at 236 GOP/s that way, and at 394
+with unsigned activations (one thread, AVX512-VNNI). Here the 128 is added once:
 
-1. What a linear layer reads is quantised to 0 … 255 in place of -128 … 127: the same levels, one constant higher.
-2. That constant times the sum of each output's weights goes off the bias: the same sums to the last rounding.
+1. The input of a linear layer is quantised to 0 … 255 in place of -128 … 127: the same levels, 128 higher.
+2. 128 times the sum of each output's weights is subtracted from the bias: the same sums up to rounding.
 3. A tensor that anything but linear layers reads, after reshapes, slices, paddings and joins, stays as it is.
-4. What a softmax writes is never negative: quantised to 0 … 255 with the same steps it is the same numbers.
+4. The output of a softmax is never negative: quantised to 0 … 255 with the same steps it has the same values.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def helps(flags: frozenset[str] | None = None) -> bool:
 
 
 def read_unsigned(model: Model) -> int:
-    """Rewrite an ``openvino.Model`` in place; returns how many linear layers read unsigned numbers now."""
+    """Rewrite an ``openvino.Model`` in place; returns the number of linear layers that read unsigned numbers."""
     found: list[tuple[Node, list[tuple[Node, NDArray[np.float64]]], float]] = []
     for node in model.get_ordered_ops():
         if node.get_type_name() == "Multiply" and (scale := _activation(node)) is not None:
@@ -83,7 +83,7 @@ def _replace(node: Node, layers: list[tuple[Node, NDArray[np.float64]]], scale: 
 
 
 def _read_instead(node: Node, unsigned: Node) -> None:
-    """Let whatever reads an activation read its unsigned counterpart."""
+    """Connect all readers of an activation to its unsigned counterpart."""
     unsigned.set_friendly_name(f"{node.get_friendly_name()}/unsigned")
     for target in node.output(0).get_target_inputs():
         target.replace_source_output(unsigned.output(0))
@@ -118,7 +118,7 @@ def _quantizer(node: Node) -> Node | None:
 
 
 def _sinks(node: Node) -> list[Node]:
-    """What reads a tensor in the end, after operators that only move numbers."""
+    """The nodes that compute with a tensor, after operators that only move numbers."""
     found: list[Node] = []
     waiting = [node]
     while waiting:

@@ -1,4 +1,4 @@
-"""What every ONNX Runtime engine shares: a session that runs where it was asked to, or an error."""
+"""What the ONNX Runtime engines share: a session that runs on the provider it was opened for, or an error."""
 
 from __future__ import annotations
 
@@ -58,8 +58,7 @@ def open_session(
     """A session on the first provider of the list.
 
     Raises EngineError when ONNX Runtime refuses the graph, and when it would run any of it (shape arithmetic aside)
-    on the CPU without having been asked to: it falls back in silence, so the providers and the operators that it
-    placed are read back.
+    on the CPU unasked: it falls back without a warning, so the providers and the placement of operators are checked.
     """
     ort = library("onnxruntime")
 
@@ -72,8 +71,8 @@ def open_session(
     if options.profiling:
         settings.enable_profiling = True
     settings.enable_cpu_mem_arena = options.keep_memory
-    # A plan of memory is kept for each length, and reserves a block beside what the first run took: 804 MB in place of
-    # 451 for 30 s of base shape in INT8, in the same time (docs/explanation/memory.md).
+    # Memory patterns are kept for each length and reserve a block in addition to what the first run took: 804 MB in
+    # place of 451 for 30 s of base shape in INT8, in the same time (docs/explanation/memory.md).
     settings.enable_mem_pattern = False
     wanted = providers[0][0]
     if wanted != CPU:

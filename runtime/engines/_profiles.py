@@ -1,6 +1,6 @@
-"""Which lengths an engine with fixed shape profiles is built for.
+"""The ranges of lengths that an engine with fixed shape profiles is built for.
 
-One profile over every length makes TensorRT pick kernels that suit none, so the lengths are cut into narrow ranges,
+With one profile for every length TensorRT picks kernels that suit none, so the lengths are cut into narrow ranges,
 each twice as long as the one before. A clip is padded up to a step inside its range: shapes then repeat, which
 CUDA graphs need, and padding never changes a clip's result (the graph contract).
 """
@@ -64,7 +64,7 @@ def plan(spec: ModelSpec, stage: Stage, options: EngineOptions, batch: int = 1) 
 
 
 def pick(profiles: Sequence[ShapeProfile], length: int) -> int:
-    """The index of the profile for a clip; raises EngineError, with the remedy, for one that is too long.
+    """The index of the profile for a clip; raises EngineError, which says what to do, for one that is too long.
 
     A profile of exactly this length (the live window) comes first, then the smallest range that holds it.
     """

@@ -1,7 +1,7 @@
-"""Runs that are under way, so that the interpreter does not end in the middle of one.
+"""Keep the interpreter from ending while an engine's library runs.
 
-A thread that comes back from an engine's library while the interpreter is being finalised is ended by Python in the
-middle of C++ code, which aborts the process. So the exit waits for the runs that are under way and refuses new ones.
+Python ends a thread that returns from an engine's library while the interpreter is being finalised, in the middle of
+C++ code, which aborts the process. So the exit waits for the runs that have begun and refuses new ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PATIENCE = 30.0
 
 
 class _Runs:
-    """A context manager to hold while an engine's library is at work; any number of threads may hold it."""
+    """A context manager around each run of an engine's library; any number of threads may be inside."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -36,7 +36,7 @@ class _Runs:
                 self._changed.notify_all()
 
     def end(self) -> None:
-        """Refuse further runs, and wait for those that are under way."""
+        """Refuse further runs, and wait for those that have begun."""
         with self._changed:
             self._ending = True
             self._changed.wait_for(lambda: self._count == 0, _PATIENCE)

@@ -1,4 +1,4 @@
-"""The null engine: right shapes, no arithmetic; for tests, for timing everything but the model, for users' mocks.
+"""The null engine: outputs of the right shapes, no arithmetic; for tests and for timing everything but the model.
 
 Each output is zeros, except that a CTC head's logits put the blank first; output lengths are exact.
 """
@@ -65,4 +65,4 @@ class NullSession:
         return result
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """The session holds nothing."""

@@ -1,8 +1,8 @@
-"""ONNX Runtime on the CPU: the engine that is always there.
+"""ONNX Runtime on the CPU, the engine of the extra [cpu].
 
 Variants with unsigned activations (u8s8) run best here: its CPU kernels fuse them, and they do not fuse s8s8.
 Another execution provider of the installed ONNX Runtime is chosen by name with ``EngineOptions.device``
-(``CoreML``, ``XNNPACK``, ``ACL`` …); one that would fall back to the CPU in silence is an error.
+(``CoreML``, ``XNNPACK``, ``ACL`` …); one that would fall back to the CPU is an error.
 """
 
 from __future__ import annotations

@@ -78,16 +78,16 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
 
 
 def preload() -> None:
-    """Find CUDA and cuDNN where pip put them (``onnxruntime-gpu[cuda,cudnn]``); the system's are found without."""
+    """Load CUDA and cuDNN from pip's packages (``onnxruntime-gpu[cuda,cudnn]``); the system's need no preloading."""
     ort = library("onnxruntime")
 
-    if hasattr(ort, "preload_dlls"):  # since 1.21; it prints what it does not find, and the session then says why
+    if hasattr(ort, "preload_dlls"):  # since 1.21; it prints what it does not find, and the session then fails
         with contextlib.redirect_stdout(io.StringIO()):
             ort.preload_dlls()
 
 
 def device_index(options: EngineOptions) -> int:
-    """The GPU's number; raises EngineError for a name that is none."""
+    """The GPU's number; raises EngineError for a name that is not a GPU's."""
     try:
         return _gpu.index(options.device)
     except ValueError:
@@ -151,7 +151,7 @@ class CudaSession(_ort.OnnxRuntimeSession):
         return dict(zip(self.outputs, binding.copy_outputs_to_cpu()))
 
     def _bind(self, raw: InferenceSession, shape: _Shape, feeds: Arrays, outputs: Arrays) -> None:
-        """Give a shape that repeats fixed places on the device, which a CUDA graph needs."""
+        """Give a shape that repeats fixed addresses on the device, which a CUDA graph needs."""
         ort = library("onnxruntime")
 
         values, binding = {}, raw.io_binding()

@@ -2,7 +2,7 @@
 
 The provider builds an engine again for each shape that no profile covers (a stall of minutes), so it gets one session
 for each narrow range of lengths, with that range as explicit profile, an engine cache and a timing cache. Where
-NVIDIA's own Python package is installed, the engine ``tensorrt`` does the same with less between.
+NVIDIA's Python package is installed, the engine ``tensorrt`` does the same directly.
 https://onnxruntime.ai/docs/execution-providers/TensorRT-ExecutionProvider.html
 """
 

@@ -1,8 +1,8 @@
 """OpenVINO: the fastest engine for symmetric INT8 (s8s8) on x86, and the one for Intel's graphics and NPUs.
 
 Compiled models are kept in the cache directory (``openvino/``), keyed by the variant's digests, and within by OpenVINO
-itself from the graph, the device and the options: a second start skips the compilation. One compiled model serves
-every length.
+itself from the graph, the device and the options: a second start skips the compilation. One compiled model runs every
+length.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
         raise EngineError(f"openvino has no device {device} here; it has {', '.join(have) or 'none'}")
     settings: dict[str, str | int] = {
         "PERFORMANCE_HINT": "LATENCY",
-        # Without the hint a CPU with bfloat16 would compute fp32 variants in it, unasked and unmeasured.
+        # Without the hint a CPU with bfloat16 computes fp32 variants in bfloat16.
         "INFERENCE_PRECISION_HINT": "bf16" if variant.precision == "bf16" else "f32",
     }
     if family not in ("CPU", "AUTO"):
@@ -101,7 +101,7 @@ class OpenVinoSession:
     def __init__(self, compiled: CompiledModel, stage: Stage, known: set[str]) -> None:
         """Wrap a compiled model; inputs that the graph does not use are left out.
 
-        known: the outputs' names in the contract; OpenVINO gives a port every name that its value had on the way.
+        known: the outputs' names in the contract; OpenVINO gives a port every name that its value had in the graph.
         """
         self.raw = compiled
         self._request = compiled.create_infer_request()
@@ -122,7 +122,7 @@ class OpenVinoSession:
             return {name: self._request.get_tensor(name).data.copy() for name in self.outputs}
 
     def close(self) -> None:
-        """Drop the compiled model, once a run that is under way has ended."""
+        """Drop the compiled model, after a run that has begun."""
         with self._turn:
             self._request = None
             self.raw = None
@@ -135,7 +135,7 @@ def _capabilities(device: str) -> list[str]:
 
 
 def _reason(error: BaseException) -> str:
-    """The telling line of OpenVINO's long exceptions: the last one that is not a source location."""
+    """The line of OpenVINO's long exceptions that names the cause: the last one that is not a source location."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
     return (telling or lines or [type(error).__name__])[-1]

@@ -48,7 +48,7 @@ _CLASSES = {
     "xvector": ("ForXVector", "AutoModelForAudioXVector"),
     "encoder": ("Model", "AutoModel"),
 }
-"""For each head the end of transformers' class names, and the class that finds one for a model type."""
+"""For each head the ending of transformers' class names, and the class that selects one by a model's type."""
 
 _LAST = "last_hidden_state"
 """What transformers calls the output ``hidden_states`` of a bare encoder."""
@@ -72,7 +72,7 @@ def not_installed() -> str | None:
 
 
 def refuses(spec: ModelSpec, variant: Variant) -> str | None:
-    """It runs the checkpoint in a float type; integer variants exist only as graphs."""
+    """Refuses integer variants, which exist only as graphs, and heads that it does not know."""
     if variant.precision not in ("fp32", "fp16", "bf16"):
         return "it runs the checkpoint, which has no integer form"
     if spec.head not in _CLASSES:
@@ -95,8 +95,8 @@ def matches(bundle: Bundle, directory: Path) -> bool:
     for pattern in ("model*.safetensors", "pytorch_model*.bin"):
         digests = [sha256(path) for path in sorted(directory.glob(pattern))]
         if digests:
-            found = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-            if found == wanted:
+            digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+            if digest == wanted:
                 return True
     return False
 
@@ -147,7 +147,7 @@ class _ExtractorLoader(Protocol):
 
 
 def _extractor(directory: Path) -> _FeatureExtractor:
-    """What transformers makes a model's input with, where that is a spectrogram."""
+    """The feature extractor that makes a model's input, where that is a spectrogram."""
     import transformers
 
     try:
@@ -181,7 +181,7 @@ class TorchSession:
         dtype: torch.dtype,
         extractor: _FeatureExtractor | None = None,
     ) -> None:
-        """Wrap a model in eval mode; extractor: what makes its input of samples, where it takes a spectrogram."""
+        """Wrap a model in eval mode; extractor: makes its input from samples, where it takes a spectrogram."""
         self._spec, self._device, self._dtype, self._extractor = spec, device, dtype, extractor
         self._model: Forward | None = model
         self.inputs = STAGES["full"]

@@ -1,4 +1,4 @@
-"""The bare encoder: hidden states of chosen layers, for clients with a head of their own.
+"""The bare encoder: hidden states of chosen layers, for clients that compute the rest.
 
 A recording's embedding is the mean over all of its frames, whatever chunks they were computed in.
 """

@@ -29,8 +29,8 @@ class Options:
     shortest_pause: float = 0.0
     """Seconds below which a pause inside a turn is closed."""
     exchangeable: bool = False
-    """Whether labels are numbers that the model gives to the speakers of what it is given at once, so that the same
-    person can have another number in the next chunk of a long recording."""
+    """Whether labels are numbers that the model assigns to speakers anew in each chunk, so that the same person can
+    have another number in the next chunk of a long recording."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,13 @@ def aligned(before: NDArray[np.float32], after: NDArray[np.float32]) -> NDArray[
     return after[:, order]
 
 
-def turns(found: NDArray[np.float32], spec: ModelSpec, options: Options | None = None) -> tuple[Turn, ...]:
-    """Turns of a recording's probabilities [frames, labels]; options: None takes the bundle's."""
+def turns(frames: NDArray[np.float32], spec: ModelSpec, options: Options | None = None) -> tuple[Turn, ...]:
+    """Turns of a recording; frames: probabilities [frames, labels]; options: None takes the bundle's."""
     chosen = options or spec.options(Options)
     seconds = spec.stride / spec.sample_rate
     result = [
         Turn(label, round(start * seconds, 3), round(end * seconds, 3), round(float(column[start:end].mean()), 4))
-        for label, column in zip(spec.labels, found.T)
+        for label, column in zip(spec.labels, frames.T)
         for start, end in _stretches(column, chosen, seconds)
     ]
     return tuple(sorted(result, key=lambda turn: (turn.start, turn.label)))

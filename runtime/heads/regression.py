@@ -16,7 +16,7 @@ from ..bundle.spec import ModelSpec
 
 @dataclass(frozen=True)
 class Options:
-    """How the numbers are to be understood."""
+    """The scale of the numbers."""
 
     low: float | None = None
     """The smallest value of the scale that it was trained on, where known."""

@@ -68,13 +68,13 @@ def scores(logits: NDArray[np.float32], spec: ModelSpec) -> NDArray[np.float32]:
 def classify(logits: NDArray[np.float32], spec: ModelSpec, seconds: float, complete: bool = True) -> Classification:
     """The labels of a recording's logits [labels]."""
     options = spec.options(Options)
-    found = scores(logits, spec)
+    values = scores(logits, spec)
     ranked: list[Score] = []
     best: list[Score] = []
     start = 0
-    for size in _groups(options, len(found)):
-        order = start + np.argsort(-found[start : start + size], kind="stable")
-        group = [Score(spec.labels[index], round(float(found[index]), 4)) for index in order]
+    for size in _groups(options, len(values)):
+        order = start + np.argsort(-values[start : start + size], kind="stable")
+        group = [Score(spec.labels[index], round(float(values[index]), 4)) for index in order]
         ranked += group
         best += [score for score in group if score.score >= 0.5] if options.multi_label else group[:1]
         start += size

@@ -1,9 +1,9 @@
 """Many recordings in order, with the next ones read while the engine runs.
 
 On a CPU padded batches gain nothing (benchmarks/throughput.py prints the figures), so chunks run one by one unless the
-caller asks for batches, as a GPU wants them. Padding never changes a recording's text (the graph contract). A small
-model does gain from lanes: two chunks at once on half of the threads each. Its operators are too short to be worth
-sharing among threads, which wait for each other at the end of every one, and for whatever else the machine runs.
+caller asks for batches, which a GPU needs. Padding never changes a recording's text (the graph contract). A small model
+does gain from lanes: two chunks at once on half of the threads each. Its operators are so short that threads which
+share one spend most of the time waiting for each other.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PREFETCHED = 4
 """Chunks that wait for the engine: enough to hide the decoding of short files, 8 MB at 30 s each."""
 
 LANES = 2
-"""More at once would take memory, and two already hide what is done between chunks."""
+"""More at once would take more memory, and two already overlap the work between chunks."""
 
 _ALIKE = 1.25
 """Chunks whose lengths differ by more than this are not padded to one batch."""
@@ -49,7 +49,7 @@ _PATIENCE = 0.5
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one recording: its transcript, or the error that it could not be transcribed for."""
+    """The transcript of one recording, or the error why there is none."""
 
     source: AudioSource
     transcript: Transcript | None = None
@@ -105,9 +105,9 @@ def transcribe_all(
 
     batch: chunks that are run as one batch, of one recording or of several; otherwise each runs by itself, as many at
     once as the transcriber has lanes. on_segment: called with each segment as soon as it is complete. on_progress:
-    called with the seconds that are done and the recording's length where it is known. opened: gives what a source is
-    transcribed as: one recording, or several with a Result each, such as its channels (None: what
-    ``transcriber.open_recording`` gives). Engine errors are raised.
+    called with the seconds that are done and the recording's length where it is known. opened: turns a source into one
+    recording, or several with a Result each, such as its channels (None: ``transcriber.open_recording``). Engine errors
+    are raised.
     """
     decoding = transcriber.decoding()
     seconds: float | None = None
@@ -165,7 +165,7 @@ def _with_logits(
 def _started(
     transcriber: Transcriber, steps: Iterable[_Step], pool: ThreadPoolExecutor
 ) -> Iterator[tuple[_Step, Future[NDArray[np.float32]] | None]]:
-    """The steps, each chunk already handed to the lanes."""
+    """The steps, each chunk already submitted to the lanes."""
     for step in steps:
         yield step, pool.submit(_one, transcriber, step.chunk) if isinstance(step, _Cut) else None
 
@@ -213,7 +213,7 @@ def _run_together(
 
 
 class Prefetcher(Iterable[Item]):
-    """Runs an iterator in a thread, at most ``depth`` items ahead of whoever takes them; use it in a ``with``."""
+    """Runs an iterator in a thread, at most ``depth`` items ahead of its consumer; use it in a ``with``."""
 
     def __init__(self, items: Iterable[Item], depth: int) -> None:
         """Start nothing yet; the thread starts with the ``with`` block and ends with it."""
@@ -250,5 +250,5 @@ class Prefetcher(Iterable[Item]):
                 if self._stopped.is_set():
                     return
             self._queue.put((None, StopIteration()))
-        except BaseException as error:  # handed to the taking thread, which raises it
+        except BaseException as error:  # raised in the consuming thread
             self._queue.put((None, error))

@@ -18,12 +18,12 @@ from ..bundle.spec import ModelSpec
 from ..errors import InputError
 
 _CERTAIN = 20.0
-"""The logit of the blank in a pause, the others' being 0: e^-20 is left for all labels together."""
+"""The logit of the blank in a pause, that of every other label being 0: e^-20 of probability for each of them."""
 
 
 @dataclass(frozen=True)
 class Chunking:
-    """How long recordings are cut; benchmarks/chunking.py prints how text depends on both, and the defaults are its."""
+    """How long recordings are cut; benchmarks/chunking.py prints how text depends on both, and gave the defaults."""
 
     length: float = 30.0
     """Seconds of audio that the model is given at once; a recording up to this long is run in one pass."""
@@ -54,12 +54,12 @@ class Chunk:
     rows: NDArray[np.int64] | None = None
     """Where each frame of ``samples`` belongs, counted from ``first_frame``; None where no pause was left out."""
     frames: int = 0
-    """How many frames it stands for, pauses that were left out included; counts where there are ``rows``."""
+    """Its frames in the recording, pauses that were left out included; used only where there are ``rows``."""
     covered: int | None = None
-    """How many samples of the recording it stands for; None: those of ``samples``."""
+    """The samples of the recording that it covers; None: those of ``samples``."""
 
     def with_pauses(self, logits: NDArray[np.float32], blank: int) -> NDArray[np.float32]:
-        """Logits [frames, labels] of ``samples`` as logits of all frames that it stands for; pauses are blank."""
+        """Logits [frames, labels] of ``samples`` as logits of all frames that it covers; pauses are blank."""
         if self.rows is None:
             return logits
         whole = np.zeros((self.frames, logits.shape[1]), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""One recording on its way from the logits of its chunks to words, segments and a transcript."""
+"""From the logits of one recording's chunks to words, segments and a transcript."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WordDecoder = Callable[[NDArray[np.float32], ModelSpec, int], list[Word]]
 
 
 class Decoding:
-    """One recording on its way from logits to segments; ``Transcriber.decoding`` makes one."""
+    """Decodes one recording's logits to segments as they come; ``Transcriber.decoding`` makes one."""
 
     def __init__(
         self, spec: ModelSpec, decoder: WordDecoder, segmentation: Segmentation, recording: Recording | None = None
@@ -36,7 +36,7 @@ class Decoding:
 
     @property
     def seconds(self) -> float:
-        """How much of the recording was taken in."""
+        """The seconds of the recording that were pushed."""
         return self.samples / self._spec.sample_rate
 
     def push(self, chunk: Chunk, logits: NDArray[np.float32]) -> list[Segment]:
@@ -46,9 +46,9 @@ class Decoding:
         spans = self._segmenter.push(self._stitcher.push(chunk, logits))
         if chunk.next_frame is None:
             spans += self._segmenter.finish()
-        found = [segment for span in spans if (segment := self._segment(span)) is not None]
-        self._segments += found
-        return found
+        complete = [segment for span in spans if (segment := self._segment(span)) is not None]
+        self._segments += complete
+        return complete
 
     def transcript(self) -> Transcript:
         """Everything so far; the whole recording once its last chunk was pushed."""

@@ -1,4 +1,4 @@
-"""The heads that do not transcribe, over recordings of any length: labels, numbers, turns and embeddings."""
+"""Run the heads that do not transcribe on recordings of any length: labels, numbers, turns and embeddings."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ class FrameClassifier(_ClipRunner[Turns]):
 
     def result(self, recording: Recording) -> Turns:
         """The turns of an opened recording."""
-        found, seconds = self.probabilities(recording)
-        return Turns(frame_classification.turns(found, self.spec, self.turn_options), seconds, recording.complete)
+        frames, seconds = self.probabilities(recording)
+        return Turns(frame_classification.turns(frames, self.spec, self.turn_options), seconds, recording.complete)
 
     def probabilities(self, recording: Recording) -> tuple[NDArray[np.float32], float]:
         """Probabilities [frames, labels] of an opened recording, and its length in seconds.

@@ -1,10 +1,10 @@
-"""Leave out what holds no speech: long recordings are run without their pauses, and times stay right.
+"""Leave out the pauses of long recordings; times are those of the whole recording.
 
 A pause is a second or more in which every 20 ms are as quiet as the noise around them:
 
-1. Power is that of the differences between neighbouring samples, which hardly see hum and offsets.
-2. The noise around a frame is the tenth percentile of the half minute that it is in. A pause stays below 2.5 times that
-   (4 dB): speech that is as loud as the noise rises above it within a second.
+1. Power is that of the differences between neighbouring samples, in which hum and offsets are small.
+2. The noise around a frame is the tenth percentile of power in the half minute that holds it. A pause stays below 2.5
+   times that (4 dB): speech that is as loud as the noise exceeds it within a second.
 3. A pause is also 15 dB quieter than the loudest twentieth of the recording, so that nothing is left out where speech
    and noise are hard to tell apart.
 4. Half a second is kept at each end of a pause.
@@ -32,7 +32,7 @@ class Pauses:
     shortest: float = 1.0
     """Seconds without speech that are a pause; default 1."""
     kept: float = 0.5
-    """Seconds at each end of a pause that are run all the same; default 0.5."""
+    """Seconds at each end of a pause that are still run; default 0.5."""
     rise: float = 2.5
     """A pause's power is below this multiple of the noise around it; default 2.5 (4 dB)."""
     below: float = 30.0
@@ -40,14 +40,14 @@ class Pauses:
 
 
 _NOTHING = 50
-"""Frames of a recording without any speech that are run all the same."""
+"""Frames that are run of a recording without any speech."""
 _AROUND = 30.0
 """Seconds whose noise is measured together."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a first pass over a recording found."""
+    """Loudness, powers and length of a recording, from a first pass over it."""
 
     loudness: Loudness
     powers: NDArray[np.float32]
@@ -69,8 +69,8 @@ def survey(blocks: Iterable[NDArray[np.float32]], stride: int) -> Survey:
             steps = np.diff(joined[: whole * stride].reshape(whole, stride), axis=1)
             powers.append(np.mean(steps * steps, axis=1))
         rest = joined[whole * stride :]
-    found = np.concatenate(powers) if powers else np.zeros(0, np.float32)
-    return Survey(meter.loudness(), found, meter.samples)
+    all_powers = np.concatenate(powers) if powers else np.zeros(0, np.float32)
+    return Survey(meter.loudness(), all_powers, meter.samples)
 
 
 def spoken(powers: NDArray[np.float32], seconds: float, pauses: Pauses) -> list[tuple[int, int]]:
@@ -88,16 +88,16 @@ def spoken(powers: NDArray[np.float32], seconds: float, pauses: Pauses) -> list[
     quiet = powers <= np.repeat(limits, around)[: len(powers)]
     edges = np.flatnonzero(np.diff(np.concatenate(([0], quiet.astype(np.int8), [0]))))
     shortest, kept = round(pauses.shortest / seconds), round(pauses.kept / seconds)
-    found, start = [], 0
+    stretches, start = [], 0
     for begin, end in zip(edges[::2], edges[1::2]):
         if end - begin < max(shortest, 2 * kept + 1):
             continue
         if begin + kept > start:
-            found.append((start, int(begin) + kept))
+            stretches.append((start, int(begin) + kept))
         start = int(end) - kept
     if start < len(powers):
-        found.append((start, len(powers)))
-    return found
+        stretches.append((start, len(powers)))
+    return stretches
 
 
 def without_pauses(

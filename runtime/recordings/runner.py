@@ -1,4 +1,4 @@
-"""Recordings of any length through a model, in chunks: what every head's front has in common."""
+"""Run recordings of any length through a model, in chunks: the part that all heads share."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Runner(Generic[T]):
     heads: ClassVar[tuple[str, ...]] = ()
     """The heads that it is for."""
     does: ClassVar[str] = "run"
-    """What it does, as in "its head is xvector, which does not transcribe"."""
+    """The verb of its error message: "its head is xvector, which does not transcribe"."""
 
     def __init__(self, model: Model, chunking: Chunking | None = None, lanes: int = 1) -> None:
         """Load the model's graph, so that what is missing is raised here.
@@ -84,8 +84,8 @@ class Runner(Generic[T]):
         """Run a file (its name, its bytes, or an open binary file) or samples.
 
         source: samples are [samples], [samples, channels] or [channels, samples], as array, tensor or list; integers
-        are scaled by their type, floats are in [-1, 1]. sample_rate: Hz of samples, the model's where it is omitted; a
-        file has its own, which must not be contradicted. channel, raw: see ``runtime.audio.read.open_recording``; with
+        are scaled by their type, floats are in [-1, 1]. sample_rate: Hz of samples, the model's where it is omitted; it
+        must not contradict a file's. channel, raw: see ``runtime.audio.read.open_recording``; with
         the channel ``each`` every channel is run for itself, and the result is a list of theirs, in order.
 
         The same samples give the same result, whatever file they came from. Raises AudioError for a recording that
@@ -99,7 +99,7 @@ class Runner(Generic[T]):
         return self.result(self.open_recording(source, sample_rate, channel=channel, raw=raw))
 
     def result(self, recording: Recording) -> T:
-        """What an opened recording becomes; raises AudioError where it turns out that it cannot be used."""
+        """The result for an opened recording; raises AudioError where it cannot be used."""
         raise NotImplementedError
 
     def open_recording(
@@ -132,17 +132,17 @@ class Runner(Generic[T]):
             whole = whole or measure(recording.again())
             yield replace(chunk, loudness=whole)
 
-    def outputs(self, found: Sequence[Chunk]) -> list[Outputs]:
+    def outputs(self, chunks: Sequence[Chunk]) -> list[Outputs]:
         """Every output of chunks, run as one padded batch; all of them have a loudness, or none. Raises EngineError."""
-        rows = self._outputs(found)
+        rows = self._outputs(chunks)
         for row in rows:
             engines.checked(np.asarray(row[self.spec.outputs[0].name], dtype=np.float32))
         return rows
 
-    def _outputs(self, found: Sequence[Chunk]) -> list[Outputs]:
-        if found[0].loudness is None:
-            return self.model.outputs([chunk.samples for chunk in found], self.options)
-        clips = [chunk.loudness.normalized(chunk.samples) for chunk in found if chunk.loudness is not None]
+    def _outputs(self, chunks: Sequence[Chunk]) -> list[Outputs]:
+        if chunks[0].loudness is None:
+            return self.model.outputs([chunk.samples for chunk in chunks], self.options)
+        clips = [chunk.loudness.normalized(chunk.samples) for chunk in chunks if chunk.loudness is not None]
         return self.model.outputs_of_normalized(clips, self.options)
 
     def close(self) -> None:

@@ -45,7 +45,7 @@ class Span:
 
 
 class Segmenter:
-    """Takes frames in any portions and gives back spans that hold speech; the cuts do not depend on the portions."""
+    """Takes frames in any portions and returns spans that hold speech; the cuts do not depend on the portions."""
 
     def __init__(self, spec: ModelSpec, segmentation: Segmentation) -> None:
         """Prepare for one recording."""
@@ -59,7 +59,7 @@ class Segmenter:
         self._between = np.array([index in between for index in range(len(spec.labels))])
         self._pending: list[NDArray[np.float32]] = []
         self._spoken = np.zeros(0, dtype=bool)
-        self._parts = np.zeros(0, dtype=bool)  # frames of a label that parts words
+        self._parts = np.zeros(0, dtype=bool)  # frames of a label that separates words
         self._first = 0
 
     def push(self, logits: NDArray[np.float32]) -> list[Span]:
@@ -90,7 +90,7 @@ class Segmenter:
         places = np.concatenate((spoken[spoken < end], [end]))
         gaps = np.diff(places) - 1
         parted = np.concatenate(([0], np.cumsum(self._parts[:end])))
-        # A pause inside a word ends no segment, but one that is too long for a word parts two.
+        # A pause inside a word does not end a segment, but one that is too long for a word separates two.
         parts_words = (parted[places[1:]] > parted[places[:-1]]) | (gaps > self._word_gap)
         cuts = places[:-1] + 1 + half
         wide = np.flatnonzero((gaps >= self._pause) & parts_words & (cuts <= self._longest))

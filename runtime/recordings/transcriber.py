@@ -47,9 +47,10 @@ class Transcriber(Runner[Transcript]):
         decoder: how logits become words: greedy by default, language_model.BeamDecoder with a language model.
         chunking: how long recordings are cut; segmentation: where segments end.
         lanes: chunks that ``batch.transcribe_all`` runs at once, each with its share of the threads; ``batch.lanes``
-        says where that gains. One where the model has no number of threads, or its engine runs one at a time.
+        says where that is faster. It is one where the model's number of threads is not set or its engine runs one at a
+        time.
         skip_silence: run recordings without their pauses, which are decoded as silence (``pauses`` says what a pause
-        is); default False. It takes a model that runs in stages; others run everything.
+        is); default False. It needs a model that runs in stages; others run everything.
         Raises InputError for a head that does not transcribe, EngineError and BundleError as ``Model.session`` does.
         """
         super().__init__(model, chunking, lanes)
@@ -70,7 +71,7 @@ class Transcriber(Runner[Transcript]):
         yield from super().chunks(recording)
 
     def result(self, recording: Recording) -> Transcript:
-        """The transcript of an opened recording; raises AudioError where it turns out that it cannot be used."""
+        """The transcript of an opened recording; raises AudioError where it cannot be used."""
         decoding = self.decoding(recording)
         for chunk in self.chunks(recording):
             decoding.push(chunk, self.run([chunk])[0])
@@ -100,11 +101,11 @@ class Transcriber(Runner[Transcript]):
 
         return list(transcribe_all(self, sources, batch=size))
 
-    def run(self, found: Sequence[Chunk]) -> list[NDArray[np.float32]]:
+    def run(self, chunks: Sequence[Chunk]) -> list[NDArray[np.float32]]:
         """The logits [frames, labels] of chunks, run as one padded batch; all of them have a loudness, or none."""
         name = self.spec.outputs[0].name
-        rows = [np.asarray(row[name], dtype=np.float32) for row in self.outputs(found)]
-        return [chunk.with_pauses(row, self.spec.blank or 0) for chunk, row in zip(found, rows)]
+        rows = [np.asarray(row[name], dtype=np.float32) for row in self.outputs(chunks)]
+        return [chunk.with_pauses(row, self.spec.blank or 0) for chunk, row in zip(chunks, rows)]
 
     def logits(self, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """The logits [frames, labels] of clips [samples] at the model's rate, run as one padded batch."""

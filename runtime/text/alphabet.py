@@ -18,7 +18,7 @@ _UNUSED = 0xE000
 
 
 class Alphabet:
-    """A vocabulary in the words of pyctcdecode: one character a label, a space between words, a blank.
+    """A vocabulary in pyctcdecode's form: one character for each label, a space between words, a blank.
 
     Letters take the case in which the language model spells its words.
     """
@@ -61,9 +61,9 @@ class Alphabet:
         return scores
 
     def parted(self, scores: NDArray[np.float32], gap: int) -> NDArray[np.float32]:
-        """Log-probabilities with a certain delimiter in the middle of each pause that is too long for a word.
+        """Log-probabilities with a delimiter of probability 1 in the middle of each pause that is too long for a word.
 
-        So that the language model scores two words there, as greedy decoding makes two.
+        The language model then scores two words there, as greedy decoding makes two.
         """
         best = scores.argmax(axis=1)
         spoken = np.flatnonzero((best != self._blank) & (best != self._delimiter))

@@ -25,13 +25,12 @@ class Cue:
 def cues(transcript: Transcript, layout: CaptionLayout) -> list[Cue]:
     """A transcript as cues in order, none overlapping the next, none beyond the recording's end.
 
-    A cue never crosses the end of a segment. One that would flash by stays for ``layout.shortest_cue``, or until the
-    next begins.
+    A cue never crosses the end of a segment. A shorter one stays for ``layout.shortest_cue``, or until the next begins.
     """
-    found = [cue for segment in transcript.segments for cue in _split(segment.words, layout, _gap(segment))]
+    laid_out = [cue for segment in transcript.segments for cue in _split(segment.words, layout, _gap(segment))]
     return [
         replace(cue, end=max(cue.end, min(cue.start + layout.shortest_cue, limit)))
-        for cue, limit in zip(found, [*(cue.start for cue in found[1:]), transcript.seconds])
+        for cue, limit in zip(laid_out, [*(cue.start for cue in laid_out[1:]), transcript.seconds])
     ]
 
 
@@ -63,7 +62,7 @@ def _split(words: Sequence[Word], layout: CaptionLayout, gap: str) -> Iterator[C
 
 
 def _shown(text: str) -> str:
-    """A word as a subtitle may hold it: on one line, without what would begin another cue or command a terminal."""
+    """A word as a subtitle may hold it: on one line, without cue timings and control characters."""
     return _TIMING.sub(r"\1 ->", escape.one_line(text))
 
 

@@ -154,7 +154,7 @@ class BeamDecoder:
 
 
 class _Search(Protocol):
-    """What is used of the decoders of ctc-beam-decoder and pyctcdecode."""
+    """The part of the decoders of ctc-beam-decoder and pyctcdecode that is used here."""
 
     def decode_beams(
         self, logits: NDArray[np.float32], *, beam_width: int, hotwords: list[str] | None, hotword_weight: float

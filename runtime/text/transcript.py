@@ -70,7 +70,7 @@ class Transcript:
     """Which channel of the recording it is (``audio.channels.Channel``); ``mix``: the average of all."""
 
     warnings: tuple[str, ...] = ()
-    """What a reader of the transcript should know of the recording: what is missing, which channels were averaged."""
+    """What is missing of the recording, and other doubts about it, such as channels that were averaged."""
 
     def document(self, name: str = "") -> TranscriptJson:
         """Return everything as JSON values, with the fields of whisper's .json; name: the recording's."""

@@ -1,6 +1,6 @@
-"""Containers that FFmpeg reads: MP4, Matroska, ASF, AVI, FLV, AMR; here only where a joined file begins anew.
+"""Containers that FFmpeg reads (MP4, Matroska, ASF, AVI, FLV, AMR): only where each of several joined files begins.
 
-FFmpeg plays the first of joined files, and says nothing of the others.
+FFmpeg decodes the first of joined files, and does not report the others.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def stretches(view: View) -> list[tuple[int, int]]:
 
 def has_index(view: View, start: int, end: int) -> bool:
     """Whether an MP4 file holds its index, without which nothing of it can be read."""
-    return any(name == b"moov" for _, name in _walk(view, start, end))
+    return any(name == b"moov" for _, name in _headers(view, start, end))
 
 
 _ADTS_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
@@ -65,9 +65,9 @@ def _adts(view: View, at: int) -> tuple[int, float]:
 
 
 def _boxes(view: View) -> list[int]:
-    """An MP4 file begins anew at a type box that follows sound."""
+    """Where the joined MP4 files begin: each type box after sound begins another one."""
     starts, sound = [0], False
-    for at, name in _walk(view, 0, view.size):
+    for at, name in _headers(view, 0, view.size):
         if name == b"ftyp" and sound:
             starts.append(at)
             sound = False
@@ -75,21 +75,22 @@ def _boxes(view: View) -> list[int]:
     return starts
 
 
-def _walk(view: View, at: int, end: int) -> list[tuple[int, bytes]]:
-    found: list[tuple[int, bytes]] = []
-    while at < end and len(head := view.at(at, 16)) >= 8 and len(found) < 1_000_000:
+def _headers(view: View, at: int, end: int) -> list[tuple[int, bytes]]:
+    """Where each outermost box between two places begins, and its type."""
+    boxes: list[tuple[int, bytes]] = []
+    while at < end and len(head := view.at(at, 16)) >= 8 and len(boxes) < 1_000_000:
         size = int.from_bytes(head[:4], "big")
         if size == 1:
             size = int.from_bytes(head[8:16], "big")
-        found.append((at, head[4:8]))
+        boxes.append((at, head[4:8]))
         if size < 8:  # 0: up to the end
             break
         at += size
-    return found
+    return boxes
 
 
 def _signed(view: View) -> list[int]:
-    """Where the first file's signature is met again."""
+    """Where the first file's signature occurs again: each place begins another file."""
     starts = [0]
     for signature, place in _SIGNATURES:
         if view.at(place, len(signature)) != signature:

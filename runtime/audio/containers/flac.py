@@ -3,7 +3,8 @@
 1. The next ``fLaC`` with its first block begins another recording.
 2. A number of samples of 0 means that it was not known (a pipe); the last frame gives it. libsndfile fails at the end
 of a recording whose number it does not know.
-3. Where the decoder fails, it goes on with the next frame that another one fits to, which says how much is missing.
+3. After a failure decoding continues at the next frame that is followed by a matching one; its number states how much
+   is missing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 from ..source import View
 from . import riff
-from .part import Part, Walked
+from .part import Parsed, Part
 
 _MARK = b"fLaC"
 _BEGINNINGS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
@@ -71,28 +72,28 @@ class _Stream:
         return (self.info[12] >> 1 & 7) + 1
 
     def header(self, total: int) -> bytes:
-        """A header for frames that hold so many samples."""
+        """A header for frames with ``total`` samples together."""
         packed = int.from_bytes(self.info[10:18], "big") & ~0xF_FFFF_FFFF | total & 0xF_FFFF_FFFF
         info = self.info[:10] + packed.to_bytes(8, "big") + bytes(16)  # no digest: it would be of all frames
         return b"fLaC\x80\x00\x00\x22" + info
 
 
-def walk(view: View, start: int) -> Walked:
+def parse(view: View, start: int) -> Parsed:
     """The recording that begins at ``start``."""
     stream = _stream(view, start)
     if stream is None:
-        return Walked([], start)
+        return Parsed([], start)
 
     resume = functools.partial(_later, stream, stream.frames_at, 0)
     total = stream.total
     if total != _UNKNOWN:
         part = Part(((start, stream.end),), announced=total, resume=resume)
-        return Walked([part], stream.end, missing=_swallowed(view, stream))
+        return Parsed([part], stream.end, missing=_swallowed(view, stream))
     last = functools.reduce(lambda _, frame: frame, _frames(view, stream, stream.frames_at), None)
     if last is None:
-        return Walked([Part(((start, stream.end),))], stream.end)
+        return Parsed([Part(((start, stream.end),))], stream.end)
     part = Part((stream.header(last.position + last.samples), (stream.frames_at, stream.end)), resume=resume)
-    return Walked([part], stream.end)
+    return Parsed([part], stream.end)
 
 
 def _stream(view: View, start: int) -> _Stream | None:
@@ -134,7 +135,7 @@ def _swallowed(view: View, stream: _Stream) -> tuple[str, ...]:
 
 
 def _later(stream: _Stream, at: int, begun: int, view: View, read: int) -> Part | None:
-    """What follows the frame that the decoder failed in: from ``at`` on, ``read`` samples after sample ``begun``."""
+    """The part after the frame in which the decoder failed: from ``at`` on, ``read`` samples after sample ``begun``."""
     before: _Frame | None = None
     for frame in _frames(view, stream, at):
         if before is not None and frame.position == before.position + before.samples:

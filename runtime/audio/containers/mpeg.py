@@ -1,12 +1,12 @@
 """MPEG audio (MP3, and layers I and II): frames without a container, between tags of several kinds.
 
-1. A frame's header gives its length, so the next one is where it ends. A header counts where another of the same kind
-follows it: four bytes of other data look like one too often.
+1. A frame's header gives its length, so the next one is where it ends. A header counts only where another of the same
+kind follows it: four bytes of other data often look like a header.
 2. Frames of one kind (version, layer, rate, channels) are a stretch. A frame with a Xing, Info or VBRI header begins a
-recording, and so does a change of kind: files are joined, and radio changes its form.
+recording, and so does a change of kind: files are joined, and recorded radio streams change their format.
 3. The decoder ends at the number of frames that such a header states, and guesses a number where there is none: from
-the first frame's length, which is wrong for a variable rate. So a stretch without a right number is given a Xing
-frame in front (decoders do not play it).
+the first frame's length, which is wrong for a variable rate. So a stretch without a right number gets a Xing frame in
+front (decoders do not decode it to sound).
 4. Tags (ID3v2, ID3v1, APE) are left out. Other bytes between frames are damage.
 """
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..source import Segment, View
-from .part import MOST_PARTS, Part, Walked
+from .part import MOST_PARTS, Parsed, Part
 
 _BITRATES = {  # kbit/s by (MPEG 1, layer), ISO 11172-3 and 13818-3
     (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -99,7 +99,7 @@ def begins(view: View, start: int) -> bool:
     return _sure(view, after_tags(view, start))
 
 
-def walk(view: View, start: int) -> Walked:
+def parse(view: View, start: int) -> Parsed:
     """All frames from ``start`` up to the end of the file, or to what is of another kind."""
     runs: list[_Run] = []
     at = after = after_tags(view, start)
@@ -120,7 +120,7 @@ def walk(view: View, start: int) -> Walked:
     runs = [run for run in runs if run.frames >= _FEWEST]
     followed = [following.damage > 0 and following.tagged is None for following in runs[1:]]
     parts = [_part(run, more) for run, more in zip(runs, [*followed, False])]
-    return Walked(parts, after if parts else start)
+    return Parsed(parts, after if parts else start)
 
 
 def _take(view: View, at: int, runs: list[_Run], skipped: int) -> int:
@@ -190,7 +190,7 @@ def _same(word: int, run: _Run) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _header(word: int) -> _Header | None:
-    """What a frame's header says; None where it is not one. A free bitrate (0) says no length, and is not followed."""
+    """A frame's header; None where it is not one. A free bitrate (0) states no length, and is not supported."""
     version, layer, bitrate, rate = word >> 19 & 3, 4 - (word >> 17 & 3), word >> 12 & 15, word >> 10 & 3
     if word >> 21 != 0x7FF or version == 1 or layer == 4 or bitrate in (0, 15) or rate == 3:
         return None
@@ -216,7 +216,7 @@ def _tagged(head: bytes, form: _Header) -> int | None:
 
 
 def after_tags(view: View, at: int) -> int:
-    """Behind the tags that begin at a place."""
+    """The place after the tags that begin at ``at``."""
     while size := _tag_size(view, at):
         at += size
     return min(at, view.size)
@@ -238,7 +238,7 @@ def _tag_size(view: View, at: int) -> int:
 
 
 def _part(run: _Run, followed: bool) -> Part:
-    """A run as what a decoder is handed, with a header that states its frames rightly.
+    """A run as the decoder gets it, with a header that states its number of frames correctly.
 
     followed: whether the next run is of the same recording.
     """

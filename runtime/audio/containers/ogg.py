@@ -3,9 +3,9 @@
 1. A page counts only if its checksum is right, which zlib computes on bytes and result with their bits reversed: it is
 the same polynomial, read from the other end.
 2. A recording is what follows pages that begin streams, up to the next such pages: recordings may be joined.
-3. Of several streams the first one of sound is taken; pages of pictures and captions may come between its own.
-4. A gap in the page numbers parts a recording. What follows is decoded with the headers of its beginning; its last
-page says which sample of the recording it ends with, and so how much is missing.
+3. Of several streams the first one of sound is taken; pages of pictures and captions may come between its pages.
+4. A gap in the page numbers splits a recording. What follows is decoded with the headers of its beginning; its last
+page states which sample of the recording it ends with, and so how much is missing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..source import Segment, View
-from .part import Part, Walked
+from .part import Parsed, Part
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _SOUND = ((b"\x01vorbis", 3), (b"OpusHead", 2), (b"\x7fFLAC", 0), (b"Speex   ", 2))
@@ -49,12 +49,12 @@ class _Page(NamedTuple):
         return sum(size < 255 for size in self.lacing)
 
 
-def walk(view: View, start: int) -> Walked:
+def parse(view: View, start: int) -> Parsed:
     """The recording that begins at ``start``."""
     link, end = _link(view, start)
     sounds = [page for page in link if page.begins and _headers_of(view, page) is not None]
     if not sounds:
-        return Walked([Part(((start, end),))] if link else [], end)
+        return Parsed([Part(((start, end),))] if link else [], end)
     own = [page for page in link if page.serial == sounds[0].serial]
     headers = _header_pages(own, _headers_of(view, sounds[0]) or 0)
     runs = _runs(own[headers:])
@@ -73,7 +73,7 @@ def walk(view: View, start: int) -> Walked:
         parts = [Part(_merged(shared), cut=not own[-1].ends)]
     begun = {page.serial for page in link if page.begins}
     orphans = any(page.serial not in begun for page in link)
-    return Walked(
+    return Parsed(
         parts,
         end,
         missing=("pages of a stream whose beginning is missing cannot be decoded",) if orphans else (),
@@ -95,7 +95,7 @@ def _link(view: View, start: int) -> tuple[list[_Page], int]:
 
 def _pages(view: View, at: int) -> Iterator[_Page]:
     """Every good page from a place on, whatever is between them."""
-    checked = 0  # a file may be made of beginnings of pages, each of which would be summed up
+    checked = 0  # a crafted file can hold nothing but beginnings of pages, and each would cost a checksum
     while at >= 0 and checked < _MOST_CHECKED * view.size + (1 << 24):
         page = _page(view, at)
         if page is not None:
@@ -125,7 +125,7 @@ def _checksum(data: bytes) -> int:
 
 
 def _headers_of(view: View, page: _Page) -> int | None:
-    """How many header packets a stream of sound begins with (0: it says by itself); None for other streams."""
+    """How many header packets a stream of sound begins with (0: its first packet states it); None for other streams."""
     head = view.at(page.start + 27 + len(page.lacing), 8)
     return next((packets for magic, packets in _SOUND if head.startswith(magic)), None)
 
@@ -152,7 +152,7 @@ def _runs(pages: list[_Page]) -> list[list[_Page]]:
 
 
 def _seconds(view: View, first: _Page, granule: int) -> float | None:
-    """The second at which a page ends that counts so many samples; None where the rate is not known."""
+    """The second at which a page with this sample count ends; None where the rate is not known."""
     head = view.at(first.start + 27 + len(first.lacing), 40)
     if granule < 0:
         return None

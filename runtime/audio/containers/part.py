@@ -1,4 +1,4 @@
-"""A stretch of a file that a decoder can be handed by itself."""
+"""A stretch of a file that is decoded alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from ..source import Segment, View
 
 MOST_PARTS = 2000
-"""Parts of a file that are decoded; each costs a decoder of its own, and a file can be made of nothing but holes."""
+"""Parts of a file that are decoded, at most; each opens another decoder, and a crafted file can have a hole in every
+frame."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Part:
     """Bytes that are one recording, or what is whole of one between two holes."""
 
     segments: tuple[Segment, ...]
-    """What the decoder is handed."""
+    """The bytes that the decoder gets."""
 
     announced: int | None = None
     """Samples of each channel that its header promises; None where it does not say, or cannot be trusted."""
@@ -37,12 +38,12 @@ class Part:
     """Whether it is of the same recording as the part before."""
 
     resume: Callable[[View, int], Part | None] | None = None
-    """What of it follows a failure of the decoder after so many samples; None where nothing does."""
+    """The part that follows a failure of the decoder, given the samples before it; None where nothing follows."""
 
 
 @dataclass(frozen=True)
-class Walked:
-    """What was found of one recording."""
+class Parsed:
+    """The structure of one recording."""
 
     parts: list[Part]
     """Its stretches, in order."""
@@ -51,7 +52,7 @@ class Walked:
     """Where in the file it ends."""
 
     missing: tuple[str, ...] = ()
-    """A line for each thing of it that cannot be decoded, beside the holes between its parts."""
+    """One line for each piece that cannot be decoded, the holes between its parts left out."""
 
     notes: tuple[str, ...] = field(default=())
-    """A line for each thing of it that is left out on purpose."""
+    """One line for each piece that is left out on purpose."""

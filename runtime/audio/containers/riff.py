@@ -1,8 +1,8 @@
 """WAV (RIFF, RIFX, RF64) and AIFF (FORM): chunks with a name and a size.
 
 1. The sound is one chunk (``data``, ``SSND``). What follows a recording may be another one, joined on.
-2. A size of all ones, or near 2 GiB, in a shorter file is a recorder's that could not know it; one of 0 before the rest
-of the file is a recorder's that was cut off. All bytes up to the next header, or to the end, are sound then.
+2. A size of all ones, or near 2 GiB, in a shorter file was written by a recorder that did not know the size; a size of
+0 with bytes after it, by a recorder that was stopped. All bytes up to the next header, or to the end, are sound then.
 3. A size that goes beyond the file, or beyond the next recording's header, belongs to a recording that was cut short.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ..source import Segment, View
 from . import mpeg
-from .part import Part, Walked
+from .part import Parsed, Part
 
 _UNKNOWN = 0x7FFF_0000
 """Sizes from here on mean "unknown" where the file is shorter: sox, arecord and ffmpeg write such."""
@@ -43,28 +43,28 @@ class _Sound:
     """Bytes of one sample of every channel."""
 
 
-def walk(view: View, start: int) -> Walked:
+def parse(view: View, start: int) -> Parsed:
     """The recording that begins at ``start``."""
     big = view.at(start, 4) in (b"FORM", b"RIFX")
     sound = _sound(view, start + 12, big) if _header_at(view, start) else None
     if sound is None:
-        return Walked([], start)
+        return Parsed([], start)
     available = view.size - sound.start
     end = sound.start + sound.size
     unfinished = sound.size == 0 and available > 0 and _after_chunks(view, sound.start, big) is None
     unknown = sound.size > available and sound.size >= _UNKNOWN
     after = None if unfinished or sound.size > available else _after(view, end, big)
     if after is not None:
-        return Walked([Part(((start, end),), announced=sound.size // sound.block)], after)
+        return Parsed([Part(((start, end),), announced=sound.size // sound.block)], after)
     forms = (b"AIFF", b"AIFC") if view.at(start, 4) == b"FORM" else (b"WAVE",)
     following = next_header(view, sound.start, forms)
     if following is None and sound.size <= available and not unfinished:  # something else follows
-        return Walked([Part(((start, end),), announced=sound.size // sound.block)], end)
+        return Parsed([Part(((start, end),), announced=sound.size // sound.block)], end)
     stop = view.size if following is None else following
     announced = None if unfinished or unknown else sound.size // sound.block
     segments = _finished(view, start, sound, stop, big) if unfinished or unknown else ((start, stop),)
     cut = announced is not None and sound.size - (stop - sound.start) > _SLACK
-    return Walked([Part(segments, announced=announced, cut=cut)], stop)
+    return Parsed([Part(segments, announced=announced, cut=cut)], stop)
 
 
 def _sound(view: View, at: int, big: bool) -> _Sound | None:
@@ -130,7 +130,7 @@ def next_header(view: View, at: int, forms: Sequence[bytes], end: int | None = N
 
 
 def _finished(view: View, start: int, sound: _Sound, stop: int, big: bool) -> tuple[Segment, ...]:
-    """The recording with the sizes that its recorder did not come to write."""
+    """The recording with the sizes that its recorder did not write."""
 
     def size(end: int, begin: int) -> bytes:
         return struct.pack(">I" if big else "<I", min(end - begin, 0xFFFF_FFFF))

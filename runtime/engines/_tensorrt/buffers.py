@@ -11,11 +11,12 @@ from .cuda import Cuda, view
 
 _ALIGNMENT = 256
 _HEADROOM = 1.25
-"""A longer clip is often followed by one a little longer; each growth costs a synchronisation."""
+"""How much more than needed is allocated: a longer clip is often followed by one a little longer, and each growth costs
+a synchronisation."""
 
 
 class Buffer:
-    """Device memory and its pinned twin. Addresses change only when it grows, and ``generation`` counts that."""
+    """Device memory and pinned host memory of one size; ``generation`` counts how often they grew, and moved."""
 
     def __init__(self, cuda: Cuda) -> None:
         """An empty buffer."""
@@ -26,11 +27,11 @@ class Buffer:
         self.generation = 0
 
     def at_least(self, size: int) -> None:
-        """Make room for ``size`` bytes; a buffer that is large enough stays as it is."""
+        """Allocate at least ``size`` bytes; a buffer that is large enough stays as it is."""
         if size <= self.size and self.device:
             return
         wanted = max(_ALIGNMENT, -(-int(size * (_HEADROOM if self.size else 1)) // _ALIGNMENT) * _ALIGNMENT)
-        # Nothing may still read or write the old memory when it is given back.
+        # Nothing may still read or write the old memory when it is released.
         self._cuda.synchronize()
         self.free()
         self.device = self._cuda.allocate(wanted)
@@ -45,7 +46,7 @@ class Buffer:
         return array
 
     def free(self) -> None:
-        """Give both memories back."""
+        """Release both."""
         if self.device:
             self._cuda.free(self.device)
             self.device = 0

@@ -92,7 +92,7 @@ def build_apart(request: BuildRequest, progress: BuildProgress) -> None:
                     if "progress" in message:
                         progress(str(message["progress"]))
     except BrokenPipeError:
-        pass  # it died early; its exit status and log say how
+        pass  # it ended early; its exit status and log say why
     finally:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
@@ -133,7 +133,7 @@ def build(request: BuildRequest, say: BuildProgress) -> None:
 
 
 def _parse(trt: ModuleType, builder: Builder, graph: str, logger: ILogger) -> tuple[INetworkDefinition, OnnxParser]:
-    """A network and its parser, which must live as long: the library crashes otherwise."""
+    """A network and its parser, which must be kept as long as the network: the library crashes otherwise."""
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(graph):
@@ -196,7 +196,7 @@ def _parser_errors(graph: str, parser: OnnxParser) -> str:
 
 def _logger(trt: ModuleType) -> ILogger:
     class Logger(trt.ILogger):  # type: ignore[misc,name-defined]
-        """Keeps the last complaint and passes warnings and worse on to stderr."""
+        """Keeps the last warning or error, and prints warnings and errors to stderr."""
 
         last = "it names no reason"
 
@@ -213,7 +213,7 @@ def _logger(trt: ModuleType) -> ILogger:
 
 def _monitor(trt: ModuleType, say: BuildProgress) -> IProgressMonitor:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc,name-defined]
-        """Says each outermost phase as it begins."""
+        """Reports each outermost phase as it begins."""
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
@@ -240,7 +240,7 @@ def _ending(code: int) -> str:
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Serve one request from standard input."""
+    """Build one request from standard input."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the library prints is not an answer
 

@@ -70,15 +70,15 @@ class Cuda:
         return int(self._value(self._api.cudaMalloc(size)))
 
     def free(self, address: int) -> None:
-        """Give device memory back."""
+        """Release device memory."""
         self._done(self._api.cudaFree(address))
 
     def allocate_pinned(self, size: int) -> int:
-        """Page-locked host memory of ``size`` bytes; its address. Copies from it run beside the CPU."""
+        """Page-locked host memory of ``size`` bytes; its address. Copies from it do not occupy the CPU."""
         return int(self._value(self._api.cudaMallocHost(size)))
 
     def free_pinned(self, address: int) -> None:
-        """Give page-locked memory back."""
+        """Release page-locked memory."""
         self._done(self._api.cudaFreeHost(address))
 
     def upload(self, device: int, host: int, size: int) -> None:
@@ -127,11 +127,11 @@ class Cuda:
         return int(total - free)
 
     def close(self) -> None:
-        """Give the stream back."""
+        """Release the stream."""
         self._done(self._api.cudaStreamDestroy(self.stream))
 
     def _value(self, result: tuple[SupportsInt, T]) -> T:
-        """The value of a call; raises EngineError where it failed."""
+        """The value that a call returned; raises EngineError where it failed."""
         self._done(result[:1])
         return result[1]
 

@@ -1,4 +1,4 @@
-"""A fresh engine is kept only after it ran: every length range, and the bundle's own clips where it has some."""
+"""Run a new engine before it is kept: on every length range, and on the bundle's selftest clips where it has some."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FEATURE_CHANNELS_AXIS = 2
 
 
 def check(session: TensorRtSession, bundle: Bundle, variant: Variant, key: Key) -> None:
-    """Raise EngineError where an engine's outputs are not finite, or differ from the bundle's own."""
+    """Raise EngineError where an engine's outputs are not finite, or differ from the bundle's reference outputs."""
     random = np.random.default_rng(1)
     values_name, lengths_name = STAGES[key.stage]
     for profile in key.profiles:
@@ -36,8 +36,8 @@ def check(session: TensorRtSession, bundle: Bundle, variant: Variant, key: Key) 
 
 def _selftest(session: Session, bundle: Bundle, variant: Variant) -> None:
     reference = read_archive(bundle)
-    found = [outputs_alone(session, bundle.spec, samples_of(values["clip"])) for values in reference]
-    compared = compare(bundle.spec, variant, found, reference)
+    outputs = [outputs_alone(session, bundle.spec, samples_of(values["clip"])) for values in reference]
+    compared = compare(bundle.spec, variant, outputs, reference)
     if compared.status != "passed":
         raise EngineError(
             f"the engine built from {variant.graphs['full']} fails the selftest ({compared.reason}), "

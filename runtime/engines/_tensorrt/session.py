@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tensorrt import ICudaEngine, IExecutionContext
 
 _CAPTURE_AFTER = 2
-"""Runs of one shape before it is captured: a shape that comes once is not worth a capture."""
+"""Runs of one shape before it is captured: a capture costs more than it saves on a shape that occurs once."""
 
 
 @dataclass
@@ -97,7 +97,7 @@ class TensorRtSession:
         return self._joined(parts, self._output_steps(values.shape[1]))
 
     def close(self) -> None:
-        """Give contexts, graphs and memory back."""
+        """Release contexts, graphs and memory."""
         with self._lock:
             if self._engine is None:
                 return

@@ -1,8 +1,8 @@
-"""Plans in the cache directory: found by what they were made of, trusted only when whole and proven.
+"""Plans in the cache directory: found by what they were made from, used only when whole and tested.
 
-A file is a mark, one header line of JSON, then the plan. The name holds what a user would call the same engine
-(graph, stage, profiles, GPU); what merely went out of date (library, driver) is compared inside, so that a rebuild can
-say why. Files appear by rename, under a lock that the system drops with its process.
+A file is a mark, one header line of JSON, then the plan. Graph, stage, profiles and GPU are in the file's name; the
+versions of library and driver are in the header, so that the reason for a rebuild can be stated. Files appear by
+rename, under a lock that the system releases when the process ends.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MARK = b"wav2edge engine 1\n"
 
 @dataclass(frozen=True)
 class Key:
-    """What a plan was made of.
+    """What a plan was made from.
 
     graph: SHA-256 of the ONNX file and of each weight file. gpu, capability, driver: None for a portable plan.
     """
@@ -63,7 +63,7 @@ class Found:
 
 
 def read(key: Key) -> Found:
-    """Look a plan up; a truncated, foreign or outdated file is never used, and the reason is given."""
+    """Look a plan up; a truncated, outdated or unrelated file is never used, and the reason is returned."""
     try:
         content = key.path.read_bytes()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What a transcript looks like in a file. A file in this folder is a format; its name is its CLI name.
+"""Formats of transcripts. A file in this folder is a format; its name is its CLI name.
 
 Each offers ``SUFFIX`` (with the dot) and ``render(transcript, name, layout) -> str``; ``name`` is the recording's.
 """

@@ -64,7 +64,7 @@ def render(transcript: Transcript, name: str, layout: CaptionLayout) -> str:
 
 
 def dumped(value: Mapping[str, object], indent: int | None = None) -> str:
-    """JSON in Unicode, but for characters that command a terminal or cannot be encoded: those escaped."""
+    """JSON in Unicode; control characters, and characters that cannot be encoded, are escaped."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 

@@ -1,4 +1,4 @@
-"""One JSON object a line for each recording: a MANIFEST that evaluate, quantize and other tools read back.
+"""One line of JSON for each recording: a MANIFEST for evaluate, quantize and other tools.
 
 ``path`` is absolute, because a manifest's relative paths are relative to its own folder.
 """

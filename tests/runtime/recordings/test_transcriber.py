@@ -104,9 +104,9 @@ def test_batches_change_nothing(level_transcriber: Transcriber, spell: Spell, tm
     runs: list[int] = []
     outputs = level_transcriber.outputs
 
-    def counted(found: Sequence[Chunk]) -> list[Outputs]:
-        runs.append(len(found))
-        return outputs(found)
+    def counted(chunks: Sequence[Chunk]) -> list[Outputs]:
+        runs.append(len(chunks))
+        return outputs(chunks)
 
     level_transcriber.outputs = counted  # type: ignore[method-assign]
     together = list(transcribe_all(level_transcriber, sources, batch=batch))
