@@ -56,9 +56,9 @@ def planned(name: str) -> Variant:
 
 
 def is_meant_for_speed(name: str) -> bool:
-    """Whether a variant's time on this machine counts.
+    """Whether the gate judges a variant's time on this machine.
 
-    Half precision is for other machines than the one it is made on, and int4 for boards with little memory.
+    Not for half precision, which is for other machines than the one it is made on, and int4, which saves memory.
     """
     return planned(name).precision == "int8"
 
@@ -73,7 +73,7 @@ class VariantBuilder:
     sites: tuple[Site, ...]
     """The operators that can be quantised."""
     histograms: Mapping[str, Histogram]
-    """What each observed tensor held; empty where no variant needs it."""
+    """The values of each observed tensor; empty where no variant needs them."""
     method: Method
     """How a range is found from a histogram."""
     folder: Path
@@ -84,7 +84,7 @@ class VariantBuilder:
         return {name: choose_range(seen, self.method, unsigned) for name, seen in self.histograms.items()}
 
     def never_quantized(self, name: str) -> dict[str, str]:
-        """The layers that a variant leaves in float whatever a search finds, and why."""
+        """The layers that a variant always leaves in float, and why."""
         if name != S8S8.variant:
             return {}
         left = {site.layer for site in self._channels_last(self.graph.copy())}

@@ -29,8 +29,8 @@ the rate."""
 SILENCE = 1e-4
 """A clip whose loudest sample is below this (-80 dBFS, three steps of 16-bit audio) holds no speech."""
 SHORTEST_REST = 0.5
-"""Seconds: a rest of a recording that is shorter than this is not a piece of its own; a word takes about as long (150
-words a minute are 0.4 s each)."""
+"""Seconds: a shorter rest of a recording is left out; a word takes about as long (150 words a minute are 0.4 s
+each)."""
 
 CLOSED = frozenset({"eval", "test"})
 """Splits of a manifest that nothing may be chosen on."""
@@ -50,7 +50,7 @@ class Clips:
     longest: float
     """Seconds; longer recordings calibrate in pieces of this length (they are judged whole)."""
     pairs: tuple[Trial, ...] = ()
-    """Those of a list, for a speaker model; none: all that named speakers make."""
+    """The listed pairs, for a speaker model; empty: all pairs of recordings with named speakers."""
 
     def whole(self) -> Iterator[tuple[Row, Samples]]:
         """Each recording whole; raises AudioError for one that cannot be read."""
@@ -80,7 +80,7 @@ class Clips:
         return total.hexdigest()
 
     def _reference(self, row: Row) -> str:
-        """What makes a recording another one to judge on."""
+        """What a recording is judged by: a change of it changes the digest."""
         return row.text if self.spec.head == "ctc" else f"{row.label or ''}{row.speaker or ''}{row.values or ''}"
 
     @property
@@ -95,14 +95,14 @@ class Clips:
 
     @property
     def seconds(self) -> float:
-        """How long they are together, as their headers say; ``longest`` stands for one whose header does not."""
+        """Their length together, by their headers; a recording whose header has no length counts as ``longest``."""
         known = (row.seconds or read.open_recording(row.path, self.spec.sample_rate).seconds for row in self.rows)
         return sum(self.longest if seconds is None else seconds for seconds in known)
 
     def limited(self, limit: int | None, source: str = "speech", verb: Verb = "calibrate") -> Clips:
         """At most ``limit`` of them, spread evenly; all where it is None.
 
-        source and verb: for the message of the InputError where all that are left are silent.
+        source and verb: for the message of the InputError where all chosen ones are silent.
         """
         if limit is None or limit >= len(self.rows):
             return self
@@ -130,8 +130,8 @@ def choose_speech(
 ) -> Speech:
     """Read the clips to calibrate on and those to judge on (``dev`` None: every second recording of ``speech``).
 
-    limit, dev_limit: at most so many of each, spread evenly. say: called with one line for recordings left out because
-    they judge. Raises InputError where either side has nothing to use.
+    limit, dev_limit: the most of each, spread evenly (None: all). say: called with one line for recordings left out
+    because they judge. Raises InputError where either side has nothing to use.
     """
     clips = calibration_clips(speech, spec, longest=longest)
     if dev is None:
@@ -154,7 +154,8 @@ def choose_speech(
 def calibration_clips(source: str | Path, spec: ModelSpec, *, longest: float, limit: int | None = None) -> Clips:
     """The clips to calibrate on: a manifest, a folder, or ``built-in``; no text is needed.
 
-    limit: at most so many, spread evenly over the manifest. Raises InputError where there are none, or only silence.
+    limit: the most, spread evenly over the manifest (None: all). Raises InputError where there are none, or only
+    silence.
     """
     rows, pairs = _rows_or_pairs(source, spec)
     return _audible(Clips(_spread(rows, limit), spec, longest, pairs), str(source))
@@ -163,7 +164,7 @@ def calibration_clips(source: str | Path, spec: ModelSpec, *, longest: float, li
 def dev_clips(source: str | Path, spec: ModelSpec, *, longest: float) -> Clips:
     """The clips to judge on: those of a manifest with text, or with a label for a model that classifies.
 
-    Raises InputError where they are too few (``MIN_AMOUNT``), or only silence: nothing could be lost.
+    Raises InputError where they are too few (``MIN_AMOUNT``), or only silence, on which no loss would show.
     """
     every, pairs = _rows_or_pairs(source, spec)
     task = task_of(spec, pairs)
@@ -200,7 +201,7 @@ def hold_out(clips: Clips, source: str) -> tuple[Clips, Clips]:
 
 
 def without_dev(clips: Clips, dev: Clips) -> Clips:
-    """The clips to calibrate on without the recordings of ``dev``: what calibrated must not judge.
+    """The clips to calibrate on without the recordings of ``dev``: none may both calibrate and judge.
 
     Recordings are compared by their path, symbolic links resolved. Raises InputError where all of ``dev`` calibrates,
     where nothing else is left to calibrate on, or only silence.
@@ -240,7 +241,7 @@ def _rows(source: str | Path) -> tuple[Row, ...]:
     if str(source) == BUILT_IN:
         source = embedded.clips_manifest()
     rows = manifest.read(source, need=None)
-    # What a manifest sets aside to measure on neither calibrates nor judges, unless it holds nothing else.
+    # The test split of a manifest neither calibrates nor judges, unless the manifest holds nothing else.
     return tuple(row for row in rows if row.split not in CLOSED) or rows
 
 

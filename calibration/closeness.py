@@ -15,7 +15,7 @@ Logits: TypeAlias = NDArray[np.float32]
 """A clip's logits, [frames, labels] or [labels]."""
 
 BEST_DB = 200.0
-"""The signal to noise given for equal logits: more than fp32, whose rounding alone leaves 144 dB, can show."""
+"""The signal to noise given for equal logits, in dB: more than fp32 reaches, whose rounding leaves 144 dB."""
 
 
 def agreement(reference: Sequence[Logits], other: Sequence[Logits]) -> float:
@@ -44,7 +44,7 @@ def sqnr(reference: Sequence[Logits], other: Sequence[Logits]) -> float:
 def likeness(kind: Likeness, reference: Sequence[Answer], other: Sequence[Answer], decisions: bool = False) -> float:
     """How alike two runs' answers are, 1 for equal ones; answers that are not finite count as different.
 
-    decisions: whether each number of an answer is a probability by itself, which decides at one half.
+    decisions: whether each number of an answer is the probability of its label alone, which holds from one half on.
     """
     if kind == "labels":
         return agreement(reference, other) if not decisions else _same_decisions(reference, other)

@@ -17,16 +17,17 @@ class Budget:
     """What a variant may lose against fp32 on the dev clips."""
 
     max_wer_rise: float = 0.5
-    """Points by which its head's figure may be worse than fp32's: of the word error rate one word in two hundred; of
-    accuracy, equal error rate or diarization error rate as many points; of a concordance as many hundredths."""
+    """Points by which its head's figure may be worse than fp32's: half a point of word error rate is one word in two
+    hundred. Points of accuracy, equal error rate or diarization error rate for other heads; hundredths of a
+    concordance."""
     min_token_agreement: float = 98.0
-    """Percent of frames that must keep fp32's label. Words are few and frames are many, so this shows damage that no
-    word of the dev clips shows yet: of 22 candidates of the embedded model those under 95 % lost 3 to 14 points,
-    those from 95 to 97 % up to 2.6, those above 99 % nothing that the clips could show
+    """Percent of frames that must keep fp32's label. There are many more frames than words, so this shows damage before
+    a word of the dev clips changes: of 22 candidates of the embedded model those under 95 % lost 3 to 14 points, those
+    from 95 to 97 % up to 2.6, those above 99 % nothing that the clips could show
     (benchmarks/quantization_choices.py, part ``methods``)."""
     min_cosine: float = 0.99
     """The mean cosine of embeddings to fp32's, and the concordance of numbers with fp32's, from 0 to 1: models without
-    labels are held to it as the others are to ``min_token_agreement``. Chosen: 0.99 is an angle of 8 degrees."""
+    labels are judged by it in place of ``min_token_agreement``. Chosen, not measured: 0.99 is an angle of 8 degrees."""
 
     def check(self) -> None:
         """Raise InputError for limits that are not numbers or out of range."""
@@ -55,7 +56,7 @@ class Budget:
         return None
 
     def is_undecided(self, measured: Measured) -> bool:
-        """Whether the interval of the loss reaches past the budget, so that the dev clips are too few to tell."""
+        """Whether the interval of the loss exceeds the budget, so that the dev clips are too few to decide."""
         return not 100 * measured.change.largest_loss <= self.max_wer_rise
 
 
@@ -71,9 +72,9 @@ class Verdict:
     text: str
     """The verdict in words."""
     forced: bool = False
-    """Whether it is kept against the gate."""
+    """Whether it is kept although the gate refused it."""
     words: bool = False
-    """Whether it lost too much, be it words, tokens or finite numbers, rather than being too slow."""
+    """Whether it lost too much (words, tokens, finite numbers), rather than being too slow."""
 
 
 def decide(

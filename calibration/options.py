@@ -20,8 +20,8 @@ class Options:
     variants: tuple[str, ...] = DEFAULT
     """The variants to make, of ``build.NAMES``."""
     method: Method = "mse"
-    """How the range of an activation is found (``ranges.METHODS``). With everything in INT8 ``mse`` and ``percentile``
-    change least of what the embedded model recognises, ``entropy`` most (benchmarks/quantization_choices.py, part
+    """How the range of an activation is found (``ranges.METHODS``). With everything in INT8 the embedded model's words
+    change least with ``mse`` and ``percentile``, and most with ``entropy`` (benchmarks/quantization_choices.py, part
     ``methods``)."""
     budget: Budget = field(default_factory=Budget)
     """What a variant may lose."""
@@ -32,17 +32,17 @@ class Options:
     searching: bool = True
     """Put layers back in float until the losses are within the budget; else each variant is judged once, as it is."""
     force: bool = False
-    """Keep what the gate refuses, marked as forced."""
+    """Keep variants that the gate refuses, marked as forced."""
     longest: float = 10.0
     """Seconds of the pieces that calibrate: the clip length that the device will see."""
     limit: int | None = 100
-    """Calibrate on at most so many recordings, spread evenly, those that judge not counted; None: all. From ten on
-    the figures of the embedded model no longer change (benchmarks/quantization_choices.py, part ``recordings``); a
-    hundred leave room for speakers, rooms and microphones."""
+    """The most recordings to calibrate on, spread evenly, those that judge not counted; None: all. From ten on more
+    recordings do not change the figures of the embedded model (benchmarks/quantization_choices.py, part
+    ``recordings``); a hundred can cover different speakers, rooms and microphones."""
     dev_limit: int | None = 200
-    """Judge on at most so many recordings, spread evenly; None: all. For an INT8 variant without a search, half the
+    """The most recordings to judge on, spread evenly; None: all. For an INT8 variant without a search, half the
     interval of the rise is 3.5 points with 50 recordings of ten words, 2.5 with 100, 1.7 with 200 (the same benchmark,
-    part ``dev``); where it reaches past the budget, the verdict says so."""
+    part ``dev``); where the interval exceeds the budget, the verdict says so."""
     timed_seconds: float = 10.0
     """Seconds of speech in one timed run: a clip of the default ``longest``."""
     threads: int | None = None

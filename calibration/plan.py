@@ -1,4 +1,4 @@
-"""What a run will do and about how long it takes, stated before the work."""
+"""What a run will do and about how long it will take, for the line that is printed before the work."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .sensitivity import SECONDS
 from .sites import Site
 
 TIMED_SECONDS = 2.0
-"""Seconds of sound that fp32 is timed on for the estimate: long enough that a run is not all overhead."""
+"""Seconds of sound that fp32 is timed on for the estimate: long enough that the overhead of a run is small."""
 FOLDING_COST = 1.1
 """Time of a pass over the speech that looks for outliers, in fp32's own time (benchmarks/quantization_choices.py, part
 ``time``, as the next two)."""

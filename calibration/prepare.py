@@ -1,4 +1,4 @@
-"""The two passes over the speech that every variant shares: fold outliers, and observe what each tensor holds."""
+"""The two passes over the speech that every variant shares: fold outliers, and observe the values of each tensor."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from .work import Arrays, Pass, Work, names_match
 
 EXACT_DB = 90.0
 """Signal to noise, in dB, that a graph must keep when outliers are folded: half way between the 132 of all folds of the
-embedded model and the 56 of a single one that misses its readers, at its mildest (benchmarks/quantization_choices.py,
-part ``folds``)."""
+embedded model and the 56 of the least harmful single fold whose readers were not scaled
+(benchmarks/quantization_choices.py, part ``folds``)."""
 
 
 def prepare(
@@ -67,7 +67,7 @@ def needs_ranges(options: Options) -> bool:
 def sensitivities(
     builder: VariantBuilder, clips: Clips, options: Options, progress: Progress, work: Work
 ) -> dict[str, tuple[Sensitivity, ...]]:
-    """The layers' sensitivities by scheme, worst first; none where nothing is searched, for they take long."""
+    """The layers' sensitivities by scheme, worst first; empty where nothing is searched, because they take long."""
     if not options.searching:
         return {}
     elements = {name: seen.elements for name, seen in builder.histograms.items()}
@@ -104,7 +104,7 @@ def _fold(graph: Graph, clips: Clips, folder: Path, options: Options, progress: 
     progress("checking that folding changes nothing", 0, 0)
     folded = graph.copy()
     count = fold_outliers(folded, folds, maxima)
-    # Folds are exact by algebra; where one changes more than rounding does, the graph has another layout: leave it.
+    # Folds are exact by algebra; where one changes more than rounding does, the graph has another layout: undo it.
     before, after = (_first_logits(each, clips, folder, options) for each in (graph, folded))
     if sqnr([before], [after]) < EXACT_DB:
         return 0

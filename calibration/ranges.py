@@ -24,7 +24,7 @@ SMALLEST_LIMIT = 2.0**-20
 STEPS = 255
 """Steps of an 8-bit range."""
 _TINY = float(np.finfo(np.float32).tiny)
-"""The width of a range that holds one number alone, so that nothing is divided by zero."""
+"""The width of a range that holds a single number, so that nothing is divided by zero."""
 
 Range: TypeAlias = tuple[float, float]
 """The lowest and the highest value that INT8 covers."""
@@ -33,7 +33,7 @@ Method: TypeAlias = Literal["min-max", "entropy", "percentile", "mse"]
 
 
 class Histogram:
-    """The values of a tensor over all clips: their extremes, and how many are where."""
+    """The values of a tensor over all clips: their extremes, and the number of values in each bin."""
 
     def __init__(self) -> None:
         """Start without any value."""
@@ -107,7 +107,7 @@ def mean_squared_error(histogram: Histogram, unsigned: bool) -> Range:
 
 
 def entropy(histogram: Histogram, unsigned: bool) -> Range:
-    """The range with the least Kullback-Leibler divergence to what the tensor held (Migacz, GTC 2017)."""
+    """The range with the least Kullback-Leibler divergence from the tensor's values (Migacz, GTC 2017)."""
     return _best(histogram, unsigned, _divergence)
 
 
@@ -144,16 +144,15 @@ def _best(
         spans = [(-largest * factor, largest * factor) for factor in _FACTORS]
     else:
         spans = [(histogram.low * factor, histogram.high * factor) for factor in _FACTORS]
-        # A GELU's short negative side needs another cut than its long positive one.
+        # The two sides are cut separately: a GELU's negative side is short and its positive side long.
         spans += [(histogram.low, histogram.high * factor) for factor in _FACTORS]
-    # The first of equals is the widest: nothing is clipped without a gain.
+    # Of equal errors the first is taken, the widest range: nothing is clipped without a gain.
     return min(spans, key=lambda span: error(values, weights, *span))
 
 
 _FACTORS = tuple(float(factor) for factor in np.linspace(1.0, 0.1, 91))
-"""The shares of the extremes that are tried as a range: a hundredth apart. The least error of
-the embedded model's tensors is at 0.33 to 1, in the middle at 0.79 (benchmarks/quantization_choices.py, part
-``methods``)."""
+"""The shares of the extremes that are tried as a range: a hundredth apart. The least error of the embedded model's
+tensors is at 0.33 to 1, with a median of 0.79 (benchmarks/quantization_choices.py, part ``methods``)."""
 
 
 def _squared_error(values: NDArray[np.float64], weights: NDArray[np.float64], low: float, high: float) -> float:

@@ -31,8 +31,9 @@ _TOOLS = ("wav2edge", "onnx", "onnxruntime", "openvino", "numpy", "jiwer")
 class Figures(TypedDict):
     """The figures of a variant; rates in percent, rises in points, null where there is no number.
 
-    counts: what the figure is of. wer: of models that transcribe, the rate in words, or in characters where text has no
-    gaps. token_agreement: where there are labels; cosine, concordance: where there are embeddings or numbers.
+    counts: the unit that the figure counts. wer: of models that transcribe, the rate in words, or in characters where
+    text has no gaps. token_agreement: where there are labels; cosine, concordance: where there are embeddings or
+    numbers.
     """
 
     counts: Unit
@@ -116,7 +117,7 @@ def record(
     folds: int,
     refused: str | None,
 ) -> Record:
-    """Everything about a run; runs whose variants are still in the bundle stay listed."""
+    """The record of a run; earlier runs whose variants are still in the bundle stay listed."""
     variants = _earlier(bundle)
     judged: ClipsRecord = {"clips": len(judge.dev.rows), "sha256": judge.dev.digest}
     judged[judge.task.unit] = judge.dev.amount

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .quantize import Calibration, Outcome
 
 WORST = 8
-"""Clips shown for each variant: what a reader looks through."""
+"""Clips shown for each variant: as many as one can look through."""
 _ROW, _LINE, _TEXT = 22, 15, 7.2
 """Height of a bar's row, of a line of text, and the width of one character, all at 13 px, in pixels."""
 
@@ -120,7 +120,7 @@ def _bars(found: Sequence[Sensitivity], floats: Collection[str], scheme: str, wi
 
 
 def _scatter(made: Calibration, width: int) -> Html:
-    """Time against the figure; the area of a dot is the size of the files. What was not timed has no dot."""
+    """Time against the figure; the area of a dot is the size of the files. Variants without a time have no dot."""
     judge = made.judge
     rate = judge.task.figure.short
     scale, digits, unit = (100, 1, " %") if judge.task.figure.percent else (1, 3, "")
@@ -175,7 +175,7 @@ def _worst(judge: Judge, outcome: Outcome) -> Html:
         )
         for index in changed
     ]
-    note = "Struck out: missing beside the column to the left; emphasised: there instead." if spoken else ""
+    note = "Struck out: in the column to the left only; emphasised: here only." if spoken else ""
     return kit.section(kit.join([kit.table("clip", columns, rows), kit.paragraph(note, kind="muted")]), title)
 
 

@@ -1,4 +1,4 @@
-"""Put layers back in float, worst first, until the error rate is back; then quantise again what need not be float."""
+"""Put layers back in float, worst first, until a variant passes; then quantise again those that need not be float."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PRUNING_TRIALS = 20
 
 @dataclass(frozen=True)
 class SearchResult(Generic[Result]):
-    """Where a search ended."""
+    """The result of a search."""
 
     float_layers: frozenset[str]
     """The layers that stay in float."""
     result: Result
-    """What the candidate with these layers measured."""
+    """The figures of the candidate with these layers."""
     passes: bool
     """Whether that is good enough."""
     trials: int
@@ -85,15 +85,17 @@ def _fewest_worst(layers: Sequence[str], trials: _Trials[Result]) -> frozenset[s
     return frozenset(layers[:high])
 
 
-def _pruned(kept: frozenset[str], cost: Mapping[str, float], trials: _Trials[Result], tries: int) -> frozenset[str]:
+def _pruned(
+    float_layers: frozenset[str], cost: Mapping[str, float], trials: _Trials[Result], tries: int
+) -> frozenset[str]:
     """Rule 3."""
-    chunk = len(kept) // 2
+    chunk = len(float_layers) // 2
     while chunk and tries:
-        dearest = sorted(kept, key=lambda layer: (-cost[layer], layer))
+        dearest = sorted(float_layers, key=lambda layer: (-cost[layer], layer))
         for start in range(0, len(dearest), chunk):
-            fewer = kept - set(dearest[start : start + chunk])
-            if fewer and fewer != kept and tries:
+            fewer = float_layers - set(dearest[start : start + chunk])
+            if fewer and fewer != float_layers and tries:
                 tries -= 1
-                kept = fewer if trials.passes(fewer) else kept
+                float_layers = fewer if trials.passes(fewer) else float_layers
         chunk //= 2
-    return kept
+    return float_layers

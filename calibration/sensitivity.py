@@ -1,4 +1,4 @@
-"""How much noise each layer alone adds when it is quantised and all others are not."""
+"""The noise that each layer adds when it alone is quantised."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 SECONDS = 24.0
-"""Speech that each layer is tried on: from here on no layer of the embedded model moves by over 1.4 dB against four
-times as much (3.5 dB with half of it; benchmarks/quantization_choices.py, part ``layers``)."""
+"""Seconds of speech that each layer is tried on. With four times as much no layer of the embedded model changes by more
+than 1.4 dB; with half of it one changes by 3.5 dB (benchmarks/quantization_choices.py, part ``layers``)."""
 FRAMES = 250
-"""Frames of one clip in the other operand of an attention product: 5 s at 50 frames a second, where nothing is known of
-the lengths that a device will meet. Only the order in which layers are pruned depends on it."""
+"""Frames of one clip in the other operand of an attention product: 5 s at 50 frames a second, an assumption about the
+clips of a device. Only the order in which layers are pruned depends on it."""
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What a layer costs."""
+    """The noise that a layer adds in INT8, and its share of the work."""
 
     layer: str
     sqnr_db: float

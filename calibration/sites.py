@@ -49,7 +49,7 @@ class Site:
 def module_path(node: str) -> str:
     """A node's module path: ``/encoder/layers.0/attention/MatMul_1`` → ``encoder.layers.0.attention.values``.
 
-    A module that wraps one of its own name counts once, so that layers keep their names in bundles of either kind.
+    A module inside another of the same name counts once, so that layers have the same names with and without a wrapper.
     """
     parts = [name for name, _ in groupby(node.strip("/").split("/"))]
     head, last = parts[:-1], parts[-1]

@@ -16,12 +16,12 @@ from wav2edge.runtime.errors import InputError
 def staging(bundle: Bundle) -> Iterator[Path]:
     """Yield a sibling folder that is gone when the block ends, interrupted or not.
 
-    What a killed run left, a few hundred megabytes, is removed first. Raises InputError where the bundle or the folder
+    Files of a killed run (a few hundred megabytes) are removed first. Raises InputError where the bundle or the folder
     cannot be written, and for a full disk during the block.
     """
     place = bundle.path.resolve()
     if not os.access(place, os.W_OK):
-        raise InputError(f"{bundle.path}: the bundle cannot be written; copy it to a place of your own first")
+        raise InputError(f"{bundle.path}: the bundle cannot be written; copy it to a folder that you can write to")
     try:
         with files.staging(place.with_name(f"{place.name}.quantize")) as folder:
             yield folder

@@ -1,4 +1,4 @@
-"""What several attentions share: heads, masks, and scores that depend on relative positions."""
+"""What the attentions of several encoders share: heads, masks, and scores by relative positions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MASKED = -30000.0
 
 
 def mask_bias(valid: Tensor) -> Tensor:
-    """What is added to scores [batch, heads, queries, keys] so that only ``valid`` keys [batch, keys] count."""
+    """A bias for scores [batch, heads, queries, keys], so that only ``valid`` keys [batch, keys] count."""
     return torch.where(valid, 0.0, MASKED).unsqueeze(1).unsqueeze(1)
 
 

@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 _ATTENTION = ("_attn_implementation", "attn_implementation", "_attn_implementation_internal")
-"""Keys of config.json that name a way to compute attention, which may not be installed; the graph writes it out."""
+"""Keys of config.json that select an attention kernel, which may not be installed; the graph has plain attention."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was found and whose small files were read; the weights are read by ``load``."""
+    """A checkpoint whose small files were read and checked; the weights are read by ``load``."""
 
     source: CheckpointSource
     """Where its files are."""
     name: str
-    """What the user called it."""
+    """The name under which the user gave it."""
     family: Family
     """Its architecture."""
     head: Head
@@ -45,7 +45,7 @@ class Checkpoint:
     labels: Labels
     """What the label axis means."""
     preprocessing: Preprocessing
-    """What happens to a waveform first."""
+    """The settings of its feature extractor."""
     ignored: tuple[str, ...] = ()
     """Patterns of weights that the model may leave unused."""
 
@@ -61,7 +61,7 @@ class Checkpoint:
 
     @property
     def weights(self) -> tuple[Path, ...]:
-        """Its weight files; the one of its language, where there is one, is last and counts."""
+        """Its weight files; that of its language, where there is one, is last and overrides the others."""
         return (*self.source.weights, *(() if self.labels.adapter is None else (self.labels.adapter,)))
 
     @property
@@ -93,9 +93,9 @@ class Checkpoint:
         """Read a directory, a repository of the Hugging Face hub, or a weight file of fairseq or torchaudio.
 
         normalize: overrides preprocessor_config.json, which may then be missing. language: which one, where vocab.json
-        holds several; weights of its own (``adapter.fra.safetensors``) are taken with it. ignore_weights: shell-style
-        patterns of weights that the model may leave unused. vocab: a vocab.json, or a dictionary of fairseq, in
-        the place of the checkpoint's own. label_groups: sizes of consecutive groups of a classifier's labels, of which
+        holds several; its weights (``adapter.fra.safetensors``) are taken with it. ignore_weights: shell-style patterns
+        of weights that the model may leave unused. vocab: a vocab.json, or a dictionary of fairseq, in place of the
+        checkpoint's. label_groups: sizes of consecutive groups of a classifier's labels, of which
         one holds each. Raises CheckpointError when the checkpoint is missing, incomplete, unsafe or not of this family.
         """
         found = open_source(source, revision, language)
@@ -129,7 +129,7 @@ class Checkpoint:
             config.dtype = torch.float32
             with unfilled():
                 model = self._model_class()(config)
-        except Exception as error:  # the checks of transformers and of the hub's client raise classes of their own
+        except Exception as error:  # the checks of transformers and of the hub's client raise many classes
             raise CheckpointError(f"{self.path}: config.json describes no model ({announced_line(error)})") from error
         self._fill(model, state)
         model.eval()

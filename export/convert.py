@@ -1,4 +1,4 @@
-"""From the torch module to files: trace, tidy, store with the weights in a file of their own, cut into stages."""
+"""From the torch module to files: trace, tidy, store with the weights in a separate file, cut into stages."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ OPSET = 17
 """The first with LayerNormalization; every engine here reads it, TensorRT 10.3 included."""
 _OPEN_AXES = ("batch", "frames")
 _SAMPLES = (16001, 9000)
-"""Lengths in samples of the two clips that are traced: odd, unequal, half a second and more. The graph is right for all
-others, which the parity gate proves."""
+"""Lengths in samples of the two clips that are traced: odd, unequal, half a second and more. The parity gate checks the
+graph at other lengths."""
 
 
 def write_graphs(
@@ -63,7 +63,7 @@ def trace(module: ContractGraph, spec: ModelSpec, folder: Path) -> Graph:
         axes[output.name].update({i: axis for i, axis in enumerate(output.axes) if axis in _OPEN_AXES})
     file = folder / "traced.onnx"
     with torch.no_grad(), warnings.catch_warnings():
-        # The tracer warns of Python values taken as constants; each is a configuration value.
+        # The tracer warns of Python values that become constants; each is a configuration value.
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         try:
@@ -85,13 +85,13 @@ def trace(module: ContractGraph, spec: ModelSpec, folder: Path) -> Graph:
             )
         except OSError:
             raise
-        except Exception as error:  # torch's exporter raises many classes of its own
+        except Exception as error:  # torch's exporter raises many classes
             raise CheckpointError(f"torch cannot trace this model: {announced_line(error)}") from error
     return Graph(onnx.load(str(file), load_external_data=False), folder)
 
 
 def _describe(model: onnx.ModelProto, module: ContractGraph, spec: ModelSpec) -> None:
-    """State the shapes of outputs and named values, so that cutting needs no shape inference; sign the graph."""
+    """State the shapes of outputs and named values, so that cutting needs no shape inference, and the producer."""
     import torch
     from onnx import TensorProto, helper
 
@@ -99,7 +99,7 @@ def _describe(model: onnx.ModelProto, module: ContractGraph, spec: ModelSpec) ->
         results = module(torch.zeros(1, spec.min_samples), torch.tensor([spec.min_samples]))
     shapes = dict(zip(spec.output_names, (tuple(result.shape) for result in results)))
     for output in spec.outputs:
-        # A static label dimension is what other runtimes size their decoders by.
+        # Other runtimes size their decoders by the label dimension, which must be static.
         sizes = [axis if axis in _OPEN_AXES else size for axis, size in zip(output.axes, shapes[output.name])]
         described = next(value for value in model.graph.output if value.name == output.name)
         described.CopyFrom(helper.make_tensor_value_info(output.name, TensorProto.FLOAT, sizes))

@@ -1,7 +1,7 @@
 """The JSON files of a checkpoint, each with the keys that wav2edge uses and their types.
 
 Files are written by many tools and by hand: a key that is there must have its type, or one line names the file and the
-key; keys that are not listed here are kept and not looked at.
+key; keys that are not listed here are kept without a check.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def read_object(path: Path, required: str | None = None) -> dict[str, object]:
             raise CheckpointError(f"{path}: not a plain file")
         if status.st_size > MAX_BYTES:
             raise CheckpointError(f"{path}: {status.st_size} bytes, too large for a file of settings")
-        # Editors on Windows put a byte order mark in front; transformers reads such a vocabulary's labels all the same.
+        # Editors on Windows put a byte order mark in front, which transformers accepts.
         values = json.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         if required is None:

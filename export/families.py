@@ -1,7 +1,7 @@
 """Architectures that can be exported: one row each.
 
-A row says where transformers keeps the pieces that all of the family share: a feature extractor, a feature projection,
-an encoder, perhaps an adapter. Where the encoder's forward pass differs it has a file in export/encoders/.
+A row says where transformers keeps the parts that the whole family shares: a feature extractor, a feature projection,
+an encoder, perhaps an adapter. An encoder with another forward pass has a file in export/encoders/.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ FAMILIES = (
 
 
 def family_of(config: ConfigJson, where: str) -> Family:
-    """The row that config.json's ``model_type`` names; raises CheckpointError where there is none."""
+    """The row for config.json's ``model_type``; raises CheckpointError where there is none."""
     model_type = config.get("model_type")
     for family in FAMILIES:
         if family.name == model_type:

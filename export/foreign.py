@@ -1,7 +1,7 @@
 """Weight files of fairseq and torchaudio: one ``.pt`` file with other names and no config.json.
 
-1. The configuration is taken from the weights' shapes, and what shapes do not say (attention heads, strides, whether
-   clips are normalised) from fairseq's own settings in the file, else as the published models have it.
+1. The configuration is taken from the weights' shapes. What shapes do not tell (attention heads, strides, whether clips
+   are normalised) is taken from fairseq's settings in the file, else from the published models.
 2. Nothing in the file is run: torch loads it with ``weights_only``, and objects of classes that torch does not know
    become ``Inert`` ones, which keep their data and do nothing.
 3. fairseq's CTC blank is its ``<s>``, label 0; the labels follow in the order of its dictionary (``dict.ltr.txt``).
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_CLASSES = 100
-"""Classes of a file that are made inert. fairseq's published files have fewer than ten."""
+"""Classes of a file that are replaced by ``Inert``, at most; fairseq's published files have fewer than ten."""
 MAX_DEPTH = 12
-"""Nesting of the settings that are looked at; fairseq's have five levels."""
+"""Levels of nested settings that are searched; fairseq's have five."""
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 """What comes before the labels of fairseq's dictionary, with its first two names exchanged: transformers' blank is the
 padding token."""
@@ -58,7 +58,7 @@ _STRIDES = (5, 2, 2, 2, 2, 2, 2)
 
 
 class Inert:
-    """An object of a class that is not loaded: it takes any argument and any state, keeps them, and does nothing."""
+    """An object of a class that is not loaded: it accepts and keeps any arguments and state, and does nothing."""
 
     def __init__(self, *arguments: object) -> None:
         """Keep the arguments."""
@@ -150,7 +150,7 @@ def _state_of(file: Path, loaded: object) -> dict[str, Tensor]:
 
 
 def _settings(value: object, depth: int) -> Iterator[tuple[str, object]]:
-    """All named plain values in a loaded file, whatever holds them (argparse's or omegaconf's objects, tables)."""
+    """All named plain values in a loaded file, inside tables and objects of argparse or omegaconf."""
     if isinstance(value, Inert):
         value = value.state
     if depth > MAX_DEPTH or not isinstance(value, dict):
@@ -210,7 +210,7 @@ def _config(state: Mapping[str, Tensor], settings: Mapping[str, object]) -> Conf
 
 
 def _strides(settings: Mapping[str, object], count: int) -> list[int]:
-    """Fairseq writes its convolutions as Python: ``[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512, 2, 2)] * 2``."""
+    """The strides in fairseq's Python expression, ``[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512, 2, 2)] * 2``."""
     strides: list[int] = []
     text = str(settings.get("conv_feature_layers", ""))
     for stride, times in re.findall(r"\(\s*\d+\s*,\s*\d+\s*,\s*(\d+)\s*\)\s*\]\s*(?:\*\s*(\d+))?", text):

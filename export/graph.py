@@ -1,12 +1,11 @@
 """The graph contract as a torch module: raw waveform and lengths in, the head's outputs and lengths out.
 
-Everything a client could get wrong happens inside, in FP32. Padding of any value, NaN included, never reaches a clip's
-own frames:
+Normalisation and masking are inside, in FP32. Padding of any value, NaN included, never changes a clip's frames:
 
 1. Samples after a clip's end are replaced by zero before and after normalisation.
-2. Statistics (waveform normalisation, group norm, pooling) are taken over a clip's own samples or frames.
-3. Hidden states after a clip's end are zero wherever a convolution with padding follows (positional, adapter), since
-   that is what the convolution sees at the end of the clip alone.
+2. Statistics (waveform normalisation, group norm, pooling) are taken over a clip's samples or frames without padding.
+3. Hidden states after a clip's end are zero wherever a convolution with padding follows (positional, adapter), because
+   the convolution reads zeros there when the clip is run alone.
 4. Attention scores towards frames after the end get ``attention.MASKED``, whose softmax is exactly zero.
 """
 
@@ -32,7 +31,7 @@ VARIANCE_FLOOR = 1e-7
 class ContractGraph(nn.Module):
     """A model of the family with the contract around it, in eval mode.
 
-    The exporter puts a wrapper that trains back into train mode, its inner modules with it: so eval is set here.
+    Eval mode is set here: torch's exporter restores the mode of the outermost module, and that of all modules inside.
     """
 
     def __init__(self, model: Network, family: Family, head: nn.Module, preprocessing: Preprocessing) -> None:

@@ -1,4 +1,4 @@
-"""What a bundle says of a head: its outputs, and its options in runtime/heads/."""
+"""A head as a bundle describes it: its outputs, and its options in runtime/heads/."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ OUTPUTS: Mapping[str, tuple[Output, ...]] = {
 }
 """The outputs of each head of families.HEADS; lengths are not among them."""
 THEIRS = {"hidden_states": "last_hidden_state"}
-"""Outputs that transformers calls otherwise."""
+"""Transformers' names of outputs, where they differ."""
 _NUMBERED = re.compile(r"^(label|speaker|spk)[ _-]?\d+$", re.IGNORECASE)
-"""Names that only number speakers, such as transformers' own LABEL_0."""
+"""Names that only number speakers, such as transformers' default LABEL_0."""
 
 
 def head_options(head: Head, config: Config, labels: Labels) -> tuple[str, object]:

@@ -1,4 +1,4 @@
-"""Heads as torch modules: from hidden states to named outputs, pooled over each clip's own frames."""
+"""Heads as torch modules: from hidden states to named outputs, pooled over each clip's frames without padding."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class EncoderHead(HeadModule):
     outputs = OUTPUTS["encoder"]
 
     def __init__(self, model: Network) -> None:
-        """Use nothing of the model: its network is the encoder."""
+        """Nothing of the model is needed: its network is the encoder."""
         super().__init__()
 
     def forward(self, hidden: Tensor, lengths: Tensor, between: list[Tensor]) -> tuple[Tensor, ...]:
@@ -105,7 +105,7 @@ class FrameClassificationHead(HeadModule):
 
 
 class XVectorHead(HeadModule):
-    """Speaker embedding: time-delay layers, then mean and standard deviation over the clip's own frames."""
+    """Speaker embedding: time-delay layers, then mean and standard deviation over the clip's frames."""
 
     outputs = OUTPUTS["xvector"]
 

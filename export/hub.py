@@ -16,9 +16,9 @@ _REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.\-]*/[\w.\-]+$")
 
 
 def download(name: str, revision: str | None = None, language: str | None = None) -> Path:
-    """Fetch a repository into the hub's own cache, and of its languages' weights those of ``language``.
+    """Download a repository into the hub's cache; of weights for single languages only those of ``language``.
 
-    Raises CheckpointError for what is not a name, or cannot be had.
+    Raises CheckpointError for a name that is not the hub's, or where the download fails.
     """
     if Path(name).exists():
         raise CheckpointError(f"{name}: a checkpoint is a directory, this is a file")

@@ -1,7 +1,7 @@
-"""Several groups of labels in one layer of logits: of each group one label holds, as in SUPERB's intent classification.
+"""Several groups of labels in one layer of logits: one label of each holds, as in SUPERB's intent classification.
 
 Transformers has no field for them: the code on the model's card cuts the logits by hand. So they are recognised by the
-names of the labels where these leave no doubt, and otherwise named by the user:
+labels' names where these are unambiguous, and otherwise stated by the user:
 
 1. The labels of Fluent Speech Commands (Lugosch et al., 2019) in the order of s3prl: 6 actions, 14 objects, 4
    locations.
@@ -29,9 +29,9 @@ _SLOT = re.compile(r"^(action|object|location)s?[\s_:/=.-]")
 def label_groups(names: Sequence[str], asked: Sequence[int], where: str) -> tuple[int, ...]:
     """The sizes of the groups, in order; empty where all labels are one group.
 
-    asked: the sizes that the user states; they count, and one size says that all labels are one group. where: names the
-    checkpoint in errors. Raises CheckpointError for sizes that are not those of the labels, and where a label occurs
-    twice and nothing says to which group it belongs (rule 3).
+    asked: the sizes that the user states, which override all else; one size means that all labels are one group. where:
+    names the checkpoint in errors. Raises CheckpointError for sizes that do not add up to the labels, and where a label
+    occurs twice without sizes (rule 3).
     """
     if asked:
         if sum(asked) != len(names) or min(asked) < 1:
@@ -65,7 +65,7 @@ def _known_intent(names: Sequence[str]) -> tuple[int, ...]:
 
 
 def _slots(names: Sequence[str]) -> tuple[int, ...]:
-    """Rule 2; a slot that comes back after another one is not an order of groups."""
+    """Rule 2; empty where a slot occurs again after another one, since groups are consecutive."""
     slots = [found.group(1) if (found := _SLOT.match(name.lower())) else "" for name in names]
     runs = [(slot, len(list(run))) for slot, run in itertools.groupby(slots)]
     distinct = {slot for slot, _ in runs}

@@ -23,7 +23,7 @@ VOCAB_SIZE = 32
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels by index, and for CTC how text is made of them."""
+    """Labels by index, and for CTC how text is made from them."""
 
     names: tuple[str, ...]
     """The label of each index of the output layer."""
@@ -40,7 +40,7 @@ class Labels:
     silent: tuple[str, ...] = ()
     """Labels that never become text: special tokens, and indices that have no label."""
     adapter: Path | None = None
-    """The file with the weights of the language, where it is not the one of the checkpoint's own weights."""
+    """The file with the weights of the language, where they are not among the checkpoint's."""
     groups: tuple[int, ...] = ()
     """Sizes of consecutive groups of a classifier's labels, of which one holds each; empty: all are one group."""
 
@@ -55,8 +55,8 @@ def read_labels(
 ) -> Labels:
     """The labels of a checkpoint; ``language`` names one of several vocabularies.
 
-    vocabulary: a file in the place of vocab.json, of its format or a dictionary of fairseq (.txt). groups: sizes of
-    groups of a classifier's labels. Raises CheckpointError where labels are missing or do not fit its output layer.
+    vocabulary: a file in place of vocab.json, of its format or a dictionary of fairseq (.txt). groups: sizes of groups
+    of a classifier's labels. Raises CheckpointError where labels are missing or do not fit its output layer.
     """
     one_of_all = head.name == "sequence_classification" and config.get("problem_type") in (None, SINGLE_LABEL)
     if groups and not one_of_all:
@@ -91,7 +91,7 @@ def _dictionary_labels(file: Path, config: ConfigJson, language: str | None) -> 
 
 
 def _vocabulary_size(path: Path, config: ConfigJson) -> int:
-    """How many labels the output layer has; bare models may say null, models with this layer may not."""
+    """The number of labels of the output layer; raises CheckpointError where config.json has null."""
     size = config.get("vocab_size", VOCAB_SIZE)
     if size is None:
         raise CheckpointError(f"{path / 'config.json'}: vocab_size is None; it must be the number of labels")
@@ -105,8 +105,8 @@ def _ctc_labels(path: Path, config: ConfigJson, asked: str | None, file: Path) -
     table = read_table(path, settings, language.vocabulary, size)
     phonemes = settings.get("tokenizer_class") == "Wav2Vec2PhonemeCTCTokenizer"
     delimiter = token(settings.get("word_delimiter_token", None if phonemes else "|"))
-    # Phonemes are separated by spaces whatever their words are, and some languages write no spaces: there the tokenizer
-    # drops the delimiter.
+    # Phonemes are always separated by spaces, and some languages are written without: there the tokenizer drops the
+    # delimiter.
     dropped = phonemes or settings.get("replace_word_delimiter_char", " ") == ""
     silent = {label for label in table.special if label != delimiter} | ({delimiter or ""} if dropped else set())
     blank = _blank(path, table, settings, config)

@@ -1,4 +1,4 @@
-"""Which language of a checkpoint is exported: its vocabulary and its weights are chosen together, or it is refused.
+"""The language of a checkpoint that is exported: vocabulary and weights are chosen together, or it is refused.
 
 MMS keeps one vocabulary for each language in vocab.json and, in files called ``adapter.fra.safetensors``, the weights
 that differ between languages: attention adapters and the output layer.
@@ -28,7 +28,7 @@ class Language:
     vocabulary: Mapping[str, object] | None
     """Its labels and their indices; None where there is no vocab.json."""
     adapter: Path | None = None
-    """Its weights, where they are in a file of their own."""
+    """Its weights, where they are in a separate file."""
 
     @property
     def size(self) -> int | None:
@@ -39,14 +39,14 @@ class Language:
 def choose_language(path: Path, target: str | None, asked: str | None, file: Path) -> Language:
     """The language that the user asks for, else the one that the tokenizer names (``target``), else the only one.
 
-    file: vocab.json. Raises CheckpointError where nothing names one of several, and where the one that is asked for has
-    no weights.
+    file: vocab.json. Raises CheckpointError where there are several and none is named, and where the one that is asked
+    for has no weights.
     """
     if asked is not None and "," in asked:
         first, *rest = asked.split(",")
         raise CheckpointError(
             f"{path}: a bundle has one language, its vocabulary, its test clips and its INT8 ranges with it; export "
-            f"{first.strip()!r} and {rest[0].strip()!r} as bundles of their own"
+            f"{first.strip()!r} and {rest[0].strip()!r} as separate bundles"
         )
     vocabulary = read_object(file)
     if not vocabulary:
@@ -100,7 +100,7 @@ def _adapter(path: Path, language: str | None) -> Path | None:
 
 
 def _check_own_weights(path: Path, asked: str, target: str | None, nested: Mapping[str, object]) -> None:
-    """The checkpoint's own weights must be those of a language that has no adapter file."""
+    """Raise CheckpointError unless the checkpoint's weights are those of a language without an adapter file."""
     if target is not None and asked != target:
         raise CheckpointError(
             f"{path}: its weights are of {target!r}, as tokenizer_config.json says, and there is no "

@@ -24,5 +24,5 @@ def output_lengths(lengths: Tensor, step: Convolution) -> Tensor:
 
 
 def zero_outside(values: Tensor, valid: Tensor) -> Tensor:
-    """``values`` where ``valid``, else 0; padding may hold anything, NaN included."""
+    """``values`` where ``valid``, else 0; padding may have any value, NaN included."""
     return torch.where(valid, values, 0.0)

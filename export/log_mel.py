@@ -2,9 +2,9 @@
 
 1. Frames of 400 samples every 160 (25 and 10 ms), each less its mean, pre-emphasised (x[t] - 0.97 x[t-1]), windowed,
    transformed, and summed into mel bands in power; then the logarithm, at least that of ``FLOOR``.
-2. Each band is brought to zero mean and unit variance over a clip's own frames. The logarithm is taken of the power as
-   a multiple of the floor, so that a band at the floor is exactly zero: transformers' mean of a constant is off by a
-   rounding, which the square root of 1e-7 would make 3 000 times larger.
+2. Each band is brought to zero mean and unit variance over a clip's frames. The logarithm is taken of the power as a
+   multiple of the floor, so that a band at the floor is exactly zero: transformers' mean of a constant has a rounding
+   error, which division by the square root of 1e-7 would make 3 000 times larger.
 3. Two frames are one feature; an odd last frame counts in the statistics and is dropped, as transformers masks it.
 
 Framing and pre-emphasis are one convolution with two weights for each output, and the transform is a product with
@@ -33,7 +33,7 @@ VARIANCE_FLOOR = 1e-7
 
 
 class LogMelExtractor(nn.Module):
-    """The front end of log-mel models; what is inside ``log_mel`` is never rounded by a pass (graphs.nodes)."""
+    """The front end of log-mel models; no pass rounds the nodes inside ``log_mel`` (graphs.nodes)."""
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         """Use the filters of transformers' feature extractor."""
@@ -90,7 +90,7 @@ class LogMel(nn.Module):
 
 
 def _preemphasis() -> NDArray[np.float32]:
-    """Weights [400, 1, 400]: take a frame's mean away pre-emphasise; the first sample is its own neighbour."""
+    """Weights [400, 1, 400]: subtract a frame's mean and pre-emphasise; the sample before the first is the first."""
     weights = np.eye(FRAME) - PREEMPHASIS * np.eye(FRAME, k=-1)
     weights[0, 0] = 1.0 - PREEMPHASIS
     return (weights @ (np.eye(FRAME) - 1.0 / FRAME)).astype(np.float32)[:, None, :]

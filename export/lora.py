@@ -27,9 +27,9 @@ _FILES = ("adapter_model.safetensors", "adapter_model.bin")
 _PREFIX = "base_model.model."
 _MATRIX = re.compile(r"\.lora_(A|B|magnitude_vector)(\.\w+)?(\.weight)?$")
 _CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
-"""Ways to begin training that change the base model's weights: what PEFT saves is the difference to those."""
+"""Values of init_lora_weights that change the base model's weights: PEFT saves the difference to those."""
 _LONGEST_PATTERN, _MOST_REPEATED = 200, 2
-"""Of a regular expression in adapter_config.json; with more repetitions a search may take for ever."""
+"""Repetitions in a regular expression of adapter_config.json, at most; with more a search may never end."""
 _HEADS = {
     "lm_head.weight": "ForCTC",
     "tdnn.0.kernel.weight": "ForXVector",

@@ -1,8 +1,8 @@
-"""What the exporter's operators are called in the graph, for the passes that take them out again."""
+"""Names of the exporter's operators in the graph, for the passes that remove them."""
 
 from __future__ import annotations
 
 DOMAIN = "wav2edge"
 """The domain of operators that no engine has (export/operators.py)."""
 NAME = "Name"
-"""A copy of a value that gives it a name."""
+"""The operator that copies a value and names it."""

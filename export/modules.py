@@ -1,7 +1,7 @@
-"""The pieces around an encoder with lengths threaded through; the layers inside are transformers' own modules.
+"""The modules around an encoder, with lengths threaded through; the layers inside are transformers' modules.
 
-Attributes are called as transformers calls them, so that nodes and weights of the graph carry the module paths that a
-user of the checkpoint knows (``encoder.layers.3.attention.q_proj``).
+Attributes have transformers' names, so that nodes and weights of the graph have the module paths that a user of the
+checkpoint knows (``encoder.layers.3.attention.q_proj``).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 class MaskedGroupNorm(nn.Module):
-    """Group norm, one channel in each group, with statistics over each clip's own frames.
+    """Group norm, one channel in each group, with statistics over each clip's frames without padding.
 
-    The mean and the mean square are products with a vector that is 1/frames inside the clip and 0 after it, and what
-    remains is one multiplication and one addition: as fast as a group norm without mask in ONNX Runtime (10 s of base
+    The mean and the mean square are products with a vector that is 1/frames inside the clip and 0 after it, followed by
+    one multiplication and one addition: as fast as a group norm without mask in ONNX Runtime (10 s of base
     shape: 92 ms with convolution and GELU, 91 without mask, 180 with selections and sums; benchmarks/export_norms.py).
-    The variance is the mean square less the square of the mean, which loses digits where the mean is large: the
-    convolution in front must have no bias (a group norm takes it out anyway), and its input is centred.
+    The variance is the mean square less the square of the mean, which loses digits where the mean is large. So the
+    convolution before it must have no bias (a group norm subtracts it anyway), and its input is centred.
     """
 
     def __init__(self, norm: nn.GroupNorm) -> None:
@@ -55,7 +55,7 @@ class GroupNormLayer(nn.Module):
     """The first convolution of a group-norm model."""
 
     def __init__(self, layer: Network) -> None:
-        """Take over transformers' layer, less the convolution's bias, which the norm subtracts again."""
+        """Take over transformers' layer without the convolution's bias, which the norm would subtract."""
         super().__init__()
         self.conv = layer.conv
         self.conv.bias = None
@@ -69,9 +69,9 @@ class GroupNormLayer(nn.Module):
 
 
 class LayerNormLayer(nn.Module):
-    """A convolution of a layer-norm model; the activation runs before the channels go back in front of the frames.
+    """A convolution of a layer-norm model; the activation runs before the channels are transposed back.
 
-    That is a fifth faster in ONNX Runtime than the order in transformers, and the same numbers.
+    That is a fifth faster in ONNX Runtime than the order in transformers, with the same numbers.
     """
 
     def __init__(self, layer: Network) -> None:
@@ -121,7 +121,7 @@ class Projection(nn.Module):
 
 
 class Adapter(nn.Module):
-    """Strided convolutions after the transformer; each sees zeros after a clip's end, as it would alone."""
+    """Strided convolutions after the transformer; each reads zeros after a clip's end, as for the clip alone."""
 
     def __init__(self, adapter: Network, config: PreTrainedConfig) -> None:
         """Take over transformers' adapter."""

@@ -1,4 +1,4 @@
-"""What export takes apart: a network of transformers, as a type."""
+"""The type of transformers' networks, whose parts the export reads."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from typing import Any, TypeAlias
 Network: TypeAlias = Any
 """A network of transformers, or one of its modules.
 
-``Any``, because nothing describes it better: each family's class sets its parts under names of its own, and torch types
-every part as a tensor or a module, which could be neither called nor multiplied. What is made from it is typed.
+``Any``, because no type describes it: each family's class has other attributes, and torch types every attribute as a
+tensor or a module, which could be neither called nor multiplied. What is made from it is typed.
 """

@@ -1,7 +1,7 @@
-"""ONNX files that other exporters wrote: which one in a directory is the model, and what rules it out.
+"""ONNX files that other exporters wrote: which one in a directory is the model, and why it may not be usable.
 
 Optimum writes ``model.onnx`` beside config.json; transformers.js keeps ``onnx/model.onnx`` and quantised or float16
-forms of it (``model_quantized.onnx`` …) in a folder below. What can be seen in the file alone is checked here:
+forms of it (``model_quantized.onnx`` …) in a folder below. The checks here need only the file:
 
 1. Its inputs are ``input_values`` [batch, samples] in float32, and perhaps ``attention_mask``; both open in length.
 2. It has the outputs of the head that config.json names, in float32.
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 MODEL = "model.onnx"
 FOLDER = "onnx"
 OPSETS = (13, 23)
-"""The first has shapes as inputs where the nodes around a graph need them; later than the last are not known here."""
+"""The opsets of graphs that can be imported. From the first on Squeeze and others take their axes as inputs, which the
+added nodes need; later ones than the last were not tried."""
 _TORCH = ("*.safetensors", "pytorch_model*.bin", "adapter_config.json")
 """Weights that torch reads: where there are some, they are exported instead, and compared with torch."""
 _QUANTISED = frozenset(
@@ -64,7 +65,7 @@ class OnnxCheckpoint:
     file: Path
     """The graph."""
     name: str
-    """What the user called it."""
+    """The name under which the user gave it."""
     config: ConfigJson
     """config.json."""
     family: Family
@@ -74,7 +75,7 @@ class OnnxCheckpoint:
     labels: Labels
     """What the label axis means."""
     preprocessing: Preprocessing
-    """What happens to a waveform first; the file leaves it to its caller."""
+    """The settings of its feature extractor, which runs outside the file."""
 
     @property
     def normalize(self) -> bool:
@@ -93,7 +94,7 @@ class OnnxCheckpoint:
 
     @cached_property
     def graph(self) -> onnx.ModelProto:
-        """The checked graph, its outside weights left where they are; raises CheckpointError."""
+        """The checked graph, without the weights in other files; raises CheckpointError."""
         import onnx
 
         try:
@@ -151,7 +152,7 @@ def open_onnx(
 
 
 def find_onnx(source: Path) -> tuple[Path, Path] | None:
-    """The directory with config.json and the graph; None where ``source`` is none of both.
+    """The directory with config.json and the graph; None where ``source`` is neither of them.
 
     Raises CheckpointError where a graph has no config.json, and where only quantised forms are there.
     """
@@ -176,7 +177,7 @@ def find_onnx(source: Path) -> tuple[Path, Path] | None:
 
 
 def _refusal(model: onnx.ModelProto, outputs: Sequence[str]) -> str | None:
-    """Why a graph cannot be imported; None where nothing that can be seen speaks against it."""
+    """Why a graph cannot be imported; None where no check fails."""
     return _operators_refusal(model) or _inputs_refusal(model) or _outputs_refusal(model, outputs)
 
 
@@ -191,7 +192,7 @@ def _operators_refusal(model: onnx.ModelProto) -> str | None:
             "bundle, which measures what is lost"
         )
     if foreign:
-        return f"it uses operators of one engine alone ({', '.join(foreign[:2])}); {_AGAIN}"
+        return f"it uses operators that only one engine has ({', '.join(foreign[:2])}); {_AGAIN}"
     if not OPSETS[0] <= opset <= OPSETS[1]:
         return f"it is of opset {opset}; {OPSETS[0]} to {OPSETS[1]} can be imported: export it again with opset 17"
     return None

@@ -1,11 +1,11 @@
-"""The graph contract around a graph that takes normalised clips: what other exporters leave to the caller.
+"""The graph contract around a graph that takes normalised clips: the work that other exporters leave to the caller.
 
 1. Samples after a clip's end are cut off (one clip at a time) or replaced by zero (with an attention mask).
-2. The clip is normalised over its own samples, in FP32, where the checkpoint's preprocessing does so.
+2. The clip is normalised over its samples without padding, in FP32, where the checkpoint's preprocessing does so.
 3. A graph with an attention mask gets it from the lengths; one without takes one clip at a time (``one_clip``), since
-   nothing in it keeps padding out of attention and of the statistics of group norms.
-4. Lengths in frames are counted where there is an output in time. Where the features can be found, they are cut to
-   their length as well, so that front end and encoder can run apart.
+   padding would change its attention and the statistics of its group norms.
+4. Lengths in frames are counted where an output has a time axis. Where the features can be found, they are cut to their
+   length as well, so that front end and encoder can run separately.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ MASK = "attention_mask"
 _AXES_AS_INPUT = 18
 """The opset from which ReduceMean takes its axes as an input."""
 _WAVEFORM = "waveform"
-"""What the graph's own input is called inside."""
+"""The inner name of the original graph's input."""
 
 
 class _Nodes:
-    """Nodes and constants that are added to a graph, under names of their own."""
+    """Nodes and constants that are added to a graph, under names with one prefix."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -111,7 +111,7 @@ def add_contract(graph: Graph, spec: ModelSpec, outputs: dict[str, str], core: s
 
 
 def _plain_names(graph: Graph, core: str) -> None:
-    """Nodes by the paths that this project's own graphs have: without the network's attribute, heads in ``head``."""
+    """Rename nodes to the paths of graphs that wav2edge traces: without the network's attribute, heads in ``head``."""
     inside = any(node.name.startswith(f"/{core}/") for node in graph.nodes)
     for node in graph.nodes:
         if node.name.startswith(f"/{core}/"):
@@ -121,7 +121,7 @@ def _plain_names(graph: Graph, core: str) -> None:
 
 
 def _free_names(graph: Graph, outputs: set[str]) -> None:
-    """Values of the graph that are called as the contract's own get other names."""
+    """Rename values of the graph whose names the contract uses."""
     for name in (INPUT_LENGTHS, NORMALIZED, FEATURES, FEATURE_LENGTHS, OUTPUT_LENGTHS, _WAVEFORM, *sorted(outputs)):
         if name in graph.weights:
             graph.weights[f"/original/{name}"] = graph.weights.pop(name)
@@ -147,7 +147,7 @@ def _valid(nodes: _Nodes) -> str:
 
 
 def _normalised_where(nodes: _Nodes, valid: str, normalize: bool) -> None:
-    """Rule 2 over each clip's own samples; means over the padded length are brought to the clip's."""
+    """Rule 2 over each clip's samples; means over the padded length are scaled to the clip's length."""
     zero = np.array(0, np.float32)
     if not normalize:
         nodes.add("Where", valid, INPUT_VALUES, zero, result=NORMALIZED)
@@ -168,7 +168,7 @@ def _scaled(nodes: _Nodes, centred: str, variance: str) -> None:
 
 
 def _cut_features(graph: Graph, nodes: _Nodes) -> bool:
-    """Name what the feature projection reads, and cut it to its length; False where it cannot be found."""
+    """Name the input of the feature projection, and cut it to its length; False where it cannot be found."""
     inside = [node for node in graph.nodes if node.name.startswith("/feature_projection/")]
     made = {name for node in inside for name in node.output}
     read = {name for node in inside for name in node.input if name in graph.producer and name not in made}

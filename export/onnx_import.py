@@ -1,8 +1,8 @@
-"""An ONNX file of another exporter as a bundle: the contract is put around it, and compared with the file itself.
+"""An ONNX file of another exporter as a bundle: the contract is put around it, and the result compared with the file.
 
-What the file computes is taken as it is; nothing here can tell whether its weights are those of the checkpoint. What
-is proven is that the bundle gives, from raw samples, what the file gives for each clip alone as transformers would
-prepare it, at the same points as an export from torch.
+The file's computation is taken as it is; whether its weights are those of the checkpoint cannot be checked here. The
+gate checks that the bundle gives, from raw samples, what the file gives for each clip alone after transformers' feature
+extractor, at the same points as an export from torch.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ _DEFAULTS: dict[str, object] = {
     "adapter_stride": 2,
     "num_adapter_layers": 3,
 }
-"""transformers' own values of what config.json may leave out; the file's frames are counted against them."""
+"""transformers' defaults for keys that config.json may leave out; the file's frames are compared with them."""
 _WIDTH = 512
-"""transformers' own number of channels of the last convolution."""
+"""transformers' default number of channels of the last convolution."""
 _GROUP_NORM_DEFAULT = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "sew", "sew-d")
 """Architectures whose front end has a group norm unless config.json says otherwise."""
 
@@ -93,7 +93,7 @@ def import_onnx(
 def _compared(
     checkpoint: OnnxCheckpoint, spec: ModelSpec, reference: OriginalGraph, staged: Path
 ) -> tuple[Bundle, Variant, tuple[parity.Point, ...]]:
-    """The draft with its points: for any batch where the mask is exact in all of them, else for one clip at a time."""
+    """The draft with its points: for any batch where the mask is exact at every point, else for one clip at a time."""
     if any(value.name == MASK for value in checkpoint.graph.graph.input):
         draft, variant = _write(checkpoint, spec, None, staged)
         # A graph may have been traced for one size of batch, and fails at others.
@@ -138,7 +138,7 @@ def onnx_spec(checkpoint: OnnxCheckpoint) -> ModelSpec:
 
 
 class OriginalGraph:
-    """The file itself on one clip [samples], prepared as transformers' feature extractor does; results are kept."""
+    """The original file on one clip [samples], after transformers' feature extractor; results are kept."""
 
     def __init__(self, checkpoint: OnnxCheckpoint, spec: ModelSpec) -> None:
         """Load the file in ONNX Runtime; raises CheckpointError where that refuses it."""
@@ -162,7 +162,7 @@ class OriginalGraph:
         return self._known[key]
 
     def close(self) -> None:
-        """Release the file; what has been run stays known."""
+        """Release the file; outputs of clips that were run are kept."""
         self._session = None
 
     def _run(self, clip: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from .parity import Point
 
 NEEDED = ("torch", "transformers", "onnx", "safetensors", "onnxruntime")
-"""What an export imports."""
+"""The packages that an export imports."""
 NEEDED_FOR_ONNX = ("onnx", "onnxruntime")
-"""What is enough for an ONNX file."""
+"""The packages that the import of an ONNX file needs."""
 
 
 def needed(source: str | Path) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Operators that the tracing exporter has no clean form for.
 
-``mark`` names an internal value: it leaves a node of our own domain, which the pass ``name_values`` takes out again.
-``divide`` is ONNX's integer Div; torch's own division would go through floats, inexact above 2^24 samples.
+``mark`` names an internal value: it leaves a node of the domain ``wav2edge``, which the pass ``name_values`` removes.
+``divide`` is ONNX's integer Div; torch's division would convert to floats, inexact above 2^24 samples.
 """
 
 from __future__ import annotations

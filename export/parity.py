@@ -1,4 +1,4 @@
-"""The gate between a checkpoint and a bundle: the written graphs against torch on each clip alone."""
+"""The parity gate: compare the written graphs with torch on each clip alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..runtime.errors import GateRefused
 TOLERANCE = 1e-3
 """Largest difference allowed, as a share of the largest reference value (of 1 where that is smaller).
 
-The shipped model differs by 6e-6 of it at most (its bundle.json lists all points): sums in another order. A graph
+The embedded model differs by 6e-6 of it at most (its bundle.json lists all points), from the order of sums. A graph
 without its mask fails (tests/export/test_pipeline.py)."""
 RAGGED = "batch of 3, ragged"
 LOG_MEL_SHORTEST = 0.1
@@ -59,9 +59,9 @@ class Point:
     frames: int
     """How many were compared."""
     difference: float
-    """max |ours - torch| over the clips' own frames."""
+    """max |ours - torch| over the clips' frames without padding."""
     limit: float
-    """What is allowed."""
+    """The largest difference allowed."""
     tokens: float | None
     """Share of the frames with a clear margin that got the same token; None for heads without tokens."""
     passed: bool
@@ -182,7 +182,7 @@ def _feeds(case: Case) -> engines.Arrays:
 
 
 def _stages(bundle: Bundle, variant: Variant, engine: str, case: Case, whole: engines.Arrays) -> Point:
-    """The frontend's features through the encoder give what the full graph gives."""
+    """Compare the encoder on the frontend's features with the full graph."""
     spec = bundle.spec
     feeds = _feeds(case)
     normalized = np.zeros_like(feeds["input_values"])
@@ -205,7 +205,7 @@ def _own(outputs: engines.Arrays, name: str, timed: bool, row: int) -> Values:
 
 
 def _frame_counts(bundle: Bundle, variant: Variant, engine: str, full: Session) -> Point:
-    """``frames()`` against the graph's own number of frames, one clip at a time."""
+    """Compare ``frames()`` with the graph's number of frames, one clip at a time."""
     spec = bundle.spec
     timed = next((output.name for output in spec.outputs if "frames" in output.axes), None)
     session = full if timed else engines.load(bundle, variant, engine, "frontend", EngineOptions())

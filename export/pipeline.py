@@ -36,7 +36,7 @@ def export(
     progress is called with each step, on_parity with the gate's table whether it passes or not. Raises CheckpointError
     for a checkpoint that cannot be exported, GateRefused for a mismatch; then nothing is written.
     """
-    # torch makes this folder, by default in /tmp, although nothing here is compiled with it.
+    # torch makes this folder, by default in /tmp, although nothing is compiled here.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.root() / "torchinductor"))
     with new_bundle(destination, overwrite) as staged:
         _export_into(checkpoint, staged, progress, on_parity)
@@ -59,7 +59,7 @@ def _export_into(
     spec = model_spec(checkpoint, model)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     reference = Reference(model, spec, checkpoint.preprocessing)
-    # Torch runs every clip before the model is taken apart: the reference is the untouched checkpoint.
+    # Torch runs every clip before the modules are rewritten: the reference is the unchanged checkpoint.
     progress("running torch on each clip")
     points = parity.cases(spec)
     for case in points:

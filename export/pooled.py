@@ -35,7 +35,7 @@ class PooledClassifier(nn.Module):
 
 
 class PooledModel(nn.Module):
-    """A network of transformers with that head; called as transformers' own models are."""
+    """A network of transformers with that head; called as transformers' models are."""
 
     def __init__(self, config: PreTrainedConfig, family: Family) -> None:
         """Make the model; raises ValueError for a pooling other than the mean."""

@@ -1,4 +1,4 @@
-"""What happens to a waveform before the model sees it, as the checkpoint's feature extractor does it."""
+"""The preprocessing of a waveform, by the settings of the checkpoint's feature extractor."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_RATE = 1_000_000
-"""Hz; no recording of speech comes near it, so a larger number is a mistake."""
+"""Hz; recordings of speech have far lower rates, so a larger number is a mistake."""
 
 
 class Extractor(Protocol):
-    """What is used of a feature extractor of transformers."""
+    """The part of transformers' feature extractors that is used here."""
 
     def __call__(
         self, clip: NDArray[np.float32], /, *, sampling_rate: int, return_tensors: str
@@ -31,7 +31,7 @@ class Extractor(Protocol):
 
 
 class MelExtractor(Extractor, Protocol):
-    """What is used of SeamlessM4TFeatureExtractor."""
+    """The part of SeamlessM4TFeatureExtractor that is used here."""
 
     num_mel_bins: int
     stride: int
@@ -82,7 +82,7 @@ class Preprocessing:
 def read_preprocessing(path: Path, normalize: bool | None, frontend: Frontend = "waveform") -> Preprocessing:
     """The settings in a checkpoint's directory; ``normalize`` overrides the files, or replaces them.
 
-    frontend: what the architecture takes. Raises CheckpointError where nothing says whether clips are normalised.
+    frontend: what the architecture takes. Raises CheckpointError where it is not stated whether clips are normalised.
     """
     found = read_document(path / "preprocessor_config.json", PreprocessorJson)
     if not found:

@@ -1,4 +1,4 @@
-"""What a bundle carries of its checkpoint: files as they are, and where it came from."""
+"""What a bundle keeps of its checkpoint: copies of small files, and where it came from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOOLS = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
 
 
 def copy_files(path: Path, staged: Path) -> tuple[str, ...]:
-    """Vocabulary and language model travel as they are; returns their names inside the bundle."""
+    """Copy vocabulary and language model; returns their names inside the bundle."""
     copied = []
     if (path / VOCABULARY).is_file():
         shutil.copyfile(path / VOCABULARY, staged / VOCABULARY)

@@ -12,7 +12,7 @@ from .preprocessing import Preprocessing
 
 
 class Reference:
-    """Torch's outputs for a clip; remembered, so that the model may be taken apart once all clips have run."""
+    """Torch's outputs for a clip; kept, so that the model's modules can be rewritten once all clips have run."""
 
     def __init__(self, model: Network, spec: ModelSpec, preprocessing: Preprocessing) -> None:
         """Use transformers' model, in eval mode, after transformers' own feature extractor."""
@@ -29,7 +29,7 @@ class Reference:
         return self._known[key]
 
     def release(self) -> None:
-        """Let go of the model, and with it of its weights; what has been run stays known."""
+        """Drop the model, and with it its weights; outputs of clips that were run are kept."""
         self.model = None
 
     def _run(self, clip: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""selftest.npz: real clips, their fp32 outputs and text, so that a device can prove that it computes the same."""
+"""selftest.npz: real clips, their fp32 outputs and text, with which a device's outputs are compared."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .parity import Clip, speech_clips
 SECONDS = 6.0
 """Longest clip that is kept, in seconds; two of them in 16 bits cost some 200 kB."""
 SHORTEST = 2.0
-"""Shortest clip that is taken, in seconds: shipped clips that are shorter hold one word, too little text to compare."""
+"""Shortest clip that is taken, in seconds: shorter shipped clips have one word, too little text to compare."""
 
 
 def select(clips: list[Clip], rate: int) -> tuple[Clip, Clip]:

@@ -1,6 +1,6 @@
 """Where a checkpoint's files are: a directory, a hub's cache, an adapter and its base model, or one foreign file.
 
-What is none of these is named, with what to do.
+For other kinds of files the error names the kind and what to do.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ _SIGNS = (
         "a TensorFlow model without config.json; save it with transformers' save_pretrained and convert it to PyTorch",
     ),
 )
-"""A file by which a directory is recognised, and what it is then."""
+"""Files by which directories of other kinds are recognised, and the kind in words."""
 _LONGEST_NAME = 100
-"""Bytes of a snapshot's name that are read; a commit has 40 digits."""
+"""Bytes read of a file that names a snapshot; a commit has 40 digits."""
 _FOREIGN = (".pt", ".pth", ".ckpt")
 
 
@@ -61,13 +61,13 @@ class CheckpointSource:
     config: ConfigJson
     """config.json, or the same made from a foreign file."""
     weights: tuple[Path, ...]
-    """The files that its digest is made of."""
+    """The files that its digest covers."""
     load: Callable[[], dict[str, Tensor]]
     """Its weights by name, as they are in the files."""
     vocabulary: Path | None = None
     """A file of labels elsewhere, or of another format, than vocab.json in ``path``."""
     normalize: bool | None = None
-    """Whether clips are normalised, where the weight file says so or its kind is known."""
+    """Whether clips are normalised, where the weight file states it or its kind determines it."""
 
 
 def open_source(source: str | Path, revision: str | None, language: str | None) -> CheckpointSource:

@@ -36,9 +36,9 @@ def adapter_steps(config: Config) -> tuple[Convolution, ...]:
 
 
 def squeeze_steps(config: Config) -> tuple[Convolution, ...]:
-    """SEW's encoder gives back as many frames as it takes, and needs as many as one group has.
+    """Two steps for SEW's encoder, which returns as many frames as it takes, and needs at least one whole group.
 
-    Two steps that together change nothing but the shortest legal clip.
+    Together they change only the length of the shortest clip.
     """
     factor = int(getattr(config, "squeeze_factor", 1))
     if factor == 1:

@@ -1,10 +1,10 @@
 """The vocabulary of a CTC model as transformers' tokenizers understand it, from the files that people have.
 
-1. ``vocab.json`` numbers labels; where two have one number the later one counts, and a number without a label is
-   legal. ``tokenizer.json`` (of the tokenizers library) is read where there is no vocab.json.
+1. ``vocab.json`` numbers labels; where two have one number the later one counts, and numbers may be missing.
+   ``tokenizer.json`` (of the tokenizers library) is read where there is no vocab.json.
 2. Tokens that were added later are in ``added_tokens.json``, in tokenizer_config.json's ``added_tokens_decoder``, or
    only named there (``bos_token`` …): then they follow the vocabulary, in the order of SPECIAL.
-3. The output layer may be smaller than that when the labels beyond it are added tokens, which no model emits.
+3. The output layer may be smaller than that when the labels beyond it are added tokens, which a model never emits.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SPECIAL = {
     "mask_token": None,
 }
 """Special tokens in the order in which transformers 5 adds them, and what Wav2Vec2CTCTokenizer takes by default."""
-_NO_LABELS = "nothing says what its labels mean, add the tokenizer's file or name one with vocab=FILE"
+_NO_LABELS = "its labels have no meaning without a vocabulary, add the tokenizer's file or name one with vocab=FILE"
 PIECE = "▁"
 """Opens a word in SentencePiece vocabularies."""
 
@@ -40,7 +40,7 @@ class Table:
     names: tuple[str, ...]
     """One for each output."""
     special: frozenset[str]
-    """Special tokens, and the names made for outputs that have no label."""
+    """Special tokens, and generated names of outputs without a label."""
     source: str
     """The file that they are from."""
     pieces: bool = False
@@ -88,7 +88,7 @@ def _with_added_tokens(
     listed.update({int(index): value["content"] for index, value in decoder.items() if "content" in value})
     added = {index: label for index, label in listed.items() if index not in numbered}
     known = {**known, **dict.fromkeys(added.values())}
-    # The defaults are left out: a tokenizer that names no <s> was trained without one.
+    # Transformers' defaults are not added: a tokenizer that does not name <s> was trained without it.
     for name in (token(settings.get(key)) for key in SPECIAL):
         if name and name not in known and name not in listed.values():
             added[len(known)] = name

@@ -1,11 +1,11 @@
-"""From the names in a weight file to those of transformers' model: what is understood, and what is explained.
+"""From the names in a weight file to those of transformers' model, with the cause where they do not match.
 
 1. Training loops put a wrapper around the model: DistributedDataParallel's ``module.``, torch.compile's
-   ``_orig_mod.``, the attribute of a Lightning module. It is taken off where more names fit without it.
-2. Weight normalisation was once stored as weight_g and weight_v.
+   ``_orig_mod.``, the attribute of a Lightning module. It is removed where more names fit without it.
+2. Older versions of torch store weight normalisation as weight_g and weight_v.
 3. Weights that only pre-training uses are left out (PRETRAINING), as transformers leaves them out.
 4. Every other weight must be in the model and every weight of the model in the file, or the error names the cause:
-   a model that lacks part of what was trained passes every comparison with itself.
+   the parity gate cannot detect trained weights that are missing in its reference too.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ PRETRAINING = ("quantizer.*", "project_q.*", "project_hid.*")
 RECOMPUTED = ("*.embed_positions.inv_freq", "*.embed_positions.pe")
 """Tables of positions that older versions of transformers saved and newer ones compute."""
 NEEDLESS = ("objective.*", "*masked_spec_embed", "*.num_batches_tracked")
-"""Weights of the model that only training uses: a file may lack them."""
+"""Weights that only training uses: a file may lack them."""
 LISTED = 12
-"""Patterns of left-over weights that an error lists; enough for every cause that is known."""
+"""Patterns of left-over weights that an error lists, at most; enough to recognise every known cause."""
 
 _WEIGHT_NORM = (
     (".weight_g", ".parametrizations.weight.original0"),
@@ -109,7 +109,7 @@ def _any_fits(name: str, patterns: Iterable[str]) -> bool:
 
 
 def _patterns(names: Sequence[str]) -> list[str]:
-    """All names in few words: numbers of layers become ``*``, and weights of one module are one pattern."""
+    """The names as patterns: numbers of layers become ``*``, and weights of one module are one pattern."""
     short = list(dict.fromkeys(re.sub(r"\.\d+\.", ".*.", name) for name in names))
     if len(short) > LISTED:
         short = list(dict.fromkeys(name.rsplit(".", 1)[0] + ".*" for name in short))

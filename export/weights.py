@@ -19,9 +19,9 @@ _CONTAINERS = ("state_dict", "model", "module", "model_state_dict", "Upstream")
 """Keys under which training loops save a model beside their own state (Lightning, fairseq, Accelerate, plain loops,
 s3prl)."""
 _TRAINED = ("*.ckpt", "*.pt", "*.pth")
-"""What SpeechBrain, s3prl and training loops call a file of weights."""
+"""Names of weight files of SpeechBrain, s3prl and training loops."""
 _STATE_OF_TRAINING = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth")
-"""What transformers' Trainer leaves beside them."""
+"""Files that transformers' Trainer writes beside them."""
 _LFS = b"version https://git-lfs.github.com/spec/"
 _TENSORFLOW = ("tf_model.h5", "flax_model.msgpack")
 
@@ -50,13 +50,13 @@ def weight_files(path: Path) -> tuple[Path, ...]:
 
 
 def _trained_file(path: Path) -> Path | None:
-    """The only file of weights under a name of its own; raises CheckpointError where there are several."""
+    """The only file of weights with another name; raises CheckpointError where there are several."""
     found = sorted(file for pattern in _TRAINED for file in path.glob(pattern))
     found = [file for file in found if not any(file.match(pattern) for pattern in _STATE_OF_TRAINING)]
     if len(found) > 1:
         raise CheckpointError(
             f"{path}: {' and '.join(file.name for file in found[:2])} may both be its weights; copy the one that holds "
-            f"the model, with the files of settings, into a directory of its own as {_NAMES[1]}"
+            f"the model, with the files of settings, into another directory as {_NAMES[1]}"
         )
     return found[0] if found else None
 
@@ -81,7 +81,7 @@ def tensor_shape(file: Path, name: str) -> tuple[int, ...]:
 def unfilled() -> Iterator[None]:
     """Leave out the random numbers that new modules are filled with, where a checkpoint's weights follow anyway.
 
-    They took a tenth of the time of an export, and touched memory that the weights then need again.
+    Generating them takes a tenth of an export's time, and their memory in addition to that of the weights.
     """
     from torch import Tensor
     from torch.overrides import TorchFunctionMode
@@ -135,7 +135,7 @@ def _load_pickle(file: Path) -> dict[str, Tensor]:
 
 
 def _tensors(file: Path, state: object) -> dict[str, Tensor]:
-    """The tensors by name of a loaded pickle, out of the container that a training loop put them in."""
+    """The tensors by name in a loaded pickle, in whatever container a training loop put them."""
     import torch
 
     while isinstance(state, dict):
@@ -151,7 +151,7 @@ def _tensors(file: Path, state: object) -> dict[str, Tensor]:
 
 
 def refuse_pointer(file: Path) -> None:
-    """Say so where a clone without git-lfs left a text of three lines in the place of the weights."""
+    """Raise CheckpointError for a pointer of Git LFS: three lines of text in place of the weights."""
     try:
         with file.open("rb") as opened:
             start = opened.read(len(_LFS))

@@ -1,1 +1,1 @@
-"""ONNX graphs as data: read, rewritten, cut into stages, stored. Shared by export and calibration; onnx, no torch."""
+"""Read, rewrite, cut and store ONNX graphs. Shared by export and calibration; onnx, no torch."""

@@ -1,10 +1,10 @@
-"""A graph for clips of one fixed length, as compilers for neural processors want it: every shape is a number.
+"""A graph for clips of one fixed length, as compilers for neural processors require it: every shape is a number.
 
 1. The inputs get fixed dimensions; shapes are inferred (onnx's own inference, which needs no weights).
 2. ``Shape`` of a tensor whose dimensions are known becomes a constant, and so does whatever follows from constants
    alone; again from 1 until nothing changes.
 3. Operators outside the standard become standard ones: ``com.microsoft.Gelu`` its four.
-4. What is left without a fixed shape is an error that names it.
+4. A tensor that is left without a fixed shape is an error that names it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from .graph import Graph
 from .nodes import Node, Nodes, Tensor, integer, make_node
 
 _SMALL = 1 << 16
-"""Bytes above which a weight's values are not looked at by shape inference, only its type and dimensions."""
+"""Bytes above which shape inference gets only a weight's type and dimensions, not its values."""
 _MOST_ROUNDS = 20
-"""Of rules 1 and 2. A graph of this family needs three: batch and samples, then frames, then what is made of them."""
+"""Rounds of rules 1 and 2. A graph of this family needs three: batch and samples, then frames, then shapes of these."""
 _ROOT_OF_TWO = np.float32(2**0.5)
 
 
@@ -40,7 +40,7 @@ def fix_length(graph: Graph, samples: int, batch: int = 1) -> None:
 
 
 def standard_operators(graph: Graph) -> None:
-    """Write ``com.microsoft.Gelu`` as Div, Erf, Add and two Mul, and drop domains that nothing uses any more."""
+    """Write ``com.microsoft.Gelu`` as Div, Erf, Add and two Mul, and drop domains that are then unused."""
     for node in [node for node in graph.nodes if node.op_type == "Gelu" and node.domain]:
         name, source = node.name, node.input[0]
         root, one, half = (graph.free_weight_name(f"{name}/{part}") for part in ("root", "one", "half"))
@@ -108,7 +108,7 @@ def _fold(graph: Graph, shapes: dict[str, tuple[int | None, ...]]) -> int:
 
 
 def _constant(graph: Graph, node: Node, shapes: dict[str, tuple[int | None, ...]], known: set[str]) -> Tensor | None:
-    """What a node writes, where that does not depend on the input; None for any other, and for weights' own nodes."""
+    """A node's result, where it does not depend on the input; None for any other node, and for those of weights."""
     if node.op_type == "Shape":
         shape = graph.weights[node.input[0]].shape if node.input[0] in graph.weights else shapes.get(node.input[0])
         if shape is None or None in shape:

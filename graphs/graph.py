@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from wav2edge.runtime.errors import BundleError
 
-from .nodes import Node, Nodes, Tensor, inside_norm, integer, rename_inputs, rename_outputs, scalar
-from .storage import SMALLEST_HALF, exact_half, mapped
+from .initializers import take_weights
+from .nodes import Node, Nodes, Tensor, inside_norm, rename_inputs, rename_outputs, scalar
+from .storage import SMALLEST_HALF, exact_half
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["SHAPE_ONLY", "Graph", "inside_norm", "scalar", "use_domain"]
 
 SHAPE_ONLY = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Flatten"})
-"""Operators that move numbers and change none: a quantiser before or after them is the same quantiser."""
-_FLOAT = 1
-"""``onnx.TensorProto.FLOAT``, the target of a Cast to fp32."""
+"""Operators that only move numbers: a quantiser has the same effect before and after them."""
 
 
 class Graph:
@@ -31,10 +30,10 @@ class Graph:
 
     model: the protobuf, without weights. weights: its initialisers by name. producer: the node that writes a tensor.
     consumers: the nodes that read it, those that read only its shape included. outputs: the tensors that are outputs
-    of the graph. same_numbers: tensors that hold another tensor's numbers and zeros alone (see ``anchor``).
+    of the graph. same_numbers: tensors that hold only another tensor's numbers and zeros (see ``anchor``).
     from_half: weights that were stored as fp16 and are brought to fp32 by a Cast.
-    ``replace_uses``, ``rename``, ``substitute`` and ``replace_nodes`` keep the look-ups true; who changes nodes by hand
-    calls ``refresh``.
+    ``replace_uses``, ``rename``, ``substitute`` and ``replace_nodes`` update the look-ups; code that changes nodes by
+    hand calls ``refresh``.
     """
 
     model: ModelProto
@@ -42,6 +41,7 @@ class Graph:
     producer: dict[str, Node]
     consumers: dict[str, list[Node]]
     outputs: set[str]
+    from_half: set[str]
 
     def __init__(self, model: ModelProto, folder: Path | None = None) -> None:
         """Wrap a ModelProto; ``Constant`` nodes and copies of weights become weights.
@@ -49,11 +49,8 @@ class Graph:
         folder: where weights outside the graph's file are; they are mapped, and read when a pass reads them. Without
         it all must be in memory.
         """
-        self.model = model
-        self.weights = {}
-        self.from_half: set[str] = set()
+        self.model, self.weights, self.from_half = take_weights(model, folder)
         self.same_numbers: dict[str, str] = {}
-        self._take_weights(folder)
         self.refresh()
 
     @classmethod
@@ -67,16 +64,16 @@ class Graph:
             raise BundleError(f"{path}: not a readable ONNX graph ({error}); export the model again") from error
 
     def copy(self) -> Graph:
-        """A graph that can be changed apart from this one; the weights' arrays are shared, passes replace them."""
-        twin = copy.copy(self)
-        twin.model = copy.deepcopy(self.model)
-        twin.weights = dict(self.weights)
-        twin.same_numbers = dict(self.same_numbers)
-        twin.refresh()
-        return twin
+        """A graph that can be changed separately; both share the weights' arrays, which passes replace."""
+        result = copy.copy(self)
+        result.model = copy.deepcopy(self.model)
+        result.weights = dict(self.weights)
+        result.same_numbers = dict(self.same_numbers)
+        result.refresh()
+        return result
 
     def floats(self, name: str) -> NDArray[np.float32]:
-        """A weight that is computed with, in float32; ``weights`` has it in the type that the graph gives it."""
+        """A weight in float32, to compute with; ``weights`` has it in the type that the graph gives it."""
         return np.asarray(self.weights[name], dtype=np.float32)
 
     def become(self, other: Graph) -> None:
@@ -110,14 +107,14 @@ class Graph:
     def replace_uses(self, old: str, new: str, readers: Iterable[Node] | None = None) -> None:
         """Let the readers of ``old`` read ``new`` instead: all of them, or only the ``readers`` named.
 
-        Who writes either tensor, and whether it is an output of the graph, stays as it is.
+        The nodes that write them, and the graph's outputs, do not change.
         """
-        found = self.consumers.get(old, [])
-        chosen = list(found if readers is None else readers)
+        consumers = self.consumers.get(old, [])
+        chosen = list(consumers if readers is None else readers)
         rename_inputs(chosen, {old: new})
         known = self.consumers.setdefault(new, [])
         known += [node for node in chosen if not any(node is other for other in known)]
-        self.consumers[old] = [node for node in found if old in node.input]
+        self.consumers[old] = [node for node in consumers if old in node.input]
 
     def rename(self, old: str, new: str) -> None:
         """Give a tensor between nodes another name, where it is written and where it is read."""
@@ -126,9 +123,9 @@ class Graph:
         self.refresh()
 
     def anchor(self, tensor: str) -> str:
-        """Where a quantiser of ``tensor`` belongs: above the shape-only operators that feed nothing else.
+        """The tensor to quantise in place of ``tensor``: above the shape-only operators that feed nothing else.
 
-        ``same_numbers`` names further tensors that hold another's numbers and zeros alone (windows of a convolution).
+        It follows ``same_numbers`` too, whose tensors hold only another's numbers and zeros (windows of a convolution).
         """
         while True:
             tensor = self.same_numbers.get(tensor, tensor)
@@ -149,24 +146,24 @@ class Graph:
         return name
 
     def own_weight(self, node: Node, position: int) -> None:
-        """Give a node a weight of its own where others read the same one."""
+        """Give a node a copy of a weight that others read too."""
         name = node.input[position]
         if sum(list(other.input).count(name) for other in self.consumers[name]) == 1:
             return
-        twin = self.free_weight_name(f"{name}_copy")
-        self.weights[twin] = self.weights[name].copy()
-        node.input[position] = twin
+        copied = self.free_weight_name(f"{name}_copy")
+        self.weights[copied] = self.weights[name].copy()
+        node.input[position] = copied
         self.refresh()
 
     def replace_nodes(self, nodes: Iterable[Node]) -> None:
         """Put these nodes in place of the old ones."""
-        kept = list(nodes)
+        new = list(nodes)
         del self.nodes[:]
-        self.nodes.extend(kept)
+        self.nodes.extend(new)
         self.refresh()
 
     def substitute(self, node: Node, new: Iterable[Node], gone: Iterable[Node] = ()) -> None:
-        """Put ``new`` nodes in the place of one, and drop the ``gone`` ones; a node is known by what it writes."""
+        """Put ``new`` nodes in place of one, and drop the ``gone`` ones; nodes are identified by their first output."""
         place, dropped = node.output[0], {other.output[0] for other in gone}
         kept: list[Node] = []
         for other in self.nodes:
@@ -201,7 +198,7 @@ class Graph:
 
     @property
     def parameters(self) -> int:
-        """How many floating-point numbers its weights hold: four bytes each are what a file's size is compared with."""
+        """The number of floating-point values in its weights, at four bytes each in fp32."""
         read = (values for name, values in self.weights.items() if name in self.consumers)
         return sum(values.size for values in read if np.issubdtype(values.dtype, np.floating))
 
@@ -221,12 +218,12 @@ class Graph:
         self.weights = {name: values for name, values in self.weights.items() if name in needed}
 
     def prefer_half(self) -> None:
-        """Have ``to_model`` store in fp16 each large weight that loses nothing by it (``storage.SMALLEST_HALF``)."""
+        """Have ``to_model`` store in fp16 each large weight that fp16 holds exactly (``storage.SMALLEST_HALF``)."""
         large = (name for name, values in self.weights.items() if values.size >= SMALLEST_HALF)
         self.from_half.update(name for name in large if self.weights[name].dtype == np.float32)
 
     def to_model(self, store: Callable[[Tensor, str], TensorProto] | None = None) -> ModelProto:
-        """A new ModelProto with the weights inside; those that came as fp16 and still fit go back as fp16.
+        """A new ModelProto with the weights inside; what was read as fp16, and fp16 still holds exactly, as fp16.
 
         store: makes the entry of a weight in the graph, such as a reference to a data file (``storage.DataFile``).
         """
@@ -248,52 +245,6 @@ class Graph:
         del result.graph.node[:]
         result.graph.node.extend(nodes)
         return result
-
-    def _take_weights(self, folder: Path | None) -> None:
-        """Move initialisers, and nodes that only hand a weight on, into ``weights``."""
-        import onnx
-        from onnx import numpy_helper
-
-        for tensor in self.model.graph.initializer:
-            if folder is not None and tensor.data_location == onnx.TensorProto.EXTERNAL:
-                self.weights[tensor.name] = mapped(tensor, folder)
-            else:
-                self.weights[tensor.name] = numpy_helper.to_array(tensor)
-        del self.model.graph.initializer[:]
-        del self.model.graph.value_info[:]
-        # A message holds the memory of what was deleted from it as long as it exists.
-        whole, self.model = self.model, onnx.ModelProto()
-        self.model.CopyFrom(whole)
-        graph = self.model.graph
-        outputs = {value.name for value in graph.output}
-        kept: list[Node] = []
-        same: dict[str, str] = {}
-        for node in self.nodes:
-            rename_inputs([node], same)
-            if node.op_type == "Constant" and node.attribute[0].name == "value":
-                self.weights[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-            elif node.output[0] in outputs or not node.input or node.input[0] not in self.weights:
-                kept.append(node)
-            elif node.op_type == "Identity":
-                same[node.output[0]] = node.input[0]
-            elif not self._take_cast(node):
-                kept.append(node)
-        del self.nodes[:]
-        self.nodes.extend(kept)
-
-    def _take_cast(self, node: Node) -> bool:
-        """Store the result of a Cast from an fp16 weight as an fp32 weight; False for any other node."""
-        source, result = node.input[0], node.output[0]
-        if node.op_type != "Cast":
-            return False
-        # storage.py keeps in fp16 what loses nothing by it, and would do so again.
-        stored_in_half = node.name.endswith("_cast") and source.endswith("_float16")
-        if not stored_in_half:
-            if integer(node, "to") != _FLOAT or self.weights[source].dtype != np.float16:
-                return False
-            self.from_half.add(result)
-        self.weights[result] = self.weights[source].astype(np.float32)
-        return True
 
 
 def use_domain(graph: Graph, domain: str) -> None:

@@ -1,9 +1,9 @@
 """Give a contract graph the inputs and outputs that another runtime feeds and reads.
 
-The graph stays the bundle's; what is added stands before its inputs or after its outputs, all in standard operators:
+The bundle's graph stays as it is; standard operators are added before its inputs and after its outputs:
 
 1. A client without lengths: they are read from the input's shape, from a mask, or from the flat batch of a server.
-2. Clips that are shorter than the model's shortest are padded; they have no frames of their own, and so no label.
+2. Clips that are shorter than the model's shortest are padded; they have 0 frames, and so no label.
 3. A client that decodes every frame of a padded batch: frames after a clip's end are made the blank.
 4. Labels that never become text are counted as the blank, which is what decoding does with them.
 5. A pause that is too long for a word gets a delimiter, where the labels around it have none (``ctc.WORD_GAP``).
@@ -36,7 +36,7 @@ def pad_to_minimum(graph: Graph, samples: int) -> None:
 
 
 def lengths_from_shape(graph: Graph) -> None:
-    """Take the whole of the input as each clip's length, for clients that run clips one by one (rule 1)."""
+    """Take the input's length as each clip's length, for clients that run clips one by one (rule 1)."""
     new = _Nodes(graph, "lengths_from_shape")
     shape = new("Shape", INPUT_VALUES)
     batch, size = (new("Slice", shape, new.constant([n]), new.constant([n + 1])) for n in (0, 1))
@@ -48,7 +48,8 @@ def lengths_from_shape(graph: Graph) -> None:
 def lengths_from_padding(graph: Graph, value: float) -> None:
     """Take the samples up to the last that is not ``value`` as each clip's length (rule 1).
 
-    For clients that pad a batch with a number of one's choice and pass no lengths: one that no waveform has.
+    For clients that pass no lengths and pad a batch with a number that can be set: one that does not occur in
+    waveforms.
     """
     new = _Nodes(graph, "lengths_from_padding")
     inside = new("Not", new("Equal", INPUT_VALUES, new.constant(np.float32(value))))
@@ -84,7 +85,7 @@ def flat_batch(graph: Graph, values: str, counts: str) -> None:
     starts = new("Unsqueeze", new("Sub", ends, lengths), first)
     places = new("Unsqueeze", new("Range", zero, new("ReduceMax", lengths, keepdims=0), one), new.constant([0]))
     inside = new("Less", places, new("Unsqueeze", lengths, first))
-    # A position after a clip's end reads the first sample of all, which the selection drops again.
+    # A position after a clip's end reads the batch's first sample, which the selection replaces.
     taken = new("Where", inside, new("Add", starts, places), zero)
     batch = new("Where", inside, new("Gather", values, taken, axis=0), new.constant(np.float32(0.0)))
     new.put_first({"batch_values": batch, INPUT_LENGTHS: lengths})
@@ -122,7 +123,7 @@ def silent_as_blank(graph: Graph, output: str, blank: int, silent: Sequence[int]
 def delimiter_in_pauses(graph: Graph, output: str, blank: int, delimiter: int, labels: int, frames: int) -> None:
     """Make one frame of a pause the delimiter, where it is longer than ``frames`` and no word ends there (rule 5).
 
-    For what writes ``output`` [batch, frames, labels] after rules 3 and 4: a pause is a run of blanks.
+    Apply it to ``output`` [batch, frames, labels] after rules 3 and 4: a pause is a run of blanks.
     """
     new = _Nodes(graph, "delimiter_in_pauses")
     word_end = np.full(labels, NEVER, dtype=np.float32)
@@ -164,14 +165,14 @@ def rename_output(graph: Graph, old: str, new: str) -> None:
 
 
 def drop_input(graph: Graph, name: str) -> None:
-    """Take an input of the graph away; who reads it must read something else by then."""
+    """Remove an input of the graph; its readers must read something else by then."""
     inputs = graph.model.graph.input
     for position in [place for place, value in enumerate(inputs) if value.name == name]:
         del inputs[position]
 
 
 def drop_output(graph: Graph, name: str) -> None:
-    """Take an output of the graph away; nodes may still read it."""
+    """Remove an output of the graph; nodes may still read it."""
     outputs = graph.model.graph.output
     for position in [place for place, value in enumerate(outputs) if value.name == name]:
         del outputs[position]
@@ -182,7 +183,7 @@ class _Nodes:
     """New nodes of one rewrite, each named after it, that are put into the graph together."""
 
     def __init__(self, graph: Graph, name: str) -> None:
-        """Prepare for a graph; name: what nodes, tensors and weights are called after."""
+        """Prepare for a graph; name: the prefix of the names of nodes, tensors and weights."""
         self._graph = graph
         self._name = graph.free_weight_name(name)
         self._nodes: list[Node] = []

@@ -1,7 +1,7 @@
-"""The parts of an ONNX graph that passes touch, as types, and the few questions that all of them ask of a node.
+"""The parts of an ONNX graph that passes use, as types, and functions that read a node's attributes.
 
 onnx describes its protobuf classes, but protobuf's containers have no types of their own, so ``node.input`` would be
-``Any`` everywhere. These protocols say what this package uses of them.
+``Any`` everywhere. These protocols type what this package uses of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from onnx import TensorProto
 
 Tensor: TypeAlias = NDArray[np.generic]
-"""A tensor's numbers; the graph decides of which type, and ``Graph.floats`` gives those of a float32 weight."""
+"""A tensor's numbers, of the type that the graph gives them; ``Graph.floats`` gives those of a float32 weight."""
 
 
 class Attribute(Protocol):
@@ -45,7 +45,7 @@ class Node(Protocol):
 
     @property
     def input(self) -> MutableSequence[str]:
-        """The names of the tensors it reads; an empty name stands for an optional one that is left out."""
+        """The names of the tensors it reads; an empty name is an optional one that is left out."""
 
     @property
     def output(self) -> MutableSequence[str]:
@@ -106,8 +106,8 @@ def integer(node: Node, name: str) -> int | None:
 def rename_inputs(nodes: Iterable[Node], names: Mapping[str, str]) -> None:
     """Let these nodes read other tensors: each old name of ``names`` becomes the new one.
 
-    For nodes that are not in a graph yet; within one use ``Graph.replace_uses`` or ``Graph.rename``, which keep its
-    look-ups true.
+    For nodes that are not in a graph yet; within one use ``Graph.replace_uses`` or ``Graph.rename``, which update its
+    look-ups.
     """
     for node in nodes:
         _rename(node.input, names)
@@ -125,9 +125,9 @@ def scalar(values: Tensor) -> float | None:
 
 
 def inside_norm(node: Node) -> bool:
-    """Whether a node belongs to a norm, whose products and sums are statistics: never to be rounded.
+    """Whether a node belongs to a norm, whose products and sums are statistics that must stay in FP32.
 
-    Nor is a log-mel front end (export/log_mel.py), whose bands differ by 90 dB and are normalised like a norm.
+    A log-mel front end (export/log_mel.py) counts too: its bands differ by 90 dB and are normalised likewise.
     """
     return "/layer_norm/" in node.name or "/log_mel/" in node.name
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def split_stages(directory: Path, full: str, stem: str) -> dict[Stage, str]:
     """Write ``<stem>.frontend.onnx`` and ``<stem>.encoder.onnx`` beside a full graph; returns the stages' files.
 
-    Of a graph that names the statistics of its group norm, ``<stem>.statistics.onnx`` and ``<stem>.tile.onnx`` too.
+    A graph that names the statistics of its group norm gets ``<stem>.statistics.onnx`` and ``<stem>.tile.onnx`` too.
     Works on every variant whose passes kept the names ``normalized``, ``features`` and ``feature_lengths``; raises
     BundleError naming the one that is missing.
     """

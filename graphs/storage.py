@@ -1,4 +1,4 @@
-"""Graphs with their weights in one data file, which the full, the frontend and the encoder graph share."""
+"""Read and write graphs with their weights in one data file, which all stages of a variant share."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ THRESHOLD = 256
 """Tensors of fewer bytes stay in the graph: shapes and scalars must be readable without the data file. Larger
 ones would be stored again in each stage's graph."""
 SMALLEST_HALF = 4096
-"""Weights of fewer elements stay in float32: 8 kB is the least that a Cast saves, for some 100 bytes in each graph and
-a node more for engines to fold."""
+"""Weights of fewer elements stay in float32. From here on fp16 saves 8 kB or more, for some 100 bytes in each graph and
+one more node that engines fold."""
 ALIGNMENT = 64
 """One cache line; mapped weights are used in place."""
 
 
 def load_graph(path: Path) -> onnx.ModelProto:
-    """Read a graph with its weights left where they are: cheap, and what ``split`` needs."""
+    """Read a graph without its weights, which is fast and all that ``split`` needs."""
     import onnx
 
     return onnx.load(str(path), load_external_data=False)
@@ -62,7 +62,7 @@ class DataFile:
         self._file.close()
 
     def store(self, values: Tensor, name: str) -> onnx.TensorProto:
-        """A weight as the graph holds it: a reference to this file, the values themselves where they are few."""
+        """A weight as the graph holds it: a reference to this file, or the values where they are few."""
         import onnx
 
         if values.nbytes < THRESHOLD:
@@ -99,7 +99,7 @@ def save_model(model: onnx.ModelProto, path: Path, data: str, compact: bool = Fa
 
 
 def exact_half(values: Tensor) -> Tensor | None:
-    """The same numbers in float16; None where that loses something."""
+    """The same numbers in float16; None where float16 cannot hold them exactly."""
     with np.errstate(over="ignore"):
         half = values.astype(np.float16)
     return half if np.array_equal(half.astype(np.float32), values) else None
@@ -140,8 +140,8 @@ def halve_weights(model: onnx.ModelProto) -> int:
 def shorten_names(model: onnx.ModelProto, kept: Collection[str]) -> None:
     """Give tensors short names, all but the graph's inputs and outputs and those ``kept``; in place.
 
-    A small quantised model's graphs were a fifth of its bytes, most of it the names that each of the three repeats.
-    Nodes keep theirs, but for quantisers and the Casts of weights, which are named after their tensors.
+    With long names the graphs of a small quantised model are a fifth of its bytes, because each stage repeats them.
+    Nodes keep their names, except quantisers and the Casts of weights, which are named after their tensors.
     """
     graph = model.graph
     stays = {*kept, "", *(value.name for value in (*graph.input, *graph.output))}

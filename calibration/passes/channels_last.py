@@ -1,4 +1,4 @@
-"""Write the convolutions in front as matrix products over contiguous channels, without transposes.
+"""Write the front end's convolutions as matrix products over contiguous channels, without transposes.
 
 At base shape OpenVINO spent 113 of 405 ms (group norm) and 250 of 550 ms (layer norm) on the first convolution's output
 and on transposing [channels, time] to [time, channels] and back around it and the norms (per-node profile, 10 s of
@@ -6,14 +6,14 @@ audio, two threads; docs/explanation/int8-speed.md). Here every tensor between `
 channels-last:
 
 1. The frames of the first convolution are rounded up to a multiple of all later strides, so that each convolution
-   reads its input as rows of ``stride`` frames: a Reshape that moves nothing. Taps that reach into the next row come
-   from the rows shifted by one. The frames added at the end are cut off at ``features``.
+   reads its input as rows of ``stride`` frames: a Reshape that copies nothing. Taps in the next row come from the rows
+   shifted by one. The frames added at the end are cut off at ``features``.
 2. Each convolution becomes windows [batch, frames, kernel · channels] times [kernel · channels, filters]. In float the
    windows, four times as large, are not joined: one product for the rows, one for the rows shifted by one, and a sum.
-3. The first one, whose single input channel makes it cheap and its output the largest tensor of the graph, takes its
-   norm in (first_layer.py): its output is written once, normalised.
+3. The first one, which is cheap for its single input channel and writes the graph's largest tensor, is computed
+   together with its norm (first_layer.py): its output is written once, normalised.
 4. Element-wise operators keep their tensors' names; transposes disappear.
-5. A graph of another layout is left as it was.
+5. A graph of another layout is not changed.
 """
 
 from __future__ import annotations
@@ -85,12 +85,12 @@ class _Propagation:
     def __init__(
         self, graph: Graph, steps: Sequence[Step], start: str, declared: bool, in_float: Collection[str]
     ) -> None:
-        """start: the tensor that is channels-last already; declared: whether the graph's shape of it says so too."""
+        """start: the tensor that is channels-last already; declared: whether the graph declares it so too."""
         self.graph = graph
         self.steps = steps
         self.in_float = in_float
         self.declared_channels_last = {start: declared}
-        """The tensors on the way: whether the original graph has them as [batch, frames, channels] too."""
+        """For each tensor rewritten so far, whether the original graph has it as [batch, frames, channels] too."""
         self.convolutions = {step.node.output[0]: step for step in steps[1:]}
         self.renamed: dict[str, str] = {}
         self.before_features: str | None = None
@@ -98,7 +98,7 @@ class _Propagation:
         self.nodes: list[Node] = []
 
     def run(self) -> bool:
-        """Rewrite the graph; False, with the graph undefined, where an operator on the way is not of a known kind."""
+        """Rewrite the graph; False, with the graph undefined, where an operator is not of a known kind."""
         if not all(self._take(node) for node in self.graph.nodes):
             return False
         if self.convolutions or not self.declared_channels_last.get(FEATURES, False):
@@ -107,7 +107,7 @@ class _Propagation:
         return True
 
     def _take(self, node: Node) -> bool:
-        """Put one node, or what replaces it, at the end of the new nodes; False for one of an unknown kind."""
+        """Append one node, or those that replace it, to the new nodes; False for one of an unknown kind."""
         on_the_way = [name for name in node.input if name in self.declared_channels_last and name != FEATURES]
         source = on_the_way[0] if on_the_way else ""
         moved = self.renamed.get(source, source)
@@ -130,7 +130,7 @@ class _Propagation:
         return node.op_type in ELEMENTWISE and self._others_are_scalars(node)
 
     def _drop_transpose(self, node: Node, declared: bool) -> None:
-        """A transpose changes what is declared and moves nothing."""
+        """Drop a transpose: it changes the declared layout and moves nothing."""
         result = node.output[0]
         self.declared_channels_last[result] = not declared
         if result == FEATURES:
@@ -139,7 +139,7 @@ class _Propagation:
             self.renamed[result] = node.input[0]
 
     def _others_are_scalars(self, node: Node) -> bool:
-        """Whether each input of an element-wise operator is a tensor on the way or one number."""
+        """Whether each input of an element-wise operator is a rewritten tensor or one number."""
         known = {*self.declared_channels_last, *self.renamed.values()}
         weights = self.graph.weights
         return all(name in known or (name in weights and weights[name].size == 1) for name in node.input)

@@ -3,14 +3,14 @@
 Both norms of this family are linear in the convolution's output once their statistics are known, and the statistics
 follow from the few samples of each window, without the output of 512 channels:
 
-1. Layer norm (over channels, for each frame): with weights and bias centred over channels the mean is gone; the
+1. Layer norm (over channels, for each frame): with weights and bias centred over channels the mean is zero; the
    variance is |x L|², where x is the window with a one appended and L a root of the centred weights' Gram matrix.
    So norm(x W) = (x / σ(x)) W_centred · γ + β: the window is divided, the weights stay constant.
 2. Group norm with one group for each channel (over time, for each clip): mean and mean square of channel c are
-   w_c · m and w_c · R w_c, with m the mean window and R the windows' mean outer product, over the clip's own
-   frames. Both are taken in the cosine basis, where speech is nearly uncorrelated and little cancels.
+   w_c · m and w_c · R w_c, with m the mean window and R the windows' mean outer product, over the clip's frames
+   without padding. Both are taken in the cosine basis, where speech is nearly uncorrelated and little cancels.
    So norm(x W) = [x, 1] [W · scale; shift]: the weights are scaled for each clip. Mean and mean square are named as
-   the graph contract wants them, so that the stages ``statistics`` and ``tile`` can be cut there.
+   the graph contract requires, so that the stages ``statistics`` and ``tile`` can be cut there.
 3. Without a norm: [x, 1] [W; bias].
 """
 
@@ -137,7 +137,7 @@ class _Statistics:
 
 
 def _time_statistics(graph: Graph, conv: Node) -> _Statistics | None:
-    """The parts of the group norm that reads ``conv``; None where nothing of that form does."""
+    """The parts of the group norm that reads ``conv``; None where there is no such norm."""
     source = conv.output[0]
     means = [n for n in graph.readers(source) if n.op_type == "MatMul" and n.input[0] == source]
     scaled = [n for n in graph.readers(source) if n.op_type == "Mul" and set(n.input) != {source}]
@@ -178,7 +178,7 @@ def _with_one(builder: Builder, rows: str) -> str:
 
 
 def _rounded_up(builder: Builder, step: Step) -> str:
-    """Frames to compute, int64 [1]: the next multiple of the product of the later strides, above the real number."""
+    """Frames to compute, int64 [1]: the frames of the input, rounded up to a multiple of the later strides' product."""
     real = frame_count(builder, (step,), 1)
     later = builder.integers(step.later)
     blocks = builder.add("Div", [real, later], "blocks")

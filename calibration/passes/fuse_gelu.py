@@ -2,7 +2,7 @@
 
 1. The pattern is Mul(Mul(x, 1 + Erf(x / √2)), 1/2) in any order of the factors (torch's exact GELU at opset 17).
 2. It becomes ``com.microsoft.Gelu``, which ONNX Runtime and OpenVINO have. ONNX Runtime fuses GELU by itself, but not
-   after a DequantizeLinear: it gives each reader one of its own, and the pattern is lost.
+   after a DequantizeLinear: it copies that for each reader, and then does not recognise the pattern.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def fuse_gelu(graph: Graph) -> int:
 
 
 def _match(graph: Graph, erf: Node) -> tuple[str, Node, list[Node]] | None:
-    """What a GELU reads, its last node, and the nodes before that; None where ``erf`` belongs to none."""
+    """A GELU's input, its last node, and the nodes before that; None where ``erf`` is not part of a GELU."""
     scaled = graph.producer.get(erf.input[0])
     if scaled is None or not (
         _with_number(graph, scaled, "Div", _ROOT_OF_TWO) or _with_number(graph, scaled, "Mul", 1 / _ROOT_OF_TWO)

@@ -1,8 +1,8 @@
 """Compute in fp16 or bf16 what is safe there, and keep in FP32 what overflows.
 
 1. Convolutions, matrix products, GELU and the additions between them go to half precision, with their weights.
-2. Norms, softmax, reductions, the waveform's normalisation, masks and every length stay in FP32: they are the places
-   where this family turns to NaN in fp16.
+2. Norms, softmax, reductions, the waveform's normalisation, masks and every length stay in FP32: in fp16 models of this
+   family give NaN there.
 3. A Cast is put where a tensor of one precision is read in the other, once for each tensor; the graph's inputs and
    outputs keep their types.
 """
@@ -74,7 +74,7 @@ class _Converter:
                 self.half.update(node.output)
 
     def _follows(self, node: Node) -> bool:
-        """Whether a light operator reads half precision, and nothing in FP32 but weights that fit."""
+        """Whether a light operator reads half precision, and in FP32 only weights that half precision can hold."""
         weights = self.graph.weights
         read = [name for name in node.input if name in self.floats]
         active = [name for name in read if name not in weights]
@@ -82,7 +82,7 @@ class _Converter:
         return bool(active) and fits and all(name in self.half for name in active) and node.output[0] not in _CONTRACT
 
     def node(self, node: Node) -> None:
-        """Take a node over, its inputs in the precision that it computes in."""
+        """Append a node, its inputs in the precision that it computes in."""
         in_half = node.output[0] in self.chosen
         for position, name in enumerate(node.input):
             if name in self.floats:
@@ -108,7 +108,7 @@ class _Converter:
         return self.casts[name]
 
     def graph_output(self, name: str) -> None:
-        """Bring an output of the graph back to FP32 under its own name."""
+        """Cast an output of the graph to FP32, under its name."""
         from onnx import TensorProto
 
         if name not in self.half:

@@ -8,7 +8,7 @@
 4. Where the scheme asks for it the operator's output is quantised too, so that ONNX Runtime fuses the whole operator.
 5. Biases stay float, or become int32 in the scale input × weight where the scheme asks for it.
 6. ONNX Runtime turns quantised convolutions channels-last and pushes the transposes down. A group norm, whose sums run
-   over time, then reads with a stride and takes ten times as long: a Reshape to the same shape stops the transposes.
+   over time, then reads with a stride and takes ten times as long. A Reshape to the same shape stops the transposes.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class _Writer:
             if site.bias is not None and self.scheme.integer_bias and not self.switched:
                 node.input[2] = self._bias(site)
         if self.scheme.quantize_outputs and site.kind == "convolution" and site.output not in self.graph.outputs:
-            # Shape moves too: ONNX Runtime fuses an operator only where its quantiser is the one reader.
+            # Shape reads it too: ONNX Runtime fuses an operator only where nothing but the quantiser reads its result.
             readers = self.graph.consumers.get(site.output, [])
             result = self._pair(site.output, site.output, site)
             if not self.switched and {reader.op_type for reader in readers} & _OVER_TIME:
@@ -111,7 +111,7 @@ class _Writer:
         return site.layer if self.switched else ""
 
     def _pair(self, tensor: str, measured: str, site: Site) -> str:
-        """The dequantised twin of an activation, made at its first use."""
+        """The dequantised copy of an activation, made at its first use."""
         key = (tensor, self._key(site))
         if key in self.pairs:
             return self.pairs[key]
@@ -148,7 +148,7 @@ class _Writer:
         return f"{stem}_dequantized"
 
     def _barrier(self, tensor: str) -> str:
-        """A Reshape that reshapes nothing, see rule 6."""
+        """A Reshape to the same shape, see rule 6."""
         self.graph.weights["same_shape"] = np.array([0, 0, -1], dtype=np.int64)
         self._add("Reshape", [tensor, "same_shape"], f"{tensor}_channels_first")
         return f"{tensor}_channels_first"

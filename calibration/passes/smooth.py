@@ -1,10 +1,10 @@
-"""Take outliers out of activations and put them into weights, without changing what the graph computes.
+"""Move outliers from activations into weights, without changing what the graph computes.
 
 Each fold divides a tensor's channels by a scale and multiplies the weights that read them by the same scale:
 1. norm: a LayerNormalization that only linear layers read (pre-norm layers, the feature projection):
    into its weight and bias, and into the rows of the layers (SmoothQuant, Xiao et al., 2023).
 2. values: attention is linear in its values: out of the value projection, into the output projection's rows.
-3. scores: queries divided, keys multiplied, so that both use their range alike (cross-layer equalisation,
+3. scores: queries divided, keys multiplied, so that both use their range equally (cross-layer equalisation,
    Nagel et al., 2019).
 Scales are |activation|^a / |weight|^(1-a) by channel (a = 0.5), and 1 where a channel is always zero.
 """
@@ -37,7 +37,7 @@ class Fold:
     path: str
     """The module that writes the tensor."""
     tensors: tuple[str, ...]
-    """The activations whose channels (last axis) decide."""
+    """The activations whose channels (last axis) determine the scale."""
     sources: tuple[str, ...]
     """The nodes that are divided (for ``scores`` the second is multiplied)."""
     readers: tuple[str, ...]
@@ -94,9 +94,9 @@ def fold_outliers(graph: Graph, folds: Iterable[Fold], maxima: Mapping[str, Chan
 
 
 def fold_scale(activation: Channels, weight: Channels, alpha: float) -> Channels:
-    """What each channel is divided by, 1 on the geometric mean.
+    """The number that each channel is divided by; their geometric mean is 1.
 
-    Nothing grows out of bounds: activation / scale and weight · scale are both their geometric mean (at alpha 0.5).
+    Both stay bounded: activation / scale and weight · scale equal the geometric mean of the two (at alpha 0.5).
     """
     silent = (activation < SILENT) | (weight < SILENT)
     scale = np.power(np.maximum(activation, SILENT), alpha) / np.power(np.maximum(weight, SILENT), 1 - alpha)

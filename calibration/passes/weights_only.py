@@ -80,7 +80,7 @@ def pack_int4(weight: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[n
     Returns it with its scales [outputs, blocks].
     """
     blocks = weight.T.reshape(weight.shape[1], -1, BLOCK)
-    # The value of largest magnitude lands on -8: the one level that the positive side lacks.
+    # The value of largest magnitude becomes -8, the one level that the positive side lacks.
     peak = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2, keepdims=True), axis=2)
     scales = np.where(peak == 0, 1.0, peak / -8).astype(np.float32)
     levels = np.clip(np.rint(blocks / scales) + 8, 0, 15).astype(np.uint8)

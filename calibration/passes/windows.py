@@ -1,4 +1,4 @@
-"""What rewrites of the convolutions in front share: a collector of nodes, and windows over channels-last tensors."""
+"""What rewrites of the front end's convolutions share: a collector of nodes, and windows over channels-last tensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...graphs.graph import Graph
 from ...graphs.nodes import Node, make_node
 
 ELEMENTWISE = frozenset({"Div", "Mul", "Add", "Erf", "Gelu", "Relu"})
-"""Operators of this family's convolutions that compute each number by itself, whatever the layout."""
+"""Element-wise operators between this family's convolutions: they work in any layout."""
 SWAP_LAST_AXES = [0, 2, 1]
 """The permutation between [batch, channels, frames] and [batch, frames, channels]."""
 _TO_THE_END = 2**62

@@ -2,8 +2,8 @@
 
 Each file has a class ``Encoder`` made from transformers' network and its configuration. It is called with projected
 features [batch, frames, hidden] and lengths [batch], and returns the last hidden state and the states before, between
-and after its layers. A clip's own frames never depend on what follows them: frames after its end are zero wherever a
-convolution would see them, and no attention reaches them. Attributes keep transformers' names, so that the nodes and
+and after its layers. A clip's frames never depend on what follows them: frames after its end are zero wherever a
+convolution would read them, and attention to them is masked. Attributes keep transformers' names, so that the nodes and
 weights of a graph have the paths that a user of the checkpoint knows (``encoder.layers.3.attention.q_proj``).
 """
 

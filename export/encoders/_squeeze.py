@@ -1,7 +1,7 @@
 """What SEW and SEW-D share: half as many frames inside the transformer (Wu et al., 2022).
 
 Features are averaged in groups of ``squeeze_factor``, a strided positional convolution is added, the transformer runs,
-and a linear layer writes each of its frames as several again. Frames that fill no group stay zero at the end.
+and a linear layer writes each of its frames as several again. Frames of an incomplete last group are zero.
 """
 
 from __future__ import annotations

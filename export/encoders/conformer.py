@@ -3,7 +3,8 @@
 1. Positions enter attention as rotations of its input (``rotary``), as sinusoids of the distance (``relative``) or as
    learnt vectors of the distance, up to a farthest one (``relative_key``). All are computed in the graph, for any
    length.
-2. The depthwise convolution of each layer sees zeros after a clip's end. Wav2Vec2-BERT's is causal: it looks back only.
+2. The depthwise convolution of each layer reads zeros after a clip's end. Wav2Vec2-BERT's is causal: it reads only
+   earlier frames.
 """
 
 from __future__ import annotations

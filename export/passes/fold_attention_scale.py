@@ -2,10 +2,10 @@
 
 1. The pattern is Mul(MatMul(queries, keys), number), where queries reach the product from Add(bias, MatMul(x, weight))
    through shape-only operators that nothing else reads.
-2. Weight and bias are multiplied by the number and the Mul goes. For head sizes that are powers of four (16, 64) the
-   number is a power of two and nothing is rounded.
-3. It saves a pass over the scores [batch, heads, frames, frames], the largest tensor of the transformer, which in INT8
-   would be between two quantised products.
+2. Weight and bias are multiplied by the number and the Mul is removed. For head sizes that are powers of four (16, 64)
+   the number is a power of two and nothing is rounded.
+3. It saves a pass over the scores [batch, heads, frames, frames], the largest tensor of the transformer; in INT8 the
+   Mul would be between two quantised products.
 """
 
 from __future__ import annotations

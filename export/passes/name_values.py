@@ -1,8 +1,8 @@
 """Give marked values their names.
 
-1. A node ``wav2edge.Name`` is a copy with a name for it (export/operators.py): it goes, its input takes the name.
+1. A node ``wav2edge.Name`` copies a value and names it (export/operators.py): it is removed, its input takes the name.
 2. Where one of the two is an input or an output of the graph, that keeps its name: the node becomes an Identity.
-3. The domain ``wav2edge`` leaves the graph with the last of them.
+3. The domain ``wav2edge`` is removed with the last of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ..marks import DOMAIN, NAME
 
 
 def name_values(graph: Graph) -> int:
-    """Take out every mark; returns how many there were."""
+    """Remove every mark; returns how many there were."""
     from onnx import helper
 
     marks = [node for node in graph.nodes if node.domain == DOMAIN and node.op_type == NAME]

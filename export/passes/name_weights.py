@@ -2,8 +2,8 @@
 
 1. The exporter transposes a linear layer's weight and calls it ``onnx::MatMul_523``; the MatMul's own name has the
    module: ``/encoder/layers.0/attention/q_proj/MatMul`` makes it ``encoder.layers.0.attention.q_proj.weight``.
-2. Equal weights (fresh biases, all zero) are stored once by the exporter; each reader gets one of its own again, so
-   that a pass which changes one module's weight never changes another's.
+2. Equal weights (fresh biases, all zero) are stored once by the exporter; each reader gets a separate copy, so that a
+   pass which changes one module's weight never changes another's.
 3. A name that is taken gets a number.
 """
 

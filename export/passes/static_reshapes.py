@@ -1,13 +1,13 @@
-"""Replace shapes that are computed at run time by constants with ONNX's own place-holders.
+"""Replace shapes that are computed at run time by constants with ONNX's place-holders.
 
 1. A Reshape's target is a Concat of pieces: constants, and single dimensions read with Gather(Shape(x), i).
 2. A piece at position i that reads dimension i of the very tensor that is reshaped becomes 0 (ONNX: copy it).
 3. A read of another tensor's dimension counts as well when the operators between keep it: LayerNormalization, Softmax,
    MatMul, Transpose, static Reshape, and Add or Mul (of tensors of one shape, a weight, or the attention mask, which
    Unsqueeze brought to four dimensions).
-4. At most one piece may be unknown; it becomes -1. With two the Reshape is left alone.
+4. At most one piece may be unknown; it becomes -1. With two the Reshape is not changed.
 
-The attention of each layer loses some 30 nodes, and an engine sees fixed heads and head size.
+The attention of each layer has some 30 nodes fewer, and a fixed number and size of heads.
 """
 
 from __future__ import annotations

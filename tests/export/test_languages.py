@@ -85,5 +85,5 @@ def test_one_vocabulary_cannot_serve_another_language(mms: Path) -> None:
 
 
 def test_one_language_in_a_bundle(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"has one language.* export 'swh' and 'eng' as bundles of their own"):
+    with pytest.raises(CheckpointError, match=r"has one language.* export 'swh' and 'eng' as separate bundles"):
         choose_language(tmp_path, None, "swh,eng", tmp_path / "vocab.json")
