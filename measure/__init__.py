@@ -1,1 +1,1 @@
-"""What a model is worth on this machine: manifests, error rates, live quality, latency, reports."""
+"""Measure models on this machine: manifests, error rates, live quality, latency, reports."""

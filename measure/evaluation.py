@@ -1,4 +1,4 @@
-"""Several systems on the same recordings: what each recognises, how fast, and how they score."""
+"""Evaluate several systems on the same recordings: texts, speed and error rates."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DecodingName = Literal["greedy", "beam"]
 
 @dataclass(frozen=True)
 class System:
-    """What is evaluated: a bundle's variant on an engine, decoded one way."""
+    """A bundle's variant on an engine, with a decoder: what is evaluated."""
 
     bundle: str
     engine: str
@@ -34,7 +34,7 @@ class System:
 
 @dataclass(frozen=True)
 class SystemHypotheses:
-    """What a system recognised in each recording (None: it could not be used), and how long all of it took.
+    """The text that a system recognised in each recording (None: it could not be used), and the time for all.
 
     seconds: of audio; elapsed: seconds that it took, reading the files included.
     """
@@ -74,7 +74,7 @@ class SystemComparison:
 class Evaluation:
     """Every system's scores on the recordings that all of them could use.
 
-    rows: those recordings; texts: what each system recognised in them, [system][recording].
+    rows: those recordings; texts: what each system recognised, [system][recording].
     """
 
     rows: tuple[Row, ...]
@@ -102,9 +102,8 @@ def systems(
 ) -> list[System]:
     """Every engine × variant of a bundle that runs here, of those that are named, else of all.
 
-    among: the engines to try where none is named (None: all). What is not named may be missing or refused; an engine,
-    or an engine × variant, that is named may not. Raises EngineError, with each reason, where it is, and where nothing
-    runs.
+    among: the engines to try where none is named (None: all). Raises EngineError, with each reason, where an engine or
+    an engine × variant that was named is missing or refused, and where nothing runs.
     """
     chosen: list[System] = []
     reasons = []
@@ -150,7 +149,7 @@ def transcribe_rows(
         if result.transcript is None:
             problems.append(f"{row.source}: {result.error}")
             texts.append(None)
-        elif not result.transcript.complete:  # its reference is of the whole recording
+        elif not result.transcript.complete:  # the reference text is of the whole recording
             problems.append(f"{row.source}: {row.path}: {result.transcript.warnings[0]}")
             texts.append(None)
         else:
@@ -166,7 +165,7 @@ def evaluate(
     hypotheses: Sequence[SystemHypotheses],
     normalization: scoring.Normalization = scoring.DEFAULT_NORMALIZATION,
 ) -> Evaluation:
-    """Score what systems recognised, each corpus by itself and all together, and compare the others with the first.
+    """Score the texts of systems, for each corpus and all together, and compare the others with the first.
 
     Raises InputError when no recording could be used by all of them.
     """

@@ -32,7 +32,7 @@ from .tasks import Transcription, task_of
 
 Output = TypeVar("Output")
 Progress = Callable[[int, int], None]
-"""Called with the recordings that are done, and all."""
+"""Called with the number of recordings that are done, and of all."""
 
 
 def run(
@@ -67,7 +67,7 @@ def _texts(model: Model, rows: Sequence[Row], progress: Progress) -> list[str]:
 
 
 def _answers(model: Model, rows: Sequence[Row], progress: Progress) -> list[Answer]:
-    """What a model gives for each recording, in chunks where it is long."""
+    """A model's answer for each recording, in chunks where it is long."""
     answers = []
     give = answer_of(model)
     for number, row in enumerate(rows, 1):
@@ -107,7 +107,7 @@ def _embedding(model: Model) -> Callable[[Path], Answer]:
 
 
 def _of_whole(runner: Runner[T], path: Path, outputs: Callable[[Recording], Output]) -> Output:
-    """Outputs of a recording; raises AudioError for one that was cut short, whose label is of all of it."""
+    """Outputs of a recording; raises AudioError for one that was cut short, since its label is of the whole."""
     recording = runner.open_recording(path)
     values = outputs(recording)
     if not recording.complete:

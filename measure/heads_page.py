@@ -15,7 +15,7 @@ def page(runs: Sequence[Run], labels: Sequence[str], manifest: str, worst: int) 
     line = f"{first[0].items} items. Brackets are 95 % intervals (bootstrap); differences are paired."
     sections = [kit.section(_figures(runs, labels), "Figures")]
     if shown := _worst(runs, labels, worst):
-        sections.append(kit.section(shown, f"What {labels[0]} has most wrong"))
+        sections.append(kit.section(shown, f"Largest errors of {labels[0]}"))
     return kit.document(f"{first[0].figure.title.capitalize()} on {manifest}", sections, [line])
 
 
@@ -31,7 +31,7 @@ def _figures(runs: Sequence[Run], labels: Sequence[str]) -> Html:
 
 
 def _worst(runs: Sequence[Run], labels: Sequence[str], count: int) -> Html | None:
-    """The recordings, or pairs of them, that the first system has most wrong, with every system's answer."""
+    """The recordings, or pairs of them, with the first system's largest errors, and every system's answer."""
     of_all = [run.items() for run in runs]
     wrong = [index for index, item in enumerate(of_all[0]) if item.wrong > 0]
     order = sorted(wrong, key=lambda index: (-of_all[0][index].wrong, index))[:count]

@@ -1,4 +1,4 @@
-"""How early and how steady the captions of a live session were, from its events.
+"""The delays of a live session's captions and how often they changed, from its events.
 
 The definitions, all from the time at which an event left the session:
 first text      from the start of the clip's first word (in one pass over the clip) to the first Partial with text
@@ -29,7 +29,7 @@ class TimedEvent:
 
 @dataclass
 class LiveQuality:
-    """The delays and the steadiness of a session's captions; ``add`` its events in order.
+    """The delays and the revisions of a session's captions; ``add`` its events in order.
 
     The delays are seconds, one for each utterance or word.
     """

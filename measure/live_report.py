@@ -1,4 +1,4 @@
-"""The figures of a live run: words, delays, steadiness, cost; for each corpus of a manifest and for all together."""
+"""The figures of a live run: words, delays, revisions, cost; for each corpus of a manifest and for all together."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ def _figures(clips: Sequence[Clip], played: Playback, normalization: Normalizati
         event = timed.event
         if not isinstance(event, (Partial, Final, Silence)):
             continue
-        # Pre-roll may reach back into the gap before the clip, but never across a gap.
+        # Pre-roll may begin in the gap before the clip, but never before that gap.
         clip_start = starts[max(0, bisect_right(starts, event.start * RATE + RATE) - 1)]
         if clip_start not in wanted:
             continue

@@ -41,7 +41,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class SessionLog:
-    """What a session received and gave."""
+    """The sound that a session received, and the events that it gave."""
 
     events: tuple[TimedEvent, ...]
     """Its events, with the time at which each left it."""
@@ -76,8 +76,8 @@ def play_files(
 ) -> Playback:
     """Play clips in real time with silence between them.
 
-    fast: skip the waiting; the times are those of a run in real time. clock: another clock than these two. Raises
-    AudioError for a recording that cannot be used.
+    fast: do not wait; the times are those of a run in real time. clock: used in place of these two. Raises AudioError
+    for a recording that cannot be used.
     """
     clock = clock or (SkippingClock() if fast else Clock())
     gap = np.zeros(_gap(live), np.float32)
@@ -118,7 +118,7 @@ def play_microphone(
     except ValueError as error:
         raise InputError(f"{player}: {error}") from error
     if not command or shutil.which(command[0]) is None:
-        raise EngineError(f"{player}: there is no such program; install it or name another player")
+        raise EngineError(f"{player}: no such program; install it or name another player")
     microphone = Microphone(capture)
     began: list[int] = []
     failures: list[str] = []

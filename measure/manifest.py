@@ -1,4 +1,4 @@
-"""Read MANIFEST: which recordings there are, and what is said in them, by whom, or of which class they are.
+"""Read MANIFEST: recordings with their text, speaker or class.
 
 JSON Lines with at least ``path`` (relative to the file) and ``text``; a .tsv or .csv with a header line that names the
 same columns; or a folder of audio with a .txt of the same name beside each recording. The names that NeMo
@@ -22,7 +22,7 @@ from .records import Record, Refuse
 AUDIO_SUFFIXES = media.SUFFIXES | frozenset(
     {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64", ".rf64"}
 )
-"""What counts as audio in a folder; other files there are ignored."""
+"""Endings of audio files in a folder; other files there are ignored."""
 
 Need = Literal["text", "label", "rttm", "values", "speaker"]
 """What each row must have besides its recording."""
@@ -36,14 +36,14 @@ _YES, _NO = ("1", "true", "target", "same"), ("0", "false", "nontarget", "differ
 
 @dataclass(frozen=True)
 class Row:
-    """One recording and what is known of it."""
+    """One recording and its references."""
 
     path: Path
     """The audio file."""
     text: str
-    """What is said; empty where nothing is, or where the manifest does not say."""
+    """The text that is spoken; empty where nothing is, or where the manifest has no text."""
     corpus: str
-    """What to report it under: the row's ``corpus``, else the manifest's name."""
+    """The corpus to report it under: the row's ``corpus``, else the manifest's name."""
     source: str
     """The row's place, such as ``test.jsonl:12``."""
     seconds: float | None = None

@@ -1,7 +1,7 @@
-"""The one kit that every HTML report is written with: one style, one escape, light or dark as the reader's system says.
+"""The building blocks of every HTML report: one style, one escape, light or dark as the reader's system is set.
 
-A page is one file without script, font or picture beside it. Text is escaped wherever it enters: everything here takes
-plain strings and gives ``Html``, and only ``Html`` is written as it is.
+A page is one file, without scripts, fonts or other files. Text is escaped wherever it enters: all functions here take
+plain strings and return ``Html``, and only ``Html`` is written as it is.
 
     page.document("Title", [page.section(page.table(columns, rows), "Figures")], ["a line under the title"])
 """
@@ -86,7 +86,7 @@ class Column:
 class TableRow:
     """A row of a table.
 
-    heading: what names it; the parts are beside each other on a wide screen and below each other on a narrow one.
+    heading: its name; the parts are beside each other on a wide screen and below each other on a narrow one.
     cells: one for each column after the heading, or a single sentence that takes all of them.
     """
 
@@ -121,7 +121,7 @@ def _cells(row: TableRow, columns: Sequence[Column]) -> list[Html]:
 
 
 def word_differences(pieces: Iterable[AlignedWords]) -> Html:
-    """An alignment of two texts: what only the first has is struck out, what only the second has is emphasised."""
+    """An alignment of two texts: words of the first only are struck out, words of the second only emphasised."""
     shown: list[Html] = []
     for piece in pieces:
         if piece.kind == "equal":
@@ -135,7 +135,7 @@ def word_differences(pieces: Iterable[AlignedWords]) -> Html:
 
 
 def svg(width: float, height: float, parts: Iterable[str], title: str) -> Html:
-    """A drawing of that size in pixels; it shrinks with its card. ``title`` is what a screen reader says."""
+    """A drawing of that size in pixels; it shrinks with its card. ``title`` is for screen readers."""
     box = f"0 0 {width:g} {height:g}"
     return element("svg", *parts, viewBox=box, width=width, height=height, role="img", aria_label=title)
 

@@ -1,7 +1,7 @@
 """Files of records that people write by hand or by script: JSON Lines and tables, read within bounds.
 
-A record is a mapping of names to values and where it comes from, such as ``test.jsonl:12``. Nothing in such a file, be
-it damaged or written to do harm, raises anything but InputError.
+A record is a mapping of names to values, with its place, such as ``test.jsonl:12``. Damaged and malicious files raise
+InputError and nothing else.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from _csv import Reader
 
 MAX_BYTES = 256 * 2**20
-"""Of a file: a million rows have about 200 MB."""
+"""Largest file: a million rows have about 200 MB."""
 MAX_LINE = 2**20
-"""Characters of a line: the text of an hour of speech has about 60 000."""
+"""Longest line, in characters: the text of an hour of speech has about 60 000."""
 MAX_DEPTH = 20
-"""Nesting of a JSON line: a manifest needs one level."""
+"""Deepest nesting of a JSON line: a manifest needs one level."""
 
 Record = tuple[str, Mapping[str, object]]
 Refuse = Callable[[str], None]
@@ -140,7 +140,7 @@ def text_of(values: Mapping[str, object], names: Sequence[str], source: str) -> 
 
 
 def word_of(values: Mapping[str, object], names: Sequence[str], source: str) -> str | None:
-    """As ``text_of``, where a number or a truth value will do too and an empty string is not a value."""
+    """As ``text_of``, but numbers and booleans are accepted too, and an empty string is not a value."""
     name, value = first(values, names)
     if isinstance(value, (bool, int, float)):
         return str(value)
@@ -186,7 +186,7 @@ def file_of(values: Mapping[str, object], names: Sequence[str], source: str, fol
     path = folder / name
     try:
         there, kind = path.is_file(), "is a directory" if path.is_dir() else "no such file"
-    except (OSError, ValueError):  # too long, or a name that the system does not take
+    except (OSError, ValueError):  # too long, or with characters that the system does not allow
         raise InputError(f"{source}: {one_line(name)[:80]}…: not a possible file name") from None
     if not there:
         raise InputError(f"{source}: {one_line(str(path))}: {kind}; paths are relative to the manifest")

@@ -1,4 +1,4 @@
-"""What a model gave for some recordings, a kind for each head, with its figures and a paired change."""
+"""A model's results on some recordings, one class for each head, with its figures and a paired change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .figures.diarization import DiarizationErrors
 
 @dataclass(frozen=True)
 class Item:
-    """One recording, or pair of them: its name, what it should give, what the model gave, and how wrong that is."""
+    """One recording, or pair of them: its name, the reference, the model's answer, and the size of the error."""
 
     name: str
     reference: str
@@ -124,7 +124,7 @@ class RegressionRun:
         return (regression.score(self.references, self.predictions),)
 
     def items(self) -> tuple[Item, ...]:
-        """The numbers of each clip, by how far they are off."""
+        """The numbers of each clip, with their errors."""
         off = np.abs(self.references - self.predictions).mean(axis=1)
         return tuple(
             Item(name, self._shown(wanted), self._shown(given), float(wrong))
@@ -223,7 +223,7 @@ class EncoderRun:
         return (cosines.score(self.states, self.states),)
 
     def items(self) -> tuple[Item, ...]:
-        """The length of each recording's mean state: there is nothing that it should be."""
+        """The length of each recording's mean state; there is no reference for it."""
         return tuple(
             Item(name, "", f"length {length:.3g}", 0.0)
             for name, length in zip(self.names, np.linalg.norm(self.states, axis=1))

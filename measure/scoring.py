@@ -1,4 +1,4 @@
-"""Honest scores: word and character error rates with their uncertainty.
+"""Word and character error rates with confidence intervals.
 
 Rates pool errors over clips (all errors / all reference words). Intervals are 95 % percentile bootstraps over clips,
 the paired one drawing the same clips for both systems (Bisani and Ney, "Bootstrap estimates for confidence intervals
@@ -24,7 +24,7 @@ from .figures.bootstrap import DRAWS, interval_of_ratio
 
 
 def keep_text(text: str) -> str:
-    """The text as it is written, but for white space."""
+    """The text as it is written, white space squeezed."""
     return " ".join(text.split())
 
 
@@ -194,7 +194,7 @@ def _columns(edits: Sequence[Edits]) -> tuple[NDArray[np.float64], NDArray[np.fl
 def _edits(
     unit: Literal["words", "characters"], reference: str, hypothesis: str, length: int, hypothesis_length: int
 ) -> Edits:
-    if length == 0:  # jiwer's rates are not defined there
+    if length == 0:  # jiwer's rates are not defined for an empty reference
         return Edits(0, 0, 0, hypothesis_length)
     jiwer = _jiwer()
     compare = jiwer.process_words if unit == "words" else jiwer.process_characters

@@ -1,4 +1,4 @@
-"""What diarizers and speaker models are measured by: who speaks when, and whether the same person speaks in two."""
+"""The tasks of diarizers (who speaks when) and speaker models (whether two recordings have the same speaker)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Diarization(BaseTask):
         return sum(len(_turns_of(row)) for row in rows)
 
     def check(self, rows: Sequence[Row]) -> None:
-        """Every recording has its turns."""
+        """Raise InputError unless every recording has its turns."""
         for row in rows:
             _turns_of(row)
 
@@ -43,7 +43,7 @@ class Diarization(BaseTask):
         return frame_classification.probabilities(output)
 
     def run(self, rows: Sequence[Row], answers: Sequence[Answer]) -> DiarizationRun:
-        """The turns of probabilities [frames, labels] beside those of RTTM files."""
+        """The turns of probabilities [frames, labels] compared with those of RTTM files."""
         errors = []
         for row, probabilities in zip(rows, answers):
             found = frame_classification.turns(probabilities, self.spec)
@@ -57,7 +57,7 @@ class SpeakerVerification(BaseTask):
     """Pairs of recordings: whether the same person speaks in both."""
 
     pairs: tuple[Trial, ...] = ()
-    """Those of a list; none: the pairs of recordings whose speakers the manifest names."""
+    """The listed pairs; empty: all pairs of recordings whose speakers the manifest names."""
     unit: Unit = "pairs"
     likeness: Likeness = "cosine"
     figure: Figure = FIGURES["eer"]
@@ -72,12 +72,12 @@ class SpeakerVerification(BaseTask):
         return str(row.path) if self.pairs else row.speaker or ""
 
     def amount(self, rows: Sequence[Row]) -> int:
-        """How many pairs recordings make: of the same speaker or of different ones, whichever are fewer."""
+        """The number of pairs of the same speaker or of different ones, whichever is smaller."""
         same = [trial.same for trial in trials_of.among(rows, self.pairs)]
         return min(sum(same), len(same) - sum(same))
 
     def check(self, rows: Sequence[Row]) -> None:
-        """There are pairs of both kinds."""
+        """Raise InputError unless there are pairs of both kinds."""
         if self.amount(rows) == 0:
             raise InputError("verification needs pairs of the same speaker and of different speakers")
 

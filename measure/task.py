@@ -1,4 +1,4 @@
-"""How the models of a head are measured: the protocol, and what all tasks have in common."""
+"""How the models of a head are measured: the protocol, and the base of all tasks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .manifest import Need, Row
 from .runs import Run
 
 Answer: TypeAlias = NDArray[np.float32]
-"""What a recording's first output becomes: logits of a transcriber, scores of labels, numbers, probabilities of frames,
-or an embedding."""
+"""A recording's answer, from its first output: logits of a transcriber, scores of labels, numbers, probabilities of
+frames, or an embedding."""
 Unit: TypeAlias = Literal["words", "characters", "labels", "numbers", "turns", "pairs", "recordings"]
 Likeness: TypeAlias = Literal["labels", "cosine", "concordance"]
-"""How two runs of one model are compared without any reference: the share of best labels that are the same, the mean
-cosine, or the concordance of numbers."""
+"""How two runs of one model are compared without references: the share of equal best labels, the mean cosine, or the
+concordance of numbers."""
 
 
 class Task(Protocol):
@@ -28,7 +28,7 @@ class Task(Protocol):
 
     @property
     def unit(self) -> Unit:
-        """What is counted."""
+        """The unit that is counted."""
 
     @property
     def figure(self) -> Figure:
@@ -43,7 +43,7 @@ class Task(Protocol):
         """How two runs are compared without a reference."""
 
     def reference(self, row: Row) -> str:
-        """What a recording should give, as a line of text; empty where its row does not say."""
+        """A recording's reference, as a line of text; empty where its row has none."""
 
     def amount(self, rows: Sequence[Row]) -> int:
         """How many units recordings have together."""
@@ -52,15 +52,15 @@ class Task(Protocol):
         """Raise InputError, naming the line, for recordings that do not fit the model, before it runs."""
 
     def answer(self, output: Answer) -> Answer:
-        """What a recording's first output means, computed in one piece."""
+        """The answer of a recording's first output, computed in one piece."""
 
     def run(self, rows: Sequence[Row], answers: Sequence[Answer]) -> Run:
-        """The answers to recordings beside what they should be; raises InputError as ``check`` does."""
+        """The answers to recordings compared with their references; raises InputError as ``check`` does."""
 
 
 @dataclass(frozen=True)
 class BaseTask:
-    """What a recording has one of."""
+    """The base of tasks that count recordings and take a model's output as it is."""
 
     spec: ModelSpec
 
@@ -69,7 +69,7 @@ class BaseTask:
         return len(rows)
 
     def check(self, rows: Sequence[Row]) -> None:
-        """Anything fits."""
+        """Accept all recordings."""
 
     def answer(self, output: Answer) -> Answer:
         """The output itself."""
@@ -77,5 +77,5 @@ class BaseTask:
 
 
 def names_of(rows: Sequence[Row]) -> tuple[str, ...]:
-    """What recordings are called: their files' names."""
+    """The names of recordings: those of their files."""
     return tuple(row.path.name for row in rows)

@@ -1,4 +1,4 @@
-"""What the models of each head are measured by: all that ``evaluate`` and the judge of ``quantize`` know of a head."""
+"""How the models of each head are measured, for ``evaluate`` and for the judge of ``quantize``."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .speaker_tasks import Diarization, SpeakerVerification
 from .task import Answer, BaseTask, Likeness, Task, Unit, names_of
 
 _MOST_CLASSES = 10_000
-"""Of groups of labels together: SUPERB's intents have 336."""
+"""The most combinations of labels of several groups: SUPERB's intents have 336."""
 
 
 def task_of(spec: ModelSpec, pairs: Sequence[Trial] = ()) -> Task:
-    """How a model is measured; pairs: those of a list, for a speaker model (none: all pairs of named speakers).
+    """The task of a model; pairs: those of a list, for a speaker model (empty: all pairs of named speakers).
 
     Raises InputError for a classifier of which several labels may apply at once.
     """
@@ -87,7 +87,7 @@ class Transcription(BaseTask):
 
 @dataclass(frozen=True)
 class Classification(BaseTask):
-    """Labels; groups of labels count as one class for each combination: a clip is right where every group is."""
+    """Labels. With groups of labels each combination is one class: a clip is right where every group is."""
 
     unit: Unit = "labels"
     needs: Need | None = "label"
@@ -103,7 +103,7 @@ class Classification(BaseTask):
         return sequence_classification.scores(output, self.spec)
 
     def check(self, rows: Sequence[Row]) -> None:
-        """Every label is one of the model's."""
+        """Raise InputError unless every label is one of the model's."""
         self._references(rows)
 
     def run(self, rows: Sequence[Row], answers: Sequence[Answer]) -> ClassificationRun:
@@ -144,12 +144,12 @@ class Regression(BaseTask):
         return json.dumps(dict(row.values)) if row.values else ""
 
     def check(self, rows: Sequence[Row]) -> None:
-        """Every label has a number."""
+        """Raise InputError unless every label has a number."""
         for row in rows:
             self._numbers(row)
 
     def run(self, rows: Sequence[Row], answers: Sequence[Answer]) -> RegressionRun:
-        """The numbers beside those of the manifest."""
+        """The numbers compared with those of the manifest."""
         references = np.array([self._numbers(row) for row in rows])
         return RegressionRun(names_of(rows), self.spec.labels, references, np.stack(answers).astype(np.float64))
 
@@ -163,7 +163,7 @@ class Regression(BaseTask):
 
 @dataclass(frozen=True)
 class Encoding(BaseTask):
-    """Hidden states, averaged over frames: there is nothing that they should be, but what fp32 gives."""
+    """Hidden states, averaged over frames; their only reference is fp32."""
 
     unit: Unit = "recordings"
     needs: Need | None = None

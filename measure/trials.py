@@ -1,4 +1,4 @@
-"""Pairs of recordings for a speaker model: those of a list, or all that the named speakers of a manifest make."""
+"""Pairs of recordings for a speaker model: those of a list, or all pairs of a manifest with named speakers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from . import manifest as manifests
 from .manifest import Row, Trial
 
 MOST = 20_000
-"""The most pairs that are made of named speakers: half of the same speaker, half of two, drawn with a fixed seed where
-there are more. The interval of an EER of 10 % on 10 000 pairs of each kind is 0.6 points to either side."""
+"""The most pairs of named speakers: half of the same speaker, half of two, drawn with a fixed seed where there are
+more. The interval of an EER of 10 % on 10 000 pairs of each kind is 0.6 points to either side."""
 
 
 def read(source: str | Path, split: str | None = None) -> tuple[tuple[Row, ...], tuple[Trial, ...]]:
@@ -41,7 +41,7 @@ def recordings(trials: Sequence[Trial], source: Path) -> tuple[Row, ...]:
 
 
 def among(rows: Sequence[Row], pairs: Sequence[Trial] = ()) -> tuple[Trial, ...]:
-    """The pairs that some recordings make: those of a list whose recordings are among them, else of named speakers."""
+    """The pairs of some recordings: those of a list whose recordings are among them, else of named speakers."""
     if pairs:
         there = {row.path for row in rows}
         return tuple(pair for pair in pairs if pair.first in there and pair.second in there)

@@ -1,1 +1,1 @@
-"""Every engine and variant of this machine side by side, in turns against a baseline."""
+"""Time every engine and variant that this machine runs, in turns against a baseline."""

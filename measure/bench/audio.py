@@ -1,4 +1,4 @@
-"""What a benchmark runs on: speech of any length, and a manifest's recordings for word error rates."""
+"""The audio of a benchmark: speech of any length, and a manifest's recordings for word error rates."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def speech_of(seconds: float, rows: Sequence[manifest.Row] = ()) -> NDArray[np.f
 
 
 def manifest_rows(plan: BenchPlan) -> tuple[manifest.Row, ...]:
-    """The recordings that WER is measured on, evenly picked; none where the plan names no manifest.
+    """The recordings that WER is measured on, evenly picked; empty where the plan names no manifest.
 
     Raises InputError for a manifest without texts.
     """

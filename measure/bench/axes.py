@@ -42,12 +42,12 @@ class LogAxis:
 
 
 class LinearAxis:
-    """A linear axis that begins at zero where that wastes little."""
+    """A linear axis that begins at zero, unless that leaves more than half of it empty."""
 
     def __init__(self, low: float, high: float, start: float, end: float) -> None:
         """Map values from ``low`` to ``high``, with a margin, onto pixels from ``start`` to ``end``."""
-        room = max(0.5, (high - low) * 0.15)
-        self._low, self._high = (0.0 if low < 2 * (high - low) else max(0.0, low - room)), high + room
+        margin = max(0.5, (high - low) * 0.15)
+        self._low, self._high = (0.0 if low < 2 * (high - low) else max(0.0, low - margin)), high + margin
         self._start, self._end = start, end
 
     def __call__(self, value: float) -> float:
@@ -87,7 +87,7 @@ def spread(wanted: Sequence[float], gap: float = 15.0) -> list[float]:
     placed = list(wanted)
     for position in range(1, len(order)):
         placed[order[position]] = max(wanted[order[position]], placed[order[position - 1]] + gap)
-    # What was pushed down in a crowd is moved up again by half of it, as far as the labels above allow.
+    # Labels that were moved down are moved up again by half of that, as far as the labels above allow.
     for position, index in enumerate(order):
         floor = placed[order[position - 1]] + gap if position else 4.0
         placed[index] = max(floor, placed[index] - (placed[index] - wanted[index]) / 2)

@@ -1,4 +1,4 @@
-"""What a benchmark will run: which engines, variants and devices, on how many threads, over which lengths."""
+"""The plan of a benchmark: engines, variants, devices, threads and lengths of audio."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LENGTHS = (1.0, 5.0, 10.0, 30.0)
 
 _WHISPER_TYPES = ("int8", "fp32")
 _WORKER_BYTES = 750_000_000
-"""What a worker takes besides its model: 150 MB of libraries, and 600 MB for the activations of 30 s at base shape."""
+"""Memory of a worker besides its model: 150 MB of libraries, and 600 MB for the activations of 30 s at base shape."""
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,22 @@ class BenchPlan:
     configurations: tuple[Configuration, ...]
     """Engines × variants, in the order of the report."""
     skipped: tuple[Skipped, ...] = ()
-    """What this machine does not run, for the report."""
+    """Engines and variants that this machine does not run, with the reasons, for the report."""
     lengths: tuple[float, ...] = LENGTHS
     """Lengths of audio in seconds."""
     runs: int = 50
     """Runs of each configuration at each length: enough for a 95th percentile that has two runs above it."""
     limit: float = 10.0
-    """Seconds of running at each length after which fewer runs are enough."""
+    """Seconds of running at each length, after which a configuration stops before it has ``runs``."""
     manifest: Path | None = None
     """Recordings with text, for WER; None: no WER."""
     clips: int | None = None
-    """At most so many recordings of the manifest, evenly picked; None: all."""
+    """The most recordings of the manifest, evenly picked; None: all."""
     baseline: str | None = None
-    """Name of the configuration that ratios are against; None: see ``default_baseline``."""
+    """Name of the configuration that the others are compared with; None: see ``default_baseline``."""
     memory: int | None = None
-    """Bytes that workers may fill together, more are measured in groups; None: most of what is available."""
+    """Bytes that workers may take together; configurations that need more are measured in groups. None: most of the
+    available memory."""
 
 
 def configurations(
@@ -78,7 +79,7 @@ def configurations(
     device: str | None = None,
     checkpoints: Sequence[Path] = (),
 ) -> tuple[list[Configuration], list[Skipped]]:
-    """Every configuration that this machine can run, and what it cannot, with the reason and remedy.
+    """Every configuration that this machine can run, and those that it cannot, with the reason and what to do.
 
     device: for the engines that are named. checkpoints: directories for the reference engine; each bundle uses the one
     whose weights it was made from. Raises InputError for engines, BundleError for variants that do not exist.
@@ -114,7 +115,7 @@ def _require_variants(bundles: Sequence[Bundle], names: Sequence[str]) -> None:
 def _of_bundle(
     engine: str, bundle: Bundle, threads: int, variants: Sequence[str], device: str | None
 ) -> Iterator[Configuration | Skipped]:
-    """What an engine runs of a bundle, and what it does not."""
+    """The configurations of a bundle on an engine, and the variants that it does not run."""
     names = [variant.name for variant in bundle.variants if not variants or variant.name in variants]
     for candidate in engines.runnable(bundle, [engine], names):
         variant = candidate.variant
@@ -141,7 +142,7 @@ def _skipped(candidate: Candidate) -> Skipped:
 def _reference(
     name: str, bundle: Bundle, threads: int, variants: Sequence[str], checkpoints: Sequence[Path]
 ) -> Iterator[Configuration | Skipped]:
-    """What a reference engine runs of the checkpoint that a bundle was made from."""
+    """The configurations of a reference engine for the checkpoint that a bundle was made from."""
     module = engines.reference(name)
     if reason := module.not_installed():
         yield Skipped(name, reason)
@@ -177,12 +178,12 @@ def whisper_configurations(directory: Path, threads: int, language: str | None) 
 
 
 def references() -> tuple[str, ...]:
-    """Names of what people compare with: the checkpoint itself in fp32, then ONNX Runtime's fp32."""
+    """Names of the usual references: the checkpoint itself in fp32, then ONNX Runtime's fp32."""
     return (*(f"{name}/fp32" for name in engines.names(("reference",))), "onnxruntime/fp32")
 
 
 def default_baseline(chosen: Sequence[Configuration]) -> str | None:
-    """What ratios are against where the user names none: the first of ``references`` that is there, else the first."""
+    """The baseline where the user names none: the first of ``references`` that is measured, else the first of all."""
     names = [configuration.name for configuration in chosen]
     return next((name for name in references() if name in names), names[0] if names else None)
 

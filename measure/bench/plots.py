@@ -13,7 +13,7 @@ _DASHES = {"fp32": "", "fp16": "7 3", "bf16": "10 3 2 3", "int8": "2 3", "int4":
 _ROW, _CHARACTER = 30, 7.2
 """Height of a row, and the width of one character at 13 px, in pixels."""
 _NARROW = 500
-"""Pixels of width below which labels have no column of their own."""
+"""Pixels of width below which labels are above their rows instead of in a column."""
 
 
 def colours(report: BenchReport) -> dict[str, str]:
@@ -74,8 +74,8 @@ def rtf_by_length(report: BenchReport, width: int) -> Html:
     values = [timing.rtf for result in report.results for timing in result.timings]
     names = [result.variant if width < _NARROW else label(result) for result in report.results]
     names = [_fitting(name, width / 2) for name in names]
-    room = max(map(len, names)) * _CHARACTER * 1.08 + 14  # they are bold
-    top, bottom, left, right = 10, max(330, 20 + 15 * len(report.results)), 52, width - room
+    names_width = max(map(len, names)) * _CHARACTER * 1.08 + 14  # bold characters are wider
+    top, bottom, left, right = 10, max(330, 20 + 15 * len(report.results)), 52, width - names_width
     across = LogAxis(lengths[0], lengths[-1], left, right, exact=True)
     up = LogAxis(min(values), max(values), bottom, top)
     parts = horizontal_grid(up, left, right)
@@ -161,7 +161,7 @@ def legend(report: BenchReport) -> Html:
 
 
 def _fitting(text: str, width: float) -> str:
-    """A text that is cut, with an ellipsis, where it is wider than so many pixels."""
+    """A text, cut with an ellipsis where it is wider than ``width`` pixels."""
     most = max(1, int(width / _CHARACTER))
     return text if len(text) <= most else f"{text[: most - 1]}…"
 

@@ -1,4 +1,4 @@
-"""What a benchmark found, as plain figures."""
+"""The results of a benchmark, as plain figures."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Timing:
         """How many times faster than the baseline, from the turns that other load on the machine did not disturb.
 
         Undisturbed are turns whose two baseline runs were within 10 % of the baseline's best (``UNDISTURBED``). Where
-        fewer than half of the turns are, the half with the fastest baseline runs is used. The configuration's own time
-        plays no part in the selection, so that it cannot bias the ratio.
+        fewer than half of the turns are, the half with the fastest baseline runs is used. The configuration's time does
+        not enter the selection, so that it cannot bias the ratio.
         """
         if not self.triples:
             return ()
@@ -97,13 +97,13 @@ class ResultFigure:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """One measured configuration: an engine × variant of one bundle, on a device and so many threads.
+    """One measured configuration: an engine × variant of one bundle, on a device and a number of threads.
 
-    load: seconds until the engine was ready, its library's import included. memory: peak bytes of the worker process;
-    device_memory: bytes that it added on the GPU. energy: joules for each second of audio, of what the machine
-    measures. wer, wer_rise: fractions; the rise is against the bundle's fp32. figure: of a head that does not
-    transcribe. precision: how it computes.
-    """
+        load: seconds until the engine was ready, its library's import included. memory: peak bytes of the worker process;
+            device_memory: bytes that it added on the GPU. energy: joules for each second of audio, of what the machine
+        measures. wer, wer_rise: fractions; the rise is against the bundle's fp32. figure: of a head that does not
+        transcribe. precision: how it computes.
+        """
 
     bundle: str
     engine: str
@@ -150,7 +150,7 @@ def configuration_name(engine: str, variant: str, device: str | None) -> str:
 
 @dataclass(frozen=True)
 class Skipped:
-    """What was not measured, and why. name: an engine, ``engine/variant``, or ``engine/variant, figure``."""
+    """What was not measured, with the reason. name: an engine, ``engine/variant``, or ``engine/variant, figure``."""
 
     name: str
     reason: str
@@ -187,10 +187,10 @@ class MachineDocument(TypedDict, total=False):
 class Settings(TypedDict, total=False):
     """How a benchmark was measured.
 
-    batch: clips at once. runs, limit_s: a configuration had enough at one length after so many runs or seconds.
-    burn_in_runs: runs before those that count. threads: of the CPU. power_mode: the board's. manifest, clips: what
-    WER or another figure was measured on.
-    """
+            batch: clips at once. runs, limit_s: a configuration had enough at one length after so many runs or seconds.
+        burn_in_runs: runs before those that count. threads: of the CPU. power_mode: the board's. manifest, clips: what
+        WER or another figure was measured on.
+        """
 
     batch: int
     runs: int
@@ -204,10 +204,10 @@ class Settings(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class BenchReport:
-    """Everything a run of the benchmark found.
+    """All results of a benchmark.
 
-    versions: of Python and the engines' libraries. baseline: the name of what ratios are against. energy_source: what
-    the joules cover, None where the machine does not measure any. created: ISO 8601.
+    versions: of Python and the engines' libraries. baseline: the name of the configuration that ratios are to.
+    energy_source: the parts of the machine whose joules are counted, None where it has no meter. created: ISO 8601.
     """
 
     machine: MachineDocument
@@ -247,8 +247,8 @@ class BenchReport:
     def ratio(self, result: BenchResult, to: BenchResult | None, seconds: float) -> float | None:
         """How many times faster than another result at one length.
 
-        The median over the turns that were paired with the baseline (``Timing.ratios``), which a burst of other load
-        does not move; where there are none, the ratio of the two medians.
+        The median over the turns that were paired with the baseline (``Timing.ratios``), which bursts of other load
+        hardly change; where there are none, the ratio of the two medians.
         """
         ours = result.timing(seconds)
         theirs = to.timing(seconds) if to is not None else None

@@ -1,6 +1,6 @@
 """Measure every engine × variant of this machine side by side.
 
-Each configuration has a process of its own, and they take turns (``turns``), each between two of the baseline, so that
+Each configuration has a separate process, and they take turns (``turns``), each between two of the baseline, so that
 other load on the machine slows all alike. A configuration is measured at one length until it has ``BenchPlan.runs``
 runs or ``BenchPlan.limit`` seconds of running. Before that come its first run, which is reported, and a burn-in, which
 is not.
@@ -77,7 +77,7 @@ class _Running:
 
 @dataclass(eq=False)
 class _Measuring:
-    """What a run of the benchmark has so far."""
+    """The state and the results so far of a benchmark."""
 
     plan: BenchPlan
     figures: figures.Figures
@@ -236,7 +236,7 @@ def _versions() -> dict[str, str]:
 
 
 def _part(progress: Progress, start: float, size: float) -> Progress:
-    """A part of the whole progress."""
+    """Progress of one part, from ``start`` on and of ``size`` of the whole."""
     return lambda share, text: progress(start + size * share, text)
 
 

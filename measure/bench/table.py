@@ -67,7 +67,7 @@ def _csv_value(value: str | float | None) -> str | float:
 
 
 def heading(report: BenchReport) -> list[str]:
-    """What machine this is and how it was measured, in two lines."""
+    """The machine and the settings of the measurement, in two lines."""
     machine = report.machine
     cpu = machine.get("cpu") or {}
     names = [machine.get("model"), cpu.get("name"), *(gpu.get("name") for gpu in machine.get("gpus") or ())]
@@ -83,7 +83,7 @@ def heading(report: BenchReport) -> list[str]:
 def compare(first: BenchReport, second: BenchReport, names: tuple[str, str]) -> str:
     """Two reports side by side: medians of what both measured, and how much faster the second is."""
     header = ["engine", "variant", "audio", names[0], names[1], "second is"]
-    # A ratio is carried from machine to machine only where both took it to the same baseline.
+    # Ratios of two machines can be compared only where both are to the same baseline.
     ratios = first.baseline is not None and first.baseline == second.baseline
     header += [f"ratio in {name}" for name in names] if ratios else []
     rows = []
@@ -155,7 +155,7 @@ def absent(report: BenchReport) -> list[tuple[list[str], str]]:
 
 
 def footnotes(report: BenchReport) -> list[str]:
-    """What else to know: notes, where energy comes from, and which engines were not measured and why."""
+    """Notes below the table: the source of energy figures, and engines that were not measured, with the reasons."""
     lines = list(report.notes)
     seconds = report.reference_length
     if (

@@ -1,9 +1,9 @@
 """Configurations take short turns, each between two turns of its baseline, so that other load does not move ratios.
 
 Other processes slow whatever runs at the same moment, by as much as half. A ratio of two medians compares different
-moments; so ratios are taken from triples: the baseline's time before a turn, the turn's own, and the baseline's time
-after it. ``report.Timing.ratios`` says which of them count. This module knows no processes and no clocks: what runs is
-given, and time is what it reports.
+moments; so ratios are taken from triples: the baseline's time before a turn, the turn's time, and the baseline's time
+after it. ``report.Timing.ratios`` says which of them count. This module starts no processes and reads no clocks: it
+gets functions to run, which return the times.
 
 Randomly interleaved and paired trials: https://github.com/google/benchmark/blob/main/docs/random_interleaving.md and
 Kalibera, Jones: Rigorous benchmarking in reasonable time (ISMM 2013).
@@ -31,8 +31,8 @@ _TURNS = 10
 _FEWEST = 3
 """Runs at least, however slow: fewer have no median."""
 _WARM = 0.25
-"""Seconds. A configuration with shorter runs begins its turn with one that is not counted: those before it emptied the
-CPU's caches, which would be warm in a process of its own. In a longer run that is lost in the noise."""
+"""Seconds. A configuration with shorter runs begins its turn with one that is not counted: the turns before it replaced
+the content of the CPU's caches. In a longer run the difference is below the noise."""
 _GAP_SHOWN, _GAP = 1.0, 3.0
 """How long others run between two turns of a baseline, in multiples of its turn, at the length that ratios are shown
 for and at the others. The baseline then takes half of the time at most, and a quarter. With 2 in place of 1, simulated
@@ -46,7 +46,7 @@ class Contender:
     """A configuration that takes turns, and its times so far. Seconds of audio are the keys.
 
     baseline: the contender that it is compared with, None for none, itself for the baseline. triples: for each turn the
-    baseline's time before it, its own, and the baseline's after it, medians of the turns. failure: why it left.
+    baseline's time before it, its time, and the baseline's after it, medians of the turns. failure: why it was dropped.
     """
 
     name: str
@@ -70,7 +70,8 @@ def take_turns(
     """Measure every contender: at each length ``runs`` runs or ``limit`` seconds of running, whichever comes first.
 
     Never fewer than three runs. shown: the length that ratios are shown for, at which the baseline runs most often. A
-    contender that fails leaves with its reason, and the others go on. A baseline runs more often where triples need it.
+    contender that fails is dropped with its reason, and the others continue. A baseline runs more often where triples
+    need it.
     """
     every = [(seconds, contender) for seconds in lengths for contender in contenders]
     for number, (seconds, contender) in enumerate(every):
@@ -92,7 +93,7 @@ def longest(contenders: int, lengths: int, limit: float) -> float:
 
 
 def _begin(contender: Contender, seconds: float) -> None:
-    """The first run at a length, which is reported for itself, and the burn-in."""
+    """The first run at a length, which is reported separately, and the burn-in."""
     contender.times[seconds], contender.triples[seconds] = [], []
     if contender.failure is not None:
         return
@@ -107,7 +108,7 @@ def _begin(contender: Contender, seconds: float) -> None:
 class BaselineClock:
     """When a baseline ran last at one length, and the turns since then that wait for its next one.
 
-    latest: the time of its latest turn. cost: seconds that turn took in all. since: seconds that others ran after it.
+    latest: the time of its latest turn. cost: seconds of that turn in all. since: seconds that others ran after it.
     waiting: (contender, its time, the baseline's time before it).
     """
 

@@ -1,4 +1,4 @@
-"""A benchmark in sentences: how the fastest variant of each engine compares with what people know."""
+"""A benchmark in sentences: how the fastest variant of each engine compares with the references."""
 
 from __future__ import annotations
 

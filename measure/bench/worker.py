@@ -1,4 +1,4 @@
-"""One process for each configuration of the benchmark, so that load time and memory are that engine's own.
+"""One process for each configuration of the benchmark, so that load time and memory are those of one engine.
 
 The parent sends one JSON line, the worker answers with one. ``Worker`` is the parent's side, ``main`` the process's.
 """
@@ -30,7 +30,7 @@ WHISPER = "faster-whisper"
 
 
 class WorkerRequest(TypedDict, total=False):
-    """What a worker is asked to do, and the fields of that.
+    """A request to a worker: one of these fields' kinds.
 
     load: bundle (a bundle's or a Whisper model's folder) to language, longest (seconds of audio) and speech (a .npy
     file [samples]). run: samples (how many), runs, limit (seconds), warm (runs before, not timed). text: path. answer:
@@ -55,7 +55,7 @@ class WorkerRequest(TypedDict, total=False):
 
 
 class WorkerAnswer(TypedDict, total=False):
-    """What a worker answers with: ``error`` alone, or the fields of the request's kind."""
+    """The answer of a worker: ``error`` alone, or the fields of the request's kind."""
 
     error: str
     seconds: float
@@ -98,7 +98,7 @@ class Worker:
         return answer["seconds"], answer["device_before"]
 
     def time(self, samples: int, runs: int, limit: float, warm: int) -> list[float]:
-        """Seconds of up to ``runs`` runs of so many samples, fewer once they took ``limit``, after ``warm`` others."""
+        """Seconds of up to ``runs`` runs of ``samples``, fewer once they took ``limit``, after ``warm`` others."""
         return self.ask(do="run", samples=samples, runs=runs, limit=limit, warm=warm)["times"]
 
     def transcribe(self, path: Path) -> str:
@@ -146,7 +146,7 @@ class Worker:
 
 
 class _Runner(Protocol):
-    """What a worker runs."""
+    """The model that a worker runs."""
 
     def run(self, samples: NDArray[np.float32]) -> object:
         """One clip [samples]."""
@@ -159,7 +159,7 @@ class _Runner(Protocol):
 
 
 class _EngineRunner:
-    """A bundle's variant in an engine. Timed is the model's run alone: raw samples in, logits out."""
+    """A bundle's variant in an engine. Only the model's run is timed: raw samples in, logits out."""
 
     def __init__(self, request: WorkerRequest) -> None:
         from ...runtime.bundle.read import Bundle
@@ -239,7 +239,7 @@ class _Server:
             return self._answer(request)
         except Wav2EdgeError as error:
             return {"error": str(error)}
-        except Exception as error:  # an engine's own kinds; the configuration is reported as failed with this line
+        except Exception as error:  # of any class; the configuration is reported as failed with this line
             return {"error": f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"}
 
     def _answer(self, request: WorkerRequest) -> WorkerAnswer:
@@ -267,14 +267,14 @@ class _Server:
 
 
 def main() -> None:
-    """Serve requests from standard input until it ends."""
+    """Answer requests from standard input until it ends."""
     answers: TextIO = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is not an answer
     server = _Server()
     for line in sys.stdin:
         answers.write(json.dumps(server.answer(json.loads(line))) + "\n")
         answers.flush()
-    os._exit(0)  # some engines' libraries crash when they are torn down
+    os._exit(0)  # some engines' libraries crash in their destructors
 
 
 def _times(runner: _Runner, samples: NDArray[np.float32], runs: int, limit: float) -> list[float]:

@@ -1,4 +1,4 @@
-"""What a model is worth, each head by its own figure: error rates, accuracy, verification and diarization errors.
+"""The figures of each head: error rates, accuracy, verification and diarization errors.
 
 A figure is an ``Estimate``: a value with its 95 % bootstrap interval. Two systems are compared by a ``Change`` with a
 paired interval over the same items. Word and character error rates are in ``measure.scoring``.
@@ -17,7 +17,7 @@ Name = Literal["wer", "cer", "accuracy", "uar", "ece", "eer", "min-dcf", "der", 
 
 @dataclass(frozen=True)
 class Figure:
-    """What a figure is called, in which unit it is shown, and which way is better."""
+    """A figure's names, its unit, and whether lower or higher is better."""
 
     name: Name
     title: str
@@ -53,8 +53,8 @@ OF_HEAD: Mapping[str, tuple[Name, ...]] = {
     "frame_classification": ("der",),
     "regression": ("ccc",),
 }
-"""The figures of each head on a manifest; the first is the one that variants are compared by. A bare encoder has none:
-its variants are compared with fp32 (``cosines``)."""
+"""The figures of each head on a manifest; variants are compared by the first. A bare encoder has none: its variants are
+compared with fp32 (``cosines``)."""
 
 
 class EstimateDocument(TypedDict):

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
 Statistic = Callable[[NDArray[np.float64]], Numbers]
-"""From weights [draws, items], how often each item was drawn, to the figure of each draw [draws]; NaN where it has
-none."""
+"""From weights [draws, items], the number of times that each item was drawn, to the figure of each draw [draws]; NaN
+where it is not defined."""
 
 DRAWS = 10_000
 """Draws of figures that are ratios of sums: the ends of an interval repeat to about 0.02 of its width."""
@@ -28,7 +28,7 @@ def interval_of_ratio(
 ) -> tuple[float, float]:
     """The interval of sum(numerators) / sum(denominators) over items; NaN for fewer than two."""
     count = len(numerators)
-    if count < 2:  # one item says nothing about others
+    if count < 2:  # one item has no spread
         return float("nan"), float("nan")
     generator = np.random.default_rng(seed)
     ratios = []

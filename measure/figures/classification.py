@@ -62,7 +62,7 @@ def _estimate(name: Name, references: Labels, probabilities: Numbers, seed: int)
 
 
 def _strata(name: Name, references: Labels) -> Labels:
-    """Clips are drawn from all of them, for the recalls of classes from each class, so that none is ever missing."""
+    """The strata that clips are drawn within: all clips, or each class for recalls, so that every class is drawn."""
     return references if name == "uar" else np.zeros_like(references)
 
 

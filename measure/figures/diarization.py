@@ -23,7 +23,7 @@ COLLAR = 0.0
 """Seconds around each boundary of the reference that are not scored: none, as in DIHARD; NIST's evaluations used 0.25,
 which hides most short turns."""
 _MAX_RTTM_BYTES = 64 * 2**20
-"""A turn has about 60 bytes, and a meeting of an hour about 1 000 turns."""
+"""Largest RTTM file: a turn has about 60 bytes, and a meeting of an hour about 1 000 turns."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ def errors(
     pieces = _pieces(reference, hypothesis, collar)
     mapping = _best_mapping(pieces)
     speech = missed = false_alarm = confusion = 0.0
-    for length, truth, answer in pieces:
-        right = sum(mapping.get(speaker) in answer for speaker in truth)
-        speech += length * len(truth)
-        missed += length * max(0, len(truth) - len(answer))
-        false_alarm += length * max(0, len(answer) - len(truth))
-        confusion += length * (min(len(truth), len(answer)) - right)
+    for length, spoken, answer in pieces:
+        right = sum(mapping.get(speaker) in answer for speaker in spoken)
+        speech += length * len(spoken)
+        missed += length * max(0, len(spoken) - len(answer))
+        false_alarm += length * max(0, len(answer) - len(spoken))
+        confusion += length * (min(len(spoken), len(answer)) - right)
     return DiarizationErrors(speech, missed, false_alarm, confusion, mapping)
 
 
@@ -119,7 +119,7 @@ def _pieces(reference: Sequence[SpeakerTurn], hypothesis: Sequence[SpeakerTurn],
 
 
 def _speakers_at(times: Sequence[float], turns: Iterable[SpeakerTurn]) -> list[frozenset[str]]:
-    """Who speaks in each interval between two times; a speaker whose own turns overlap counts once."""
+    """The speakers in each interval between two times; a speaker whose turns overlap counts once."""
     starting: dict[float, list[str]] = {}
     ending: dict[float, list[str]] = {}
     for turn in turns:

@@ -109,7 +109,7 @@ class Curve:
         return float(self.thresholds[int(np.argmin(np.abs(miss - false_accept)))])
 
     def min_dcf(self, weights: Numbers) -> Numbers:
-        """The least cost over all thresholds, as a multiple of the cost of deciding without listening [draws].
+        """The least cost over all thresholds, as a multiple of the cost of one decision for all trials [draws].
 
         NIST 2016 Speaker Recognition Evaluation Plan, section 3.
         """

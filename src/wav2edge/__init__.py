@@ -1,4 +1,4 @@
-"""wav2edge: a trained Wav2Vec 2.0 family checkpoint, proven and fast on a device.
+"""wav2edge: run a trained checkpoint of the Wav2Vec 2.0 family on a device, verified at every step.
 
 From Python::
 
@@ -19,7 +19,7 @@ TYPE_CHECKING = False  # as a type checker sees it, it is true; importing ``typi
 __version__ = "0.1.0"
 
 if os.path.isfile(os.path.join(os.path.dirname(__file__), "runtime")):
-    # What git makes of symbolic links on Windows, unless it is told otherwise.
+    # On Windows git writes symbolic links as files, unless core.symlinks is set.
     raise ImportError(
         "this checkout of wav2edge has no symbolic links: `git config core.symlinks true && git checkout -- src` (on "
         "Windows with developer mode on), or install wav2edge from a wheel"
@@ -89,8 +89,8 @@ _HOMES = {
     "quantize": "wav2edge.api",
     "selftest": "wav2edge.api",
 }
-"""Where each public name is defined. ``export`` is the package of that name, which can be called; ``live`` is the
-former name of ``listen``."""
+"""Where each public name is defined. ``export`` is the package of that name, which can be called; ``live`` is the old
+name of ``listen``."""
 
 __all__ = [
     "BeamDecoder",

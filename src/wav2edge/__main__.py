@@ -16,8 +16,8 @@ def main() -> int:
         print("wav2edge: interrupted", file=sys.stderr)  # noqa: T201 (the kit that prints is what was interrupted)
         code = INTERRUPTED
     if code == INTERRUPTED:
-        # Everything is closed by now. An ordinary exit would wait for threads that hang in a pipe, and where a library
-        # had run Python code in the moment of Ctrl-C the interpreter would end as killed by a signal instead.
+        # Everything is closed. An ordinary exit would wait for threads that hang in a pipe; and if Ctrl-C came while a
+        # library ran Python code, the interpreter would end as killed by a signal.
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()

@@ -1,6 +1,6 @@
-"""Functions of the public face: from a checkpoint to a bundle, to its variants, to figures of both.
+"""Public functions: from a checkpoint to a bundle and its variants, and the measurement of both.
 
-What is heavy is imported when it is used. The classes that run models are in ``wav2edge.runners``.
+Large packages are imported on use. The classes that run models are in ``wav2edge.runners``.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def open(
 ) -> Model:
     """Open a bundle's model with the engine, variant and threads that suit this machine.
 
-    What is named wins, then what ``bench`` measured and kept here, then the board's profile. bundle: None means the
-    embedded demo model. device: an engine's device by its own name, such as ``cuda:0``. Use the model as a context
-    manager, or close it. Raises BundleError, InputError, EngineError.
+    An engine or variant that is named is used; else the choice that ``bench --tune`` kept here, else the board's
+    profile. bundle: None means the embedded demo model. device: the engine's name of a device, such as ``cuda:0``. Use
+    the model as a context manager, or close it. Raises BundleError, InputError, EngineError.
 
     >>> import wav2edge
     >>> with wav2edge.open(engine="onnxruntime", variant="fp32") as model:
@@ -62,15 +62,15 @@ def export(
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Bundle:
-    """Export a trained checkpoint to a bundle whose outputs are proven equal to torch's.
+    """Export a trained checkpoint to a bundle, whose outputs are compared with torch's.
 
     checkpoint: a Hugging Face directory (a LoRA adapter too), the name of one on the hub, a weight file of fairseq or
     torchaudio, or an ONNX file of optimum or transformers.js; revision: its branch, tag or commit on the hub.
-    normalize: whether clips are brought to zero mean and unit variance, where the checkpoint does not say it. language:
+    normalize: whether clips are brought to zero mean and unit variance, where the checkpoint does not say so. language:
     one of several that the checkpoint holds. ignore_weights: shell-style patterns of weights that may stay unused.
     vocab: a vocab.json or fairseq's dictionary, where the checkpoint has no labels. label_groups: sizes of consecutive
-    groups of a classifier's labels, of which one holds each. overwrite: replace a bundle that exists. progress: called
-    with each step, in words.
+    groups of a classifier's labels, one label of each of which holds. overwrite: replace a bundle that exists.
+    progress: called with each step, in words.
 
     Raises CheckpointError for a checkpoint that cannot be exported, GateRefused where parity fails (then no bundle is
     written), InputError where the bundle exists or cannot be written. Needs the extra [export].
@@ -107,8 +107,8 @@ def quantize(
 
     speech: manifest to calibrate on; dev: manifest to judge on (None: every second clip of ``speech``). variants: their
     names, such as ``int8-u8s8`` (None: those that suit the CPUs and GPUs of today). max_wer_rise: points of word error
-    rate above fp32 that the gate allows. threads: CPU threads. options: these and all others, which the named ones
-    replace. say: called with lines on what happens.
+    rate above fp32 that the gate allows. threads: CPU threads. options: all options; the named ones above override
+    them. say: called with lines that report the progress.
 
     Where the gate refuses every variant, the bundle is as it was and the result's ``refused`` says why. Raises
     BundleError, InputError, EngineError. Needs the extra [calibrate].
@@ -140,8 +140,8 @@ def evaluate(
     """Measure word and character error rates of models on the same recordings, with 95 % intervals.
 
     manifest: JSON Lines, .tsv or .csv with ``path`` and ``text``, or a folder of audio with a .txt beside each file.
-    models: the first is what the others are compared with (none: the embedded demo model). split: only rows of it.
-    normalization: how texts are made comparable, see ``measure.scoring``. decoder: as of a Transcriber.
+    models: the others are compared with the first (none: the embedded demo model). split: only rows of that split.
+    normalization: how texts are made comparable, see ``measure.scoring``. decoder: as for ``Transcriber``.
     progress: called with the number of recordings that a model has done. Raises InputError for a manifest that cannot
     be used. Needs the extra [eval].
 
@@ -179,8 +179,8 @@ def bench(
 
     bundles: none means the embedded demo model. engines, variants: only these. threads: CPU threads (None: one per
     core that may be used). lengths: seconds of audio. runs: of each configuration at each length. manifest: recordings
-    with text, for WER. baseline: what ratios are against, such as ``onnxruntime/fp32``. quick: fewer lengths and
-    runs, where they are not named. progress: called with the share that is done and what is under way.
+    with text, for WER. baseline: the configuration that ratios are to, such as ``onnxruntime/fp32``. quick: fewer
+    lengths and runs, where they are not named. progress: called with the share that is done and the name of the step.
 
     Raises InputError and BundleError for names that do not exist, EngineError where nothing could be measured.
 
@@ -214,7 +214,7 @@ def selftest(
     *,
     threads: int | None = None,
 ) -> list[SelftestResult]:
-    """Check that the engines here compute what the bundle's author saw: every engine × variant, or the named ones.
+    """Compare the engines here with the bundle's reference outputs: every engine × variant, or the named ones.
 
     Raises BundleError where the bundle has no selftest, InputError and EngineError for a named engine that does not
     exist or is missing here.

@@ -1,4 +1,4 @@
-"""Classes of the public face: what runs a model on recordings and on live sound, and ``listen``, its loop for both."""
+"""Public classes that run a model on recordings and on live sound, and ``listen``, the loop for live sound."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class LiveTranscriber(live_transcriber.LiveTranscriber):
     ) -> None:
         """Take a model, or open a bundle by its path as ``wav2edge.open`` does (None: the embedded demo model).
 
-        settings: what suits this machine where they are omitted. The other parameters and the errors are those of
+        settings: None takes those that suit this machine. The other parameters and the errors are those of
         ``runtime.live.transcriber.LiveTranscriber``.
         """
         settings = settings or live_settings()
@@ -185,11 +185,10 @@ def listen(
 
     With a model that classifies clips, such as a keyword spotter, the events are Labels.
 
-    source: None is the default microphone, a path a recording at the pace at which it was spoken; FileSource,
-    PipeSource and Microphone of ``wav2edge.runtime.live`` have more to choose. settings: what suits this machine where
-    they are omitted. It works in ``for``, ``async for`` and ``with``; closing it closes the source and the model.
-    Raises AudioError for a recording that cannot be read, EngineError without a microphone, and what ``wav2edge.open``
-    raises.
+    source: None is the default microphone, a path a recording in real time; FileSource, PipeSource and Microphone of
+    ``wav2edge.runtime.live`` have more options. settings: None takes those that suit this machine. It works in ``for``,
+    ``async for`` and ``with``; closing it closes the source and the model. Raises AudioError for a recording that
+    cannot be read, EngineError without a microphone, and what ``wav2edge.open`` raises.
 
     >>> import wav2edge
     >>> from wav2edge.runtime.bundle import embedded
@@ -235,10 +234,10 @@ def live(
     threads: int | None = None,
     settings: LiveSettings | None = None,
 ) -> Events:
-    """Caption a microphone or a recording live: the former name of ``listen``.
+    """Caption a microphone or a recording live; deprecated, use ``listen``.
 
-    file: a recording instead of a microphone, played at its own pace unless ``fast``; device: a microphone's number or
-    a part of its name. The other parameters and the errors are those of ``listen`` and ``wav2edge.open``.
+    file: a recording instead of a microphone, in real time unless ``fast``; device: a microphone's number or a part of
+    its name. The other parameters and the errors are those of ``listen`` and ``wav2edge.open``.
     """
     import warnings
 

@@ -185,7 +185,7 @@ def test_a_closed_standard_input_is_one_line(shapes: list[str]) -> None:
     ("arguments", "code", "message"),
     [
         (["--fast", "--plot", "x.foo"], 2, "a plot is saved as one of"),
-        (["--player", "no-such-player --loud"], 3, "there is no such program"),
+        (["--player", "no-such-player --loud"], 3, "no such program"),
         (["--player", "paplay 'half a quote"], 2, "No closing quotation"),
     ],
 )
