@@ -99,11 +99,11 @@ class ResultFigure:
 class BenchResult:
     """One measured configuration: an engine × variant of one bundle, on a device and a number of threads.
 
-        load: seconds until the engine was ready, its library's import included. memory: peak bytes of the worker process;
-            device_memory: bytes that it added on the GPU. energy: joules for each second of audio, of what the machine
-        measures. wer, wer_rise: fractions; the rise is against the bundle's fp32. figure: of a head that does not
-        transcribe. precision: how it computes.
-        """
+    load: seconds until the engine was ready, its library's import included. memory: peak bytes of the worker process;
+    device_memory: bytes that it added on the GPU. energy: joules for each second of audio, by the machine's
+    meter. wer, wer_rise: fractions; the rise is against the bundle's fp32. figure: of a head that does not transcribe.
+    precision: the number format of the arithmetic.
+    """
 
     bundle: str
     engine: str
@@ -150,7 +150,7 @@ def configuration_name(engine: str, variant: str, device: str | None) -> str:
 
 @dataclass(frozen=True)
 class Skipped:
-    """What was not measured, with the reason. name: an engine, ``engine/variant``, or ``engine/variant, figure``."""
+    """What was not measured, and why. name: an engine, ``engine/variant``, or ``engine/variant, figure``."""
 
     name: str
     reason: str
@@ -187,10 +187,10 @@ class MachineDocument(TypedDict, total=False):
 class Settings(TypedDict, total=False):
     """How a benchmark was measured.
 
-            batch: clips at once. runs, limit_s: a configuration had enough at one length after so many runs or seconds.
-        burn_in_runs: runs before those that count. threads: of the CPU. power_mode: the board's. manifest, clips: what
-        WER or another figure was measured on.
-        """
+    batch: clips at once. runs, limit_s: the runs, or seconds, after which a configuration stopped at one length.
+    burn_in_runs: runs before those that count. threads: of the CPU. power_mode: the board's. manifest, clips: the
+    recordings that WER or another figure was measured on.
+    """
 
     batch: int
     runs: int

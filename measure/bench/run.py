@@ -98,7 +98,7 @@ class _Measuring:
                 if item.contender.failure:
                     self.failed.append(Skipped(item.configuration.name, item.contender.failure))
                 elif (str(item.configuration.bundle), item.configuration.name) not in before:
-                    # A baseline that runs again for a later group's ratios was reported with the first group.
+                    # A baseline that runs again for a later group is reported with the first group only.
                     self._score(item, progress)
                     self.results.append(_result(item))
 
@@ -236,7 +236,7 @@ def _versions() -> dict[str, str]:
 
 
 def _part(progress: Progress, start: float, size: float) -> Progress:
-    """Progress of one part, from ``start`` on and of ``size`` of the whole."""
+    """A part of the whole progress."""
     return lambda share, text: progress(start + size * share, text)
 
 

@@ -18,9 +18,10 @@ def keep(
 ) -> tuple[Measurement, Path]:
     """Keep the best measurement of a bundle inside a budget; returns it and the file it is kept in.
 
-            max_wer_rise: points of WER, or of another head's figure; max_latency: seconds at the report's reference length.
-        Reference engines are left out: a device has the bundle alone. Raises GateRefused when nothing is inside the budget.
-        """
+    max_wer_rise: points of WER, or of another head's figure; max_latency: seconds at the report's reference length.
+    Reference engines are left out, because a device has no checkpoint. Raises GateRefused when nothing is inside the
+    budget.
+    """
     measurements = tuple(_measurements(report, bundle))
     if not measurements:
         raise GateRefused(f"{bundle.path}: nothing was measured that could be chosen; add an engine for inference")
