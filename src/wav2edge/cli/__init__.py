@@ -5,7 +5,7 @@ A subcommand is a function ``run`` under ``@command`` (see ``_command.py``), whi
     0  done            1  a gate refused: parity, words, selftest      2  wrong usage or input
     3  an engine or a device is missing                                130  interrupted
 
-For every code but 0 one line on standard error says what and the remedy.
+For every code but 0 one line on standard error says what is wrong and what to do.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _SECTIONS = {
     "Use it": ("transcribe", "listen", "classify", "embed", "verify", "diarize", "serve"),
     "See it, set it up": ("demo", "completion"),
 }
-"""The order of a model's way to the device. A command that is not listed comes under the last heading."""
+"""In the order in which they are used. A command that is not listed comes under the last heading."""
 
 DEBUG = "WAV2EDGE_DEBUG"  # set: a traceback instead of a line for what should not happen
 _COMPLETE = "_WAV2EDGE_COMPLETE"  # set by the shell's completion; its value says what is wanted
 
 
 class _Commands(click.Group):
-    """The commands of this folder, each imported when it is called or its line of help is wanted."""
+    """The commands of this folder, each imported when it is called or its help is shown."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, in order."""
@@ -62,7 +62,7 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click's; an unknown name brings the nearest one along."""
+        """As click's; the message for an unknown name suggests the nearest one."""
         if not args[0].startswith("-") and args[0] not in (names := self.list_commands(ctx)):
             import difflib
 
@@ -111,10 +111,10 @@ def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
 root = _Commands(
     "wav2edge",
     context_settings=CONTEXT,
-    help="""Take a trained Wav2Vec 2.0 family checkpoint to a device, and prove every step.
+    help="""Take a trained checkpoint of the Wav2Vec 2.0 family to a device, and check every step.
 
-    Try it first: `wav2edge transcribe talk.wav` uses a small demo model that is embedded, and `wav2edge demo` shows the
-    whole way. Each command explains itself: `wav2edge COMMAND --help`.
+    To try it: `wav2edge transcribe talk.wav` uses a small demo model that is embedded, and `wav2edge demo` runs all
+    steps. `wav2edge COMMAND --help` explains a command.
 
     \b
     checkpoint  a model as it was trained: weights, configuration, vocabulary
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _line_of(error: Exception, words: Sequence[str]) -> str:
-    """An error in one line: what is wrong and the remedy."""
+    """An error in one line: what is wrong and what to do."""
     if isinstance(error, click.UsageError):
         return _usage(error, words)
     if isinstance(error, Wav2EdgeError):
@@ -183,7 +183,7 @@ def _called(words: Sequence[str]) -> click.Command | None:
 
 
 def _usage(error: click.UsageError, words: Sequence[str]) -> str:
-    """What is wrong with the words of a command, in one line, and where the right ones are listed."""
+    """What is wrong with a command's arguments, in one line, and where the right ones are listed."""
     called = _called(words)
     command = "wav2edge" if called is None else f"wav2edge {called.name}"
     message = error.message[:1].lower() + error.message[1:].rstrip(".")

@@ -6,9 +6,9 @@
     def run(bundle: str | None, verify: bool) -> None:
         '''Show what a bundle holds.'''
 
-The docstring is the help; the examples stand below it, and a test parses each. The line in the list of commands is
-the first line of the file, which is read without importing it. An option may have ``old`` names, which
-keep working and are not shown. Lists are written alike everywhere: the option repeated, or values with commas.
+The docstring is the help; the examples follow it, and a test parses each. The line in the list of commands is the first
+line of the file, which is read without importing it. An option may have ``old`` names, which work and are not shown.
+Lists are written in the same way everywhere: the option repeated, or values with commas.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WIDTH = 100  # columns of help and tables
 
 
 class Attributes(TypedDict, total=False):
-    """What an argument passes on to click, see ``click.Parameter``."""
+    """The attributes of an argument that go to click, see ``click.Parameter``."""
 
     type: click.ParamType[object]
     metavar: str
@@ -46,7 +46,7 @@ class Attributes(TypedDict, total=False):
 
 
 class OptionAttributes(Attributes, total=False):
-    """What an option passes on to click, see ``click.Option``, and what ``Option`` adds."""
+    """The attributes of an option that go to click, see ``click.Option``, and those that ``Option`` adds."""
 
     is_flag: bool
     flag_value: object
@@ -57,7 +57,7 @@ class OptionAttributes(Attributes, total=False):
 
 
 class ClickAttributes(Attributes, total=False):
-    """What click's decorators give to an ``Option``."""
+    """The attributes that click's decorators give to an ``Option``."""
 
     help: str
     is_flag: bool
@@ -68,7 +68,7 @@ class ClickAttributes(Attributes, total=False):
 
 
 class CommandAttributes(TypedDict):
-    """What ``command`` gives to a ``Command``."""
+    """The attributes that ``command`` gives to a ``Command``."""
 
     callback: Callable[..., object]
     params: list[click.Parameter]
@@ -115,7 +115,7 @@ class Command(click.Command):
         self.examples = tuple(examples)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the words after the command's name, old names and a bare ``--json`` put into today's form."""
+        """Parse the words after the command's name, after replacing old names and a bare ``--json``."""
         return super().parse_args(ctx, list(_modern(args, self.params)))
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
@@ -190,7 +190,7 @@ def listed(
 def single(
     *names_and_help: str, group: str = _OTHER, **attributes: Unpack[OptionAttributes]
 ) -> Callable[[Function], Function]:
-    """Declare an option that takes one of what is a list elsewhere."""
+    """Declare an option that takes one value here and a list elsewhere."""
     *names, text = names_and_help
     return click.option(*names, cls=Option, help=text, group=group, callback=_one, **attributes)
 
@@ -262,7 +262,7 @@ def _one(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
 
 
 def _modern(words: Sequence[str], parameters: Sequence[click.Parameter]) -> Iterable[str]:
-    """Words with today's option names, and ``--json=-`` for a ``--json`` that no file's name follows."""
+    """Words with current option names, and ``--json=-`` for a ``--json`` that no file's name follows."""
     options = [parameter for parameter in parameters if isinstance(parameter, Option)]
     today = {old: each.opts[-1] for each in options for old in each.old}
     optional = {each.opts[-1]: each for each in options if each.endings}

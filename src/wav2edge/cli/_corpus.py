@@ -42,7 +42,7 @@ class CorpusOptions:
         return self.manifest is not None
 
     def check(self, audio: tuple[str, ...], output: str | None, each: bool) -> None:
-        """Raise InputError for options that make no sense together."""
+        """Raise InputError for options that contradict each other."""
         if self.manifest is None:
             given = {"--shard": self.shard, "--on": self.on}
             for name in (name for name, value in given.items() if value is not None):

@@ -150,7 +150,7 @@ class Cut:
     context: float
 
     def chunking(self) -> Chunking:
-        """Return the same for the library; raises InputError for lengths that leave nothing to decode."""
+        """Return the library's form of it; raises InputError for lengths that leave nothing to decode."""
         from wav2edge.runtime.recordings.chunking import Chunking
 
         return Chunking(self.chunk, self.context)

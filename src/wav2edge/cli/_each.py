@@ -1,4 +1,4 @@
-"""One result for each recording that a line names, for the commands whose model does not transcribe."""
+"""One result for each recording of the command line, for the commands whose model does not transcribe."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class SoundArguments(TypedDict):
 
 
 def sound_of(held: Held, source: AudioSource) -> SoundArguments:
-    """What the options say of a recording, as the keyword arguments of a Runner's call. Raises InputError."""
+    """The options about a recording, as the keyword arguments of a Runner's call. Raises InputError."""
     from wav2edge.runtime.audio.channels import checked_channel
 
     return {"channel": checked_channel(held.channel, named(source)), "raw": held.raw()}

@@ -1,4 +1,4 @@
-"""``wav2edge evaluate`` of models that do not transcribe: each head by its own figures, compared with the first."""
+"""``wav2edge evaluate`` of models that do not transcribe: the figures of their head, compared with the first model."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Lines that other libraries write to standard error by themselves, past Python, kept out of ours.
+"""Keep lines that C libraries write to file descriptor 2 out of a command's standard error.
 
-    KenLM       draws a progress bar into it, terminal or not
-    libmpg123   (inside soundfile's libsndfile) reports a damaged MP3 in lines of its own, beside the one that we print
-    ALSA        (below PortAudio) writes whenever a microphone goes
+    KenLM       draws a progress bar, on a terminal or not
+    libmpg123   (inside soundfile's libsndfile) reports a damaged MP3 in addition to the line that wav2edge prints
+    ALSA        (below PortAudio) writes whenever a microphone is unplugged
 
-None of them has an option against it. So file descriptor 2 leads elsewhere while they run, and Python's own standard
-error keeps its place. The library does no such thing: only a command owns its process.
+None of them has an option against it. So file descriptor 2 is redirected while they run, and Python writes to a copy of
+the original. Only commands do this: a library must not change the process that it runs in.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def without_lines(dropped: re.Pattern[bytes]) -> Iterator[None]:
         try:
             yield
         finally:
-            os.dup2(kept, 2)  # the last writing end closes, and the thread sees the end
-            thread.join(timeout=1)  # not for ever: a program that was started meanwhile may hold the pipe open
+            os.dup2(kept, 2)  # the last writing end closes, which ends the thread
+            thread.join(timeout=1)  # with a limit: a program that was started meanwhile may hold the pipe open
 
 
 def _pass_on(reading: int, kept: int, dropped: re.Pattern[bytes]) -> None:

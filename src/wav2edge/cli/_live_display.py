@@ -1,4 +1,4 @@
-"""How live events look: plain lines, JSON Lines, or captions that rewrite themselves on a terminal (rich)."""
+"""Show live events: as plain lines, as JSON Lines, or as captions that are redrawn on a terminal (rich)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _METER = 16
 
 
 class Display(Protocol):
-    """Shows events as they come."""
+    """Shows events, one after the other."""
 
     def show(self, event: Event) -> None:
         """Show one event."""

@@ -26,7 +26,7 @@ def run(live: LiveTranscriber, sound: Sound, measure: Measure, json: str | None)
     """Play the manifest, print the report."""
     assert measure.measure is not None
     rows = manifest.read(measure.measure)
-    # What the report needs is looked for before minutes of playing.
+    # Missing packages are reported before minutes of playing.
     scoring.score(["word"], ["word"], scoring.DEFAULT_NORMALIZATION)
     if measure.plot:
         check_plot(Path(measure.plot))
@@ -83,7 +83,7 @@ def check_plot(path: Path) -> None:
     if path.suffix.lower().lstrip(".") not in formats:
         raise InputError(f"{path}: a plot is saved as one of {', '.join('.' + name for name in sorted(formats))}")
     if not path.absolute().parent.is_dir():
-        raise InputError(f"{path}: there is no such folder")
+        raise InputError(f"{path}: no such folder")
 
 
 def _pyplot() -> ModuleType:

@@ -57,7 +57,7 @@ class Rules:
     speech_threshold: float | None
 
     def settings(self) -> LiveSettings:
-        """Return what the options say, and this machine's settings for the rest."""
+        """Return the options' settings, and this machine's for those that are not given."""
         from wav2edge.devices.open import live_settings
 
         settings = live_settings()
@@ -74,7 +74,7 @@ class Rules:
         return _with(settings, hop=self.hop, min_confidence=self.min_confidence)
 
     def label_settings(self) -> LabelSettings:
-        """The defaults of a classifier's labels, with what was given of hop, confidence and speech threshold."""
+        """The defaults of a classifier's labels, with hop, confidence and speech threshold where they were given."""
         from wav2edge.runtime.live.labels import LabelSettings
 
         settings = _with(LabelSettings(), threshold=self.min_confidence, hop=self.hop)
@@ -82,7 +82,7 @@ class Rules:
 
 
 def _with(settings: Settings, **given: float | None) -> Settings:
-    """Settings with what was given in place of what they hold; None was not given."""
+    """Settings with the given values replaced; None was not given."""
     change = cast("Callable[..., Settings]", replace)
     return change(settings, **{name: value for name, value in given.items() if value is not None})
 
@@ -101,7 +101,7 @@ sound = gathered(
     "sound",
     option(
         "--file",
-        "a recording instead, at its own speed, as if it were spoken now",
+        "a recording instead, in real time, as if it were spoken now",
         group=SOUND,
         metavar="AUDIO",
         type=_options.FILE,

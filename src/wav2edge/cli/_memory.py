@@ -1,4 +1,4 @@
-"""Memory that goes back to the system as soon as it is free."""
+"""Return freed memory to the system at once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _LARGE = 4 << 20
 def give_back_large_blocks() -> None:
     """Have the C library map blocks of 4 MB and more one by one (glibc; nothing elsewhere).
 
-    Left alone it keeps freed blocks of up to 32 MB in a heap for each thread. With two windows of 30 s at once the peak
-    then crept on with the length of the recording: 475 MB after 12 minutes, 308 MB with this, at no cost in time.
+    By default it keeps freed blocks of up to 32 MB in a heap for each thread. With two windows of 30 s at once the peak
+    then grew with the length of the recording: 475 MB after 12 minutes, 308 MB with this, in the same time.
     https://man7.org/linux/man-pages/man3/mallopt.3.html
     """
     if sys.platform == "linux":

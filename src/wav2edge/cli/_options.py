@@ -1,4 +1,4 @@
-"""Options that several commands share, and what their values mean."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ THREADS_HELP = "CPU threads (default: one per fast core, or what the board's pro
 
 @dataclass(frozen=True)
 class One:
-    """One engine and variant to run; what is None is chosen for this machine."""
+    """One engine and variant to run; None is chosen for this machine."""
 
     engine: str | None
     variant: str | None
@@ -56,7 +56,7 @@ def _engines() -> tuple[str, ...]:
 
 
 class _Variant(Suggested):
-    """A variant of the bundle that the line names so far."""
+    """A variant of the bundle that the command line names so far."""
 
     def __init__(self) -> None:
         super().__init__(tuple)
@@ -81,7 +81,7 @@ VARIANT = _Variant()
 
 
 def model(text: str = "bundle to use", embedded: bool = True) -> Callable[[Function], Function]:
-    """Declare ``-m BUNDLE``; left out, it means the embedded bundle, where that can do what is asked."""
+    """Declare ``-m BUNDLE``; ``embedded``: whether it may be left out, for the embedded bundle."""
     shown = f"{text} (default: the embedded demo model)" if embedded else f"{text} (must be given)"
     return option("-m", "--model", shown, group=MODEL, metavar="BUNDLE", type=BUNDLE)
 
@@ -134,7 +134,7 @@ def device(function: Function) -> Function:
 
 
 def threads_or_default(threads: int | None) -> int:
-    """The threads that were asked for, else those that suit this machine."""
+    """The given threads, else those that suit this machine."""
     from wav2edge.devices.choice import threads_for
 
     return threads or threads_for()
@@ -178,7 +178,7 @@ def bundle_argument(text: str, embedded: bool = True) -> Callable[[Function], Fu
 
 
 def which(bundle: str | None, model: str | None) -> str | None:
-    """The one bundle that a line names, with or without ``-m``."""
+    """The bundle that the command line names, with or without ``-m``."""
     if bundle is not None and model is not None and bundle != model:
         raise InputError(f"two bundles, {bundle} and {model}; this command takes one")
     return bundle if bundle is not None else model
@@ -194,7 +194,7 @@ def named(bundle: str | None, model: str | None) -> Bundle:
 
 
 def open_bundle(model: str | None) -> Bundle:
-    """The bundle that ``-m`` names; the embedded one is announced on stderr, once, with what it is worth."""
+    """The bundle that ``-m`` names; the embedded one is announced on stderr, once, with its word error rates."""
     from wav2edge.runtime.bundle import embedded
     from wav2edge.runtime.bundle.read import Bundle
 
@@ -208,21 +208,21 @@ def open_bundle(model: str | None) -> Bundle:
 
 
 def open_model(one: One, bundle: Bundle) -> Model:
-    """The model that the options name; this machine decides what they leave open."""
+    """The model that the options name; what they leave out is chosen for this machine."""
     from wav2edge.devices.open import open_model
 
     return open_model(bundle, one.engine, one.variant, threads=one.threads, device=one.device)
 
 
 def check_folder(*files: str | Path | None) -> None:
-    """Raise InputError for a file to be written whose folder does not exist: before the work, not after it."""
+    """Raise InputError, before the work, for a file to be written whose folder does not exist."""
     for file in files:
         if file is not None and str(file) != "-" and not Path(file).absolute().parent.is_dir():
-            raise InputError(f"{file}: there is no such folder; make it first")
+            raise InputError(f"{file}: no such folder; make it first")
 
 
 def make_folder(report: str | None) -> Path | None:
-    """The folder of ``--report``, made if it is not there: before the work, not after it; None without one."""
+    """The folder of ``--report``, made before the work if it does not exist; None without the option."""
     if report is None:
         return None
     import tempfile

@@ -1,4 +1,4 @@
-"""How far a long job is: one line that is redrawn on a terminal, a line at least each 30 s in a pipe or a log."""
+"""The progress of a long job: one line that is redrawn on a terminal, a line at least each 30 s in a pipe or a log."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _EVERY_LINE = 30.0  # seconds between two lines in a pipe
 _BAR = 24  # characters
 
 Unit = Literal["items", "seconds", "share"]
-"""What is counted: things, seconds of sound, or nothing but the share of the work."""
+"""What is counted: items, seconds of sound, or only the share of the work."""
 
 
 class Progress:
-    """The progress of one job; use it in a ``with``, which takes the line away at the end.
+    """The progress of one job; use it in a ``with``, which clears the line at the end.
 
-    In a pipe a thread of its own writes the line, so that a single step of minutes is not silent either.
+    In a pipe a separate thread writes the lines, so that they also appear during a single step of minutes.
     """
 
     def __init__(self) -> None:
-        """Look whether standard error is a terminal; nothing is written yet."""
+        """Check whether standard error is a terminal; nothing is written yet."""
         self._drawn_over = sys.stderr is not None and sys.stderr.isatty()
         self._lock = threading.Lock()
         self._line = ""
@@ -46,7 +46,7 @@ class Progress:
         self.clear()
 
     def update(self, label: str, done: float, total: float | None, unit: Unit = "items") -> None:
-        """Show that ``done`` of ``total`` (None: unknown) of what ``label`` names is done."""
+        """Show that ``done`` of ``total`` (None: unknown) are done; label: the name of the step."""
         now = time.monotonic()
         if done < self._done:  # the next part of the job
             self._began = now
@@ -62,7 +62,7 @@ class Progress:
             self._thread.start()
 
     def clear(self) -> None:
-        """Take the line away from the terminal, before something else is printed."""
+        """Clear the line on the terminal, before something else is printed."""
         _terminal.note_progress(None)
         if self._drawn_over and self._line:
             sys.stderr.write("\r\x1b[K")
@@ -91,7 +91,7 @@ def _line(label: str, done: float, total: float | None, unit: Unit, passed: floa
         return f"{label}  {amount}".rstrip() if amount != "0" else f"{label} …"
     share = min(1.0, done / total)
     amount += {"items": f" of {total:.0f}", "seconds": f" of {clock(total)}", "share": ""}[unit]
-    # Shares are of work, not of time, but near enough for a guess once something is done.
+    # Shares are of work, not of time, but close enough for an estimate once something is done.
     left = passed / share - passed if share > 0.05 and passed > 2 else 0.0
     parts = [label, f"{'━' * round(_BAR * share):·<{_BAR}}" if bar else "", f"{share:4.0%}", amount]
     parts.append(f"about {_about(left)} left" if left >= 1 else "")

@@ -1,4 +1,4 @@
-"""Options of what a recording holds: which channel is meant, and how samples without a header are written."""
+"""Options about recordings: which channel is used, and how samples without a header are written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FLAGS = {
 
 @dataclass(frozen=True)
 class Held:
-    """What recordings hold."""
+    """Channel and raw format of recordings."""
 
     channel: str
     raw_format: str | None
@@ -44,7 +44,7 @@ class Held:
 
 
 def with_flags(message: str) -> str:
-    """A library's message about a recording, with the options that it leads to."""
+    """A library's message about a recording, with its arguments replaced by the options."""
     for words, flags in _FLAGS.items():
         message = message.replace(words, flags)
     return message
@@ -59,7 +59,7 @@ def _encodings() -> tuple[str, ...]:
 
 
 def held(each: bool, group: str = SOUND) -> Callable[[Callable[..., object]], Callable[..., object]]:
-    """Declare ``--channel`` and ``--raw-…``, as ``held``; ``each``: whether every channel may be meant."""
+    """Declare ``--channel`` and ``--raw-…``, as ``held``; ``each``: whether the channel ``each`` is allowed."""
     words = ("mix", "left", "right", "loudest", *(("each",) if each else ()))
     several = "; each: one result per channel" if each else ""
     return gathered(

@@ -1,8 +1,8 @@
-"""What a command says: results on standard output, everything else as ``wav2edge: …`` lines on standard error.
+"""A command's output: results on standard output, everything else as ``wav2edge: …`` lines on standard error.
 
 Text from outside (transcripts, labels, file names, other libraries' errors) may hold control characters that would
-move the cursor, set the window's title or forge a line. All of them are written as escapes here, and only here.
-JSON has escapes of its own for them.
+move the cursor, set the window's title or forge a line. All of them are written as escapes here, and only here; in JSON
+as JSON's escapes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def out(text: str = "", end: str = "\n", as_json: bool = False) -> None:
 
 
 def _json_escaped(text: str) -> str:
-    """JSON whose strings hold no control character: json leaves DEL as it is, and C1, whose 0x9b is ESC [ to some."""
+    """JSON without control characters: json leaves DEL and C1 as they are, and some terminals read 0x9b as ESC [."""
     return re.sub("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -47,7 +47,7 @@ def note(message: str, prefix: str = "wav2edge: ") -> None:
         return
     try:
         print(f"{prefix}{escape.one_line(message)}", file=sys.stderr, flush=True)
-    except OSError:  # it leads nowhere; what stays in its buffer would fail once more at the end
+    except OSError:  # nothing reads it; what is left in its buffer would fail again at the exit
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for the rest of the process)
 
 
@@ -69,14 +69,14 @@ def write_json(value: object, file: str | Path | None = "-") -> None:
 
 
 def tolerate_any_name() -> None:
-    """Have standard output and error write characters that they do not know as escapes."""
+    """Have standard output and error write characters that they cannot encode as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def note_progress(progress: Progress | None) -> None:
-    """Say which progress line is on the terminal, so that whatever is printed next takes it away first."""
+    """Register the progress line on the terminal, which is cleared before anything else is printed."""
     _shown[:] = [] if progress is None else [progress]
 
 

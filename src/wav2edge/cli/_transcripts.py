@@ -1,4 +1,4 @@
-"""Where transcripts go: standard output, or a file for each recording; and which recordings a line names."""
+"""Write transcripts to standard output or to a file for each recording; and expand the names of recordings."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class TranscriptFiles:
 def writer(
     format: str, output: str | None, layout: CaptionLayout, sources: Sequence[Source], each_channel: bool
 ) -> Printer | TranscriptFiles:
-    """What prints or writes the transcripts; raises InputError where that cannot be."""
+    """A Printer or TranscriptFiles for the options; raises InputError where they contradict each other."""
     from wav2edge.runtime.text import formats
 
     if output is not None:

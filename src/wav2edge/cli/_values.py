@@ -1,4 +1,4 @@
-"""What the value of an option may be: one of some words, a number between bounds, a list."""
+"""Types of option values: one of some words, a number between bounds, a list."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 class OneOf(click.ParamType[str]):
-    """One of a few words, looked up when they are needed: a listing may cost an import."""
+    """One of a few words, which are looked up on use because that may import something large."""
 
     name = "choice"
 
     def __init__(self, words: Callable[[], Iterable[str]], shown: str | None = None) -> None:
-        """``words``: gives the choices. ``shown``: what the help calls them (default: the choices themselves)."""
+        """``words``: returns the choices. ``shown``: their name in the help (default: the choices themselves)."""
         self._words = words
         self._shown = shown
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """What stands for the value in the help."""
+        """The placeholder of the value in the help."""
         return self._shown or "|".join(self._words())
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -40,7 +40,7 @@ class OneOf(click.ParamType[str]):
 
 
 class Suggested(OneOf):
-    """Any word; a few are offered when the shell completes. What is wrong with another is the library's to say."""
+    """Any word; a few are offered for completion. The library raises an error for a wrong one."""
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The word as it is."""

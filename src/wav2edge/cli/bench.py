@@ -56,7 +56,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class TuneOptions:
-    """Whether the best is kept as this machine's choice, and what it must keep to."""
+    """Whether the best is kept as this machine's choice, and the limits that it must meet."""
 
     tune: bool
     max_wer_rise: float | None
@@ -64,7 +64,7 @@ class TuneOptions:
 
 
 @command(
-    "wav2edge bench -m my-bundle --quick  # a look in under a minute",
+    "wav2edge bench -m my-bundle --quick  # first figures in under a minute",
     "wav2edge bench -m my-bundle --report report  # every engine and variant here, a page with plots",
     "wav2edge bench -m my-bundle --tune  # make the fastest the default here",
     "wav2edge bench --compare pi.json desk.json",
@@ -244,7 +244,7 @@ def _plan(
 
 
 def _check(several: Several, what: What, tuning: TuneOptions) -> None:
-    """Options that make no sense without others."""
+    """Raise InputError for options that need others."""
     if (tuning.max_wer_rise is not None or tuning.max_latency is not None) and not tuning.tune:
         raise InputError("--max-wer-rise and --max-latency limit what --tune chooses; add --tune")
     if tuning.max_wer_rise is not None and what.manifest is None:

@@ -74,8 +74,8 @@ def run(
 ) -> None:
     """Compile a model for this machine's GPU, ahead of its first use.
 
-    TensorRT compiles a model for the very GPU that it runs on, which takes minutes. The result is kept in a cache
-    folder, where every other command finds it; without it the first command that needs it compiles, and waits.
+    TensorRT compiles a model for the GPU that it runs on, which takes minutes. The result is kept in a cache folder,
+    which every other command uses. Otherwise the first command that needs the engine compiles it.
     """
     from wav2edge.runtime import engines
 
@@ -87,7 +87,7 @@ def run(
     if variant:
         variants = [opened.variant(name) for name in variant]
     else:
-        # What an engine refuses does not depend on whether it can run here: building ahead needs no device.
+        # Whether an engine refuses a variant does not depend on this machine: building ahead needs no device.
         variants = [v for v in opened.ranked(engine) if engines.refusal(opened, engine, v) is None]
         if not variants:
             raise EngineError(f"engine {engine} runs none of the variants of {opened.path}")

@@ -20,8 +20,8 @@ SHELLS = ("bash", "zsh", "fish")
 def run(shell: str) -> None:
     """Print a script that lets your shell complete commands with the Tab key.
 
-    Commands, options, engines, variants, boards and file names are completed. Write the script where your shell reads
-    it, as below, and open a new terminal.
+    Commands, options, engines, variants, boards and file names are completed. Write the script to the file that your
+    shell reads, as below, and open a new terminal.
     """
     from click.shell_completion import get_completion_class
 
@@ -31,5 +31,5 @@ def run(shell: str) -> None:
     if kind is None:
         raise InputError(f"{shell}: no completion for this shell; there is one for {', '.join(SHELLS)}")
     completion = kind(root, {}, "wav2edge", _COMPLETE)
-    # The script itself; click's source() also starts bash to look at its version.
+    # Not click's source(), which also starts bash to check its version.
     _terminal.out(completion.source_template % completion.source_vars())

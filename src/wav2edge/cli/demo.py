@@ -1,4 +1,4 @@
-"""``wav2edge demo``: show the whole way with the embedded model, step by step."""
+"""``wav2edge demo``: run all steps with the embedded model, from export to live captions."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SHOWN = ("coffee-latte.opus", "smart-mirror.opus", "librispeech-5339.flac")
 )
 @option("--output", "keep the bundle there (default: a temporary directory)", metavar="DIR", type=_options.FILE)
 def run(checkpoint: str | None, output: str | None) -> int:
-    """Show the whole way with the embedded model, step by step.
+    """Run all steps with the embedded model, from export to live captions.
 
-    Export with its parity check, what the bundle holds, a selftest on every engine here, what is recognised in a few
-    clips, how fast it is, and live captions of one clip. Each step is shown as the command that does it. Takes a minute
-    or two. Without torch and transformers the export is left out.
+    Export with its parity check, the content of the bundle, a selftest on every engine here, the text of a few clips,
+    the speed, and live captions of one clip. Each step prints its command. Takes a minute or two. Without torch and
+    transformers the export is left out.
     """
     import tempfile
 
@@ -42,7 +42,7 @@ def run(checkpoint: str | None, output: str | None) -> int:
         if not bundle.exists():
             bundle = embedded.bundle_path()
         steps: tuple[tuple[str, list[str]], ...] = (
-            ("What is in it", ["inspect", str(bundle)]),
+            ("The content of the bundle", ["inspect", str(bundle)]),
             ("The same numbers on every engine here", ["selftest", str(bundle)]),
         )
         for title, words in steps:
@@ -57,13 +57,13 @@ def run(checkpoint: str | None, output: str | None) -> int:
 
 def _export(checkpoint: Path | None, bundle: Path) -> int:
     if checkpoint is None:
-        _terminal.out("(no checkpoint here: the project's checkout has it; going on with the embedded bundle)")
+        _terminal.out("(no checkpoint here: the project's repository has it; continuing with the embedded bundle)")
         return 0
     missing = [name for name in ("torch", "transformers", "onnx") if importlib.util.find_spec(name) is None]
     if missing:
         _terminal.out(f"(no {', '.join(missing)} here: `{remedies.install('export')}` shows the export too)")
         return 0
-    return _step("From the checkpoint to a proven bundle", ["export", str(checkpoint), str(bundle)])
+    return _step("From the checkpoint to a bundle, compared with torch", ["export", str(checkpoint), str(bundle)])
 
 
 def _words(bundle: Path, clips: Path) -> None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def run(json: str | None, profiles: bool) -> None:
     """Show this machine, its engines and microphones, and how to fix what is missing.
 
-    An engine is a library that runs models, such as ONNX Runtime. For each that does not run here there is a line with
-    the reason, and a command to copy that fixes it.
+    An engine is a library that runs models, such as ONNX Runtime. For each that does not run here the reason is shown,
+    with a command that fixes it.
     """
     from wav2edge.devices import profile, report
 

@@ -110,9 +110,9 @@ def run(
     rules: TurnRules,
     held: Held,
 ) -> int:
-    """Say who speaks when, or whatever a model labels frames with; turns may overlap.
+    """Print who speaks when, or the times of a model's other labels; turns may overlap.
 
-    A recording that cannot be used is named in one line, the others are done, and the exit code is 2.
+    A recording that cannot be used is named in one line, the others are processed, and the exit code is 2.
     """
     from wav2edge.runtime.files import write_whole
     from wav2edge.runtime.recordings.heads import FrameClassifier
@@ -162,5 +162,5 @@ def _text(name: str, channel: int | None, found: Turns, format: str) -> str:
 
 
 def _field(text: str) -> str:
-    """A name as one field of a line whose fields are parted by spaces."""
+    """A name as one field of a line whose fields are separated by spaces."""
     return re.sub(r"\s+", "_", escape.one_line(text)) or "_"

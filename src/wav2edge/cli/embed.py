@@ -31,7 +31,7 @@ from ._transcripts import inputs
 @_options.one_engine
 @_sound.held(each=True)
 def run(audio: tuple[str, ...], output: str | None, model: str | None, one: One, held: Held) -> int:
-    """Print or write the embedding of each recording: a vector that is near those of the same speaker.
+    """Print or write the embedding of each recording: a vector close to those of the same speaker.
 
     Embeddings of speakers have unit length: their dot product is their cosine. A recording that cannot be used is named
     in one line, the others are embedded, and the exit code is 2.

@@ -1,4 +1,4 @@
-"""``wav2edge evaluate MANIFEST``: measure how often a model is right on recordings with known text or labels."""
+"""``wav2edge evaluate MANIFEST``: measure error rates on recordings with known text or labels."""
 
 from __future__ import annotations
 
@@ -94,16 +94,16 @@ def run(
     words: Words,
     thresholds: Thresholds,
 ) -> int:
-    """Measure how often a model is right: error rates of words, labels, speakers or turns.
+    """Measure error rates on recordings with known text, labels, speakers or turns.
 
     Every engine and variant transcribes the same recordings. The table shows its error rates with 95 % intervals and
-    its speed, for each corpus of the manifest, and whether it differs from the first one by more than chance. With a
+    its speed for each corpus of the manifest, and whether the difference from the first one is significant. With a
     language model or hotwords, greedy decoding and beam search are shown side by side. Exit code 2 when some recordings
     could not be used; the rates are without them.
 
-    Models that do not transcribe have the figures of their head: accuracy and recall of a classifier (a manifest with
-    label), equal error rate of a speaker model (pairs of recordings, or speaker), diarization error rate (rttm),
-    concordance of numbers (values).
+    For models that do not transcribe the figures are those of their head: accuracy and recall of a classifier (the
+    manifest has label), equal error rate of a speaker model (pairs of recordings, or speaker), diarization error rate
+    (rttm), concordance of numbers (values).
     """
     from wav2edge.devices.open import open_model
     from wav2edge.measure import evaluation

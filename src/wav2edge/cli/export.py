@@ -1,4 +1,4 @@
-"""``wav2edge export CHECKPOINT BUNDLE``: export a checkpoint as a bundle, and prove it against torch."""
+"""``wav2edge export CHECKPOINT BUNDLE``: export a checkpoint as a bundle, and compare it with torch."""
 
 from __future__ import annotations
 
@@ -86,9 +86,9 @@ def run(
     """Export a checkpoint as a bundle and check it against torch.
 
     A bundle is one directory with everything that a device needs: the model as ONNX graphs, its labels, and two test
-    clips. Its outputs are compared with the checkpoint's own on several lengths and batches; where one differs nothing
-    is written and the exit code is 1. An ONNX file of another exporter is taken as it is and compared with itself;
-    without an attention mask it takes one clip at a time.
+    clips. Its outputs are compared with those of torch on several lengths and batches; where one differs nothing is
+    written and the exit code is 1. For an ONNX file of another exporter the bundle is compared with that file; without
+    an attention mask it takes one clip at a time.
     """
     from wav2edge.export.opening import export_checkpoint, needed, open_checkpoint
 
@@ -97,7 +97,7 @@ def run(
         raise EngineError(f"export needs {', '.join(missing)}; install it with `{remedies.install('export')}`")
     import logging
 
-    # transformers warns of much that a converter does on purpose.
+    # transformers' warnings are about settings that the export sets on purpose.
     logging.getLogger("transformers").setLevel(logging.ERROR)
     give_back_large_blocks()
     started = time.monotonic()

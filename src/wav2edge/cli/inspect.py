@@ -22,7 +22,7 @@ def run(bundle: str | None, model: str | None, json: str | None, verify: bool) -
     """Show what a bundle holds and what was measured.
 
     The model and its labels, the variants with sizes, word error rates and speed, the checkpoint it was made from and
-    how closely its output matches the checkpoint's.
+    how much its outputs differ from the checkpoint's.
     """
     opened = _options.open_bundle(_options.which(bundle, model))
     if verify:
@@ -86,7 +86,7 @@ def _print_variants(bundle: Bundle) -> None:
 
 
 def _headings(bundle: Bundle) -> tuple[str, str, str]:
-    """What the head's figure, its change against fp32 and the likeness to fp32 are called."""
+    """The headings of the head's figure, its change against fp32 and the likeness to fp32."""
     from wav2edge.measure.tasks import task_of
     from wav2edge.runtime.errors import InputError
 

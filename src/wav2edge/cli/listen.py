@@ -59,7 +59,7 @@ def run(
     """Caption speech live, from a microphone, a file or a pipe.
 
     Words appear as they are spoken: first as partial captions that may still change, then, after a pause, as the final
-    text of the utterance. On a terminal the captions rewrite themselves; in a pipe each final is a line. Ctrl-C ends.
+    text of the utterance. On a terminal captions are redrawn in place; in a pipe each final is a line. Ctrl-C ends.
     """
     if keep.schema:
         from wav2edge.runtime.live import events
@@ -69,7 +69,7 @@ def run(
     _check(sound, held, keep, measure, one.device)
 
     with ExitStack() as stack:
-        # A bad source is found before the model is loaded; files are made when all else is well.
+        # The source is checked before the model is loaded; files are made last.
         source = None if measure.measure else _source(sound, held)
         if source is not None:
             stack.callback(source.close)
@@ -95,7 +95,7 @@ def run(
 
 
 def _watchdog(stack: ExitStack) -> Watchdog:
-    """What reports to the service manager that started this, if one did; the stack ends it."""
+    """Reports to the service manager that started this process, if one did; the stack ends it."""
     from wav2edge.runtime.live.watchdog import Watchdog
 
     watchdog = Watchdog.from_environment()
@@ -129,7 +129,7 @@ def _check(sound: Sound, held: Held, keep: Keep, measure: Measure, device: str |
     if sound.fast and (measure.player or not (sound.file or measure.measure)):
         raise InputError("--fast needs --file or --measure; a microphone and a pipe set their own pace")
     microphone = not given or bool(measure.player)
-    held.raw()  # options that make no sense together
+    held.raw()  # raises for options that contradict each other
     for name, value, fits, wanted in (
         ("player", measure.player, measure.measure, "--measure"),
         ("plot", measure.plot, measure.measure, "--measure"),
@@ -174,7 +174,7 @@ def _keepers(keep: Keep, stack: ExitStack) -> tuple[list[Callable[[Event], None]
 
     keepers: list[Callable[[Event], None]] = []
     paths = [Path(name) for name in keep.save]
-    for path in paths:  # all names are looked at before the first file is made
+    for path in paths:  # all names are checked before the first file is made
         CaptionFile.check(path)
     if keep.record:
         SoundRecorder.check(Path(keep.record))
@@ -197,7 +197,7 @@ def _keepers(keep: Keep, stack: ExitStack) -> tuple[list[Callable[[Event], None]
 def _caption(session: LiveSession, sound: Sound, json: str | None, keepers: list[Callable[[Event], None]]) -> int:
     from . import _live_display
 
-    # ALSA and PortAudio write to standard error when a microphone goes.
+    # ALSA and PortAudio write to standard error when a microphone is unplugged.
     dropped = _foreign.MP3_DECODER if sound.file or sound.stdin else _foreign.EVERYTHING
     quiet = nullcontext() if os.environ.get("WAV2EDGE_DEBUG") else _foreign.without_lines(dropped)
     with quiet, _stops(session):

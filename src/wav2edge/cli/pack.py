@@ -82,10 +82,10 @@ def run(
     """Write one file with all that a board needs to run a bundle, or the files that another tool loads.
 
     The file holds the variants that suit the board, wav2edge itself, checksums, and install.sh, which installs or
-    updates: a new installation is used once it passed its selftest, the one of before stays until then.
+    updates: a new installation is used once it has passed its selftest; until then the previous one is.
 
-    For another tool: a folder, or one file, with a README that shows the lines which run it. What its client cannot do
-    right is refused with the reason.
+    For another tool: a folder, or one file, with a README that shows the commands to run it. A model that the tool
+    would decode to other words is refused with the reason.
     """
     from wav2edge.devices import pack
     from wav2edge.devices import profile as profiles
@@ -121,7 +121,7 @@ def _pack_layout(layout: str, name: str | None, path: Path, variants: tuple[str,
     files = ", ".join(f"{variant} ({file})" for variant, file in packed.readme.variants.items())
     _terminal.out(f"{packed.path}: {packed.bytes / 1e6:.1f} MB for {packed.client}, with {files}\n")
     _terminal.out("\n".join(f"  {line}" for line in (packed.readme.install, *packed.readme.run) if line))
-    _terminal.out("\nREADME.md in it says the rest.")
+    _terminal.out("\nIts README.md has the details.")
 
 
 def _split(files: tuple[str, ...], model: str | None) -> tuple[str | None, str]:

@@ -186,13 +186,13 @@ class QuantizeOptions:
     option("--no-smooth", "do not fold outliers of activations into weights", group=_HOW, is_flag=True),
     option(
         "--no-search",
-        "judge the variant as it is: measure no layer's sensitivity, put none back in float",
+        "judge the variant as it is: do not measure sensitivities or put layers back in float",
         group=_HOW,
         is_flag=True,
     ),
     option("--threads", _options.THREADS_HELP, group=_HOW, metavar="N", type=_options.THREADS),
 )
-@_options.json_file("print what became of each variant as JSON instead")
+@_options.json_file("print the result of each variant as JSON instead")
 @_options.report(
     "where the page goes (index.html), with quantize.json (default: BUNDLE.quantization beside the bundle)"
 )
@@ -263,7 +263,7 @@ def _outcome(json: str | None) -> Callable[[Outcome], None]:
 
 
 def _place(bundle: Bundle, report: str | None) -> Path:
-    """The page to write; said now, not after the work, when it cannot be. ``--report x.html`` is that file alone."""
+    """The page to write; raises InputError before the work where it cannot be. ``--report x.html``: that file alone."""
     path = bundle.path.resolve()
     place = path.with_name(f"{path.name}.quantization") if report is None else Path(report)
     page = place if place.suffix == ".html" else place / _PAGE

@@ -21,7 +21,7 @@ from ._values import COUNT, Number
 if TYPE_CHECKING:
     from wav2edge.serving.limits import Limits
 
-_WHERE = "Where it listens, and whom it lets in"
+_WHERE = "Address and access"
 _LIMITS = "Limits"
 TOKEN = "WAV2EDGE_TOKEN"
 _NEEDED = ("starlette", "uvicorn", "websockets", "python_multipart")
@@ -135,7 +135,7 @@ def run(model: tuple[str, ...], one: One, where: Where, bounds: Bounds, log: boo
     )  # fmt: skip
     log_to(logging.StreamHandler() if log else logging.NullHandler())
     if not model:
-        _options.open_bundle(None)  # says what the demo model is worth
+        _options.open_bundle(None)  # prints the note about the demo model
     catalogue = open_models(
         model, one.engine, one.variant, threads=one.threads, device=one.device, settings=rules.settings()
     )

@@ -12,8 +12,8 @@ from ._command import command, option
 def run(bundle: str | None, model: str | None, key: str) -> None:
     """Sign a bundle, so that others can tell that it is yours and unchanged.
 
-    The signature is model.sig in the bundle, in the form of OpenSSF Model Signing 1.0, made offline with your own key.
-    Who has the public key checks it with `wav2edge verify-bundle`, or with the program model_signing.
+    The signature is model.sig in the bundle, in the format of OpenSSF Model Signing 1.0, made offline with your key.
+    Anyone with the public key can check it with `wav2edge verify-bundle` or the program model_signing.
     """
     from wav2edge.runtime.bundle import signature
 

@@ -135,7 +135,7 @@ def run(
     A recording that cannot be used is named in one line, and the others are transcribed. One that is damaged or cut
     short is transcribed as far as it can be decoded. In both cases the exit code is 2.
 
-    A corpus (--manifest) has a file for each recording in DIR, and a list of what became of each in DIR/results.
+    For a corpus (--manifest) DIR gets a file for each recording, and a list with the status of each in DIR/results.
     """
     from wav2edge.runtime.audio import read
     from wav2edge.runtime.audio.channels import checked_channel
@@ -170,7 +170,7 @@ def run(
         if any(_may_be_mp3(source) for source in sources):
             stack.enter_context(_foreign.without_lines(_foreign.MP3_DECODER))
         at_once = lanes(opened.engine, opened.variant, sources, chunking) if batch == 1 else 1
-        if opened.variant.bytes <= SMALL_BYTES:  # the engine keeps no pool of its own for it
+        if opened.variant.bytes <= SMALL_BYTES:  # the engine runs it without a memory pool
             give_back_large_blocks()
         transcriber = stack.enter_context(
             Transcriber(
@@ -205,7 +205,7 @@ def run(
 
 
 def _deliver(results: Iterable[Result], writer: Printer | TranscriptFiles, count: int) -> int:
-    """Write each result and what is to be known about it; the exit code."""
+    """Write each result and its warnings; returns the exit code."""
     failed, in_part, warned = set[int](), set[int](), set[str]()
     number, last = -1, object()
     for result in results:

@@ -1,4 +1,4 @@
-"""``wav2edge verify A B``: whether two recordings are of the same speaker."""
+"""``wav2edge verify A B``: check whether two recordings are of the same speaker."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def run(
     one: One,
     held: Held,
 ) -> int:
-    """Say whether two recordings are of the same speaker, by the cosine of their embeddings.
+    """Check whether two recordings are of the same speaker, by the cosine of their embeddings.
 
     The exit code is 0 for the same speaker and 1 for different ones; with --channel each, 0 where a channel of one is
     the same speaker as a channel of the other. A threshold suits one kind of recordings only: choose it on pairs of
