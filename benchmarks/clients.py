@@ -6,7 +6,8 @@
 Fifty clips of MANIFEST, evenly of its corpora (never of a split ``eval``), are run by each tool one by one, and in
 batches of different lengths. Counted are clips whose words differ from those of ONNX Runtime in wav2edge, and words
 that start more than a frame away. Triton's graphs are run in ONNX Runtime, fed as its backend feeds them; fixed
-lengths with each clip cut to at most that length. What differs is listed.
+lengths with each clip cut to at most that length. What differs is listed. As a control, wav2edge runs the clips at 0.9
+of their loudness, which a model with normalised input takes out but for the last digits.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ PROGRAMS, ENVIRONMENTS = ROOT / "tests" / "clients", ROOT / ".clients"
 MODULES = ENVIRONMENTS / "node" / "node_modules"
 OPTIMUM = ENVIRONMENTS / "optimum" / "bin" / "python"
 CLIPS, BATCH = 50, 10
+QUIETER = 0.9
 LENGTHS = (1, 5, 10, 30)
 """Seconds of the fixed graphs."""
 
@@ -152,6 +154,10 @@ def measured(bundle: Bundle, clips: Sequence[Clip], options: argparse.Namespace)
                 command = programs(variant)["onnx-asr"]
                 for result in in_client(name, bundle, variant, "onnx-asr", command, clips, expected):
                     yield replace(result, client="onnx-asr, its repository")
+            if bundle.spec.normalize and (not options.only or "control" in options.only):
+                softer = reference(bundle, variant, [clip * np.float32(QUIETER) for clip in clips])
+                client = f"wav2edge itself, clips {QUIETER} times as loud"
+                yield compared(name, client, variant, "one by one", softer, expected, _frame(bundle.spec))
             if not options.only or "triton" in options.only:
                 yield from in_triton(name, bundle, variant, clips, expected)
         if not options.only or "static" in options.only:

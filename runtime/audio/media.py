@@ -114,12 +114,19 @@ def _described(container: InputContainer, name: str) -> _Form:
     return _Form(checked_rate(rate, name), max(1, context.channels), seconds, trusted, len(container.streams.audio))
 
 
-@contextlib.contextmanager
-def _opened(view: View, source: Source, why: str, stretch: tuple[int, int]) -> Iterator[InputContainer]:
+def _container(stretch: Stretch) -> InputContainer:
+    """Open it whatever bytes its tags hold: PyAV must be told so before release 19, which does it by itself."""
     import av
 
+    if int(av.__version__.partition(".")[0]) < 19:
+        return av.open(stretch, "r", metadata_errors="ignore", options=dict(_OPTIONS))
+    return av.open(stretch, "r", options=dict(_OPTIONS))
+
+
+@contextlib.contextmanager
+def _opened(view: View, source: Source, why: str, stretch: tuple[int, int]) -> Iterator[InputContainer]:
     try:
-        container = av.open(Stretch(view, (stretch,)), "r", metadata_errors="ignore", options=dict(_OPTIONS))
+        container = _container(Stretch(view, (stretch,)))
     except Exception as error:  # PyAV raises of many families, by what a file holds
         if view.at(stretch[0] + 4, 4) == b"ftyp" and not films.has_index(view, *stretch):
             raise AudioError(

@@ -17,11 +17,13 @@ from typing import Protocol
 import pytest
 import srt
 
+from wav2edge.devices.board import program
+
 pytestmark = [pytest.mark.arm, pytest.mark.timeout(5400)]
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = "cpu,mic,media,signed,trust,eval"
-TESTS = ("pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "jsonschema>=4", "webvtt-py>=0.5")
+EXTRAS = {"x86_64": "cpu,openvino,mic,media,trust,eval", "aarch64": "cpu,media,trust,eval"}
+TESTS = ("pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "jsonschema>=4", "webvtt-py>=0.5", "onnx>=1.18")
 EMULATED = (
     "tests/runtime/bundle/test_spec.py",
     "tests/runtime/bundle/test_trust.py",
@@ -52,8 +54,8 @@ def checkout(target: Path) -> None:
             shutil.copy(ROOT / name, target / name, follow_symlinks=False)
 
 
-def run(board: Board, found: Path, tests: Iterable[str]) -> str:
-    """Install from wheels, then run tests; returns pytest's output."""
+def run(board: Board, found: Path, tests: Iterable[str], packages: Iterable[str]) -> str:
+    """Install from wheels, with wav2edge's own, then run tests; returns pytest's output."""
     home = board.path / "root"
     shutil.rmtree(home, ignore_errors=True)
     checkout(home / "wav2edge")
@@ -61,22 +63,23 @@ def run(board: Board, found: Path, tests: Iterable[str]) -> str:
     (home / "modules").mkdir()
     shutil.copy(srt.__file__, home / "modules")  # which has no wheel
     (pip,) = (path.name for path in (home / "wheels").glob("pip-*.whl"))
-    packages = " ".join(f"'{name}'" for name in (*TESTS, *needed()))
+    own = program.wheel(home / "wheels").name
+    names = " ".join(f"'{name}'" for name in (*packages, f"/root/wheels/{own}"))
     python = "/root/env/bin/python"
     board.says(f"""
 python3.13 -m venv --without-pip /root/env
-{python} /root/wheels/{pip}/pip install -q --no-index --no-compile --find-links /root/wheels {packages}
+{python} /root/wheels/{pip}/pip install -q --no-index --no-compile --find-links /root/wheels {names}
 """)
     return board.says(f"""
 cd /root/wav2edge
-export PYTHONPATH=/root/modules
+export PYTHONPATH=/root/modules PATH=/root/env/bin:$PATH
 {python} -m pytest -q -p no:cacheprovider -m 'not slow and not gpu and not clients' {" ".join(tests)} || true
 """)
 
 
-def needed() -> tuple[str, ...]:
+def needed(machine: str) -> tuple[str, ...]:
     """What the runtime and its extras need, as the metadata of the installed package says."""
-    wanted = set(EXTRAS.split(","))
+    wanted = set(EXTRAS[machine].split(","))
     found = []
     for line in importlib.metadata.requires("wav2edge") or ():
         requirement, _, marker = line.partition(";")
@@ -107,5 +110,5 @@ def test_the_runtime(
     fewest: int,
 ) -> None:
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(41, 16, -1)] + [f"manylinux2014_{machine}"]
-    found = wheels("3.13", platforms, "pip", *TESTS, *needed())
-    check(run(debian("trixie", architecture, "tests"), found, tests), fewest)
+    packages = ("pip", *TESTS, *needed(machine))
+    check(run(debian("trixie", architecture, "tests"), wheels("3.13", platforms, *packages), tests, packages), fewest)
