@@ -32,6 +32,8 @@ PROGRAM = f"{CURRENT}/env/bin/wav2edge"
 BUNDLE = f"{CURRENT}/bundle"
 CLIPS = ("coffee-latte", "coffee-milk-and-sugar", "coffee-mocha", "librispeech-211", "librispeech-5339", "smart-mirror")
 FEW = ("coffee-latte", "smart-mirror")
+SHORT = ("librispeech-5339", "smart-mirror")
+"""For the processor `max`, whose vectors of 2048 bits are emulated at a tenth of the speed."""
 VARIANTS = ("int8-u8s8", "fp32")
 FEWEST_EQUAL = {"fp32": 1.0, "int8-u8s8": 0.9}
 """The share of words that must be x86's. INT8 sums are whole numbers on both; what is in float between them is rounded
@@ -118,7 +120,7 @@ def pi(install: Callable[..., Installed]) -> Installed:
 def pi13(install: Callable[..., Installed]) -> Installed:
     """A Raspberry Pi 5 with Debian 13."""
     words = ("--service", "--variant", ",".join(VARIANTS))
-    return install("pi13", "trixie", "raspberry-pi-5", *words)
+    return install("pi13", "trixie", "raspberry-pi-5", *words, cpu="cortex-a76")
 
 
 @pytest.fixture(scope="session")
@@ -230,14 +232,14 @@ def test_pi_debian_12_keeps_what_is_installed_when_an_update_is_damaged(pi: Inst
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("cpu", ["cortex-a76", "max"])
-def test_every_clip(pi: Installed, trial: Trial, cpu: str, variant: str) -> None:
+@pytest.mark.parametrize(("cpu", "names"), [("cortex-a76", CLIPS), ("max", SHORT)], ids=["cortex-a76", "max"])
+def test_more_clips(pi: Installed, trial: Trial, cpu: str, names: tuple[str, ...], variant: str) -> None:
     """What FEWEST_EQUAL was measured by."""
-    trial(pi, cpu, variant, CLIPS)
+    trial(pi, cpu, variant, names)
 
 
 def test_listen_on_the_processor_with_everything(pi: Installed, trial: Trial, sounds: dict[str, Path]) -> None:
-    names = ("coffee-latte",)
+    names = ("librispeech-5339",)
     expected = trial.expected(names, "listen", "--variant", VARIANTS[0], "--fast", "--file")
     found = pi.board.says(f"{PROGRAM} listen -m {BUNDLE} --fast --file {files(names, sounds)}", "max")
     trial.compare(pi, "max", VARIANTS[0], names, found.splitlines(), expected, "listen --file --fast")
@@ -247,7 +249,7 @@ def test_listen_on_the_processor_with_everything(pi: Installed, trial: Trial, so
 def test_debian_13_with_python_313(pi13: Installed, trial: Trial, variant: str) -> None:
     assert pi13.said.count("passed") == len(VARIANTS) and "failed" not in pi13.said
     assert "making the environment with Python 3.13" in pi13.said
-    trial(pi13, "max", variant, FEW)
+    trial(pi13, "cortex-a76", variant, FEW)
 
 
 def test_openvinos_wheel(install: Callable[..., Installed], wheels: Callable[..., Path], trial: Trial) -> None:
