@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from wav2edge.devices import profile
+from wav2edge.devices.board.install import BoardPackage, service_unit
+from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.live.sources import Item
 from wav2edge.runtime.live.watchdog import Watchdog, WatchedSource
 
@@ -102,27 +107,43 @@ def test_an_abstract_socket(tmp_path: Path) -> None:
         assert told(manager) == ["READY=1"]
 
 
+def unit_of_pack() -> str:
+    """The unit of a package that is called captions, with the bundle my-model."""
+    wheel = Path("wav2edge-0-py3-none-any.whl")
+    return service_unit(
+        BoardPackage("captions", "my-model", profile.load("raspberry-pi-5"), wheel, (), (), True, bytes=0)
+    )
+
+
 @pytest.mark.slow
 def test_listen_reports_to_the_manager_and_to_the_socket(
     manager: socket.socket, tmp_path: Path, clips: list[tuple[Path, str]]
 ) -> None:
-    """The command as the unit of `pack --service` runs it, with a recording for the microphone."""
-    events = tmp_path / "events.sock"
-    environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"}
-    command = [sys.executable, "-m", "wav2edge", "listen", "--file", str(clips[0][0]), "--json", str(events)]
+    """The line of the unit of `pack --service` itself, with a recording for the microphone."""
+    unit = dict(line.split("=", 1) for line in unit_of_pack().splitlines() if "=" in line)
+    assert unit["Type"] == "notify" and unit["NotifyAccess"] == "main"
+    program, *words = shlex.split(unit["ExecStart"].replace("@FOLDER@", str(tmp_path)).replace("%t", str(tmp_path)))
+    assert program == str(tmp_path / "current/env/bin/wav2edge")
+    (tmp_path / "current").mkdir()
+    (tmp_path / "current" / "my-model").symlink_to(embedded.bundle_path())
+    events = tmp_path / "captions.sock"
+    environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "100000"}
+    command = [sys.executable, "-m", "wav2edge", *words, "--file", str(clips[0][0])]
+    received: list[bytes] = []
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         manager.setblocking(True)
         manager.settimeout(120)
         assert manager.recv(100) == b"READY=1"
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.connect(str(events))
-            received = b"".join(iter(lambda: client.recv(65536), b""))
+            reader = threading.Thread(target=lambda: received.extend(iter(lambda: client.recv(65536), b"")))
+            reader.start()
+            messages = list(iter(lambda: manager.recv(100).decode(), "STOPPING=1"))
+            reader.join()
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    manager.setblocking(False)
-    messages = told(manager)
-    assert messages.count("WATCHDOG=1") >= 3 and messages[-1] == "STOPPING=1"
-    lines = received.decode().splitlines()
+    assert len(messages) >= 2 and set(messages) == {"WATCHDOG=1"}
+    lines = b"".join(received).decode().splitlines()
     assert lines and all(line.startswith("{") and line.endswith("}") for line in lines)
     assert any('"final"' in line for line in lines)
     assert out.decode().strip(), "the text of each utterance is printed as well"
