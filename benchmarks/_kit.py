@@ -1,4 +1,4 @@
-"""What every benchmark shares: its arguments, its output with date and machine, and speech to run on."""
+"""What all benchmarks share: arguments, output with date and machine, and speech to run on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 
 def add_model(made: argparse.ArgumentParser, *, threads: int | None = None) -> None:
-    """``-m``, ``--engine``, ``--variant`` and ``--threads``; what is left out is chosen as ``wav2edge`` would."""
+    """``-m``, ``--engine``, ``--variant`` and ``--threads``; those left out are chosen as ``wav2edge`` would."""
     made.add_argument("-m", "--model", metavar="BUNDLE", help="bundle (default: the embedded demo model)")
     made.add_argument("--engine", help="engine (default: this machine's choice)")
     made.add_argument("--variant", help="variant (default: this machine's choice)")
@@ -54,7 +54,7 @@ def open_model(arguments: argparse.Namespace) -> Model:
 
 
 def command_options(arguments: argparse.Namespace, *names: str) -> list[str]:
-    """Those options that were given, as words for ``wav2edge``: ``model``, ``engine``, ``variant``, ``threads``."""
+    """The given ones of the options ``model``, ``engine``, ``variant``, ``threads``, as arguments for ``wav2edge``."""
     return [
         word
         for name in names
@@ -94,7 +94,7 @@ class Output:
 
 
 def machine() -> str:
-    """The processor and the GPU that measure, in words."""
+    """The processor and the GPU of this machine, in words."""
     here = detect()
     traits = ", ".join(here.cpu.features) or "no extensions that matter"
     gpu = f", {here.nvidia.name}" if here.nvidia else ""
@@ -113,7 +113,7 @@ def command() -> str:
 def sound(paths: Iterable[str | Path], seconds: float) -> NDArray[np.float32]:
     """Recordings [samples] at 16 kHz one after the other, repeated as often as needed.
 
-    Without recordings, LibriSpeech's among the clips that ship.
+    paths: empty takes the LibriSpeech clips that ship with the package.
     """
     chosen = [Path(path) for path in paths] or sorted(embedded.clips_manifest().parent.glob("librispeech*"))
     once = np.concatenate([read.load(path, RATE) for path in chosen])

@@ -1,4 +1,4 @@
-"""How far the text of a long recording depends on the window and the context it is cut with, and why.
+"""How the text of a long recording depends on the window and the context with which it is cut.
 
     python benchmarks/chunking.py SPEECH [-m BUNDLE] [--recordings 10] [--seconds 60] [--docs docs/figures/chunking.md]
 
@@ -8,11 +8,10 @@ with 0.3 s between them. Columns:
 * changed: character error rate of the text in windows against that of one pass over the whole recording.
 * WER, and how much it is above that of one pass, with a paired 95 % bootstrap interval over the recordings.
 * sure: frames where both the windows and the one pass prefer their label to the next by at least --margin (in logits);
-  changed there: ``changed``, with all other frames left blank in both. The frames left out are undecided
-  anyway.
+  changed there: ``changed``, with all other frames, whose labels are uncertain, left blank in both.
 * control: ``changed`` of a model whose context is 0.2 s, stitched the same: the bundle's own convolutions, averaged
   over 0.2 s to each side and projected to labels by a fixed random matrix. 0 shows that cutting, normalising and
-  stitching lose nothing, and that the rest of ``changed`` is the model's own dependence on distant sound.
+  stitching lose nothing, and that the rest of ``changed`` comes from the model's dependence on distant sound.
 * work: seconds that the model is run on for each second of audio.
 """
 

@@ -165,9 +165,9 @@ def measured(bundle: Bundle, clips: Sequence[Clip], options: argparse.Namespace)
 
 
 def reference(bundle: Bundle, variant: str, clips: Sequence[Clip]) -> Reference:
-    """What ``wav2edge transcribe`` gives; for INT8 with the whole graph in one run, as the clients have it.
+    """The text of ``wav2edge transcribe``; for INT8 with the whole graph in one run, as in the clients.
 
-    On CPUs it runs the convolutions in pieces (runtime/tiling.py), and INT8 rounds the last digits of those otherwise.
+    On CPUs it runs the convolutions in pieces (runtime/tiling.py), for which INT8 rounds some last digits differently.
     """
     model = open_model(bundle, "onnxruntime", variant, threads=1)
     if variant != "fp32":
@@ -226,7 +226,7 @@ def word_starts(row: dict[str, list[list[float]] | list[str] | list[float] | str
 def compared(
     model: str, client: str, variant: str, way: str, found: Reference, expected: Reference, frame: float
 ) -> Result:
-    """Count what differs."""
+    """Count the clips and words that differ."""
     examples = []
     off: list[float] = []
     for (text, starts), (own, own_starts) in zip(found, expected):
@@ -271,13 +271,13 @@ def padded(clips: Sequence[Clip]) -> dict[str, NDArray[np.generic]]:
 
 
 def flat(clips: Sequence[Clip]) -> dict[str, NDArray[np.generic]]:
-    """What the server makes of requests: one row, and BATCH_ITEM_SHAPE."""
+    """The inputs that the server makes from requests: one row, and BATCH_ITEM_SHAPE."""
     sizes = np.array([[len(clip)] for clip in clips], dtype=np.int32)
     return {"input_values": np.concatenate(clips), "input_sizes": sizes}
 
 
 def decoded(logits: NDArray[np.float32], spec: ModelSpec) -> tuple[str, list[float]]:
-    """Text and word starts by the plainest decoding: best labels, repeats and blanks dropped, split at delimiters."""
+    """Text and word starts by greedy decoding: best labels, repeats and blanks dropped, split at delimiters."""
     assert spec.blank is not None
     text, starts, between = "", [], True
     for token in ctc.tokens(logits, spec.blank):

@@ -1,14 +1,14 @@
-"""What the engine layer adds to a call: our engine against the library's own session, on one graph and one input.
+"""The time that the engine layer adds to a call: wav2edge's engine against the library's session, on one graph.
 
     python benchmarks/engine_layer.py [BUNDLE …] [--variant fp32 int8-u8s8] [--seconds 10] [--pairs 40]
 
 Without a bundle the embedded one. ONNX Runtime's session is opened as its documentation opens one, on as many threads.
 Calls alternate, each of ours between two bare ones, and the median of the paired ratios is printed with half the width
-of their middle half (``Timing.ratios``: pairs that other load did not disturb). Two sessions are never quite alike,
-even of the same kind, since their weights have other places in memory: a second bare session shows by how much. ``own
-code`` is what our calls take around the library's call inside them, which other load does not affect. The testing
-engine's median over 1 000 calls is the layer without a library. Exits 1 above 0.3 ms for the testing engine, and above
-2 % for own code or, beyond what the pairs scatter, for the whole.
+of their middle half (``Timing.ratios``: pairs that other load did not disturb). Two sessions of the same kind differ in
+time, because their weights are at other addresses: a second bare session shows by how much. ``own code`` is the time of
+wav2edge's calls without the library's call inside them, which other load does not affect. The testing engine's median
+over 1 000 calls is the layer without a library. Exits 1 above 0.3 ms for the testing engine, and above 2 % for own code
+or, beyond the scatter of the pairs, for the whole.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What the front end's norms cost: with mask and without, in the orders that were tried.
+"""The time of the front end's norms: with and without mask, in several orders of operations.
 
     python benchmarks/export_norms.py [--seconds 10] [--rounds 10]
 
 Base shape (512 channels), random weights, ONNX Runtime and OpenVINO on two threads; rounds are interleaved, the minimum
-counts. ``selections and sums`` is the plain way to mask a group norm, ``products`` is what export/modules.py does, and
-``no mask`` is transformers' own, wrong for padded batches. Numbers say how fast, never how accurate a model is.
+counts. ``selections and sums`` is the plain way to mask a group norm, ``products`` is that of export/modules.py, and
+``no mask`` is transformers', wrong for padded batches. Only the time is measured, because the weights are random.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class SelectionsAndSums(nn.Module):
 
 
 class NoMask(nn.Module):
-    """Transformers' own."""
+    """Transformers' norm, without a mask."""
 
     def __init__(self, norm: nn.GroupNorm) -> None:
         """Wrap a group norm."""

@@ -1,10 +1,10 @@
-"""What large checkpoints cost to export, and that they run: random weights of the shapes of XLS-R 300M and 1B.
+"""Time and memory of exporting large checkpoints (random weights of the shapes of XLS-R 300M and 1B), and if they run.
 
     python benchmarks/export_scale.py [--shape 300m|1b …] [--dtype float32|float16] [--json FILE] [--folder DIR]
 
-The checkpoint is written in shards of at most 1 GB, one tensor at a time. Each command runs in a process of its own,
-whose peak resident memory is the system's own count of it. Allowed: 300 s and 8 GB for 300m, 20 GB for 1b; exits 1
-above, or where transcribing fails.
+The checkpoint is written in shards of at most 1 GB, one tensor at a time. Each command runs in a separate process,
+whose peak resident memory is as the system counts it. Allowed: 300 s and 8 GB for 300m, 20 GB for 1b; exits 1 above, or
+where transcribing fails.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ALLOWED: dict[str, tuple[float, float]] = {"300m": (300.0, 8.0), "1b": (float("i
 
 @dataclass(frozen=True)
 class Cost:
-    """What one command took."""
+    """Time and memory of one command."""
 
     seconds: float
     """Wall time, s."""

@@ -5,7 +5,7 @@
 Each is a small random model, exported and compared with torch on each clip alone: lengths from the shortest clip to
 30 s, ragged batches, silence, loud and quiet speech, padding of noise and NaN, in ONNX Runtime and in OpenVINO; and
 TensorRT for RTX builds its graph. A cell is the largest difference as a share of what the gate allows. Exits 1 where
-one fails. All of them take half an hour of one core: ``--results`` keeps each line, and what it holds is not run again.
+one fails. All of them take half an hour of one core: ``--results`` keeps each line, and those in it are not run again.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ import _kit
 
 from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.families import FAMILIES, HEADS, Family, Head
-from wav2edge.export.parity import TOLERANCE, Point, check
+from wav2edge.export.parity import TOLERANCE, check
 from wav2edge.export.pipeline import export, model_spec
 from wav2edge.export.reference import Reference
+from wav2edge.runtime.bundle.documents import ParityPointJson
 from wav2edge.runtime.errors import Wav2EdgeError
 
 MODELS = Path(__file__).parents[1] / "tests" / "export" / "conftest.py"
@@ -97,7 +98,7 @@ def measure(models: Any, name: str, shape: dict[str, Any], head: Head, folder: P
     path = models.write_checkpoint(folder / "checkpoint", head=head.suffix, **settings)
     try:
         checkpoint = Checkpoint.open(path)
-        points: list[Point] = []
+        points: list[ParityPointJson] = []
         bundle = export(checkpoint, folder / "bundle", on_parity=points.extend)
         model = checkpoint.load()
         reference = Reference(model, model_spec(checkpoint, model), checkpoint.preprocessing)
@@ -116,12 +117,12 @@ def measure(models: Any, name: str, shape: dict[str, Any], head: Head, folder: P
     return Result(name, head.name, cell(points), cell(other), rtx)
 
 
-def cell(points: list[Point] | tuple[Point, ...]) -> str:
+def cell(points: list[ParityPointJson] | tuple[ParityPointJson, ...]) -> str:
     """The worst point of a run: its difference as a share of what is allowed."""
-    failed = [point.name for point in points if not point.passed]
+    failed = [point["name"] for point in points if not point["passed"]]
     if failed:
         return f"fails: {', '.join(failed)}"
-    return f"{max(point.difference / point.limit for point in points if point.limit):.4f}"
+    return f"{max(point['difference'] / point['limit'] for point in points if point['limit']):.4f}"
 
 
 def main() -> int:
@@ -148,7 +149,7 @@ def main() -> int:
 
 
 def known(file: Path | None) -> dict[tuple[str, str], Result]:
-    """The results of earlier runs; none where there is no file."""
+    """The results of earlier runs; empty without a file."""
     if file is None or not file.is_file():
         return {}
     lines = [line.split(" | ") for line in file.read_text(encoding="utf-8").splitlines()]

@@ -1,4 +1,4 @@
-"""How many phrases `wav2edge listen` finds among other speech, and how often it finds one that was not said.
+"""How many phrases `wav2edge listen` finds among other speech, and how many false alarms it has.
 
     python benchmarks/keyword_spotting.py --phrases phrases.jsonl --speech speech.jsonl [--player paplay]
 
@@ -124,7 +124,7 @@ def through_microphone(live: LiveClassifier, sound: Samples, player: str) -> tup
 
 
 def match(said: Sequence[Said], found: Sequence[Label]) -> tuple[list[bool], list[Label], list[float]]:
-    """Which phrases were found, the labels of none of them, and the seconds from each phrase's end to its label."""
+    """Which phrases were found, the false alarms, and the seconds from each phrase's end to its label."""
     left, hits, lags = list(found), [], []
     for phrase in said:
         fits = [one for one in left if one.label == phrase.label and phrase.start < one.end <= phrase.end + LATEST]
@@ -143,7 +143,7 @@ def spoken(rows: Sequence[Row]) -> Iterator[Samples]:
 
 
 def arguments() -> argparse.Namespace:
-    """What the line says."""
+    """The options of the command line."""
     parser = _kit.parser(__doc__)
     _kit.add_model(parser, threads=1)
     parser.set_defaults(model="keyword")

@@ -31,7 +31,7 @@ class AlwaysSpeech:
         return 1.0
 
     def reset(self) -> None:
-        """Nothing is remembered."""
+        """The detector has no state."""
 
 
 def play(live: LiveTranscriber, settings: LiveSettings, sound: NDArray[np.float32]) -> tuple[float, float, float, int]:

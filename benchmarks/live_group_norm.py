@@ -1,4 +1,4 @@
-"""Group norm: what keeping features would approximate, and what it would save; the evidence for the default.
+"""Group norm: the error and the saving of keeping features between hops, which the default does not do.
 
     python benchmarks/live_group_norm.py [-m BUNDLE] [--engine E] [--variant V] [--speech FILE …]
 

@@ -1,9 +1,9 @@
-"""What listening to a quiet room costs: CPU time of ``wav2edge listen`` on a microphone with faint noise.
+"""CPU time of ``wav2edge listen`` at the noise floor: a microphone with faint noise.
 
     python benchmarks/live_idle.py [-m BUNDLE] [--engine E] [--seconds 60] [--player 'paplay --latency-msec=200']
 
-The player, if named, plays faint noise into the (virtual) microphone meanwhile. CPU time hardly depends on what else
-the machine does, so that the figure is valid on a busy one too; the threads that cost most are named below it.
+The player, if named, plays faint noise into the (virtual) microphone meanwhile. CPU time hardly depends on other load,
+so that the figure is valid on a busy machine too; the threads that cost most are listed below it.
 """
 
 from __future__ import annotations

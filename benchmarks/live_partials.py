@@ -1,10 +1,10 @@
-"""How far the partials of a bounded window are from those of the whole utterance so far, on real speech.
+"""How much the partials of a bounded window differ from those of the whole utterance so far, on real speech.
 
     python benchmarks/live_partials.py MANIFEST [-m BUNDLE] [--engine E] [--variant V] [--split NAME] [--limit N]
 
 At every partial window the text shown is compared with one pass over the utterance from its start to the same sample.
 Differences are counted in characters (CER); references are the whole-utterance texts. Printed for windows with and
-without kept features, and for group norm with several overlaps: the evidence behind the defaults.
+without kept features, and for group norm with several overlaps. The defaults come from this table.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""What the live settings trade: steady words against early ones, in simulated time.
+"""The live settings: how early words are shown against how often they change, in simulated time.
 
     python benchmarks/live_settings.py MANIFEST [-m BUNDLE] [--split NAME] [--limit N] [--hold S …] [--agreement N …] …
 
-Clips are played through the live session by a clock that knows only sound and an assumed cost of computing (``--cost``,
-seconds for each second of a window), so that the table is the same on every machine. Each window is computed once and
-remembered, so that a further setting costs only the loop. Rows within every limit of ``WANTED`` are marked with ``*``.
+Clips are played through the live session by a clock that counts only sound and an assumed cost of computing
+(``--cost``, seconds for each second of a window), so that the table is the same on every machine. Each window is
+computed once and kept, so that a further setting costs only the loop. Rows within every limit of ``WANTED`` are marked
+with ``*``.
 
 UPWR            of partial words that were followed by another, the share that later changed
 revised         of all words, those that a Partial had called stable and the Final changed
@@ -101,7 +102,7 @@ def remembering(model: Model) -> Model:
 
 
 class RememberingDetector:
-    """A detector that is given one and the same stream again and again."""
+    """A detector that keeps its answers, for a stream that is played several times."""
 
     def __init__(self, detector: VoiceActivityModel) -> None:
         """Wrap a detector."""
@@ -124,7 +125,7 @@ class RememberingDetector:
 
 
 class Simulated(LiveTranscriber):
-    """Computing costs what was assumed."""
+    """A live transcriber whose computing takes the assumed time of the clock."""
 
     clock: SimulatedClock
     cost: float
@@ -190,7 +191,7 @@ def main() -> None:
 
 
 def rows_of_each_corpus(options: argparse.Namespace) -> tuple[manifest.Row, ...]:
-    """At most so many rows of each corpus, evenly picked."""
+    """Up to ``--limit`` rows of each corpus, evenly picked."""
     found = _kit.rows_of(options.manifest, split=options.split, corpora=options.corpus or ())
     rows: tuple[manifest.Row, ...] = ()
     for corpus in sorted({row.corpus for row in found}):

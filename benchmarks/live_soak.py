@@ -59,7 +59,7 @@ def verdict(slope: float, drift: float, dropped: float, compared: int) -> list[t
 
 
 class Tally:
-    """What a run of repeated clips gave; ``ends`` are the clips' ends in one repetition, in samples."""
+    """The results of a run of repeated clips; ``ends`` are the clips' ends in one repetition, in samples."""
 
     def __init__(self, clips: Sequence[NDArray[np.float32]]) -> None:
         """Begin with nothing."""
@@ -92,7 +92,7 @@ class Tally:
 
 
 def repeated(clips: Sequence[NDArray[np.float32]], samples: float) -> Iterator[NDArray[np.float32]]:
-    """The clips again and again, until so many samples are sent."""
+    """The clips repeatedly, until ``samples`` are sent."""
     sent = 0
     while sent < samples:
         for clip in clips:

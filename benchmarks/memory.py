@@ -1,9 +1,9 @@
-"""Memory of a process that transcribes, at the shapes that users have (random weights: the text means nothing).
+"""Memory of a process that transcribes, at the shapes of common models (random weights: only memory and time count).
 
     python benchmarks/memory.py [--shapes base 300m] [--norms layer group] [--seconds 30] [--runs 4] [--threads 2]
 
-Each row is a process of its own. It imports the engine's library and numpy, which is the floor that is taken off; then
-it loads an INT8 variant (int8-u8s8 on ONNX Runtime, int8-s8s8 on OpenVINO) and runs windows of noise. Printed are, in
+Each row is a separate process. It imports the engine's library and numpy, whose memory is subtracted; then it loads an
+INT8 variant (int8-u8s8 on ONNX Runtime, int8-s8s8 on OpenVINO) and runs windows of noise. Printed are, in
 MB above that floor: resident memory after loading, the peak while windows run, and resident memory after each of the
 runs; PSS counts what processes share by their number. ``whole`` is the same variant without the stages that run in
 pieces, in one graph. Loading is timed twice: with an empty cache and with the cache that the first left.
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def child(bundle: Path, cache: str, told: list[str]) -> Row:
-    """Measure in a process of its own, whose cache is ``cache``."""
+    """Measure in another process, whose cache is ``cache``."""
     import os
 
     command = [sys.executable, __file__, "--child", *told]

@@ -1,10 +1,10 @@
-"""Time and words of a long recording with and without its pauses run.
+"""Time and words of a long recording with and without its pauses.
 
     python benchmarks/pauses.py MANIFEST [-m BUNDLE] [--minutes 60] [--share 0.4] [--turns 3]
 
 MANIFEST: recordings with their text. They are put end to end, each time in another order, with pauses between them of
-random length (at least 0.3 s, the others exponential) that are ``--share`` of the whole, as in a meeting; the room has
-noise of -66 dBFS all the time. The same recording is transcribed with and without its pauses in turns, in one process;
+random length (at least 0.3 s, exponential beyond) that are ``--share`` of the whole, as in a meeting, with noise of
+-66 dBFS throughout. The same recording is transcribed with and without its pauses in turns, in one process;
 a ratio is the median over the turns of what was measured in the same turn. Errors are counted on the text of the whole.
 """
 
@@ -20,8 +20,8 @@ from wav2edge.measure import scoring
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
-ROOM = 10**-3.3
-"""Root mean square of the room's noise."""
+NOISE = 10**-3.3
+"""Root mean square of the background noise."""
 SHORTEST = 0.3
 """Seconds of the shortest pause."""
 
@@ -80,7 +80,7 @@ def meeting(
             if held >= minutes * 60 * _kit.RATE:
                 break
     said = np.concatenate(parts)
-    return said + draw.normal(0, ROOM, len(said)).astype(np.float32), " ".join(words)
+    return said + draw.normal(0, NOISE, len(said)).astype(np.float32), " ".join(words)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the quantiser keeps of the embedded model's words, beside everything-INT8, on dev and on each eval corpus.
+"""Word error rates of the embedded model's quantised variants, with and without a search, on dev and each eval corpus.
 
     python benchmarks/quantization_accuracy.py --speech CAL --dev DEV --eval EVAL [--bundle BUNDLE] [--haswell]
     python benchmarks/quantization_accuracy.py --dev DEV --bundle BUNDLE --as-is --haswell
@@ -90,7 +90,7 @@ def by_corpus(clips: Clips) -> dict[str, Clips]:
 def closing(output: _kit.Output, bundle: Bundle, path: str) -> None:
     """fp32 and every variant on each corpus of EVAL."""
     rows = manifest.read(path)
-    # A manifest of every split closes on what it set aside; one without splits, or with one, on all it holds.
+    # Of a manifest with several splits the test split is used; of one with one split or none, all of it.
     rows = tuple(row for row in rows if row.split in CLOSED) or rows
     for corpus, clips in by_corpus(Clips(rows, bundle.spec, 10.0)).items():
         judge = Judge(bundle, clips, None)
@@ -155,12 +155,12 @@ def searched(output: _kit.Output, source: Path, folder: Path, speech: str, dev: 
     made = quantize(_kit.only_fp32(source, folder / "model"), speech, dev, options)
     show(output, "wav2edge quantize", made)
     if made.refused is not None:
-        sys.exit(f"the gate refused, so there is nothing to close on: {made.refused}")
+        sys.exit(f"the gate refused, so there is no variant to measure: {made.refused}")
     return made.bundle
 
 
 def main() -> None:
-    """Quantise twice (naively, and with the search) unless asked not to, then close on EVAL."""
+    """Quantise twice (naively, and with the search) unless ``--as-is``, then measure on EVAL."""
     parser = _kit.parser(__doc__)
     parser.add_argument("--bundle", default=None)
     parser.add_argument("--speech")

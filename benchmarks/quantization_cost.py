@@ -2,10 +2,10 @@
 
     python benchmarks/quantization_cost.py BASE_BUNDLE --speech MANIFEST [--clips 100] [--variants NAME,NAME]
 
-The bundle may hold random weights: every variant is built and judged on the built-in clips once, none is searched for,
-and the gate's verdict is ignored. Prints each stage's seconds, the processor's seconds, and the peak of memory; exits 1
-above what is allowed for 100 clips of base shape: 10 minutes, 6 GB. Only the two passes over the clips grow with them:
-from fewer clips, what 100 would take is computed. The bundle is copied, not changed.
+The bundle may have random weights: every variant is built and judged on the built-in clips once, without a search, and
+the gate's verdict is ignored. Prints each stage's seconds, the processor's seconds, and the peak of memory; exits 1
+above the limits for 100 clips of base shape: 10 minutes, 6 GB. Only the two passes over the clips grow with their
+number: from fewer clips the time for 100 is computed. The bundle is copied, not changed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Stages:
         wall, cpu = self.seconds.get(self.stage, (0.0, 0.0))
         wall, cpu = wall + now[0] - self.since[0], cpu + now[1] - self.since[1]
         self.seconds[self.stage] = (wall, cpu)
-        if stage != self.stage:  # at once, so that a run that is interrupted shows where its time went
+        if stage != self.stage:  # printed at once, so that an interrupted run shows the times so far
             self.output.say(f"{self.stage:45} {wall:7.1f} s  ({cpu:.1f} s of processor time)")
         self.stage, self.since = stage, now
 

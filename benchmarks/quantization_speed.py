@@ -3,7 +3,7 @@
     python benchmarks/quantization_speed.py BASE_BUNDLE [--seconds 10] [--threads 2] [--turns 12] [--only NAME,NAME]
 
 BASE_BUNDLE: an export of a base-shape checkpoint. NNCF's default INT8 of the same graph runs beside ours, torch too;
-they need `pip install nncf "wav2edge[export,openvino]"`. Each contender has a process of its own and they take turns,
+they need `pip install nncf "wav2edge[export,openvino]"`. Each contender has a separate process and they take turns,
 forwards and backwards; a ratio is the median over the turns of what was measured in the same turn. Prints the sizes of
 the files, the operators that the engines fused, all times, and the main ratios beside what is expected of them. Some
 four minutes.
@@ -86,7 +86,7 @@ def openvino_runner(path: str, threads: int) -> Callable[[dict[str, Any]], objec
 
 
 def torch_runner(path: str, threads: int) -> Callable[[dict[str, Any]], object]:
-    """One run of transformers' own model of base shape, random weights."""
+    """One run of transformers' model of base shape, random weights."""
     import torch
     from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
@@ -164,7 +164,7 @@ def fused(path: Path) -> Counter[str]:
 
 
 def integer_operators(path: Path, threads: int) -> Counter[str]:
-    """What of a file OpenVINO computes in INT8: convolutions and products, attention's fused into ``Subgraph``."""
+    """The operators of a file that OpenVINO computes in INT8; those of attention are fused into ``Subgraph``."""
     found: Counter[str] = Counter()
     for node in openvino_compiled(str(path), threads).get_runtime_model().get_ordered_ops():
         kind, precision = (node.get_rt_info()[key].astype(str) for key in ("layerType", "runtimePrecision"))
@@ -225,7 +225,7 @@ def operators(counts: Counter[str]) -> str:
 def take_turns(
     made: dict[str, Path], engines: dict[str, str], threads: int, samples: int, turns: int
 ) -> dict[str, list[float]]:
-    """Seconds of each contender in each turn; every one runs in a process of its own."""
+    """Seconds of each contender in each turn; every one runs in a separate process."""
     context = multiprocessing.get_context("spawn")
     workers = {}
     for name, path in made.items():
@@ -237,7 +237,7 @@ def take_turns(
     times: dict[str, list[float]] = {name: [] for name in workers}
     for turn in range(turns):
         for name in list(workers)[:: -1 if turn % 2 else 1]:
-            time.sleep(0.05)  # the threads of the contender before spin for a moment
+            time.sleep(0.05)  # the threads of the previous contender spin for a moment
             workers[name][1].send("run")
             times[name].append(workers[name][1].recv())
     for process, pipe in workers.values():

@@ -1,8 +1,8 @@
-"""A server under load: live streams in real time, many uploads, clients that are slow, vanish or send nonsense.
+"""A server under load: live streams in real time, many uploads, clients that are slow or disconnect, malformed data.
 
     python benchmarks/serving.py --streams 1 8 16 24 --seconds 60      # lag of each stream, text against `listen`
     python benchmarks/serving.py --uploads 100                         # throughput against `transcribe`
-    python benchmarks/serving.py --attack 600                          # slow and vanishing clients, malformed requests
+    python benchmarks/serving.py --attack 600                          # malformed requests and frames
 
 Every stream plays real speech at the pace at which it was spoken. A partial's lag is the time from sending the last
 sample that it covers to its arrival.
@@ -76,7 +76,7 @@ def served(arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def status(address: str) -> dict[str, object]:
-    """What the server says of itself."""
+    """The status that the server reports."""
     with urllib.request.urlopen(f"{address}/v1/status") as answer:
         found: dict[str, object] = json.load(answer)
     return found
@@ -200,7 +200,7 @@ async def nonsense(address: str, seconds: float, seed: int) -> int:
 
 
 def attack(arguments: argparse.Namespace, output: Output) -> None:
-    """A healthy stream beside nonsense: its lag, and the server's memory before and after."""
+    """The lag of a stream while malformed requests are sent, and the server's memory before and after."""
     clip = np.concatenate([read.load(p, RATE) for p in sorted(embedded.clips_manifest().parent.glob("*.opus"))])
     samples = np.resize(clip, round(arguments.attack * RATE))
     lags: list[float] = []
@@ -221,7 +221,7 @@ def attack(arguments: argparse.Namespace, output: Output) -> None:
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Run the chosen measurements."""
     made = parser(__doc__)
     add_model(made)
     made.add_argument("--streams", type=int, nargs="+", default=[], metavar="N", help="numbers of live streams")

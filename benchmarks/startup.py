@@ -1,17 +1,17 @@
-"""What starting costs: importing the package, showing the help, and one short command from start to exit.
+"""The time of starting: importing the package, showing the help, and one short command from start to exit.
 
     python benchmarks/startup.py [-m BUNDLE] [--engine onnxruntime openvino] [--runs 10] [AUDIO]
 
-Three ratios, each against the least that the same thing could take, all measured in one run:
+Three ratios, each against the least possible time for the same, all measured in one run:
 
 * ``import wav2edge`` and ``wav2edge --help`` against a Python that does nothing;
 * transcribing one recording of about 5 s against the bare imports of what any client needs
   (``import numpy, onnxruntime, soundfile, soxr``); allowed for this machine's choice of engine: 2.5 times.
 
 Above them, what ``python -X importtime -c "import wav2edge"`` loads: the largest modules, and those among them that
-should wait until they are used (allowed: none). Commands take turns, so that other load on the machine slows all
-alike; the first turn, which is not counted, warms the file cache and writes compiled modules to a folder of its own,
-as an installed package has them. Exits 1 above what is allowed.
+should be imported on use (allowed: none). Commands take turns, so that other load on the machine slows all alike; the
+first turn, which is not counted, warms the file cache and writes compiled modules to a separate folder, as in an
+installed package. Exits 1 above what is allowed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ HEAVY = ("numpy", "onnxruntime", "openvino", "torch", "transformers", "onnx", "s
 
 @dataclass(frozen=True)
 class Command:
-    """Something to run, and the name of what its time is divided by."""
+    """A command to time, and the name of the one that its time is divided by."""
 
     name: str
     words: Sequence[str]

@@ -1,4 +1,4 @@
-"""How much of the bare engine's speed is left when whole files are transcribed.
+"""The speed of transcribing whole files, as a share of the bare engine's.
 
     python benchmarks/throughput.py SPEECH [-m BUNDLE] [--engine E] [--variant V] [--minutes 2] [--turns 7] [--batches]
 
@@ -115,7 +115,7 @@ def measure(
 
 
 def enough(paths: Sequence[Path], minutes: float) -> list[Path]:
-    """Recordings up to so many minutes."""
+    """Recordings of ``minutes`` in all."""
     taken: list[Path] = []
     seconds = 0.0
     for path in paths:
@@ -164,7 +164,7 @@ def bare_batches(transcriber: Transcriber, windows: Sequence[Chunk], size: int) 
 
 
 def transcribe(transcriber: Transcriber, files: Sequence[Path]) -> None:
-    """The whole way from files to text."""
+    """From files to text, as the command does it."""
     for result in transcribe_all(transcriber, files):
         if result.error is not None:
             raise result.error

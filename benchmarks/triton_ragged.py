@@ -1,4 +1,4 @@
-"""What Triton's ragged batch costs against padding on the client, and whether each clip's result is its own.
+"""The time of Triton's ragged batch against padding by the client, and whether each clip has the result of its own run.
 
     python benchmarks/triton_ragged.py [-m BUNDLE] [--variant fp32] [--requests 64] [--turns 5]
 
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def requests(count: int) -> list[Clip]:
-    """Stretches of the speech that ships, of lengths from the shortest to the longest, in an order of chance."""
+    """Stretches of the speech that ships, of lengths from the shortest to the longest, in random order."""
     seconds = np.linspace(SHORTEST, LONGEST, count)
     np.random.default_rng(0).shuffle(seconds)
     speech = _kit.sound([], LONGEST * 2)

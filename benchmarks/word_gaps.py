@@ -3,8 +3,8 @@
     python benchmarks/word_gaps.py MANIFEST [-m BUNDLE] [--split NAME] [--limit N]
 
 A word of a greedy transcript is right where the reference has it at its place. For several bounds: how many right words
-a bound would break (none should be), and how many other words it would part. The last column is of recordings in pairs
-with 3 s of silence between them, where a model that writes no delimiter into silence makes one word of two.
+a bound would break (none should be), and how many other words it would split. The last column is for pairs of
+recordings with 3 s of silence between them, where a model that writes no delimiter in silence joins two words to one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Found = list[tuple[str, float]]
 
 
 def words_of(model: Model, samples: NDArray[np.float32]) -> Found:
-    """The words of a clip as the delimiter alone parts them."""
+    """The words of a clip, split at delimiters only."""
     spec = model.spec
     assert spec.blank is not None
     (logits,) = model.logits([samples])
@@ -60,7 +60,7 @@ def right_and_other(words: Found, text: str) -> tuple[list[float], list[float]]:
 
 
 def across(model: Model, clips: Sequence[NDArray[np.float32]]) -> list[float]:
-    """The pauses of words that reach over the silence between the recordings of a pair."""
+    """The pauses of words that extend over the silence between the recordings of a pair."""
     silence = np.zeros(round(SILENCE * model.spec.sample_rate), np.float32)
     pairs = zip(clips[::2], clips[1::2])
     words = (words_of(model, np.concatenate((first, silence, second))) for first, second in pairs)

@@ -1,4 +1,4 @@
-"""Captions of a microphone, or of a file at its own pace: python examples/live_captions.py [talk.flac] [BUNDLE]."""
+"""Captions of a microphone, or of a file in real time: python examples/live_captions.py [talk.flac] [BUNDLE]."""
 
 import sys
 

@@ -19,7 +19,7 @@ from .encoders import encoder
 from .families import Family
 from .lengths import valid_positions, zero_outside
 from .log_mel import LogMelExtractor
-from .modules import Adapter, FeatureExtractor, Projection
+from .modules import Adapter, FeatureExtractor, first
 from .network import Network
 from .operators import mark
 from .preprocessing import Preprocessing
@@ -44,7 +44,8 @@ class ContractGraph(nn.Module):
             if preprocessing.frontend == "log-mel"
             else FeatureExtractor(core.feature_extractor, model.config)
         )
-        self.feature_projection = Projection(core)
+        self.layer_norm = getattr(core, "layer_norm", None)  # SEW keeps the projection's norm and linear layer apart
+        self.feature_projection = getattr(core, "feature_projection", None)
         self.encoder = encoder(family.encoder, core, model.config)
         adapter = getattr(core, "adapter", None)
         self.adapter = None if adapter is None else Adapter(adapter, model.config)
@@ -56,11 +57,17 @@ class ContractGraph(nn.Module):
         normalized = mark(self._normalized(input_values, input_lengths), NORMALIZED)
         features, lengths = self.feature_extractor(normalized, input_lengths)
         features, lengths = mark(features, FEATURES), mark(lengths, FEATURE_LENGTHS)
-        hidden, states = self.encoder(self.feature_projection(features), lengths)
+        hidden, states = self.encoder(self._projected(features), lengths)
         if self.adapter is not None:
             hidden, lengths = self.adapter(hidden, lengths)
         outputs: tuple[Tensor, ...] = self.head(hidden, lengths, states)
         return outputs
+
+    def _projected(self, features: Tensor) -> Tensor:
+        """Features [batch, frames, channels] at the encoder's width [batch, frames, hidden]."""
+        if self.layer_norm is not None:
+            features = self.layer_norm(features)
+        return features if self.feature_projection is None else first(self.feature_projection(features))
 
     def _normalized(self, waveform: Tensor, lengths: Tensor) -> Tensor:
         valid = valid_positions(waveform.shape[1], lengths)

@@ -104,22 +104,6 @@ class FeatureExtractor(nn.Module):
         return hidden.transpose(1, 2), lengths
 
 
-class Projection(nn.Module):
-    """Features to the encoder's width."""
-
-    def __init__(self, core: Network) -> None:
-        """Take over transformers' feature projection; SEW keeps its norm and its linear layer apart."""
-        super().__init__()
-        self.layer_norm = getattr(core, "layer_norm", None)
-        self.feature_projection = getattr(core, "feature_projection", None)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """[batch, frames, channels] to [batch, frames, hidden]."""
-        if self.layer_norm is not None:
-            features = self.layer_norm(features)
-        return features if self.feature_projection is None else first(self.feature_projection(features))
-
-
 class Adapter(nn.Module):
     """Strided convolutions after the transformer; each reads zeros after a clip's end, as for the clip alone."""
 

@@ -20,7 +20,7 @@ from ..graphs.graph import Graph
 from ..graphs.split import split_stages
 from ..graphs.storage import DataFile, save_graph
 from ..runtime.audio import loudness
-from ..runtime.bundle.documents import BundleJson
+from ..runtime.bundle.documents import BundleJson, ParityPointJson
 from ..runtime.bundle.read import SELFTEST, Bundle, Variant
 from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_VALUES, NORMALIZED, ModelSpec, Stage
 from ..runtime.bundle.write import describe_variant, new_bundle, write_manifest
@@ -61,7 +61,7 @@ def import_onnx(
     *,
     overwrite: bool = False,
     progress: Callable[[str], None] = lambda step: None,
-    on_parity: Callable[[tuple[parity.Point, ...]], None] = lambda points: None,
+    on_parity: Callable[[tuple[ParityPointJson, ...]], None] = lambda points: None,
 ) -> Bundle:
     """Write a bundle around an ONNX file, compared with the file on each clip alone.
 
@@ -92,14 +92,14 @@ def import_onnx(
 
 def _compared(
     checkpoint: OnnxCheckpoint, spec: ModelSpec, reference: OriginalGraph, staged: Path
-) -> tuple[Bundle, Variant, tuple[parity.Point, ...]]:
+) -> tuple[Bundle, Variant, tuple[ParityPointJson, ...]]:
     """The draft with its points: for any batch where the mask is exact at every point, else for one clip at a time."""
     if any(value.name == MASK for value in checkpoint.graph.graph.input):
         draft, variant = _write(checkpoint, spec, None, staged)
         # A graph may have been traced for one size of batch, and fails at others.
         with contextlib.suppress(EngineError):
             found = parity.check(draft, variant, reference)
-            if all(point.passed for point in found):
+            if all(point["passed"] for point in found):
                 return draft, variant, found
     draft, variant = _write(checkpoint, spec, 1, staged)
     return draft, variant, parity.check(draft, variant, reference)

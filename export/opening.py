@@ -12,7 +12,7 @@ from .onnx_files import OnnxCheckpoint, find_onnx, open_onnx
 from .sources import find_checkpoint
 
 if TYPE_CHECKING:
-    from .parity import Point
+    from ..runtime.bundle.documents import ParityPointJson
 
 NEEDED = ("torch", "transformers", "onnx", "safetensors", "onnxruntime")
 """The packages that an export imports."""
@@ -52,7 +52,7 @@ def export_checkpoint(
     *,
     overwrite: bool = False,
     progress: Callable[[str], None] = lambda step: None,
-    on_parity: Callable[[tuple[Point, ...]], None] = lambda points: None,
+    on_parity: Callable[[tuple[ParityPointJson, ...]], None] = lambda points: None,
 ) -> Bundle:
     """Write a bundle of either kind: see ``pipeline.export`` and ``onnx_import.import_onnx``."""
     if isinstance(checkpoint, OnnxCheckpoint):

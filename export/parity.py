@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..runtime import engines
 from ..runtime.audio import loudness, read
 from ..runtime.bundle import embedded
+from ..runtime.bundle.documents import ParityPointJson
 from ..runtime.bundle.read import Bundle, Variant
 from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, OUTPUT_LENGTHS, ModelSpec
 from ..runtime.engines import EngineOptions, Session
@@ -47,26 +48,6 @@ class Case:
     """The value of the samples after the end of the shorter ones."""
 
 
-@dataclass(frozen=True)
-class Point:
-    """The result at one point."""
-
-    name: str
-    batch: int
-    """Clips in the batch."""
-    seconds: float
-    """Length of all of them."""
-    frames: int
-    """How many were compared."""
-    difference: float
-    """max |ours - torch| over the clips' frames without padding."""
-    limit: float
-    """The largest difference allowed."""
-    tokens: float | None
-    """Share of the frames with a clear margin that got the same token; None for heads without tokens."""
-    passed: bool
-
-
 def cases(spec: ModelSpec) -> tuple[Case, ...]:
     """The points: shortest to 30 s, ragged batches, silence, loud and quiet speech, padding of any value."""
     speech = np.concatenate(speech_clips(spec.sample_rate))
@@ -95,7 +76,9 @@ def cases(spec: ModelSpec) -> tuple[Case, ...]:
     )
 
 
-def check(bundle: Bundle, variant: Variant, reference: Reference, engine: str = "onnxruntime") -> tuple[Point, ...]:
+def check(
+    bundle: Bundle, variant: Variant, reference: Reference, engine: str = "onnxruntime"
+) -> tuple[ParityPointJson, ...]:
     """Run every point in an engine; the last rows compare the cut stages with the whole, and ``frames()``.
 
     The difference must stay within ``TOLERANCE``, and every frame whose two best labels are further apart than twice
@@ -121,18 +104,18 @@ def check(bundle: Bundle, variant: Variant, reference: Reference, engine: str = 
     return tuple(points)
 
 
-def refuse_mismatch(points: Sequence[Point], reference: str = "torch") -> None:
+def refuse_mismatch(points: Sequence[ParityPointJson], reference: str = "torch") -> None:
     """Raise GateRefused, naming the worst point, unless all passed; reference: what was compared with."""
-    failed = [point for point in points if not point.passed]
+    failed = [point for point in points if not point["passed"]]
     if failed:
-        worst = max(failed, key=lambda point: point.difference / point.limit if point.limit else np.inf)
+        worst = max(failed, key=lambda point: point["difference"] / point["limit"] if point["limit"] else np.inf)
         raise GateRefused(
-            f"parity: {len(failed)} of {len(points)} points differ from {reference}, the worst at {worst.name!r}: "
-            f"{worst.difference:.2e} where {worst.limit:.2e} is allowed; no bundle was written"
+            f"parity: {len(failed)} of {len(points)} points differ from {reference}, the worst at {worst['name']!r}: "
+            f"{worst['difference']:.2e} where {worst['limit']:.2e} is allowed; no bundle was written"
         )
 
 
-def compare(case: Case, spec: ModelSpec, got: engines.Arrays, expected: Sequence[dict[str, Values]]) -> Point:
+def compare(case: Case, spec: ModelSpec, got: engines.Arrays, expected: Sequence[dict[str, Values]]) -> ParityPointJson:
     """One point: an engine's batch against torch's clips one by one."""
     difference, largest, frames = 0.0, 0.0, 0
     shapes_agree = True
@@ -154,7 +137,16 @@ def compare(case: Case, spec: ModelSpec, got: engines.Arrays, expected: Sequence
     tokens = None if spec.blank is None else _same_tokens(pairs, 2 * limit)
     passed = shapes_agree and difference <= limit and tokens in (None, 1.0)
     seconds = sum(len(clip) for clip in case.clips) / spec.sample_rate
-    return Point(case.name, len(case.clips), round(seconds, 3), frames, difference, limit, tokens, passed)
+    return ParityPointJson(
+        name=case.name,
+        batch=len(case.clips),
+        seconds=round(seconds, 3),
+        frames=frames,
+        difference=difference,
+        limit=limit,
+        tokens=tokens,
+        passed=passed,
+    )
 
 
 def _same_tokens(pairs: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]], margin: float) -> float:
@@ -181,7 +173,7 @@ def _feeds(case: Case) -> engines.Arrays:
     return engines.as_feeds(batch, lengths)
 
 
-def _stages(bundle: Bundle, variant: Variant, engine: str, case: Case, whole: engines.Arrays) -> Point:
+def _stages(bundle: Bundle, variant: Variant, engine: str, case: Case, whole: engines.Arrays) -> ParityPointJson:
     """Compare the encoder on the frontend's features with the full graph."""
     spec = bundle.spec
     feeds = _feeds(case)
@@ -196,7 +188,7 @@ def _stages(bundle: Bundle, variant: Variant, engine: str, case: Case, whole: en
     encoder.close()
     rows = range(len(case.clips))
     clips = [{o.name: _own(whole, o.name, "frames" in o.axes, row) for o in spec.outputs} for row in rows]
-    return replace(compare(case, spec, got, clips), name="frontend, then encoder, against the whole")
+    return {**compare(case, spec, got, clips), "name": "frontend, then encoder, against the whole"}
 
 
 def _own(outputs: engines.Arrays, name: str, timed: bool, row: int) -> Values:
@@ -204,7 +196,7 @@ def _own(outputs: engines.Arrays, name: str, timed: bool, row: int) -> Values:
     return values[: int(outputs[OUTPUT_LENGTHS][row])] if timed else values
 
 
-def _frame_counts(bundle: Bundle, variant: Variant, engine: str, full: Session) -> Point:
+def _frame_counts(bundle: Bundle, variant: Variant, engine: str, full: Session) -> ParityPointJson:
     """Compare ``frames()`` with the graph's number of frames, one clip at a time."""
     spec = bundle.spec
     timed = next((output.name for output in spec.outputs if "frames" in output.axes), None)
@@ -227,7 +219,16 @@ def _frame_counts(bundle: Bundle, variant: Variant, engine: str, full: Session) 
         session.close()
     seconds = round(sum(lengths) / spec.sample_rate, 3)
     name = f"frames() at {len(lengths)} lengths"
-    return Point(name, 1, seconds, len(lengths), float(wrong), 0.0, None, wrong == 0)
+    return ParityPointJson(
+        name=name,
+        batch=1,
+        seconds=seconds,
+        frames=len(lengths),
+        difference=float(wrong),
+        limit=0.0,
+        tokens=None,
+        passed=wrong == 0,
+    )
 
 
 def speech_clips(rate: int) -> list[Clip]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from ..runtime import cache
-from ..runtime.bundle.documents import BundleJson
+from ..runtime.bundle.documents import BundleJson, ParityPointJson
 from ..runtime.bundle.read import SELFTEST, Bundle
 from ..runtime.bundle.spec import ModelSpec
 from ..runtime.bundle.write import describe_variant, new_bundle, write_manifest
@@ -29,7 +29,7 @@ def export(
     *,
     overwrite: bool = False,
     progress: Progress = lambda step: None,
-    on_parity: Callable[[tuple[parity.Point, ...]], None] = lambda points: None,
+    on_parity: Callable[[tuple[ParityPointJson, ...]], None] = lambda points: None,
 ) -> Bundle:
     """Export a checkpoint as a new bundle, compared with torch.
 
@@ -47,7 +47,7 @@ def _export_into(
     checkpoint: Checkpoint,
     staged: Path,
     progress: Progress,
-    on_parity: Callable[[tuple[parity.Point, ...]], None],
+    on_parity: Callable[[tuple[ParityPointJson, ...]], None],
 ) -> None:
     from .convert import write_graphs
     from .graph import ContractGraph

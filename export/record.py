@@ -5,10 +5,8 @@ from __future__ import annotations
 import datetime
 import platform
 import shutil
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import cast
 
 from ..runtime.bundle.documents import ParityPointJson, ProvenanceJson
 from . import parity
@@ -35,7 +33,7 @@ def copy_files(path: Path, staged: Path) -> tuple[str, ...]:
 
 
 def provenance(
-    name: str, digest: str, parameters: int, points: tuple[parity.Point, ...], reference: str = "torch"
+    name: str, digest: str, parameters: int, points: tuple[ParityPointJson, ...], reference: str = "torch"
 ) -> ProvenanceJson:
     """Where a bundle came from; digest: of the weights; reference: what the points were compared with."""
     return {
@@ -48,7 +46,7 @@ def provenance(
             "tolerance": parity.TOLERANCE,
             "engine": "onnxruntime",
             "reference": reference,
-            "points": [cast(ParityPointJson, asdict(point)) for point in points],
+            "points": list(points),
         },
     }
 

@@ -60,7 +60,7 @@ def read(path: Path, corpus: str | None, split: str | None) -> Iterator[str]:
 
 
 def count(sentences: Iterable[list[str]], order: int) -> list[Counter[Gram]]:
-    """How often each n-gram stands in the sentences, for n from 1 to ``order``; ``<s>`` only ever is a context."""
+    """How often each n-gram occurs in the sentences, for n from 1 to ``order``; ``<s>`` occurs as context only."""
     counts: list[Counter[Gram]] = [Counter() for _ in range(order)]
     for words in sentences:
         padded = [START, *words, END]

@@ -65,7 +65,7 @@ def test_the_embedded_bundle_was_made_from_the_checkpoint(clips: Clips, torch_te
         assert [transcribe(path).text for path, _ in clips] == torch_texts
 
 
-def test_the_embedded_bundle_hears_real_speech(clips: Clips) -> None:
+def test_the_embedded_bundle_recognises_real_speech(clips: Clips) -> None:
     """Commands and wake words of the clips that ship; far from its best, but no decoder that is broken gets there."""
     import wav2edge as package
     from wav2edge.measure.scoring import character_edits, rate

@@ -1,4 +1,4 @@
-"""The stages of the recipe as commands of their own: run once, resumed after an interruption."""
+"""Run the stages of the recipe as separate commands, each once, resumed after an interruption."""
 
 from __future__ import annotations
 

@@ -52,15 +52,21 @@ class MetricsJson(TypedDict, total=False):
 
 
 class ParityPointJson(TypedDict):
-    """One comparison of the parity gate, as export/parity.py makes it."""
+    """One comparison of the parity gate (export/parity.py)."""
 
     name: str
     batch: int
+    """Clips in the batch."""
     seconds: float
+    """Length of all of them."""
     frames: int
+    """How many were compared."""
     difference: float
+    """max |ours - reference| over the clips' frames without padding."""
     limit: float
+    """The largest difference allowed."""
     tokens: float | None
+    """Share of the frames with a clear margin that got the same token; None for heads without tokens."""
     passed: bool
 
 

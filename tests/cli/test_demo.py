@@ -11,7 +11,7 @@ from wav2edge.cli import demo, main
 from wav2edge.runtime.bundle import embedded
 
 
-def test_the_demo_walks_the_whole_way_on_the_embedded_bundle(
+def test_the_demo_runs_every_step_on_the_embedded_bundle(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran: list[list[str]] = []

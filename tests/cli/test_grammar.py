@@ -177,7 +177,7 @@ def test_what_should_not_happen_is_one_line_and_a_traceback_on_request(
 
 
 @pytest.mark.parametrize("redirection", ["2>&-", "2</dev/null", "<&- 2>&-"])
-def test_a_standard_error_that_leads_nowhere_is_no_error(path: str, tmp_path: Path, redirection: str) -> None:
+def test_a_standard_error_that_nothing_reads_is_not_an_error(path: str, tmp_path: Path, redirection: str) -> None:
     soundfile.write(tmp_path / "a.wav", [0.0] * 16000, 16000)
     command = [sys.executable, "-m", "wav2edge", "transcribe", str(tmp_path / "a.wav"), "-m", path, "--engine", "null"]
     done = subprocess.run(["sh", "-c", f'"$@" {redirection}', "sh", *command], capture_output=True, check=False)

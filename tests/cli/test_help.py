@@ -38,7 +38,7 @@ def help_of(name: str) -> str:
     return done.output
 
 
-def test_every_file_is_a_command_and_they_stand_in_the_order_of_the_way_to_the_device() -> None:
+def test_every_file_is_a_command_and_they_are_listed_in_the_order_of_their_use() -> None:
     assert set(NAMES) == FILES
     assert [name for name in NAMES if name in FIRST] == list(FIRST)
 
@@ -214,7 +214,7 @@ def test_only_the_command_that_is_called_is_imported() -> None:
 
 
 def complete(*words: str, shell: str = "bash") -> list[str]:
-    """What the shell is offered when Tab is pressed behind the words."""
+    """What the shell is offered when Tab is pressed after the words."""
     environment = {
         **os.environ,
         "_WAV2EDGE_COMPLETE": f"{shell}_complete",

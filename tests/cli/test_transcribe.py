@@ -1,4 +1,4 @@
-"""``wav2edge transcribe`` as a user runs it; the null engine hears nothing, but takes every step."""
+"""``wav2edge transcribe`` as a user runs it; the null engine recognises nothing, but takes every step."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def test_progress_on_a_terminal_only(tmp_path: Path, null_options: list[str]) ->
 def test_a_long_recording_through_a_named_pipe(
     tmp_path: Path, clips: list[tuple[Path, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It was read once for its text and, behind the pipe's end, once more for its loudness."""
+    """It was read once for its text and, after the pipe's end, once more for its loudness."""
     clip, rate = soundfile.read(clips[0][0], dtype="float32")
     soundfile.write(tmp_path / "long.wav", np.tile(clip, 40 * rate // len(clip)), rate, subtype="PCM_16")
     os.mkfifo(tmp_path / "pipe")

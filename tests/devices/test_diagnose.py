@@ -1,4 +1,4 @@
-"""Each broken installation is named with the line that mends it; a healthy one is left in peace."""
+"""Each broken installation is named with the line that fixes it; a healthy one has no finding."""
 
 from __future__ import annotations
 

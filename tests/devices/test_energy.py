@@ -99,7 +99,7 @@ def test_a_locked_counter_is_named_with_the_line_that_opens_it(board: Board) -> 
     assert "sudo chmod a+r /sys/class/powercap" in energy.missing(root)
 
 
-def test_a_raspberry_pi_tells_nothing(board: Board) -> None:
+def test_a_raspberry_pi_has_no_meter(board: Board) -> None:
     root = board("raspberry-pi-5")
     assert energy.find(root) is None
     assert energy.missing(root) == "this machine has no power monitor that Linux reads"

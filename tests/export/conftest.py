@@ -6,7 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ import pytest
 
 from wav2edge.export import parity
 from wav2edge.export.checkpoint import Checkpoint
+from wav2edge.export.graph import ContractGraph
+from wav2edge.export.heads import head_module
 from wav2edge.export.labels import Labels
-from wav2edge.export.pipeline import export
+from wav2edge.export.pipeline import export, model_spec
 from wav2edge.export.reference import Reference
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import Convolution, ModelSpec, Output
@@ -110,6 +112,7 @@ print(engine.nbytes)
 """
 
 MakeCheckpoint = Callable[..., Path]
+CompareBatch = Callable[..., None]
 
 
 def write_checkpoint(directory: Path, head: str = "ForCTC", classes: str = "Wav2Vec2", **config: Any) -> Path:
@@ -165,6 +168,43 @@ def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
         return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), **options)
 
     return make
+
+
+def compare_padded_batch(checkpoint_folder: Path, sizes: Sequence[int], shortest_seconds: float = 0.0) -> None:
+    """The module before it is traced, on one batch padded with NaN, gives what torch gives for each clip alone.
+
+    sizes: samples of the clips beyond the shortest one. shortest_seconds: the shortest clip of log-mel models.
+    """
+    checkpoint = Checkpoint.open(checkpoint_folder)
+    model: Any = checkpoint.load()
+    spec = model_spec(checkpoint, model)
+    reference = Reference(model, spec, checkpoint.preprocessing)
+    random = np.random.default_rng(3)
+    shortest = max(spec.min_samples, int(shortest_seconds * 16000) if spec.frontend == "log-mel" else 0)
+    clips = [random.normal(0, 0.1, shortest + size).astype(np.float32) for size in sizes]
+    expected = [reference(clip) for clip in clips]
+    module = ContractGraph(model, checkpoint.family, head_module(checkpoint.head, model), checkpoint.preprocessing)
+    batch = np.full((len(clips), max(map(len, clips))), np.nan, np.float32)
+    for row, clip in zip(batch, clips):
+        row[: len(clip)] = clip
+    lengths = torch.tensor([len(clip) for clip in clips])
+    with torch.no_grad():
+        outputs = dict(zip(spec.output_names, module(torch.from_numpy(batch), lengths)))
+    for index, clip in enumerate(clips):
+        for output in spec.outputs:
+            ours, wanted = outputs[output.name][index].numpy(), expected[index][output.name]
+            if "frames" in output.axes:
+                assert int(outputs["output_lengths"][index]) == spec.frames(len(clip)) == len(wanted)
+                ours = ours[: len(wanted)]
+            limit = parity.TOLERANCE * max(1.0, np.abs(wanted).max())
+            np.testing.assert_allclose(ours, wanted, rtol=0, atol=limit)
+    assert all(bool(torch.isfinite(values).all()) for values in outputs.values())
+
+
+@pytest.fixture(scope="session")
+def compare_batch() -> CompareBatch:
+    """``compare_padded_batch``, for tests."""
+    return compare_padded_batch
 
 
 @pytest.fixture(params=list(ARCHITECTURES))

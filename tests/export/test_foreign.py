@@ -247,7 +247,7 @@ def test_matrices_that_fit_no_layer(layer_checkpoint: Path, tmp_path: Path, matr
 
 
 @pytest.mark.parametrize("pattern", ["(", "(.*)*", "(a+)+b", ".*.*.*x", "x" * 300])
-def test_expressions_from_a_stranger(layer_checkpoint: Path, tmp_path: Path, pattern: str) -> None:
+def test_expressions_of_unknown_origin(layer_checkpoint: Path, tmp_path: Path, pattern: str) -> None:
     layer = "wav2vec2.encoder.layers.1.attention.q_proj"
     state = {f"{layer}.lora_A.weight": A, f"{layer}.lora_B.weight": B}
     write_adapter(tmp_path / "adapter", layer_checkpoint, state, alpha_pattern={pattern: 2})

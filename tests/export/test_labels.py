@@ -55,7 +55,7 @@ def test_text_equals_the_processors(
 
 
 def test_added_tokens_complete_the_vocabulary(tmp_path: Path) -> None:
-    """XLS-R recipes keep <s> and </s> in added_tokens.json, behind the vocabulary's own labels."""
+    """XLS-R recipes keep <s> and </s> in added_tokens.json, after the vocabulary's labels."""
     write(tmp_path, vocab={"a": 0, "|": 1, "[PAD]": 2}, added_tokens={"<s>": 3, "</s>": 4})
     write(tmp_path, tokenizer_config={"pad_token": {"content": "[PAD]"}, "word_delimiter_token": "|"})
     full = read_labels(tmp_path, {"vocab_size": 5, "pad_token_id": 2}, CTC)

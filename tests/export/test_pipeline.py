@@ -18,6 +18,7 @@ from wav2edge.devices.open import open_model
 from wav2edge.export import attention
 from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.pipeline import export
+from wav2edge.graphs.graph import Graph
 from wav2edge.runtime import engines
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.recordings.transcriber import Transcriber
@@ -38,6 +39,13 @@ def test_bundle_holds_what_it_lists(bundle: Bundle) -> None:
     listed = {*variant.files, *(entry["file"] for entry in bundle.files.values()), "bundle.json"}
     assert {path.name for path in bundle.path.iterdir()} == listed
     assert {"vocab.json", "selftest.npz"} <= set(bundle.files)
+
+
+def test_nodes_have_the_module_paths_of_the_checkpoint(bundle: Bundle) -> None:
+    """The feature projection was inside a module of the same name, so that its path had one part too many."""
+    graph = Graph.load(bundle.graph(bundle.variant("fp32"), "full"))
+    paths = {node.name.strip("/").rsplit("/", 1)[0] for node in graph.nodes}
+    assert {"feature_projection/projection", "feature_projection/layer_norm"} <= paths
 
 
 def test_shapes_are_stated(bundle: Bundle) -> None:

@@ -33,20 +33,40 @@ def pipeline(task: str, folder: Path) -> Any:
     return made(task, model=str(folder), framework="pt", device="cpu")
 
 
+@pytest.fixture(params=KINDS)
+def shape(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The configuration of each kind."""
+    return KINDS[request.param]
+
+
+@pytest.fixture
+def exported(make_checkpoint: Callable[..., Path], tmp_path: Path) -> Callable[..., tuple[Path, str]]:
+    """Make a checkpoint and export it by the command: ``exported(head=…, **shape)``; returns it and the bundle."""
+
+    def make(**options: Any) -> tuple[Path, str]:
+        folder, bundle = make_checkpoint(**options), str(tmp_path / "b")
+        assert main(["export", str(folder), bundle]) == 0
+        return folder, bundle
+
+    return make
+
+
+@pytest.fixture
+def paths(clips: list[tuple[Path, str]]) -> list[str]:
+    """A few of the clips that ship."""
+    return [str(path) for path, _ in clips[:CLIPS]]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
 def test_speech_recognition(
-    kind: str,
-    make_checkpoint: Callable[..., Path],
-    clips: list[tuple[Path, str]],
-    tmp_path: Path,
+    shape: dict[str, Any],
+    exported: Callable[..., tuple[Path, str]],
+    paths: list[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    folder = make_checkpoint(**KINDS[kind])
-    assert main(["export", str(folder), str(tmp_path / "b")]) == 0
-    paths = [str(path) for path, _ in clips[:CLIPS]]
+    folder, bundle = exported(**shape)
     options = ("-f", "jsonl", "--engine", "onnxruntime")
-    ours = [found["text"] for found in answers(capsys, "transcribe", *paths, "-m", str(tmp_path / "b"), *options)]
+    ours = [answer["text"] for answer in answers(capsys, "transcribe", *paths, "-m", bundle, *options)]
     recognise = pipeline("automatic-speech-recognition", folder)
     theirs = []
     for path in paths:
@@ -58,21 +78,17 @@ def test_speech_recognition(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
 def test_audio_classification(
-    kind: str,
-    make_checkpoint: Callable[..., Path],
-    clips: list[tuple[Path, str]],
-    tmp_path: Path,
+    shape: dict[str, Any],
+    exported: Callable[..., tuple[Path, str]],
+    paths: list[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     names = {"id2label": LABELS, "label2id": {name: index for index, name in LABELS.items()}}
-    folder = make_checkpoint(head="ForSequenceClassification", **names, **KINDS[kind])
-    assert main(["export", str(folder), str(tmp_path / "b")]) == 0
+    folder, bundle = exported(head="ForSequenceClassification", **names, **shape)
     classify = pipeline("audio-classification", folder)
-    paths = [str(path) for path, _ in clips[:CLIPS]]
-    for path, found in zip(paths, answers(capsys, "classify", *paths, "-m", str(tmp_path / "b"), "-f", "jsonl")):
+    for path, ours in zip(paths, answers(capsys, "classify", *paths, "-m", bundle, "-f", "jsonl")):
         theirs = classify({"raw": read.load(path, 16000), "sampling_rate": 16000}, top_k=3)
-        assert [score["label"] for score in found["scores"]] == [score["label"] for score in theirs]
+        assert [score["label"] for score in ours["scores"]] == [score["label"] for score in theirs]
         expected = [score["score"] for score in theirs]
-        assert [score["score"] for score in found["scores"]] == pytest.approx(expected, abs=2e-3)
+        assert [score["score"] for score in ours["scores"]] == pytest.approx(expected, abs=2e-3)

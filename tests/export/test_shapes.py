@@ -143,7 +143,7 @@ def test_adapter_counts_in_the_time_arithmetic(make_checkpoint: Callable[..., Pa
 
 
 def test_xvector_needs_frames_for_its_statistics(make_checkpoint: Callable[..., Path]) -> None:
-    """A standard deviation needs two frames behind time-delay layers that see 15: 16 frames, 5 200 samples."""
+    """A standard deviation needs two frames after time-delay layers with a context of 15: 16 frames, 5 200 samples."""
     from wav2edge.export.pipeline import model_spec
 
     checkpoint = Checkpoint.open(make_checkpoint(**LAYER, head="ForXVector", **TDNN))

@@ -93,7 +93,7 @@ def test_a_single_clip_has_no_interval() -> None:
     assert not scoring.difference(found.words, found.words).significant
 
 
-def test_alignment_says_which_word_stands_for_which() -> None:
+def test_alignment_says_which_word_replaces_which() -> None:
     found = scoring.word_alignment("the cat sat down", "a cat sat quite down")
     assert [(piece.kind, piece.reference, piece.hypothesis) for piece in found] == [
         ("substitute", ("the",), ("a",)),

@@ -16,7 +16,7 @@ def test_tables_align_numbers_right_and_words_left() -> None:
     ]
 
 
-def test_sentences_stand_behind_their_names_and_controls_are_escaped() -> None:
+def test_sentences_follow_their_names_and_controls_are_escaped() -> None:
     rows = [("a\x1b[2J", "1.0")]
     lines = tables.table(("name", "ms"), rows, indent="", sentences=[(("longer than all",), "is missing")]).splitlines()
     assert lines[-1] == "longer than all  is missing"

@@ -28,7 +28,7 @@ def test_parameters_are_counted_from_the_file(recipe: Callable[[str], ModuleType
     assert recipe("report.collect").count_parameters(WEIGHTS) == RESULTS["parameters"]
 
 
-def test_a_corpus_of_one_clip_stands_in_the_card_without_intervals(recipe: Callable[[str], ModuleType]) -> None:
+def test_a_corpus_of_one_clip_is_in_the_card_without_intervals(recipe: Callable[[str], ModuleType]) -> None:
     rates = {"clips": 1, "wer": 50.0, "cer": 20.0, "exact": 0.0}
     table = recipe("report.card").rate_table({"dev": {"ljspeech": rates}}, ("dev",))
     assert table.endswith("| dev | ljspeech | 1 | 50.0 | 20.0 | 0.0 |")

@@ -19,7 +19,7 @@ Spell = Callable[[str], NDArray[np.float32]]
 
 
 class LevelSession:
-    """Hears label ``i`` in a frame whose samples are all ``i / 64``.
+    """Gives label ``i`` for a frame whose samples are all ``i / 64``.
 
     blind: frames at each end of a run that it gets wrong, as a model does that misses its context there.
     """
@@ -28,7 +28,7 @@ class LevelSession:
     outputs: tuple[str, ...] = ("logits", "output_lengths")
 
     def __init__(self, spec: ModelSpec, blind: int = 0) -> None:
-        """Hear nothing yet; ``lengths`` collects the samples of each clip that is run."""
+        """Begin with no runs; ``lengths`` collects the samples of each clip that is run."""
         self.spec = spec
         self.blind = blind
         self.lengths: list[int] = []
@@ -50,7 +50,7 @@ class LevelSession:
 
 @pytest.fixture
 def spell(ctc_spec: ModelSpec) -> Spell:
-    """Samples that LevelSession hears as a text: two frames a letter, one blank between, ``_`` is a blank frame."""
+    """Samples for which LevelSession gives a text: two frames a letter, one blank between, ``_`` is a blank frame."""
 
     def write(text: str) -> NDArray[np.float32]:
         frames: list[int] = []
@@ -77,6 +77,6 @@ def level_session(ctc_spec: ModelSpec) -> LevelSession:
 
 @pytest.fixture
 def level_transcriber(shapes_bundle: Bundle, level_session: LevelSession) -> Transcriber:
-    """A transcriber that hears what ``spell`` wrote."""
+    """A transcriber that recognises what ``spell`` wrote."""
     model = Model(shapes_bundle, "level", "fp32", sessions={"full": level_session})
     return Transcriber(model, decoder=ctc.greedy)

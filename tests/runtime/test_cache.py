@@ -1,4 +1,4 @@
-"""The cache: where it lies, files that are whole or absent, locks that die with their owner."""
+"""The cache: where it is, files that are whole or absent, locks that end with their owner."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wav2edge.runtime import cache
 from wav2edge.runtime.errors import InputError
 
 
-def test_where_it_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("WAV2EDGE_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
@@ -72,7 +72,7 @@ with cache.lock(Path(sys.argv[1])):
 """
 
 
-def test_a_lock_dies_with_its_owner(tmp_path: Path) -> None:
+def test_a_lock_ends_with_its_owner(tmp_path: Path) -> None:
     """A builder that is killed with -9 must not lock the machine out of its engine for ever."""
     path = tmp_path / "engine.lock"
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True)

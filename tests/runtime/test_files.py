@@ -42,7 +42,7 @@ def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> N
 
 
 def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
-    """A bundle from a stranger may hold links; what is written into it must stay in it."""
+    """A bundle of unknown origin may hold links; what is written into it must stay in it."""
     victim, link = tmp_path / "victim", tmp_path / "bundle.json"
     victim.write_text("precious")
     link.symlink_to(victim)

@@ -202,8 +202,8 @@ def _archive(arrays: dict[str, Any], shape: bytes = b"", more: bytes = b"") -> b
 
 
 @pytest.mark.parametrize("what", ["bomb", "announces more", "header", "type", "axes", "text for numbers", "nan"])
-def test_an_archive_from_a_stranger(bundle: Bundle, what: str) -> None:
-    """Room was made for what headers announce, and clips of any type went into the engine."""
+def test_an_archive_of_unknown_origin(bundle: Bundle, what: str) -> None:
+    """Memory was allocated for what headers announce, and clips of any type went into the engine."""
     arrays: dict[str, Any] = dict(np.load(bundle.file(SELFTEST)).items())
     shape, more = b"", b""
     if what == "bomb":

@@ -1,4 +1,4 @@
-"""Safe to leave on: tokens, hosts, origins, limits with their status and sentence, slow and vanishing clients."""
+"""Safety: tokens, hosts, origins, limits with their status and sentence, clients that are slow or disconnect."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_the_token_opens_everything_but_health_and_page(guarded: Running) -> Non
         assert json.loads(ws.recv())["event"] == "begin"
 
 
-def test_pages_of_other_sites_may_ask_nothing(server: Running, guarded: Running) -> None:
+def test_requests_of_other_sites_pages_are_refused(server: Running, guarded: Running) -> None:
     """Without a token only the Origin and the Host tell a page of this server from one that a browser has open."""
     assert asked(server.url + "/v1/models", Origin="https://evil.example")[0] == 403
     status, body = asked(server.url + "/v1/models", Host="evil.example:8000")
@@ -140,7 +140,7 @@ def guarded_files(guarded: Running) -> int:
     return int(json.loads(asked(guarded.url + "/v1/status", Authorization="Bearer secret")[1])["files"])
 
 
-def test_an_upload_that_stops_halfway_is_given_up(guarded: Running) -> None:
+def test_an_upload_that_stops_halfway_is_ended(guarded: Running) -> None:
     host, port = guarded.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as client:
         client.sendall(
@@ -245,7 +245,7 @@ def test_a_client_that_takes_no_events_is_cut_and_the_others_go_on(
         assert " ".join(each["text"] for each in events if each["event"] == "final") == listened[recordings[0]]
 
 
-def test_a_client_that_vanishes_leaves_nothing(server: Running, recordings: list[Path]) -> None:
+def test_a_client_that_disconnects_leaves_nothing(server: Running, recordings: list[Path]) -> None:
     with connect(server.url.replace("http", "ws") + "/v1/listen?encoding=f32le") as ws:
         for block in blocks_of(recordings[0])[:10]:
             ws.send(block.astype("<f4").tobytes())

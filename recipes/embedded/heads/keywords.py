@@ -115,8 +115,8 @@ def choose_threshold(alarms: Sequence[NDArray[np.float32]], hours: float) -> flo
 def raised(threshold: float, best: NDArray[np.float32]) -> float:
     """Return the highest threshold up to 0.9995 at which no phrase is lost that `threshold` finds.
 
-    `best` has the probability of each phrase in its best window: where dev speech has no alarm for long, what is left
-    is room for speech that dev does not have.
+    `best` has the probability of each phrase in its best window. Where dev speech gives no alarm over a range of
+    thresholds, the highest has the fewest false alarms on speech that dev does not have.
     """
     found = (best >= threshold).sum()
     higher = [value for value in (0.995, 0.997, 0.998, 0.999, 0.9995) if value > threshold]

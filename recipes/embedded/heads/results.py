@@ -1,4 +1,4 @@
-"""What a trained head leaves: a Hugging Face folder in float16, results, and a line for each reading of test."""
+"""Write a trained head: a Hugging Face folder in float16, results, and a line for each reading of test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make the tiny group-norm sibling that tests export: random weights, wide label scores, no meaning."""
+"""Make the tiny group-norm checkpoint that tests export: random weights with clear label scores."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from ._values import COUNT, Listed, OneOf
 if TYPE_CHECKING:
     from wav2edge.export.checkpoint import Checkpoint
     from wav2edge.export.onnx_files import OnnxCheckpoint
-    from wav2edge.export.parity import Point
+    from wav2edge.runtime.bundle.documents import ParityPointJson
     from wav2edge.runtime.bundle.read import Bundle
 
 _CHECKPOINT = "The checkpoint"
@@ -140,17 +140,17 @@ def _print_found(checkpoint: Checkpoint | OnnxCheckpoint) -> None:
         )
 
 
-def _print_parity(points: tuple[Point, ...]) -> None:
+def _print_parity(points: tuple[ParityPointJson, ...]) -> None:
     rows = [
         (
-            point.name,
-            str(point.batch),
-            f"{point.seconds:.2f}",
-            str(point.frames),
-            f"{point.difference:.1e}",
-            f"{point.limit:.1e}",
-            "–" if point.tokens is None else f"{point.tokens:.1%}",
-            "ok" if point.passed else "MISMATCH",
+            point["name"],
+            str(point["batch"]),
+            f"{point['seconds']:.2f}",
+            str(point["frames"]),
+            f"{point['difference']:.1e}",
+            f"{point['limit']:.1e}",
+            "–" if point["tokens"] is None else f"{point['tokens']:.1%}",
+            "ok" if point["passed"] else "MISMATCH",
         )
         for point in points
     ]

@@ -1,4 +1,4 @@
-"""A cut behind a convolution becomes padding."""
+"""A cut after a convolution becomes padding."""
 
 from __future__ import annotations
 

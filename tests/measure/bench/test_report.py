@@ -245,7 +245,7 @@ def test_a_damaged_report_is_refused_with_the_field(
         document.read(file)
 
 
-def test_what_a_report_shows_of_strangers_texts_is_escaped() -> None:
+def test_texts_of_unknown_origin_are_escaped_in_a_report() -> None:
     hostile = "<b>=1+1\x1b[2J|x"
     skipped = (Skipped(f"openvino/{hostile}", hostile), Skipped("tensorrt", hostile))
     strange = dataclasses.replace(result("=cmd|x", "fp32", 10), bundle="=1+1")
@@ -283,7 +283,7 @@ WRITTEN = json.dumps(document.to_json(paired(0.90, 0.15, 0.90)))
 @seed(23)
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(list(places(json.loads(WRITTEN)))), LEAVES)
-def test_a_report_from_a_stranger_is_shown_or_refused_in_words(path: tuple[str | int, ...], value: object) -> None:
+def test_a_report_of_unknown_origin_is_shown_or_refused_in_one_line(path: tuple[str | int, ...], value: object) -> None:
     written = json.loads(WRITTEN)
     inner = written
     for key in path[:-1]:

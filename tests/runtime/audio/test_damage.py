@@ -326,7 +326,7 @@ def test_reading_again_gives_the_same(encode: Encode) -> None:
     assert len(recording.warnings) == 1
 
 
-def test_a_long_mp3_is_walked_quickly(encode: Encode, tmp_path: Path) -> None:
+def test_a_long_mp3_is_parsed_quickly(encode: Encode, tmp_path: Path) -> None:
     """An hour takes a third of a second here; the bound is for slow machines."""
     import time
 

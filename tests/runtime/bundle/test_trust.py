@@ -1,4 +1,4 @@
-"""A bundle from a stranger: one line for whatever it holds, and nothing outside it is opened."""
+"""A bundle of unknown origin: one line for whatever it holds, and nothing outside it is opened."""
 
 from __future__ import annotations
 

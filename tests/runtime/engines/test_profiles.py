@@ -59,7 +59,7 @@ def test_nothing_shorter_than_the_model_needs_is_planned(ctc_spec: ModelSpec) ->
 
 
 def test_adapters_belong_to_the_encoder(ctc_spec: ModelSpec) -> None:
-    """A checkpoint with an adapter halves its frames behind the features: 49 features, 25 frames."""
+    """A checkpoint with an adapter halves its frames after the features: 49 features, 25 frames."""
     import dataclasses
 
     spec = dataclasses.replace(ctc_spec, time=(*ctc_spec.time, Convolution(3, 2, 1)))

@@ -104,7 +104,7 @@ def test_a_spoiled_cache_is_rebuilt_with_the_reason(small_bundle: Bundle, spoil:
 
 
 def test_a_crash_of_the_builder_is_an_error_message(small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """TensorRT's builder has died with SIGSEGV on graphs it did not like; the caller must live on."""
+    """TensorRT's builder has died with SIGSEGV on graphs it did not like; the caller must continue."""
     crash = "import os, signal, sys; sys.stdin.readline(); print('going down', file=sys.stderr, flush=True); "
     _replace_builder(monkeypatch, crash + "os.kill(os.getpid(), signal.SIGSEGV)")
     with pytest.raises(EngineError, match=r"was killed by SIGSEGV while building fp32.full.onnx: going down"):

@@ -63,7 +63,7 @@ def test_an_outdated_engine_is_not_used_and_the_reason_is_given(change: dict[str
         {"library": "tensorrt-rtx"},
     ],
 )
-def test_another_engine_lies_elsewhere(change: dict[str, object]) -> None:
+def test_another_engine_has_another_file(change: dict[str, object]) -> None:
     store.write(KEY, PLAN, proven=True)
     other = dataclasses.replace(KEY, **change)  # type: ignore[arg-type]
     assert other.path != KEY.path

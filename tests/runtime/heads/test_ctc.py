@@ -54,7 +54,7 @@ def test_alignment_is_the_most_probable_path(seed: int, frames: int, labels: lis
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_greedy_tokens_stand_where_alignment_puts_them(seed: int) -> None:
+def test_greedy_tokens_are_where_alignment_puts_them(seed: int) -> None:
     logits = np.random.default_rng(seed).normal(0, 2, (30, 4)).astype(np.float32)
     found = ctc.tokens(logits, 0)
     again = ctc.align(logits, [token.label for token in found], 0)

@@ -66,7 +66,7 @@ def speak(text: str, frames_per_label: int = 3) -> NDArray[np.float32]:
 
 
 def quiet(seconds: float) -> NDArray[np.float32]:
-    """A room in which no one speaks."""
+    """Noise without speech."""
     return np.full(round(seconds * 16000), 0.001, np.float32)
 
 
@@ -76,7 +76,7 @@ def nothing(seconds: float) -> NDArray[np.float32]:
 
 
 class LoudIsSpeech:
-    """A voice activity model to which everything but a quiet room is speech."""
+    """A voice activity model to which everything but silence is speech."""
 
     def __call__(self, window: NDArray[np.float32]) -> float:
         return 1.0 if np.count_nonzero(np.abs(window) > 0.01) > len(window) // 2 else 0.0

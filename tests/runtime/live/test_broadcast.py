@@ -1,4 +1,4 @@
-"""Events on a local socket: whole lines to whoever reads, and nobody can slow captions down."""
+"""Events on a local socket: whole lines to whoever reads, and a slow reader does not slow captions down."""
 
 from __future__ import annotations
 

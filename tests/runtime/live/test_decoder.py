@@ -188,7 +188,7 @@ def test_the_final_is_decoded_while_the_endpoint_still_waits(booth: Booth) -> No
     assert booth.drain(decoder, model) == [], "the pass ran once"
 
 
-def test_a_final_decoded_ahead_is_forgotten_when_somebody_goes_on(booth: Booth) -> None:
+def test_a_final_decoded_ahead_is_dropped_when_speech_continues(booth: Booth) -> None:
     said = booth.speak("turn it"), booth.quiet(1.05), booth.speak("off"), booth.quiet(2)
     decoder, model = booth.decoder(EARLY), booth.model(booth.spec())
     [final] = finals_of(booth.listen(decoder, model, np.concatenate(said)))
@@ -200,7 +200,7 @@ def test_a_final_decoded_ahead_is_forgotten_when_somebody_goes_on(booth: Booth) 
 
 
 def test_a_pass_ahead_may_still_run_when_its_utterance_ends_or_goes_on(booth: Booth) -> None:
-    """A server runs windows of many streams at once; what it gives back late must find its place or be dropped."""
+    """A server runs windows of many streams at once; what returns late must be assigned to its utterance or dropped."""
     for rest, expected in ((booth.quiet(1.5), ["yes"]), (np.concatenate((booth.speak("no"), booth.quiet(2))), None)):
         decoder, model = booth.decoder(EARLY), booth.model(booth.spec())
         sound = np.concatenate((booth.speak("yes"), booth.quiet(1.05)))
@@ -218,7 +218,7 @@ def test_a_pass_ahead_may_still_run_when_its_utterance_ends_or_goes_on(booth: Bo
             assert finals_of(booth.drain(decoder, model)) == []
 
 
-def test_words_that_only_the_whole_pass_hears_end_the_utterance_as_soon_as_others(booth: Booth) -> None:
+def test_words_that_only_the_whole_pass_recognises_end_the_utterance_as_soon_as_others(booth: Booth) -> None:
     """Without text in partials the endpoint waited for 2.4 s instead of 1.2, and then gave a final with words."""
 
     def blanks_in_partials(window: Window, logits: NDArray[np.float32]) -> None:

@@ -1,4 +1,4 @@
-"""The energy gate skips the network in a quiet room and finds the same speech."""
+"""The energy gate skips the network at the noise floor and finds the same speech."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def verdicts(detector: VoiceActivityModel, sound: NDArray[np.float32]) -> list[t
     return [(turn.start, turn.speaking) for turn in SpeechDetector(detector).push(sound)]
 
 
-def test_a_quiet_room_hardly_runs_the_network() -> None:
+def test_noise_hardly_runs_the_network() -> None:
     counted = Counted()
     assert not any(speaking for _, speaking in verdicts(EnergyGate(counted), room(20, -60)))
     assert counted.runs < 0.25 * 20 * 16000 / VAD_WINDOW

@@ -100,7 +100,7 @@ def offset_of(part: NDArray[np.int16], sound: NDArray[np.int16]) -> int:
     return int(np.fft.irfft(spectrum, size)[: len(sound)].argmax())
 
 
-def test_what_is_played_is_heard(microphone: VirtualMicrophone, noise: Path) -> None:
+def test_what_is_played_is_captured(microphone: VirtualMicrophone, noise: Path) -> None:
     played, _ = soundfile.read(noise, dtype="int16")
     source = Microphone(CaptureSettings(rate=RATE))
     player = in_background(lambda: time.sleep(0.3), lambda: microphone.play(noise))

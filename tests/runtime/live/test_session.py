@@ -44,7 +44,7 @@ def test_a_session_tells_everything(booth: Booth, live: LiveTranscriber) -> None
     np.testing.assert_array_equal(np.concatenate([block.samples for block in recorded]), sound)
 
 
-def test_a_lost_source_loses_nothing_that_was_heard(booth: Booth, live: LiveTranscriber) -> None:
+def test_a_lost_source_loses_nothing_that_was_received(booth: Booth, live: LiveTranscriber) -> None:
     said = booth.speak("half a sen")
     items: list[Item] = booth.in_blocks(said)
     lost, back = SourceLost(len(said) / RATE, "unplugged", "gone"), SourceBack(10.0, 7.0)

@@ -67,7 +67,7 @@ def test_stitched_frames_are_the_recordings_frames(ctc_spec: ModelSpec, samples:
     np.testing.assert_array_equal(np.concatenate(joined), np.arange(ctc_spec.frames(samples)))
 
 
-def test_the_seam_lies_in_the_longest_run_that_both_call_blank() -> None:
+def test_the_seam_is_in_the_longest_run_that_both_call_blank() -> None:
     before, after = np.zeros((40, 2), np.float32), np.zeros((40, 2), np.float32)
     before[:, 1] = after[:, 1] = 1.0  # label 1 everywhere
     before[12:20] = after[12:20] = (1, 0)

@@ -59,7 +59,7 @@ def test_word_times_are_those_of_a_forced_alignment(
 
 
 def frames_of(transcriber: Transcriber, samples: np.ndarray, chunking: Chunking) -> tuple[np.ndarray, np.ndarray]:
-    """A recording's stitched frames: of the model, and of one that hears no further than 0.2 s.
+    """A recording's stitched frames: of the model, and of one whose context is 0.2 s.
 
     The second is the model's own convolutions, averaged over ten frames to each side and projected to labels at random.
     """
@@ -81,9 +81,9 @@ def frames_of(transcriber: Transcriber, samples: np.ndarray, chunking: Chunking)
 def test_what_windows_change_is_the_models_own_reach_and_not_the_stitching(
     embedded_transcriber: Transcriber, minute: np.ndarray
 ) -> None:
-    """One pass and windows: a model that hears locally gives the same labels, the embedded one does where it is sure.
+    """One pass and windows: a model with little context gives the same labels, the embedded one does where it is sure.
 
-    Where it is undecided its labels depend on what lies far away (benchmarks/chunking.py prints by how much).
+    Where it is undecided its labels depend on distant sound (benchmarks/chunking.py prints by how much).
     """
     whole, whole_local = frames_of(embedded_transcriber, minute, Chunking(length=600.0))
     parts, parts_local = frames_of(embedded_transcriber, minute, Chunking(length=15.0, context=1.0))

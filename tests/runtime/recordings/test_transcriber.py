@@ -114,7 +114,7 @@ def test_batches_change_nothing(level_transcriber: Transcriber, spell: Spell, tm
     assert 1 < max(runs) <= batch
 
 
-def test_segments_and_progress_are_told_as_they_come(
+def test_segments_and_progress_are_reported_as_they_come(
     level_transcriber: Transcriber, spell: Spell, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "long.wav", spell(("word " + "_" * 60) * 40))

@@ -134,7 +134,7 @@ def test_jsonl_is_one_line_and_a_manifest_row(transcript: Transcript) -> None:
     assert (row["path"], row["text"], row["seconds"]) == ("/x/a.wav", transcript.text, 3602.0)
 
 
-def test_jsonl_reads_back_as_a_manifest_wherever_it_lies(transcript: Transcript, tmp_path: Path) -> None:
+def test_jsonl_reads_back_as_a_manifest_from_any_folder(transcript: Transcript, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"sound")
     (tmp_path / "elsewhere").mkdir()
     path = tmp_path / "elsewhere" / "labels.jsonl"
@@ -228,7 +228,7 @@ HOSTILE = (
 
 @pytest.mark.parametrize("label", HOSTILE)
 def test_a_label_cannot_forge_cues_cells_or_commands(label: str) -> None:
-    """A bundle from a stranger had line breaks and escape sequences in its labels, and wrote subtitles of its own."""
+    """A bundle of unknown origin had line breaks and escape sequences in its labels, and wrote subtitles of its own."""
     word = Word(label, 0.5, 1.0, 0.9)
     held = Transcript(label, 4.0, (word,), (Segment(label, 0.5, 1.0, (word, Word("end", 1.2, 1.4, 0.9))),))
     for name in formats.names():

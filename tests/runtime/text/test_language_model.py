@@ -122,7 +122,7 @@ def test_hotwords_take_the_case_of_the_vocabulary(ctc_spec: ModelSpec, hotword: 
 
 
 def test_a_word_does_not_span_a_long_pause(arpa: Path, ctc_spec: ModelSpec) -> None:
-    """Neither the language model nor the alignment may join what seconds of silence part."""
+    """Neither the language model nor the alignment may join words with seconds of silence between them."""
     blank = np.full((40, len(ctc_spec.labels)), -4.0, np.float32)
     blank[:, 0] = 4.0
     logits = np.concatenate((logits_as(ctc_spec, "the c", {}), blank, logits_as(ctc_spec, "at sat", {})))
@@ -206,7 +206,9 @@ def test_without_the_extra_one_line_names_it(ctc_spec: ModelSpec, monkeypatch: p
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pyctcdecode") is None, reason="pyctcdecode is not installed")
-def test_the_other_library_hears_the_same(arpa: Path, ctc_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_other_library_recognises_the_same(
+    arpa: Path, ctc_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On ARM boards ctc-beam-decoder has no wheel; pyctcdecode with KenLM is what runs there."""
     monkeypatch.setitem(sys.modules, "ctc_beam_decoder", None)
     logits = logits_as(ctc_spec, "the cat sat", {4: ("k", 0.5), 10: ("d", 0.5)})
@@ -228,7 +230,7 @@ def test_the_other_library_hears_the_same(arpa: Path, ctc_spec: ModelSpec, monke
         '{"alpha": "1"}',
     ],
 )
-def test_settings_from_a_stranger(tmp_path: Path, arpa: Path, content: str) -> None:
+def test_settings_of_unknown_origin(tmp_path: Path, arpa: Path, content: str) -> None:
     """attrs.json went unchecked into the search, and one that was nested deeply ended in a RecursionError."""
     folder = tmp_path / "language_model"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""Bundles from a stranger: bundle.json, selftest.npz, vocabularies, language models, graphs, links and pipes."""
+"""Bundles of unknown origin: bundle.json, selftest.npz, vocabularies, language models, graphs, links and pipes."""
 
 from __future__ import annotations
 
