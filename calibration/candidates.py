@@ -47,7 +47,7 @@ class Candidates:
             variant = self.builder.build(name, self._nodes(found.float_layers))
         else:
             variant = self.builder.with_stages(last)
-        # On an engine that it is not made for, its time says nothing: int8-s8s8 is slow on ONNX Runtime.
+        # Its time on an engine that it is not made for is not judged: int8-s8s8 is slow on ONNX Runtime.
         here = not variant.preferred_by or found.result.engine in variant.preferred_by
         ratio, milliseconds = math.nan, math.nan
         if here:
@@ -100,7 +100,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Recalled:
-    """A candidate of a run that was interrupted, of which only the loss is kept: another one was better."""
+    """A candidate of an interrupted run, of which only the loss is kept, because another one was better."""
 
     loss: str | None
     """Why it loses too much; None where it does not."""
@@ -109,7 +109,7 @@ class Recalled:
 class _Tries:
     """The candidates of one variant: made and judged, or recalled where an interrupted run has judged them.
 
-    The outputs of the best are kept, of the others only what they lost.
+    The outputs of the best are kept, and only the loss of the others.
     """
 
     def __init__(self, candidates: Candidates, name: str, written: dict[frozenset[str], Variant]) -> None:
@@ -141,7 +141,7 @@ class _Tries:
         stage = f"{self._name}: candidate {self._trials}, {len(float_layers)} layers in float"
         self._candidates.progress(stage, 0, 0)
         variant = self._candidates.build(self._name, float_layers)
-        self._written.clear()  # the files of the candidate before were replaced
+        self._written.clear()  # the files of the previous candidate were replaced
         self._written[float_layers] = variant
         return self._candidates.measure(variant, stage, self._part(float_layers))
 

@@ -1,4 +1,4 @@
-"""How good a variant is: its head's figure against fp32's on the same clips, and time on this machine."""
+"""Judge a variant: its head's figure against fp32's on the same clips, and its time on this machine."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from .work import Series, Work
 
 OpenModel: TypeAlias = Callable[[], AbstractContextManager[Model]]
 FALLBACK = "onnxruntime"
-"""The engine that runs fp32, and judges where none of those that prefer a variant is on this machine."""
+"""The engine that runs fp32, and any variant whose preferred engines are not on this machine."""
 REPEATS = 5
-"""Timed runs of each contender, of which the fastest counts. On a machine that was busy besides, the ratio of one
-variant (middle 0.79) was between 0.60 and 0.98 in 90 of 100 tries, and up to 1.07 with a single run
+"""Timed runs of each variant, of which the fastest counts. On a machine with other work the ratio of one variant
+(median 0.79) was between 0.60 and 0.98 in 90 of 100 tries, and up to 1.07 with a single run
 (benchmarks/quantization_choices.py, part ``time``)."""
 
 
 @dataclass(frozen=True)
 class Hypotheses:
-    """What one variant made of the dev clips."""
+    """One variant's outputs and answers on the dev clips."""
 
     logits: tuple[Logits, ...]
     """Each clip's first output: logits [frames, labels] or [labels], an embedding [size], states [frames, size]."""
     answers: tuple[Answer, ...]
-    """What they mean (``measure.task``)."""
+    """The answers that they decode to (``measure.task``)."""
     run: Run
-    """The answers beside what they should be."""
+    """The answers compared with the references."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,16 @@ class Measured:
     sqnr_db: float
     """Signal to quantisation noise of the logits, in dB."""
     finite: bool
-    """False where NaN or Inf came out of any clip, of silence or of full-scale noise."""
+    """False where a clip, silence or full-scale noise gave NaN or Inf."""
     hypotheses: Hypotheses
     unit: Unit = "words"
-    """What the figure counts."""
+    """The unit that the figure counts, such as words."""
     kind: Likeness = "labels"
-    """What ``likeness`` is."""
+    """Which measure ``likeness`` is."""
 
 
 class Judge:
-    """Holds the dev clips and what fp32 made of them; judges one candidate after the other."""
+    """Holds the dev clips and fp32's answers to them; judges one candidate after the other."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Judge:
     ) -> None:
         """Run fp32 over the dev clips; raises InputError where its output is not finite, or no word in any clip.
 
-        work: where outputs are kept and taken up.
+        work: where outputs are kept, and restored from.
         """
         self.work = work or Work()
         self.bundle = bundle
@@ -111,14 +111,15 @@ class Judge:
             )
 
     def open(self, bundle: Bundle, variant: Variant, engine: str) -> Model:
-        """fp32 or a candidate on an engine; what is compiled for a candidate, which may be refused, is not kept."""
+        """fp32 or a candidate on an engine; nothing compiled for a candidate is cached, because it may be refused."""
         options = dataclasses.replace(self.options, keep_compiled=bundle is self.bundle)
         return Model(bundle, engine, variant, options, reason="to judge it")
 
     def judge(self, staged: Bundle, variant: Variant, stage: str | None = None, part: str | None = None) -> Measured:
         """Run a candidate over the dev clips and the two probes.
 
-        stage: what progress calls it. part: what its outputs are kept as, for ``recalled``; None: they are not kept.
+        stage: its name in progress reports. part: the name under which its outputs are kept, for ``recalled``; None:
+        they are not kept.
         """
         engine = engine_for(staged, variant)
         stage = stage or f"{variant.name}: judging"
@@ -133,7 +134,7 @@ class Judge:
         return self._compared(engine, outputs) if len(outputs) == inputs else None
 
     def forget(self, part: str) -> None:
-        """Keep the outputs of a candidate no longer."""
+        """Remove the outputs of a candidate."""
         Series(self.work, part).drop()
 
     def _compared(self, engine: str, outputs: Sequence[Logits]) -> Measured:
@@ -158,7 +159,7 @@ class Judge:
         return series.arrays
 
     def transcribe(self, model: Model, stage: str) -> Hypotheses:
-        """What a model gives for every dev clip."""
+        """A model's outputs and answers for every dev clip."""
         return self._hypotheses(
             self._outputs(lambda: contextlib.nullcontext(model), self.samples, stage, Series(Work(), ""))
         )
@@ -189,7 +190,7 @@ class Judge:
         return likeness(kind, self.reference.logits, hypotheses.logits)
 
     def latency_ratio(self, staged: Bundle, variant: Variant, seconds: float) -> tuple[float, float]:
-        """Time of a variant over fp32's on the same engine, runs taken in turns; and the variant's own time in ms.
+        """Time of a variant over fp32's on the same engine, runs taken in turns; and the variant's time in ms.
 
         seconds: of speech in one run. The fastest of the runs counts: disturbances only add time.
         """
@@ -236,6 +237,6 @@ def _probes(spec: ModelSpec) -> Iterator[Samples]:
 
 
 def _excerpt(clips: Sequence[Samples], samples: int) -> Samples:
-    """So many samples of the clips one after the other, repeated where they are shorter."""
+    """The first ``samples`` of the clips one after the other, repeated where they are shorter."""
     joined = np.concatenate(list(clips))[:samples]
     return np.tile(joined, -(-samples // len(joined)))[:samples]

@@ -1,4 +1,4 @@
-"""Run fp32 over the clips, one at a time, and keep of every tensor only its histogram."""
+"""Run fp32 over the clips, one at a time, and collect only a histogram of each tensor."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def observe(
     threads: int | None = None,
     seen: dict[str, Histogram] | None = None,
 ) -> dict[str, Histogram]:
-    """The histogram of each tensor over all pieces [samples]; ``folder`` takes the graph while it runs.
+    """The histogram of each tensor over all pieces [samples]; ``folder`` holds the graph while it runs.
 
-    seen: those of pieces before these, which are added to in place.
+    seen: the histograms of earlier pieces, to which these are added in place.
     """
     names = tuple(tensors)
     histograms = {name: Histogram() for name in names} if seen is None else seen
@@ -61,7 +61,7 @@ def observe_channels(
 ) -> dict[str, NDArray[np.float32]]:
     """The largest magnitude in each channel (last axis) of each tensor over all pieces [samples].
 
-    seen: those of pieces before these, which are changed in place.
+    seen: those of earlier pieces, which are updated in place.
     """
     maxima: dict[str, NDArray[np.float32]] = {} if seen is None else seen
 
@@ -89,7 +89,7 @@ def run_with_outputs(
         feeds = as_feeds(piece[None], np.array([len(piece)], dtype=np.int64))
         values = session.run(list(names), {name: value for name, value in feeds.items() if name in wanted})
         add(dict(zip(names, values)))
-        del values  # before the next piece's are made: they are most of the memory
+        del values  # before the next piece runs: they are most of the memory
 
 
 def float_session(
@@ -114,7 +114,7 @@ def float_session(
     save_model(model, path, "observed.data")
     settings = ort.SessionOptions()
     settings.log_severity_level = 3
-    # The arena would keep the largest clip's tensors twice over for the whole pass.
+    # The arena would hold the largest clip's tensors twice for the whole pass.
     settings.enable_cpu_mem_arena = False
     if threads is not None:
         settings.intra_op_num_threads = threads

@@ -1,6 +1,6 @@
-"""The whole way: calibrate once, build each variant, search, judge, and add what passes to the bundle.
+"""Quantise a bundle: calibrate once, build each variant, search, judge, and add the variants that pass.
 
-Nothing touches the bundle before the end: files are staged in a sibling directory and enter it in one step.
+The bundle does not change before the end: files are staged in a sibling directory and added in one step.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ __all__ = ["Calibration", "Options", "Outcome", "quantize"]
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a run made."""
+    """The results of a run."""
 
     bundle: Bundle
-    """The bundle as it is now."""
+    """The bundle after the run."""
     outcomes: tuple[Outcome, ...]
     """Every variant, the refused ones too."""
     sensitivities: dict[str, tuple[Sensitivity, ...]]
     """By scheme, worst layer first; none without a search."""
     judge: Judge
-    """The dev clips and what fp32 made of them."""
+    """The dev clips and fp32's answers to them."""
     record: Record
     """What calibration.json holds, or would hold after a refusal."""
 
@@ -68,9 +68,10 @@ def quantize(
     variant as it is done. say: called with one line for the plan (how many recordings, about how long), and for
     recordings of ``speech`` that are left out.
 
-    Raises InputError for what cannot be used (NaN in fp32 included), EngineError for a variant that no engine here
-    runs, before any work. A refusal by the gate is in the result, and the bundle is then unchanged, as it is after
-    an error or an interruption; the same call then goes on from what was computed, which the cache keeps (``resume``).
+    Raises InputError for speech, options or a model that cannot be used (NaN in fp32 included), EngineError for a
+    variant that no engine here runs, before any work. A refusal by the gate is in the result; the bundle is then
+    unchanged, as after an error or an interruption. After an interruption the same call resumes from what the cache
+    keeps (``resume``).
     """
     options = options or Options()
     options.check()
@@ -84,22 +85,22 @@ def quantize(
         say(str(make_plan(bundle, chosen, sites, options)))
         judge = Judge(bundle, chosen.judging, options.threads, progress, work)
         builder, folds = prepare(bundle, graph, clips, folder, options, progress, work)
-        found = sensitivities(builder, clips, options, progress, work)
-        candidates = Candidates(builder, judge, found, keep_float, options, progress)
+        measured = sensitivities(builder, clips, options, progress, work)
+        candidates = Candidates(builder, judge, measured, keep_float, options, progress)
         outcomes = []
         for name in options.variants:
             outcomes.append(candidates.make(name))
             report(outcomes[-1])
         refused = _refusal(outcomes, options)
-        now = Bundle.open(bundle.path, ask_signature=False)  # another run may have added to it meanwhile
-        made = record(now, clips, judge, options, outcomes, found, folds, refused)
+        current = Bundle.open(bundle.path, ask_signature=False)  # another run may have added to it meanwhile
+        made = record(current, clips, judge, options, outcomes, measured, folds, refused)
         if refused is None:
             bundle = _add(bundle, folder, outcomes, made)
-    return Calibration(bundle, tuple(outcomes), found, judge, made)
+    return Calibration(bundle, tuple(outcomes), measured, judge, made)
 
 
 def _usable(bundle: Bundle, options: Options) -> Path:
-    """The fp32 graph, checked with all that can be checked before anything is read or run."""
+    """The fp32 graph, after all checks that need no speech and no run."""
     for name in options.variants:
         engine_for(bundle, planned(name))
     task_of(bundle.spec)

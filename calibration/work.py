@@ -1,7 +1,7 @@
-"""What a run has computed so far, in files, so that the same command goes on after Ctrl-C or ``kill -9``.
+"""Keep what a run has computed in files, so that the same command resumes after Ctrl-C or ``kill -9``.
 
-Each part is a file that appears whole or not at all; one that is damaged, or that holds something else, counts as
-missing and is computed again.
+Each part is a file that appears whole or not at all; one that is damaged, or of another content, counts as missing and
+is computed again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Work:
     """The parts of a run that are done; without a folder nothing is kept."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """folder: of this run alone."""
+        """folder: used by this run only."""
         self.folder = folder
         self._written = time.monotonic()
 
@@ -52,7 +52,7 @@ class Work:
         return arrays if str(arrays.pop("part", "")) == part else None
 
     def write(self, part: str, arrays: Arrays) -> None:
-        """Keep a part, in place of what was kept of it; a cache that cannot be written keeps nothing more."""
+        """Keep a part, in place of an older one; where the cache cannot be written, no further part is kept."""
         if self.folder is None:
             return
         file = io.BytesIO()
@@ -65,7 +65,7 @@ class Work:
         self._written = time.monotonic()
 
     def remove(self, part: str) -> None:
-        """Forget a part."""
+        """Remove a part."""
         if self.folder is not None:
             with contextlib.suppress(OSError):
                 self._file(part).unlink()
@@ -83,7 +83,7 @@ class Series:
     """Arrays that are computed one after the other, kept in pieces."""
 
     def __init__(self, work: Work, name: str) -> None:
-        """Read what is kept of it."""
+        """Read the arrays that are kept."""
         self.arrays: list[NDArray[np.float32]] = []
         self._work, self._name = work, name
         self._pieces = 0
@@ -99,13 +99,13 @@ class Series:
             self.close()
 
     def close(self) -> None:
-        """Keep what is not kept yet."""
+        """Keep the arrays that are not kept yet."""
         if new := self.arrays[self._kept :]:
             self._work.write(f"{self._name} {self._pieces}", {str(place): array for place, array in enumerate(new)})
             self._pieces, self._kept = self._pieces + 1, len(self.arrays)
 
     def drop(self) -> None:
-        """Forget it."""
+        """Remove it."""
         for piece in range(self._pieces):
             self._work.remove(f"{self._name} {piece}")
 
@@ -114,12 +114,12 @@ class Pass:
     """A pass over recordings whose state is kept after some of them."""
 
     def __init__(self, work: Work, name: str, state: Callable[[], Arrays]) -> None:
-        """state: what is known after the recordings that are done."""
+        """state: gives the state after the recordings that are done."""
         self.done = 0
         self._work, self._name, self._state = work, name, state
 
     def resume(self, restore: Callable[[Arrays], None]) -> None:
-        """Take up what is kept; ``restore`` raises KeyError or ValueError for what is not of this pass."""
+        """Restore the state that is kept; ``restore`` raises KeyError or ValueError for the state of another pass."""
         kept = self._work.read(self._name)
         if kept is not None:
             with contextlib.suppress(KeyError, ValueError, TypeError):
@@ -128,7 +128,7 @@ class Pass:
                 self.done = done
 
     def note(self, done: int, last: bool) -> None:
-        """So many recordings are done; ``last``: these are all."""
+        """Call after ``done`` recordings; ``last``: these are all."""
         if last or self._work.is_due():
             self._work.write(self._name, {**self._state(), "done": np.array(done)})
 

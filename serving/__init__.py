@@ -1,1 +1,1 @@
-"""The same Model behind a web page, APIs, sockets and a fleet; needs the extra [serve]."""
+"""Serve a Model by a web page, APIs and sockets, or on a cluster; needs the extra [serve]."""

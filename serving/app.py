@@ -1,4 +1,4 @@
-"""The ASGI application: one route a line, and what every error looks like."""
+"""The ASGI application: its routes, and the form of every error."""
 
 from __future__ import annotations
 
@@ -182,8 +182,8 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     about = {
-        404: f"there is nothing at {request.url.path[:80]}; /docs lists what there is",
-        405: f"{request.url.path[:80]} does not take {request.method}; /docs says what it takes",
+        404: f"nothing is at {request.url.path[:80]}; /docs lists the paths",
+        405: f"{request.url.path[:80]} does not take {request.method}; /docs lists the methods",
     }
     return as_response(Refused(error.status_code, about.get(error.status_code, error.detail)))
 

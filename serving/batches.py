@@ -1,7 +1,7 @@
-"""Runs of one stage put together as one padded batch, and its outputs taken apart again.
+"""Put several runs of one stage together as one padded batch, and split its outputs.
 
-Padding never changes a clip's result (the graph contract), so what runs together does not change a text. A variant
-that is quantised dynamically is the exception: it scales a whole batch by its largest value, so it runs one by one.
+Padding never changes a clip's result (the graph contract), so texts do not depend on the batch. A variant that is
+quantised dynamically is the exception: it scales a whole batch by its largest value, so its clips run one by one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def joined(feeds: Sequence[Arrays]) -> Arrays:
 
 
 def parted(outputs: Arrays, count: int) -> list[Arrays]:
-    """The outputs of each of ``count`` runs, with a batch axis of one; features cut to their own frames."""
+    """The outputs of each of ``count`` runs, with a batch axis of one; features cut to the run's frames."""
     if count == 1:
         return [outputs]
     rows: list[Arrays] = []

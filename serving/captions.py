@@ -1,4 +1,4 @@
-"""Live captions in this project's own events: /v1/listen over WebSocket, /v1/streams/{id}/events as server-sent events.
+"""Live captions as wav2edge's events: /v1/listen over WebSocket, /v1/streams/{id}/events as server-sent events.
 
 The client's binary messages are samples. A text message ``{"type": "finish"}`` ends the sound; the last finals follow,
 then ``{"event": "end"}``. Errors are ``{"event": "error", "message": …}``, after which the socket is closed.
@@ -108,12 +108,12 @@ async def _give(socket: WebSocket, service: Service, outbox: Outbox, subscribers
 
 
 async def subscribe(request: Request) -> StreamingResponse:
-    """The events of a running stream, for those who only watch."""
+    """The events of a running stream, for further clients."""
     service: Service = request.app.state.service
     name = request.path_params["stream"]
     subscribers = service.subscribers.get(name)
     if subscribers is None:
-        raise Refused(404, "there is no such stream, or it is over")
+        raise Refused(404, "no such stream, or it has ended")
     if len(subscribers) >= service.limits.subscribers:
         raise Refused(503, f"{len(subscribers)} others watch this stream already", retry=30)
     outbox = Outbox(service.limits)

@@ -21,14 +21,14 @@ from ..runtime.text import formats
 from ..runtime.text.transcript import Transcript
 
 RESULTS = "results"
-"""The folder of the lists of what became of each recording, inside the output folder; one list for each shard."""
+"""The folder of the lists with the status of each recording, inside the output folder; one list for each shard."""
 
 MANIFEST = "results.jsonl"
 """The same of the whole corpus, one line for each recording, in the corpus's order."""
 
 
 class CorpusOutcome(TypedDict):
-    """What became of one recording."""
+    """The status of one recording."""
 
     path: str
     output: str | None
@@ -85,7 +85,7 @@ def items(manifest: Path, output: Path, suffix: str) -> list[CorpusItem]:
             continue
         name = _name(line, f"{manifest}:{number}")
         if name in found:
-            raise InputError(f"{manifest}:{number}: {name} is there twice")
+            raise InputError(f"{manifest}:{number}: {name} occurs twice")
         found[name] = CorpusItem(name, manifest.parent / name, output / _output(name, suffix))
     if not found:
         raise InputError(f"{manifest}: it names no recording")
@@ -123,7 +123,7 @@ def note(results: Path, outcome: CorpusOutcome) -> None:
 
 
 def outcome_of(item: CorpusItem, transcript: Transcript | None, error: str, form: str) -> CorpusOutcome:
-    """Write a recording's output, whole or not at all, and say what became of it."""
+    """Write a recording's output, whole or not at all, and return its status."""
     if transcript is None:
         return CorpusOutcome(path=item.name, output=None, status="failed", seconds=0.0, message=error)
     item.output.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ def outcome_of(item: CorpusItem, transcript: Transcript | None, error: str, form
 
 
 def outcomes(output: Path) -> list[CorpusOutcome]:
-    """What became of every recording so far, its last outcome only, from the lists of all shards."""
+    """The last status of every recording so far, from the lists of all shards."""
     last: dict[str, CorpusOutcome] = {}
     for path in sorted((output / RESULTS).glob("*.jsonl")):
         for line in path.read_text("utf-8").splitlines():
@@ -174,6 +174,6 @@ def _name(line: str, where: str) -> str:
 
 
 def _output(name: str, suffix: str) -> Path:
-    """A recording's output: its own name, so that a reader finds it, and a digest, so that no two share one."""
+    """The name of a recording's output: the recording's, and a digest, so that no two are equal."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:10]
     return Path(f"{Path(name).stem[:80]}-{digest}{suffix}")

@@ -1,7 +1,7 @@
 """A process that decodes recordings, started by ``uploads``: one request a line on standard input, one answer a line.
 
-A damaged or hostile file may crash a decoder or take all memory it can get; then this process is lost, and nothing
-else. It reads nothing but the files that it is given, and never loads a model.
+A damaged or malicious file may crash a decoder or take all memory it can get; then only this process is lost. It reads
+only the files that it is given, and never loads a model.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MEMORY = 3_000_000_000
 
 
 class Request(TypedDict):
-    """path: the upload. name: what messages call it. output: where float32 samples go. rate: Hz. longest: s."""
+    """path: the upload. name: its name in messages. output: where float32 samples go. rate: Hz. longest: s."""
 
     path: str
     name: str
@@ -83,7 +83,7 @@ def answer(request: Request) -> Answer:
     except InputError as error:
         return _failed(str(error).replace(request["path"], name), 400)
     except MemoryError:
-        return _failed(f"{name}: it needs more memory to decode than this server gives", 413)
+        return _failed(f"{name}: decoding it needs more memory than this server allows", 413)
     return Answer(
         samples=samples,
         complete=recording.complete,

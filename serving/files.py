@@ -22,11 +22,12 @@ from .uploads import Cancelled, Decoders, Spool
 from .waiting import Logits
 
 _SHARE = 0.05
-"""How much later a chunk's deadline is for each second of its recording before it: short recordings pass long ones."""
+"""How much later a chunk's deadline is for each second of its recording before it, so that short recordings come before
+long ones."""
 
 OnSegment = Callable[[Segment], None]
 OnProgress = Callable[[float, float], None]
-"""Seconds that are done, and the recording's length."""
+"""Called with the seconds that are done, and the recording's length."""
 
 
 class Files:
@@ -52,7 +53,7 @@ class Files:
     ) -> Transcript:
         """The transcript of a file; raises Refused, EngineError, and Cancelled once ``cancelled`` is set.
 
-        name: what messages call it. decoder: how logits become words (None: as the model's Transcriber does).
+        name: its name in messages. decoder: how logits become words (None: as the model's Transcriber does).
         """
         began = time.monotonic()
         transcriber = served.transcriber

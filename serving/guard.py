@@ -1,4 +1,4 @@
-"""What every request passes first: who asks, from which page, how much it may send, and what is logged of it."""
+"""Checks that every request passes first: token, origin, size; and the log of requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .refusals import Refused
 from .service import Service
 
 PROTOCOL_TOKEN = "openai-insecure-api-key."
-"""What a browser's socket, which can set no header, puts before the token among its subprotocols."""
+"""The prefix of the token among the subprotocols of a browser's socket, which cannot set headers."""
 
 _OPEN = ("/", "/healthz", "/readyz")
 _DRAINED_BYTES, _DRAINED_SECONDS = 64_000_000, 2.0  # of a refused upload
@@ -33,10 +33,10 @@ class Guard:
     def __init__(
         self, app: ASGIApp, service: Service, token: str | None, origins: Sequence[str], hosts: Iterable[str] | None
     ) -> None:
-        """token: what clients must show (None: nothing). origins: other sites whose pages may ask.
+        """token: what clients must send (None: nothing). origins: other sites whose pages may use the server.
 
         hosts: names under which the server may be addressed (None: any). A server without a token is safe from pages
-        of other sites only where it insists on its own name.
+        of other sites only if it accepts its own name alone.
         """
         self.app = app
         self.service = service
@@ -81,7 +81,7 @@ class Guard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if self._hosts is not None and _name(host) not in self._hosts:
-            raise Refused(421, "this server answers to its own name only; use the address that it printed")
+            raise Refused(421, "this server accepts its own name only; use the address that it printed")
         origin = headers.get("origin")
         if origin and origin not in self._origins and urlsplit(origin).netloc != host:
             raise Refused(403, "pages of other sites may not use this server", code="origin_not_allowed")
@@ -95,7 +95,7 @@ class Guard:
             return
         shown = _shown_token(headers)
         if shown is None:
-            raise Refused(401, "this server wants its token: Authorization: Bearer …", code="invalid_api_key")
+            raise Refused(401, "this server requires its token: Authorization: Bearer …", code="invalid_api_key")
         if not hmac.compare_digest(shown.encode(), self._token):
             raise Refused(401, "the token is wrong", code="invalid_api_key")
 
@@ -111,7 +111,7 @@ class _BoundedBody:
         self._complete = False
 
     async def __call__(self) -> Message:
-        if self._complete:  # what follows is the client's going away, which may come late
+        if self._complete:  # only the end of the connection follows, which may come late
             return await self._receive()
         try:
             message = await asyncio.wait_for(self._receive(), self._idle)
@@ -152,9 +152,9 @@ def is_local(host: str) -> bool:
 
 
 async def _drained(scope: Scope, receive: Receive) -> None:
-    """Read on for a while: a client that is still sending sees a broken connection, not the answer."""
+    """Read on for a while: a client that is still sending would get a broken connection instead of the answer."""
     if "expect" in Headers(scope=scope):
-        return  # it waits for leave to send
+        return  # it waits for permission to send
 
     async def read() -> None:
         taken = 0

@@ -1,4 +1,4 @@
-"""What one server takes at most; beyond it a client gets a status and one sentence."""
+"""The limits of a server; beyond them a client gets a status and one sentence."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class Limits:
     """Seconds that a client may take to receive one event; default 10. Then its connection is closed."""
 
     events: int = 256
-    """Events that wait for a client; default 256. A newer partial replaces an older one; else a client is cut."""
+    """Events that wait for a client; default 256. A newer partial replaces an older one; beyond that the client is
+    disconnected."""
 
     backlog_seconds: float = 30.0
     """Seconds of sound of one stream that wait to be decoded; default 30. The oldest is dropped, and Dropped sent."""

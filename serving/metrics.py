@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics (text format 0.0.4)."""
+"""The metrics for Prometheus at /metrics (text format 0.0.4)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BATCHES = (1, 2, 4, 8, 16, 32)
 
 
 class Metrics:
-    """Counts of requests and of what streams lost; ``text`` adds what the scheduler knows."""
+    """Counts of requests and of lost sound; ``text`` adds the scheduler's counts."""
 
     def __init__(self) -> None:
         """Begin at zero."""
@@ -30,7 +30,7 @@ class Metrics:
         with self._lock:
             self.requests[path, status] += 1
 
-    def heard(self, kind: str, seconds: float) -> None:
+    def received(self, kind: str, seconds: float) -> None:
         """Count seconds of sound, of ``files`` or ``streams``."""
         with self._lock:
             self.audio_seconds[kind] += round(seconds, 3)  # type: ignore[assignment]
@@ -41,7 +41,7 @@ class Metrics:
             self.dropped_seconds += seconds
 
     def cut(self) -> None:
-        """Count a client that was too slow to take its events."""
+        """Count a client that was disconnected because it read its events too slowly."""
         with self._lock:
             self.cut_clients += 1
 
@@ -55,7 +55,7 @@ class Metrics:
             lines.extend(f"wav2edge_{name}{labels} {value:.10g}" for labels, value in values)
 
         with self._lock:
-            requests, heard = dict(self.requests), dict(self.audio_seconds)
+            requests, received = dict(self.requests), dict(self.audio_seconds)
         add("streams", "gauge", "Live streams now.", [("", scheduler.streams)])
         add("files", "gauge", "Recordings uploaded, waiting or being transcribed.", [("", files)])
         add("queue_seconds", "gauge", "Sound of streams that waits, s.", [("", scheduler.sound_waiting())])
@@ -84,7 +84,7 @@ class Metrics:
         add("errors_total", "counter", "Runs and streams that failed.", [("", counts.errors)])
         add("lost_decoders_total", "counter", "Processes lost to an upload.", [("", lost_decoders)])
         add("memory_bytes", "gauge", "Resident memory of the server.", [("", memory)])
-        sound = [(f'{{kind="{kind}"}}', value) for kind, value in sorted(heard.items())]
+        sound = [(f'{{kind="{kind}"}}', value) for kind, value in sorted(received.items())]
         add("audio_seconds_total", "counter", "Sound that was taken in, s.", sound)
         answers = [(f'{{path="{path}",status="{status}"}}', n) for (path, status), n in sorted(requests.items())]
         add("requests_total", "counter", "Responses.", answers)

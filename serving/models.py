@@ -39,7 +39,7 @@ class ServedModel:
 
     @property
     def wer(self) -> dict[str, float]:
-        """Its word error rates by test set, in percent, as its bundle says them; empty where it does not."""
+        """Its word error rates by test set, in percent, as stated in its bundle; empty where there are none."""
         found = self.model.bundle.provenance.get("wer")
         return {str(name): float(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
@@ -81,7 +81,7 @@ def open_models(
     """Open the models to serve, each by a bundle's path or as ``NAME=PATH``; none means the embedded demo model.
 
     A model is named as its folder is. threads: of all runs together (None: what suits this machine); small models run
-    several windows at once on one thread each, for their operators are too short to be shared. settings: of live
+    several windows at once on one thread each, because their operators are too short to share. settings: of live
     captions (None: this machine's). batch_seconds: of the scheduler (None: 0 on a CPU).
 
     Raises InputError for two of one name and for a model that does not transcribe, and what ``open_model`` raises.

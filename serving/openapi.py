@@ -16,9 +16,9 @@ _ERRORS = {
     "408": "nothing was sent for too long",
     "413": "the upload or the recording is too large",
     "415": "the body is not multipart/form-data",
-    "422": "the recording broke its decoder",
+    "422": "the recording crashed its decoder",
     "429": "too many live streams of one address",
-    "503": "the server is full or stopping; Retry-After says when to come back",
+    "503": "the server is full or stopping; Retry-After says when to try again",
 }
 _FIELDS: dict[str, Json] = {
     "file": {"type": "string", "format": "binary", "description": "the recording, in any format the server decodes"},

@@ -1,8 +1,8 @@
 """A corpus on a Ray cluster: the outputs and the lists are those of shards; needs the extra [ray].
 
-Ray Data hands names of recordings to a pool of workers. Each opens the model once, reads and decodes its recordings
-itself, and writes their outputs and its own list to the shared folder (``corpus.run``); only names and outcomes travel.
-What a lost worker or node had begun is begun again elsewhere: recordings that are written and listed are not run again.
+Ray Data gives names of recordings to a pool of workers. Each opens the model once, reads and decodes its recordings,
+and writes their outputs and its list to the shared folder (``corpus.run``); only names and outcomes are sent. The work
+of a lost worker or node is begun again elsewhere: recordings that are written and listed are not run again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class RayOptions:
     """How a corpus is spread over a cluster."""
 
     workers: int | None = None
-    """Workers at most; default as many as the cluster has room for."""
+    """Workers at most; default as many as fit on the cluster."""
 
     cpus: int = 1
     """CPUs that a worker takes, and threads of its engine; default 1."""
@@ -47,12 +47,12 @@ class RayOptions:
     """GPUs that a worker takes; default 0. Several workers share one with a fraction."""
 
     block: int = 8
-    """Recordings that a worker is handed at once, more where the corpus has over 16 000; default 8."""
+    """Recordings that a worker gets at once, more where the corpus has over 16 000; default 8."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker is told.
+    """The settings of every worker.
 
     opened: opens the transcriber, in the worker. folder: where relative names begin. output: the shared folder.
     form: of the outputs. batch: chunks that are run together.
@@ -68,7 +68,7 @@ class Job:
 def run(
     job: Job, chosen: Sequence[CorpusItem], options: RayOptions | None = None, address: str | None = None
 ) -> Iterator[CorpusOutcome]:
-    """Transcribe recordings on a cluster, and yield what became of each, in no order.
+    """Transcribe recordings on a cluster, and yield the status of each, in no order.
 
     address: of the cluster (None: RAY_ADDRESS, else the one that runs here, else one that is started for this run).
     Raises EngineError where ray is missing or the cluster cannot run the model.
@@ -100,7 +100,7 @@ def run(
 
 
 class Worker:
-    """Transcribes what it is handed; one runs on each CPU (or share of a GPU) of the cluster."""
+    """Transcribes the recordings that it gets; one runs on each CPU (or share of a GPU) of the cluster."""
 
     def __init__(self, job: Job) -> None:
         """Open the model."""
@@ -137,7 +137,7 @@ class Worker:
         begun.end()
 
     def _again(self, items: Sequence[CorpusItem], begun: _Begun) -> Iterator[CorpusOutcome]:
-        """Run what a lost worker left, one at a time, so that a recording which ends workers costs no other."""
+        """Run what a lost worker left, one at a time, so that a recording which ends workers affects no other."""
         known = {outcome["path"]: outcome for outcome in corpus.outcomes(self._job.output)}
         for item in items:
             if item.name in known and item.output.exists():
@@ -157,7 +157,7 @@ class Worker:
 
 
 class _Begun:
-    """What was begun of a block: a file that is there while the block is being run, also when its worker is lost.
+    """Which recordings of a block were begun, in a file that exists while the block runs, also when its worker is lost.
 
     before: how often the block was begun as a whole (``""``), and each recording alone, before now.
     """

@@ -27,10 +27,10 @@ _NUMBERS = {"threads": int, "replicas": int, "gpus": float, "batch_seconds": flo
 
 @dataclass(frozen=True)
 class ServeArguments:
-    """What ``serve run`` is given as ``name=value``; each field is one name."""
+    """The arguments of ``serve run``, as ``name=value``; each field is one name."""
 
     token: str
-    """What clients must show; WAV2EDGE_TOKEN where it is left out. It is needed: Ray decides who reaches the port."""
+    """The token that clients must send; WAV2EDGE_TOKEN where it is left out. It is required: Ray opens the port."""
 
     models: str = ""
     """Bundles, as paths or NAME=PATH, separated by commas; default the embedded demo model."""

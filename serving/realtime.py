@@ -1,7 +1,7 @@
 """/v1/realtime: OpenAI's realtime transcription over WebSocket, for its clients.
 
-With ``turn_detection`` (the default) utterances end as live captions end; ``delta`` brings the words that will not
-change any more, ``completed`` the text of the final pass. Without it the client commits, and each commit is one item.
+With ``turn_detection`` (the default) utterances end as in live captions; ``delta`` has the words that later deltas do
+not change, ``completed`` the text of the final pass. Without it the client commits, and each commit is one item.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class _Session:
         await send(self.socket, json.dumps({"type": kind, "event_id": _id("event"), **values}), self.service.limits)
 
     def described(self) -> Json:
-        """The session as its client sees it."""
+        """The session, in the API's form."""
         turns: Json | None = None
         if self.turns is not None:
             turns = {
@@ -108,11 +108,11 @@ class _Session:
     # What the client sends.
 
     async def take(self) -> None:
-        """Take messages until the client goes away or the server stops."""
+        """Take messages until the client disconnects or the server stops."""
         while (message := await received(self.socket, self.service)) is not None:
             try:
                 await self._message(parsed(message))
-            except Refused as error:  # as OpenAI's server: said, and the session goes on
+            except Refused as error:  # as OpenAI's server: sent, and the session continues
                 if error.status == 408:
                     raise
                 await send(self.socket, _error(error), self.service.limits)
@@ -190,13 +190,13 @@ class _Session:
             found = decoding.push(chunk, await asyncio.wrap_future(future))
             for segment in found:
                 await self._delta(item, f" {segment.text}" if self.said else segment.text)
-        self.service.metrics.heard("streams", len(samples) / RATE)
+        self.service.metrics.received("streams", len(samples) / RATE)
         await self._completed(item, decoding.transcript().text, len(samples) / RATE)
 
     # What the server sends.
 
     async def give(self) -> None:
-        """Send what comes of the sound."""
+        """Send the events of the sound."""
         while True:
             found = await self.outbox.take()
             note_drops(self.service, found)

@@ -1,4 +1,4 @@
-"""Messages of OpenAI's realtime clients: checked, and what they ask of the model."""
+"""Check the messages of OpenAI's realtime clients, and convert them to settings of the model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMATS = {"audio/pcm": RawFormat("s16le", 24_000), "audio/pcmu": RawFormat("mul
 
 @dataclasses.dataclass(frozen=True)
 class Turns:
-    """When an utterance begins and ends, as the client says it."""
+    """The client's settings of when an utterance begins and ends."""
 
     threshold: float = 0.5
     silence_ms: float = 500.0

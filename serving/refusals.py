@@ -48,7 +48,7 @@ class Refused(Exception):
 
 
 def refusal(error: BaseException) -> Refused:
-    """Any error as a refusal; what was not foreseen says nothing of the inside."""
+    """Any error as a refusal; unexpected errors are not described to clients."""
     if isinstance(error, Refused):
         return error
     if isinstance(error, InputError):

@@ -1,4 +1,4 @@
-"""An uploaded recording as a request asks for it: its form checked, its file kept, its transcript made in a thread."""
+"""Handle an uploaded recording: check its form, store its file, transcribe it in a thread."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Form:
         """The recording."""
         value = self._data.get("file")
         if not isinstance(value, UploadFile):
-            raise Refused(400, "there is no file; send the recording as the form's field 'file'", param="file")
+            raise Refused(400, "no file; send the recording as the form's field 'file'", param="file")
         return value
 
 
@@ -110,7 +110,7 @@ async def kept(service: Service, file: UploadFile) -> AsyncIterator[Upload]:
 
 
 async def until_gone(request: Request, cancelled: threading.Event) -> None:
-    """Set ``cancelled`` when the client goes away."""
+    """Set ``cancelled`` when the client disconnects."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
     cancelled.set()
@@ -148,20 +148,20 @@ async def transcribe(
         with contextlib.suppress(Cancelled, asyncio.CancelledError, Exception):
             await job  # the file may be removed only after it
         raise
-    service.metrics.heard("files", transcript.seconds)
+    service.metrics.received("files", transcript.seconds)
     return transcript
 
 
 async def transcribe_unless_gone(
     request: Request, service: Service, served: ServedModel, upload: Upload, decoder: WordDecoder | None
 ) -> Transcript:
-    """The transcript of an upload; stops computing where the client goes away."""
+    """The transcript of an upload; stops computing when the client disconnects."""
     cancelled = threading.Event()
     watch = asyncio.ensure_future(until_gone(request, cancelled))
     try:
         return await transcribe(service, served, upload, cancelled, decoder)
     except Cancelled:
-        raise Refused(499, "the client went away") from None
+        raise Refused(499, "the client disconnected") from None
     finally:
         watch.cancel()
 

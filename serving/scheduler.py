@@ -1,9 +1,9 @@
-"""One queue for all clients: which runs go next, which go together, and whose outputs they are.
+"""One queue for all clients: the order of runs, their batches, and the assignment of outputs.
 
-Every thread of the scheduler (a lane) does the same: it takes in what streams were sent, for that may make a final
-due, and else it runs the most urgent batch. The order: finals before partials, partials before chunks of files, and
-among equals the one that has waited longest. A partial's window is made when its turn comes, so it covers all
-sound up to then: a stream that waited costs one run, not many.
+Every thread of the scheduler (a lane) does the same: it feeds streams the sound that they received, which may make a
+final due, and otherwise runs the most urgent batch. The order: finals before partials, partials before chunks of files,
+and among equals the one that has waited longest. A partial's window is made when it is run, so it covers all sound up
+to then: a stream that waited costs one run, not many.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .waiting import RANK, ChunkRun, Logits, Place, alike, together
 
 _log = logging.getLogger("wav2edge.serving")
 _LOAD_SECONDS = 10.0  # over which the load is taken
-_LOOKED_AT = 32  # streams whose windows are tried for one batch
+_LOOKED_AT = 32  # streams whose windows are considered for one batch
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class SchedulerSettings:
 
 @dataclass
 class Counts:
-    """What the scheduler did so far.
+    """Counts of the scheduler's work.
 
     batches: how many batches ran, by the number of runs in each. computed: seconds that they took. sound: seconds of
     sound in them. waits, lags: of the last runs and partials, s.
@@ -85,7 +85,7 @@ class Scheduler:
             thread.start()
 
     def close(self) -> None:
-        """Stop after the batches that are running; what waits fails with EngineError."""
+        """Stop after the batches that are running; waiting runs fail with EngineError."""
         with self._changed:
             self._stopped = True
             chunks, self._chunks = self._chunks, []
@@ -133,7 +133,7 @@ class Scheduler:
         return min(1.0, spent / (_LOAD_SECONDS * self.settings.lanes))
 
     def add(self, stream: CaptionStream) -> None:
-        """Take a stream in; it leaves when it is over."""
+        """Add a stream; it is removed when it is over."""
         with self._changed:
             if self._stopped:
                 raise EngineError("the server is stopping; try again later")
@@ -141,7 +141,7 @@ class Scheduler:
             self._changed.notify_all()
 
     def wake(self, stream: CaptionStream) -> None:
-        """Say that a stream was offered samples, was finished or cancelled."""
+        """Call after a stream was offered samples, was finished or cancelled."""
         with self._changed:
             if stream.over:
                 self._places.pop(stream, None)
@@ -202,7 +202,7 @@ class Scheduler:
             self._changed.notify_all()
 
     def _look(self, place: Place) -> None:
-        """See what a stream wants now; the lock is held and the stream is not being served."""
+        """Check what is due for a stream; the lock is held and the stream is not being served."""
         due = place.stream.due()
         if due is not None and (place.due is None or RANK[due] < RANK[place.due]):
             place.since = self._clock()

@@ -1,4 +1,4 @@
-"""Run the application with uvicorn: its socket, its certificate, and its stop in order."""
+"""Run the application with uvicorn: its socket, its certificate, and its orderly stop."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SOCKET_BYTES = 1 << 20  # of one message on a socket: 30 s of 16-bit sound at 1
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """Where a server listens and whom it lets in."""
+    """The address of a server, and who may use it."""
 
     host: str = "127.0.0.1"
     """The address to listen on; default this machine only."""
@@ -40,7 +40,7 @@ class ServerOptions:
     """The port; 0 takes a free one. Default 8000."""
 
     token: str | None = None
-    """What clients must show; needed where other machines are let in."""
+    """The token that clients must send; required on an address that other machines reach."""
 
     certificate: Path | None = None
     """A PEM file with certificates, for https."""
@@ -52,7 +52,7 @@ class ServerOptions:
     """Other sites whose pages may use the server; default none."""
 
     def __post_init__(self) -> None:
-        """Raises InputError for a server that would let anyone in, and for a key without a certificate."""
+        """Raises InputError for a server without a token for other machines, and for a key without a certificate."""
         if not is_local(self.host) and not self.token:
             raise InputError(f"host={self.host} lets other machines in; give a token as well, or WAV2EDGE_TOKEN")
         if self.key is not None and self.certificate is None:
@@ -90,7 +90,7 @@ class Server:
         return f"{'https' if self._context else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}"
 
     def run(self, ready: Callable[[], None] = lambda: None, extras: Sequence[Extra] = ()) -> None:
-        """Serve until the process is asked to stop; ready: called once requests are taken. extras: what runs beside."""
+        """Serve until the process is asked to stop; ready: called once requests are taken. extras: further servers."""
         _allow_many_files()
         asyncio.run(self._run(ready, extras))
 
@@ -129,7 +129,7 @@ class Server:
 
 
 Extra = Callable[[Service], Coroutine[object, object, None]]
-"""Something that serves beside HTTP until it is cancelled."""
+"""A further server, which runs until it is cancelled."""
 
 
 class _Uvicorn(uvicorn.Server):
@@ -172,7 +172,7 @@ class _Protocol(H11Protocol):
     most = 4096
     header_seconds = 20.0
     _waiting: asyncio.TimerHandle | None = None
-    _upgraded = False  # the connection belongs to a socket's protocol now
+    _upgraded = False  # whether the connection was handed to a socket's protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

@@ -1,4 +1,4 @@
-"""Everything that the ways into a server share: models, queue, files, limits, counts."""
+"""What all protocols of a server share: models, queue, files, limits, counts."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ class Service:
         found = self.catalogue.get(name)
         if found is None:
             there = ", ".join(self.catalogue.names)
-            raise Refused(
-                404, f"there is no model {name!r}; this server has {there}", code="model_not_found", param="model"
-            )
+            raise Refused(404, f"no model {name!r}; this server has {there}", code="model_not_found", param="model")
         return found
 
     @contextlib.contextmanager
@@ -110,11 +108,11 @@ class Service:
                     del self._streams[client]
 
     def add(self, stream: CaptionStream) -> None:
-        """Hand a stream to the scheduler."""
+        """Add a stream to the scheduler."""
         self.scheduler.add(stream)
 
     def _admit(self) -> None:
         if self.stopping.is_set():
             raise Refused(503, "the server is stopping; try again later", retry=10)
         if memory.resident() > self._most_memory:
-            raise Refused(503, "the server has no memory to spare; try again later", retry=10)
+            raise Refused(503, "the server is short of memory; try again later", retry=10)

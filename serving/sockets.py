@@ -21,12 +21,12 @@ from .refusals import Refused, refusal
 from .service import Service
 from .streams import CaptionStream
 
-_ROOM_WAIT = 0.02  # seconds between two looks at whether there is room for more sound
+_POLL = 0.02  # seconds between two checks whether more sound may be taken
 _STALLED = 5.0  # seconds that a client is made to wait before its oldest sound is dropped
 
 
 class Outbox:
-    """Events on their way to a client; bounded, for a client may take them slowly or not at all."""
+    """The queue of events for a client; bounded, because a client may read slowly or not at all."""
 
     def __init__(self, limits: Limits) -> None:
         """limits: how many events may wait."""
@@ -79,7 +79,7 @@ class Outbox:
 
 
 class Feed:
-    """The way of one client's sound into a stream: bytes of one encoding and rate to samples at 16 kHz."""
+    """Converts one client's bytes, of one encoding and rate, to samples at 16 kHz and gives them to a stream."""
 
     def __init__(self, service: Service, live: LiveTranscriber, outbox: Outbox, form: RawFormat) -> None:
         """Open a stream on ``live``; its events go to the outbox."""
@@ -97,7 +97,7 @@ class Feed:
         return self._sent / RATE
 
     async def push(self, data: bytes) -> None:
-        """Take bytes; waits a while where too much sound waits already."""
+        """Take bytes; waits a while where too much sound is waiting to be decoded."""
         data = self._rest + data
         whole = len(data) // self.form.frame_bytes * self.form.frame_bytes
         self._rest = data[whole:]
@@ -109,8 +109,8 @@ class Feed:
         """Take samples at 16 kHz."""
         waited = 0.0
         while self.stream.waiting > self._service.limits.backlog_seconds / 2 and waited < _STALLED:
-            await asyncio.sleep(_ROOM_WAIT)
-            waited += _ROOM_WAIT
+            await asyncio.sleep(_POLL)
+            waited += _POLL
         self._sent += len(samples)
         self.stream.offer(samples)
         self._service.scheduler.wake(self.stream)
@@ -125,7 +125,7 @@ class Feed:
         """End at once, and count what was taken in."""
         self.stream.cancel()
         self._service.scheduler.wake(self.stream)
-        self._service.metrics.heard("streams", self.seconds)
+        self._service.metrics.received("streams", self.seconds)
 
 
 def mono(form: RawFormat, data: bytes) -> NDArray[np.float32]:
@@ -137,7 +137,7 @@ def mono(form: RawFormat, data: bytes) -> NDArray[np.float32]:
 
 
 async def received(socket: WebSocket, service: Service) -> str | bytes | None:
-    """The next message; None when the client went away or the server is to stop. Raises Refused for an idle client."""
+    """The next message; None when the client disconnected or the server stops. Raises Refused for an idle client."""
     limits = service.limits
     take = asyncio.ensure_future(socket.receive())
     stop = asyncio.ensure_future(service.stopping.wait())
@@ -169,7 +169,7 @@ async def conversation(
     socket: WebSocket, service: Service, taking: Callable[[], Awaitable[None]], giving: Callable[[], Awaitable[None]],
     say: Callable[[Refused], str],
 ) -> None:  # fmt: skip
-    """Run both ways of a socket until giving ends; an error is said and closes the socket, which is then closed."""
+    """Receive and send on a socket until sending ends; an error is sent, and then the socket is closed."""
     tasks = [asyncio.ensure_future(taking()), asyncio.ensure_future(giving())]
     problem: Refused | None = None
     try:

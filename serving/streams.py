@@ -1,7 +1,7 @@
-"""One live stream of a server: samples in from any thread, events out, no thread of its own.
+"""One live stream of a server: samples in from any thread, events out; it has no thread.
 
-The scheduler feeds it and runs what it asks for. What a client sends faster than it is decoded waits here, at most
-``limit`` seconds of it; beyond that the oldest sound is dropped and the client is told by a Dropped event.
+The scheduler feeds it and runs its windows. Sound that a client sends faster than it is decoded waits here, at most
+``limit`` seconds of it; beyond that the oldest sound is dropped, with a Dropped event.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class CaptionStream(LiveStream):
     # What follows is called by the scheduler, by one thread at a time.
 
     def deliver(self, window: Window, outputs: Arrays, seconds: float) -> None:
-        """Hand over the outputs of an issued window; ``serve`` takes them in."""
+        """Take the outputs of an issued window; ``serve`` processes them."""
         with self._lock:
             self._outcomes.append((window, outputs, seconds))
 
@@ -121,7 +121,7 @@ class CaptionStream(LiveStream):
         )
 
     def serve(self) -> None:
-        """Take in samples and outputs that wait, and emit the events that follow."""
+        """Process samples and outputs that wait, and emit the events that follow."""
         with self._lock:
             outcomes, self._outcomes = self._outcomes, deque()
             incoming, self._incoming = self._incoming, deque()
@@ -154,7 +154,7 @@ class CaptionStream(LiveStream):
         return self.captions.due(finals_only=self._closed or self._late())
 
     def issue(self) -> Window | None:
-        """The window that ``due`` speaks of; ``deliver`` takes its outputs."""
+        """The window that is due (see ``due``); ``deliver`` takes its outputs."""
         window = self.captions.window(finals_only=self._closed or self._late())
         if window is not None:
             self._running += 1

@@ -1,4 +1,4 @@
-"""/v1/audio/transcriptions as OpenAI's clients call it, and /v1/recordings, which says more while it goes on."""
+"""/v1/audio/transcriptions as OpenAI's clients call it, and /v1/recordings, which also reports progress."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _rendered(transcript: Transcript, name: str, kind: str, granularities: tuple
 
 
 def verbose(transcript: Transcript, name: str, granularities: tuple[str, ...]) -> Json:
-    """OpenAI's ``verbose_json``; fields that only Whisper has carry neutral values, which its clients demand."""
+    """OpenAI's ``verbose_json``; fields that only Whisper has carry neutral values, because clients require them."""
     made = document(transcript, name)
     values: dict[str, object] = {
         "task": made["task"],
@@ -150,7 +150,7 @@ _Put = Callable[[Json | None], None]
 async def _jobs_events(
     run: Callable[[threading.Event, _Put], asyncio.Future[Json] | asyncio.Task[Json]],
 ) -> AsyncGenerator[Json, None]:
-    """What a job puts, then what it returns; leaving the iteration cancels it."""
+    """The events that a job puts, then its result; leaving the iteration cancels it."""
     queue: asyncio.Queue[Json | None] = asyncio.Queue()
     cancelled = threading.Event()
     job = run(cancelled, queue.put_nowait)
@@ -213,7 +213,7 @@ def _own_events(
 
 
 def _events(events: AsyncGenerator[Json, None], stack: contextlib.AsyncExitStack) -> StreamingResponse:
-    """Server-sent events; ``stack`` is closed with them. An error after the first byte is an event of its own."""
+    """Server-sent events; ``stack`` is closed with them. An error after the first byte is sent as an event."""
 
     async def body() -> AsyncIterator[str]:
         async with stack:

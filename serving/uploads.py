@@ -1,4 +1,4 @@
-"""Uploaded recordings: kept on disk within bounds, and decoded by processes that can be lost."""
+"""Uploaded recordings: stored on disk within bounds, and decoded by processes that may crash."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from .decode_worker import Answer, Request
 from .limits import Limits
 from .refusals import Refused
 
-_POLL = 0.1  # seconds between two looks at whether a request was cancelled
+_POLL = 0.1  # seconds between two checks whether a request was cancelled
 _PACE = 0.2  # seconds of decoding that a second of sound may take, besides _LEAST
 _LEAST = 60.0
 
 
 class Cancelled(Exception):
-    """The client went away."""
+    """The client disconnected."""
 
 
 class Spool:
@@ -48,14 +48,14 @@ class Spool:
         self.held = 0
 
     def reserve(self, count: int) -> None:
-        """Take bytes of the bound; raises Refused where there are none left."""
+        """Reserve bytes; raises Refused where the bound is reached."""
         with self._lock:
             if self.held + count > self._limits.spool_bytes:
                 raise Refused(503, "too many recordings are being transcribed; try again later", retry=10)
             self.held += count
 
     def release(self, count: int) -> None:
-        """Give bytes back."""
+        """Release reserved bytes."""
         with self._lock:
             self.held -= count
 
@@ -77,7 +77,7 @@ class Spool:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A recording's samples in a file of float32 at the model's rate, and what is known of it."""
+    """A recording's samples in a file of float32 at the model's rate, with its length and warnings."""
 
     path: Path
     name: str
@@ -104,7 +104,7 @@ class Decoded:
 
 
 class Decoders:
-    """Processes that decode, started when they are first needed and again when one is lost."""
+    """Processes that decode, started on first use and again when one is lost."""
 
     def __init__(self, count: int, longest: float) -> None:
         """count: how many at once. longest: of a recording, s."""

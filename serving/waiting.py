@@ -1,4 +1,4 @@
-"""What waits in the scheduler's queue, and what of it goes together in one batch."""
+"""The entries of the scheduler's queue, and which of them may share a batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .streams import CaptionStream
 
 Logits = NDArray[np.float32]
 RANK = {"final": 0, "partial": 1}
-"""What is run first among streams."""
+"""The order of streams' windows: lower is run first."""
 
 
 @dataclass(order=True)

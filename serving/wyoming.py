@@ -33,7 +33,7 @@ class WyomingServer:
     def __init__(self, host: str, port: int) -> None:
         """Take the port, 0 for a free one; raises InputError where that cannot be.
 
-        The protocol knows no token: an address of other machines lets them in.
+        The protocol has no token: on an address that other machines reach, they may use the server.
         """
         self._socket = listening(host, port)
         self.port: int = self._socket.getsockname()[1]
@@ -81,7 +81,7 @@ class _Connection:
         self._giving: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Answer messages until the client goes away or the server stops."""
+        """Answer messages until the client disconnects or the server stops."""
         while (message := await self._next()) is not None:
             kind, data, payload = message
             await self._message(kind, data, payload)
@@ -142,7 +142,7 @@ class _Connection:
             await self._feed.push(payload)
         elif kind == "audio-stop":
             await self._end()
-        # Other events of the protocol are for other services; they are ignored, as its own servers do.
+        # Other events of the protocol are for other services; they are ignored, as the protocol's servers do.
 
     def _begin(self, data: Json) -> None:
         if self._feed is not None:

@@ -1,7 +1,7 @@
 """Layouts of other tools: a bundle as the files that another runtime loads. A file in this folder is a layout.
 
 A layout is a *module* that satisfies the protocol ``Layout``. It works from the bundle's ONNX files (onnx, no torch),
-refuses with the reason what its client cannot do right, and says in a README how to run what it wrote.
+refuses with the reason what its client would run wrong, and writes a README with the lines that run the files.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MARK = "wav2edge.json"
 class Layout(Protocol):
     """What a module of this folder offers.
 
-    NAME: what ``pack --for`` calls it. CLIENT: the tool that loads it, with the version that was tried. ARGUMENT: what
+    NAME: its name for ``pack --for``. CLIENT: the tool that loads it, with the version that was tried. ARGUMENT: what
     may follow the name after a colon, as the help shows it; empty where nothing may.
     """
 
@@ -48,7 +48,7 @@ class Layout(Protocol):
 
 @dataclass(frozen=True)
 class PackedLayout:
-    """What was written: where, with which variants, bytes in all, and the lines that run it."""
+    """A packed layout: its path, variants, size in bytes, and the lines that run it."""
 
     path: Path
     client: str
@@ -154,7 +154,7 @@ def _check_free(destination: Path, archive: bool, overwrite: bool) -> None:
 def _put_in_place(made: Path, destination: Path) -> None:
     flush_tree(made)
     if (destination / MARK).is_file():
-        exchange(made, destination)  # the old one goes with the staging folder
+        exchange(made, destination)  # the old one is removed with the staging folder
     else:
         os.rename(made, destination)  # onto nothing or an empty folder; fails on anything else
     flush(destination.absolute().parent)

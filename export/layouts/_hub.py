@@ -19,11 +19,11 @@ _SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 
 
 def check(job: Job, client: str) -> None:
-    """Raise InputError for what these files cannot say."""
+    """Raise InputError for models that these files cannot describe."""
     job.need(client, "ctc", "sequence_classification", rate=None)
     if job.spec.frontend != "waveform":
         raise InputError(
-            f"{job.bundle.path}: {client} computes log-mel features for {job.spec.architecture} by itself; the graph "
+            f"{job.bundle.path}: {client} itself computes log-mel features for {job.spec.architecture}; the graph "
             "of a bundle takes the waveform"
         )
     if job.spec.head != "sequence_classification":
@@ -45,9 +45,9 @@ def write(
 ) -> None:
     """Write config.json, preprocessor_config.json and, for CTC, the tokenizer's files.
 
-    model_type: what config.json names, a family that the client knows. padding: what the feature extractor pads a
-    batch with; it does not normalise, because the graph does. more: further keys of config.json. fast_tokenizer: write
-    tokenizer.json too, for transformers.js.
+    model_type: the family in config.json, one that the client knows. padding: the value with which the feature
+    extractor pads a batch; it does not normalise, because the graph does. more: further keys of config.json.
+    fast_tokenizer: write tokenizer.json too, for transformers.js.
     """
     spec = job.spec
     family = next(family for family in FAMILIES if family.name == model_type)
@@ -87,7 +87,7 @@ def write(
 def _write_tokenizer(job: Job, folder: Path, client: str, fast: bool) -> None:
     spec = job.spec
     assert spec.blank is not None
-    # Where the labels have no delimiter, one that no label is: the tokenizer then joins all, as wav2edge does.
+    # Where the labels have no delimiter, one that is not a label: the tokenizer then joins all, as wav2edge does.
     delimiter = "|" if spec.delimiter is None and "|" not in spec.labels else spec.delimiter or "▁"
     symbols = job.symbols(client, delimiter, pieces=False)
     vocabulary = {text: index for index, text in enumerate(symbols)}
@@ -119,8 +119,8 @@ def _fast_tokenizer(
 ) -> dict[str, object]:
     """tokenizer.json with the decoder CTC, for transformers.js.
 
-    Its ``cleanup`` does two things: it writes spaces for delimiters, and takes spaces out before ``'s`` and the like,
-    which changes words. So it is off, and the delimiter is a space from the start.
+    Its ``cleanup`` does two things: it writes spaces for delimiters, and removes spaces before ``'s`` and the like,
+    which changes words. So it is off, and the delimiter in the vocabulary is a space.
     """
     added = sorted({blank, *special.values()}, key=lambda text: vocabulary[text])
     unknown = special.get("unk_token", blank)
@@ -137,7 +137,7 @@ def _fast_tokenizer(
                 "lstrip": False,
                 "rstrip": False,
                 "normalized": False,
-                "special": text != blank,  # what is special is dropped before repeats are collapsed
+                "special": text != blank,  # special tokens are dropped before repeats are collapsed
             }
             for text in added
         ],

@@ -24,13 +24,13 @@ _INTEGERS = ("int8", "int4")
 
 @dataclass
 class Job:
-    """One bundle on its way into a layout."""
+    """One bundle to be written in a layout."""
 
     bundle: Bundle
     asked: tuple[Variant, ...]
     """The variants that were named; empty where the layout chooses."""
     argument: str
-    """What followed the layout's name after a colon."""
+    """The text after the colon of the layout's name."""
     name: str
     """The folder's name as its user will see it."""
     used: list[Variant] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Job:
         return {precision: found[precision] for precision in precisions if precision in found}
 
     def graph(self, variant: Variant) -> Graph:
-        """A variant's whole graph, its files checked; it counts as used from now on."""
+        """A variant's whole graph, its files checked; the variant is added to ``used``."""
         self.bundle.verify(variant, "full")
         graph = Graph.load(self.bundle.graph(variant, "full"))
         if variant not in self.used:
@@ -75,8 +75,8 @@ class Job:
     def transcribing_graph(self, variant: Variant) -> Graph:
         """A graph whose best labels, frame by frame, give wav2edge's text to a client without the model's spec.
 
-        There is no label after a clip's end, none that is silent, and a delimiter in a pause that parts two words.
-        Clips that are too short for a frame have no label at all.
+        There are no labels after a clip's end and no silent ones, and there is a delimiter in a pause between two
+        words. Clips that are too short for a frame have no label.
         """
         graph, spec = self.graph(variant), self.spec
         assert spec.blank is not None
@@ -112,7 +112,7 @@ class Job:
         return True
 
     def need(self, client: str, *heads: str, rate: int | None = 16000) -> None:
-        """Raise InputError for a head that the client has no use for, and for a rate that it does not take."""
+        """Raise InputError for a head that the client does not run, and for a rate that it does not take."""
         if self.spec.head not in heads:
             known = " and ".join(head.replace("_", " ") for head in heads)
             raise InputError(
@@ -132,8 +132,8 @@ class Job:
     def symbols(self, client: str, delimiter: str, blank: str | None = None, *, pieces: bool = True) -> tuple[str, ...]:
         """The labels as a client that joins them should write them, by index.
 
-        delimiter: what it writes for a space. blank: the name that it knows the blank by. pieces: whether it joins
-        pieces of words. Raises InputError where it could not give back the words.
+        delimiter: its symbol for a space. blank: its name of the blank. pieces: whether it joins pieces of words.
+        Raises InputError where it would write other words.
         """
         spec = self.spec
         spaced = spec.delimiter is not None or spec.tokenizer == "piece"
@@ -159,14 +159,14 @@ class Job:
         return tuple(texts)
 
     def end_of(self, graph: Graph) -> None:
-        """Take the output with the lengths away, for a client that expects one output."""
+        """Remove the output with the lengths, for a client that expects one output."""
         if any(value.name == OUTPUT_LENGTHS for value in graph.model.graph.output):
             interface.drop_output(graph, OUTPUT_LENGTHS)
 
 
 @dataclass(frozen=True)
 class Readme:
-    """What the packed folder says of itself."""
+    """The content of the packed folder's README."""
 
     language: str
     """Of the lines: ``python``, ``js`` or ``sh``."""
@@ -175,7 +175,7 @@ class Readme:
     install: str = ""
     """The line that installs the client."""
     notes: Sequence[str] = ()
-    """What its user should know: what differs from wav2edge there, and why."""
+    """What differs from wav2edge in this tool, and why."""
     variants: Mapping[str, str] = field(default_factory=dict)
     """Files of variants, by the variant's name."""
 

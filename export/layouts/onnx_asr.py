@@ -1,7 +1,7 @@
 """onnx-asr, type ``wav2vec2-ctc``: model.onnx, vocab.txt and config.json.
 
-The type takes ``input_values`` and ``input_lengths`` and reads ``logprobs``. Two of its habits are met in the files
-(read in its repository at 2c2fe19, src/onnx_asr/models/wav2vec2.py and asr.py):
+The type takes ``input_values`` and ``input_lengths`` and reads ``logprobs``. The files are made for two of its
+properties (in its repository at 2c2fe19, src/onnx_asr/models/wav2vec2.py and asr.py):
 
 1. It decodes ``length // subsampling_factor + 1`` frames of each clip, more than the clip has: in the graph, frames
    after a clip's end are the blank.

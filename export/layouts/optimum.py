@@ -2,7 +2,7 @@
 
 ``ORTModelForCTC`` feeds ``input_values`` alone, no mask (optimum-onnx 0.1.0), so a padded batch changes the words of
 its shorter clips. Here the graph finds where a clip's padding begins: preprocessor_config.json lets the feature
-extractor pad with a number that no waveform has, and leave the normalisation to the graph.
+extractor pad with a number that does not occur in waveforms, and leave the normalisation to the graph.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CLIENT = "optimum-onnx 0.1 (ORTModelForCTC, ORTModelForAudioClassification)"
 ARGUMENT = ""
 _FILES = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_quantized.onnx"}
 PADDING = -10000.0
-"""What batches are padded with: exact in fp32, and far outside [-1, 1]."""
+"""The value that batches are padded with: exact in fp32, and far outside [-1, 1]."""
 _CTC = (
     "from optimum.onnxruntime import ORTModelForCTC; from transformers import AutoProcessor; import soundfile",
     'model, processor = ORTModelForCTC.from_pretrained("{name}"{file}), AutoProcessor.from_pretrained("{name}")',

@@ -1,7 +1,7 @@
 """sherpa-onnx's ``from_omnilingual_asr_ctc``: model.onnx and tokens.txt.
 
-The client feeds one clip at a time as one input [1, samples], normalised by itself with 1e-5 added to the variance. The
-graph normalises again, which takes that out: a clip is then what the checkpoint was trained on, also where it is quiet.
+The client feeds one clip at a time as one input [1, samples], which it normalises with 1e-5 added to the variance. The
+graph normalises again, which removes the effect of that number: also quiet clips then have unit variance.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def write(job: Job, folder: Path) -> Readme:
     notes = [
         "It runs one clip at a time, also in `decode_streams`.",
         "It normalises clips in its own arithmetic, which differs in the last digits: the fp32 file writes the words "
-        "of wav2edge all the same, an int8 file may round to others where the model is unsure.",
+        "of wav2edge, an int8 file may round to others where two labels are almost equally probable.",
     ]
     if not spec.normalize:
         notes.append(
             "The checkpoint was trained on clips that are not normalised, and sherpa-onnx normalises them; its group "
-            "norm takes that out, except in clips that are close to silence."
+            "norm removes the difference, except in clips that are close to silence."
         )
     first = next(iter(files.values()))
     return Readme(

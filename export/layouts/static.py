@@ -1,8 +1,8 @@
 """Graphs of one fixed length, for neural processors and compilers that take no other: ``static:10s``.
 
-``input_values`` float32 [1, samples] and ``input_lengths`` int64 [1]; a shorter clip is padded with anything and gives
-the numbers of its own run, because its length masks the padding everywhere. Every shape is a number, all operators are
-ONNX's own, and frames after a clip's end are the blank.
+``input_values`` float32 [1, samples] and ``input_lengths`` int64 [1]; a shorter clip is padded with any values and
+gives the same numbers as alone, because its length masks the padding everywhere. Every shape is a number, all operators
+are in ONNX's standard, and frames after a clip's end are the blank.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ...runtime.errors import InputError
 from ._job import Job, Readme
 
 NAME = "static"
-CLIENT = "compilers that want fixed shapes (RKNN, QNN, NPU of OpenVINO, CoreML …)"
+CLIENT = "compilers that require fixed shapes (RKNN, QNN, NPU of OpenVINO, CoreML …)"
 ARGUMENT = ":SECONDSs"
 _LENGTH = re.compile(r"(\d{1,4}(?:\.\d{1,3})?)s")
 _PRECISIONS = ("fp32", "fp16", "bf16", "int8")

@@ -2,8 +2,8 @@
 
 A file's suffix is its dtype there: none fp32, ``_fp16``, ``_quantized`` q8, the default of WebAssembly. The pipeline
 runs clips one by one, so lengths are read from the shape; it leaves the normalisation to the graph. It knows the models
-wav2vec2, hubert, unispeech and unispeech-sat by name; the graph is complete in itself, so that any other family is
-named wav2vec2.
+wav2vec2, hubert, unispeech and unispeech-sat by name; the graph needs nothing from the family's code, so any other
+family is named wav2vec2.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """NVIDIA Triton's model repository: models/NAME/config.pbtxt and models/NAME/1/model.onnx, backend onnxruntime.
 
 ``triton``: clients pad a batch themselves and send ``input_lengths``; the server batches requests of equal size.
-``triton:ragged``: each request is one clip [1, samples] of any length; the server hands all of a batch to the graph as
-one flat row and, by ``batch_input`` BATCH_ITEM_SHAPE, the length of each, and the graph makes the padded batch.
+``triton:ragged``: each request is one clip [1, samples] of any length; the server gives the graph all clips of a batch
+as one flat row and, by ``batch_input`` BATCH_ITEM_SHAPE, the length of each, and the graph makes the padded batch.
 
 BATCH_ITEM_SHAPE and not BATCH_ACCUMULATED_ELEMENT_COUNT: the latter counts by request, so that a request of two clips
 would become one clip; the former has a row for each clip (SetBatchItemShape in triton-inference-server/backend,

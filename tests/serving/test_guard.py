@@ -92,7 +92,7 @@ def test_the_token_opens_everything_but_health_and_page(guarded: Running) -> Non
         assert asked(guarded.url + path)[0] == 200, path
     for path in ("/v1/models", "/metrics", "/v1/status", "/openapi.json"):
         status, body = asked(guarded.url + path)
-        assert status == 401 and "wants its token" in message_of(body), path
+        assert status == 401 and "requires its token" in message_of(body), path
         assert asked(guarded.url + path, Authorization="Bearer wrong")[0] == 401
         assert asked(guarded.url + path, Authorization="Bearer secret")[0] == 200
     address = guarded.url.replace("http", "ws") + "/v1/listen"
@@ -185,7 +185,7 @@ def test_headers_must_come_soon_and_a_stream_outlives_that_bound(catalogue: Cata
 
 @pytest.mark.parametrize(
     ("query", "message"),
-    [("?encoding=mp3", "choose from"), ("?sample_rate=1", "4000"), ("?model=none", "there is no model")],
+    [("?encoding=mp3", "choose from"), ("?sample_rate=1", "4000"), ("?model=none", "no model")],
 )
 def test_a_stream_that_cannot_be_is_refused_in_one_line(server: Running, query: str, message: str) -> None:
     with connect(server.url.replace("http", "ws") + "/v1/listen" + query) as ws:

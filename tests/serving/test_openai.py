@@ -97,7 +97,7 @@ def test_the_models_are_listed_with_what_they_are(client: openai.OpenAI) -> None
 @pytest.mark.parametrize(
     ("fields", "status", "sentence"),
     [
-        ({"model": "whisper-1"}, 404, "there is no model 'whisper-1'; this server has wav2edge-demo"),
+        ({"model": "whisper-1"}, 404, "no model 'whisper-1'; this server has wav2edge-demo"),
         ({"response_format": "diarized_json"}, 400, "choose from json, text, srt, verbose_json, vtt"),
         ({"timestamp_granularities": ["word"]}, 400, "need response_format verbose_json"),
         ({"response_format": "srt", "stream": True}, 400, "not with srt"),

@@ -79,7 +79,7 @@ def test_a_recording_gets_the_text_of_listen_in_chunks_and_whole(
         (b'{"type": "x", "payload_length": -1}\n', "payload_length"),
         (b'{"type": "audio-start", "data": {"rate": 16000, "width": 4, "channels": 1}}\n', "width 2"),
         (b'{"type": "audio-start", "data": {"rate": 16000, "width": 2, "channels": 1}}\n', "nothing came for 2 s"),
-        (b'{"type": "transcribe", "data": {"name": "none"}}\n', "there is no model"),
+        (b'{"type": "transcribe", "data": {"name": "none"}}\n', "no model"),
         (b"x" * 70000 + b"\n", "64 KB"),
     ],
 )
