@@ -27,6 +27,7 @@ from pathlib import Path
 import _kit
 import numpy as np
 import onnxruntime
+from _packed_graphs import Clip, decoded, flat, padded
 from numpy.typing import NDArray
 
 from wav2edge.devices.open import open_model
@@ -50,7 +51,6 @@ QUIETER = 0.9
 LENGTHS = (1, 5, 10, 30)
 """Seconds of the fixed graphs."""
 
-Clip = NDArray[np.float32]
 Feeds = Callable[[Sequence[Clip]], dict[str, NDArray[np.generic]]]
 
 
@@ -261,33 +261,6 @@ def in_triton(model: str, bundle: Bundle, variant: str, clips: Sequence[Clip], e
                 found += [decoded(row, spec) for row in logits]
             client = f"{layout}, graph in ONNX Runtime {onnxruntime.__version__}"
             yield compared(model, client, variant, way, found, expected, _frame(spec))
-
-
-def padded(clips: Sequence[Clip]) -> dict[str, NDArray[np.generic]]:
-    """A batch that the client has padded, and its lengths."""
-    longest = max(len(clip) for clip in clips)
-    batch = np.stack([np.pad(clip, (0, longest - len(clip))) for clip in clips])
-    return {"input_values": batch, "input_lengths": np.array([len(clip) for clip in clips])}
-
-
-def flat(clips: Sequence[Clip]) -> dict[str, NDArray[np.generic]]:
-    """The inputs that the server makes from requests: one row, and BATCH_ITEM_SHAPE."""
-    sizes = np.array([[len(clip)] for clip in clips], dtype=np.int32)
-    return {"input_values": np.concatenate(clips), "input_sizes": sizes}
-
-
-def decoded(logits: NDArray[np.float32], spec: ModelSpec) -> tuple[str, list[float]]:
-    """Text and word starts by greedy decoding: best labels, repeats and blanks dropped, split at delimiters."""
-    assert spec.blank is not None
-    text, starts, between = "", [], True
-    for token in ctc.tokens(logits, spec.blank):
-        if spec.labels[token.label] == spec.delimiter:
-            text, between = f"{text} ", True
-            continue
-        if between:
-            starts.append(token.start * _frame(spec))
-        text, between = text + spec.labels[token.label], False
-    return text, starts
 
 
 def in_fixed_length(

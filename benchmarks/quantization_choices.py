@@ -10,58 +10,32 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import _kit
 import numpy as np
+from _quantization_setting import THREADS, Setting, quiet, row
+from _quantization_times import times
 
-from wav2edge.calibration import prepare, sensitivity
+from wav2edge.calibration import sensitivity
 from wav2edge.calibration.build import VariantBuilder
 from wav2edge.calibration.candidates import staged_bundle
-from wav2edge.calibration.clips import Clips, calibration_clips, dev_clips
+from wav2edge.calibration.clips import calibration_clips, dev_clips
 from wav2edge.calibration.closeness import sqnr
 from wav2edge.calibration.judge import Judge, Measured
-from wav2edge.calibration.observe import observe, observe_channels, run_with_outputs
+from wav2edge.calibration.observe import observe_channels, run_with_outputs
 from wav2edge.calibration.options import Options
 from wav2edge.calibration.passes import smooth
-from wav2edge.calibration.passes.qdq import observed
 from wav2edge.calibration.ranges import METHODS, choose_range
-from wav2edge.calibration.schemes import S8S8, U8S8
+from wav2edge.calibration.schemes import U8S8
 from wav2edge.calibration.sites import find_sites
 from wav2edge.graphs.graph import Graph
 from wav2edge.measure.runs import TranscriptionRun
 from wav2edge.measure.scoring import difference
 from wav2edge.runtime.bundle import embedded
-from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.engines import EngineOptions
-from wav2edge.runtime.model import Model
 
-THREADS = 2
 VARIANTS = ("int8-u8s8", "int8-s8s8", "int8-u7s8", "int8-dynamic", "int4")
-
-
-def quiet(stage: str, done: int, total: int) -> None:
-    """No progress: the tables are the output."""
-
-
-@dataclasses.dataclass
-class Setting:
-    """The model, its speech, and a folder for files."""
-
-    bundle: Bundle
-    speech: Clips
-    dev: Clips
-    folder: Path
-
-    def graph(self) -> Graph:
-        """A fresh fp32 graph."""
-        return Graph.load(self.bundle.graph(self.bundle.variant("fp32"), "full"))
-
-    def builder(self, clips: Clips, options: Options) -> VariantBuilder:
-        """What builds variants, calibrated on these clips."""
-        return prepare.prepare(self.bundle, self.graph(), clips, self.folder, options, quiet)[0]
 
 
 def folds(at: Setting) -> Iterator[str]:
@@ -110,10 +84,6 @@ def _scales(graph: Graph, places: tuple[smooth.Fold, ...], maxima: dict[str, np.
             yield smooth.fold_scale(maxima[place.tensors[0]], largest, smooth.ALPHA)
 
 
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
 def _figures(measured: Measured) -> tuple[str, str, str]:
     return str(measured.change), f"{100 * measured.likeness:.2f}", f"{measured.sqnr_db:.1f}"
 
@@ -135,7 +105,7 @@ def methods(at: Setting) -> Iterator[str]:
         for name in VARIANTS:
             for method in METHODS if name in ("int8-u8s8", "int8-s8s8") else (options.method,):
                 measured = judged(at, judge, dataclasses.replace(builder, method=method), name)
-                yield _row(name, method, "yes" if folding else "no", *_figures(measured))
+                yield row(name, method, "yes" if folding else "no", *_figures(measured))
         if folding:
             factors = [_factor(builder, name, unsigned) for name in builder.histograms for unsigned in (True, False)]
     low, middle = np.percentile(factors, [0, 50])
@@ -158,7 +128,7 @@ def recordings(at: Setting) -> Iterator[str]:
             break
         builder = at.builder(at.speech.limited(count), Options(searching=False, threads=THREADS))
         for name in ("int8-u8s8", "int8-s8s8"):
-            yield _row(str(count), name, *_figures(judged(at, judge, builder, name)))
+            yield row(str(count), name, *_figures(judged(at, judge, builder, name)))
 
 
 def layers(at: Setting) -> Iterator[str]:
@@ -190,7 +160,7 @@ def layers(at: Setting) -> Iterator[str]:
         ranks = [np.argsort(np.argsort(v)).astype(np.float64) for v in (values, last)]
         same = len(set(np.argsort(values)[:8]) & set(np.argsort(last)[:8]))
         correlation = np.corrcoef(ranks[0], ranks[1])[0, 1]
-        yield _row(f"{seconds:g} s", f"{correlation:.3f}", f"{same} of 8", f"{np.abs(values - last).max():.1f}")
+        yield row(f"{seconds:g} s", f"{correlation:.3f}", f"{same} of 8", f"{np.abs(values - last).max():.1f}")
 
 
 def dev(at: Setting) -> Iterator[str]:
@@ -206,88 +176,7 @@ def dev(at: Setting) -> Iterator[str]:
         chosen = np.linspace(0, len(edits) - 1, count).round().astype(int)
         rise = difference([reference.edits[i] for i in chosen], [edits[i] for i in chosen])
         words = sum(edits[i].length for i in chosen)
-        yield _row(str(count), str(words), f"{100 * rise.value:+.2f}", f"{50 * (rise.high - rise.low):.2f}")
-
-
-def spent(time_of: Callable[[], object]) -> float:
-    """Seconds of the faster of two runs."""
-    best = float("inf")
-    for _ in range(2):
-        start = time.perf_counter()
-        time_of()
-        best = min(best, time.perf_counter() - start)
-    return best
-
-
-def times(at: Setting) -> Iterator[str]:
-    """What the passes cost beside fp32's own run, and how many timed runs a ratio needs."""
-    clips = at.speech.limited(12)
-    pieces = list(clips.pieces())
-    graph = at.graph()
-    sites = find_sites(graph)
-    places = smooth.find_folds(graph, sites)
-    names = [name for place in places for name in place.tensors]
-    with Model(at.bundle, "onnxruntime", "fp32", EngineOptions(threads=THREADS)) as model:
-        plain = spent(lambda: [model.logits([piece]) for piece in pieces])
-    folding = spent(lambda: observe_channels(graph, names, pieces, at.folder, THREADS))
-    observing = spent(lambda: observe(graph, observed(sites), pieces, at.folder, THREADS))
-    builder = at.builder(clips, Options(threads=THREADS))
-    seconds = sum(map(len, pieces)) / at.bundle.spec.sample_rate
-    sensitivity.SECONDS = min(seconds, 24.0)
-    rows = [("looking for outliers", folding / plain), ("calibrating", observing / plain)]
-    for scheme in (U8S8, S8S8):
-        layers = len({site.layer for site in builder.sites})
-        started = time.perf_counter()
-        sensitivity.measure_sensitivities(
-            builder.graph,
-            builder.sites,
-            builder.ranges(scheme.unsigned),
-            scheme,
-            iter(pieces),
-            {},
-            at.bundle.spec,
-            at.folder,
-            quiet,
-            THREADS,
-        )
-        run = (time.perf_counter() - started) / layers
-        rows.append((f"one layer's sensitivity, {scheme.name}", run / (plain * sensitivity.SECONDS / seconds)))
-    yield "| pass over the speech | time, fp32 = 1 |"
-    yield "|---|---|"
-    for title, ratio in rows:
-        yield _row(title, f"{ratio:.2f}")
-    yield ""
-    yield from _repeats(at, builder)
-
-
-def _repeats(at: Setting, builder: VariantBuilder) -> Iterator[str]:
-    variant = builder.build("int8-u8s8", frozenset(), stages=False)
-    staged = staged_bundle(at.bundle, builder, variant)
-    samples = next(at.speech.pieces())
-    options = EngineOptions(threads=THREADS)
-    turns: list[tuple[float, float]] = []
-    with (
-        Model(at.bundle, "onnxruntime", "fp32", options) as fp32,
-        Model(staged, "onnxruntime", variant, options) as int8,
-    ):
-        for _ in range(181):
-            pair = []
-            for model in (fp32, int8):
-                start = time.perf_counter()
-                model.logits([samples])
-                pair.append(time.perf_counter() - start)
-            turns.append((pair[0], pair[1]))
-    measured = np.array(turns[1:])
-    yield "| timed runs | ratio of the fastest: middle | 5 to 95 % | median of the turns' ratios: middle | 5 to 95 % |"
-    yield "|---|---|---|---|---|"
-    for count in (1, 3, 5, 9):
-        groups = measured[: len(measured) // count * count].reshape(-1, count, 2)
-        fastest = groups.min(axis=1)
-        cells = [str(count)]
-        for ratios in (fastest[:, 1] / fastest[:, 0], np.median(groups[:, :, 1] / groups[:, :, 0], axis=1)):
-            low, middle, high = np.percentile(ratios, [5, 50, 95])
-            cells += [f"{middle:.3f}", f"{low:.3f} to {high:.3f}"]
-        yield _row(*cells)
+        yield row(str(count), str(words), f"{100 * rise.value:+.2f}", f"{50 * (rise.high - rise.low):.2f}")
 
 
 PARTS: dict[str, Callable[[Setting], Iterator[str]]] = {

@@ -19,7 +19,7 @@ from pathlib import Path
 import _kit
 import numpy as np
 import onnxruntime
-from clients import decoded, flat, padded
+from _packed_graphs import decoded, flat, padded
 from numpy.typing import NDArray
 
 from wav2edge.export import layouts

@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..runtime.audio.loudness import VARIANCE_FLOOR
 from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, NORMALIZED
 from .encoders import encoder
 from .families import Family
@@ -23,9 +24,6 @@ from .modules import Adapter, FeatureExtractor, first
 from .network import Network
 from .operators import mark
 from .preprocessing import Preprocessing
-
-VARIANCE_FLOOR = 1e-7
-"""transformers' Wav2Vec2FeatureExtractor adds it to a clip's variance."""
 
 
 class ContractGraph(nn.Module):

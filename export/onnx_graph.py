@@ -14,6 +14,7 @@ import numpy as np
 
 from ..graphs.graph import Graph
 from ..graphs.nodes import Node, Tensor, make_node
+from ..runtime.audio.loudness import VARIANCE_FLOOR
 from ..runtime.bundle.spec import (
     FEATURE_LENGTHS,
     FEATURES,
@@ -24,8 +25,6 @@ from ..runtime.bundle.spec import (
     ModelSpec,
 )
 
-VARIANCE_FLOOR = 1e-7
-"""transformers' Wav2Vec2FeatureExtractor adds it to a clip's variance."""
 MASK = "attention_mask"
 _AXES_AS_INPUT = 18
 """The opset from which ReduceMean takes its axes as an input."""

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.errors import EngineError, Wav2EdgeError, first_line
+from . import memory
 
 if TYPE_CHECKING:
     from ..task import Answer
@@ -243,6 +244,8 @@ class _Server:
             return {"error": f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"}
 
     def _answer(self, request: WorkerRequest) -> WorkerAnswer:
+        from ...runtime import engines
+
         if request["do"] == "load":
             return self._load(request)
         if request["do"] == "text":
@@ -256,10 +259,12 @@ class _Server:
                 self._runner.run(samples)
             return {"times": _times(self._runner, samples, request["runs"], request["limit"])}
         _ = self._runner
-        return {"host": _peak_memory(), "device": _device_memory()}
+        return {"host": memory.peak(), "device": engines.gpu_memory_used()}
 
     def _load(self, request: WorkerRequest) -> WorkerAnswer:
-        before, started = _device_memory(), time.perf_counter()
+        from ...runtime import engines
+
+        before, started = engines.gpu_memory_used(), time.perf_counter()
         self._loaded = _WhisperRunner(request) if request["engine"] == WHISPER else _EngineRunner(request)
         seconds = time.perf_counter() - started
         self._speech = np.load(request["speech"])
@@ -285,32 +290,6 @@ def _times(runner: _Runner, samples: NDArray[np.float32], runs: int, limit: floa
         runner.run(samples)
         times.append(time.perf_counter() - started)
     return times
-
-
-def _peak_memory() -> int | None:
-    """The peak resident memory of this process in bytes (getrusage would count the parent's before exec)."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return None
-
-
-def _device_memory() -> int | None:
-    """Bytes in use on the first NVIDIA GPU, by every process; None without one."""
-    from ...runtime.engines import _gpu
-
-    if _gpu.missing() is not None:
-        return None
-    try:
-        from ...runtime.engines._tensorrt.cuda import Cuda
-
-        cuda = Cuda()
-    except (ImportError, EngineError):
-        return None
-    used = cuda.used_memory()
-    cuda.close()
-    return used
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_SMALLEST = 1e-7  # added to the variance, as the graphs and the family's feature extractors do
+VARIANCE_FLOOR = 1e-7
+"""Added to the variance, in the graphs too, as transformers' Wav2Vec2FeatureExtractor does."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Meter:
         """The loudness of everything so far."""
         count = max(1, self.samples)
         mean = self._sum / count
-        return Loudness(mean, 1 / math.sqrt(max(0.0, self._squares / count - mean * mean) + _SMALLEST))
+        return Loudness(mean, 1 / math.sqrt(max(0.0, self._squares / count - mean * mean) + VARIANCE_FLOOR))
 
 
 def measure(blocks: Iterable[NDArray[np.float32]]) -> Loudness:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import OUTPUT_LENGTHS, ModelSpec, Stage
 from ..errors import EngineError, InputError, first_line
+from ._gpu import gpu_memory_used as gpu_memory_used
 from ._library import library as library
 from ._network import Network as Network
 from ._network import open_network as open_network

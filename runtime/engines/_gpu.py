@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 
+from ..errors import EngineError
+
 
 @cache
 def missing() -> str | None:
@@ -29,3 +31,18 @@ def index(device: str | None) -> int:
     if device is None or device == "cuda":
         return 0
     return int(device.removeprefix("cuda:"))
+
+
+def gpu_memory_used() -> int | None:
+    """Bytes in use on the first NVIDIA GPU, by every process; None without one."""
+    if missing() is not None:
+        return None
+    try:
+        from ._tensorrt.cuda import Cuda
+
+        cuda = Cuda()
+    except (ImportError, EngineError):
+        return None
+    used = cuda.used_memory()
+    cuda.close()
+    return used

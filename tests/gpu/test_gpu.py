@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 
 from wav2edge.devices import detect
-from wav2edge.measure.bench import audio, run, table
+from wav2edge.measure.bench import audio, memory, run, table
 from wav2edge.measure.bench import plan as bench_plan
-from wav2edge.measure.bench.worker import _device_memory, _peak_memory
 from wav2edge.runtime import engines
 from wav2edge.runtime.bundle.read import SELFTEST, Bundle, Variant
 from wav2edge.runtime.bundle.reference import read_archive
@@ -109,12 +108,12 @@ def test_no_memory_is_lost_over_changing_lengths(session: Session) -> None:
     for seconds in (*lengths, 10.0):
         session.run(feeds(speech(seconds)))
     gc.collect()
-    device, host = _device_memory(), _resident()
+    device, host = engines.gpu_memory_used(), _resident()
     for _ in range(5):
         for seconds in lengths:
             session.run(feeds(speech(seconds)))
     gc.collect()
-    grown = (_device_memory() or 0) - (device or 0)
+    grown = (engines.gpu_memory_used() or 0) - (device or 0)
     assert grown <= 32 << 20, f"{grown / 1e6:.0f} MB of device memory lost in 200 runs"
     assert _resident() - host <= 64 << 20, "host memory lost in 200 runs"
 
@@ -132,10 +131,10 @@ def test_loading_and_closing_gives_the_memory_back(bundle: Bundle, gpu_engine: s
         gc.collect()
 
     once()
-    before = _device_memory() or 0
+    before = engines.gpu_memory_used() or 0
     for _ in range(3):
         once()
-    assert (_device_memory() or 0) - before <= 64 << 20
+    assert (engines.gpu_memory_used() or 0) - before <= 64 << 20
 
 
 def test_a_clip_that_is_too_long_is_an_error_or_runs(session: Session, bundle: Bundle) -> None:
@@ -178,4 +177,4 @@ def _resident() -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
-    return _peak_memory() or 0
+    return memory.peak() or 0

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-import math
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wav2edge.runtime import remedies
-from wav2edge.runtime.errors import EngineError, InputError
+from wav2edge.runtime.errors import EngineError
 
-from . import _foreign, _options, _terminal
+from . import _foreign, _options, _quantize_output, _terminal
 from ._command import argument, command, gathered, listed, option
 from ._progress import Progress
 from ._values import COUNT, SECONDS, Number, OneOf, Suggested
 
 if TYPE_CHECKING:
-    from wav2edge.calibration.options import Outcome
-    from wav2edge.calibration.quantize import Calibration
     from wav2edge.calibration.ranges import Method
     from wav2edge.runtime.bundle.read import Bundle
 
@@ -28,8 +22,6 @@ _NEEDED = ("onnx", "onnxruntime", "jiwer")
 _SPEECH = "Speech"
 _GATE = "What a variant must keep"
 _HOW = "How it is made"
-_PAGE = "index.html"
-_FIGURES = "quantize.json"
 
 
 def _variants() -> tuple[str, ...]:
@@ -237,11 +229,12 @@ def run(
         dev_limit=speech.dev_limit,
         threads=_options.threads_or_default(how.threads),
     )
-    place = _place(opened, report)
+    place = _quantize_output.page_of(opened, report)
+    each = _quantize_output.show if json != "-" else lambda outcome: None
     with Progress() as progress, _foreign.without_lines(_foreign.MP3_DECODER):
-        made = quantize(opened, speech.speech, speech.dev, options, progress.update, _outcome(json), _terminal.note)
+        made = quantize(opened, speech.speech, speech.dev, options, progress.update, each, _terminal.note)
     _terminal.write_json(made.record, json)
-    _write(made, place, json)
+    _quantize_output.write(made, place, json)
     if made.refused is not None:
         _terminal.note(f"{opened.path} is as it was; {made.refused}")
         return 1
@@ -256,56 +249,6 @@ def _check(list_layers: bool) -> None:
         raise EngineError(
             f"quantize needs {', '.join(missing)}; install it with `{remedies.install('calibrate', 'eval')}`"
         )
-
-
-def _outcome(json: str | None) -> Callable[[Outcome], None]:
-    return (lambda _: None) if json == "-" else _print
-
-
-def _place(bundle: Bundle, report: str | None) -> Path:
-    """The page to write; raises InputError before the work where it cannot be. ``--report x.html``: that file alone."""
-    path = bundle.path.resolve()
-    place = path.with_name(f"{path.name}.quantization") if report is None else Path(report)
-    page = place if place.suffix == ".html" else place / _PAGE
-    folder = page.parent if page == place else place if place.is_dir() else place.absolute().parent
-    if page.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InputError(f"{page}: the report cannot be written there; name a folder to be made with --report")
-    return page
-
-
-def _write(made: Calibration, place: Path, json: str | None) -> None:
-    from wav2edge.calibration import report
-    from wav2edge.runtime import files
-
-    try:
-        if place.name == _PAGE:
-            place.parent.mkdir(exist_ok=True)
-            _terminal.write_json(made.record, place.with_name(_FIGURES))
-        files.write_whole(place, report.page(made))
-    except OSError as error:
-        done = "is as it was" if made.refused is not None else "holds the new variants"
-        why = f"the report cannot be written ({error.strerror}); {made.bundle.path} {done}"
-        raise InputError(f"{place}: {why}") from error
-    if json != "-":
-        _terminal.out(f"report: {place}")
-
-
-def _print(outcome: Outcome) -> None:
-    measured, variant = outcome.measured, outcome.variant
-    timed = f"{outcome.latency_ms:.1f} ms, {outcome.latency_ratio:.2f} of fp32 on {measured.engine}"
-    if math.isnan(outcome.latency_ratio):
-        timed = "not timed here"
-    _terminal.out(f"{variant.name}: {outcome.verdict.text}")
-    _terminal.out(
-        f"  size {variant.bytes / 1e6:.1f} MB; {measured.figure.figure.short} {measured.figure}, "
-        f"{measured.change} against fp32 on the same clips"
-    )
-    alike = f"{measured.kind} with fp32 {measured.likeness:.4f}"
-    if measured.kind == "labels":
-        alike = f"token agreement {100 * measured.likeness:.2f} %"
-    _terminal.out(f"  {alike}, SQNR {measured.sqnr_db:.1f} dB; {timed}")
-    kept = ", ".join(f"{layer}: {why}" for layer, why in outcome.kept_float.items())
-    _terminal.out(f"  in float: {kept or 'nothing'}")
 
 
 def _list_layers(bundle: Bundle) -> int:
