@@ -13,10 +13,9 @@ import itertools
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..runtime.engines import Arrays
 from ..runtime.errors import EngineError
@@ -25,11 +24,11 @@ from ..runtime.live.window import Window
 from ..runtime.recordings.chunking import Chunk
 from ..runtime.recordings.transcriber import Transcriber
 from . import batches
+from .counts import Counts
 from .streams import CaptionStream
 from .waiting import RANK, ChunkRun, Logits, Place, alike, together
 
 _log = logging.getLogger("wav2edge.serving")
-_LOAD_SECONDS = 10.0  # over which the load is taken
 _LOOKED_AT = 32  # streams whose windows are considered for one batch
 
 
@@ -43,22 +42,6 @@ class SchedulerSettings:
     batch_seconds: float = 0.0
     """Seconds of sound, padding included, that one batch may hold; 0 runs everything by itself. Default 0: on a CPU
     batches gain nothing (benchmarks/throughput.py); 60 suits a GPU."""
-
-
-@dataclass
-class Counts:
-    """Counts of the scheduler's work.
-
-    batches: how many batches ran, by the number of runs in each. computed: seconds that they took. sound: seconds of
-    sound in them. waits, lags: of the last runs and partials, s.
-    """
-
-    batches: dict[int, int] = field(default_factory=dict)
-    computed: float = 0.0
-    sound: float = 0.0
-    errors: int = 0
-    waits: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
-    lags: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
 
 
 class Scheduler:
@@ -75,7 +58,6 @@ class Scheduler:
         self._numbers = itertools.count()
         self._stopped = False
         self._threads: list[threading.Thread] = []
-        self._recent: deque[tuple[float, float]] = deque(maxlen=4096)  # when batches ended, and how long they took
 
     def start(self) -> None:
         """Start the lanes."""
@@ -126,11 +108,7 @@ class Scheduler:
     def load(self) -> float:
         """The share of the last seconds in which the lanes were computing, 0 to 1."""
         with self._changed:
-            now = self._clock()
-            while self._recent and self._recent[0][0] < now - _LOAD_SECONDS:
-                self._recent.popleft()
-            spent = sum(seconds for _, seconds in self._recent)
-        return min(1.0, spent / (_LOAD_SECONDS * self.settings.lanes))
+            return self.counts.load(self._clock(), self.settings.lanes)
 
     def add(self, stream: CaptionStream) -> None:
         """Add a stream; it is removed when it is over."""
@@ -180,7 +158,10 @@ class Scheduler:
         ranked = [(rank, number, place) for number, place in enumerate(self._places.values()) if (rank := place.rank)]
         if ranked:
             ranked.sort()
-            return self._windows([place for _, _, place in ranked])
+            chosen = [place for _, _, place in ranked[: _LOOKED_AT if self._batches(ranked[0][2]) else 1]]
+            for place in chosen:
+                place.busy = True
+            return lambda: self._run_windows(chosen)
         while self._chunks:
             if (task := self._chunk_batch()) is not None:
                 return task
@@ -208,28 +189,38 @@ class Scheduler:
             place.since = self._clock()
         place.due = due
 
-    def _windows(self, places: list[Place]) -> Callable[[], None] | None:
-        """A batch of the most urgent stream's window and of those like it."""
-        taken: list[tuple[CaptionStream, Window]] = []
-        most = self.settings.batch_seconds * RATE
-        for place in places[:_LOOKED_AT]:
-            if not place.issued and (window := place.stream.issue()) is not None:
-                place.issued.append(window)
-            self._look(place)
-            if not place.issued:
-                continue
-            window = place.issued[0]
-            if taken and not together(taken, place.stream, window, most):
-                continue
-            place.issued.popleft()
-            taken.append((place.stream, window))
-            self.counts.waits.append(self._clock() - place.since)
-            place.since = self._clock()
-            if most <= 0 or not batches.batches(place.stream.live.model):
-                break
-        return (lambda: self._run_windows(taken)) if taken else self._next()
+    def _batches(self, place: Place) -> bool:
+        """Whether a stream's windows may run together with others."""
+        return self.settings.batch_seconds > 0 and batches.batches(place.stream.live.model)
 
-    def _run_windows(self, taken: list[tuple[CaptionStream, Window]]) -> None:
+    def _taken(self, places: list[Place]) -> list[tuple[CaptionStream, Window]]:
+        """A batch of the most urgent stream's window and of those like it; the lock is not held, for it computes."""
+        taken: list[tuple[CaptionStream, Window]] = []
+        waited: list[float] = []
+        most = self.settings.batch_seconds * RATE
+        for place in places:
+            try:
+                if not place.issued and (window := place.stream.issue()) is not None:
+                    place.issued.append(window)
+            except Exception as error:
+                self._fail(place.stream, error)
+                continue
+            if place.issued and (not taken or together(taken, place.stream, place.issued[0], most)):
+                taken.append((place.stream, place.issued.popleft()))
+                waited.append(self._clock() - place.since)
+                place.since = self._clock()
+        with self._changed:
+            self.counts.waits.extend(waited)
+            for place in places:
+                place.busy = False
+                self._look(place)
+            self._changed.notify_all()
+        return taken
+
+    def _run_windows(self, places: list[Place]) -> None:
+        taken = self._taken(places)
+        if not taken:
+            return
         first, window = taken[0]
         model, options = first.live.model, first.live.options(window.stage)
         began = self._clock()
@@ -277,11 +268,7 @@ class Scheduler:
 
     def _count(self, size: int, seconds: float, sound: float) -> None:
         with self._changed:
-            counts = self.counts
-            counts.batches[size] = counts.batches.get(size, 0) + 1
-            counts.computed += seconds
-            counts.sound += sound
-            self._recent.append((self._clock(), seconds))
+            self.counts.ran(size, seconds, sound, self._clock())
 
     def _fail(self, stream: CaptionStream, error: BaseException) -> None:
         self.counts.errors += 1

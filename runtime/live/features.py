@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..audio.loudness import Loudness, measure
+from ..audio.loudness import Loudness, Meter
 from ..bundle.spec import ModelSpec
 
 FROZEN_AFTER = 1.0
@@ -38,6 +38,7 @@ class FeatureCache:
         self.first = 0
         self.features: NDArray[np.float32] | None = None
         self._loudness: Loudness | None = None
+        self._meter = Meter()
 
     @property
     def frames(self) -> int:
@@ -48,12 +49,17 @@ class FeatureCache:
         """Whether the utterance so far [samples] is to be normalised by newer statistics (see ``freeze``)."""
         if not self.spec.normalize or len(samples) < FROZEN_AFTER * self.spec.sample_rate:
             return False
-        return self._loudness is None or abs(np.log(measure([samples]).scale / self._loudness.scale)) > _MOVED
+        return self._loudness is None or abs(np.log(self._measured(samples).scale / self._loudness.scale)) > _MOVED
 
     def freeze(self, samples: NDArray[np.float32]) -> None:
         """Take the normalisation from the utterance so far, and drop features that were normalised otherwise."""
-        self._loudness = measure([samples])
+        self._loudness = self._measured(samples)
         self.first, self.features = 0, None
+
+    def _measured(self, samples: NDArray[np.float32]) -> Loudness:
+        """The loudness of the utterance so far, of which only the samples that are new are summed up."""
+        self._meter.add(samples[self._meter.samples :])
+        return self._meter.loudness()
 
     def missing(self, samples: int) -> tuple[int, int] | None:
         """Which samples [start, end) of the utterance the frontend must still run on to cover its first ``samples``."""

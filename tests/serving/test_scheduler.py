@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from wav2edge.runtime.audio import read
 from wav2edge.runtime.engines import Arrays
 from wav2edge.runtime.errors import EngineError
 from wav2edge.runtime.live.events import Dropped, Final, Partial
+from wav2edge.runtime.live.window import Window
 from wav2edge.runtime.recordings.chunking import Chunk
 from wav2edge.serving import batches
 from wav2edge.serving.models import Catalogue
@@ -169,3 +171,36 @@ def test_runs_of_unlike_lengths_are_not_padded_together() -> None:
     assert batches.fits([16000], 19000, 60 * 16000)
     assert not batches.fits([16000], 21000, 60 * 16000)
     assert not batches.fits([16000], 16000, 31999)
+
+
+def test_a_window_that_takes_long_to_make_holds_up_no_other_stream(
+    catalogue: Catalogue, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows were made with the queue's lock held, so one stream's long utterance made every other wait."""
+    slow, _ = opened(catalogue)
+    other, listener = opened(catalogue)
+    entered, leave = threading.Event(), threading.Event()
+    issue = slow.issue
+
+    def issue_slowly() -> Window | None:
+        entered.set()
+        assert leave.wait(60)
+        return issue()
+
+    monkeypatch.setattr(slow, "issue", issue_slowly)
+    with Scheduler(SchedulerSettings(2)) as scheduler:
+        scheduler.add(slow)
+        for block in blocks_of(recordings[0]):
+            slow.offer(block)
+        scheduler.wake(slow)
+        assert entered.wait(60)
+        try:
+            scheduler.add(other)
+            for block in blocks_of(recordings[0])[:20]:
+                other.offer(block)
+            other.finish()
+            scheduler.wake(other)
+            assert listener.done.wait(60)
+        finally:
+            leave.set()
+            slow.cancel()
