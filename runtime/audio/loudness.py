@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 VARIANCE_FLOOR = 1e-7
 """Added to the variance, in the graphs too, as transformers' Wav2Vec2FeatureExtractor does."""
 
+_PIECE = 8192  # samples that are added up at once; OpenBLAS takes threads from 10 000 on
+
 
 @dataclass(frozen=True)
 class Loudness:
@@ -36,27 +38,38 @@ class Loudness:
 
 
 class Meter:
-    """Sums up samples that come in blocks; in float64, so that hours of sound lose no precision."""
+    """Sums up samples that come in blocks; in float64, so that hours of sound lose no precision.
+
+    They are added up in pieces of one length, so the result does not depend on the blocks. It is short, because
+    OpenBLAS shares a longer product among threads, and on a busy machine that takes 100 times as long.
+    """
 
     def __init__(self) -> None:
         """Begin with no samples."""
         self.samples = 0
-        self._sum = 0.0
-        self._squares = 0.0
+        self._sums = (0.0, 0.0)  # of the samples and of their squares, in whole pieces
+        self._rest: NDArray[np.float32] = np.zeros(0, np.float32)
 
     def add(self, samples: NDArray[np.float32]) -> None:
         """Take the next samples [samples]."""
-        values = samples.astype(np.float64)
-        self.samples += len(values)
-        self._sum += float(values.sum())
-        # Not values @ values: OpenBLAS shares that among threads, which on a busy machine takes 100 times as long.
-        self._squares += float(np.einsum("i,i->", values, values))
+        self.samples += len(samples)
+        held = np.concatenate((self._rest, samples))
+        whole = len(held) // _PIECE * _PIECE
+        for at in range(0, whole, _PIECE):
+            self._sums = _added(self._sums, held[at : at + _PIECE])
+        self._rest = held[whole:].copy()
 
     def loudness(self) -> Loudness:
         """The loudness of everything so far."""
+        total, squares = _added(self._sums, self._rest)
         count = max(1, self.samples)
-        mean = self._sum / count
-        return Loudness(mean, 1 / math.sqrt(max(0.0, self._squares / count - mean * mean) + VARIANCE_FLOOR))
+        mean = total / count
+        return Loudness(mean, 1 / math.sqrt(max(0.0, squares / count - mean * mean) + VARIANCE_FLOOR))
+
+
+def _added(sums: tuple[float, float], piece: NDArray[np.float32]) -> tuple[float, float]:
+    values = piece.astype(np.float64)
+    return sums[0] + float(values.sum()), sums[1] + float(values @ values)
 
 
 def measure(blocks: Iterable[NDArray[np.float32]]) -> Loudness:

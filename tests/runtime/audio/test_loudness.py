@@ -97,3 +97,11 @@ def test_chunks_that_cannot_be_run_in_stages_are_left_to_the_graph(
     level_transcriber.chunking = Chunking(4.0, 0.5)
     chunks = chunks_of(level_transcriber, louder_and_louder)
     assert len(chunks) > 2 and all(chunk.loudness is None for chunk in chunks)
+
+
+def test_loudness_does_not_depend_on_the_blocks(louder_and_louder: np.ndarray) -> None:
+    """The loudness of a stream of blocks was that of the whole only up to rounding."""
+    whole = measure([louder_and_louder])
+    for size in (320, 1600, 8192, 50_000):
+        blocks = [louder_and_louder[at : at + size] for at in range(0, len(louder_and_louder), size)]
+        assert measure(blocks) == whole, size
