@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..runtime.bundle.read import sha256
 from ..runtime.errors import CheckpointError
+from .bounds import check_amount
 from .documents import ConfigJson, announced_line
 from .families import POOLED, Family, Head, family_of, head_of
 from .labels import Labels, read_labels
@@ -123,6 +124,7 @@ class Checkpoint:
         state = self.source.load()
         if self.labels.adapter is not None:
             state.update(load_weights((self.labels.adapter,)))
+        check_amount(self._model_config(), sum(tensor.numel() for tensor in state.values()), self.path)
         transformers_config: type[PreTrainedConfig] = getattr(transformers, f"{self.family.classes}Config")
         try:
             config = transformers_config.from_dict(self._model_config(), attn_implementation="eager")

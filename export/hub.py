@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def download(name: str, revision: str | None = None, language: str | None = None
 
     Raises CheckpointError for a name that is not the hub's, or where the download fails.
     """
-    if Path(name).exists():
+    if os.path.exists(name):
         raise CheckpointError(f"{name}: a checkpoint is a directory, this is a file")
     if not _REPOSITORY.match(name):
         raise CheckpointError(f"{name}: no such directory, and no name of the Hugging Face hub (OWNER/MODEL) either")

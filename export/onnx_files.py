@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ..runtime.bundle.read import sha256
 from ..runtime.bundle.spec import INPUT_VALUES
 from ..runtime.errors import CheckpointError
-from .documents import ConfigJson, announced_line
+from .documents import ConfigJson, announced_line, is_file
 from .families import POOLED, Family, Head, family_of, head_of
 from .head_spec import OUTPUTS, THEIRS
 from .labels import Labels, read_labels
@@ -104,7 +104,7 @@ class OnnxCheckpoint:
                 f"{self.file}: not a readable ONNX graph ({announced_line(error)}); download it again"
             ) from error
         for entry in {e.value for t in model.graph.initializer for e in t.external_data if e.key == "location"}:
-            if not (self.file.parent / entry).is_file() or Path(entry).name != entry:
+            if Path(entry).name != entry or not is_file(self.file.parent / entry):
                 raise CheckpointError(
                     f"{self.file}: its weights are in {entry}, which is not beside it; download it too"
                 )
@@ -156,7 +156,7 @@ def find_onnx(source: Path) -> tuple[Path, Path] | None:
 
     Raises CheckpointError where a graph has no config.json, and where only quantised forms are there.
     """
-    if source.suffix == ".onnx" and source.is_file():
+    if source.suffix == ".onnx" and is_file(source):
         folder = next((path for path in (source.parent, source.parent.parent) if (path / CONFIG).is_file()), None)
         if folder is None:
             raise CheckpointError(
@@ -164,7 +164,7 @@ def find_onnx(source: Path) -> tuple[Path, Path] | None:
                 "preprocessor_config.json and tokenizer files there"
             )
         return folder, source
-    if not (source / CONFIG).is_file() or any(list(source.glob(pattern)) for pattern in _TORCH):
+    if not is_file(source / CONFIG) or any(list(source.glob(pattern)) for pattern in _TORCH):
         return None
     graphs = [source / MODEL, source / FOLDER / MODEL]
     named = next((path for path in graphs if path.is_file()), None)

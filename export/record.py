@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 import shutil
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ..runtime.bundle.documents import ParityPointJson, ProvenanceJson
+from ..runtime.errors import CheckpointError
 from . import parity
 from .vocabulary import VOCABULARY
 
@@ -17,19 +20,42 @@ _TOOLS = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
 
 
 def copy_files(path: Path, staged: Path) -> tuple[str, ...]:
-    """Copy vocabulary and language model; returns their names inside the bundle."""
+    """Copy vocabulary and language model; returns their names inside the bundle.
+
+    Raises CheckpointError for what is no plain file, and for a symbolic link that leads out of the checkpoint: a
+    directory from a stranger must not bring files of this machine into a bundle that is then passed on.
+    """
     copied = []
     if (path / VOCABULARY).is_file():
-        shutil.copyfile(path / VOCABULARY, staged / VOCABULARY)
-        copied.append(VOCABULARY)
+        copied.append(_copy(path, VOCABULARY, staged))
     folder = path / LANGUAGE_MODEL
     if folder.is_dir():
-        for source in sorted(path for path in folder.rglob("*") if path.is_file()):
-            name = f"{LANGUAGE_MODEL}/{source.relative_to(folder).as_posix()}"
-            (staged / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, staged / name)
-            copied.append(name)
+        for source in sorted(source for source in folder.rglob("*") if not source.is_dir() or source.is_symlink()):
+            copied.append(_copy(path, f"{LANGUAGE_MODEL}/{source.relative_to(folder).as_posix()}", staged))
     return tuple(copied)
+
+
+def _copy(path: Path, name: str, staged: Path) -> str:
+    source = path / name
+    found = Path(os.path.realpath(source))
+    if not any(found.is_relative_to(place) for place in _places(path)):
+        raise CheckpointError(
+            f"{source}: a symbolic link leads out of the checkpoint; put the file itself there, if you trust where it "
+            "comes from"
+        )
+    if not found.is_file():
+        raise CheckpointError(f"{source}: is not a plain file; remove it, or put the file itself there")
+    (staged / name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(found, staged / name)
+    return name
+
+
+def _places(path: Path) -> Iterator[Path]:
+    """Where a checkpoint's files may be: its directory, and where the hub's cache keeps what a snapshot links to."""
+    real = Path(os.path.realpath(path))
+    yield real
+    if real.parent.name == "snapshots" and real.parent.parent.name.startswith("models--"):
+        yield real.parent.parent / "blobs"
 
 
 def provenance(

@@ -5,12 +5,14 @@ For other kinds of files the error names the kind and what to do.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..runtime.errors import CheckpointError
+from .bounds import check_sizes
 from .documents import ConfigJson, is_file, read_document
 from .families import family_of
 from .foreign import find_dictionary, foreign_config, load_foreign
@@ -75,7 +77,7 @@ def open_source(source: str | Path, revision: str | None, language: str | None) 
 
     language: whose weights are downloaded with it. Raises CheckpointError where there is none, or of another kind.
     """
-    if Path(source).is_file() and Path(source).suffix in _FOREIGN:
+    if is_file(Path(source)) and Path(source).suffix in _FOREIGN:
         return _open_foreign(Path(source))
     path = find_checkpoint(source, revision, language)
     adapter = open_adapter(path)
@@ -91,7 +93,7 @@ def find_checkpoint(source: str | Path, revision: str | None, language: str | No
     Raises CheckpointError where there is none.
     """
     path = Path(source)
-    if path.is_dir():
+    if os.path.isdir(path):  # False for a name that no directory can have, where Path.is_dir raises
         return _snapshot(path) or path
     from .hub import download
 
@@ -108,6 +110,7 @@ def read_config(path: Path) -> ConfigJson:
     config = read_document(path / CONFIG, ConfigJson)
     if "speechbrain_interface" in config:
         raise CheckpointError(f"{path}: this is {dict(_SIGNS)['hyperparams.yaml']}")
+    check_sizes(config, path)
     return config
 
 

@@ -119,7 +119,9 @@ def _fast_table(path: Path, settings: TokenizerJson, size: int) -> Table:
     found = read_document(path / FAST_TOKENIZER, FastTokenizerJson)
     vocabulary = (found.get("model") or {}).get("vocab") or {}
     added = {value["id"]: value["content"] for value in found.get("added_tokens") or [] if _numbered(value)}
-    special = {value["content"] for value in found.get("added_tokens") or [] if value.get("special")}
+    special = {
+        value["content"] for value in found.get("added_tokens") or [] if value.get("special") and "content" in value
+    }
     if isinstance(vocabulary, list):
         numbered = {index: str(entry[0]) for index, entry in enumerate(vocabulary) if isinstance(entry, list) and entry}
     else:

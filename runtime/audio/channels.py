@@ -63,8 +63,9 @@ class ChannelComparison:
         """Take the next samples [samples, channels]."""
         channels = samples.shape[1]
         if channels > 1:
-            values = samples.astype(np.float64)
-            products = values.T @ values
+            with np.errstate(all="ignore"):  # what is not a number is refused after it, in one line
+                values = samples.astype(np.float64)
+                products = values.T @ values
             self._products[channels] = self._products.get(channels, np.zeros((channels, channels))) + products
 
     def loudest(self) -> int:

@@ -19,8 +19,9 @@ from . import files
 from .arrays import SupportsArray, checked_rate, samples_of
 from .channels import Channel, ChannelComparison, checked_channel, index_of
 from .files import BLOCK_SECONDS
+from .named import check_file
 from .raw import RawFormat
-from .source import check_file, name_of, open_source
+from .source import name_of, open_source
 from .tracks import Piece, Problems, Track
 
 __all__ = [
@@ -285,7 +286,8 @@ def _mono(track: Track, channel: Channel, name: str, problems: Problems) -> Iter
         )
         if index is None:
             compared.add(samples)
-            block = samples.mean(axis=1, dtype=np.float32)
+            with np.errstate(all="ignore"):
+                block = samples.mean(axis=1, dtype=np.float32)
         else:
             block = samples[:, index]
         if not float(np.abs(block).max(initial=0.0)) <= _LARGEST:

@@ -8,23 +8,19 @@ import io
 import itertools
 import os
 import re
-import shutil
-import stat
-import tempfile
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from ..errors import AudioError
+from .named import URL, check_file, open_binary, spooled
 
 _CHUNK = 1 << 18
 """Bytes that are read at once: decoders ask for a few kB at a time."""
 
 _LONGEST_PATTERN = 16
-
-_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|https?:/")
 
 
 class Source:
@@ -190,29 +186,13 @@ def name_of(source: object) -> str:
     return "standard input" if name in ("<stdin>", 0) else name if isinstance(name, str) else "the stream"
 
 
-def check_file(path: Path) -> None:
-    """Raise AudioError, saying why, when a path does not name a readable non-empty file."""
-    if _URL.match(str(path)):
-        raise AudioError(f"{path}: URLs are not fetched; download it and name the file")
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        raise AudioError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise AudioError(f"{path!s}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise AudioError(f"{path}: is a directory; name its files")
-    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
-        raise AudioError(f"{path}: the file is empty")
-
-
 def _named(source: str | os.PathLike[str]) -> Source:
-    if isinstance(source, str) and _URL.match(source):
+    if isinstance(source, str) and URL.match(source):
         raise AudioError(f"{source}: URLs are not fetched; download it and name the file")
     path = Path(source)
     check_file(path)
     try:
-        with path.open("rb") as file:
+        with open_binary(path) as file:
             if file.seekable():
                 return Source(str(path), os.fstat(file.fileno()).st_size, path=path)
             return _spooled(file, str(path))
@@ -243,18 +223,7 @@ def _opened(file: BinaryIO) -> Source:
 
 
 def _spooled(stream: BinaryIO, name: str) -> Source:
-    spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the source
-    try:
-        shutil.copyfileobj(stream, spool)
-        size = spool.tell()
-        if size == 0:
-            raise AudioError(f"{name}: it holds no data")
-        spool.seek(0)
-    except BaseException as error:
-        spool.close()
-        if isinstance(error, TypeError):  # text
-            raise AudioError(f"{name}: it is open as text; open it as a binary stream") from error
-        raise
-    source = Source(name, size, file=cast(BinaryIO, spool))
+    spool, size = spooled(stream, name)
+    source = Source(name, size, file=spool)
     weakref.finalize(source, spool.close)
     return source

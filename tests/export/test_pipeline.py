@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,9 +19,11 @@ from wav2edge.devices.open import open_model
 from wav2edge.export import attention
 from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.pipeline import export
+from wav2edge.export.record import copy_files
 from wav2edge.graphs.graph import Graph
 from wav2edge.runtime import engines
 from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.errors import CheckpointError
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
 
@@ -160,6 +163,47 @@ def test_overwriting_with_a_checkpoint_that_has_a_language_model(
     assert bundle.file("language_model/5gram.bin").read_bytes() == b"not really"
     assert bundle.file("language_model/attrs.json").is_file()
     assert [path.name for path in (tmp_path / "to").iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize("link", ["file", "folder", "inner folder", "vocab.json"])
+def test_links_out_of_a_checkpoint_are_not_copied(tmp_path: Path, link: str) -> None:
+    """A language model that linked to a private file came into the bundle, which is then passed on."""
+    checkpoint, outside, staged = (tmp_path / name for name in ("checkpoint", "outside", "staged"))
+    for folder in (checkpoint, outside, staged):
+        folder.mkdir()
+    (outside / "private.json").write_text("{}")
+    if link == "folder":
+        (checkpoint / "language_model").symlink_to(outside)
+    elif link == "vocab.json":
+        (checkpoint / "vocab.json").symlink_to(outside / "private.json")
+    else:
+        (checkpoint / "language_model").mkdir()
+        (checkpoint / "language_model" / "x").symlink_to(
+            outside if link == "inner folder" else outside / "private.json"
+        )
+    with pytest.raises(CheckpointError, match="a symbolic link leads out of the checkpoint"):
+        copy_files(checkpoint, staged)
+    assert not [path for path in staged.rglob("*") if path.is_file()]
+
+
+def test_a_pipe_in_a_language_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "language_model").mkdir()
+    os.mkfifo(tmp_path / "language_model" / "lm.arpa")
+    with pytest.raises(CheckpointError, match="not a plain file"):
+        copy_files(tmp_path, tmp_path / "staged")
+
+
+def test_links_of_the_hubs_cache_and_inside_a_checkpoint_are_followed(tmp_path: Path) -> None:
+    snapshot, staged = tmp_path / "models--a--b" / "snapshots" / "0123", tmp_path / "staged"
+    (snapshot / "language_model").mkdir(parents=True)
+    (tmp_path / "models--a--b" / "blobs").mkdir()
+    (tmp_path / "models--a--b" / "blobs" / "77").write_bytes(b"model")
+    (snapshot / "language_model" / "lm.bin").symlink_to("../../../blobs/77")
+    (snapshot / "language_model" / "same.bin").symlink_to("lm.bin")
+    (snapshot / "vocab.json").write_text("{}")
+    assert copy_files(snapshot, staged) == ("vocab.json", "language_model/lm.bin", "language_model/same.bin")
+    copied = staged / "language_model" / "same.bin"
+    assert copied.read_bytes() == b"model" and not copied.is_symlink()
 
 
 @pytest.mark.slow

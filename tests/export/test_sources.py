@@ -51,6 +51,13 @@ def test_directories_that_are_not_checkpoints(tmp_path: Path, files: dict[str, o
         Checkpoint.open(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "x/" * 3000, "a\0b", "x" * 5000])
+def test_names_that_no_file_can_have(name: str) -> None:
+    """Path.is_file raises OSError for a name that is too long; an adapter's settings may name its base so."""
+    with pytest.raises(CheckpointError, match="no such directory"):
+        Checkpoint.open(name)
+
+
 def test_weights_of_tensorflow_alone(checkpoint: Path) -> None:
     (checkpoint / "model.safetensors").rename(checkpoint / "tf_model.h5")
     with pytest.raises(CheckpointError, match=r"weights are of TensorFlow or Flax .*convert"):

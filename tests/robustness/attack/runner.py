@@ -20,6 +20,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -222,6 +223,7 @@ def _special(folder: str, names: list[str]) -> list[str]:
 
 
 def _child(kind: Kind, name: str, place: Place, seed: int, numbers: range, writing: int) -> None:
+    warnings.simplefilter("error", RuntimeWarning)  # numpy's, which are lines that no user can act on
     hang = (place.around / "hang.txt").open("w")
     faulthandler.enable(hang, all_threads=True)
     _limit_memory()
