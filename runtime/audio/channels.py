@@ -52,6 +52,12 @@ def index_of(channel: Channel, channels: int, name: str) -> int | None:
     return min(number, channels) - 1
 
 
+def averaged(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The average of channels [samples, channels] as [samples]; NaN or infinite where they cannot be averaged."""
+    with np.errstate(all="ignore"):  # whoever asks refuses what is not a number, in one line
+        return np.asarray(samples.mean(axis=1, dtype=np.float32))
+
+
 class ChannelComparison:
     """Collects, piece by piece, how a recording's channels correlate."""
 

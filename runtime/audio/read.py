@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..errors import AudioError
 from . import files
 from .arrays import SupportsArray, checked_rate, samples_of
-from .channels import Channel, ChannelComparison, checked_channel, index_of
+from .channels import Channel, ChannelComparison, averaged, checked_channel, index_of
 from .files import BLOCK_SECONDS
 from .named import check_file
 from .raw import RawFormat
@@ -286,8 +286,7 @@ def _mono(track: Track, channel: Channel, name: str, problems: Problems) -> Iter
         )
         if index is None:
             compared.add(samples)
-            with np.errstate(all="ignore"):
-                block = samples.mean(axis=1, dtype=np.float32)
+            block = averaged(samples)
         else:
             block = samples[:, index]
         if not float(np.abs(block).max(initial=0.0)) <= _LARGEST:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..audio.arrays import checked_samples
-from ..audio.channels import Channel, checked_channel, index_of
+from ..audio.channels import Channel, averaged, checked_channel, index_of
 from ..audio.files import container_of
 from ..audio.raw import Encoding, RawFormat
 from ..errors import AudioError
@@ -131,7 +131,7 @@ class PipeSource:
         whole = count // width * width
         frames = self._format.decode(self._bytes[:whole])
         index = index_of(self._channel, frames.shape[1], self._name)
-        decoded = frames.mean(axis=1, dtype=np.float32) if index is None else frames[:, index]
+        decoded = averaged(frames) if index is None else frames[:, index]
         samples = self._resampler(checked_samples(decoded, self._name))
         self._bytes = self._bytes[whole:]
         if self._left is not None:

@@ -107,6 +107,7 @@ def test_a_stream_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
 def test_numbers_that_cannot_be_averaged_bring_one_line(value: float) -> None:
     """Numpy's warnings came before it."""
+    data = np.full((1000, 3), value, np.float32).tobytes()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(AudioError) as caught:
