@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -231,8 +232,12 @@ def _frame_counts(bundle: Bundle, variant: Variant, engine: str, full: Session) 
     )
 
 
-def speech_clips(rate: int) -> list[Clip]:
-    """The clips of real speech that ship with the package, at a rate in Hz."""
+@functools.lru_cache(maxsize=1)
+def speech_clips(rate: int) -> tuple[Clip, ...]:
+    """The clips of real speech that ship with the package, at a rate in Hz; read once, and not to be changed."""
     manifest = embedded.clips_manifest()
     lines = manifest.read_text(encoding="utf-8").splitlines()
-    return [read.load(manifest.parent / json.loads(line)["path"], rate) for line in lines if line.strip()]
+    clips = tuple(read.load(manifest.parent / json.loads(line)["path"], rate) for line in lines if line.strip())
+    for clip in clips:
+        clip.flags.writeable = False
+    return clips

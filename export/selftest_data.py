@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ SHORTEST = 2.0
 """Shortest clip that is taken, in seconds: shorter shipped clips have one word, too little text to compare."""
 
 
-def select(clips: list[Clip], rate: int) -> tuple[Clip, Clip]:
+def select(clips: Sequence[Clip], rate: int) -> tuple[Clip, Clip]:
     """The shortest clip of ``SHORTEST`` seconds or more at ``rate`` Hz, and the next longer one."""
     long_enough = sorted((clip for clip in clips if len(clip) >= SHORTEST * rate), key=len)
     return long_enough[0], long_enough[1]

@@ -207,34 +207,66 @@ def compare_batch() -> CompareBatch:
     return compare_padded_batch
 
 
+@pytest.fixture(scope="session")
+def shared_checkpoint(make_checkpoint: MakeCheckpoint) -> MakeCheckpoint:
+    """As ``make_checkpoint``, but one for all tests that ask for the same: they read it and leave it as it is."""
+    made: dict[str, Path] = {}
+
+    def share(**options: Any) -> Path:
+        key = shape_key(options)
+        if key not in made:
+            made[key] = make_checkpoint(**options)
+        return made[key]
+
+    return share
+
+
+@pytest.fixture(scope="session")
+def bundle_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Bundle]:
+    """The bundle of a checkpoint, exported once for all tests that ask for it; they leave it as it is."""
+    made: dict[Path, Bundle] = {}
+
+    def share(checkpoint: Path) -> Bundle:
+        if checkpoint not in made:
+            made[checkpoint] = export_bundle(checkpoint, tmp_path_factory.mktemp("bundles") / "bundle")
+        return made[checkpoint]
+
+    return share
+
+
+def shape_key(options: dict[str, Any]) -> str:
+    """Options of ``write_checkpoint`` as text; those that it would fill in are."""
+    return json.dumps({"head": "ForCTC", "classes": "Wav2Vec2", **LAYER, **options}, sort_keys=True)
+
+
 @pytest.fixture(params=list(ARCHITECTURES))
-def architecture(request: pytest.FixtureRequest, make_checkpoint: MakeCheckpoint) -> Path:
+def architecture(request: pytest.FixtureRequest, shared_checkpoint: MakeCheckpoint) -> Path:
     """A random checkpoint of each architecture."""
-    return make_checkpoint(**ARCHITECTURES[request.param])
+    return shared_checkpoint(**ARCHITECTURES[request.param])
 
 
 @pytest.fixture(scope="session")
-def layer_checkpoint(make_checkpoint: MakeCheckpoint) -> Path:
+def layer_checkpoint(shared_checkpoint: MakeCheckpoint) -> Path:
     """A small CTC model with a layer-norm front end."""
-    return make_checkpoint(**LAYER)
+    return shared_checkpoint(**LAYER)
 
 
 @pytest.fixture(scope="session")
-def group_checkpoint(make_checkpoint: MakeCheckpoint) -> Path:
+def group_checkpoint(shared_checkpoint: MakeCheckpoint) -> Path:
     """A small CTC model with a group-norm front end."""
-    return make_checkpoint(**GROUP)
+    return shared_checkpoint(**GROUP)
 
 
 @pytest.fixture(scope="session")
-def layer_bundle(layer_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def layer_bundle(layer_checkpoint: Path, bundle_of: Callable[[Path], Bundle]) -> Bundle:
     """The bundle of ``layer_checkpoint``."""
-    return export_bundle(layer_checkpoint, tmp_path_factory.mktemp("bundles") / "layer")
+    return bundle_of(layer_checkpoint)
 
 
 @pytest.fixture(scope="session")
-def group_bundle(group_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def group_bundle(group_checkpoint: Path, bundle_of: Callable[[Path], Bundle]) -> Bundle:
     """The bundle of ``group_checkpoint``."""
-    return export_bundle(group_checkpoint, tmp_path_factory.mktemp("bundles") / "group")
+    return bundle_of(group_checkpoint)
 
 
 def spec_of(labels: Labels) -> ModelSpec:

@@ -13,9 +13,10 @@ from wav2edge.calibration.sites import find_sites
 from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.families import FAMILIES
 from wav2edge.export.parity import cases, check
-from wav2edge.export.pipeline import export, model_spec
+from wav2edge.export.pipeline import model_spec
 from wav2edge.export.reference import Reference
 from wav2edge.graphs.graph import Graph
+from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.errors import CheckpointError
 
 OTHER_ENGINES = (
@@ -35,18 +36,18 @@ def test_padding_never_reaches_a_clip(architecture: Path, compare_batch: Callabl
 
 
 @pytest.mark.slow
-def test_export(architecture: Path, tmp_path: Path) -> None:
-    bundle = export(Checkpoint.open(architecture), tmp_path / "bundle")
+def test_export(architecture: Path, bundle_of: Callable[[Path], Bundle]) -> None:
+    bundle = bundle_of(architecture)
     assert all(point["passed"] for point in bundle.provenance["parity"]["points"])
-    pieces = {"statistics", "tile"} if bundle.spec.norm == "group" and bundle.spec.frontend == "waveform" else set()
+    pieces = {"statistics", "tile"} if bundle.spec.norm == "group" else set()
     assert set(bundle.variant("fp32").graphs) == {"full", "frontend", "encoder"} | pieces
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["wav2vec2-bert"], indirect=True)
-def test_log_mel_stays_in_fp32(architecture: Path, tmp_path: Path) -> None:
+def test_log_mel_stays_in_fp32(architecture: Path, bundle_of: Callable[[Path], Bundle]) -> None:
     """Squares of 16-bit samples overflow fp16, and INT8 cannot hold bands that differ by 90 dB."""
-    bundle = export(Checkpoint.open(architecture), tmp_path / "bundle")
+    bundle = bundle_of(architecture)
     graph = Graph.load(bundle.graph(bundle.variant("fp32"), "full"))
     assert {site.path.split(".")[0] for site in find_sites(graph)} == {"feature_projection", "encoder", "head"}
     to_half(graph, "fp16")
@@ -56,14 +57,14 @@ def test_log_mel_stays_in_fp32(architecture: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", OTHER_ENGINES, indirect=True)
-def test_other_engines(architecture: Path, tmp_path: Path, build_engine: Callable[..., None]) -> None:
+def test_other_engines(
+    architecture: Path, bundle_of: Callable[[Path], Bundle], build_engine: Callable[..., None]
+) -> None:
     """The same points pass in OpenVINO, and TensorRT for RTX builds each stage."""
     pytest.importorskip("openvino", reason="needs the extra [openvino]")
-    checkpoint = Checkpoint.open(architecture)
-    model = checkpoint.load()
-    spec = model_spec(checkpoint, model)
-    reference = Reference(model, spec, checkpoint.preprocessing)
-    bundle = export(checkpoint, tmp_path / "bundle")
+    checkpoint, bundle = Checkpoint.open(architecture), bundle_of(architecture)
+    spec = bundle.spec
+    reference = Reference(checkpoint.load(), spec, checkpoint.preprocessing)
     points = check(bundle, bundle.variant("fp32"), reference, "openvino")
     assert [point for point in points if not point["passed"]] == []
     channels = 160 if spec.frontend == "log-mel" else 16

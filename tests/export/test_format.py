@@ -14,7 +14,7 @@ import pytest
 
 from wav2edge.export import parity
 from wav2edge.export.checkpoint import Checkpoint
-from wav2edge.export.pipeline import export, model_spec
+from wav2edge.export.pipeline import model_spec
 from wav2edge.export.reference import Reference
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import Stage
@@ -33,11 +33,12 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module", params=list(MODELS))
-def exported(request: pytest.FixtureRequest, make_checkpoint: Callable[..., Path]) -> tuple[Checkpoint, Bundle]:
+def exported(
+    request: pytest.FixtureRequest, shared_checkpoint: Callable[..., Path], bundle_of: Callable[[Path], Bundle]
+) -> tuple[Checkpoint, Bundle]:
     """A checkpoint and its bundle, which passed the gate in ONNX Runtime to come into being."""
-    path = make_checkpoint(**MODELS[request.param])
-    checkpoint = Checkpoint.open(path)
-    return checkpoint, export(checkpoint, path.parent / f"{path.name}-bundle")
+    path = shared_checkpoint(**MODELS[request.param])
+    return Checkpoint.open(path), bundle_of(path)
 
 
 def test_parity_in_openvino(exported: tuple[Checkpoint, Bundle]) -> None:

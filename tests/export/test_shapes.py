@@ -1,4 +1,4 @@
-"""Shapes that no published checkpoint has, and heads: all pass the same gate."""
+"""Shapes that no published checkpoint has, and heads: all pass the same gate (plain ones: test_architectures.py)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from wav2edge.export.checkpoint import Checkpoint
-from wav2edge.export.pipeline import export
 from wav2edge.runtime.bundle.read import Bundle
 
 LAYER: dict[str, Any] = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
@@ -100,7 +99,6 @@ SLOW: dict[str, dict[str, Any]] = {
         "use_weighted_layer_sum": True,
     },
     "x-vector of a weighted layer sum": {**GROUP, "head": "ForXVector", **TDNN, "use_weighted_layer_sum": True},
-    "hubert": {**LAYER, "classes": "Hubert"},
     "hubert with batch norm": {**GROUP, "classes": "Hubert", "conv_pos_batch_norm": True},
     "hubert without projection norm": {**GROUP, "classes": "Hubert", "feat_proj_layer_norm": False},
     "hubert sequence classification": {
@@ -110,26 +108,22 @@ SLOW: dict[str, dict[str, Any]] = {
         "num_labels": 4,
         "use_weighted_layer_sum": True,
     },
-    "unispeech": {**GROUP, "classes": "UniSpeech"},
-    "unispeech-sat": {**LAYER, "classes": "UniSpeechSat"},
     "unispeech-sat x-vector": {**GROUP, "classes": "UniSpeechSat", "head": "ForXVector", **TDNN},
 }
 
 
-def export_shape(make: Callable[..., Path], tmp_path: Path, shape: dict[str, Any]) -> Bundle:
-    return export(Checkpoint.open(make(**shape)), tmp_path / "bundle")
-
-
 @pytest.mark.parametrize("name", QUICK)
-def test_export(make_checkpoint: Callable[..., Path], tmp_path: Path, name: str) -> None:
-    bundle = export_shape(make_checkpoint, tmp_path, QUICK[name])
+def test_export(shared_checkpoint: Callable[..., Path], bundle_of: Callable[[Path], Bundle], name: str) -> None:
+    bundle = bundle_of(shared_checkpoint(**QUICK[name]))
     assert all(point["passed"] for point in bundle.provenance["parity"]["points"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
-def test_export_of_odd_shapes(make_checkpoint: Callable[..., Path], tmp_path: Path, name: str) -> None:
-    bundle = export_shape(make_checkpoint, tmp_path, SLOW[name])
+def test_export_of_odd_shapes(
+    shared_checkpoint: Callable[..., Path], bundle_of: Callable[[Path], Bundle], name: str
+) -> None:
+    bundle = bundle_of(shared_checkpoint(**SLOW[name]))
     assert all(point["passed"] for point in bundle.provenance["parity"]["points"])
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.parity import LOG_MEL_SHORTEST
-from wav2edge.export.pipeline import export
+from wav2edge.runtime.bundle.read import Bundle
 
 UNUSUAL: dict[str, dict[str, object]] = {
     "activations of every kind": {"feat_extract_activation": "relu", "hidden_act": "silu"},
@@ -224,13 +224,13 @@ SLOW = ("nine convolutions", "sew squeezing by 3", "wavlm with few buckets", "tw
 
 @pytest.mark.parametrize("name", UNUSUAL)
 def test_padding_never_reaches_a_clip(
-    name: str, make_checkpoint: Callable[..., Path], compare_batch: Callable[..., None]
+    name: str, shared_checkpoint: Callable[..., Path], compare_batch: Callable[..., None]
 ) -> None:
-    compare_batch(make_checkpoint(**UNUSUAL[name]), (0, 3000, 12345), LOG_MEL_SHORTEST)
+    compare_batch(shared_checkpoint(**UNUSUAL[name]), (0, 3000, 12345), LOG_MEL_SHORTEST)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
-def test_export(name: str, make_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
-    bundle = export(Checkpoint.open(make_checkpoint(**UNUSUAL[name])), tmp_path / "bundle")
+def test_export(name: str, shared_checkpoint: Callable[..., Path], bundle_of: Callable[[Path], Bundle]) -> None:
+    bundle = bundle_of(shared_checkpoint(**UNUSUAL[name]))
     assert all(point["passed"] for point in bundle.provenance["parity"]["points"])
