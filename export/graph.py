@@ -11,16 +11,14 @@ Normalisation and masking are inside, in FP32. Padding of any value, NaN include
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from ..runtime.audio.loudness import VARIANCE_FLOOR
 from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, NORMALIZED
 from .encoders import encoder
 from .families import Family
 from .lengths import valid_positions, zero_outside
 from .log_mel import LogMelExtractor
-from .modules import Adapter, FeatureExtractor, first
+from .modules import Adapter, FeatureExtractor, WaveformNorm, first
 from .network import Network
 from .operators import mark
 from .preprocessing import Preprocessing
@@ -36,7 +34,7 @@ class ContractGraph(nn.Module):
         """Wrap ``model``, whose network is its attribute ``family.core``; ``head`` turns hidden states into outputs."""
         super().__init__()
         core: Network = getattr(model, family.core, model)  # a bare encoder is its own network
-        self.normalize = preprocessing.normalize
+        self.waveform_norm = WaveformNorm() if preprocessing.normalize else None
         self.feature_extractor = (
             LogMelExtractor(preprocessing)
             if preprocessing.frontend == "log-mel"
@@ -70,9 +68,4 @@ class ContractGraph(nn.Module):
     def _normalized(self, waveform: Tensor, lengths: Tensor) -> Tensor:
         valid = valid_positions(waveform.shape[1], lengths)
         waveform = zero_outside(waveform, valid)
-        if not self.normalize:
-            return waveform
-        count = lengths.to(torch.float32).unsqueeze(1)
-        centred = zero_outside(waveform - waveform.sum(1, keepdim=True) / count, valid)
-        variance = (centred * centred).sum(1, keepdim=True) / count
-        return centred / torch.sqrt(variance + VARIANCE_FLOOR)
+        return waveform if self.waveform_norm is None else self.waveform_norm(waveform, lengths, valid)

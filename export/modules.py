@@ -12,15 +12,40 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..runtime.audio.loudness import VARIANCE_FLOOR
 from ..runtime.bundle.spec import NORM_MEAN, NORM_MEAN_SQUARE
 from .attention import mask_bias
 from .lengths import output_lengths, valid_positions, zero_outside
 from .network import Network
 from .operators import mark
+from .preprocessing import SUMMED_AT_ONCE
 from .steps import adapter_steps, feature_steps
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
+
+
+class WaveformNorm(nn.Module):
+    """Zero mean and unit variance over each clip's own samples.
+
+    Sums are taken of ``SUMMED_AT_ONCE`` samples each and then of those: ONNX Runtime adds float32 one after the other,
+    and every sample of digital silence is rounded the same way. After 30 s that left a mean of 4e-5 of the deviation,
+    of which layer norms of quiet frames made 5e-3 in the logits. The mean is taken twice, for recordings with an
+    offset: the second time of what rounding left.
+    """
+
+    def forward(self, waveform: Tensor, lengths: Tensor, valid: Tensor) -> Tensor:
+        """Normalise [batch, samples], which are zero where they are not ``valid`` [batch, samples]."""
+        count = lengths.to(torch.float32).unsqueeze(1)
+        for _ in range(2):
+            waveform = zero_outside(waveform - _sum(waveform) / count, valid)
+        return waveform / torch.sqrt(_sum(waveform * waveform) / count + VARIANCE_FLOOR)
+
+
+def _sum(values: Tensor) -> Tensor:
+    """The sum [batch, 1] of values [batch, samples]."""
+    padded = functional.pad(values.unsqueeze(1), (0, SUMMED_AT_ONCE - 1))
+    return functional.avg_pool1d(padded, SUMMED_AT_ONCE, SUMMED_AT_ONCE).sum(2) * SUMMED_AT_ONCE
 
 
 class MaskedGroupNorm(nn.Module):

@@ -24,10 +24,9 @@ from ..runtime.bundle.spec import (
     OUTPUT_LENGTHS,
     ModelSpec,
 )
+from .preprocessing import SUMMED_AT_ONCE
 
 MASK = "attention_mask"
-_AXES_AS_INPUT = 18
-"""The opset from which ReduceMean takes its axes as an input."""
 _WAVEFORM = "waveform"
 """The inner name of the original graph's input."""
 
@@ -38,11 +37,10 @@ class _Nodes:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.made: list[Node] = []
-        self.opset = max(entry.version for entry in graph.model.opset_import if entry.domain in ("", "ai.onnx"))
 
     def add(self, operator: str, *inputs: str | Tensor, result: str | None = None, **attributes: object) -> str:
         """Add a node; an array among its inputs becomes a constant. Returns its output."""
-        place = f"/contract/{len(self.made)}/{operator}"
+        place = f"/contract/waveform_norm/{len(self.made)}/{operator}"
         names = [
             value if isinstance(value, str) else self._constant(f"{place}_{i}", value) for i, value in enumerate(inputs)
         ]
@@ -51,10 +49,15 @@ class _Nodes:
         return output
 
     def mean(self, values: str) -> str:
-        """The mean over samples, [batch, 1]."""
-        if self.opset >= _AXES_AS_INPUT:
-            return self.add("ReduceMean", values, _integers(1), keepdims=1)
-        return self.add("ReduceMean", values, axes=[1], keepdims=1)
+        """The mean over samples, [batch, 1], of a few at a time as in ``modules.WaveformNorm``."""
+        row = self.add("Unsqueeze", values, _integers(1))
+        padded = self.add("Pad", row, _integers(0, 0, 0, 0, 0, SUMMED_AT_ONCE - 1))
+        size = [SUMMED_AT_ONCE]
+        means = self.add("AveragePool", padded, kernel_shape=size, strides=size)
+        total = self.add(
+            "Mul", self.add("ReduceSum", means, _integers(2), keepdims=0), np.array(SUMMED_AT_ONCE, np.float32)
+        )
+        return self.add("Div", total, self.add("Cast", self.size(values, 1), to=1))
 
     def size(self, values: str, axis: int) -> str:
         """The size of an axis, int64 [1]."""
@@ -133,6 +136,7 @@ def _normalised(nodes: _Nodes, clip: str, normalize: bool) -> None:
         nodes.add("Identity", clip, result=NORMALIZED)
         return
     centred = nodes.add("Sub", clip, nodes.mean(clip))
+    centred = nodes.add("Sub", centred, nodes.mean(centred))
     variance = nodes.mean(nodes.add("Mul", centred, centred))
     _scaled(nodes, centred, variance)
 
@@ -155,8 +159,10 @@ def _normalised_where(nodes: _Nodes, valid: str, normalize: bool) -> None:
     whole = nodes.add("Cast", nodes.size(INPUT_VALUES, 1), to=1)
     own = nodes.add("Cast", nodes.add("Reshape", INPUT_LENGTHS, _integers(-1, 1)), to=1)
     longer = nodes.add("Div", whole, own)
-    mean = nodes.add("Mul", nodes.mean(clean), longer)
-    centred = nodes.add("Where", valid, nodes.add("Sub", clean, mean), zero)
+    centred = clean
+    for _ in range(2):
+        mean = nodes.add("Mul", nodes.mean(centred), longer)
+        centred = nodes.add("Where", valid, nodes.add("Sub", centred, mean), zero)
     variance = nodes.add("Mul", nodes.mean(nodes.add("Mul", centred, centred)), longer)
     _scaled(nodes, centred, variance)
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MAX_RATE = 1_000_000
 """Hz; recordings of speech have far lower rates, so a larger number is a mistake."""
 
+SUMMED_AT_ONCE = 512
+"""Samples whose mean is taken by itself, before the means are added up (``modules.WaveformNorm``)."""
+
 
 class Extractor(Protocol):
     """The part of transformers' feature extractors that is used here."""

@@ -127,9 +127,10 @@ def scalar(values: Tensor) -> float | None:
 def inside_norm(node: Node) -> bool:
     """Whether a node belongs to a norm, whose products and sums are statistics that must stay in FP32.
 
-    A log-mel front end (export/log_mel.py) counts too: its bands differ by 90 dB and are normalised likewise.
+    A log-mel front end (export/log_mel.py) counts too: its bands differ by 90 dB and are normalised likewise. The
+    waveform's own norm is one as well (export/modules.py, and export/onnx_graph.py around other exporters' graphs).
     """
-    return "/layer_norm/" in node.name or "/log_mel/" in node.name
+    return any(part in node.name for part in ("/layer_norm/", "/log_mel/", "/waveform_norm/"))
 
 
 def _rename(tensors: MutableSequence[str], names: Mapping[str, str]) -> None:

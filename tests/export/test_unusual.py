@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.parity import LOG_MEL_SHORTEST
 from wav2edge.runtime.bundle.read import Bundle
 
