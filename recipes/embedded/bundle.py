@@ -20,25 +20,12 @@ from wav2edge.cli import main as wav2edge
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.write import add_variants
 
-from .speech.manifest import Utterance, read_manifest, rows_of
+from .speech.manifest import every, read_manifest, rows_of, write_manifest
 
 HERE = Path(__file__).resolve().parent
 CHECKPOINT = HERE / "checkpoint"
 RESULTS = HERE / "results.json"
 BUNDLE = HERE.parent.parent / "runtime" / "embedded_data" / "bundle"
-
-
-def write_manifest(rows: list[Utterance], path: Path) -> Path:
-    """Write a manifest of absolute paths for wav2edge and return its path."""
-    lines = [json.dumps({"path": str(r.path.resolve()), "text": r.text, "corpus": r.corpus}) for r in rows]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
-def every(rows: list[Utterance], count: int) -> list[Utterance]:
-    """Return at most ``count`` rows, evenly spread."""
-    step = max(1, -(-len(rows) // count))
-    return rows[::step]
 
 
 def closing_results(weights: Path, results: Path) -> dict[str, dict[str, dict[str, float]]] | None:

@@ -1,11 +1,19 @@
-"""The manifest, its splits, and real speech as a clip store."""
+"""The manifest, its splits, and real speech as a clip store.
+
+    python -m recipes.embedded.speech.manifest MANIFEST FOLDER
+
+writes manifests for wav2edge of the splits that guide choices: ``train.jsonl``, ``calibration.jsonl`` (100 clips of
+train), ``dev.jsonl``, and ``<corpus>-dev.jsonl`` of each corpus. Test and eval are left to the closing measurement.
+"""
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,6 +115,22 @@ def rows_of(rows: list[Utterance], split: str) -> list[Utterance]:
     return [row for row in chosen if row.key in kept]
 
 
+def write_manifest(rows: Sequence[Utterance], path: Path) -> Path:
+    """Write a manifest of absolute paths for wav2edge and return its path."""
+    lines = [
+        json.dumps({"path": str(r.path.resolve()), "text": r.text, "corpus": r.corpus, "seconds": r.seconds})
+        for r in rows
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def every(rows: list[Utterance], count: int) -> list[Utterance]:
+    """Return at most ``count`` rows, evenly spread."""
+    step = max(1, -(-len(rows) // count))
+    return rows[::step]
+
+
 def load(path: Path) -> np.ndarray:
     """Read any audio file as 16 kHz mono float32 in [-1, 1]."""
     audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -132,3 +156,23 @@ def store_real(manifest: Path, folder: Path) -> None:
                 store.append(load(row.path), row.text, str(row.speaker), row.corpus)
     if left_out:
         print(f"{left_out} clips of train and dev are longer than {LONGEST:.0f} s: left out")
+
+
+def main() -> None:
+    """Write the manifests."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    rows = read_manifest(options.manifest)
+    train, dev = rows_of(rows, "train"), rows_of(rows, "dev")
+    write_manifest(train, options.folder / "train.jsonl")
+    write_manifest(every(train, 100), options.folder / "calibration.jsonl")
+    write_manifest(dev, options.folder / "dev.jsonl")
+    for corpus in sorted({row.corpus for row in dev}):
+        write_manifest([row for row in dev if row.corpus == corpus], options.folder / f"{corpus}-dev.jsonl")
+
+
+if __name__ == "__main__":
+    main()
