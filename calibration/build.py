@@ -18,6 +18,7 @@ from ..graphs.storage import halve_weights, save_model, shorten_names
 from .passes.channels_last import channels_last
 from .passes.fuse_gelu import fuse_gelu
 from .passes.half import HalfPrecision, to_half
+from .passes.head_groups import group_heads
 from .passes.qdq import insert_qdq
 from .passes.weights_only import quantize_dynamic, quantize_int4
 from .ranges import Histogram, Method, Range, choose_range
@@ -141,6 +142,7 @@ class VariantBuilder:
             quantize_int4(graph, keep_float)
         else:
             quantize_dynamic(graph, keep_float)
+            group_heads(graph)
 
     def _quantize_static(self, graph: Graph, scheme: Scheme, keep_float: frozenset[str]) -> None:
         sites = self.sites
@@ -150,6 +152,8 @@ class VariantBuilder:
             sites = self._channels_last(graph, keep_float)
         kept = [site for site in sites if site.node not in keep_float]
         insert_qdq(graph, kept, self.ranges(scheme.unsigned), scheme)
+        if scheme.unsigned:
+            group_heads(graph)
 
     def with_stages(self, variant: Variant) -> Variant:
         """A variant whose full graph was written last, with frontend and encoder cut from it."""
