@@ -24,6 +24,8 @@ import _kit
 import _shapes
 import numpy as np
 
+from wav2edge.runtime import tiling
+
 WAYS = (("onnxruntime", "int8-u8s8"), ("openvino", "int8-s8s8"), ("onnxruntime", "fp32"), ("openvino", "fp32"))
 
 
@@ -52,10 +54,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--variants", nargs="+", default=["int8-u8s8", "int8-s8s8"])
+    parser.add_argument("--piece", type=float, default=tiling.SECONDS, help="length of a piece in seconds")
     parser.add_argument("--json", type=Path, help="write the rows there")
     parser.add_argument("--child", nargs=8, help="for the script itself: the row that this process measures")
     arguments = parser.parse_args()
     if arguments.child:
+        tiling.SECONDS = arguments.piece
         print(json.dumps(measure(*arguments.child)))
         return
     rows = []
@@ -75,18 +79,18 @@ def main() -> None:
                         with tempfile.TemporaryDirectory() as cache:
                             told = [shape, norm, engine, variant, way, str(arguments.seconds)]
                             told += [str(arguments.runs), str(arguments.threads)]
-                            first, second = (child(bundle.path, cache, told) for _ in range(2))
+                            first, second = (child(bundle.path, cache, arguments.piece, told) for _ in range(2))
                         rows.append(second)
                         output.say(line(first, second))
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": _kit.machine(), "rows": rows}, indent=1) + "\n")
 
 
-def child(bundle: Path, cache: str, told: list[str]) -> Row:
+def child(bundle: Path, cache: str, piece: float, told: list[str]) -> Row:
     """Measure in another process, whose cache is ``cache``."""
     import os
 
-    command = [sys.executable, __file__, "--child", *told]
+    command = [sys.executable, __file__, "--piece", str(piece), "--child", *told]
     environment = {**os.environ, "WAV2EDGE_CACHE": cache, "WAV2EDGE_BENCHMARK_BUNDLE": str(bundle)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
