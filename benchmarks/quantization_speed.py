@@ -17,12 +17,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import _kit
 import numpy as np
+from _speed_runners import RUNNERS, openvino_compiled
 
 from wav2edge.calibration.build import VariantBuilder
 from wav2edge.calibration.clips import BUILT_IN, calibration_clips
@@ -31,7 +31,6 @@ from wav2edge.calibration.passes.qdq import observed
 from wav2edge.calibration.sites import find_sites, match_sites
 from wav2edge.graphs.graph import Graph
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.engines.openvino import adapt
 
 FIRST = "conv_layers.[0-3]"
 CALIBRATED_ON = 3  # clips: random weights, only the time counts
@@ -49,65 +48,6 @@ PLAN = (
 )
 
 
-def onnxruntime_runner(path: str, threads: int) -> Callable[[dict[str, Any]], object]:
-    """One run of an ONNX file in ONNX Runtime."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = {item.name for item in session.get_inputs()}
-    return lambda feeds: session.run(None, {name: value for name, value in feeds.items() if name in names})
-
-
-def openvino_compiled(path: str, threads: int) -> Any:
-    """An ONNX or OpenVINO file as the engine compiles it."""
-    import openvino
-
-    core = openvino.Core()
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
-        "INFERENCE_NUM_THREADS": threads,
-    }
-    model = core.read_model(path)
-    if "int8" in path:
-        adapt(model)
-    return core.compile_model(model, "CPU", settings)
-
-
-def openvino_runner(path: str, threads: int) -> Callable[[dict[str, Any]], object]:
-    """One run of a file in OpenVINO."""
-    compiled = openvino_compiled(path, threads)
-    request = compiled.create_infer_request()
-    names = {name for port in compiled.inputs for name in port.names}
-    return lambda feeds: request.infer({k: v for k, v in feeds.items() if k in names}, share_inputs=True)
-
-
-def torch_runner(path: str, threads: int) -> Callable[[dict[str, Any]], object]:
-    """One run of transformers' model of base shape, random weights."""
-    import torch
-    from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
-
-    torch.set_num_threads(threads)
-    layer = path == "layer"
-    config = Wav2Vec2Config(
-        vocab_size=32,
-        feat_extract_norm="layer" if layer else "group",
-        do_stable_layer_norm=layer,
-        conv_bias=layer,
-    )
-    model: torch.nn.Module = Wav2Vec2ForCTC(config)
-    model.eval()
-
-    def run(feeds: dict[str, Any]) -> object:
-        with torch.inference_mode():
-            return model(torch.from_numpy(feeds["input_values"]))
-
-    return run
-
-
 OURS = tuple(name for name, variant, _, _ in PLAN if variant.startswith("int8"))
 EXPECTED = (
     # contenders of which the fastest counts, what it is compared with, the largest ratio expected, where
@@ -120,8 +60,6 @@ EXPECTED = (
 )
 EXPECTED_SIZE = 0.33
 """Of the fp32 file: a quarter for the weights, and what stays in float."""
-
-RUNNERS = {"onnxruntime": onnxruntime_runner, "openvino": openvino_runner, "torch": torch_runner}
 
 
 def work(pipe: Any, engine: str, path: str, threads: int, samples: int) -> None:
@@ -165,12 +103,12 @@ def fused(path: Path) -> Counter[str]:
 
 def integer_operators(path: Path, threads: int) -> Counter[str]:
     """The operators of a file that OpenVINO computes in INT8; those of attention are fused into ``Subgraph``."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for node in openvino_compiled(str(path), threads).get_runtime_model().get_ordered_ops():
         kind, precision = (node.get_rt_info()[key].astype(str) for key in ("layerType", "runtimePrecision"))
         if precision in ("i8", "u8") and kind.startswith(("Conv", "GroupConv", "FullyConnected", "MatMul", "Subgraph")):
-            found[kind] += 1
-    return found
+            counts[kind] += 1
+    return counts
 
 
 def files(

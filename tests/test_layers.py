@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import textwrap
@@ -22,6 +23,9 @@ HEAVY = (
     "rich",
     "jiwer",
 )
+ENGINE_LIBRARIES = {"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "torch", "cuda"}
+FOLDERS = ("calibration", "devices", "export", "graphs", "measure", "runtime", "serving", "src/wav2edge")
+"""The folders of the package, without ``tests`` and ``benchmarks``."""
 
 
 def loaded(script: str, *arguments: str) -> set[str]:
@@ -67,3 +71,69 @@ def test_transcribing_loads_no_torch_and_no_onnx(clips: list[tuple[Path, str]]) 
         assert main(["transcribe", sys.argv[1]]) == 0
     """
     assert loaded(script, str(clips[0][0])) <= {"onnxruntime", "openvino", "soundfile", "soxr"}
+
+
+def modules() -> dict[str, ast.Module]:
+    """The parsed modules of the package by their path in the repository."""
+    files = {file.resolve() for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")}
+    assert len(files) > 200
+    return {str(file.relative_to(ROOT)): ast.parse(file.read_text("utf-8")) for file in sorted(files)}
+
+
+def imported(node: ast.AST) -> list[str]:
+    """The names that an import statement reads, each with its module: ``..engines._gpu.Buffer``."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        module = "." * node.level + (node.module or "")
+        return [f"{module}{'' if module.endswith('.') else '.'}{alias.name}" for alias in node.names]
+    return []
+
+
+def test_only_engines_import_an_engines_library() -> None:
+    users = {
+        name
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        for module in imported(node)
+        if name.startswith("runtime/") and module.split(".")[0] in ENGINE_LIBRARIES
+    }
+    assert users
+    assert {name for name in users if not name.startswith("runtime/engines/")} == set()
+
+
+def borrowed(name: str, module: str) -> bool:
+    """Whether an import reads a private name or module from outside the folder that it belongs to."""
+    if not module.startswith("."):
+        return False
+    folder = Path(name).parent.parts
+    level = len(module) - len(module.lstrip("."))
+    path = folder[: len(folder) - level + 1] + tuple(module.lstrip(".").split("."))
+    return any(part.startswith("_") and part[:2] != "__" and folder[:i] != path[:i] for i, part in enumerate(path))
+
+
+def test_private_names_are_imported_only_within_their_folder() -> None:
+    assert borrowed("measure/bench/worker.py", "...runtime.engines._gpu.Memory")
+    assert not borrowed("runtime/engines/_tensorrt/engine.py", ".._gpu.Memory")
+    private = {
+        (name, module)
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        for module in imported(node)
+        if borrowed(name, module)
+    }
+    assert private == set()
+
+
+def test_no_engine_is_recognised_by_its_name() -> None:
+    """What the engines ``null`` and ``torch`` do differently is stated by properties of their classes."""
+    comparisons = {
+        f"{name}:{node.lineno}"
+        for name, tree in modules().items()
+        if name not in ("runtime/engines/null.py", "runtime/engines/torch.py")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Compare)
+        for side in (node.left, *node.comparators)
+        if isinstance(side, ast.Constant) and side.value in ("null", "torch")
+    }
+    assert comparisons == set()

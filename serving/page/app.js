@@ -7,26 +7,26 @@ let microphone = null;
 
 const headers = () => (token ? { Authorization: `Bearer ${token}` } : {});
 
-function say(text) {
+function showMessage(text) {
   $("message").textContent = text;
 }
 
-async function asked(path, options = {}) {
+async function request(path, options = {}) {
   const answer = await fetch(path, { ...options, headers: headers() });
   if (answer.ok) return answer;
   if (answer.status === 401) $("ask").hidden = false;
   let message = `the server answered ${answer.status}`;
   try {
     message = (await answer.json()).error.message;
-  } catch { /* no JSON: the status has to do */ }
+  } catch { /* the body is no JSON: the message names the status alone */ }
   throw new Error(message);
 }
 
-// What the server is.
+// The server's state.
 
 async function showServer() {
   try {
-    const status = await (await asked("/v1/status")).json();
+    const status = await (await request("/v1/status")).json();
     $("ask").hidden = true;
     const select = $("model");
     if (select.options.length !== status.models.length) {
@@ -53,7 +53,7 @@ async function showServer() {
       return [term, about];
     }));
   } catch (error) {
-    say(error.message);
+    showMessage(error.message);
   }
 }
 
@@ -61,7 +61,7 @@ $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   token = $("token").value;
   sessionStorage.setItem("token", token);
-  say("");
+  showMessage("");
   showServer();
 });
 $("model").addEventListener("change", showServer);
@@ -85,13 +85,13 @@ async function startMicrophone() {
   address.searchParams.set("model", $("model").value);
   const socket = new WebSocket(address, token ? ["wav2edge", `openai-insecure-api-key.${token}`] : ["wav2edge"]);
   const recording = transcript.begin("Microphone", context.sampleRate);
-  const made = { media, context, socket, sent: [], seconds: 0 };
+  const session = { media, context, socket, sent: [], seconds: 0 };
   const waiting = [];
   node.port.onmessage = ({ data }) => {
     $("level").value = data.level;
     recording.keep(new Int16Array(data.samples));
-    made.seconds += data.samples.byteLength / 2 / context.sampleRate;
-    made.sent.push([made.seconds, performance.now()]);
+    session.seconds += data.samples.byteLength / 2 / context.sampleRate;
+    session.sent.push([session.seconds, performance.now()]);
     if (socket.readyState === WebSocket.OPEN) socket.send(data.samples);
     else if (socket.readyState === WebSocket.CONNECTING) waiting.push(data.samples);
   };
@@ -99,14 +99,14 @@ async function startMicrophone() {
   socket.onopen = () => {
     for (const samples of waiting.splice(0)) socket.send(samples);
   };
-  socket.onmessage = ({ data }) => onEvent(JSON.parse(data), made, recording);
+  socket.onmessage = ({ data }) => onEvent(JSON.parse(data), session, recording);
   socket.onclose = () => stopMicrophone(true);
-  return made;
+  return session;
 }
 
-function onEvent(event, made, recording) {
+function onEvent(event, session, recording) {
   if (event.event === "partial") {
-    const [, when] = made.sent.find(([seconds]) => seconds >= event.end - 1e-6) || [0, performance.now()];
+    const [, when] = session.sent.find(([seconds]) => seconds >= event.end - 1e-6) || [0, performance.now()];
     $("delay").textContent = `${((performance.now() - when) / 1000).toFixed(2)} s`;
     recording.committed(event.stable);
     $("tentative").textContent = event.tentative;
@@ -117,25 +117,25 @@ function onEvent(event, made, recording) {
     enable();
   } else if (event.event === "stats") {
     $("lost").textContent = `${event.dropped.toFixed(1)} s`;
-    made.sent = made.sent.filter(([seconds]) => seconds > event.time - 30);
+    session.sent = session.sent.filter(([seconds]) => seconds > event.time - 30);
   } else if (event.event === "error") {
-    say(event.message);
+    showMessage(event.message);
   } else if (event.event === "end") {
-    made.socket.close();
+    session.socket.close();
   }
 }
 
 function stopMicrophone(closed = false) {
-  const made = microphone;
-  if (!made) return;
-  made.media.getTracks().forEach((track) => track.stop());
-  if (made.context.state !== "closed") made.context.close();
+  const session = microphone;
+  if (!session) return;
+  session.media.getTracks().forEach((track) => track.stop());
+  if (session.context.state !== "closed") session.context.close();
   if (closed) {
     microphone = null;
     $("tentative").textContent = "";
     $("level").value = -60;
-  } else if (made.socket.readyState === WebSocket.OPEN) {
-    made.socket.send('{"type": "finish"}');
+  } else if (session.socket.readyState === WebSocket.OPEN) {
+    session.socket.send('{"type": "finish"}');
   }
   $("microphone").textContent = "Start microphone";
   $("microphone").setAttribute("aria-pressed", "false");
@@ -146,13 +146,13 @@ $("microphone").addEventListener("click", async () => {
     stopMicrophone();
     return;
   }
-  say("");
+  showMessage("");
   try {
     microphone = await startMicrophone();
     $("microphone").textContent = "Stop microphone";
     $("microphone").setAttribute("aria-pressed", "true");
   } catch (error) {
-    say(error.name === "NotAllowedError" ? "the browser was not allowed to use the microphone" : error.message);
+    showMessage(error.name === "NotAllowedError" ? "the browser was not allowed to use the microphone" : error.message);
   }
 });
 
@@ -160,13 +160,13 @@ $("microphone").addEventListener("click", async () => {
 
 async function* eventsOf(answer) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let held = "";
+  let unfinished = "";
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
-    held += value;
-    const blocks = held.split("\n\n");
-    held = blocks.pop();
+    unfinished += value;
+    const blocks = unfinished.split("\n\n");
+    unfinished = blocks.pop();
     for (const block of blocks) {
       if (block.startsWith("data: ")) yield JSON.parse(block.slice(6));
     }
@@ -186,7 +186,7 @@ async function transcribe(file) {
     const form = new FormData();
     form.append("model", $("model").value);
     form.append("file", file);
-    const answer = await asked("/v1/recordings", { method: "POST", body: form });
+    const answer = await request("/v1/recordings", { method: "POST", body: form });
     for await (const event of eventsOf(answer)) {
       if (event.type === "progress") {
         bar.max = event.total;
@@ -208,12 +208,12 @@ async function transcribe(file) {
   } catch (error) {
     bar.remove();
     label.textContent = `${file.name}: failed`;
-    say(error.message);
+    showMessage(error.message);
   }
 }
 
 async function transcribeAll(files) {
-  say("");
+  showMessage("");
   for (const file of files) await transcribe(file);
 }
 

@@ -1,4 +1,4 @@
-// Collects the microphone's samples into blocks of 0.1 s and hands them over as 16-bit integers.
+// Collects the microphone's samples into blocks of 0.1 s and posts them as 16-bit integers.
 class Capture extends AudioWorkletProcessor {
   constructor() {
     super();

@@ -1,6 +1,6 @@
-// What was said: recordings, their segments and words, shown as buttons that play their sound.
+// The transcript: recordings, their segments and words, shown as buttons that play their sound.
 
-const KEPT = 30 * 60; // seconds of the microphone that stay playable
+const PLAYABLE = 30 * 60; // the last seconds of the microphone that are kept for playing
 
 function clock(seconds, mark) {
   const ms = Math.round(seconds * 1000);
@@ -29,7 +29,7 @@ class Recording {
 
   keep(block) {
     this.blocks.push(block);
-    if (this.blocks.length > KEPT * 10) this.blocks.shift(), (this.lost = (this.lost || 0) + 0.1);
+    if (this.blocks.length > PLAYABLE * 10) this.blocks.shift(), (this.lost = (this.lost || 0) + 0.1);
   }
 
   committed(text) {
@@ -126,7 +126,7 @@ export class Transcript {
     return count;
   }
 
-  // A single uploaded recording has the server's own files; what was spoken live is written here.
+  // A single uploaded recording has files written by the server; live speech is written here.
   as(form) {
     const [only] = this.recordings;
     if (this.recordings.length === 1 && only.formats) {
@@ -135,7 +135,7 @@ export class Transcript {
     }
     const segments = this.recordings.flatMap((recording) => recording.segments);
     if (form === "json") {
-      const made = this.recordings.map(({ name, segments: own }) => ({ file: name, segments: own }));
+      const made = this.recordings.map(({ name, segments: spoken }) => ({ file: name, segments: spoken }));
       return `${JSON.stringify(made, null, 2)}\n`;
     }
     if (form === "txt") return `${this.recordings.map((recording) => recording.text).join("\n\n")}\n`;
