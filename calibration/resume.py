@@ -1,6 +1,6 @@
 """Where the work of a run is kept, and which run it belongs to.
 
-A run is known by what decides its results: the fp32 graph, the settings, the recordings and the versions of the tools.
+A run is identified by what decides its results: the fp32 graph, the settings, the recordings and the versions of tools.
 Its folder in the cache is removed when the run is over, and after ``KEPT_DAYS`` without a run.
 """
 
@@ -33,10 +33,10 @@ _LOCK = "lock"
 def kept_work(
     bundle: Bundle, speech: Speech, options: Options, say: Callable[[str], None] = lambda line: None
 ) -> Iterator[Work]:
-    """The work of this run, taken up where one that was interrupted left it; gone when the block ends without an error.
+    """The work of this run, with the parts that an interrupted one kept; removed when the block ends without an error.
 
-    say: called with one line where there is some. Where another process runs the same, or the cache cannot be written,
-    nothing is kept.
+    say: called with one line where an interrupted run kept some. Where another process runs the same, or the cache
+    cannot be written, nothing is kept.
     """
     with contextlib.ExitStack() as held:
         work = Work(_folder(bundle, speech, options, held))
@@ -58,7 +58,7 @@ def _folder(bundle: Bundle, speech: Speech, options: Options, held: contextlib.E
 
 
 def run_key(bundle: Bundle, speech: Speech, options: Options) -> str:
-    """What decides the results of a run, as a name."""
+    """A name for the run: a digest of what decides its results."""
     clips = (speech.calibrating, speech.judging)
     return cache.key(
         {

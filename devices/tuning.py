@@ -26,9 +26,8 @@ class Measurement:
     """One engine × variant as measured.
 
     latency: p50 of one run in seconds, on ``seconds`` of audio. wer: word error rate in per cent on the manifest that
-    was given, wer_rise: points above fp32 on the same clips, of another head by how many points its figure is worse;
-    None where no manifest was. joules: for each second of
-    audio, where the machine measures it.
+    was given; wer_rise: points above fp32 on the same clips, or by how many points the figure of another head is worse;
+    None without a manifest. joules: for each second of audio, where the machine measures it.
     """
 
     engine: str

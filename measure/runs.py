@@ -51,7 +51,7 @@ class TranscriptionRun:
     references: tuple[str, ...]
     hypotheses: tuple[str, ...]
     characters: bool = False
-    """Whether the main figure is the character error rate: of text without gaps."""
+    """Whether the main figure is the character error rate, as for text without spaces."""
 
     @cached_property
     def scores(self) -> scoring.Scores:
@@ -164,7 +164,7 @@ class VerificationRun:
         if not false_accept_rate * different >= 1:
             raise InputError(
                 f"{different} pairs of different speakers are too few for a false-accept rate of "
-                f"{false_accept_rate:g}, of which not one may be accepted; list more pairs, or allow a larger share"
+                f"{false_accept_rate:g}: not one of them may be accepted; list more pairs, or allow a larger share"
             )
         threshold, _ = verification.threshold_at(self.scores, self.targets, false_accept_rate)
         threshold = float(np.ceil(threshold * 1e4) / 1e4)

@@ -39,7 +39,7 @@ def directory(*parts: str) -> Path:
         if _is_open_to_others(place):
             raise InputError(
                 f"{place}: belongs to another user, or others may write to it, so it is not used as the cache; set "
-                f"{ENVIRONMENT} to a directory of your own (chmod 700)"
+                f"{ENVIRONMENT} to a directory that only you can write to (chmod 700)"
             )
         path.mkdir(parents=True, exist_ok=True)
     return path

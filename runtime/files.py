@@ -140,7 +140,7 @@ def _remove_unlocked(path: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-    except OSError:  # of another user, or gone meanwhile
+    except OSError:  # another user's file, or removed meanwhile
         return
     finally:
         if handle is not None:

@@ -93,7 +93,7 @@ def items(manifest: Path, output: Path, suffix: str) -> list[CorpusItem]:
 
 
 def pending(all_items: Iterable[CorpusItem], shard: Shard, output: Path) -> list[CorpusItem]:
-    """The recordings of a shard that have no output yet, or are in no list: a run was killed between the two."""
+    """The recordings of a shard that have no output yet, or that no list names (a run was killed between the two)."""
     listed = {outcome["path"] for outcome in outcomes(output)}
     return [item for item in all_items if shard.holds(item.name) and not (item.name in listed and item.output.exists())]
 
@@ -153,7 +153,7 @@ def outcomes(output: Path) -> list[CorpusOutcome]:
 
 
 def write_manifest(output: Path, all_items: Iterable[CorpusItem]) -> Path:
-    """Write the last outcome of each recording that has one, as one list; the file."""
+    """Write the last outcome of each recording that has one, as one list; returns its file."""
     known = {outcome["path"]: outcome for outcome in outcomes(output)}
     lines = [json.dumps(known[item.name]) + "\n" for item in all_items if item.name in known]
     write_whole(output / MANIFEST, "".join(lines))

@@ -11,7 +11,7 @@ _SHARE = 0.85
 
 
 def resident() -> int:
-    """Resident memory in bytes; 0 where the system does not say it."""
+    """Resident memory in bytes; 0 where the system does not report it."""
     if sys.platform == "win32":
         return 0
     try:
@@ -22,7 +22,7 @@ def resident() -> int:
 
 
 def bound() -> int:
-    """85 % of the memory of the machine, or of the container where that has less; as good as no bound on Windows."""
+    """85 % of the bytes of memory of the machine, or of the container where that has less; on Windows a huge number."""
     if sys.platform == "win32":
         return sys.maxsize
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -2,7 +2,7 @@
 
 Ray Data gives names of recordings to a pool of workers. Each opens the model once, reads and decodes its recordings,
 and writes their outputs and its list to the shared folder (``corpus.run``); only names and outcomes are sent. The work
-of a lost worker or node is begun again elsewhere: recordings that are written and listed are not run again.
+of a lost worker or node is started again on another: recordings that are written and listed are not run again.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class RayOptions:
     """Workers at most; default as many as fit on the cluster."""
 
     cpus: int = 1
-    """CPUs that a worker takes, and threads of its engine; default 1."""
+    """CPUs that a worker uses, and threads of its engine; default 1."""
 
     gpus: float = 0.0
-    """GPUs that a worker takes; default 0. Several workers share one with a fraction."""
+    """GPUs that a worker uses; default 0. With a fraction, several workers share one."""
 
     block: int = 8
-    """Recordings that a worker gets at once, more where the corpus has over 16 000; default 8."""
+    """Recordings that a worker gets at once; more in a corpus of over 16 000. Default 8."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Worker:
         items = [_item(str(row)) for row in batch["item"]]
         try:
             return {"outcome": [json.dumps(outcome) for outcome in self._outcomes(items)]}
-        except EngineError as error:  # raised here it would be taken for a fault of the block, and tried again
+        except EngineError as error:  # if it were raised, Ray would run the block again
             return {"outcome": [json.dumps({"engine": str(error)})]}
 
     def _outcomes(self, items: Sequence[CorpusItem]) -> Iterator[CorpusOutcome]:
@@ -137,7 +137,7 @@ class Worker:
         begun.end()
 
     def _again(self, items: Sequence[CorpusItem], begun: _Begun) -> Iterator[CorpusOutcome]:
-        """Run what a lost worker left, one at a time, so that a recording which ends workers affects no other."""
+        """Run what a lost worker left, one at a time, so that a recording which kills workers affects no other."""
         known = {outcome["path"]: outcome for outcome in corpus.outcomes(self._job.output)}
         for item in items:
             if item.name in known and item.output.exists():
@@ -179,7 +179,7 @@ class _Begun:
 
 
 def _row(item: CorpusItem) -> str:
-    """A recording as ASCII, for its name may be no Unicode."""
+    """A recording as a line of ASCII, because its name may have bytes that are no Unicode."""
     return json.dumps([item.name, str(item.path), str(item.output)])
 
 

@@ -42,20 +42,20 @@ class ServeArguments:
     """The variant; default the best of the node."""
 
     threads: int = 1
-    """CPUs that a replica takes, and threads of its engine; default 1."""
+    """CPUs that a replica uses, and threads of its engine; default 1."""
 
     replicas: int = 1
     """Replicas; default 1."""
 
     gpus: float = 0.0
-    """GPUs that a replica takes; default 0."""
+    """GPUs that a replica uses; default 0."""
 
     batch_seconds: float | None = None
     """Seconds of sound that one batch may hold; default as SchedulerSettings and the engine say."""
 
     @classmethod
     def parsed(cls, values: Mapping[str, str]) -> ServeArguments:
-        """The arguments from words; raises InputError for an unknown name, a value that cannot be, and no token."""
+        """The arguments from text; raises InputError for an unknown name, an invalid value, and a missing token."""
         known = [field.name for field in fields(cls)]
         for name in (name for name in values if name not in known):
             raise InputError(f"{name}: choose from {', '.join(known)}")
@@ -71,7 +71,7 @@ class ServeArguments:
 
 
 def application(arguments: Mapping[str, str]) -> Application:
-    """The application that ``serve run`` starts; arguments: those of ``ServeArguments``, as words."""
+    """The application that ``serve run`` starts; arguments: those of ``ServeArguments``, as text."""
     from ray import serve
 
     from .limits import Limits

@@ -54,7 +54,7 @@ class ServerOptions:
     def __post_init__(self) -> None:
         """Raises InputError for a server without a token for other machines, and for a key without a certificate."""
         if not is_local(self.host) and not self.token:
-            raise InputError(f"host={self.host} lets other machines in; give a token as well, or WAV2EDGE_TOKEN")
+            raise InputError(f"host={self.host} gives other machines access; give a token as well, or WAV2EDGE_TOKEN")
         if self.key is not None and self.certificate is None:
             raise InputError("a key without a certificate; give certificate as well")
         for path in (self.certificate, self.key):
@@ -66,7 +66,7 @@ class Server:
     """A server on its socket; ``run`` it."""
 
     def __init__(self, catalogue: Catalogue, options: ServerOptions, limits: Limits | None = None) -> None:
-        """Take the port; raises InputError where that cannot be, or the certificate cannot be used."""
+        """Bind the port; raises InputError where the port or the certificate cannot be used."""
         self.options = options
         self.limits = limits or Limits()
         self.socket = listening(options.host, options.port)
@@ -133,7 +133,7 @@ Extra = Callable[[Service], Coroutine[object, object, None]]
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn, which lets running utterances and files end before it stops."""
+    """uvicorn that finishes running utterances and files before it stops."""
 
     def __init__(self, config: uvicorn.Config, service: Service, ready: Callable[[], None]) -> None:
         super().__init__(config)

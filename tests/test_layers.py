@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 import textwrap
@@ -73,6 +74,7 @@ def test_transcribing_loads_no_torch_and_no_onnx(clips: list[tuple[Path, str]]) 
     assert loaded(script, str(clips[0][0])) <= {"onnxruntime", "openvino", "soundfile", "soxr"}
 
 
+@functools.cache
 def modules() -> dict[str, ast.Module]:
     """The parsed modules of the package by their path in the repository."""
     files = {file.resolve() for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")}

@@ -1,4 +1,4 @@
-"""What the recordings of a manifest say of each configuration: word error rates, or the figure of another head."""
+"""The figure of each configuration on the recordings of a manifest: its word error rate, or that of another head."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Figures(Protocol):
 
     @property
     def title(self) -> str:
-        """As ``WER``."""
+        """The figure's title, such as ``WER``."""
 
     def ask(self, worker: Worker, configuration: Configuration, done: Done) -> None:
         """Run a loaded configuration on every recording; raises EngineError."""
@@ -47,7 +47,7 @@ class Figures(Protocol):
 
 
 def of_plan(plan: BenchPlan, folder: Path) -> Figures:
-    """What a plan's manifest is for; folder: where a worker may leave its answers.
+    """The figures that a plan's manifest gives; folder: where a worker may write its answers.
 
     Raises InputError for a manifest that does not fit the models' head, and for models of different heads.
     """
@@ -117,11 +117,11 @@ class HeadFigure:
 
     @property
     def title(self) -> str:
-        """As ``accuracy``."""
+        """The figure's title, such as ``accuracy``."""
         return next(iter(self.tasks.values())).figure.short
 
     def ask(self, worker: Worker, configuration: Configuration, done: Done) -> None:
-        """Run every recording; its answer comes in a file, bit by bit what the model gave."""
+        """Run every recording; the worker writes the model's answers to a file, bit for bit."""
         answers: list[Answer] = []
         for number, row in enumerate(self.rows):
             done(number, len(self.rows))
@@ -159,17 +159,19 @@ def measured(figures: Figures, worker: Worker, configuration: Configuration, don
     return None
 
 
-def _figure(found: Estimate, change: Change | None) -> ResultFigure:
+def _figure(estimate: Estimate, change: Change | None) -> ResultFigure:
     lost = None if change is None else known(change.loss)
     moved = None if change is None else known(change.value)
-    if found.figure.name == "cosine":  # of hidden states, whose figure is the likeness to those of fp32
+    if estimate.figure.name == "cosine":  # of hidden states, whose figure is the likeness to those of fp32
         ends = (
             (None, None, None)
             if change is None
             else tuple(known(1 + end) for end in (change.value, change.low, change.high))
         )
         return ResultFigure("cosine", ends[0], ends[1], ends[2], moved, lost)
-    return ResultFigure(found.figure.name, known(found.value), known(found.low), known(found.high), moved, lost)
+    return ResultFigure(
+        estimate.figure.name, known(estimate.value), known(estimate.low), known(estimate.high), moved, lost
+    )
 
 
 def _key(result: BenchResult) -> Key:

@@ -38,7 +38,7 @@ class CorpusOptions:
 
     @property
     def asked(self) -> bool:
-        """Whether a corpus is meant, and not recordings by name."""
+        """Whether the command names a corpus, not single recordings."""
         return self.manifest is not None
 
     def check(self, audio: tuple[str, ...], output: str | None, each: bool) -> None:
@@ -78,9 +78,9 @@ corpus = gathered(
         group=_GROUP,
         type=OneOf(lambda: ("ray",)),
     ),
-    option("--workers", "workers on the cluster at most (default: all there is room for)", group=_GROUP, metavar="N",
+    option("--workers", "workers on the cluster at most (default: as many as fit)", group=_GROUP, metavar="N",
            type=COUNT),
-    option("--worker-gpus", "GPUs, or the share of one, that each worker takes (default: none)", group=_GROUP,
+    option("--worker-gpus", "GPUs, or the share of one, that each worker uses (default: none)", group=_GROUP,
            metavar="X", type=Number(float, 0, 64, "GPUs", above=True)),
 )  # fmt: skip
 

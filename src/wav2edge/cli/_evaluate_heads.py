@@ -47,7 +47,7 @@ class Thresholds:
             raise InputError(f"{next(iter(paths))}: is part of wav2edge; copy it, and name the copy with -m")
 
     def measured(self, run: Run, manifest: str, variant: str) -> list[OperatingPoint]:
-        """The thresholds of a system; none where none are wanted."""
+        """The thresholds of a system; empty where no rate was given."""
         from wav2edge.measure.runs import VerificationRun
 
         name = os.path.basename(manifest)

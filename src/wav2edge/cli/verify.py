@@ -60,14 +60,14 @@ class Threshold:
     "wanted",
     option(
         "--threshold",
-        "cosine, from -1 to 1, from which on they count as the same speaker (default: the bundle's own, else 0.86)",
+        "cosine, from -1 to 1, from which on they count as the same speaker (default: the bundle's, else 0.86)",
         group=OUTPUT,
         metavar="X",
         type=Number(float, -1, 1, "a cosine"),
     ),
     option(
         "--false-accept-rate",
-        "take the threshold that accepts at most this share of pairs of different speakers, measured before by "
+        "use the threshold that accepts at most this share of pairs of different speakers, measured before by "
         "`evaluate --false-accept-rate R --keep`",
         group=OUTPUT,
         metavar="R",
@@ -90,8 +90,8 @@ def run(
     """Check whether two recordings are of the same speaker, by the cosine of their embeddings.
 
     The exit code is 0 for the same speaker and 1 for different ones; with --channel each, 0 where a channel of one is
-    the same speaker as a channel of the other. A threshold suits one kind of recordings only: choose it on pairs of
-    your own (wav2edge evaluate PAIRS --false-accept-rate).
+    the same speaker as a channel of the other. A threshold suits one kind of recordings only: choose it on your pairs
+    (wav2edge evaluate PAIRS --false-accept-rate).
     """
     from wav2edge.runtime.recordings.heads import Embedder
 
@@ -122,7 +122,7 @@ def _embeddings(embed: Embedder, source: AudioSource, held: Held) -> list[NDArra
 def _compared(
     embed: Embedder, pair: Sequence[Sequence[NDArray[np.float32]]], threshold: float
 ) -> Iterator[tuple[tuple[int, int], Verification]]:
-    """Each channel of one recording with each of the other, their numbers first; 0 where there is one alone."""
+    """Each channel of one recording compared with each of the other, after their numbers; 0 for a mono recording."""
     several = [len(vectors) > 1 for vectors in pair]
     numbered = [list(enumerate(vectors, 1)) for vectors in pair]
     for (first, one), (second, other) in itertools.product(*numbered):

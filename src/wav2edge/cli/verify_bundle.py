@@ -10,7 +10,7 @@ from ._command import command, listed
 
 @command("wav2edge verify-bundle my-bundle --key team.pub")
 @_options.bundle_argument("bundle to check", embedded=False)
-@listed("--key", "public key that should have signed it; of several, one suffices", metavar="KEY.pub[,…]",
+@listed("--key", "public key that should have signed it; with several, one suffices", metavar="KEY.pub[,…]",
         required=True, type=_options.FILE)  # fmt: skip
 def run(bundle: str | None, model: str | None, key: tuple[str, ...]) -> None:
     """Check who signed a bundle, and that nothing in it was changed.
