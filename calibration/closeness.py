@@ -52,8 +52,8 @@ def likeness(kind: Likeness, reference: Sequence[Answer], other: Sequence[Answer
     second = np.nan_to_num(np.stack(other).astype(np.float64), posinf=0.0, neginf=0.0)
     if kind == "cosine":
         return float(cosines.each(first, second).mean())
-    found = regression.score(first, second).value
-    return found if np.isfinite(found) else float(np.allclose(first, second))
+    concordance = regression.score(first, second).value
+    return concordance if np.isfinite(concordance) else float(np.allclose(first, second))
 
 
 def _same_decisions(reference: Sequence[Answer], other: Sequence[Answer]) -> float:

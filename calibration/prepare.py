@@ -114,11 +114,11 @@ def _fold(graph: Graph, clips: Clips, folder: Path, options: Options, progress: 
 
 def _first_logits(graph: Graph, clips: Clips, folder: Path, options: Options) -> Logits:
     """The logits [frames, labels] of the first piece."""
-    found: list[Logits] = []
+    logits: list[Logits] = []
     name = clips.spec.outputs[0].name
     piece = next(clips.pieces())
-    run_with_outputs(graph, (name,), [piece], folder, lambda o: found.append(o[name][0]), options.threads)
-    return found[0]
+    run_with_outputs(graph, (name,), [piece], folder, lambda o: logits.append(o[name][0]), options.threads)
+    return logits[0]
 
 
 def _counted(clips: Clips, stage: str, progress: Progress, kept: Pass) -> Iterator[Samples]:

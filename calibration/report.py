@@ -88,25 +88,26 @@ def _time(outcome: Outcome) -> str:
     return f"{outcome.latency_ms:.0f} ms, {outcome.latency_ratio:.2f}×"
 
 
-def _sensitivities(made: Calibration, scheme: str, found: Sequence[Sensitivity]) -> Html:
+def _sensitivities(made: Calibration, scheme: str, sensitivities: Sequence[Sensitivity]) -> Html:
     floats = {layer for o in made.outcomes if o.variant.name == f"int8-{scheme}" for layer in o.kept_float}
     note = "Signal to noise of the logits with this layer alone in INT8; shorter is worse. Full colour: left in float."
-    drawn = kit.plots(*(_bars(found, floats, scheme, width) for width in (kit.WIDE, kit.NARROW)))
+    drawn = kit.plots(*(_bars(sensitivities, floats, scheme, width) for width in (kit.WIDE, kit.NARROW)))
     return kit.section(kit.join([kit.paragraph(note, kind="muted"), drawn]), f"Sensitivity of each layer, {scheme}")
 
 
-def _bars(found: Sequence[Sensitivity], floats: Collection[str], scheme: str, width: int) -> Html:
+def _bars(sensitivities: Sequence[Sensitivity], floats: Collection[str], scheme: str, width: int) -> Html:
     """One bar for each layer; its name is beside it on a wide screen and above it on a narrow one."""
     narrow = width < kit.WIDE
-    left = 0.0 if narrow else max(len(item.layer) for item in found) * _TEXT + 12
+    left = 0.0 if narrow else max(len(item.layer) for item in sensitivities) * _TEXT + 12
     row = 2 * _ROW if narrow else _ROW
     figures = [
-        f"{item.sqnr_db:.1f} dB" + ("" if narrow else f", {100 * item.cost:.1f} % of the work") for item in found
+        f"{item.sqnr_db:.1f} dB" + ("" if narrow else f", {100 * item.cost:.1f} % of the work")
+        for item in sensitivities
     ]
     longest = width - left - max(map(len, figures)) * _TEXT - 8
-    top = max([item.sqnr_db for item in found] + [1.0])
+    top = max([item.sqnr_db for item in sensitivities] + [1.0])
     parts = []
-    for index, (item, figure) in enumerate(zip(found, figures)):
+    for index, (item, figure) in enumerate(zip(sensitivities, figures)):
         y = (index + 1) * row - 16
         length = max(1.0, longest * max(item.sqnr_db, 0.0) / top)
         kind = "f-c0" if item.layer in floats else "f-c0 soft"
@@ -116,7 +117,7 @@ def _bars(found: Sequence[Sensitivity], floats: Collection[str], scheme: str, wi
             parts.append(kit.svg_text(0, y - 6, item.layer))
         else:
             parts.append(kit.svg_text(left - 8, y + 11, item.layer, "end"))
-    return kit.svg(width, len(found) * row + 4, parts, f"Sensitivity of each layer, {scheme}")
+    return kit.svg(width, len(sensitivities) * row + 4, parts, f"Sensitivity of each layer, {scheme}")
 
 
 def _scatter(made: Calibration, width: int) -> Html:

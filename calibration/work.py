@@ -133,7 +133,7 @@ class Pass:
             self._work.write(self._name, {**self._state(), "done": np.array(done)})
 
 
-def names_match(kept: Arrays, names: Sequence[str]) -> None:
+def names_match(arrays: Arrays, names: Sequence[str]) -> None:
     """Raise ValueError where a part was kept for other names."""
-    if kept["names"].tolist() != list(names):
+    if arrays["names"].tolist() != list(names):
         raise ValueError("of another graph")

@@ -103,14 +103,14 @@ def detect(
 
 
 def _packages(site: Iterable[str] | None) -> dict[str, Package]:
-    found = {}
+    packages = {}
     paths = list(sys.path if site is None else site)
     for name in PACKAGES:
         for distribution in importlib.metadata.distributions(name=name, path=paths):
             tags = re.findall(r"^Tag:\s*\S+?-\S+?-(\S+)", distribution.read_text("WHEEL") or "", re.MULTILINE)
-            found[name] = Package(name, distribution.version, tuple(tags), Path(str(distribution.locate_file(""))))
+            packages[name] = Package(name, distribution.version, tuple(tags), Path(str(distribution.locate_file(""))))
             break
-    return found
+    return packages
 
 
 def _sees_system(environment: Path) -> bool:

@@ -110,8 +110,8 @@ def read_dictionary(file: Path) -> list[str]:
 
 def find_dictionary(file: Path) -> Path | None:
     """The dictionary beside a weight file: ``dict.ltr.txt``, or the only one of other letters."""
-    found = sorted(file.parent.glob("dict.*.txt"))
-    named = [path for path in found if path.name == "dict.ltr.txt"] or found
+    dictionaries = sorted(file.parent.glob("dict.*.txt"))
+    named = [path for path in dictionaries if path.name == "dict.ltr.txt"] or dictionaries
     return named[0] if len(named) == 1 else None
 
 
@@ -128,12 +128,12 @@ def _load_inert(file: Path) -> object:
             with torch.serialization.safe_globals([*inert]):
                 return torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
-            found = _NOT_ALLOWED.search(str(error))
-            if found is None or len(inert) >= MAX_CLASSES or found.group(1) in {name for _, name in inert}:
+            match = _NOT_ALLOWED.search(str(error))
+            if match is None or len(inert) >= MAX_CLASSES or match.group(1) in {name for _, name in inert}:
                 raise CheckpointError(
                     f"{file}: this pickle would run code, or is damaged; it was not loaded"
                 ) from error
-            inert.append((type("Inert", (Inert,), {}), found.group(1)))
+            inert.append((type("Inert", (Inert,), {}), match.group(1)))
         except Exception as error:  # bytes read as a pickle end in errors of any class
             raise CheckpointError(
                 f"{file}: truncated or damaged ({announced_line(error)}); download it again"

@@ -158,5 +158,5 @@ def _expression(pattern: str, path: Path) -> re.Pattern[str]:
 
 
 def _part(name: str, layer: str) -> re.Match[str] | None:
-    found = _MATRIX.search(name)
-    return found if found is not None and name[: found.start()] == layer else None
+    match = _MATRIX.search(name)
+    return match if match is not None and name[: match.start()] == layer else None

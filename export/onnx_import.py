@@ -98,9 +98,9 @@ def _compared(
         draft, variant = _write(checkpoint, spec, None, staged)
         # A graph may have been traced for one size of batch, and fails at others.
         with contextlib.suppress(EngineError):
-            found = parity.check(draft, variant, reference)
-            if all(point["passed"] for point in found):
-                return draft, variant, found
+            points = parity.check(draft, variant, reference)
+            if all(point["passed"] for point in points):
+                return draft, variant, points
     draft, variant = _write(checkpoint, spec, 1, staged)
     return draft, variant, parity.check(draft, variant, reference)
 

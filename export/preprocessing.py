@@ -76,10 +76,10 @@ class Preprocessing:
 
         A last log-mel frame without a pair is left out instead of masked: a clip alone needs no mask then.
         """
-        found = self.extractor()(clip, sampling_rate=self.sample_rate, return_tensors="pt")
+        output = self.extractor()(clip, sampling_rate=self.sample_rate, return_tensors="pt")
         if self.frontend == "log-mel":
-            return {"input_features": found["input_features"][:, : int(found["attention_mask"].sum())]}
-        return found
+            return {"input_features": output["input_features"][:, : int(output["attention_mask"].sum())]}
+        return output
 
 
 def read_preprocessing(path: Path, normalize: bool | None, frontend: Frontend = "waveform") -> Preprocessing:
@@ -87,31 +87,31 @@ def read_preprocessing(path: Path, normalize: bool | None, frontend: Frontend = 
 
     frontend: what the architecture takes. Raises CheckpointError where it is not stated whether clips are normalised.
     """
-    found = read_document(path / "preprocessor_config.json", PreprocessorJson)
-    if not found:
-        found = read_document(path / "processor_config.json", ProcessorJson).get("feature_extractor") or {}
+    values = read_document(path / "preprocessor_config.json", PreprocessorJson)
+    if not values:
+        values = read_document(path / "processor_config.json", ProcessorJson).get("feature_extractor") or {}
     if normalize is None:
-        if not found and frontend == "waveform":
+        if not values and frontend == "waveform":
             raise CheckpointError(
                 f"{path}: no preprocessor_config.json, so nothing says whether clips are normalised, and a wrong guess "
                 "turns transcripts into garbage; state it with normalize=True or normalize=False"
             )
-        normalize = found.get("do_normalize", True)
-    rate = found.get("sampling_rate", 16000)
+        normalize = values.get("do_normalize", True)
+    rate = values.get("sampling_rate", 16000)
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 1 <= rate <= MAX_RATE or rate != int(rate):
         raise CheckpointError(
             f"{path}: the preprocessor's sampling_rate is {rate!r}; it must be a number of Hz, such as 16000"
         )
     if frontend == "log-mel":
-        return _log_mel(path, found, int(rate))
+        return _log_mel(path, values, int(rate))
     return Preprocessing(normalize, int(rate))
 
 
-def _log_mel(path: Path, found: PreprocessorJson, rate: int) -> Preprocessing:
+def _log_mel(path: Path, values: PreprocessorJson, rate: int) -> Preprocessing:
     """The settings of SeamlessM4TFeatureExtractor, whose frames are 400 samples and of which two make a feature."""
-    if rate != 16000 or found.get("stride", 2) != 2:
+    if rate != 16000 or values.get("stride", 2) != 2:
         raise CheckpointError(
-            f"{path}: log-mel features of {rate} Hz and stride {found.get('stride', 2)}; wav2edge exports those of "
+            f"{path}: log-mel features of {rate} Hz and stride {values.get('stride', 2)}; wav2edge exports those of "
             "16000 Hz and stride 2"
         )
-    return Preprocessing(False, rate, "log-mel", found.get("num_mel_bins", found.get("feature_size", 80)))
+    return Preprocessing(False, rate, "log-mel", values.get("num_mel_bins", values.get("feature_size", 80)))

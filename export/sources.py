@@ -122,12 +122,12 @@ def _snapshot(path: Path) -> Path | None:
     main = _named_snapshot(path / "refs" / "main")
     if main is not None and (snapshots / main).is_dir():
         return snapshots / main
-    found = sorted(folder for folder in snapshots.iterdir() if folder.is_dir())
-    if len(found) == 1:
-        return found[0]
+    stored = sorted(folder for folder in snapshots.iterdir() if folder.is_dir())
+    if len(stored) == 1:
+        return stored[0]
     raise CheckpointError(
-        f"{path}: this is the outer folder of a hub cache with {len(found)} snapshots; name one, such as "
-        f"{found[-1] if found else snapshots / 'REVISION'}"
+        f"{path}: this is the outer folder of a hub cache with {len(stored)} snapshots; name one, such as "
+        f"{stored[-1] if stored else snapshots / 'REVISION'}"
     )
 
 

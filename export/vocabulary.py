@@ -116,11 +116,11 @@ def _fast_table(path: Path, settings: TokenizerJson, size: int) -> Table:
     """The vocabulary in tokenizer.json: a table (WordLevel, BPE) or a list of pieces with scores (Unigram)."""
     if not (path / FAST_TOKENIZER).is_file():
         read_object(path / VOCABULARY, required=_NO_LABELS)
-    found = read_document(path / FAST_TOKENIZER, FastTokenizerJson)
-    vocabulary = (found.get("model") or {}).get("vocab") or {}
-    added = {value["id"]: value["content"] for value in found.get("added_tokens") or [] if _numbered(value)}
+    tokenizer = read_document(path / FAST_TOKENIZER, FastTokenizerJson)
+    vocabulary = (tokenizer.get("model") or {}).get("vocab") or {}
+    added = {value["id"]: value["content"] for value in tokenizer.get("added_tokens") or [] if _numbered(value)}
     special = {
-        value["content"] for value in found.get("added_tokens") or [] if value.get("special") and "content" in value
+        value["content"] for value in tokenizer.get("added_tokens") or [] if value.get("special") and "content" in value
     }
     if isinstance(vocabulary, list):
         numbered = {index: str(entry[0]) for index, entry in enumerate(vocabulary) if isinstance(entry, list) and entry}

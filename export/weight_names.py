@@ -55,8 +55,8 @@ def match_names(
     Raises CheckpointError that lists what is missing and what is left over, with the cause where it is known.
     """
     renamed = {_modern(name, own): value for name, value in _unwrapped(state, own).items()}
-    found = {name: value for name, value in renamed.items() if name in own}
-    missing = [name for name in own if name not in found and not _any_fits(name, NEEDLESS)]
+    known = {name: value for name, value in renamed.items() if name in own}
+    missing = [name for name in own if name not in known and not _any_fits(name, NEEDLESS)]
     left_over = [
         name for name in renamed if name not in own and not _any_fits(name, (*PRETRAINING, *RECOMPUTED, *ignored))
     ]
@@ -73,7 +73,7 @@ def match_names(
             f"{where}: {len(left_over)} weights of the file are unused: {', '.join(_patterns(left_over))}; {cause}. "
             f"To export without them, pass ignore_weights={_patterns(left_over)[0]!r}"
         )
-    return found
+    return known
 
 
 def _unwrapped(state: Mapping[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:

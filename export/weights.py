@@ -51,14 +51,14 @@ def weight_files(path: Path) -> tuple[Path, ...]:
 
 def _trained_file(path: Path) -> Path | None:
     """The only file of weights with another name; raises CheckpointError where there are several."""
-    found = sorted(file for pattern in _TRAINED for file in path.glob(pattern))
-    found = [file for file in found if not any(file.match(pattern) for pattern in _STATE_OF_TRAINING)]
-    if len(found) > 1:
+    files = sorted(file for pattern in _TRAINED for file in path.glob(pattern))
+    files = [file for file in files if not any(file.match(pattern) for pattern in _STATE_OF_TRAINING)]
+    if len(files) > 1:
         raise CheckpointError(
-            f"{path}: {' and '.join(file.name for file in found[:2])} may both be its weights; copy the one that holds "
+            f"{path}: {' and '.join(file.name for file in files[:2])} may both be its weights; copy the one that holds "
             f"the model, with the files of settings, into another directory as {_NAMES[1]}"
         )
-    return found[0] if found else None
+    return files[0] if files else None
 
 
 def load_weights(files: tuple[Path, ...]) -> dict[str, Tensor]:

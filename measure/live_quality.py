@@ -115,9 +115,9 @@ class LiveQuality:
         self._partials.clear()
 
     def _follow(self, before: Sequence[str], shown: Sequence[str], followed: Sequence[str]) -> list[str]:
-        kept = len(_matches(before, shown))
-        self.changed += len(before) - kept
-        self.completed += max(0, len(followed) - kept) if followed is not shown else 0
+        stable = len(_matches(before, shown))
+        self.changed += len(before) - stable
+        self.completed += max(0, len(followed) - stable) if followed is not shown else 0
         return list(followed)
 
     @staticmethod

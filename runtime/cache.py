@@ -141,9 +141,9 @@ def drop_changed(folder: Path, pattern: str) -> None:
 
 def record_digests(folder: Path, pattern: str) -> None:
     """Keep the SHA-256 of the files of a cache folder, for ``drop_changed``; raises InputError."""
-    found = {path.name: digest for path in sorted(folder.glob(pattern)) if (digest := _digest(path)) is not None}
-    if found != read_json(folder / _DIGESTS):
-        atomic_write_json(folder / _DIGESTS, found)
+    digests = {path.name: digest for path in sorted(folder.glob(pattern)) if (digest := _digest(path)) is not None}
+    if digests != read_json(folder / _DIGESTS):
+        atomic_write_json(folder / _DIGESTS, digests)
 
 
 def _digest(path: Path) -> str | None:

@@ -106,15 +106,15 @@ def _in_stages(model: Model, clips: Sequence[NDArray[np.float32]]) -> list[dict[
     return [model.outputs_of_normalized([loudness.measure([clip]).normalized(clip)])[0] for clip in clips]
 
 
-def _result(model: Model, found: Comparison, seconds: float, reason: str) -> SelftestResult:
+def _result(model: Model, comparison: Comparison, seconds: float, reason: str) -> SelftestResult:
     return SelftestResult(
         model.engine,
         model.variant.name,
-        found.status,
+        comparison.status,
         reason,
-        found.difference,
-        found.cosine,
-        found.tokens,
-        found.same_text,
+        comparison.difference,
+        comparison.cosine,
+        comparison.tokens,
+        comparison.same_text,
         seconds,
     )

@@ -58,11 +58,11 @@ def features(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> NDAr
     parts = []
     for piece in pieces(spec.feature_time, len(normalized), _longest(spec)):
         if statistics:
-            found = run("tile", {NORMALIZED: normalized[None, piece], **statistics})
+            outputs = run("tile", {NORMALIZED: normalized[None, piece], **statistics})
         else:
             lengths = np.array([piece.stop - piece.start], dtype=np.int64)
-            found = run("frontend", {NORMALIZED: normalized[None, piece], INPUT_LENGTHS: lengths})
-        parts.append(np.asarray(found[FEATURES][0], dtype=np.float32))
+            outputs = run("frontend", {NORMALIZED: normalized[None, piece], INPUT_LENGTHS: lengths})
+        parts.append(np.asarray(outputs[FEATURES][0], dtype=np.float32))
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
@@ -86,9 +86,9 @@ def _statistics(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> d
     sums: dict[str, NDArray[np.float64]] = {}
     for piece in pieces(first, len(normalized), _longest(spec) * spec.feature_stride // first[0].stride):
         size = piece.stop - piece.start
-        found = run("statistics", {NORMALIZED: normalized[None, piece], INPUT_LENGTHS: np.array([size], np.int64)})
+        outputs = run("statistics", {NORMALIZED: normalized[None, piece], INPUT_LENGTHS: np.array([size], np.int64)})
         for name in (NORM_MEAN, NORM_MEAN_SQUARE):
-            part = found[name].astype(np.float64) * (_frames(first, size) / total)
+            part = outputs[name].astype(np.float64) * (_frames(first, size) / total)
             sums[name] = sums[name] + part if name in sums else part
     return {name: values.astype(np.float32) for name, values in sums.items()}
 

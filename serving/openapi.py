@@ -113,9 +113,9 @@ def _query(name: str, about: str) -> Json:
 
 def _responses() -> dict[str, Json]:
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    found: dict[str, Json] = {"200": {"description": "done"}}
-    found.update({status: {"description": about, "content": error} for status, about in _ERRORS.items()})
-    return found
+    responses: dict[str, Json] = {"200": {"description": "done"}}
+    responses.update({status: {"description": about, "content": error} for status, about in _ERRORS.items()})
+    return responses
 
 
 def page() -> str:
@@ -153,5 +153,5 @@ def _table(fields: Mapping[str, Json]) -> str:
 
 
 def _words(about: Json) -> list[object]:
-    found = about.get("enum")
-    return list(found) if isinstance(found, list) else []
+    choices = about.get("enum")
+    return list(choices) if isinstance(choices, list) else []

@@ -51,7 +51,7 @@ class RayOptions:
 
 
 @dataclass(frozen=True)
-class Job:
+class CorpusJob:
     """The settings of every worker.
 
     opened: opens the transcriber, in the worker. folder: where relative names begin. output: the shared folder.
@@ -66,7 +66,7 @@ class Job:
 
 
 def run(
-    job: Job, chosen: Sequence[CorpusItem], options: RayOptions | None = None, address: str | None = None
+    job: CorpusJob, chosen: Sequence[CorpusItem], options: RayOptions | None = None, address: str | None = None
 ) -> Iterator[CorpusOutcome]:
     """Transcribe recordings on a cluster, and yield the status of each, in no order.
 
@@ -82,7 +82,7 @@ def run(
         blocks = min(math.ceil(len(chosen) / options.block), _MOST_BLOCKS)
         rows = data.from_items([{"item": _row(item)} for item in chosen], override_num_blocks=blocks)
         found = rows.map_batches(
-            Worker,
+            CorpusWorker,
             fn_constructor_args=(job,),
             batch_size=None,
             compute=data.ActorPoolStrategy(min_size=1, max_size=options.workers),
@@ -99,10 +99,10 @@ def run(
     shutil.rmtree(begun, ignore_errors=True)
 
 
-class Worker:
+class CorpusWorker:
     """Transcribes the recordings that it gets; one runs on each CPU (or share of a GPU) of the cluster."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: CorpusJob) -> None:
         """Open the model."""
         import ray
 

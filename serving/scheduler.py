@@ -255,7 +255,7 @@ class Scheduler:
     def _run_chunks(self, runs: list[ChunkRun]) -> None:
         began = self._clock()
         try:
-            found = runs[0].transcriber.run([run.chunk for run in runs])
+            results = runs[0].transcriber.run([run.chunk for run in runs])
         except Exception as error:
             self.counts.errors += 1
             for run in runs:
@@ -263,7 +263,7 @@ class Scheduler:
             return
         rate = runs[0].transcriber.spec.sample_rate
         self._count(len(runs), self._clock() - began, sum(len(run.chunk.samples) for run in runs) / rate)
-        for run, logits in zip(runs, found):
+        for run, logits in zip(runs, results):
             run.result.set_result(logits)
 
     def _count(self, size: int, seconds: float, sound: float) -> None:

@@ -161,9 +161,9 @@ class _Connection:
         texts: list[str] = []
         await self.send("transcript-start", {"language": self._served.model.spec.language})
         while True:
-            found: list[Event] = await self._outbox.take()
-            note_drops(self._service, found)
-            for event in found:
+            events: list[Event] = await self._outbox.take()
+            note_drops(self._service, events)
+            for event in events:
                 if isinstance(event, Final) and event.text:
                     await self.send("transcript-chunk", {"text": f" {event.text}" if texts else event.text})
                     texts.append(event.text)

@@ -54,8 +54,8 @@ class Encoder(nn.Module):
         """The convolution beside the first layer."""
         from transformers.activations import ACT2FN
 
-        found = self.conv.conv(zero_outside(hidden, inside).transpose(1, 2)).transpose(1, 2)
-        result: Tensor = self.conv.LayerNorm(residual + ACT2FN[self.conv.conv_act](found))
+        convolved = self.conv.conv(zero_outside(hidden, inside).transpose(1, 2)).transpose(1, 2)
+        result: Tensor = self.conv.LayerNorm(residual + ACT2FN[self.conv.conv_act](convolved))
         return result
 
 

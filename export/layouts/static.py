@@ -72,8 +72,8 @@ def write(job: Job, folder: Path) -> Readme:
 
 
 def _seconds(argument: str) -> float:
-    found = _LENGTH.fullmatch(argument)
-    if found is None or float(found[1]) == 0.0:
+    match = _LENGTH.fullmatch(argument)
+    if match is None or float(match[1]) == 0.0:
         given = f"static:{argument}" if argument else "static"
         raise InputError(f"{given}: name the length in seconds, such as static:10s")
-    return float(found[1])
+    return float(match[1])

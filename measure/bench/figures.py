@@ -28,7 +28,7 @@ Done = Callable[[int, int], None]
 """Called with the recordings that are done, and all."""
 
 
-class Figures(Protocol):
+class ManifestFigure(Protocol):
     """What is measured on a manifest besides time."""
 
     @property
@@ -46,7 +46,7 @@ class Figures(Protocol):
         """The results with their figures, and what changed against the bundle's fp32 (``against``)."""
 
 
-def of_plan(plan: BenchPlan, folder: Path) -> Figures:
+def of_plan(plan: BenchPlan, folder: Path) -> ManifestFigure:
     """The figures that a plan's manifest gives; folder: where a worker may write its answers.
 
     Raises InputError for a manifest that does not fit the models' head, and for models of different heads.
@@ -56,7 +56,7 @@ def of_plan(plan: BenchPlan, folder: Path) -> Figures:
     transcribes = {"ctc"} if any(one.engine == WHISPER for one in plan.configurations) else set()
     heads = sorted({spec.head for spec in specs} | transcribes)
     if plan.manifest is None or heads in ([], ["ctc"]):
-        return Words(manifest_rows(plan))
+        return WordFigure(manifest_rows(plan))
     if len(heads) > 1:
         raise InputError(f"models of different heads ({', '.join(heads)}) have no figure in common on one manifest")
     pairs: tuple[manifest.Trial, ...] = ()
@@ -75,7 +75,7 @@ def of_plan(plan: BenchPlan, folder: Path) -> Figures:
 
 
 @dataclass(eq=False)
-class Words:
+class WordFigure:
     """Word error rates, of the models that transcribe and of the peers."""
 
     rows: Sequence[Row]
@@ -150,7 +150,7 @@ def against(keys: Iterable[Key], result: BenchResult, baseline: str | None) -> K
     return next((key for name in names if (key := (Path(result.bundle), name)) in there), None)
 
 
-def measured(figures: Figures, worker: Worker, configuration: Configuration, done: Done) -> Skipped | None:
+def measured(figures: ManifestFigure, worker: Worker, configuration: Configuration, done: Done) -> Skipped | None:
     """Run a configuration on the manifest; what to report where it fails."""
     try:
         figures.ask(worker, configuration, done)

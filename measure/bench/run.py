@@ -80,7 +80,7 @@ class _Measuring:
     """The state and the results so far of a benchmark."""
 
     plan: BenchPlan
-    figures: figures.Figures
+    figures: figures.ManifestFigure
     meter: energy.EnergyMeter | None
     speech: Path
     baseline: str | None

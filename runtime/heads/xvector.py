@@ -59,19 +59,19 @@ class Options:
 
     def operating_point(self, false_accept_rate: float, variant: str) -> OperatingPoint:
         """The threshold that was measured for a rate: of that variant, else of another; raises InputError."""
-        found = [point for point in self.operating_points if point.false_accept_rate == false_accept_rate]
-        if not found:
+        points = [point for point in self.operating_points if point.false_accept_rate == false_accept_rate]
+        if not points:
             have = ", ".join(sorted({f"{point.false_accept_rate:g}" for point in self.operating_points})) or "none"
             raise InputError(
                 f"no threshold was measured for a false-accept rate of {false_accept_rate:g} (measured: {have}); "
                 f"measure one: `wav2edge evaluate PAIRS -m BUNDLE --false-accept-rate {false_accept_rate:g} --keep`"
             )
-        return next((point for point in found if point.variant == variant), found[0])
+        return next((point for point in points if point.variant == variant), points[0])
 
     def measured(self, threshold: float, variant: str) -> OperatingPoint | None:
         """How often a threshold was wrong, where that was measured."""
-        found = [point for point in self.operating_points if point.threshold == threshold]
-        return next((point for point in found if point.variant == variant), found[0] if found else None)
+        points = [point for point in self.operating_points if point.threshold == threshold]
+        return next((point for point in points if point.variant == variant), points[0] if points else None)
 
 
 @dataclass(frozen=True)

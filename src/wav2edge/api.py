@@ -146,8 +146,8 @@ def evaluate(
     be used. Needs the extra [eval].
 
     >>> import wav2edge
-    >>> found = wav2edge.evaluate("test.jsonl", "my-bundle", "its-small-variant")  # doctest: +SKIP
-    >>> print(found.lines[0].scores.wer)  # doctest: +SKIP
+    >>> result = wav2edge.evaluate("test.jsonl", "my-bundle", "its-small-variant")  # doctest: +SKIP
+    >>> print(result.lines[0].scores.wer)  # doctest: +SKIP
     """
     from wav2edge.measure import evaluation, scoring
     from wav2edge.measure import manifest as manifests
@@ -159,8 +159,8 @@ def evaluate(
             opened = transcribe.model
             system = evaluation.System(str(opened.bundle.path), opened.engine, opened.variant.name)
             hypotheses.append(evaluation.transcribe_rows(transcribe, system, rows, progress))
-    found = evaluation.evaluate(rows, hypotheses, normalization or scoring.DEFAULT_NORMALIZATION)
-    return dataclasses.replace(found, problems=(*broken, *found.problems))
+    result = evaluation.evaluate(rows, hypotheses, normalization or scoring.DEFAULT_NORMALIZATION)
+    return dataclasses.replace(result, problems=(*broken, *result.problems))
 
 
 def bench(

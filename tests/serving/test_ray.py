@@ -23,7 +23,7 @@ from wav2edge.runtime.audio.read import Recording
 from wav2edge.runtime.errors import EngineError, InputError
 from wav2edge.serving import corpus, ray_corpus
 from wav2edge.serving.corpus import CorpusItem, CorpusOutcome
-from wav2edge.serving.ray_corpus import Job, RayOptions
+from wav2edge.serving.ray_corpus import CorpusJob, RayOptions
 from wav2edge.serving.ray_serve import ServeArguments, application
 
 pytestmark = pytest.mark.ray
@@ -90,7 +90,7 @@ def test_a_worker_and_a_node_are_lost_and_the_output_is_that_of_one_machine(clus
     folder = manifest.parent / "out"
     everything = corpus.items(manifest, folder, ".json")
     folder.mkdir()
-    job = Job(opened, os.getcwd(), folder, "json", 1)
+    job = CorpusJob(opened, os.getcwd(), folder, "json", 1)
     found: list[CorpusOutcome] = []
     for outcome in ray_corpus.run(job, everything, RayOptions(block=4)):
         found.append(outcome)
@@ -141,7 +141,7 @@ def test_a_recording_that_ends_its_worker_is_listed_and_costs_no_other(cluster: 
     def poisoned() -> wav2edge.Transcriber:
         return Poisoned(wav2edge.open(threads=1))
 
-    found = list(ray_corpus.run(Job(poisoned, os.getcwd(), folder, "json", 1), chosen, RayOptions(block=8)))
+    found = list(ray_corpus.run(CorpusJob(poisoned, os.getcwd(), folder, "json", 1), chosen, RayOptions(block=8)))
     failed = [outcome for outcome in found if outcome["status"] == "failed"]
     assert [outcome["path"][:2] for outcome in failed] == ["07"] and "was lost 3 times" in failed[0]["message"]
     assert len(found) == 16 and len(outputs(folder)) == 15
@@ -153,7 +153,7 @@ def test_a_model_that_no_worker_can_open_ends_the_run_in_one_line(cluster: Clust
 
     chosen = [CorpusItem("a.wav", tmp_path / "a.wav", tmp_path / "a.json")]
     with pytest.raises(EngineError, match="the engine is missing on this node; install it"):
-        list(ray_corpus.run(Job(missing, os.getcwd(), tmp_path, "json", 1), chosen))
+        list(ray_corpus.run(CorpusJob(missing, os.getcwd(), tmp_path, "json", 1), chosen))
 
 
 def test_a_server_on_two_nodes_answers_as_one(

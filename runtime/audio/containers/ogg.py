@@ -120,8 +120,8 @@ def _page(view: View, at: int) -> _Page | None:
 
 
 def _checksum(data: bytes) -> int:
-    found = zlib.crc32(data.translate(_REVERSED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
-    return int.from_bytes(found.to_bytes(4, "little").translate(_REVERSED), "big")
+    checksum = zlib.crc32(data.translate(_REVERSED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
+    return int.from_bytes(checksum.to_bytes(4, "little").translate(_REVERSED), "big")
 
 
 def _headers_of(view: View, page: _Page) -> int | None:

@@ -66,19 +66,19 @@ def _obtain(
     prove: Callable[[bytes], None] | None,
 ) -> bytes:
     name = f"{variant.graphs[key.stage]} for {flavor.title} {key.version}"
-    found = store.read(key)
-    if found.plan is not None and (found.proven or prove is None):
-        return found.plan
+    stored = store.read(key)
+    if stored.plan is not None and (stored.proven or prove is None):
+        return stored.plan
 
     def waiting() -> None:
         progress(f"{name}: another process is building it; waiting")
 
     with cache.lock(key.path.with_suffix(".lock"), waiting):
-        found = store.read(key)
-        content, proven = found.plan, found.proven
+        stored = store.read(key)
+        content, proven = stored.plan, stored.proven
         if content is None:
-            if found.reason:
-                progress(f"{name}: {found.reason}; building it again")
+            if stored.reason:
+                progress(f"{name}: {stored.reason}; building it again")
             progress(f"{name}: building {len(key.profiles)} length ranges; this happens once on a machine")
             content, proven = _build_plan(flavor, bundle, variant, key, lambda text: progress(f"{name}: {text}")), False
         elif proven or prove is None:

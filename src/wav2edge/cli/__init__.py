@@ -92,8 +92,8 @@ class _Commands(click.Group):
         from click.shell_completion import CompletionItem
 
         names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
-        found = [CompletionItem(name, help=_line(name)) for name in names]
-        return found + click.Command.shell_complete(self, ctx, incomplete)
+        items = [CompletionItem(name, help=_line(name)) for name in names]
+        return items + click.Command.shell_complete(self, ctx, incomplete)
 
 
 def _line(name: str) -> str:

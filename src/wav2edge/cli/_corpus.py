@@ -126,7 +126,7 @@ def _on_ray(
 ) -> Iterator[CorpusOutcome]:
     from wav2edge.serving import ray_corpus
 
-    job = ray_corpus.Job(functools.partial(opened, len(left), cpus), os.getcwd(), folder, form, batch)
+    job = ray_corpus.CorpusJob(functools.partial(opened, len(left), cpus), os.getcwd(), folder, form, batch)
     spread = ray_corpus.RayOptions(options.workers, cpus, options.worker_gpus or 0.0)
     return ray_corpus.run(job, left, spread)
 

@@ -65,10 +65,10 @@ def run(audio: tuple[str, ...], format: str, top: int, model: str | None, one: O
     return 2 if failed else 0
 
 
-def _line(found: Classification | Regression, top: int) -> str:
+def _line(result: Classification | Regression, top: int) -> str:
     from wav2edge.runtime.heads.regression import Regression
 
-    if isinstance(found, Regression):
-        return ", ".join(f"{value.label} {value.value:g}" for value in found.values)
-    shown = found.best if top == 1 else found.scores[:top]
+    if isinstance(result, Regression):
+        return ", ".join(f"{value.label} {value.value:g}" for value in result.values)
+    shown = result.best if top == 1 else result.scores[:top]
     return ", ".join(f"{score.label} {score.score:.2f}" for score in shown) or "no label"

@@ -139,25 +139,25 @@ def run(
     return 2 if failed else 0
 
 
-def _document(name: str, channel: int | None, found: Turns) -> dict[str, object]:
+def _document(name: str, channel: int | None, turns: Turns) -> dict[str, object]:
     which = {} if channel is None else {"channel": channel}
-    return {"audio": name, **which, **dataclasses.asdict(found)}
+    return {"audio": name, **which, **dataclasses.asdict(turns)}
 
 
-def _text(name: str, channel: int | None, found: Turns, format: str) -> str:
+def _text(name: str, channel: int | None, turns: Turns, format: str) -> str:
     if format == "json":
-        return json.dumps(_document(name, channel, found), indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(_document(name, channel, turns), indent=1, ensure_ascii=False) + "\n"
     if format == "rttm":
         # NIST RT-09 evaluation plan, appendix A: type file channel onset duration ortho subtype name score lookahead.
         file = _field(Path(name).stem)
         lines = [
             f"SPEAKER {file} {channel or 1} {turn.start:.3f} {turn.end - turn.start:.3f} <NA> <NA> "
             f"{_field(turn.label)} {turn.score:.3f} <NA>"
-            for turn in found.turns
+            for turn in turns.turns
         ]
     else:
         which = "" if channel is None else f"  channel {channel}"
-        lines = [f"{turn.start:9.2f} {turn.end:9.2f}  {turn.label}  {turn.score:.2f}{which}" for turn in found.turns]
+        lines = [f"{turn.start:9.2f} {turn.end:9.2f}  {turn.label}  {turn.score:.2f}{which}" for turn in turns.turns]
     return "".join(f"{line}\n" for line in lines)
 
 

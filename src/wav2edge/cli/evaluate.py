@@ -143,35 +143,37 @@ def run(
             with Transcriber(opened, decoder=beam, chunking=chunking) as transcriber:
                 count = functools.partial(progress.update, label, total=len(rows))
                 hypotheses.append(evaluation.transcribe_rows(transcriber, system, rows, count))
-    found = evaluation.evaluate(rows, hypotheses, text_norm)
-    for problem in found.problems:
+    result = evaluation.evaluate(rows, hypotheses, text_norm)
+    for problem in result.problems:
         _terminal.note(problem)
-    found = dataclasses.replace(found, problems=(*broken, *found.problems))
-    values = evaluation.to_json(found)
+    result = dataclasses.replace(result, problems=(*broken, *result.problems))
+    values = evaluation.to_json(result)
     _terminal.write_json(values, json)
     if json != "-":
-        _print(found, labels, worst)
+        _print(result, labels, worst)
     if html or folder:
         from wav2edge.measure import evaluation_page
 
-        page = evaluation_page.page(found, labels, manifest, worst)
+        page = evaluation_page.page(result, labels, manifest, worst)
         if html:
             files.write_whole(Path(html), page)
         if folder:
             files.write_whole(folder / "index.html", page)
             _terminal.write_json(values, folder / "evaluate.json")
             _terminal.note(f"the page is {folder / 'index.html'}")
-    if found.problems:
-        count_of = len(found.problems)
+    if result.problems:
+        count_of = len(result.problems)
         _terminal.note(f"{count_of} rows of {manifest} could not be used; the rates are without them")
-    return 2 if found.problems else 0
+    return 2 if result.problems else 0
 
 
-def _print(found: Evaluation, labels: list[str], worst: int) -> None:
+def _print(result: Evaluation, labels: list[str], worst: int) -> None:
     out = _terminal.out
-    out(f"texts compared: {found.normalization} ({_DESCRIBED[found.normalization]}); intervals: 95 %, over recordings")
-    for corpus in dict.fromkeys(line.corpus for line in found.lines):
-        lines = [line for line in found.lines if line.corpus == corpus]
+    out(
+        f"texts compared: {result.normalization} ({_DESCRIBED[result.normalization]}); intervals: 95 %, over recordings"
+    )
+    for corpus in dict.fromkeys(line.corpus for line in result.lines):
+        lines = [line for line in result.lines if line.corpus == corpus]
         first = lines[0].scores.wer
         out(f"\n{corpus}: {_count(first.clips, 'recording')}, {_count(first.length, 'word')}")
         rows = [
@@ -179,21 +181,21 @@ def _print(found: Evaluation, labels: list[str], worst: int) -> None:
                 labels[line.system],
                 str(line.scores.wer),
                 str(line.scores.cer),
-                f"{found.hypotheses[line.system].speed:.1f}× RT",
-                _against(found, corpus, line.system, labels[0]),
+                f"{result.hypotheses[line.system].speed:.1f}× RT",
+                _against(result, corpus, line.system, labels[0]),
             )
             for line in lines
         ]
         headings = ("", "WER", "CER", "speed", f"WER against {labels[0]}")
         shown = 5 if len(rows) > 1 else 4
         out(tables.table(headings[:shown], [row[:shown] for row in rows]))
-    for number, index in enumerate(found.worst(worst)):
+    for number, index in enumerate(result.worst(worst)):
         if number == 0:
             out(f"\nmost errors of {labels[0]}:")
-        out(f"\n  {found.rows[index].path}")
+        out(f"\n  {result.rows[index].path}")
         width = max(9, *map(len, labels))
-        out(f"    {'reference':{width}}  {found.rows[index].text}")
-        for label, texts in zip(labels, found.texts):
+        out(f"    {'reference':{width}}  {result.rows[index].text}")
+        for label, texts in zip(labels, result.texts):
             out(f"    {label:{width}}  {texts[index]}")
 
 
@@ -201,8 +203,8 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _against(found: Evaluation, corpus: str, system: int, first: str) -> str:
-    for other in found.comparisons:
+def _against(result: Evaluation, corpus: str, system: int, first: str) -> str:
+    for other in result.comparisons:
         if (other.corpus, other.system) == (corpus, system):
             if other.wer.low == other.wer.high == 0:
                 return f"as many errors as {first} in every recording"

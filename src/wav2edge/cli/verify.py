@@ -101,15 +101,15 @@ def run(
     ):
         threshold, point = wanted.of(embed)
         pair = [_embeddings(embed, source, held) for source in inputs((first, second))]
-        found = list(_compared(embed, pair, threshold))
-    documents = [_document(channels, verification, point) for channels, verification in found]
+        results = list(_compared(embed, pair, threshold))
+    documents = [_document(channels, verification, point) for channels, verification in results]
     _terminal.write_json(documents if held.channel == "each" else documents[0], json)
     if json != "-":
-        for channels, verification in found:
+        for channels, verification in results:
             _terminal.out(_line(channels, verification))
         if point is not None:
             _terminal.out(f"threshold {threshold:g} {point}")
-    return 0 if any(verification.same for _, verification in found) else 1
+    return 0 if any(verification.same for _, verification in results) else 1
 
 
 def _embeddings(embed: Embedder, source: AudioSource, held: Held) -> list[NDArray[np.float32]]:
@@ -129,14 +129,14 @@ def _compared(
         yield (first * several[0], second * several[1]), embed.compare(one, other, threshold)
 
 
-def _document(channels: tuple[int, int], found: Verification, point: OperatingPoint | None) -> dict[str, object]:
+def _document(channels: tuple[int, int], result: Verification, point: OperatingPoint | None) -> dict[str, object]:
     which = {name: number for name, number in zip(("first_channel", "second_channel"), channels) if number}
     measured = {} if point is None else {"measured": dataclasses.asdict(point)}
-    return {**which, **dataclasses.asdict(found), **measured}
+    return {**which, **dataclasses.asdict(result), **measured}
 
 
-def _line(channels: tuple[int, int], found: Verification) -> str:
+def _line(channels: tuple[int, int], result: Verification) -> str:
     names = [f"channel {number} of {name}" for name, number in zip("AB", channels) if number]
     which = f"{' and '.join(names)}: " if names else ""
-    words = "the same speaker" if found.same else "different speakers"
-    return f"{which}{words}: cosine {found.score:.3f}, threshold {found.threshold:g}"
+    words = "the same speaker" if result.same else "different speakers"
+    return f"{which}{words}: cosine {result.score:.3f}, threshold {result.threshold:g}"

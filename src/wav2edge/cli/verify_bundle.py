@@ -21,5 +21,5 @@ def run(bundle: str | None, model: str | None, key: tuple[str, ...]) -> None:
     from wav2edge.runtime.bundle import signature
 
     opened = _options.named(bundle, model)
-    found = signature.verify(opened.path, [Path(name) for name in key])
-    _terminal.out(f"{opened.path}: signed by {found}, unchanged")
+    signer = signature.verify(opened.path, [Path(name) for name in key])
+    _terminal.out(f"{opened.path}: signed by {signer}, unchanged")
