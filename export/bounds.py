@@ -17,7 +17,7 @@ NUMBER: Final = 1 << 20
 FACTOR: Final = 4
 """How many times as many weights config.json may describe as there are: tied weights are counted twice."""
 SMALL: Final = 100_000_000
-"""Weights that any machine that exports has room for, whatever config.json says."""
+"""Number of weights that is accepted whatever the files hold: 400 MB of float32."""
 
 _SIZES = re.compile(
     r"(num|vocab|hidden|intermediate|conv|adapter|output|tdnn|xvector|classifier|codevector|proj|feat|feature|left|"

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 class WaveformNorm(nn.Module):
     """Zero mean and unit variance over each clip's own samples.
 
-    Sums are taken of ``SUMMED_AT_ONCE`` samples each and then of those: ONNX Runtime adds float32 one after the other,
-    and every sample of digital silence is rounded the same way. After 30 s that left a mean of 4e-5 of the deviation,
-    of which layer norms of quiet frames made 5e-3 in the logits. The mean is taken twice, for recordings with an
-    offset: the second time of what rounding left.
+    Sums of ``SUMMED_AT_ONCE`` samples are computed first, and then their sum: ONNX Runtime adds float32 one after the
+    other and rounds every sample of digital silence the same way. In one sum over 30 s this leaves a mean of 4e-5 of
+    the deviation, which layer norms of quiet frames enlarge to 5e-3 in the logits. The mean is subtracted twice, for
+    recordings with an offset: the second time it removes the rest that rounding left.
     """
 
     def forward(self, waveform: Tensor, lengths: Tensor, valid: Tensor) -> Tensor:

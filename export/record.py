@@ -23,7 +23,7 @@ def copy_files(path: Path, staged: Path) -> tuple[str, ...]:
     """Copy vocabulary and language model; returns their names inside the bundle.
 
     Raises CheckpointError for what is no plain file, and for a symbolic link that leads out of the checkpoint: a
-    directory from a stranger must not bring files of this machine into a bundle that is then passed on.
+    directory of unknown origin must not copy files of this machine into a bundle that is then passed on.
     """
     copied = []
     if (path / VOCABULARY).is_file():

@@ -1,11 +1,11 @@
-"""What a scheduler did so far, for /metrics and /v1/status."""
+"""Counts of a scheduler's work, for /metrics and /v1/status."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
 
-_LOAD_SECONDS = 10.0  # over which the load is taken
+_LOAD_SECONDS = 10.0  # over which the load is computed
 
 
 @dataclass

@@ -4,7 +4,7 @@
    whose weights take 95 MB. Heads do not depend on each other.
 2. The queries, keys and values are sliced on the head axis, the nodes from the scores to the mixed values are repeated
    for each group, and the groups are joined on the same axis. Each number is computed from the same ones.
-3. Attention whose bias has a head axis of its own (relative positions) is left as it is.
+3. Attention whose bias has a head axis (relative positions) is left as it is.
 
 For ONNX Runtime, which computes node by node. OpenVINO computes attention in blocks by itself.
 """

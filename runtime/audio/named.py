@@ -1,4 +1,4 @@
-"""What a recording's name may lead to besides a file: pipes are read, all else that is not a file is refused."""
+"""What a recording's name may refer to besides a file: pipes are read, everything else is refused."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import BinaryIO
 from ..errors import AudioError
 
 PIPE_WAIT = 10.0
-"""Seconds that a named pipe may stay without a program that writes into it; opening one waits for it for ever."""
+"""Seconds to wait for a program that writes into a named pipe; the system would wait for ever."""
 MOST_PIPED = 8 << 30
-"""Bytes that are taken from a pipe: 12 hours of 48 kHz stereo in 16 bits. A stream without an end fills the disk."""
+"""Bytes at most that are read from a pipe: 12 hours of 48 kHz stereo in 16 bits. A stream without end fills the
+disk."""
 
 URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://|https?:/")
 _DESCRIPTOR = re.compile(r"/(proc/(self|\d+)|dev)/fd/")
