@@ -4,12 +4,14 @@
 
 As many requests as --requests, of 0.5 to 30 s of speech, are one batch of the graph of ``triton:ragged``, fed as the
 server's ONNX Runtime backend feeds it; the same clips are padded and run by the graph of ``triton``; and run ragged in
-batches of similar lengths and one by one. Times are of ONNX Runtime here, the medians of the turns.
+batches of similar lengths and one by one. Times are of ONNX Runtime here, the medians of the turns. A batch of 64 takes
+much memory: ONNX Runtime keeps none that was freed, and --most-memory ends the run with an error before it takes more.
 """
 
 from __future__ import annotations
 
 import json
+import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -43,8 +45,11 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=64)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--most-memory", type=float, metavar="GB", help="address space that the run may take")
     parser.add_argument("--json", type=Path, metavar="FILE.json", help="write the results")
     options = parser.parse_args()
+    if options.most_memory:
+        resource.setrlimit(resource.RLIMIT_AS, (int(options.most_memory * 1e9),) * 2)
     bundle = Bundle.open(options.model or embedded.bundle_path())
     clips = requests(options.requests)
     total = sum(len(clip) for clip in clips)
@@ -55,6 +60,8 @@ def main() -> None:
             f"{len(clips)} requests of {SHORTEST:g} to {LONGEST:g} s, {total / _kit.RATE:.0f} s in all, one batch"
         )
         output.say(f"clips with the labels of their own run: {same} of {len(clips)}; largest difference {largest:.1e}")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+        output.say(f"most memory of the ragged batch: {peak:.1f} GB")
         groups = [sorted(clips, key=len)[n : n + GROUP] for n in range(0, len(clips), GROUP)]
         longest = max(len(clip) for clip in clips)
         ways: dict[str, Callable[[], object]] = {
@@ -79,7 +86,7 @@ def main() -> None:
             output.say(f"{way:45} {middle:7.2f} s, {middle / first:5.2f} of padded, {sent[way] * 4 / 1e6:6.1f} MB sent")
     if options.json:
         head = {"date": date.today().isoformat(), "machine": _kit.machine(), "command": _kit.command()}
-        values = {"requests": len(clips), "same": same, "largest_difference": largest, "ways": rows}
+        values = {"requests": len(clips), "same": same, "largest_difference": largest, "memory_gb": peak, "ways": rows}
         write_whole(options.json, json.dumps({**head, **values}, indent=1) + "\n")
 
 
@@ -96,6 +103,7 @@ def session(bundle: Bundle, layout: str, options: object) -> onnxruntime.Inferen
     """The packed graph of a layout."""
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = getattr(options, "threads", 2)
+    settings.enable_cpu_mem_arena = False
     with tempfile.TemporaryDirectory() as place:
         made = layouts.pack(bundle, layout, Path(place) / "packed", variants=[getattr(options, "variant", "fp32")])
         file = made.path / "models" / "packed" / "1" / "model.onnx"

@@ -123,6 +123,17 @@ def clients_table() -> str:
     return f"{_measured(found)}\n\n{table}\n\n{EXCEPTIONS}"
 
 
+def arm_words() -> str:
+    """What the tests of ARM boards have written: the share of words that are those of x86-64."""
+    found = _figure("arm-words.json")
+    if found is None:
+        return "Not measured yet."
+    keys = ("board", "cpu", "engine", "variant", "how", "words")
+    rows = [(*(str(row[key]) for key in keys), f"{100 * row['equal']:.1f} %") for row in found["rows"]]
+    header = ("system", "processor", "engine", "variant", "command", "words", f"equal to {found['machine']}'s")
+    return f"*Measured on {found['date']} by* `{found['command']}`.\n\n{_table(header, rows)}"
+
+
 def triton_ragged() -> str:
     """What benchmarks/triton_ragged.py has written."""
     found = _figure("triton-ragged.json")
@@ -135,7 +146,8 @@ def triton_ragged() -> str:
     table = _table(("way", "time", "of padding on the client", "sent to the server"), rows)
     words = (
         f"{found['same']} of {found['requests']} clips of one batch had the words of their own run "
-        f"(largest difference of a score: {found['largest_difference']:.1e})."
+        f"(largest difference of a score: {found['largest_difference']:.1e}). "
+        f"The batch took {found['memory_gb']:.1f} GB of memory."
     )
     return f"{_measured(found)}\n\n{words}\n\n{table}"
 
@@ -240,6 +252,7 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "gpu figures": gpu_figures,
     "layouts": layouts_table,
     "clients": clients_table,
+    "arm words": arm_words,
     "triton ragged": triton_ragged,
     "architecture": _picture.svg,
 }

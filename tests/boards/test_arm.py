@@ -40,6 +40,10 @@ FEWEST_EQUAL = {"fp32": 1.0, "int8-u8s8": 0.9}
 otherwise, so where the model is unsure another letter may win. docs/figures/arm-words.json has what was measured."""
 
 
+SAME = ("board", "cpu", "variant", "engine", "how", "clips")
+"""What tells one trial's row from another's."""
+
+
 class Board(Protocol):
     """conftest.DebianRoot."""
 
@@ -60,13 +64,16 @@ class Installed:
 
 @pytest.fixture(scope="session")
 def figures() -> Iterator[list[dict[str, object]]]:
-    """Rows that are written where WAV2EDGE_ARM_FIGURES says, when all tests are done."""
+    """Rows that are written where WAV2EDGE_ARM_FIGURES says, in place of those of the same trial."""
     rows: list[dict[str, object]] = []
     yield rows
-    if rows and (file := os.environ.get("WAV2EDGE_ARM_FIGURES")):
-        head = {"date": date.today().isoformat(), "reference": f"onnxruntime on {platform.machine()}"}
-        head["command"] = "WAV2EDGE_ARM_FIGURES=FILE scripts/test --arm"
-        write_whole(file, json.dumps({**head, "rows": rows}, indent=1) + "\n")
+    if rows and (name := os.environ.get("WAV2EDGE_ARM_FIGURES")):
+        file = Path(name)
+        old = json.loads(file.read_text("utf-8"))["rows"] if file.exists() else []
+        made = {tuple(row[key] for key in SAME): row for row in [*old, *rows]}
+        head = {"date": date.today().isoformat(), "machine": platform.machine()}
+        head["command"] = "WAV2EDGE_ARM_FIGURES=docs/figures/arm-words.json scripts/test --arm"
+        write_whole(file, json.dumps({**head, "rows": list(made.values())}, indent=1) + "\n")
 
 
 @pytest.fixture(scope="session")
@@ -172,7 +179,7 @@ class Trial:
         line = f"{PROGRAM} transcribe -m {BUNDLE} --variant {variant} --engine {engine} {files(names, self.sounds)}"
         found = without_names(there.board.says(line, cpu))
         expected = without_names("\n".join(self.expected(names, *words, engine=engine)))
-        self.compare(there, cpu, variant, names, found, expected, "transcribe")
+        self.compare(there, cpu, variant, names, found, expected, "transcribe", engine)
 
     def compare(
         self,
@@ -183,11 +190,12 @@ class Trial:
         found: list[str],
         expected: list[str],
         how: str,
+        engine: str = "onnxruntime",
     ) -> None:
         equal = share(found, expected)
         words = sum(len(line.split()) for line in expected)
-        row = {"board": there.name, "cpu": cpu, "variant": variant, "how": how, "clips": len(names), "words": words}
-        self.figures.append({**row, "equal": round(equal, 4)})
+        row = {"board": there.name, "cpu": cpu, "variant": variant, "engine": engine, "how": how, "clips": len(names)}
+        self.figures.append({**row, "words": words, "equal": round(equal, 4)})
         assert equal >= FEWEST_EQUAL[variant], (cpu, variant, found, expected)
 
 
