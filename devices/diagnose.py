@@ -122,6 +122,7 @@ def _jetson_wheel(machine: Machine, software: Software) -> Iterator[Diagnosis]:
 
 
 def _leaking_onnxruntime(machine: Machine, software: Software) -> Iterator[Diagnosis]:
+    # Measured release by release in https://github.com/dmarzzz/VoxTerm/pull/166, at one length too.
     for name in ONNXRUNTIMES:
         package = software.packages.get(name)
         if package is not None and _LEAKING[0] <= package.release <= _LEAKING[1]:
