@@ -154,11 +154,12 @@ def triton_ragged() -> str:
 
 EXCEPTIONS = """\
 sherpa-onnx normalises each clip in its own arithmetic (always: it reads no setting for it), whose last digits differ
-from the graph's. FP32 gives the same words all the same; an INT8 graph may round an activation to the next step,
-which changes labels of which the model is unsure. That it is the last digits shows the row of wav2edge itself on the
-same clips a little softer: a graph that normalises takes loudness out, but for the last digits. The same holds for
-INT8 in a padded batch and in a graph of fixed length, where sums run in another order, and for `wav2edge transcribe`
-itself, which runs the convolutions in pieces on CPUs: here INT8 is compared with the whole graph in one run."""
+from the graph's, and runs its own release of ONNX Runtime. FP32 gives the same words all the same; an INT8 graph may
+round an activation to the next step, which changes labels of which the model is unsure. That it is the last digits
+shows the row of wav2edge itself on the same clips a little softer: a graph that normalises takes loudness out, but
+for the last digits. The same holds for INT8 in a graph of fixed length, where sums run in another order, and for
+`wav2edge transcribe` itself, which runs the convolutions in pieces on CPUs: here INT8 is compared with the whole
+graph in one run."""
 """Why the rows of the table that differ do."""
 
 

@@ -78,17 +78,17 @@ def qemu() -> Path:
 
 @pytest.fixture(scope="session")
 def debian(qemu: Path) -> Callable[..., DebianRoot]:
-    """Make a root: release (bookworm is Debian 12, trixie 13), architecture, what distinguishes it from others."""
+    """Make a root: release (bookworm is Debian 12, trixie 13), architecture, its name among others, more packages."""
     for tool in ("mmdebstrap", "unshare"):
         if shutil.which(tool) is None:
             pytest.fail(f"{tool} is missing: apt-get install mmdebstrap util-linux")
 
-    def make(release: str, architecture: str, name: str) -> DebianRoot:
+    def make(release: str, architecture: str, name: str, more: str = "") -> DebianRoot:
         path = WORK / f"{name}-{release}-{architecture}"
         if not (path / "usr").exists():
             path.parent.mkdir(exist_ok=True)
             command = ["mmdebstrap", "-q", f"--architectures={architecture}", "--variant=extract"]
-            command += [f"--include={PACKAGES}", release, str(path), mirror()]
+            command += [f"--include={PACKAGES}{more}", release, str(path), mirror()]
             subprocess.run(command, check=True, capture_output=True)
         return DebianRoot(path, qemu if architecture == "arm64" else None)
 
