@@ -146,8 +146,8 @@ def triton_ragged() -> str:
     table = _table(("way", "time", "of padding on the client", "sent to the server"), rows)
     words = (
         f"{found['same']} of {found['requests']} clips of one batch had the words of their own run "
-        f"(largest difference of a score: {found['largest_difference']:.1e}). "
-        f"The batch took {found['memory_gb']:.1f} GB of memory."
+        f"(largest difference of a score: {found['largest_difference']:.1e})."
+        + (f" The batch took {found['memory_gb']:.1f} GB of memory." if "memory_gb" in found else "")
     )
     return f"{_measured(found)}\n\n{words}\n\n{table}"
 
@@ -157,9 +157,9 @@ sherpa-onnx normalises each clip in its own arithmetic (always: it reads no sett
 from the graph's, and runs its own release of ONNX Runtime. FP32 gives the same words all the same; an INT8 graph may
 round an activation to the next step, which changes labels of which the model is unsure. That it is the last digits
 shows the row of wav2edge itself on the same clips a little softer: a graph that normalises takes loudness out, but
-for the last digits. The same holds for INT8 in a graph of fixed length, where sums run in another order, and for
-`wav2edge transcribe` itself, which runs the convolutions in pieces on CPUs: here INT8 is compared with the whole
-graph in one run."""
+for the last digits. `wav2edge transcribe` itself runs the convolutions in pieces on CPUs, which INT8 rounds otherwise
+too: here INT8 is compared with the whole graph in one run. INT8 graphs of fixed length run without ONNX Runtime's
+MatMulAddFusion, which joins product and bias to one operator where shapes are fixed, and rounds otherwise."""
 """Why the rows of the table that differ do."""
 
 

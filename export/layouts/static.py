@@ -54,6 +54,8 @@ def write(job: Job, folder: Path) -> Readme:
         "`input_lengths` int64 [1]: samples of the clip.",
         "Normalisation and masking are in the graph: a shorter clip gives the text of its own run.",
         "Convert the fp32 file where the compiler quantises by itself.",
+        "ONNX Runtime joins product and bias of fixed shapes to one operator, which rounds INT8 otherwise: for the "
+        'numbers of wav2edge give it `disabled_optimizers=["MatMulAddFusion"]`.',
     ]
     first = next(iter(files.values()))
     return Readme(
