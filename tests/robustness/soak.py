@@ -3,9 +3,10 @@
     scripts/test --soak 60                         # so many minutes, shared among the engines
     scripts/test --soak 5 --engine onnxruntime
 
-After a first quarter in which caches fill, memory, open files and threads are recorded after each round, and a line is
-laid through them: memory may grow by ``SLOPE`` MB in an hour of running, or by ``NOISE`` MB in all; files and threads
-may not grow. Prints one line of JSON for each engine and exits with 1 where one grew.
+After a first quarter of the time, and at least ``WARM`` rounds, in which caches fill, memory, open files and threads
+are recorded after each round, and a line is laid through them: memory may grow by ``SLOPE`` MB in an hour of running,
+or by ``NOISE`` MB in all; files and threads may not grow. Prints one line of JSON for each engine and exits with 1
+where one grew, or where there were too few rounds to tell.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ from wav2edge.runtime.bundle.reference import read_archive
 
 SLOPE, NOISE = 20.0, 12.0
 """MB in an hour, and in all: allocators keep a few MB more or less from one round to the next."""
+WARM = 60
+"""Rounds before the first that is judged. Engines keep what they compile for each length: OpenVINO's memory grows with
+every new length and comes to rest after some hundred of them (benchmarks/memory_of_lengths.py)."""
+ENOUGH = 30
+"""Rounds that must be judged."""
 FORMS = ("array", "wav", "flac", "opus", "bytes")
 
 
@@ -68,16 +74,16 @@ def soak(engine: str, seconds: float, random: Generator) -> dict[str, object]:
                 assert selftest.check(model, reference).status == "passed"
             rounds += 1
             gc.collect()
-            if time.monotonic() - began > seconds / 4:
+            if rounds > WARM and time.monotonic() - began > seconds / 4:
                 samples.append((time.monotonic() - began, *_usage()))
-    return {"engine": engine, "rounds": rounds, **judged(np.array(samples, dtype=float))}
+    return {"engine": engine, "rounds": rounds, "judged": len(samples), **judged(np.array(samples, dtype=float))}
 
 
 def judged(samples: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> dict[str, object]:
     """Slopes of [rounds, (seconds, MB, files, threads)] and what is wrong with them."""
     problems: list[str] = []
-    if len(samples) < 3:
-        return {"problems": ["too few rounds; run longer"]}
+    if len(samples) < ENOUGH:
+        return {"problems": [f"too few rounds to judge: {len(samples)}, {ENOUGH} are needed; run longer"]}
     hours = (samples[:, 0] - samples[0, 0]) / 3600
     slopes = [float(np.polyfit(hours, samples[:, column], 1)[0]) for column in (1, 2, 3)]
     growth = slopes[0] * float(hours[-1])

@@ -17,3 +17,20 @@ def test_growth_is_found(megabytes: float, files: float, threads: float, problem
     problems = soak.judged(np.stack(columns, axis=1))["problems"]
     assert isinstance(problems, list)
     assert (problem is None and not problems) or (problem is not None and problem in str(problems[0]))
+
+
+def test_too_few_rounds_are_not_judged() -> None:
+    """Four rounds, in which OpenVINO compiled for new lengths, were called growth."""
+    samples = np.stack([np.linspace(0, 480, soak.ENOUGH - 1), *np.ones((3, soak.ENOUGH - 1))], axis=1)
+    assert soak.judged(samples)["problems"] == [
+        f"too few rounds to judge: {soak.ENOUGH - 1}, 30 are needed; run longer"
+    ]
+    assert soak.judged(np.concatenate((samples, samples[-1:] + [[16, 0, 0, 0]])))["problems"] == []
+
+
+def test_what_comes_to_rest_is_no_growth() -> None:
+    """Memory of caches that fill: most of it within the rounds that are left out."""
+    rounds = np.arange(soak.WARM, soak.WARM + 200)
+    memory = 430 - 190 * np.exp(-rounds / 25)
+    samples = np.stack([rounds * 8.0, memory, np.full(200, 20.0), np.full(200, 8.0)], axis=1)
+    assert soak.judged(samples)["problems"] == []
