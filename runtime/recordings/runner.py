@@ -44,7 +44,11 @@ class Runner(Generic[T]):
         Raises InputError for a head that this is not for, EngineError and BundleError as ``Model.session`` does.
         """
         if model.spec.head not in self.heads:
-            raise InputError(f"{model.bundle.path}: its head is {model.spec.head}, which does not {self.does}")
+            made_for = _made_for(model.spec.head)
+            raise InputError(
+                f"{model.bundle.path}: its head is {model.spec.head}, which does not {self.does}"
+                + (f"; use it to {made_for}" if made_for else "")
+            )
         self.model = model
         self.spec = model.spec
         self.chunking = chunking or Chunking()
@@ -154,3 +158,11 @@ class Runner(Generic[T]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _made_for(head: str) -> str | None:
+    """What a head does, in the words of the class that it is for."""
+    from . import heads, transcriber
+
+    classes = (transcriber.Transcriber, heads.Classifier, heads.Regressor, heads.FrameClassifier, heads.Embedder)
+    return next((each.does for each in classes if head in each.heads), None)

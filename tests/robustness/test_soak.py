@@ -25,7 +25,8 @@ def test_too_few_rounds_are_not_judged() -> None:
     assert soak.judged(samples)["problems"] == [
         f"too few rounds to judge: {soak.ENOUGH - 1}, 30 are needed; run longer"
     ]
-    assert soak.judged(np.concatenate((samples, samples[-1:] + [[16, 0, 0, 0]])))["problems"] == []
+    one_more = np.concatenate((samples, samples[-1:]))
+    assert soak.judged(one_more)["problems"] == []
 
 
 def test_what_comes_to_rest_is_no_growth() -> None:

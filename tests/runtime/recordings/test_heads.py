@@ -118,7 +118,7 @@ def test_a_bare_encoder_gives_the_mean_of_all_frames(model_of: Make) -> None:
 
 def test_a_head_that_cannot_do_it_is_one_line(model_of: Make) -> None:
     model = model_of("xvector", ("batch", "embedding"), xvector.Options())
-    with pytest.raises(InputError, match="its head is xvector, which does not transcribe"):
+    with pytest.raises(InputError, match="its head is xvector, which does not transcribe; use it to embed"):
         Transcriber(model)
     with pytest.raises(InputError, match="its head is xvector, which does not classify"):
         Classifier(model)
