@@ -49,6 +49,10 @@ def replace_whole(path: str | Path) -> Iterator[Path]:
         flush(temporary)
         os.replace(temporary, target)
         flush(target.parent)
+    except OSError as error:
+        if error.filename is None:  # a full disk is met in write(2), which knows no name
+            error.filename = str(target)
+        raise
     finally:
         if handle is not None:
             os.close(handle)

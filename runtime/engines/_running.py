@@ -26,6 +26,8 @@ class _Runs:
     def __enter__(self) -> None:
         with self._changed:
             if self._ending:
+                if threading.current_thread().daemon:
+                    raise SystemExit  # ends the thread without a traceback; Python has ended all others by now
                 raise EngineError("the program is ending")
             self._count += 1
 

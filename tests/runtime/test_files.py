@@ -41,6 +41,22 @@ def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> N
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["a"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are of Unix")
+def test_a_disk_that_is_full_is_named(tmp_path: Path) -> None:
+    """The line was: No space left on device. A limit on the size of files stands for the disk."""
+    import resource
+
+    limits, kept = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"report\.html"):
+            write_whole(tmp_path / "report.html", b"x" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, kept)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     """A bundle of unknown origin may hold links; what is written into it must stay in it."""
     victim, link = tmp_path / "victim", tmp_path / "bundle.json"

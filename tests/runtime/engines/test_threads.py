@@ -55,7 +55,7 @@ def test_closing_a_model_while_it_runs_is_one_error(engine: str, clips: list[tup
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_interpreter_ends_while_a_thread_transcribes(engine: str, clips: list[tuple[Path, str]]) -> None:
-    """It aborted: 'terminate called without an active exception'."""
+    """It aborted: 'terminate called without an active exception'; then the thread ended with a traceback."""
     script = f"""
         import threading, wav2edge
         transcribe = wav2edge.Transcriber(wav2edge.open(engine={engine!r}, threads=1))
@@ -69,8 +69,7 @@ def test_the_interpreter_ends_while_a_thread_transcribes(engine: str, clips: lis
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.returncode == 0, done.stderr
-    assert "terminate" not in done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
