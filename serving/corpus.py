@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict, cast
 
+from ..measure import records
 from ..runtime.errors import InputError
 from ..runtime.files import write_whole
 from ..runtime.recordings.batch import transcribe_all
@@ -75,10 +76,7 @@ def items(manifest: Path, output: Path, suffix: str) -> list[CorpusItem]:
 
     Raises InputError where it cannot be read, a line names no recording, or two name the same.
     """
-    try:
-        lines = manifest.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{manifest}: cannot be read ({error})") from error
+    lines = records.read_text(manifest).split("\n")
     found: dict[str, CorpusItem] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():

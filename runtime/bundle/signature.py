@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 SIGNATURE = "model.sig"
 TRUSTED_KEYS = "WAV2EDGE_TRUSTED_KEYS"
 _MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+_MAX_KEY = 1 << 16
+"""Bytes of the largest file that is read as a key; one of P-521 in PEM form has 268."""
 _PAYLOAD_TYPE = "application/vnd.in-toto+json"
 _STATEMENT = "https://in-toto.io/Statement/v1"
 _PREDICATE = "https://model_signing/signature/v1.0"
@@ -193,7 +195,11 @@ def _load(path: Path) -> EllipticCurvePublicKey:
     except ImportError:
         raise EngineError(f"signatures need cryptography; install it with `{remedies.install('signed')}`") from None
     try:
-        key = load_pem_public_key(path.read_bytes())
+        with path.open("rb") as file:
+            content = file.read(_MAX_KEY + 1)
+        if len(content) > _MAX_KEY:
+            raise ValueError("too large")
+        key = load_pem_public_key(content)
     except OSError as error:
         raise InputError(f"{path}: the public key cannot be read ({error.strerror or error})") from error
     except (ValueError, UnsupportedAlgorithm) as error:

@@ -176,6 +176,7 @@ def test_an_output_directory_that_cannot_be_written(
         (["--lm", "talk.wav"], "put --lm last"),
         (["--lm"], "brings no language model"),
         (["--hotwords", "@gone.txt"], "gone.txt"),
+        (["--hotwords", "@/dev/zero"], "/dev/zero: more than"),
     ],
 )
 def test_wrong_options_say_so_before_anything_runs(

@@ -192,12 +192,11 @@ def skip_silence(function: Callable[..., object]) -> Callable[..., object]:
 
 
 def _hotwords(values: tuple[str, ...]) -> tuple[str, ...]:
+    from wav2edge.measure import records
+
     words: list[str] = []
     for value in values:
         if value.startswith("@"):
-            try:
-                value = Path(value[1:]).read_text("utf-8").replace("\n", ",")
-            except (OSError, UnicodeDecodeError) as error:
-                raise InputError(f"{value[1:]}: hotwords cannot be read from it ({error})") from error
+            value = records.read_text(Path(value[1:]), records.MAX_LINE).replace("\n", ",")
         words += [word.strip() for word in value.split(",") if word.strip()]
     return tuple(words)

@@ -154,7 +154,8 @@ def test_keys_that_are_none(shapes_bundle: Bundle, team: Keys, tmp_path: Path) -
         with pytest.raises(InputError, match="openssl ecparam") as caught:
             signature.sign(shapes_bundle, tmp_path / name)
         assert "\n" not in str(caught.value)
-    for name in ("rsa.pub", "text.pem", "none.pub"):
+    (tmp_path / "endless.pub").symlink_to("/dev/zero")
+    for name in ("rsa.pub", "text.pem", "none.pub", "endless.pub"):
         with pytest.raises(InputError):
             signature.verify(shapes_bundle.path, [tmp_path / name])
     with pytest.raises(InputError, match="not a private key"):
