@@ -153,7 +153,8 @@ class Judge:
         if len(series.arrays) < len(inputs):
             with open_model() as model, contextlib.closing(series):
                 for done in range(len(series.arrays), len(inputs)):
-                    self.progress(stage, min(done, len(self.samples)), len(self.samples))
+                    if done < len(self.samples):
+                        self.progress(stage, done, len(self.samples))
                     series.add(model.logits([inputs[done]])[0])
         self.progress(stage, len(self.samples), len(self.samples))
         return series.arrays
