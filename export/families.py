@@ -89,7 +89,12 @@ def head_of(config: ConfigJson, family: Family, where: str) -> Head:
     found = ", ".join(names) or "nothing"
     hint = ""
     if any("PreTrain" in name for name in names):
-        hint = "; a pre-trained model has no head yet: fine-tune it first"
+        hint = (
+            "; a pre-trained model has no head yet: fine-tune it first, or write "
+            f'"{family.classes}Model" there to export its network, for `embed`'
+        )
+    elif not names:
+        hint = "; write there, in brackets, the class that it was trained as"
     elif config.get("auto_map"):
         hint = (
             "; its class comes as code with the checkpoint (auto_map, which needs trust_remote_code) and is never run "

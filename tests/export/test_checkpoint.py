@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,22 @@ def test_other_family(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_pre_trained_without_head(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit_json(checkpoint / "config.json", architectures=["Wav2Vec2ForPreTraining"])
-    assert "fine-tune it first" in refusal(checkpoint, tmp_path / "out", capsys)
+    line = refusal(checkpoint, tmp_path / "out", capsys)
+    assert "fine-tune it first" in line and 'or write "Wav2Vec2Model" there' in line
+
+
+def test_network_of_a_pre_trained_model(make_checkpoint: Callable[..., Path]) -> None:
+    """What the refusal says works: the quantiser and its projections are left out."""
+    sizes = {"num_codevectors_per_group": 8, "codevector_dim": 16, "proj_codevector_dim": 16}
+    folder = make_checkpoint(head="ForPreTraining", **sizes)
+    edit_json(folder / "config.json", architectures=["Wav2Vec2Model"])
+    assert type(Checkpoint.open(folder).load()).__name__ == "Wav2Vec2Model"
+
+
+def test_no_class_is_named(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit_json(checkpoint / "config.json", architectures=None)
+    line = refusal(checkpoint, tmp_path / "out", capsys)
+    assert "names nothing" in line and "write there, in brackets, the class that it was trained as" in line
 
 
 def test_weights_of_another_head(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
