@@ -86,8 +86,15 @@ def combinations(models: Any) -> list[tuple[str, dict[str, Any], Family, Head]]:
         shape = {key: value for key, value in settings.items() if key != "head"}
         classes = shape.get("classes", "Wav2Vec2")
         family = next(family for family in FAMILIES if family.classes == classes)
-        found += [(name, shape, family, head) for head in family.heads]
+        found += [(name, shape, family, head) for head in family.heads if accepted(shape, head)]
     return found
+
+
+def accepted(shape: dict[str, Any], head: Head) -> bool:
+    """Whether transformers takes a shape with a head: classifiers refuse adapters, x-vectors those of another width."""
+    if head.name == "xvector":
+        return "output_hidden_size" not in shape
+    return not (shape.get("add_adapter") and head.name in ("sequence_classification", "frame_classification"))
 
 
 def measure(models: Any, name: str, shape: dict[str, Any], head: Head, folder: Path) -> Result:
@@ -107,8 +114,9 @@ def measure(models: Any, name: str, shape: dict[str, Any], head: Head, folder: P
             return Result(name, head.name, f"fails: all clips give the same ({spread:.1e})", "", "")
     except Wav2EdgeError as error:
         return Result(name, head.name, f"fails: {error}", "", "")
+    graph, shortest = bundle.graph(bundle.variant("fp32"), "full"), max(8000, bundle.spec.min_samples)
     built = subprocess.run(
-        [sys.executable, "-c", models.BUILD, str(bundle.graph(bundle.variant("fp32"), "full")), "16", "8000", "320"],
+        [sys.executable, "-c", models.BUILD, str(graph), "16", str(shortest), "320"],
         capture_output=True,
         text=True,
         check=False,
