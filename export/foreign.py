@@ -213,6 +213,6 @@ def _strides(settings: Mapping[str, object], count: int) -> list[int]:
     """The strides in fairseq's Python expression, ``[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512, 2, 2)] * 2``."""
     strides: list[int] = []
     text = str(settings.get("conv_feature_layers", ""))
-    for stride, times in re.findall(r"\(\s*\d+\s*,\s*\d+\s*,\s*(\d+)\s*\)\s*\]\s*(?:\*\s*(\d+))?", text):
-        strides += [int(stride)] * int(times or 1)
+    for stride, times in re.findall(r"\(\s*\d+\s*,\s*\d+\s*,\s*(\d{1,9})\s*\)\s*\]\s*(?:\*\s*(\d{1,9}))?", text):
+        strides += [int(stride)] * min(int(times or 1), count + 1)
     return strides if len(strides) == count else list(_STRIDES[:count])

@@ -157,6 +157,7 @@ def _open_adapter(adapter: LoraAdapter, revision: str | None) -> CheckpointSourc
 def _open_foreign(file: Path) -> CheckpointSource:
     state, settings = load_foreign(file)
     config = foreign_config(file, state, settings)
+    check_sizes(config, file)
     normalize = settings.get("normalize", config["feat_extract_norm"] == "layer")
     return CheckpointSource(
         path=file,

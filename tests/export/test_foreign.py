@@ -179,6 +179,32 @@ def test_foreign_files_that_are_damaged(tmp_path: Path, content: bytes) -> None:
         Checkpoint.open(tmp_path / "bad.pt")
 
 
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"conv_feature_layers": "[(32, 10, 999999999)] + [(32, 3, 2)] * 4 + [(32, 2, 2)] * 2"}, "conv_stride is"),
+        ({"encoder_attention_heads": 10**12}, "num_attention_heads is"),
+    ],
+)
+def test_sizes_in_a_fairseq_file_are_bounded(
+    original: Path, tmp_path: Path, settings: dict[str, object], says: str
+) -> None:
+    state = fairseq_names(load_file(original / "model.safetensors"))
+    torch.save({"cfg": settings, "model": state}, tmp_path / "checkpoint_best.pt")
+    write_dictionary(tmp_path)
+    with pytest.raises(CheckpointError, match=says):
+        Checkpoint.open(tmp_path / "checkpoint_best.pt")
+
+
+def test_strides_without_end_are_those_of_the_tensors(original: Path, tmp_path: Path) -> None:
+    """A list of 10^12 strides was made before it was compared with the layers."""
+    state = fairseq_names(load_file(original / "model.safetensors"))
+    settings = {"conv_feature_layers": "[(32, 10, 5)] * 999999999999", "layer_norm_first": True}
+    torch.save({"cfg": settings, "model": state}, tmp_path / "checkpoint_best.pt")
+    write_dictionary(tmp_path)
+    assert sum(Checkpoint.open(tmp_path / "checkpoint_best.pt").config["conv_stride"]) < 100  # type: ignore[typeddict-item]
+
+
 def test_pre_trained_fairseq_file(tmp_path: Path) -> None:
     torch.save(
         {"args": None, "model": {"feature_extractor.conv_layers.0.0.weight": torch.zeros(2)}}, tmp_path / "pre.pt"
