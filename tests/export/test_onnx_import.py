@@ -215,7 +215,7 @@ def other_output(model: onnx.ModelProto) -> None:
         (fix_length, r"fixed shape \['batch_size', 16000\]; export it again"),
         (old_opset, "opset 11; 13 to 23 .* opset 17"),
         (quantised, r"quantised \(MatMulInteger\); name the file in float32"),
-        (of_one_engine, r"one engine alone \(com\.microsoft"),
+        (of_one_engine, r"only one engine has \(com\.microsoft"),
         (in_half, "float16; name the file in float32"),
         (other_output, "no output logits .*it has scores"),
     ],
