@@ -1,239 +1,261 @@
-"""A server under load: live streams in real time, many uploads, clients that are slow or disconnect, malformed data.
+"""A server under load, each result beside what is asked of it: live streams, uploads, an attack.
 
-    python benchmarks/serving.py --streams 1 8 16 24 --seconds 60      # lag of each stream, text against `listen`
-    python benchmarks/serving.py --uploads 100                         # throughput against `transcribe`
-    python benchmarks/serving.py --attack 600                          # malformed requests and frames
+    python benchmarks/serving.py --all --docs docs/figures/serving.md      # everything, under 20 minutes
+    python benchmarks/serving.py --streams                                 # how many live streams keep the lag
+    python benchmarks/serving.py --uploads 100                             # throughput against `transcribe`
+    python benchmarks/serving.py --base                                    # live streams of a base shape in INT8
+    python benchmarks/serving.py --attack 60 --docs docs/figures/serving-attack.md      # an hour of it
 
-Every stream plays real speech at the pace at which it was spoken. A partial's lag is the time from sending the last
-sample that it covers to its arrival.
+Every stream plays real speech at the pace at which it was spoken. The lag is taken for each partial that `listen`
+makes without a clock: the time from sending its last sample to the arrival of the first event that covers it. So a
+partial that is skipped under load counts as late. The clients run on the same machine and cores.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
+import copy
 import json
-import random
-import re
-import subprocess
-import sys
+import math
+import os
+import tempfile
+import threading
 import time
-import urllib.request
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from _kit import RATE, Output, add_model, command_options, open_model, parser
-from websockets.asyncio.client import connect
+from _attack import Attack
+from _kit import Output, add_model, open_model, parser
+from _serving import Played, Server, Speech, apart, files_of, held_by, play, served, together, upload
 
-import wav2edge
-from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle import embedded
-from wav2edge.runtime.live.backlog import Block
-from wav2edge.runtime.live.events import Final
-from wav2edge.runtime.live.sources import Item
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
-BLOCK = RATE // 10
 TARGET = 0.7  # s of lag, p95
+_TRIALS = 6  # numbers of streams that are tried at most
+
+Trial = Callable[[int], float]
 
 
-class Samples:
-    """Samples as a source without a clock."""
-
-    def __init__(self, samples: np.ndarray) -> None:
-        """samples: at 16 kHz."""
-        self._blocks = [Block(at, samples[at : at + BLOCK]) for at in range(0, len(samples), BLOCK)]
-
-    def read(self, timeout: float) -> list[Item] | None:
-        """One block after the other."""
-        return [self._blocks.pop(0)] if self._blocks else None
-
-    def present(self) -> int | None:
-        """None: there is no clock."""
-        return None
-
-    def close(self) -> None:
-        """Nothing is open."""
+def most(trial: Trial, first: int) -> int:
+    """The most streams whose lag is within TARGET: from ``first`` up or down by a quarter, then halving the gap."""
+    good, bad, count = 0, 0, max(1, first)
+    for _ in range(_TRIALS):
+        if trial(count) <= TARGET:
+            good = count
+            count = max(count + 1, round(count * 1.25)) if not bad else (good + bad) // 2
+        else:
+            bad = count
+            count = max(1, min(count - 1, round(count * 0.75))) if not good else (good + bad) // 2
+        if count in (good, bad):
+            break
+    return good
 
 
-@contextlib.contextmanager
-def served(arguments: argparse.Namespace) -> Iterator[str]:
-    """A server of the model, by its address."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "wav2edge", "serve", "--port", "0",
-         *("--max-streams", "100000", "--max-streams-per-client", "100000"),
-         *command_options(arguments, "model", "engine", "variant", "threads")],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stderr is not None
-    try:
-        yield next(found[1] for line in process.stderr if (found := re.search(r" at (http\S+);", line)))
-    finally:
-        process.terminate()
-        process.wait(60)
+def verdict(value: float, bar: float, least: bool = True) -> str:
+    """A value beside its bar."""
+    return f"{value:.2f} (bar {'≥' if least else '≤'} {bar:g}: {'met' if (value >= bar) == least else 'missed'})"
 
 
-def status(address: str) -> dict[str, object]:
-    """The status that the server reports."""
-    with urllib.request.urlopen(f"{address}/v1/status") as answer:
-        found: dict[str, object] = json.load(answer)
-    return found
+def p95(played: list[Played], speech: Speech) -> float:
+    """The 95th percentile of all lags; infinite where a stream ended early."""
+    lags = [lag for each in played for lag in each.lags(speech)]
+    missing = len(played) * len(speech.partials) - len(lags)
+    return float(np.quantile([*lags, *[math.inf] * missing], 0.95, method="lower")) if lags else math.inf
 
 
-async def play(address: str, samples: np.ndarray, delay: float, lags: list[float]) -> str:
-    """Play samples to a stream in real time, and return the text of its finals."""
-    await asyncio.sleep(delay)
-    texts: list[str] = []
-    async with connect(f"{address.replace('http', 'ws')}/v1/listen?encoding=f32le", max_size=None) as socket:
-        await socket.recv()
-        began = time.perf_counter()
+def streams(arguments: argparse.Namespace, output: Output, processes: bool = True) -> None:
+    """How many streams of one server keep the lag, against the cost of one alone and against processes."""
+    speech, cores = Speech.of(arguments, arguments.seconds), len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as folder, served(arguments, Path(folder) / "log") as server:
 
-        async def send() -> None:
-            for at in range(0, len(samples), BLOCK):
-                await asyncio.sleep(max(0.0, began + (at + BLOCK) / RATE - time.perf_counter()))
-                await socket.send(samples[at : at + BLOCK].astype("<f4").tobytes())
-            await socket.send('{"type": "finish"}')
+        def trial(count: int) -> tuple[float, float]:
+            before, mine = server.cpu(), time.process_time()
+            played = asyncio.run(together(server, speech, count))
+            spent, mine = server.cpu() - before, time.process_time() - mine
+            lag, same = p95(played, speech), sum(each.text == speech.text for each in played)
+            each = spent / count / speech.seconds
+            output.say(
+                f"| server | {count} | {lag:.2f} | {each:.4f} | {mine / speech.seconds:.2f} | {same} of {count} |"
+            )
+            return lag, each
 
-        sending = asyncio.ensure_future(send())
-        async for line in socket:
-            event = json.loads(line)
-            if event["event"] == "partial":
-                lags.append(time.perf_counter() - began - event["end"])
-            elif event["event"] == "final":
-                texts.append(event["text"])
-        await sending
-    return " ".join(texts)
+        output.say("| | streams | lag p95, s | CPU-s per stream and s | CPU of the clients | texts of `listen` |",
+                   "|---|---|---|---|---|---|")  # fmt: skip
+        alone = trial(1)[1]
+        bar = max(1, math.floor(0.8 * cores / alone))
+        reached = most(lambda count: trial(count)[0], bar)
+    apart_reached = 0
+    if processes:
 
+        def process_trial(count: int) -> float:
+            played, each = asyncio.run(apart(arguments, speech, count))
+            lag = p95(played, speech)
+            output.say(f"| processes | {count} | {lag:.2f} | {each:.4f} | | |")
+            return lag
 
-def streams(arguments: argparse.Namespace, output: Output) -> None:
-    """The lag and the texts of growing numbers of streams."""
-    clips = [read.load(path, RATE) for path in sorted(embedded.clips_manifest().parent.glob("*.opus"))]
-    pause = np.zeros(RATE, np.float32)
-    once = np.concatenate([part for clip in clips for part in (clip, pause)])
-    samples = np.resize(once, round(arguments.seconds * RATE))
-    with wav2edge.listen(open_model(arguments), Samples(samples)) as events:
-        expected = " ".join(event.text for event in events if isinstance(event, Final))
-    output.say(
-        f"{'streams':>8}{'lag p50':>10}{'lag p95':>10}{'computed':>10}{'same text':>11}  (target p95 ≤ {TARGET} s)"
-    )
-    with served(arguments) as address:
-        for count in arguments.streams:
-            lags: list[float] = []
-            before = cpu_of(address)
-
-            async def together(count: int = count, lags: list[float] = lags) -> list[str]:
-                return list(await asyncio.gather(*(play(address, samples, n * 0.37 % 1, lags) for n in range(count))))
-
-            texts = asyncio.run(together())
-            spent = (cpu_of(address) - before) / (count * arguments.seconds)
-            p50, p95 = np.quantile(lags, (0.5, 0.95))
-            same = sum(text == expected for text in texts)
-            output.say(f"{count:8}{p50:10.2f}{p95:10.2f}{spent:10.4f}{same:7} of {count}")
-    output.say("computed: seconds of running the model for each second of one stream")
-
-
-def cpu_of(address: str) -> float:
-    """Seconds that the server's model has run."""
-    with urllib.request.urlopen(f"{address}/metrics") as answer:
-        text = answer.read().decode()
-    return float(text.split("\nwav2edge_computed_seconds_total ")[1].split()[0])
-
-
-def upload(address: str, path: Path) -> str:
-    """The text of one uploaded recording."""
-    head = f'--x\r\nContent-Disposition: form-data; name="file"; filename="{path.name}"\r\n\r\n'.encode()
-    body = head + path.read_bytes() + b"\r\n--x--\r\n"
-    headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    request = urllib.request.Request(f"{address}/v1/audio/transcriptions", body, headers)
-    with urllib.request.urlopen(request, timeout=600) as answer:
-        return str(json.load(answer)["text"])
+        apart_reached = most(process_trial, max(1, bar // 2))
+    output.say("", f"* {reached} live streams at p95 lag ≤ {TARGET} s; one alone costs {alone:.4f} CPU-s per s, so "
+               f"0.8 × {cores} cores allow {bar}: ratio {verdict(reached / bar, 1.0)}")  # fmt: skip
+    if processes:
+        output.say(f"* a process for each stream reaches {apart_reached}: ratio "
+                   f"{verdict(reached / max(1, apart_reached), 1.5)}")  # fmt: skip
+    output.say("")
 
 
 def uploads(arguments: argparse.Namespace, output: Output) -> None:
     """Many uploads at once against ``transcribe`` on the same recordings."""
-    clips = sorted(embedded.clips_manifest().parent.glob("*.opus"))
-    chosen = [clips[n % len(clips)] for n in range(arguments.uploads)]
-    with Transcriber(open_model(arguments), lanes=2) as transcribe:
-        transcribe(chosen[0])
-        began = time.perf_counter()
-        expected = [result.transcript.text if result.transcript else "" for result in transcribe.batch(chosen)]
-        alone = time.perf_counter() - began
-    with served(arguments) as address:
-        upload(address, chosen[0])
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = files_of(Path(folder), arguments.uploads)
+        kinds = ", ".join(sorted({path.suffix[1:] for path in chosen}))
+        with Transcriber(open_model(arguments), lanes=2) as transcribe:
+            transcribe(chosen[0])
+            began = time.perf_counter()
+            results = transcribe.batch(chosen)
+            alone = time.perf_counter() - began
+        expected = [result.transcript.text if result.transcript else "" for result in results]
+        with served(arguments, Path(folder) / "log") as server:
+            upload(server.address, chosen[0])
+            warm = server.peak()
 
-        async def together() -> list[str]:
-            return list(await asyncio.gather(*(asyncio.to_thread(upload, address, path) for path in chosen)))
+            async def all_of_them() -> list[str | BaseException]:
+                asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(len(chosen)))
+                jobs = (asyncio.to_thread(upload, server.address, path) for path in chosen)
+                return list(await asyncio.gather(*jobs, return_exceptions=True))
 
-        began = time.perf_counter()
-        texts = asyncio.run(together())
-        here = time.perf_counter() - began
-        memory = status(address)["memory_bytes"]
-    wrong = sum(text != other for text, other in zip(texts, expected))
-    output.say(f"{len(chosen)} uploads: {wrong} with another text, {here:.1f} s; transcribe {alone:.1f} s; ratio "
-               f"{alone / here:.2f}; resident {int(str(memory)) / 1e6:.0f} MB")  # fmt: skip
-
-
-async def nonsense(address: str, seconds: float, seed: int) -> int:
-    """Send random requests and frames for a while; how many."""
-    random.seed(seed)
-    host, port = address.split("//")[1].split(":")
-    count, until = 0, time.monotonic() + seconds
-    heads = (b"POST /v1/recordings HTTP/1.1\r\nHost: 127.0.0.1\r\n", b"GET /v1/listen HTTP/1.1\r\nHost: 127.0.0.1\r\n",
-             b"GET /%s HTTP/1.1\r\n", b"")  # fmt: skip
-    while time.monotonic() < until:
-        with contextlib.suppress(OSError, asyncio.TimeoutError):
-            reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(random.choice(heads) + random.randbytes(random.randrange(400)) + b"\r\n\r\n")
-            if random.random() < 0.5:
-                answer = await asyncio.wait_for(reader.read(2000), 0.2)
-                assert b"Traceback" not in answer
-            writer.close()
-        with contextlib.suppress(Exception):
-            async with connect(f"{address.replace('http', 'ws')}/v1/listen") as socket:
-                await socket.send(random.choice((random.randbytes(500), "x" * random.randrange(100), "{}")))
-                if random.random() < 0.5:
-                    socket.transport.abort()
-        count += 2
-    return count
+            began = time.perf_counter()
+            texts = asyncio.run(all_of_them())
+            here, peak = time.perf_counter() - began, server.peak()
+    lost = sum(isinstance(text, BaseException) for text in texts)
+    wrong = sum(text != other for text, other in zip(texts, expected)) - lost
+    output.say(
+        f"* {len(chosen)} uploads at once ({kinds}; 3 to 40 s each): {lost} lost, {wrong} with another text than "
+        f"`transcribe` (bar 0 and 0: {'met' if not lost + wrong else 'missed'})",
+        f"* {here:.1f} s against {alone:.1f} s of `transcribe`: throughput ratio {verdict(alone / here, 0.9)}",
+        f"* resident memory {warm / 1e6:.0f} MB after one upload, {peak / 1e6:.0f} MB at most with {len(chosen)}",
+        "",
+    )
 
 
 def attack(arguments: argparse.Namespace, output: Output) -> None:
-    """The lag of a stream while malformed requests are sent, and the server's memory before and after."""
-    clip = np.concatenate([read.load(p, RATE) for p in sorted(embedded.clips_manifest().parent.glob("*.opus"))])
-    samples = np.resize(clip, round(arguments.attack * RATE))
-    lags: list[float] = []
+    """Healthy streams beside everything else; what the server holds before and after."""
+    seconds = arguments.attack * 60
+    speech = Speech.of(arguments, seconds)
+    sound = min(embedded.clips_manifest().parent.glob("*.opus"))
+    held: list[Mapping[str, int]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        options = ("--max-streams", "80", "--max-streams-per-client", "80")
+        with served(arguments, log, *options) as server:
+            with ThreadPoolExecutor(24) as pool:  # so that every thread that a server ever has is there
+                list(pool.map(lambda path: upload(server.address, path), [sound] * 48))
+            before = _settled(server)
+            made = Attack(server.address, seconds, sound.read_bytes())
+            stop = threading.Event()
+            watcher = threading.Thread(target=_watch, args=(server, held, stop))
+            watcher.start()
 
-    with served(arguments) as address:
-        before = status(address)["memory_bytes"]
+            async def all_of_it() -> list[Played]:
+                healthy = [asyncio.ensure_future(play(server.address, speech, n * 0.4)) for n in range(2)]
+                await asyncio.sleep(2.0)  # they have their places before the others come
+                await made.run(arguments.slow, arguments.vanish, arguments.malformed)
+                return list(await asyncio.gather(*healthy))
 
-        async def together() -> int:
-            attackers = [asyncio.ensure_future(nonsense(address, arguments.attack, n)) for n in range(8)]
-            await play(address, samples, 0, lags)
-            return sum(await asyncio.gather(*attackers))
+            played = asyncio.run(all_of_it())
+            stop.set()
+            watcher.join()
+            after = _settled(server)
+        lines = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line.startswith("{")]
+    _told(output, arguments, made, p95(played, speech), before, after, held)
+    same = sum(each.text == speech.text for each in played)
+    errors = Counter(str(line["error"]).strip().splitlines()[-1][:100] for line in lines if "error" in line)
+    failed = errors.total()
+    output.say(
+        f"* healthy streams with the text of `listen`: {same} of {len(played)}",
+        f"* errors with a traceback in the server's log: {failed} (bar 0: {'missed' if failed else 'met'})",
+        *(f"    * {count} × `{error}`" for error, count in errors.most_common(10)),
+    )
 
-        count = asyncio.run(together())
-        after = status(address)
-    output.say(f"{count} malformed requests and frames beside one stream: lag p95 {np.quantile(lags, 0.95):.2f} s, "
-               f"streams left {after['streams']}, files left {after['files']}, resident "
-               f"{int(str(before)) / 1e6:.0f} → {int(str(after['memory_bytes'])) / 1e6:.0f} MB")  # fmt: skip
+
+def _told(
+    output: Output, arguments: argparse.Namespace, made: Attack, lag: float, before: Mapping[str, int],
+    after: Mapping[str, int], held: list[Mapping[str, int]],
+) -> None:  # fmt: skip
+    done = made.tally.done
+    output.say(
+        f"* {arguments.attack:g} minutes: {arguments.slow} slow clients at a time ({done['slow']} in all), "
+        f"{done['vanished']} that vanished, {done['malformed']} malformed requests and frames",
+        f"* tracebacks to clients: {made.tally.tracebacks} (bar 0: {'missed' if made.tally.tracebacks else 'met'})",
+        f"* lag p95 of two healthy streams: {verdict(lag, TARGET, least=False)}",
+    )
+    half = held[len(held) // 2 :]
+    for name in ("memory", "threads", "files", "tasks"):
+        scale, unit = (1e6, " MB") if name == "memory" else (1, "")
+        peak = max(each[name] for each in half) if half else 0
+        allowed = before[name] * 1.1 + 30e6 if name == "memory" else before[name] + 2
+        fine = "met" if after[name] <= allowed else "missed"
+        output.say(f"* {name}: {before[name] / scale:.0f}{unit} before, at most {peak / scale:.0f} in its second half, "
+                   f"{after[name] / scale:.0f} after (bar: as before: {fine})")  # fmt: skip
+
+
+def _settled(server: Server) -> dict[str, int]:
+    """What a server holds once nobody is served."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        status = server.status()
+        if status["streams"] == status["files"] == 0:
+            break
+        time.sleep(0.5)
+    time.sleep(16)  # connections that are kept alive are closed
+    return {**held_by(server.process), "tasks": int(str(server.status()["tasks"]))}
+
+
+def _watch(server: Server, held: list[Mapping[str, int]], stop: threading.Event) -> None:
+    while not stop.wait(5.0):
+        try:
+            held.append({**held_by(server.process), "tasks": int(str(server.status()["tasks"]))})
+        except OSError as error:
+            print(f"no status: {error}", flush=True)
+
+
+def base(arguments: argparse.Namespace, output: Output) -> None:
+    """Live streams of a base shape in INT8, with random weights."""
+    import _shapes
+
+    made = copy.copy(arguments)
+    made.model, made.variant = str(_shapes.bundle("base", "layer", ("int8-u8s8",)).path), "int8-u8s8"
+    output.say("Base shape (94 M parameters, layer norm, random weights), INT8:", "")
+    streams(made, output, processes=False)
 
 
 def main() -> None:
-    """Run the chosen measurements."""
+    """Measure what is asked for."""
     made = parser(__doc__)
     add_model(made)
-    made.add_argument("--streams", type=int, nargs="+", default=[], metavar="N", help="numbers of live streams")
-    made.add_argument("--seconds", type=float, default=30.0, help="of speech that each plays (default: 30)")
+    made.add_argument("--all", action="store_true", help="streams, 100 uploads, a base shape, an attack of 1 minute")
+    made.add_argument("--streams", action="store_true", help="numbers of live streams")
+    made.add_argument("--seconds", type=float, default=25.0, help="of speech that each plays (default: 25)")
     made.add_argument("--uploads", type=int, metavar="N", help="uploads at once")
-    made.add_argument("--attack", type=float, metavar="S", help="seconds of nonsense beside a healthy stream")
+    made.add_argument("--base", action="store_true", help="live streams of a base shape; needs [export,calibrate]")
+    made.add_argument("--attack", type=float, metavar="MIN", help="minutes of slow, vanishing and malformed clients")
+    made.add_argument("--slow", type=int, default=1000, metavar="N", help="slow clients at a time (default: 1000)")
+    made.add_argument("--vanish", type=int, default=200, metavar="N", help="clients that vanish (default: 200)")
+    made.add_argument("--malformed", type=int, default=10_000, metavar="N", help="malformed ones (default: 10 000)")
     arguments = made.parse_args()
-    with Output(arguments) as output:
-        if arguments.streams:
-            streams(arguments, output)
+    if arguments.all:
+        arguments.streams = arguments.base = True
+        arguments.uploads, arguments.attack = arguments.uploads or 100, arguments.attack or 1.0
+    with Output(arguments, markdown=True) as output:
         if arguments.uploads:
             uploads(arguments, output)
+        if arguments.streams:
+            streams(arguments, output)
+        if arguments.base:
+            base(arguments, output)
         if arguments.attack:
             attack(arguments, output)
 

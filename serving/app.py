@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
@@ -166,6 +167,7 @@ async def _status(request: Request) -> Response:
             "load": round(scheduler.load(), 3),
             "lanes": scheduler.settings.lanes,
             "memory_bytes": memory.resident(),
+            "tasks": len(asyncio.all_tasks()),
             "limits": {
                 "upload_bytes": limits.upload_bytes,
                 "recording_seconds": limits.recording_seconds,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.datastructures import FormData, UploadFile
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from ..runtime.recordings.decoding import WordDecoder
 from ..runtime.text.transcript import Segment, Transcript
@@ -83,8 +83,15 @@ async def form_of(request: Request) -> AsyncIterator[Form]:
     """The form of a multipart request, its files removed at the end."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise Refused(415, "send the recording as multipart/form-data, in the field 'file'")
-    async with request.form(max_files=1, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES) as data:
+    reading = request.form(max_files=1, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES)
+    try:
+        data = await reading
+    except ClientDisconnect:
+        raise Refused(499, "the client went away") from None
+    try:
         yield Form(data)
+    finally:
+        await data.close()
 
 
 @contextlib.asynccontextmanager

@@ -105,7 +105,8 @@ class Server:
         )
         config = uvicorn.Config(
             app, log_config=None, access_log=False, http=_protocol(self.limits), ws="auto",
-            ws_max_size=_SOCKET_BYTES, ws_ping_interval=20, ws_ping_timeout=20, timeout_keep_alive=15,
+            ws_max_size=_SOCKET_BYTES, ws_ping_interval=self.limits.stalled_seconds,
+            ws_ping_timeout=2 * self.limits.stalled_seconds, timeout_keep_alive=15,
             timeout_graceful_shutdown=3, server_header=False, date_header=False,
         )  # fmt: skip
         if self._context is not None:

@@ -1,0 +1,148 @@
+"""Clients that take nothing, go away or come at the end: what they cost is bounded, and no other client notices."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from tests.serving.conftest import Running, blocks_of
+from tests.serving.test_guard import FORM, asked, form
+from websockets.sync.client import connect
+
+from wav2edge.runtime.audio import read
+from wav2edge.serving.guard import JsonLines
+from wav2edge.serving.limits import Limits
+from wav2edge.serving.models import Catalogue
+from wav2edge.serving.server import ServerOptions
+
+
+def place(running: Running) -> tuple[str, int]:
+    host, port = running.url.removeprefix("http://").split(":")
+    return host, int(port)
+
+
+def status(running: Running) -> dict[str, float]:
+    found: dict[str, float] = json.loads(asked(running.url + "/v1/status")[1])
+    return found
+
+
+def until(holds: Callable[[], bool]) -> bool:
+    """Whether something comes true within a generous time."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if holds():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def deaf(running: Running) -> socket.socket:
+    """A client of the captions that sends sound for as long as it can, and never reads from its socket."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    client.connect(place(running))
+    client.sendall(
+        b"GET /v1/listen HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+
+    def send() -> None:
+        frame = b"\x82\xfe" + (3200).to_bytes(2, "big") + b"\0\0\0\0" + b"\1\0" * 1600
+        try:
+            while True:
+                client.sendall(frame)
+                time.sleep(0.02)
+        except OSError:
+            pass  # cut
+
+    threading.Thread(target=send, daemon=True).start()
+    return client
+
+
+def test_a_socket_that_is_never_read_is_cut_and_another_stream_keeps_its_pace(
+    catalogue: Catalogue, recordings: list[Path]
+) -> None:
+    """The healthy client sends a second only when the server has taken all but one of those before."""
+    with Running(catalogue, ServerOptions(port=0), Limits(stalled_seconds=0.5)) as running:
+        client = deaf(running)
+        assert until(lambda: status(running)["streams"] == 1)
+        with connect(running.url.replace("http", "ws") + "/v1/listen?encoding=f32le") as healthy:
+            healthy.recv()
+            sent, taken = 0, 0.0
+            for second in blocks_of(recordings[2], 1.0) * 2:
+                while sent - taken > 1:
+                    event = json.loads(healthy.recv(timeout=60))
+                    taken = max(taken, event["time"]) if event["event"] == "stats" else taken
+                healthy.send(second.astype("<f4").tobytes())
+                sent += 1 if len(second) == 16000 else 0
+            assert until(lambda: status(running)["streams"] == 1), "the one that takes nothing is cut"
+            healthy.send('{"type": "finish"}')
+            events = [json.loads(line) for line in healthy]
+        assert events[-1] == {"event": "end"} and not any(event["event"] == "dropped" for event in events)
+        client.close()
+
+
+def speech(recordings: list[Path], folder: Path, seconds: int) -> Path:
+    """Speech of some length as one recording."""
+    once = np.concatenate([read.load(each, 16000) for each in recordings])
+    soundfile.write(folder / "long.flac", np.resize(once, seconds * 16000), 16000)
+    return folder / "long.flac"
+
+
+@pytest.mark.parametrize("way", ["/v1/recordings", "/v1/audio/transcriptions"])
+def test_an_upload_whose_client_goes_away_is_computed_no_further(
+    catalogue: Catalogue, recordings: list[Path], tmp_path: Path, way: str
+) -> None:
+    body = form("long.flac", speech(recordings, tmp_path, 300).read_bytes())
+    head = f"POST {way} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {FORM}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with Running(catalogue, ServerOptions(port=0)) as running:
+
+        def run() -> float:
+            text = asked(running.url + "/metrics")[1]
+            return float(text.split("\nwav2edge_run_seconds_total ")[1].split()[0])
+
+        with socket.create_connection(place(running)) as client:
+            client.sendall(head.encode() + body)
+            assert until(lambda: run() > 0)
+        assert until(lambda: status(running)["files"] == 0)
+        assert until(lambda: status(running)["queue_chunks"] == 0)
+        assert run() < 200, "ten chunks of 30 s"
+
+
+def test_a_client_that_goes_away_while_it_sends_is_no_error(server: Running, caplog: pytest.LogCaptureFixture) -> None:
+    """The log had a traceback for each: 118 in half a minute of benchmarks/serving.py --attack."""
+    with caplog.at_level(logging.INFO, "wav2edge.serving"):
+        with socket.create_connection(place(server)) as client:
+            client.sendall(
+                f"POST /v1/recordings HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {FORM}\r\n"
+                f"Content-Length: 5000\r\n\r\n--xx".encode()
+            )
+            assert until(lambda: status(server)["files"] == 1)
+        assert until(lambda: any("/v1/recordings" in JsonLines().format(record) for record in caplog.records))
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_a_server_that_stops_finishes_the_recording_it_has(
+    catalogue: Catalogue, recordings: list[Path], tmp_path: Path
+) -> None:
+    found: list[tuple[int, str]] = []
+    recording = speech(recordings, tmp_path, 35)
+    with Running(catalogue, ServerOptions(port=0)) as running:
+        body = form("long.flac", recording.read_bytes())
+        url = running.url + "/v1/audio/transcriptions"
+        sending = threading.Thread(target=lambda: found.append(asked(url, body, Content_Type=FORM)))
+        sending.start()
+        assert until(lambda: status(running)["files"] == 1)
+    sending.join(60)
+    code, text = found[0]
+    transcriber = catalogue.models[0].transcriber
+    expected = transcriber.result(transcriber.open_recording(recording)).text
+    assert code == 200 and json.loads(text)["text"] == expected
