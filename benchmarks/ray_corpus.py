@@ -28,7 +28,7 @@ import wav2edge
 from wav2edge.runtime.bundle import embedded
 from wav2edge.serving import corpus, ray_corpus
 from wav2edge.serving.corpus import CorpusItem, CorpusOutcome
-from wav2edge.serving.ray_corpus import Job, RayOptions
+from wav2edge.serving.ray_corpus import CorpusJob, RayOptions
 
 _NODE = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
 
@@ -94,20 +94,24 @@ def main() -> None:
             alone, alone_cpu = time.perf_counter() - began, _cpu() - cpu
         seconds = sum(outcome["seconds"] for outcome in done)
         expected = outputs(out)
-        job = Job(opened, os.getcwd(), out, "json", 1)
+        job = CorpusJob(opened, os.getcwd(), out, "json", 1)
         with nodes(1):
             out.mkdir()
             began, found = time.perf_counter(), []
             for _ in ray_corpus.run(job, items, RayOptions(workers=1)):
-                found.append(time.perf_counter())
-            first = RayOptions().block  # outcomes come by blocks: what follows the first block is steady
-            steady = (found[-1] - found[first - 1]) / (len(found) - first)
+                found.append((time.perf_counter(), _cpu() + _cpu_of(_worker(out))))
+            # Outcomes come by blocks: what follows the first block is steady.
+            (first, first_cpu), (last, last_cpu) = found[RayOptions().block - 1], found[-1]
+            count = len(found) - RayOptions().block
+            steady, steady_cpu = (last - first) / count, (last_cpu - first_cpu) / count
+        overhead = steady_cpu - alone_cpu / len(items)
         assert outputs(out) == expected, "other output"
         output.say(
             f"* {len(items)} recordings, {seconds / 60:.0f} min: one process with one thread {alone:.1f} s "
-            f"({alone_cpu:.1f} CPU-s), {alone / len(items) * 1000:.1f} ms each",
-            f"* one Ray worker: {found[0] - began:.1f} s to the first outcome, then {steady * 1000:.1f} ms each: "
-            f"overhead {(steady - alone / len(items)) * 1000:.1f} ms a recording; the same output",
+            f"({alone_cpu / len(items) * 1000:.1f} CPU-ms each)",
+            f"* one Ray worker: {found[0][0] - began:.1f} s to the first outcome, then {steady * 1000:.1f} ms each; "
+            f"with the driver {steady_cpu * 1000:.1f} CPU-ms each, {overhead * 1000:.1f} more than alone: "
+            "the overhead of a recording; the same output",
         )
         with nodes(3) as cluster:
             out.mkdir()
@@ -118,7 +122,7 @@ def main() -> None:
                 if len(outcomes) == len(items) // 5:
                     os.kill(_worker(out), signal.SIGKILL)
                 if len(outcomes) == len(items) // 2:
-                    cluster.remove_node(cluster.list_all_nodes[-1], allow_graceful=False)
+                    cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
             taken = time.perf_counter() - began
         names = [outcome["path"] for outcome in outcomes]
         made_again = outputs(out)
@@ -133,6 +137,11 @@ def main() -> None:
 def _cpu() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
+
+
+def _cpu_of(process: int) -> float:
+    words = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _worker(folder: Path) -> int:

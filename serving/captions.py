@@ -22,7 +22,7 @@ from ..runtime.errors import InputError
 from ..runtime.live import events
 from .refusals import Refused
 from .service import Service
-from .sockets import Feed, Outbox, conversation, note_drops, received, send
+from .sockets import Feed, Outbox, conversation, note, received, send
 
 _KEEP_ALIVE = 15.0  # seconds after which a quiet subscription gets a comment, so that proxies keep it open
 
@@ -94,7 +94,7 @@ def _is_finish(message: str) -> bool:
 async def _give(socket: WebSocket, service: Service, outbox: Outbox, subscribers: set[Outbox]) -> None:
     while True:
         found = await outbox.take()
-        note_drops(service, found)
+        note(service, found)
         for event in found:
             for each in subscribers:
                 each.emit((event,))

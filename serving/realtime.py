@@ -24,7 +24,7 @@ from .models import ServedModel
 from .realtime_messages import FORMATS, Json, Turns, object_of, parsed, sound_of, tuned, turns_of
 from .refusals import Refused
 from .service import Service
-from .sockets import Feed, Outbox, conversation, mono, note_drops, received, send
+from .sockets import Feed, Outbox, conversation, mono, note, received, send
 
 _LONGEST_ITEM = 600.0  # seconds of sound that wait for a client's commit
 
@@ -199,7 +199,7 @@ class _Session:
         """Send the events of the sound."""
         while True:
             found = await self.outbox.take()
-            note_drops(self.service, found)
+            note(self.service, found)
             for event in found:
                 await self._event(event)
             if self.outbox.over:

@@ -156,6 +156,7 @@ async def transcribe(
             await job  # the file may be removed only after it
         raise
     service.metrics.received("files", transcript.seconds)
+    service.said("file", transcript.text)
     return transcript
 
 

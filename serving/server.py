@@ -51,6 +51,9 @@ class ServerOptions:
     origins: tuple[str, ...] = ()
     """Other sites whose pages may use the server; default none."""
 
+    log_text: bool = False
+    """Whether the log has what was said; default no."""
+
     def __post_init__(self) -> None:
         """Raises InputError for a server without a token for other machines, and for a key without a certificate."""
         if not is_local(self.host) and not self.token:
@@ -95,7 +98,7 @@ class Server:
         asyncio.run(self._run(ready, extras))
 
     async def _run(self, ready: Callable[[], None], extras: Sequence[Extra]) -> None:
-        service = Service(self.catalogue, self.limits)
+        service = Service(self.catalogue, self.limits, self.options.log_text)
         local = is_local(self.options.host)
         app = application(
             service,

@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from . import memory
 from .files import Files
@@ -29,8 +29,8 @@ _FILES_AT_ONCE = 8  # recordings whose chunks are queued at the same time; more 
 class Service:
     """The parts of a running server; ``start`` it, ``stop`` it in order, ``close`` it."""
 
-    def __init__(self, catalogue: Catalogue, limits: Limits | None = None) -> None:
-        """catalogue: the models, which the caller closes."""
+    def __init__(self, catalogue: Catalogue, limits: Limits | None = None, log_text: bool = False) -> None:
+        """catalogue: the models, which the caller closes. log_text: whether the log has what was said."""
         self.catalogue = catalogue
         self.limits = limits or Limits()
         self.scheduler = Scheduler(catalogue.settings)
@@ -39,6 +39,7 @@ class Service:
         self.workers = ThreadPoolExecutor(_FILES_AT_ONCE, "wav2edge-file")
         self.stopping = asyncio.Event()
         self.subscribers: dict[str, set[Outbox]] = {}
+        self.log_text = log_text
         self.log = logging.getLogger("wav2edge.serving")
         self._most_memory = self.limits.memory_bytes or memory.bound()
         self._lock = threading.Lock()
@@ -106,6 +107,11 @@ class Service:
                 self._streams[client] -= 1
                 if not self._streams[client]:
                     del self._streams[client]
+
+    def said(self, kind: Literal["file", "stream"], text: str) -> None:
+        """Log the text of a file or of an utterance, where that was asked for."""
+        if self.log_text:
+            self.log.info("text", extra={"fields": {"kind": kind, "text": text}})
 
     def add(self, stream: CaptionStream) -> None:
         """Add a stream to the scheduler."""

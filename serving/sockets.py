@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from ..runtime.audio.raw import RawFormat
-from ..runtime.live.events import Dropped, Event, Partial, Stats
+from ..runtime.live.events import Dropped, Event, Final, Partial, Stats
 from ..runtime.live.portaudio import Resampler
 from ..runtime.live.sources import RATE
 from ..runtime.live.transcriber import LiveTranscriber
@@ -195,6 +195,9 @@ async def conversation(
             await asyncio.wait_for(socket.close(code, problem.message[:120] if problem else ""), 1.0)
 
 
-def note_drops(service: Service, events: Sequence[Event]) -> None:
-    """Count the sound that events say was dropped."""
+def note(service: Service, events: Sequence[Event]) -> None:
+    """Count the sound that events say was dropped, and log what finals say where that was asked for."""
     service.metrics.drop(sum(event.seconds for event in events if isinstance(event, Dropped)))
+    for event in events:
+        if isinstance(event, Final):
+            service.said("stream", event.text)

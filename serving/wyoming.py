@@ -19,7 +19,7 @@ from .listening import listening
 from .models import ServedModel
 from .refusals import Refused, refusal
 from .service import Service
-from .sockets import Feed, Outbox, note_drops
+from .sockets import Feed, Outbox, note
 
 Json = Mapping[str, object]
 _LINE = 64 * 1024
@@ -162,7 +162,7 @@ class _Connection:
         await self.send("transcript-start", {"language": self._served.model.spec.language})
         while True:
             events: list[Event] = await self._outbox.take()
-            note_drops(self._service, events)
+            note(self._service, events)
             for event in events:
                 if isinstance(event, Final) and event.text:
                     await self.send("transcript-chunk", {"text": f" {event.text}" if texts else event.text})

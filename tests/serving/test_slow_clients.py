@@ -146,3 +146,23 @@ def test_a_server_that_stops_finishes_the_recording_it_has(
     transcriber = catalogue.models[0].transcriber
     expected = transcriber.result(transcriber.open_recording(recording)).text
     assert code == 200 and json.loads(text)["text"] == expected
+
+
+def test_the_log_has_words_only_where_it_was_asked_for(
+    catalogue: Catalogue, recordings: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    def logged() -> list[tuple[str, str]]:
+        lines = [json.loads(JsonLines().format(record)) for record in caplog.records]
+        return [(line["kind"], line["text"]) for line in lines if line["event"] == "text"]
+
+    body = form("a.opus", recordings[0].read_bytes())
+    with Running(catalogue, ServerOptions(port=0, log_text=True)) as running, caplog.at_level(logging.INFO):
+        text = json.loads(asked(running.url + "/v1/audio/transcriptions", body, Content_Type=FORM)[1])["text"]
+        assert logged() == [("file", text)] and text
+        with connect(running.url.replace("http", "ws") + "/v1/listen?encoding=f32le") as ws:
+            for block in blocks_of(recordings[1]):
+                ws.send(block.astype("<f4").tobytes())
+            ws.send('{"type": "finish"}')
+            finals = [json.loads(line) for line in ws]
+        said = [("stream", event["text"]) for event in finals if event["event"] == "final"]
+        assert logged()[1:] == said != []

@@ -113,8 +113,11 @@ class Bounds:
     ),
 )  # fmt: skip
 @option("--log", "write a line of JSON for each request to standard error, without the words said", is_flag=True)
+@option("--log-text", "with --log: a line for what each utterance and recording says as well", is_flag=True)
 @_live_options.rules
-def run(model: tuple[str, ...], one: One, where: Where, bounds: Bounds, log: bool, rules: Rules) -> None:
+def run(
+    model: tuple[str, ...], one: One, where: Where, bounds: Bounds, log: bool, log_text: bool, rules: Rules
+) -> None:
     """Serve models: a web page with live captions, an OpenAI-compatible API, and sockets.
 
     The page and the API are for this machine only unless --host says otherwise, and then a token is needed. Ctrl-C or
@@ -132,6 +135,7 @@ def run(model: tuple[str, ...], one: One, where: Where, bounds: Bounds, log: boo
     options = ServerOptions(
         where.host, where.port, where.token or os.environ.get(TOKEN) or None,
         Path(where.certificate) if where.certificate else None, Path(where.key) if where.key else None, where.cors,
+        log_text,
     )  # fmt: skip
     log_to(logging.StreamHandler() if log else logging.NullHandler())
     if not model:
