@@ -159,7 +159,9 @@ round an activation to the next step, which changes labels of which the model is
 shows the row of wav2edge itself on the same clips a little softer: a graph that normalises takes loudness out, but
 for the last digits. `wav2edge transcribe` itself runs the convolutions in pieces on CPUs, which INT8 rounds otherwise
 too: here INT8 is compared with the whole graph in one run. INT8 graphs of fixed length run without ONNX Runtime's
-MatMulAddFusion, which joins product and bias to one operator where shapes are fixed, and rounds otherwise."""
+MatMulAddFusion, which joins product and bias to one operator where shapes are fixed, and rounds otherwise. A letter
+of few clips differs all the same, because sums over a longer row run in another order; int8-s8s8, which is for those
+compilers and not for ONNX Runtime, has more of them."""
 """Why the rows of the table that differ do."""
 
 
