@@ -1,8 +1,8 @@
-"""Memory of an engine as clips of ever new lengths come: whether what it keeps for a length has an end.
+"""Memory of an engine that runs clips of ever new lengths: whether it grows without end.
 
     python benchmarks/memory_of_lengths.py [-m BUNDLE] [--engine E] [--variant V] [--clips 800] [--docs FILE.md]
 
-Every clip has another length between 0.5 and 4 s. The resident set of the process, after so many clips.
+Every clip has another length between 0.5 and 4 s. Prints the resident set of the process after some numbers of clips.
 """
 
 from __future__ import annotations

@@ -155,13 +155,13 @@ def triton_ragged() -> str:
 EXCEPTIONS = """\
 sherpa-onnx normalises each clip in its own arithmetic (always: it reads no setting for it), whose last digits differ
 from the graph's, and runs its own release of ONNX Runtime. FP32 gives the same words all the same; an INT8 graph may
-round an activation to the next step, which changes labels of which the model is unsure. That it is the last digits
-shows the row of wav2edge itself on the same clips a little softer: a graph that normalises takes loudness out, but
-for the last digits. `wav2edge transcribe` itself runs the convolutions in pieces on CPUs, which INT8 rounds otherwise
-too: here INT8 is compared with the whole graph in one run. INT8 graphs of fixed length run without ONNX Runtime's
-MatMulAddFusion, which joins product and bias to one operator where shapes are fixed, and rounds otherwise. A letter
-of few clips differs all the same, because sums over a longer row run in another order; int8-s8s8, which is for those
-compilers and not for ONNX Runtime, has more of them."""
+round an activation to the next step, which changes labels of which the model is unsure. The row of wav2edge on the
+same clips, a little softer, shows that the last digits are the cause: its graph normalises, so only they change with
+the loudness. On CPUs `wav2edge transcribe` runs the convolutions in pieces, which also changes the rounding of INT8:
+here INT8 is compared with the whole graph in one run. INT8 graphs of fixed length run without ONNX Runtime's
+MatMulAddFusion, which joins product and bias to one operator where shapes are fixed, and changes the rounding. A
+letter of a few clips still differs, because sums over a longer row run in another order; int8-s8s8, which is made for
+those compilers and not for ONNX Runtime, has more such letters."""
 """Why the rows of the table that differ do."""
 
 
