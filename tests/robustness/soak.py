@@ -33,8 +33,8 @@ from wav2edge.runtime.bundle.reference import read_archive
 SLOPE, NOISE = 20.0, 12.0
 """MB in an hour, and in all: allocators keep a few MB more or less from one round to the next."""
 WARM = 60
-"""Rounds before the first that is judged. Engines keep what they compile for each length: OpenVINO's memory grows with
-every new length and comes to rest after some hundred of them (benchmarks/memory_of_lengths.py)."""
+"""Rounds before the first that is judged. Engines keep what they compile for each length: with OpenVINO, fp32 and clips
+up to 4 s the growth ends after some hundred lengths (benchmarks/memory_of_lengths.py)."""
 ENOUGH = 30
 """Rounds that must be judged."""
 FORMS = ("array", "wav", "flac", "opus", "bytes")

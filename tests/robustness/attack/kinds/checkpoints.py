@@ -88,7 +88,7 @@ class Inputs:
             self._fairseq,
         )
         path = pick(random, ways)(random, path)
-        if random.random() < 0.15 and path.is_dir() and (path / "config.json").is_file():
+        if random.random() < 0.15 and os.path.isfile(path / "config.json"):
             path = self._settings(random, path)
         ignored = ("*",) if random.random() < 0.1 else ()
         checkpoint = Checkpoint.open(
