@@ -1,6 +1,6 @@
 # Sourced by the other scripts: an environment in .venv with the tested versions. Arguments: extras of the project.
 # It is made once, and again when pyproject.toml, constraints.txt or the extras asked for change.
-DEVELOPMENT=cpu,openvino,rtx,export,calibrate,eval,report,mic,lm,media,trust,serve
+DEVELOPMENT=cpu,openvino,rtx,export,calibrate,eval,report,mic,lm,media,trust,serve,zeroconf
 
 environment() {
   local extras=$1 stamp wanted

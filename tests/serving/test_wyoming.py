@@ -96,3 +96,38 @@ def test_what_is_wrong_is_said_in_one_line_and_ends_the_connection(port: int, se
     assert Error.is_type(json.loads(head)["type"])
     text = json.loads(rest)["text"]
     assert message in text and "\n" not in text
+
+
+def test_the_server_is_announced_until_it_ends() -> None:
+    """A browser of the same machine finds the port, and loses it when the server stops."""
+    zeroconf = pytest.importorskip("zeroconf", reason="needs the extra [zeroconf]")
+    from wav2edge.serving.announcement import KIND, Announcement
+
+    found: asyncio.Queue[int | None] = asyncio.Queue()
+
+    class Browser(zeroconf.ServiceListener):  # type: ignore[misc, name-defined]
+        def add_service(self, browsing: object, kind: str, name: str) -> None:
+            port = browsing.get_service_info(kind, name).port  # type: ignore[attr-defined]
+            loop.call_soon_threadsafe(found.put_nowait, port)
+
+        def remove_service(self, browsing: object, kind: str, name: str) -> None:
+            loop.call_soon_threadsafe(found.put_nowait, None)
+
+        def update_service(self, browsing: object, kind: str, name: str) -> None:
+            pass
+
+    loop = asyncio.new_event_loop()
+
+    async def run() -> None:
+        serving = asyncio.ensure_future(Announcement("127.0.0.1", 10_399).serve())
+        browsing = zeroconf.Zeroconf(interfaces=["127.0.0.1"])
+        zeroconf.ServiceBrowser(browsing, KIND, Browser())
+        try:
+            assert await asyncio.wait_for(found.get(), 30) == 10_399
+            serving.cancel()
+            assert await asyncio.wait_for(found.get(), 30) is None
+        finally:
+            await asyncio.to_thread(browsing.close)
+
+    loop.run_until_complete(run())
+    loop.close()

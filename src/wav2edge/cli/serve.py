@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wav2edge.runtime import remedies
-from wav2edge.runtime.errors import EngineError
+from wav2edge.runtime.errors import EngineError, InputError
 
 from . import _live_options, _options, _terminal
 from ._command import command, gathered, option
@@ -37,6 +37,7 @@ class Where:
     certificate: str | None
     key: str | None
     wyoming: int | None
+    announce: bool
     cors: tuple[str, ...]
 
 
@@ -94,6 +95,8 @@ class Bounds:
         "--wyoming", "serve Wyoming (Home Assistant) as well, on this port of the same address; it knows no token",
         group=_WHERE, metavar="PORT", type=Number(int, 0, 65535, "a port"),
     ),
+    option("--announce", "announce Wyoming on the local network, so that Home Assistant finds it", group=_WHERE,
+           is_flag=True),
     option(
         "--cors", "other site whose pages may use the server, such as https://intranet; may be repeated",
         group=_WHERE, metavar="ORIGIN", multiple=True,
@@ -128,10 +131,13 @@ def run(
         raise EngineError(f"a server needs more packages; install them with `{remedies.install('serve')}`")
     import logging
 
+    from wav2edge.serving.announcement import Announcement
     from wav2edge.serving.models import open_models
-    from wav2edge.serving.server import Server, ServerOptions, log_to
+    from wav2edge.serving.server import Extra, Server, ServerOptions, log_to
     from wav2edge.serving.wyoming import WyomingServer
 
+    if where.announce and where.wyoming is None:
+        raise InputError("--announce is for --wyoming PORT")
     options = ServerOptions(
         where.host, where.port, where.token or os.environ.get(TOKEN) or None,
         Path(where.certificate) if where.certificate else None, Path(where.key) if where.key else None, where.cors,
@@ -155,7 +161,10 @@ def run(
 
         if wyoming is not None:
             _terminal.note(f"Wyoming on port {wyoming.port}")
-        server.run(ready, () if wyoming is None else (wyoming.serve,))
+        extras: list[Extra] = [] if wyoming is None else [wyoming.serve]
+        if wyoming is not None and where.announce:
+            extras.append(Announcement(where.host, wyoming.port).serve)
+        server.run(ready, extras)
     finally:
         catalogue.close()
     _terminal.note("stopped")

@@ -1,0 +1,55 @@
+"""Wyoming announced on the local network (mDNS), so that Home Assistant finds it; needs the extra [zeroconf]."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+
+from ..runtime import remedies
+from ..runtime.errors import EngineError
+from .service import Service
+
+KIND = "_wyoming._tcp.local."
+
+
+class Announcement:
+    """Announces a port; ``serve`` does so until it is cancelled, and then takes it back."""
+
+    def __init__(self, host: str, port: int) -> None:
+        """host: the address that the server listens on. Raises EngineError where the package is missing."""
+        try:
+            import zeroconf  # noqa: F401
+        except ImportError as error:
+            raise EngineError(f"zeroconf is missing; install it with `{remedies.install('zeroconf')}`") from error
+        self._host = host
+        self._port = port
+
+    async def serve(self, service: Service | None = None) -> None:
+        """Announce the port on the networks that the server listens on."""
+        from zeroconf import ServiceInfo
+        from zeroconf.asyncio import AsyncZeroconf
+
+        addresses = _addresses(self._host)
+        name = socket.gethostname().split(".")[0]
+        info = ServiceInfo(
+            KIND, f"wav2edge on {name}.{KIND}", port=self._port, parsed_addresses=addresses, server=f"{name}.local."
+        )
+        announced = AsyncZeroconf(interfaces=addresses)
+        try:
+            await announced.async_register_service(info)
+            await asyncio.Event().wait()
+        finally:
+            await announced.async_unregister_all_services()
+            await announced.async_close()
+
+
+def _addresses(host: str) -> list[str]:
+    """The addresses of this machine at which a server on ``host`` is reached."""
+    import ifaddr
+
+    given = socket.gethostbyname(host)
+    if not ipaddress.ip_address(given).is_unspecified:
+        return [given]
+    found = [str(each.ip) for adapter in ifaddr.get_adapters() for each in adapter.ips if each.is_IPv4]
+    return [address for address in found if not ipaddress.ip_address(address).is_loopback] or ["127.0.0.1"]
