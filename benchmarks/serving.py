@@ -37,7 +37,7 @@ from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
 TARGET = 0.7  # s of lag, p95
-_TRIALS = 6  # numbers of streams that are tried at most
+_TRIALS = 5  # numbers of streams that are tried at most
 
 Trial = Callable[[int], float]
 
