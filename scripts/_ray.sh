@@ -6,7 +6,7 @@ ray_environment() {
     echo "Making the environment with Ray in .ray …"
     [ -x .ray/bin/python ] || "${PYTHON:-python3}" -m venv .ray
     .ray/bin/python -m pip install -q --upgrade "pip>=25.1"
-    .ray/bin/python -m pip install -q -c constraints.txt pytest pytest-timeout -e ".[cpu,serve,ray]"
+    .ray/bin/python -m pip install -q -c constraints.txt pytest pytest-timeout hypothesis -e ".[cpu,serve,ray]"
     echo "$wanted" >.ray/.installed
   fi
   PATH=$PWD/.ray/bin:$PATH
