@@ -1,8 +1,9 @@
 """Memory of an engine that runs clips of ever new lengths: whether it grows without end.
 
-    python benchmarks/memory_of_lengths.py [-m BUNDLE] [--engine E] [--variant V] [--clips 800] [--docs FILE.md]
+    python benchmarks/memory_of_lengths.py [-m BUNDLE] [--engine E] [--variant V] [--clips N] [--longest S]
 
-Every clip has another length between 0.5 and 4 s. Prints the resident set of the process after some numbers of clips.
+Every clip has another length, from half a second to the longest. Prints the resident set of the process after some
+numbers of clips.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 import _kit
 import numpy as np
 
-SHORTEST, LONGEST = 8000, 64000
+SHORTEST = 8000
 """Samples."""
 ROWS = 16
 """Lines of the table."""
@@ -23,10 +24,11 @@ def main() -> None:
     """Print the table."""
     parser = _kit.parser(__doc__)
     _kit.add_model(parser, threads=1)
-    parser.add_argument("--clips", type=int, default=800)
+    parser.add_argument("--clips", type=int, default=400)
+    parser.add_argument("--longest", type=float, default=30.0, help="seconds (default: 30)")
     arguments = parser.parse_args()
     random = np.random.default_rng(1)
-    lengths = random.choice(np.arange(SHORTEST, LONGEST), arguments.clips, replace=False)
+    lengths = random.choice(np.arange(SHORTEST, round(arguments.longest * _kit.RATE)), arguments.clips, replace=False)
     with _kit.open_model(arguments) as model, _kit.Output(arguments, markdown=True) as output:
         output.say(f"{model.engine}, {model.variant.name}", "", "| clips | MB |", "|---:|---:|")
         for count, length in enumerate(lengths, 1):

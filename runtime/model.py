@@ -124,13 +124,16 @@ class Model:
         """Run a stage once on its inputs (see ``spec.STAGES``); raises EngineError.
 
         ``full`` is run as the front end in pieces and the encoder where ``runs_in_tiles`` says so; the outputs are the
-        same, up to rounding. ``session("full")`` is the whole graph.
+        same, up to rounding. ``session("full")`` is the whole graph. Features are padded to whole steps of the engine
+        (``LENGTH_STEP``), so that the time axes of ``encoder`` may be longer than the longest clip.
         """
         if stage == "full" and self.runs_in_tiles:
             batch, lengths = (feeds[name] for name in STAGES["full"])
             clips = [row[:length] for row, length in zip(batch, lengths)]
             if min(map(len, clips)) >= self.spec.min_samples:
                 return self._encoded([self._normalized(clip) for clip in clips], options)
+        if stage == "encoder":
+            feeds = self._on_steps(feeds)
         return self.session(stage, options).run(feeds)
 
     def outputs(
@@ -154,6 +157,16 @@ class Model:
         encoded = self.run("encoder", {name: features[name] for name in (FEATURES, FEATURE_LENGTHS)}, options)
         return engines.outputs_of(self.spec, encoded)
 
+    def _on_steps(self, feeds: Arrays) -> Arrays:
+        """The inputs of the encoder with features as long as a multiple of the engine's step; the graph masks them."""
+        seconds = engines.length_step(self.engine)
+        if seconds is None or self.spec.max_batch == 1:  # imported graphs of one clip mask nothing
+            return feeds
+        step = max(1, round(seconds * self.spec.sample_rate / self.spec.feature_stride))
+        features = feeds[FEATURES]
+        missing = -features.shape[1] % step
+        return {**feeds, FEATURES: np.pad(features, ((0, 0), (0, missing), (0, 0)))} if missing else feeds
+
     def _normalized(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
         """A clip [samples] as the graph would normalise it."""
         return loudness.measure([clip]).normalized(clip) if self.spec.normalize else clip
@@ -171,7 +184,7 @@ class Model:
             batch = np.zeros((len(each), int(lengths.max()), each[0].shape[1]), dtype=np.float32)
             for row, features in zip(batch, each):
                 row[: len(features)] = features
-        return run("encoder", {FEATURES: batch, FEATURE_LENGTHS: lengths})
+        return self.run("encoder", {FEATURES: batch, FEATURE_LENGTHS: lengths}, options)
 
     def logits(
         self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None = None

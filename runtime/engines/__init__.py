@@ -74,13 +74,16 @@ class Engine(Protocol):
     """What every module of this folder offers, without exception.
 
     PURPOSE: see ``Purpose``. LIBRARY: the module that it imports, None where it needs none. SHARED: whether runs of
-    one session from several threads go on at the same time. build: None where there is nothing to compile ahead; an
-    engine that has one takes long to load a stage for the first time.
+    one session from several threads go on at the same time. LENGTH_STEP: seconds; an engine that prepares itself for
+    each new length, and keeps what it prepared, is given features padded to multiples of it (None: as they are).
+    build: None where there is nothing to compile ahead; an engine that has one takes long to load a stage for the
+    first time.
     """
 
     PURPOSE: Purpose
     LIBRARY: str | None
     SHARED: bool
+    LENGTH_STEP: float | None
     build: Build | None
 
     def unavailable(self) -> str | None:
@@ -205,6 +208,11 @@ def refusal(bundle: Bundle, engine: str, variant: Variant) -> str | None:
 def shares(name: str) -> bool:
     """Whether runs of one session of an engine, from several threads, go on at the same time."""
     return name in names() and get(name).SHARED
+
+
+def length_step(name: str) -> float | None:
+    """The seconds to whose multiples the features for an engine are padded; None where they are not."""
+    return get(name).LENGTH_STEP if name in names() else None
 
 
 def compiles(name: str) -> bool:

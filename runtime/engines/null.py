@@ -15,6 +15,7 @@ from . import Arrays, Build, EngineOptions, Purpose
 PURPOSE: Purpose = "testing"
 LIBRARY: str | None = None
 SHARED = True
+LENGTH_STEP: float | None = None
 build: Build | None = None
 
 

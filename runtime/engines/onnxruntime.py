@@ -17,6 +17,7 @@ from ._ort import OnnxRuntimeSession
 PURPOSE: Purpose = "inference"
 LIBRARY: str | None = "onnxruntime"
 SHARED = True
+LENGTH_STEP: float | None = None
 build: Build | None = None
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PURPOSE: Purpose = "inference"
 LIBRARY: str | None = "onnxruntime"
 SHARED = False
+LENGTH_STEP: float | None = None
 build: Build | None = None
 
 

@@ -27,6 +27,7 @@ from ._tensorrt import flavor
 PURPOSE: Purpose = "inference"
 LIBRARY: str | None = "onnxruntime"
 SHARED = False
+LENGTH_STEP: float | None = None
 build: Build | None = None
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 PURPOSE: Purpose = "inference"
 LIBRARY: str | None = "openvino"
 SHARED = False
+LENGTH_STEP: float | None = 0.5
+"""Each length of an input is prepared once, which takes as long as a run, and kept: benchmarks/memory_of_lengths.py."""
 build: Build | None = None
 
 

@@ -16,6 +16,7 @@ from ._tensorrt.session import TensorRtSession
 PURPOSE: Purpose = "inference"
 LIBRARY: str | None = None
 SHARED = False
+LENGTH_STEP: float | None = None
 
 
 FLAVOR = flavor.TENSORRT

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 PURPOSE: Purpose = "reference"
 LIBRARY: str | None = "torch"
 SHARED = False
+LENGTH_STEP: float | None = None
 build: Build | None = None
 
 

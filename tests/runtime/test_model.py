@@ -1,0 +1,87 @@
+"""Features are padded to whole steps for engines that prepare themselves for each new length."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES
+from wav2edge.runtime.engines import Arrays
+from wav2edge.runtime.model import Model
+
+
+class Encoder:
+    """An encoder that notes how long the features are that it is given."""
+
+    inputs: tuple[str, ...] = (FEATURES, FEATURE_LENGTHS)
+    outputs: tuple[str, ...] = ("logits", "output_lengths")
+
+    def __init__(self) -> None:
+        self.given: list[tuple[int, int]] = []
+
+    def run(self, feeds: Arrays) -> Arrays:
+        self.given.append((feeds[FEATURES].shape[1], int(feeds[FEATURE_LENGTHS].max())))
+        return {}
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.fixture
+def bundle() -> Bundle:
+    return Bundle.open(embedded.bundle_path())
+
+
+def encode(bundle: Bundle, engine: str, frames: range) -> list[tuple[int, int]]:
+    encoder = Encoder()
+    with Model(bundle, engine, "fp32", sessions={"encoder": encoder}) as model:
+        for count in frames:
+            features = np.ones((2, count, 4), np.float32)
+            model.run("encoder", {FEATURES: features, FEATURE_LENGTHS: np.array([count, 1], np.int64)})
+    return encoder.given
+
+
+def test_openvino_is_given_few_lengths(bundle: Bundle) -> None:
+    """It keeps what it prepared for each: memory grew with every new length of a clip, past 2 GB."""
+    given = encode(bundle, "openvino", range(1, 101))
+    assert {length for length, _ in given} == {25, 50, 75, 100}
+    assert [valid for _, valid in given] == list(range(1, 101))
+    assert all(length - valid < 25 for length, valid in given)
+
+
+def test_onnx_runtime_is_given_features_as_they_are(bundle: Bundle) -> None:
+    assert encode(bundle, "onnxruntime", range(1, 40)) == [(count, count) for count in range(1, 40)]
+
+
+def test_clips_reach_the_encoder_on_whole_steps(bundle: Bundle) -> None:
+    with Model(bundle, "openvino", "fp32") as model:
+        session = model.session("encoder")
+        lengths = []
+        run = session.run
+        session.run = lambda feeds: (lengths.append(feeds[FEATURES].shape[1]), run(feeds))[1]  # type: ignore
+        outputs = model.logits([np.zeros(samples, np.float32) for samples in (20_000, 84_000)])
+    assert lengths == [275]
+    assert [len(rows) for rows in outputs] == [model.spec.frames(20_000), model.spec.frames(84_000)]
+
+
+def test_a_graph_that_masks_nothing_is_given_features_as_they_are(bundle: Bundle) -> None:
+    one = dataclasses.replace(bundle, spec=dataclasses.replace(bundle.spec, max_batch=1))
+    assert encode(one, "openvino", range(7, 9)) == [(7, 7), (8, 8)]
+
+
+@pytest.mark.parametrize("variant", ["fp32", "int8-s8s8"])
+def test_padded_features_change_nothing(bundle: Bundle, variant: str) -> None:
+    """The model pads the features to 275 frames; the session itself is given them as they are."""
+    pytest.importorskip("openvino", reason="runs on openvino")
+    clip = np.random.default_rng(0).normal(0, 0.1, 84000).astype(np.float32)
+    with Model(bundle, "openvino", variant) as model:
+        features = model.run("frontend", {"normalized": clip[None], "input_lengths": np.array([len(clip)])})
+        feeds = {name: features[name] for name in (FEATURES, FEATURE_LENGTHS)}
+        alone = np.asarray(model.session("encoder").run(feeds)["logits"][0], np.float64)
+        padded = np.asarray(model.run("encoder", feeds)["logits"][0], np.float64)
+    assert len(alone) < len(padded) == 275
+    assert np.abs(padded[: len(alone)] - alone).max() < (1e-3 if variant == "fp32" else 0.05) * alone.std()
