@@ -33,10 +33,10 @@ def test_an_alarm_is_counted_once_until_its_probability_falls(recipe: Recipe) ->
     assert count(np.array([[0.9, 0.1], [0.1, 0.9]]), 0.8) == 2
 
 
-def test_the_threshold_allows_half_a_false_alarm_an_hour(recipe: Recipe) -> None:
+def test_the_threshold_allows_one_false_alarm_an_hour(recipe: Recipe) -> None:
     keywords = recipe("heads.keywords")
     alarms = [np.array([[value], [0.0]]) for value in (0.9, 0.8, 0.7, 0.1)]
-    for hours, allowed in ((4.5, 2), (0.5, 0)):
+    for hours, allowed in ((2.25, 2), (0.9, 0)):
         threshold = keywords.choose_threshold(alarms, hours)
         assert sum(keywords.count_events(windows, threshold) for windows in alarms) == allowed
 
