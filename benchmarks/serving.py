@@ -210,7 +210,7 @@ def _told(
 
 
 def _settled(server: Server) -> dict[str, int]:
-    """What a server holds once nobody is served."""
+    """What a server holds when no client is connected."""
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         status = server.status()

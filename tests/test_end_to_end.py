@@ -72,8 +72,8 @@ def test_the_embedded_bundle_recognises_real_speech(clips: Clips) -> None:
 
     known = [(path, text) for path, text in clips if path.suffix == ".opus"]
     with package.Transcriber() as transcribe:
-        heard = [transcribe(path).text for path, _ in known]
-    assert rate([character_edits(text, said) for (_, text), said in zip(known, heard)]).value < 0.35
+        transcribed = [transcribe(path).text for path, _ in known]
+    assert rate([character_edits(text, said) for (_, text), said in zip(known, transcribed)]).value < 0.35
 
 
 @pytest.mark.slow

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from ..errors import AudioError
 
@@ -49,7 +50,7 @@ def check_file(path: Path) -> None:
 
 def open_binary(path: Path) -> BinaryIO:
     """Open a file or a pipe; raises AudioError for a named pipe that no program opens to write in ``PIPE_WAIT``."""
-    if not stat.S_ISFIFO(path.stat().st_mode) or _DESCRIPTOR.match(os.path.realpath(path)):
+    if sys.platform == "win32" or not stat.S_ISFIFO(path.stat().st_mode) or _DESCRIPTOR.match(os.path.realpath(path)):
         return path.open("rb")
     found: list[BinaryIO | OSError] = []
 
@@ -80,7 +81,7 @@ def spooled(stream: BinaryIO, name: str) -> tuple[BinaryIO, int]:
 
     Raises AudioError where there are none, for text, and for more than ``MOST_PIPED``.
     """
-    spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the source
+    spool = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - closed with the source
     try:
         while block := stream.read(_CHUNK):
             spool.write(block)

@@ -203,7 +203,7 @@ def test_a_language_model_is_loaded_without_a_word(talks: Path, tmp_path: Path, 
 
 
 def test_interrupting_keeps_what_is_done(talks: Path, tmp_path: Path, null_options: list[str]) -> None:
-    """The last recording is a pipe that nobody writes to: the command waits there until it is interrupted."""
+    """The last recording is a pipe that has no writer: the command waits there until it is interrupted."""
     out, pipe = tmp_path / "out", tmp_path / "pipe"
     os.mkfifo(pipe)
     command = [sys.executable, "-m", "wav2edge", "transcribe", str(talks / "a.wav"), str(pipe), *null_options]

@@ -210,7 +210,7 @@ def test_software_of_a_board(board: Board, tmp_path: Path) -> None:
 
 
 def test_the_microphones_of_this_machine_are_asked_for_without_noise(capfd: pytest.CaptureFixture[str]) -> None:
-    heard = microphones.detect()
-    assert (heard.problem is None) == bool(heard.devices)
+    microphone_report = microphones.detect()
+    assert (microphone_report.problem is None) == bool(microphone_report.devices)
     assert capfd.readouterr() == ("", "")
     assert microphones.detect(timeout=0.001).problem == "no answer"

@@ -72,7 +72,7 @@ def options(program_wheel: Path) -> PackOptions:
         ("raspberry-pi-5", {"int8-u8s8"}),
         ("x86-64-vnni", {"int8-s8s8", "int8-u8s8"}),
         ("x86-64", {"int8-s8s8", "int8-u7s8"}),
-        # With VNNI or without: nobody knows before it is there.
+        # With VNNI or without: unknown until it runs there.
         ("x86-64-nvidia", {"fp16", "int8-s8s8", "int8-u8s8", "int8-u7s8"}),
     ],
 )

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A microphone with no sound card: a private PulseAudio server whose null sink's monitor is the default source.
 # usage: virtual_mic.sh FOLDER start | stop | plug | unplug | suspend | resume | mute | unmute | env
-# Everything lies in FOLDER; a PulseAudio of the user's own is never touched. Play into it with
+# Everything is in FOLDER; a PulseAudio of the user's own is never touched. Play into it with
 #   paplay --latency-msec=200 CLIP.wav      (shorter latencies and a rewinding sink corrupt the sound silently)
 set -euo pipefail
 folder=$1 action=$2

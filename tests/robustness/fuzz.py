@@ -5,7 +5,7 @@
     scripts/test --fuzz --kind audio --seed 7 --number 123   # one of them again, with its traceback
 
 Each input runs in a child with a limit of 20 s and 1 GB. Prints one line of JSON for each kind and exits with 1 where
-anything failed; what failed lies in the folder that --keep names, with the input.
+anything failed; what failed is kept in the folder that --keep names, with the input.
 """
 
 from __future__ import annotations

@@ -95,12 +95,12 @@ def test_a_lock_ends_with_its_owner(tmp_path: Path) -> None:
 
 
 def test_a_user_without_a_home_has_a_cache_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody() -> Path:
+    def without_home() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
     for name in (cache.ENVIRONMENT, "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(Path, "home", nobody)
+    monkeypatch.setattr(Path, "home", without_home)
     assert cache.root().name.startswith("wav2edge-")
 
 

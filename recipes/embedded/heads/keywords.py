@@ -150,14 +150,14 @@ def measure(model: PreTrainedModel, examples: Examples, threshold: float) -> dic
     found = probabilities(model, examples.phrases)
     right = found.argmax(1) == labels
     spotted, _ = of_windows(model, examples.phrases)
-    heard = [windows[:, label - 1].max(initial=0) >= threshold for windows, label in zip(spotted, labels)]
+    best = [windows[:, label - 1].max(initial=0) >= threshold for windows, label in zip(spotted, labels)]
     wrong = sum(
         count_events(np.delete(windows, label - 1, 1), threshold) > 0 for windows, label in zip(spotted, labels)
     )
     return {
         "clips": len(labels),
         "accuracy": float(right.mean()),
-        "found_in_windows": float(np.mean(heard)),
+        "found_in_windows": float(np.mean(best)),
         "other_phrase_in_windows": float(wrong / len(labels)),
         "false_alarms": float(events),
         "hours": hours,

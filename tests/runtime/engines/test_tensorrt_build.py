@@ -197,7 +197,7 @@ class NaNSession:
 
 
 def write_graph(path: Path, spoiled: bool) -> None:
-    """A graph with an operator that nobody knows."""
+    """A graph with an operator that no engine knows."""
     import onnx
     from onnx import TensorProto, helper
 

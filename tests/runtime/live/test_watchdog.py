@@ -66,7 +66,7 @@ def test_each_turn_of_the_loop_reports_and_a_loop_that_stopped_does_not(
         now += 1
         source.read(0.5)
     assert told(manager) == ["READY=1", *["WATCHDOG=1"] * 6], "each half of 10 s"
-    now += 60  # the model hangs: nobody reads
+    now += 60  # the model hangs: nothing is read
     assert told(manager) == []
     watchdog.stopping()
     watchdog.close()

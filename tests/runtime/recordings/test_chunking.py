@@ -92,9 +92,9 @@ def test_what_a_model_gets_wrong_at_the_ends_of_windows_stays_out_of_the_text(
     session = level_session_class(ctc_spec, blind=12)
     model = Model(shapes_bundle, "level", "fp32", sessions={"full": session})
     transcriber = Transcriber(model, chunking=Chunking(4.0, 0.6))
-    heard = transcriber(samples).text
+    transcribed = transcriber(samples).text
     assert len(session.lengths) > 10
-    assert heard.strip("x ") == text
+    assert transcribed.strip("x ") == text
     narrow = Transcriber(model, chunking=Chunking(4.0, 0.1))
     assert narrow(samples).text.strip("x ") != text, "the test would notice"
 

@@ -51,9 +51,9 @@ def test_word_times_are_those_of_a_forced_alignment(
         (logits,) = embedded_transcriber.logits([read.load(path)])
         labels = [token.label for token in ctc.tokens(logits, spec.blank)]
         forced = ctc.words(ctc.align(logits, labels, spec.blank), spec)
-        heard = embedded_transcriber(path).words
-        assert [word.text for word in heard] == [word.text for word in forced]
-        apart += [abs(a - b) for x, y in zip(heard, forced) for a, b in ((x.start, y.start), (x.end, y.end))]
+        words = embedded_transcriber(path).words
+        assert [word.text for word in words] == [word.text for word in forced]
+        apart += [abs(a - b) for x, y in zip(words, forced) for a, b in ((x.start, y.start), (x.end, y.end))]
     assert len(apart) > 20
     assert statistics.median(apart) <= 0.06
 
