@@ -19,16 +19,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import ray
 from _kit import Output, parser
-from ray.cluster_utils import Cluster
 
 import wav2edge
 from wav2edge.runtime.bundle import embedded
 from wav2edge.serving import corpus, ray_corpus
 from wav2edge.serving.corpus import CorpusItem, CorpusOutcome
 from wav2edge.serving.ray_corpus import CorpusJob, RayOptions
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
 
 _NODE = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
 
@@ -57,6 +59,9 @@ def chosen(manifest: Path | None, count: int, folder: Path) -> list[CorpusItem]:
 @contextlib.contextmanager
 def nodes(count: int) -> Iterator[Cluster]:
     """A cluster of nodes of one CPU each."""
+    import ray
+    from ray.cluster_utils import Cluster
+
     made = Cluster(initialize_head=True, head_node_args=_NODE)
     try:
         for _ in range(count - 1):

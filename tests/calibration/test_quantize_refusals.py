@@ -38,6 +38,12 @@ def manifest(folder: Path, rows: list[tuple[np.ndarray, str | None]], name: str 
     return folder / name
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is refused keeps its work for the next, which would say that it goes on with it."""
+    monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def noise() -> np.ndarray:
     return np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)

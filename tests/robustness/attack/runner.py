@@ -248,8 +248,8 @@ def _child(kind: Kind, name: str, place: Place, seed: int, numbers: range, writi
             line["trace"] = "\n".join(changed)
         before = now
         _say(writing, {"end": number, **line})
-        if peak - loaded > MEMORY_LIMIT / 2**20:
-            return  # a peak stays a process's peak: the next input gets a process of its own
+        if "failure" in line:
+            return  # the parent copies the input, and a peak stays a process's peak: the next gets another process
     gc.collect()
     if _handles() > handles + MOST_HANDLES:
         raise AssertionError(f"{_handles() - handles} files were left open by inputs {numbers}")
