@@ -6,6 +6,7 @@ names the field, so no later code has to check. Fields that the type does not ha
 
 from __future__ import annotations
 
+import functools
 import json
 import types
 from collections.abc import Callable, Mapping
@@ -69,8 +70,14 @@ def build(kind: type[Built], values: Mapping[str, object]) -> Built:
     known = {field.name for field in fields(kind)}
     make = cast("Callable[..., Built]", kind)
     given = {name: value for name, value in values.items() if name in known}
-    inner = {name: _item_of(hint) for name, hint in get_type_hints(kind).items() if name in given}
+    inner = {name: _item_of(hint) for name, hint in _hints(kind).items() if name in given}
     return make(**{name: _built(value, inner[name]) for name, value in given.items()})
+
+
+@functools.cache
+def _hints(kind: object) -> dict[str, object]:
+    """The types of a class's fields, which take a while to evaluate; every document of a kind asks for them."""
+    return get_type_hints(kind)
 
 
 def _item_of(kind: object) -> type | None:
@@ -130,7 +137,7 @@ def _check_object(value: object, kind: object, where: str, path: str) -> None:
             _check(item, values, where, f"{path}.{key}")
         return
     required = _required(kind)
-    for name, inner in get_type_hints(kind).items():
+    for name, inner in _hints(kind).items():
         if name in found:
             _check(found[name], inner, where, f"{path}.{name}")
         elif name in required:
@@ -182,7 +189,7 @@ def _schema(kind: object) -> dict[str, object]:
     if origin is dict:
         return {"type": "object", "additionalProperties": _schema(get_args(kind)[1])}
     if is_typeddict(kind):
-        properties = {name: _schema(inner) for name, inner in get_type_hints(kind).items()}
+        properties = {name: _schema(inner) for name, inner in _hints(kind).items()}
         return {"type": "object", "properties": properties, "required": sorted(_required(kind))}
     names = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
     assert isinstance(kind, type)

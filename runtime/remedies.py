@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -39,9 +38,11 @@ def _activated() -> str | None:
 
 def _requirements(extra: str) -> list[str]:
     """The requirements of an extra, with their markers except that of the extra."""
+    from importlib import metadata  # slow to import, and needed only where something is missing
+
     try:
-        lines = importlib.metadata.requires("wav2edge") or []
-    except importlib.metadata.PackageNotFoundError:
+        lines = metadata.requires("wav2edge") or []
+    except metadata.PackageNotFoundError:
         return []
     requirements = []
     for line in lines:
