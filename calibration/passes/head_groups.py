@@ -59,7 +59,7 @@ def _match(graph: Graph, softmax: Node) -> _Attention | None:
     inner = {node.output[0] for node in (*above, softmax, *below)}
     scores, values = above[0], below[-1]
     products = [(scores, 0), (scores, 1), (values, 1)]
-    loose = [_dequantizer(graph, node.input[position]) for node, position in products]
+    dequantizers = [_dequantizer(graph, node.input[position]) for node, position in products]
     shared = {
         name
         for node in (*above[1:], *below[:-1], softmax)
@@ -69,12 +69,13 @@ def _match(graph: Graph, softmax: Node) -> _Attention | None:
     heads = _heads(graph, scores.input[0])
     if heads is None or any(not _without_heads(graph, name) for name in shared):
         return None
-    readers = [node for node in loose if node is not None]
     by_head = [
         node.input[position] if dequantizer is None else dequantizer.input[0]
-        for dequantizer, (node, position) in zip(loose, products)
+        for dequantizer, (node, position) in zip(dequantizers, products)
     ]
-    return _Attention([*readers, *above, softmax, *below], tuple(by_head), heads)
+    return _Attention(
+        [*(node for node in dequantizers if node is not None), *above, softmax, *below], tuple(by_head), heads
+    )
 
 
 def _to_product(graph: Graph, tensor: str) -> list[Node] | None:

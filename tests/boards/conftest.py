@@ -49,11 +49,13 @@ class DebianRoot:
 
 
 def mirror() -> str:
-    """Debian's mirror as this system has it."""
+    """Debian's mirror as this system's sources name it."""
     places = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]
     text = "\n".join(path.read_text() for path in places if path.is_file())
     found = re.search(r"https?://\S+/debian/?(?=\s)", text)
-    return found[0] if found else "http://deb.debian.org/debian"
+    if not found:
+        pytest.fail("the sources of apt name no mirror of Debian; add one to /etc/apt/sources.list.d")
+    return found[0]
 
 
 @pytest.fixture(scope="session")

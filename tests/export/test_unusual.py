@@ -14,6 +14,12 @@ import pytest
 from wav2edge.export.parity import LOG_MEL_SHORTEST
 from wav2edge.runtime.bundle.read import Bundle
 
+TWO_TIME_DELAY_LAYERS: dict[str, object] = {
+    "tdnn_dim": (16, 20),
+    "tdnn_kernel": (3, 2),
+    "tdnn_dilation": (1, 4),
+    "xvector_output_dim": 8,
+}
 UNUSUAL: dict[str, dict[str, object]] = {
     "activations of every kind": {"feat_extract_activation": "relu", "hidden_act": "silu"},
     "gelu of its own kinds, weighted sum": {
@@ -119,10 +125,7 @@ UNUSUAL: dict[str, dict[str, object]] = {
     },
     "two time-delay layers": {
         "head": "ForXVector",
-        "tdnn_dim": (16, 20),
-        "tdnn_kernel": (3, 2),
-        "tdnn_dilation": (1, 4),
-        "xvector_output_dim": 8,
+        **TWO_TIME_DELAY_LAYERS,
     },
     "x-vectors of one layer, weighted": {
         "classes": "UniSpeechSat",
@@ -198,10 +201,7 @@ UNUSUAL: dict[str, dict[str, object]] = {
         "num_conv_pos_embeddings": 2,
         "conv_pos_kernel_size": 7,
         "use_weighted_layer_sum": True,
-        "tdnn_dim": (16, 20),
-        "tdnn_kernel": (3, 2),
-        "tdnn_dilation": (1, 4),
-        "xvector_output_dim": 8,
+        **TWO_TIME_DELAY_LAYERS,
     },
     "unispeech of weighted layers": {
         "classes": "UniSpeech",
