@@ -19,15 +19,15 @@ import onnxruntime
 from onnx_asr.utils import ModelNotSupportedError
 
 
-def load(folder: str, quantization: str | None):
-    options = {"providers": ["CPUExecutionProvider"]}
+def load(folder: str, quantization: str | None, session: onnxruntime.SessionOptions | None = None):
+    options = {"providers": ["CPUExecutionProvider"], "sess_options": session}
     try:
         return onnx_asr.load_model("wav2vec2-ctc", folder, quantization=quantization, **options), "its own type"
     except ModelNotSupportedError:
-        return assembled(folder, quantization), "type put together from the release's decoder"
+        return assembled(folder, quantization, session), "type put together from the release's decoder"
 
 
-def assembled(folder: str, quantization: str | None):
+def assembled(folder: str, quantization: str | None, session: onnxruntime.SessionOptions | None = None):
     from onnx_asr.asr import _AsrWithCtcDecoding
     from onnx_asr.loader import Manager
     from onnx_asr.resolver import Resolver
@@ -35,7 +35,7 @@ def assembled(folder: str, quantization: str | None):
     class Wav2Vec2(_AsrWithCtcDecoding):
         def __init__(self, files, preprocessors, options):
             super().__init__(files, preprocessors, options)
-            self.session = onnxruntime.InferenceSession(files["model"], providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(files["model"], session, providers=["CPUExecutionProvider"])
 
         @staticmethod
         def _get_model_files(quantization=None):
