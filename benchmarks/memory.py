@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", default=["int8-u8s8", "int8-s8s8"])
     parser.add_argument("--piece", type=float, default=tiling.SECONDS, help="length of a piece in seconds")
     parser.add_argument("--json", type=Path, help="write the rows there")
-    parser.add_argument("--child", nargs=8, help="for the script itself: the row that this process measures")
+    parser.add_argument("--child", nargs="+", help="for the script itself: the row that this process measures")
     arguments = parser.parse_args()
     if arguments.child:
         tiling.SECONDS = arguments.piece
@@ -99,8 +99,10 @@ def child(bundle: Path, cache: str, piece: float, told: list[str]) -> Row:
     return row
 
 
-def measure(shape: str, norm: str, engine: str, variant: str, way: str, seconds: str, runs: str, threads: str) -> Row:
-    """One row, in this process."""
+def measure(
+    shape: str, norm: str, engine: str, variant: str, way: str, seconds: str, runs: str, threads: str, batch: str = "1"
+) -> Row:
+    """One row, in this process. batch: windows in one run."""
     import os
 
     from wav2edge.devices.open import open_model
@@ -123,7 +125,7 @@ def measure(shape: str, norm: str, engine: str, variant: str, way: str, seconds:
         after, times = [], []
         for _ in range(int(runs)):
             started = time.perf_counter()
-            model.logits([window])
+            model.logits([window] * int(batch))
             times.append(time.perf_counter() - started)
             after.append(status("VmRSS") - floor)
         return {

@@ -11,11 +11,13 @@ Three ratios, each against the least possible time for the same, all measured in
 Above them, what ``python -X importtime -c "import wav2edge"`` loads: the largest modules, and those among them that
 should be imported on use (allowed: none). Commands take turns, so that other load on the machine slows all alike; the
 first turn, which is not counted, warms the file cache and writes compiled modules to a separate folder, as in an
-installed package. Exits 1 above what is allowed.
+installed package. Below them, the time from an imported engine to a bundle that is ready to run, with the cache that
+the run before left (--base: a base shape of random weights too); allowed: 0.5 s. Exits 1 above what is allowed.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import statistics
@@ -26,12 +28,28 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import _kit
+
+from wav2edge.runtime.bundle import embedded
 
 PYTHON = "python -c pass"
 IMPORTS = "import numpy, onnxruntime, soundfile, soxr"
 ALLOWED_TRANSCRIBE = 2.5
+ALLOWED_LOAD = 0.5  # s
+LOAD = """
+import sys, time
+from wav2edge.devices.open import open_model
+from wav2edge.runtime.engines import library
+bundle, engine, variant = sys.argv[1:]
+library(engine)
+started = time.perf_counter()
+open_model(bundle, engine, variant or None).prepare()
+print(time.perf_counter() - started)
+"""
+BEST = {"onnxruntime": "int8-u8s8", "openvino": "int8-s8s8"}
+"""The variant to load of each engine."""
 HEAVY = ("numpy", "onnxruntime", "openvino", "torch", "transformers", "onnx", "soundfile", "soxr", "click", "rich")
 """Libraries that ``import wav2edge`` leaves to be imported on use."""
 
@@ -89,6 +107,7 @@ def main() -> int:
     parser.add_argument("--engine", nargs="+", default=["", "onnxruntime", "openvino"], help="'' is the default choice")
     parser.add_argument("--variant", help="variant (default: the engine's best)")
     parser.add_argument("--runs", type=int, default=10, help="turns that count (default: 10)")
+    parser.add_argument("--base", action="store_true", help="load a base shape too; needs [export,calibrate]")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, _kit.Output(arguments) as output:
         light = imports(output)
@@ -101,7 +120,9 @@ def main() -> int:
                 taken = measure(command.words, environment)
                 if turn > 0:
                     times[command.name].append(taken)
-        return int(not (table(output, chosen, times) and light))
+        within = table(output, chosen, times)
+        quick = loading(output, arguments, environment)
+        return int(not (within and light and quick))
 
 
 def imports(output: _kit.Output) -> bool:
@@ -135,11 +156,31 @@ def table(output: _kit.Output, chosen: Sequence[Command], times: dict[str, list[
     return within
 
 
+def loading(output: _kit.Output, arguments: argparse.Namespace, environment: Mapping[str, str]) -> bool:
+    """Print the time of loading cached bundles; whether each is within what is allowed."""
+    bundles = {"embedded": embedded.bundle_path()} if arguments.model is None else {"-m": Path(arguments.model)}
+    if arguments.base:
+        import _shapes
+
+        bundles |= {f"base, {norm} norm": _shapes.bundle("base", norm).path for norm in get_args(_shapes.Norm)}
+    within = True
+    output.say("", f"{'loading a cached bundle':<46} {'median s':>9} {'min s':>7}")
+    for name, path in bundles.items():
+        for engine in (engine for engine in arguments.engine if engine):
+            words = [sys.executable, "-c", LOAD, str(path), engine, arguments.variant or BEST.get(engine, "")]
+            runs = [
+                float(subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout)
+                for _ in range(arguments.runs + 1)
+            ][1:]
+            within &= statistics.median(runs) <= ALLOWED_LOAD
+            title = f"{name}, {engine}"
+            output.say(f"{title:<46} {statistics.median(runs):9.3f} {min(runs):7.3f}  (allowed: {ALLOWED_LOAD:g})")
+    return within
+
+
 def nearest(seconds: float) -> str:
     """The clip that ships whose length is nearest."""
     import soundfile
-
-    from wav2edge.runtime.bundle import embedded
 
     clips = sorted(embedded.clips_manifest().parent.glob("*.flac"))
     return str(min(clips, key=lambda path: abs(soundfile.info(path).duration - seconds)))

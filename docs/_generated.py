@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -96,6 +97,12 @@ def gpu_figures() -> str:
     """What the GPU suite has written, if it ever ran."""
     pages = sorted((ROOT / "docs" / "figures").glob("gpu-*.md"))
     return "\n\n".join(page.read_text("utf-8") for page in pages) or "No run of the suite is in this repository yet."
+
+
+def measured(name: str) -> str:
+    """A figure as a benchmark wrote it, if it was measured."""
+    path = ROOT / "docs" / "figures" / name
+    return path.read_text("utf-8") if path.is_file() else "Not measured yet."
 
 
 def layouts_table() -> str:
@@ -258,5 +265,8 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "arm words": arm_words,
     "triton ragged": triton_ragged,
     "architecture": _picture.svg,
+    "peers": functools.partial(measured, "peers.md"),
+    "growth": functools.partial(measured, "growth.md"),
+    "memory": functools.partial(measured, "memory.md"),
 }
 """What fills which mark."""
