@@ -138,7 +138,9 @@ def arm_words() -> str:
     keys = ("board", "cpu", "engine", "variant", "how", "words")
     rows = [(*(str(row[key]) for key in keys), f"{100 * row['equal']:.1f} %") for row in found["rows"]]
     header = ("system", "processor", "engine", "variant", "command", "words", f"equal to {found['machine']}'s")
-    return f"*Measured on {found['date']} by* `{found['command']}`.\n\n{_table(header, rows)}"
+    sizes = ", ".join(f"{name} {size:.0f} MB" for name, size in found.get("archives", {}).items())
+    packed = f"\n\nArchives with wheels: {sizes}." if sizes else ""
+    return f"*Measured on {found['date']} by* `{found['command']}`.\n\n{_table(header, rows)}{packed}"
 
 
 def triton_ragged() -> str:

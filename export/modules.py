@@ -32,6 +32,10 @@ class WaveformNorm(nn.Module):
     other and rounds every sample of digital silence the same way. In one sum over 30 s this leaves a mean of 4e-5 of
     the deviation, which layer norms of quiet frames enlarge to 5e-3 in the logits. The mean is subtracted twice, for
     recordings with an offset: the second time it removes the rest that rounding left.
+
+    Sums of sums are again of ``SUMMED_AT_ONCE``, so that 16 s are one number: the order in which an engine adds many
+    depends on how many there are, and a clip that is padded would be normalised otherwise than alone, by a last digit,
+    which INT8 may round to the next step.
     """
 
     def forward(self, waveform: Tensor, lengths: Tensor, valid: Tensor) -> Tensor:
@@ -44,8 +48,10 @@ class WaveformNorm(nn.Module):
 
 def _sum(values: Tensor) -> Tensor:
     """The sum [batch, 1] of values [batch, samples]."""
-    padded = functional.pad(values.unsqueeze(1), (0, SUMMED_AT_ONCE - 1))
-    return functional.avg_pool1d(padded, SUMMED_AT_ONCE, SUMMED_AT_ONCE).sum(2) * SUMMED_AT_ONCE
+    means = values.unsqueeze(1)
+    for _ in range(2):
+        means = functional.avg_pool1d(functional.pad(means, (0, SUMMED_AT_ONCE - 1)), SUMMED_AT_ONCE, SUMMED_AT_ONCE)
+    return means.sum(2) * SUMMED_AT_ONCE**2
 
 
 class MaskedGroupNorm(nn.Module):

@@ -50,12 +50,13 @@ class _Nodes:
 
     def mean(self, values: str) -> str:
         """The mean over samples, [batch, 1], of a few at a time as in ``modules.WaveformNorm``."""
-        row = self.add("Unsqueeze", values, _integers(1))
-        padded = self.add("Pad", row, _integers(0, 0, 0, 0, 0, SUMMED_AT_ONCE - 1))
+        means = self.add("Unsqueeze", values, _integers(1))
         size = [SUMMED_AT_ONCE]
-        means = self.add("AveragePool", padded, kernel_shape=size, strides=size)
+        for _ in range(2):
+            padded = self.add("Pad", means, _integers(0, 0, 0, 0, 0, SUMMED_AT_ONCE - 1))
+            means = self.add("AveragePool", padded, kernel_shape=size, strides=size)
         total = self.add(
-            "Mul", self.add("ReduceSum", means, _integers(2), keepdims=0), np.array(SUMMED_AT_ONCE, np.float32)
+            "Mul", self.add("ReduceSum", means, _integers(2), keepdims=0), np.array(SUMMED_AT_ONCE**2, np.float32)
         )
         return self.add("Div", total, self.add("Cast", self.size(values, 1), to=1))
 

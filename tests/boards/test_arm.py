@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Protocol
@@ -37,6 +37,8 @@ FEW = ("coffee-latte", "smart-mirror")
 SHORT = ("librispeech-5339", "smart-mirror")
 """For the processor `max`, whose vectors of 2048 bits are emulated at a tenth of the speed."""
 VARIANTS = ("int8-u8s8", "fp32")
+LARGEST = 150.0
+"""MB of an archive with wheels."""
 FEWEST_EQUAL = {"fp32": 1.0, "int8-u8s8": 0.9}
 """The share of words that must be x86's. INT8 sums are whole numbers on both; what is in float between them is rounded
 otherwise, so where the model is unsure another letter may win. docs/figures/arm-words.json has what was measured."""
@@ -64,18 +66,27 @@ class Installed:
     said: str
 
 
+@dataclass(frozen=True)
+class Figures:
+    """What the trials measured, and the size of each board's archive with wheels, MB."""
+
+    rows: list[dict[str, object]] = field(default_factory=list)
+    archives: dict[str, float] = field(default_factory=dict)
+
+
 @pytest.fixture(scope="session")
-def figures() -> Iterator[list[dict[str, object]]]:
+def figures() -> Iterator[Figures]:
     """Rows that are written where WAV2EDGE_ARM_FIGURES says, in place of those of the same trial."""
-    rows: list[dict[str, object]] = []
-    yield rows
-    if rows and (name := os.environ.get("WAV2EDGE_ARM_FIGURES")):
+    found = Figures()
+    yield found
+    if found.rows and (name := os.environ.get("WAV2EDGE_ARM_FIGURES")):
         file = Path(name)
-        old = json.loads(file.read_text("utf-8"))["rows"] if file.exists() else []
-        made = {tuple(row[key] for key in SAME): row for row in [*old, *rows]}
+        old = json.loads(file.read_text("utf-8")) if file.exists() else {}
+        made = {tuple(row[key] for key in SAME): row for row in [*old.get("rows", []), *found.rows]}
         head = {"date": date.today().isoformat(), "machine": platform.machine()}
         head["command"] = "WAV2EDGE_ARM_FIGURES=docs/figures/arm-words.json scripts/test --arm"
-        write_whole(file, json.dumps({**head, "rows": list(made.values())}, indent=1) + "\n")
+        values = {"archives": {**old.get("archives", {}), **found.archives}, "rows": list(made.values())}
+        write_whole(file, json.dumps({**head, **values}, indent=1) + "\n")
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +97,7 @@ def sounds(clips: list[tuple[Path, str]]) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def install(
-    debian: Callable[..., Board], pack: Callable[..., Path], sounds: dict[str, Path]
+    debian: Callable[..., Board], pack: Callable[..., Path], sounds: dict[str, Path], figures: Figures
 ) -> Callable[..., Installed]:
     """Pack for a board, unpack in a root of a release and install; each package once."""
     made: dict[str, Installed] = {}
@@ -105,7 +116,9 @@ def install(
             made[name] = Installed(debian(release, "arm64", name), name, "")
         if name not in made:
             archive = pack(profile, *words)
-            assert archive.stat().st_size < 150e6
+            megabytes = archive.stat().st_size / 1e6
+            assert megabytes < LARGEST
+            figures.archives[name] = round(megabytes, 1)
             board = debian(release, "arm64", name)
             prepare(board.path)
             home = board.path / "root"
@@ -175,7 +188,7 @@ class Trial:
 
     expected: Callable[..., list[str]]
     sounds: dict[str, Path]
-    figures: list[dict[str, object]]
+    figures: Figures
 
     def __call__(
         self, there: Installed, cpu: str, variant: str, names: tuple[str, ...], engine: str = "onnxruntime"
@@ -200,12 +213,12 @@ class Trial:
         equal = share(found, expected)
         words = sum(len(line.split()) for line in expected)
         row = {"board": there.name, "cpu": cpu, "variant": variant, "engine": engine, "how": how, "clips": len(names)}
-        self.figures.append({**row, "words": words, "equal": round(equal, 4)})
+        self.figures.rows.append({**row, "words": words, "equal": round(equal, 4)})
         assert equal >= FEWEST_EQUAL[variant], (cpu, variant, found, expected)
 
 
 @pytest.fixture(scope="session")
-def trial(expected: Callable[..., list[str]], sounds: dict[str, Path], figures: list[dict[str, object]]) -> Trial:
+def trial(expected: Callable[..., list[str]], sounds: dict[str, Path], figures: Figures) -> Trial:
     return Trial(expected, sounds, figures)
 
 

@@ -108,24 +108,47 @@ def test_clips_are_normalised_to_the_last_digit(layer_bundle: Bundle, clips: lis
 
     With an offset, as cheap microphones have it, and in a batch whose other clip is longer.
     """
-    import onnx
-
     from wav2edge.runtime.audio import loudness, read
 
-    model = onnx.load(str(layer_bundle.graph(layer_bundle.variant("fp32"), "full")))
-    del model.graph.output[:]
-    model.graph.output.append(onnx.helper.make_tensor_value_info("normalized", onnx.TensorProto.FLOAT, None))
     samples = [read.load(path)[:76160] + np.float32(0.02) for path, _ in clips[:2]]
     samples.append(np.concatenate([read.load(path) for path, _ in clips])[: 30 * 16000] + np.float32(0.02))
     batch = np.full((3, max(map(len, samples))), np.nan, np.float32)
     for row, clip in zip(batch, samples):
         row[: len(clip)] = clip
     feeds = engines.as_feeds(batch, np.array([len(clip) for clip in samples]))
-    (found,) = onnxruntime.InferenceSession(model.SerializeToString()).run(["normalized"], feeds)
+    (found,) = normalising(layer_bundle).run(["normalized"], feeds)
     for row, clip in zip(found, samples):
         exact = clip.astype(np.float64) - loudness.measure([clip]).mean
         assert abs(row[: len(clip)].astype(np.float64).mean()) < 1e-6
         np.testing.assert_allclose(row[: len(clip)], exact / np.sqrt(exact.var() + 1e-7), rtol=1e-4, atol=2e-6)
+
+
+def normalising(bundle: Bundle) -> onnxruntime.InferenceSession:
+    """The first part of a bundle's graph: it ends where clips are normalised."""
+    import onnx
+
+    model = onnx.load(str(bundle.graph(bundle.variant("fp32"), "full")))
+    del model.graph.output[:]
+    model.graph.output.append(onnx.helper.make_tensor_value_info("normalized", onnx.TensorProto.FLOAT, None))
+    return onnxruntime.InferenceSession(model.SerializeToString())
+
+
+def test_a_padded_clip_is_normalised_to_the_digits_of_its_own_run(
+    layer_bundle: Bundle, clips: list[tuple[Path, str]]
+) -> None:
+    """Sums over more samples ran in another order, and INT8 graphs of fixed length wrote another letter."""
+    from wav2edge.runtime.audio import read
+
+    graph = normalising(layer_bundle)
+    for path, _ in clips:
+        clip = read.load(path)[None, : 16 * 16000]
+        lengths = np.array([clip.shape[1]])
+        (alone,) = graph.run(["normalized"], engines.as_feeds(clip, lengths))
+        for seconds in (17, 30):
+            padded = np.full((1, seconds * 16000), np.nan, np.float32)
+            padded[:, : clip.shape[1]] = clip
+            (found,) = graph.run(["normalized"], engines.as_feeds(padded, lengths))
+            np.testing.assert_array_equal(found[:, : clip.shape[1]], alone)
 
 
 def test_a_clip_never_depends_on_its_neighbours(bundle: Bundle, clips: list[tuple[Path, str]]) -> None:
