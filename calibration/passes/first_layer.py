@@ -178,10 +178,13 @@ def _with_one(builder: Builder, rows: str) -> str:
 
 
 def _rounded_up(builder: Builder, step: Step) -> str:
-    """Frames to compute, int64 [1]: the frames of the input, rounded up to a multiple of the later strides' product."""
+    """Rows of ``stride`` samples to read, int64 [1]: for each frame of the input one, and those that the last frame's
+    window reaches into, rounded up to a multiple of the later strides' product."""
     real = frame_count(builder, (step,), 1)
+    reached = -(-step.kernel // step.stride) - 1
     later = builder.integers(step.later)
-    blocks = builder.add("Div", [real, later], "blocks")
+    blocks = builder.add("Add", [real, builder.integers(reached - 1)], "rows_less_one")
+    blocks = builder.add("Div", [blocks, later], "blocks")
     blocks = builder.add("Add", [blocks, builder.integers(1)], "blocks_above")
     return builder.add("Mul", [blocks, later], "rounded_up")
 
