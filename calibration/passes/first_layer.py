@@ -178,8 +178,10 @@ def _with_one(builder: Builder, rows: str) -> str:
 
 
 def _rounded_up(builder: Builder, step: Step) -> str:
-    """Rows of ``stride`` samples to read, int64 [1]: for each frame of the input one, and those that the last frame's
-    window reaches into, rounded up to a multiple of the later strides' product."""
+    """Rows of ``stride`` samples to read, int64 [1], a multiple of the later strides' product.
+
+    For each frame of the input one, and those that the last frame's window reaches into.
+    """
     real = frame_count(builder, (step,), 1)
     reached = -(-step.kernel // step.stride) - 1
     later = builder.integers(step.later)
