@@ -71,22 +71,30 @@ class Speech:
         return len(self.samples) / RATE
 
     @classmethod
-    def of(cls, arguments: argparse.Namespace, seconds: float) -> Speech:
-        """The clips that ship with a second between them, repeated, after QUIET seconds of silence."""
+    def of(cls, arguments: argparse.Namespace, seconds: float, begins: int = 1) -> list[Speech]:
+        """The clips that ship with a second between them, repeated, each after QUIET seconds of silence.
+
+        begins: places in them at which one begins, so that utterances of several streams end at different times.
+        """
         paths = sorted(path for path in embedded.clips_manifest().parent.iterdir() if path.suffix in (".opus", ".flac"))
-        pause = np.zeros(RATE, np.float32)
+        pause, quiet = np.zeros(RATE, np.float32), np.zeros(round(QUIET * RATE), np.float32)
         once = np.concatenate([part for path in paths for part in (read.load(path, RATE), pause)])
-        samples = np.concatenate((np.zeros(round(QUIET * RATE), np.float32), np.resize(once, round(seconds * RATE))))
-        with wav2edge.listen(open_model(arguments), Unhurried(samples)) as found:
-            made = list(found)
-        text = " ".join(event.text for event in made if isinstance(event, Final))
-        return cls(samples, text, [event for event in made if isinstance(event, Partial)])
+        made = []
+        for number in range(begins):
+            turned = np.roll(once, -(len(once) * number // begins))
+            samples = np.concatenate((quiet, np.resize(turned, round(seconds * RATE))))
+            with wav2edge.listen(open_model(arguments), Unhurried(samples)) as found:
+                said = list(found)
+            text = " ".join(event.text for event in said if isinstance(event, Final))
+            made.append(cls(samples, text, [event for event in said if isinstance(event, Partial)]))
+        return made
 
 
 @dataclass
 class Played:
     """What came of one stream: each event with the time of its arrival, in seconds of the stream."""
 
+    speech: Speech
     arrived: list[tuple[float, Event]] = field(default_factory=list)
 
     @property
@@ -94,7 +102,12 @@ class Played:
         """The text of all finals."""
         return " ".join(event.text for _, event in self.arrived if isinstance(event, Final))
 
-    def lags(self, speech: Speech) -> list[float]:
+    @property
+    def right(self) -> bool:
+        """Whether the text is that of ``listen``."""
+        return self.text == self.speech.text
+
+    def lags(self) -> list[float]:
         """For each partial of ``listen``: from its last sample until an event came that covers it.
 
         So a server that skips partials gains nothing by it.
@@ -102,7 +115,7 @@ class Played:
         found: list[float] = []
         said = iter([(at, each) for at, each in self.arrived if isinstance(each, (Partial, Final))])
         current = next(said, None)
-        for wanted in speech.partials:
+        for wanted in self.speech.partials:
             while current is not None and not _covers(current[1], wanted):
                 current = next(said, None)
             if current is None:
@@ -186,7 +199,7 @@ def served(arguments: argparse.Namespace, log: Path, *words: str) -> Iterator[Se
 async def play(address: str, speech: Speech, delay: float) -> Played:
     """Play speech to a stream of a server in real time."""
     await asyncio.sleep(delay)
-    played = Played()
+    played = Played(speech)
     url = f"{address.replace('http', 'ws')}/v1/listen?encoding=f32le"
     async with connect(url, max_size=None, open_timeout=60, ping_interval=None) as socket:
         await socket.recv()
@@ -211,18 +224,20 @@ def _note(played: Played, line: str, now: float) -> None:
         played.arrived.append((now, events.from_json(values)))
 
 
-async def together(server: Server, speech: Speech, count: int) -> list[Played]:
+async def together(server: Server, speeches: Sequence[Speech], count: int) -> list[Played]:
     """Play speech on several streams of a server, which begin one after the other within a second."""
-    return list(await asyncio.gather(*(play(server.address, speech, n * 0.37 % 1) for n in range(count))))
+    each = zip(range(count), itertools.cycle(speeches))
+    return list(await asyncio.gather(*(play(server.address, speech, n * 0.37 % 1) for n, speech in each)))
 
 
-async def apart(arguments: argparse.Namespace, speech: Speech, count: int) -> tuple[list[Played], float]:
+async def apart(arguments: argparse.Namespace, speeches: Sequence[Speech], count: int) -> tuple[list[Played], float]:
     """The same with a process of ``wav2edge listen`` for each stream; also CPU seconds per stream and second."""
     words = ["listen", "--stdin", "--raw-format", "f32le", "--json"]
     words += command_options(arguments, "model", "engine", "variant")
     ready, go = [asyncio.Event() for _ in range(count)], asyncio.Event()
 
     async def one(number: int) -> tuple[Played, float]:
+        speech = speeches[number % len(speeches)]
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "wav2edge", *words, "--threads", "1",
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -234,7 +249,7 @@ async def apart(arguments: argparse.Namespace, speech: Speech, count: int) -> tu
         ready[number].set()
         await go.wait()
         await asyncio.sleep(number * 0.37 % 1)
-        before, began, played = cpu_of(process.pid), time.perf_counter() - quiet / RATE, Played()
+        before, began, played = cpu_of(process.pid), time.perf_counter() - quiet / RATE, Played(speech)
 
         async def send() -> float:
             assert process.stdin is not None
@@ -256,7 +271,7 @@ async def apart(arguments: argparse.Namespace, speech: Speech, count: int) -> tu
         await each.wait()
     go.set()
     found = await asyncio.gather(*running)
-    return [played for played, _ in found], sum(spent for _, spent in found) / count / (speech.seconds - QUIET)
+    return [played for played, _ in found], sum(spent for _, spent in found) / count / (speeches[0].seconds - QUIET)
 
 
 def files_of(folder: Path, count: int) -> list[Path]:

@@ -26,6 +26,9 @@ from .listening import listening
 from .models import Catalogue
 from .service import Service
 
+_SWITCH_SECONDS = (
+    1e-4  # that a thread of Python may make another wait, here the one that reads sockets; Python's is 5 ms
+)
 _SOCKET_BYTES = 1 << 20  # of one message on a socket: 30 s of 16-bit sound at 16 kHz
 
 
@@ -95,7 +98,12 @@ class Server:
     def run(self, ready: Callable[[], None] = lambda: None, extras: Sequence[Extra] = ()) -> None:
         """Serve until the process is asked to stop; ready: called once requests are taken. extras: further servers."""
         _allow_many_files()
-        asyncio.run(self._run(ready, extras))
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        try:
+            asyncio.run(self._run(ready, extras))
+        finally:
+            sys.setswitchinterval(interval)
 
     async def _run(self, ready: Callable[[], None], extras: Sequence[Extra]) -> None:
         service = Service(self.catalogue, self.limits, self.options.log_text)
@@ -108,7 +116,8 @@ class Server:
         )
         config = uvicorn.Config(
             app, log_config=None, access_log=False, http=_protocol(self.limits), ws="auto",
-            ws_max_size=_SOCKET_BYTES, ws_ping_interval=self.limits.stalled_seconds,
+            ws_max_size=_SOCKET_BYTES, ws_per_message_deflate=False,  # sound hardly gets smaller by it
+            ws_ping_interval=self.limits.stalled_seconds,
             ws_ping_timeout=2 * self.limits.stalled_seconds, timeout_keep_alive=15,
             timeout_graceful_shutdown=3, server_header=False, date_header=False,
         )  # fmt: skip

@@ -5,6 +5,7 @@ An engine is a *module* that satisfies the protocol ``Engine``; nothing is impor
 
 from __future__ import annotations
 
+import functools
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -140,8 +141,12 @@ class Candidate:
 
 def names(purposes: Sequence[Purpose] | None = None) -> tuple[str, ...]:
     """The names of the engines, those that cannot run here included; purposes: only these (None: all)."""
-    engines = sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__) if m.name[0] != "_")
-    return tuple(name for name in engines if purposes is None or get(name).PURPOSE in purposes)
+    return tuple(name for name in _modules() if purposes is None or get(name).PURPOSE in purposes)
+
+
+@functools.cache
+def _modules() -> tuple[str, ...]:
+    return tuple(sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__) if m.name[0] != "_"))
 
 
 def get(name: str) -> Engine:
