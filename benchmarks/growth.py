@@ -154,14 +154,14 @@ def streams(growth: Growth) -> None:
     """CPU time and memory of a server against its live streams."""
     engine, variant = WAYS[0]
     options = argparse.Namespace(model=None, engine=engine, variant=variant, threads=growth.options.threads)
-    speech, rows = Speech.of(options, 15.0), []
+    speeches, rows = Speech.of(options, 15.0, max(STREAMS)), []
     one = 0.0
     for count in STREAMS:
         log = growth.folder / f"serve-{count}.log"
         with served(options, log) as server:
             before = server.cpu()
-            asyncio.run(together(server, speech, count))
-            spent, peak = (server.cpu() - before) / speech.seconds, server.peak()
+            asyncio.run(together(server, speeches, count))
+            spent, peak = (server.cpu() - before) / speeches[0].seconds, server.peak()
         one = one or spent
         rows.append((f"{count}", f"{spent:.3f}", f"{count * one:.3f}", f"{peak / 1e6:.0f}"))
     columns = ("streams", "CPU-seconds a second", "limit: in proportion", "MB of the process")
