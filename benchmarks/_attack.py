@@ -87,22 +87,18 @@ class Attack:
     # Slow clients.
 
     async def _slow_head(self) -> None:
-        _, writer = await asyncio.open_connection(*self._place)
-        try:
-            for byte in _UPLOAD + b"X-Slow: " + b"x" * 100:
-                writer.write(bytes([byte]))
-                await writer.drain()
-                await self._pause(2.0)
-        finally:
-            self.tally.note("slow")
-            writer.close()
+        await self._trickle(_UPLOAD + b"X-Slow: " + b"x" * 100, 1)
 
     async def _slow_body(self) -> None:
+        await self._trickle(b"\0" * 300, 10, _UPLOAD + _FORM + b"Content-Length: 100000\r\n\r\n" + _PART)
+
+    async def _trickle(self, data: bytes, size: int, before: bytes = b"") -> None:
+        """Send ``before`` at once, then so many bytes of the data every two seconds."""
         _, writer = await asyncio.open_connection(*self._place)
         try:
-            writer.write(_UPLOAD + _FORM + b"Content-Length: 100000\r\n\r\n" + _PART)
-            for _ in range(30):
-                writer.write(b"\0" * 10)
+            writer.write(before)
+            for at in range(0, len(data), size):
+                writer.write(data[at : at + size])
                 await writer.drain()
                 await self._pause(2.0)
         finally:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,18 +88,17 @@ def _to_product(graph: Graph, tensor: str) -> list[Node] | None:
         if node.op_type not in _BETWEEN - {"Softmax"}:
             return None
         # A score is the operand that comes from a product; a bias or a factor is the other.
-        tensor = next((name for name in node.input if _is_from_product(graph, name)), "")
+        tensor = next((name for name in node.input if _above(graph, name, "MatMul") is not None), "")
     return None
 
 
-def _is_from_product(graph: Graph, tensor: str) -> bool:
-    while (node := graph.producer.get(tensor)) is not None:
-        if node.op_type == "MatMul":
-            return True
-        if node.op_type not in _BETWEEN - {"Softmax"}:
-            return False
-        tensor = node.input[0] if node.op_type in ("QuantizeLinear", "DequantizeLinear") else _activation(graph, node)
-    return False
+def _above(graph: Graph, tensor: str, operator: str, between: Set[str] = _BETWEEN - {"Softmax"}) -> Node | None:
+    """The nearest node of an operator above a tensor, with only ``between`` on the way; None without one."""
+    while (node := graph.producer.get(tensor)) is not None and node.op_type != operator:
+        if node.op_type not in between:
+            return None
+        tensor = _activation(graph, node)
+    return node
 
 
 def _activation(graph: Graph, node: Node) -> str:
@@ -128,29 +127,22 @@ def _dequantizer(graph: Graph, tensor: str) -> Node | None:
 
 def _heads(graph: Graph, tensor: str) -> int | None:
     """How many heads the queries have: the width of the projection over the size of a head, which a Reshape names."""
-    while (node := graph.producer.get(tensor)) is not None:
-        if node.op_type == "Reshape":
-            shape, width = graph.weights.get(node.input[1]), _width(graph, node.input[0])
-            if shape is None or shape.shape != (4,) or width is None or int(shape[3]) <= 0:
-                return None
-            return width // int(shape[3])
-        if node.op_type not in SHAPE_ONLY | _BETWEEN - {"Softmax"}:
-            return None
-        tensor = _activation(graph, node)
-    return None
+    reshape = _above(graph, tensor, "Reshape", SHAPE_ONLY | _BETWEEN - {"Softmax"})
+    shape = None if reshape is None else graph.weights.get(reshape.input[1])
+    if reshape is None or shape is None or shape.shape != (4,) or int(shape[3]) <= 0:
+        return None
+    width = _width(graph, reshape.input[0])
+    return None if width is None else width // int(shape[3])
 
 
 def _width(graph: Graph, tensor: str) -> int | None:
     """The last axis of a linear layer's result."""
-    while (node := graph.producer.get(tensor)) is not None:
-        if node.op_type == "MatMul":
-            weight = graph.weights.get(node.input[1])
-            weight = weight if weight is not None else graph.weights.get(_dequantized(graph, node.input[1]))
-            return None if weight is None else int(weight.shape[-1])
-        if node.op_type not in _BETWEEN - {"Softmax"}:
-            return None
-        tensor = _activation(graph, node)
-    return None
+    product = _above(graph, tensor, "MatMul")
+    if product is None:
+        return None
+    weight = graph.weights.get(product.input[1])
+    weight = weight if weight is not None else graph.weights.get(_dequantized(graph, product.input[1]))
+    return None if weight is None else int(weight.shape[-1])
 
 
 def _dequantized(graph: Graph, tensor: str) -> str:
