@@ -29,6 +29,8 @@ NAMES = (*STATIC, "int8-dynamic", "fp16", "bf16", "int4")
 """Every variant that can be made."""
 DEFAULT = ("int8-u8s8", "int8-s8s8", "int8-u7s8", "int8-dynamic", "fp16")
 """The variants that are made where none is named."""
+COMPRESSED = "-compressed"
+"""What the name of a variant of a compressed model ends on: ``int8-u8s8-compressed``."""
 _PREFERRED: Mapping[str, tuple[str, ...]] = {
     "fp16": ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda"),
     "bf16": ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "openvino"),
@@ -79,6 +81,8 @@ class VariantBuilder:
     """How a range is found from a histogram."""
     folder: Path
     """Where files are written."""
+    suffix: str = ""
+    """What the names of variants end on: ``COMPRESSED`` where parts of the model were removed."""
 
     def ranges(self, unsigned: bool) -> dict[str, Range]:
         """The range of every observed tensor."""
@@ -112,7 +116,7 @@ class VariantBuilder:
         plan = planned(name)
         graph = self.graph.copy()
         self._convert(graph, name, keep_float)
-        stem = free_stem(self.bundle, name)
+        stem = free_stem(self.bundle, f"{name}{self.suffix}")
         data = f"{stem}.data"
         model = graph.to_model()
         halve_weights(model)
@@ -122,7 +126,7 @@ class VariantBuilder:
             (self.folder / data).unlink()
         variant = describe_variant(
             self.folder,
-            plan.name,
+            f"{plan.name}{self.suffix}",
             plan.precision,
             {"full": f"{stem}.onnx"},
             scheme=plan.scheme,

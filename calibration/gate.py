@@ -38,6 +38,11 @@ class Budget:
         if not 0 <= self.min_cosine <= 1:
             raise InputError(f"min_cosine {self.min_cosine:g}: give a number from 0 to 1")
 
+    @property
+    def half(self) -> Budget:
+        """A budget of half the losses."""
+        return Budget(self.max_wer_rise / 2, (100 + self.min_token_agreement) / 2, (1 + self.min_cosine) / 2)
+
     def loss(self, measured: Measured) -> str | None:
         """Why a variant loses too much; None where it does not."""
         if not measured.finite:

@@ -31,6 +31,9 @@ class Options:
     """Fold outliers of activations into weights first (passes/smooth.py)."""
     searching: bool = True
     """Put layers back in float until the losses are within the budget; else each variant is judged once, as it is."""
+    compress: bool = False
+    """First remove layers, heads and inner units that the words do not need (``compress``); the variants are then named
+    ``int8-u8s8-compressed`` and so on."""
     force: bool = False
     """Keep variants that the gate refuses, marked as forced."""
     longest: float = 10.0
@@ -76,3 +79,5 @@ class Outcome:
     """Its time for ``Options.timed_seconds`` of speech, in milliseconds; NaN where it was not timed."""
     trials: int
     """How many candidates were built and judged."""
+    removed: dict[str, str] = field(default_factory=dict)
+    """What was removed from the model before, by module path."""

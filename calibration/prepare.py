@@ -53,7 +53,7 @@ def prepare(
     histograms = {name: Histogram() for name in wanted}
     if wanted:
         kept = _histograms(histograms, work)
-        pieces = _counted(clips, "calibrating", progress, kept)
+        pieces = counted(clips, "calibrating", progress, kept)
         if kept.done < len(clips.rows):
             observe(graph, wanted, pieces, folder, options.threads, histograms)
     return VariantBuilder(bundle, graph, sites, histograms, options.method, folder), folds
@@ -98,7 +98,7 @@ def _fold(graph: Graph, clips: Clips, folder: Path, options: Options, progress: 
     tensors = tuple(dict.fromkeys(name for fold in folds for name in fold.tensors))
     maxima: dict[str, NDArray[np.float32]] = {}
     kept = _maxima(maxima, tensors, work)
-    pieces = _counted(clips, "looking for outliers", progress, kept)
+    pieces = counted(clips, "looking for outliers", progress, kept)
     if kept.done < len(clips.rows):
         observe_channels(graph, tensors, pieces, folder, options.threads, maxima)
     progress("checking that folding changes nothing", 0, 0)
@@ -121,8 +121,12 @@ def _first_logits(graph: Graph, clips: Clips, folder: Path, options: Options) ->
     return logits[0]
 
 
-def _counted(clips: Clips, stage: str, progress: Progress, kept: Pass) -> Iterator[Samples]:
-    """The pieces of the clips that are not done, with progress counted in recordings."""
+def counted(clips: Clips, stage: str, progress: Progress, kept: Pass | None = None) -> Iterator[Samples]:
+    """The pieces of the clips that are not done, with progress counted in recordings.
+
+    kept: where an interrupted run got to; None: nothing is kept.
+    """
+    kept = kept or Pass(Work(), stage, dict)
     total = len(clips.rows)
     for done in range(kept.done, total):
         progress(stage, done, total)

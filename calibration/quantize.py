@@ -15,12 +15,14 @@ from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.write import add_variants
 
 from ..graphs.graph import Graph
-from .build import DEFAULT, planned
+from .build import COMPRESSED, DEFAULT, planned
 from .candidates import Candidates
 from .clips import choose_speech
+from .compress import NOTHING, compress
 from .judge import Judge, engine_for
 from .observe import Progress
 from .options import Options, Outcome
+from .parts import Removal
 from .plan import make_plan
 from .prepare import prepare, sensitivities
 from .record import FILE, Record, metrics, record, to_text
@@ -84,14 +86,23 @@ def quantize(
     with staging(bundle) as folder, kept_work(bundle, chosen, options, say) as work:
         say(str(make_plan(bundle, chosen, sites, options)))
         judge = Judge(bundle, chosen.judging, options.threads, progress, work)
-        builder, folds = prepare(bundle, graph, clips, folder, options, progress, work)
-        measured = sensitivities(builder, clips, options, progress, work)
-        candidates = Candidates(builder, judge, measured, keep_float, options, progress)
-        outcomes = []
-        for name in options.variants:
-            outcomes.append(candidates.make(name))
-            report(outcomes[-1])
-        refused = _refusal(outcomes, options)
+        removed, prepared = Removal(), graph
+        if options.compress:
+            removed, prepared = compress(bundle, graph, clips, judge, folder, options, progress, work)
+            say(f"removed: {removed.summary(graph)}" if removed else NOTHING)
+        outcomes: list[Outcome] = []
+        measured: dict[str, tuple[Sensitivity, ...]] = {}
+        folds = 0
+        if removed or not options.compress:
+            parts = removed.described(graph)
+            builder, folds = prepare(bundle, prepared, clips, folder, options, progress, work)
+            builder = dataclasses.replace(builder, suffix=COMPRESSED if removed else "")
+            measured = sensitivities(builder, clips, options, progress, work)
+            candidates = Candidates(builder, judge, measured, keep_float, options, progress)
+            for name in options.variants:
+                outcomes.append(dataclasses.replace(candidates.make(name), removed=parts))
+                report(outcomes[-1])
+        refused = NOTHING if options.compress and not removed else _refusal(outcomes, options)
         current = Bundle.open(bundle.path, ask_signature=False)  # another run may have added to it meanwhile
         made = record(current, clips, judge, options, outcomes, measured, folds, refused)
         if refused is None:

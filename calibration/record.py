@@ -80,6 +80,7 @@ class VariantRecord(Figures):
     """One variant: how it came out, and the run that made it."""
 
     kept_float: dict[str, str]
+    removed: dict[str, str]
     latency_ms: float | None
     trials: int
     bytes: int
@@ -128,6 +129,7 @@ def record(
         variants[outcome.variant.name] = {
             **_figures(outcome),
             "kept_float": outcome.kept_float,
+            "removed": outcome.removed,
             "latency_ms": _rounded(outcome.latency_ms, 2),
             "trials": outcome.trials,
             "bytes": outcome.variant.bytes,

@@ -68,7 +68,7 @@ def measure_sensitivities(
     known: dict[str, float] = {}
     kept = _kept(known, layers, stage, work or Work())
     session = float_session(switched, (), folder, threads, qdq=False)
-    clips = _some(pieces, spec.sample_rate)
+    clips = some_pieces(pieces, spec.sample_rate)
     output = spec.outputs[0].name
 
     def run(chosen: str | None) -> list[NDArray[np.float32]]:
@@ -121,7 +121,7 @@ def _run(session: InferenceSession, clip: Samples, switches: Mapping[str, Tensor
     return logits
 
 
-def _some(pieces: Iterable[Samples], sample_rate: int) -> list[Samples]:
+def some_pieces(pieces: Iterable[Samples], sample_rate: int) -> list[Samples]:
     """The first ``SECONDS`` of the pieces; a rest of under half a second is left out."""
     wanted, shortest = int(SECONDS * sample_rate), sample_rate // 2
     chosen: list[Samples] = []

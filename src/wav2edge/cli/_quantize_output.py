@@ -66,3 +66,5 @@ def show(outcome: Outcome) -> None:
     _terminal.out(f"  {alike}, SQNR {measured.sqnr_db:.1f} dB; {timed}")
     kept = ", ".join(f"{layer}: {why}" for layer, why in outcome.kept_float.items())
     _terminal.out(f"  in float: {kept or 'nothing'}")
+    if outcome.removed:
+        _terminal.out(f"  removed: {', '.join(f'{path}: {what}' for path, what in outcome.removed.items())}")

@@ -60,12 +60,14 @@ class QuantizeOptions:
     keep_float: tuple[str, ...]
     no_smooth: bool
     no_search: bool
+    compress: bool
     threads: int | None
 
 
 @command(
     "wav2edge quantize my-bundle --speech calibration.jsonl --dev dev.jsonl",
     "wav2edge quantize my-bundle --variant int8-u8s8,fp16 --limit 100  # on the clips inside the package",
+    "wav2edge quantize my-bundle --compress --speech calibration.jsonl --dev dev.jsonl  # less computing",
     "wav2edge quantize my-bundle --list-layers  # the names that --keep-float takes",
 )
 @argument("bundle", "bundle to add variants to", metavar="BUNDLE", type=_options.BUNDLE)
@@ -182,6 +184,13 @@ class QuantizeOptions:
         group=_HOW,
         is_flag=True,
     ),
+    option(
+        "--compress",
+        "first remove layers, heads and inner units that the words do not need; the variants are named "
+        "int8-u8s8-compressed and so on",
+        group=_HOW,
+        is_flag=True,
+    ),
     option("--threads", _options.THREADS_HELP, group=_HOW, metavar="N", type=_options.THREADS),
 )
 @_options.json_file("print the result of each variant as JSON instead")
@@ -206,6 +215,9 @@ def run(
     embeddings are, how much faster it is. Where it loses too much, its most sensitive layers are put back in float; if
     that does not help either, it is refused. Where every variant is refused, the bundle stays as it was and the exit
     code is 1.
+
+    With --compress, parts of the model are removed first, as many as cost half of what a variant may lose. Where none
+    can be removed, the bundle stays as it was and the exit code is 1.
     """
     _check(list_layers)
     from wav2edge.calibration.build import DEFAULT
@@ -223,6 +235,7 @@ def run(
         keep_float=how.keep_float,
         smooth=not how.no_smooth,
         searching=not how.no_search,
+        compress=how.compress,
         force=gate.force,
         longest=speech.longest,
         limit=speech.limit,

@@ -1,0 +1,198 @@
+"""The parts of a transformer that can be removed: layers, heads of attention, inner units of the feed-forward."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
+
+from ..graphs.graph import Graph
+from ..graphs.nodes import Node, scalar
+from .sites import linear_bias, module_path
+
+UnitKind: TypeAlias = Literal["heads", "inner units"]
+"""What a branch is made of."""
+
+_LAYER = re.compile(r"(.*/layers\.\d+)/")
+_UNITWISE = frozenset({"Transpose", "MatMul", "Softmax", "Div", "Erf", "Add", "Mul", "Gelu", "Relu"})
+"""Operators between the layers that write units and the one that reads them, which treat each unit alone."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One half of a transformer layer: its attention or its feed-forward, of units that do not depend on each other."""
+
+    path: str
+    """The module path of the layer that reads the units, such as ``encoder.layers.3.attention.out_proj``."""
+    writers: tuple[str, ...]
+    """The MatMul nodes whose weights' columns are the units."""
+    reader: str
+    """The MatMul node whose weight's rows are the units; a bias follows it."""
+    size: int
+    """Columns of one unit: the size of a head, or 1."""
+    units: int
+    """How many there are."""
+
+    @property
+    def kind(self) -> UnitKind:
+        """Heads where three projections write the units."""
+        return "heads" if len(self.writers) == 3 else "inner units"
+
+    @property
+    def layer(self) -> str:
+        """The module path of its transformer layer."""
+        return re.sub(r"(layers\.\d+)\..*", r"\1", self.path)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A transformer layer with one input and one output of the same width."""
+
+    path: str
+    """Its module path, such as ``encoder.layers.3``."""
+    source: str
+    """The tensor [batch, frames, width] that it reads."""
+    output: str
+    """The tensor of the same shape that it writes."""
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What is removed from a graph."""
+
+    layers: frozenset[str] = frozenset()
+    """Paths of layers that one linear layer replaces."""
+    units: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """The units that are removed, by the path of their branch."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is removed."""
+        return bool(self.layers or self.units)
+
+    def summary(self, graph: Graph) -> str:
+        """As ``1 of 12 layers, 3 of 144 heads, 384 of 36864 inner units``, of a graph that still has them."""
+        branches = find_branches(graph)
+        shares = [f"{len(self.layers)} of {len(find_layers(graph))} layers"]
+        for kind in get_args(UnitKind):
+            of_kind = [branch for branch in branches if branch.kind == kind]
+            gone = sum(self.gone(branch) for branch in of_kind)
+            shares.append(f"{gone} of {sum(branch.units for branch in of_kind)} {kind}")
+        return ", ".join(shares)
+
+    def gone(self, branch: Branch) -> int:
+        """How many units of a branch are removed, those of a whole layer included."""
+        return branch.units if branch.layer in self.layers else len(self.units.get(branch.path, ()))
+
+    def described(self, graph: Graph) -> dict[str, str]:
+        """By module path, what is removed from a graph that still has it: ``2 of 12 heads``."""
+        found = dict.fromkeys(sorted(self.layers), "a linear layer in its place")
+        for branch in find_branches(graph):
+            if branch.path in self.units and branch.layer not in self.layers:
+                found[branch.path] = f"{len(self.units[branch.path])} of {branch.units} {branch.kind} removed"
+        return found
+
+
+def find_layers(graph: Graph) -> tuple[Layer, ...]:
+    """The transformer layers with one input, masks aside, and one output."""
+    members: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        if match := _LAYER.match(node.name):
+            members.setdefault(match.group(1), []).append(node)
+    found = []
+    for stem, nodes in members.items():
+        written = {name for node in nodes for name in node.output}
+        read = {name for node in nodes for name in node.input if name in graph.producer and name not in written}
+        sources = [name for name in sorted(read) if not _is_mask(graph, name)]
+        inside = {id(node) for node in nodes}
+        results = [
+            name
+            for name in written
+            if name in graph.outputs or any(id(reader) not in inside for reader in graph.consumers.get(name, []))
+        ]
+        if len(sources) == len(results) == 1 and results[0] not in graph.outputs:
+            found.append(Layer(module_path(f"{stem}/part"), sources[0], results[0]))
+    return tuple(found)
+
+
+def find_branches(graph: Graph) -> tuple[Branch, ...]:
+    """Every attention and feed-forward whose units can be removed, in the graph's order."""
+    adds = [node for node in graph.nodes if node.op_type == "Add" and _LAYER.match(node.name)]
+    readers = [found[0] for found in (linear_bias(graph, add) for add in adds) if found is not None]
+    return tuple(branch for branch in (_branch(graph, reader) for reader in readers) if branch is not None)
+
+
+def bias_of(graph: Graph, product: Node) -> str | None:
+    """The bias of a linear layer; None where it has none."""
+    for node in graph.readers(product.output[0]):
+        found = linear_bias(graph, node) if node.op_type == "Add" else None
+        if found is not None:
+            return found[1]
+    return None
+
+
+def _is_mask(graph: Graph, tensor: str) -> bool:
+    """Whether a tensor is the mask [batch, 1, 1, keys], which two Unsqueeze nodes make (export/attention.py)."""
+    node = graph.producer.get(tensor)
+    return node is not None and node.op_type == "Unsqueeze"
+
+
+def _branch(graph: Graph, reader: Node) -> Branch | None:
+    """The branch that a linear layer ends; None where it does not end one."""
+    walk = _Walk(graph)
+    if not walk.up(reader.input[0]) or len(walk.writers) not in (1, 3) or not walk.closed(reader):
+        return None
+    widths = {graph.weights[node.input[1]].shape[1] for node in walk.writers}
+    rows = graph.weights[reader.input[1]].shape[0]
+    if widths != {rows} or len(walk.sizes) > 1 or (len(walk.writers) == 3) != bool(walk.sizes):
+        return None
+    size = next(iter(walk.sizes), 1)
+    if rows % size or rows == size:
+        return None
+    names = tuple(node.name for node in walk.writers)
+    return Branch(module_path(reader.name), names, reader.name, size, rows // size)
+
+
+class _Walk:
+    """From the tensor that a linear layer reads up to the linear layers that write its units."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.writers: list[Node] = []
+        self.sizes: set[int] = set()
+        self._inner: dict[str, Node] = {}
+
+    def up(self, tensor: str) -> bool:
+        """Collect the writers; False where an operator on the way does not treat each unit alone."""
+        waiting = [tensor]
+        while waiting:
+            name = waiting.pop()
+            node = self.graph.producer.get(name)
+            if node is None or name in self._inner or _is_mask(self.graph, name):
+                continue
+            self._inner[name] = node
+            if node.op_type == "MatMul" and node.input[1] in self.graph.weights:
+                self.writers.append(node)
+            elif not self._takes(node):
+                return False
+            else:
+                waiting += [each for each in node.input if each not in self.graph.weights]
+        return bool(self.writers)
+
+    def closed(self, reader: Node) -> bool:
+        """Whether nothing else reads what is between the writers and the reader."""
+        inside = {id(node) for node in self._inner.values()} | {id(reader)}
+        readers = [node for name in self._inner for node in self.graph.consumers.get(name, [])]
+        return all(id(node) in inside for node in readers) and not self.graph.outputs.intersection(self._inner)
+
+    def _takes(self, node: Node) -> bool:
+        weights = [name for name in node.input if name in self.graph.weights]
+        if node.op_type == "Reshape" and len(weights) == 1:
+            shape = [int(number) for number in self.graph.weights[weights[0]].reshape(-1)]
+            if len(shape) == 4 and shape[:3] == [0, 0, -1]:
+                self.sizes.add(shape[3])
+                return True
+            return shape == [0, 0, -1]
+        if node.op_type == "Add" and linear_bias(self.graph, node) is not None:
+            return True
+        return node.op_type in _UNITWISE and all(scalar(self.graph.weights[name]) is not None for name in weights)

@@ -1,0 +1,142 @@
+"""Removal of layers, heads and inner units: what stays computes what the whole did, as nearly as it can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from wav2edge.calibration.closeness import sqnr
+from wav2edge.calibration.compress import rank
+from wav2edge.calibration.observe import run_with_outputs
+from wav2edge.calibration.parts import Branch, Removal, find_branches, find_layers
+from wav2edge.calibration.passes.remove_parts import Moments, Seen, fitted_rows, remove_parts
+from wav2edge.graphs.graph import Graph
+from wav2edge.graphs.split import split_stages
+from wav2edge.graphs.storage import save_model
+
+Logits = Callable[[Graph, np.ndarray], np.ndarray]
+
+
+@pytest.fixture
+def seen(fp32_graph: Graph, speech: list[np.ndarray], tmp_path: Path) -> dict[str, Seen]:
+    """The moments of every part of the embedded model over two clips."""
+    branches, layers = find_branches(fp32_graph), find_layers(fp32_graph)
+    found = {branch.path: Seen(Moments()) for branch in branches} | {
+        layer.path: Seen(Moments(), Moments()) for layer in layers
+    }
+    read = {branch.path: fp32_graph.node(branch.reader).input[0] for branch in branches}
+    names = tuple({*read.values(), *(name for layer in layers for name in (layer.source, layer.output))})
+
+    def add(outputs: object) -> None:
+        assert isinstance(outputs, dict)
+        for path, name in read.items():
+            found[path].own.add(outputs[name][0], outputs[name][0])
+        for layer in layers:
+            target = found[layer.path].target
+            assert target is not None
+            found[layer.path].own.add(outputs[layer.source][0], outputs[layer.source][0])
+            target.add(outputs[layer.source][0], outputs[layer.output][0])
+
+    run_with_outputs(fp32_graph, names, speech, tmp_path, add, 1)
+    return found
+
+
+def test_finds_every_half_of_every_layer(fp32_graph: Graph) -> None:
+    branches, layers = find_branches(fp32_graph), find_layers(fp32_graph)
+    assert [layer.path for layer in layers] == [f"encoder.layers.{number}" for number in range(8)]
+    kinds = [(branch.layer, branch.kind, branch.units) for branch in branches]
+    assert kinds == [(layer.path, *each) for layer in layers for each in (("heads", 4), ("inner units", 640))]
+
+
+def test_a_unit_that_is_zero_goes_without_a_change(fp32_graph: Graph, speech: list[np.ndarray], logits: Logits) -> None:
+    graph = fp32_graph.copy()
+    heads, inner = find_branches(graph)[:2]
+    _silence(graph, heads, 2)
+    _silence(graph, inner, 7)
+    whole = logits(graph, speech[0])
+    parameters = graph.parameters
+    remove_parts(graph, Removal(units={heads.path: (2,), inner.path: (7,)}))
+    np.testing.assert_allclose(logits(graph, speech[0]), whole, atol=2e-4)
+    width = 160
+    assert parameters - graph.parameters == 4 * 40 * width + 3 * 40 + 2 * width + 1
+
+
+def test_what_stays_takes_over_what_was_removed(
+    fp32_graph: Graph, speech: list[np.ndarray], logits: Logits, seen: dict[str, Seen]
+) -> None:
+    branch = find_branches(fp32_graph)[3]
+    removal = Removal(units={branch.path: rank(fp32_graph, branch, seen[branch.path].own)[0]})
+    whole = logits(fp32_graph, speech[0])
+    plain, fitted = fp32_graph.copy(), fp32_graph.copy()
+    remove_parts(plain, removal)
+    remove_parts(fitted, removal, seen)
+    noise = [sqnr([whole], [logits(graph, speech[0])]) for graph in (plain, fitted)]
+    assert noise[1] > noise[0] + 3, noise
+
+
+def test_a_linear_layer_is_nearer_than_none(
+    fp32_graph: Graph, speech: list[np.ndarray], logits: Logits, seen: dict[str, Seen]
+) -> None:
+    removal = Removal(frozenset({"encoder.layers.3"}))
+    whole = logits(fp32_graph, speech[0])
+    plain, fitted = fp32_graph.copy(), fp32_graph.copy()
+    remove_parts(plain, removal)
+    remove_parts(fitted, removal, seen)
+    assert not any("layers.3/attention" in node.name for node in plain.nodes)
+    noise = [sqnr([whole], [logits(graph, speech[0])]) for graph in (plain, fitted)]
+    assert noise[1] > noise[0] + 1, noise
+
+
+def test_the_stages_stay_consistent(
+    fp32_graph: Graph, speech: list[np.ndarray], logits: Logits, tmp_path: Path
+) -> None:
+    """Frontend and encoder cut from a graph without some parts give what the full graph gives."""
+    graph = fp32_graph.copy()
+    heads = find_branches(graph)[4]
+    remove_parts(graph, Removal(frozenset({"encoder.layers.6"}), {heads.path: (0, 3)}))
+    expected = logits(graph, speech[0])
+    save_model(graph.to_model(), tmp_path / "full.onnx", "full.data")
+    files = split_stages(tmp_path, "full.onnx", "full")
+    sessions = {
+        stage: ort.InferenceSession(str(tmp_path / name), providers=["CPUExecutionProvider"])
+        for stage, name in files.items()
+    }
+    normalized = (speech[0] - speech[0].mean()) / np.sqrt(speech[0].var() + 1e-7)
+    features, lengths = sessions["frontend"].run(
+        ["features", "feature_lengths"],
+        {"normalized": normalized[None].astype(np.float32), "input_lengths": np.array([len(normalized)])},
+    )
+    found = sessions["encoder"].run(["logits"], {"features": features, "feature_lengths": lengths})[0][0]
+    np.testing.assert_allclose(found, expected, atol=5e-3)
+
+
+def test_fitted_rows_are_the_least_squares(rng_rows: np.ndarray) -> None:
+    """Against a regression on the rows themselves."""
+    weight = np.random.default_rng(1).normal(size=(6, 3)).astype(np.float32)
+    moments = Moments()
+    moments.add(rng_rows[:300], rng_rows[:300])
+    moments.add(rng_rows[300:], rng_rows[300:])
+    kept = np.array([0, 2, 5])
+    fitted, shift = fitted_rows(moments, weight, kept)
+    design = np.hstack([rng_rows[:, kept], np.ones((len(rng_rows), 1))])
+    expected, *_ = np.linalg.lstsq(design, rng_rows @ weight, rcond=None)
+    np.testing.assert_allclose(np.vstack([fitted, shift]), expected, atol=2e-3)
+
+
+@pytest.fixture
+def rng_rows() -> np.ndarray:
+    """Correlated rows [1000, 6] with a mean."""
+    draw = np.random.default_rng(0)
+    return (draw.normal(size=(1000, 6)) @ draw.normal(size=(6, 6)) + 2).astype(np.float32)
+
+
+def _silence(graph: Graph, branch: Branch, unit: int) -> None:
+    """Set the rows that read a unit to zero."""
+    name = graph.node(branch.reader).input[1]
+    weight = graph.floats(name).copy()
+    weight[unit * branch.size : (unit + 1) * branch.size] = 0
+    graph.weights[name] = weight
