@@ -226,7 +226,8 @@ def rank(graph: Graph, branch: Branch, own: Moments) -> list[tuple[int, ...]]:
     """
     covariance = own.covariance
     weight: Matrix = graph.floats(graph.node(branch.reader).input[1]).astype(np.float64)
-    sizes = [len(part) for part in np.array_split(np.arange(branch.units), min(GROUPS, branch.units))]
+    count = branch.units if branch.kind == "heads" else min(GROUPS, branch.units)
+    sizes = [len(part) for part in np.array_split(np.arange(branch.units), count)]
     left = np.arange(branch.units)
     groups: list[tuple[int, ...]] = []
     for size in sizes[:-1]:
