@@ -89,7 +89,7 @@ def _time(outcome: Outcome) -> str:
 
 
 def _sensitivities(made: Calibration, scheme: str, sensitivities: Sequence[Sensitivity]) -> Html:
-    floats = {layer for o in made.outcomes if o.variant.scheme == scheme for layer in o.kept_float}
+    floats = {layer for o in made.outcomes if o.variant.name.startswith(f"int8-{scheme}") for layer in o.kept_float}
     note = "Signal to noise of the logits with this layer alone in INT8; shorter is worse. Full colour: left in float."
     drawn = kit.plots(*(_bars(sensitivities, floats, scheme, width) for width in (kit.WIDE, kit.NARROW)))
     return kit.section(kit.join([kit.paragraph(note, kind="muted"), drawn]), f"Sensitivity of each layer, {scheme}")
