@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..runtime import engines
 from ..runtime.bundle.read import Bundle, Variant
-from ..runtime.errors import EngineError
+from ..runtime.errors import BundleError, EngineError
 from . import profile as profiles
 from . import tuning
 from .detect import Machine, detect
@@ -42,7 +42,7 @@ def choose(
     """The engine, variant and threads for a bundle; machine, profile: detected when omitted.
 
     Variants that were kept against the gate (``Variant.forced``) are used only when named. Raises InputError for an
-    engine that does not exist, BundleError for a variant that the bundle lacks, EngineError, saying why, when nothing
+    engine that does not exist, BundleError for a variant that the bundle lacks or where it has none, EngineError, saying why, when nothing
     runs.
     """
     machine = machine or detect()
@@ -93,7 +93,10 @@ def _runs(bundle: Bundle, engine: str, variant: Variant) -> bool:
 
 
 def _first_that_runs(bundle: Bundle, order: Sequence[str], variant: str | None) -> tuple[str, Variant]:
-    """The first engine × variant of an order of engines; raises EngineError with the reason for each that does not."""
+    """The first engine × variant of an order of engines.
+
+    Raises BundleError for a bundle without variants, else EngineError with the reason for each that does not run.
+    """
     reasons = []
     names = [name for name in order if len(order) == 1 or name in engines.names()]
     for candidate in engines.runnable(bundle, names, None if variant is None else (variant,)):
@@ -102,7 +105,7 @@ def _first_that_runs(bundle: Bundle, order: Sequence[str], variant: str | None) 
         refused = "" if candidate.variant is None else f" does not run {candidate.variant.name}"
         reasons.append(f"{candidate.engine}{refused}: {candidate.reason}")
     if not bundle.variants:
-        raise EngineError(f"{bundle.path}: it holds no variant; export the model again")
+        raise BundleError(f"{bundle.path}: it holds no variant; export the model again")
     raise EngineError("; ".join(reasons) or f"{bundle.path}: no variant for the engines {', '.join(order)}")
 
 

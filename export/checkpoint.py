@@ -160,6 +160,12 @@ class Checkpoint:
         own: dict[str, Tensor] = model.state_dict()
         found = match_names(state, own, self.ignored, str(self.path), type(model).__name__)
         for name, value in found.items():
+            if own[name].is_floating_point() and not value.is_floating_point():
+                kind = str(value.dtype).removeprefix("torch.")
+                raise CheckpointError(
+                    f"{self.path}: weight {name} holds {kind}, not floating-point numbers (a quantised checkpoint?); "
+                    "export the checkpoint that it was made from"
+                )
             if value.shape != own[name].shape:
                 raise CheckpointError(
                     f"{self.path}: weight {name} has shape {list(value.shape)}, "

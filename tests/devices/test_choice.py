@@ -14,7 +14,7 @@ from wav2edge.devices.tuning import Measurement, Tuning, within_budget
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
-from wav2edge.runtime.errors import EngineError, GateRefused, InputError
+from wav2edge.runtime.errors import BundleError, GateRefused, InputError
 
 Board = Callable[[str], Path]
 Make = Callable[..., Bundle]
@@ -121,7 +121,7 @@ def test_mistakes_are_named(bundle_of: Make, laptop: Machine) -> None:
         choice.choose(bundle_of("fp32"), "cuda", machine=laptop)
     with pytest.raises(InputError, match="no variant 'fp8'"):
         choice.choose(bundle_of("fp32"), variant="fp8", machine=laptop)
-    with pytest.raises(EngineError, match="holds no variant"):
+    with pytest.raises(BundleError, match="holds no variant"):
         choice.choose(bundle_of(), machine=laptop)
 
 

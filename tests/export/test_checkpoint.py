@@ -158,6 +158,19 @@ def test_weights_of_another_shape(checkpoint: Path, tmp_path: Path, capsys: pyte
     assert "config.json asks for" in refusal(checkpoint, tmp_path / "out", capsys)
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64])
+def test_weights_that_are_no_floats(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], dtype: torch.dtype
+) -> None:
+    """Integers were taken as if they were the weights, complex numbers without their imaginary part."""
+    weights = load_file(checkpoint / "model.safetensors")
+    name = next(name for name in weights if name.endswith("q_proj.weight"))
+    torch.save({**weights, name: weights[name].to(dtype)}, checkpoint / "pytorch_model.bin")
+    (checkpoint / "model.safetensors").unlink()
+    said = refusal(checkpoint, tmp_path / "out", capsys)
+    assert f"q_proj.weight holds {str(dtype).removeprefix('torch.')}, not floating-point numbers" in said
+
+
 def test_configuration_that_describes_no_model(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,7 +76,7 @@ class Inputs:
             self._pack,
         )
         opened = Bundle.open(bundle)
-        return pick(random, uses)(random, opened)
+        return pick(random, uses if opened.variants else (_inspect,))(random, opened)
 
     def _document(self, random: Generator, bundle: Path) -> None:
         document = edited(random, self.document, int(random.integers(1, 4)))
