@@ -42,8 +42,8 @@ def choose(
     """The engine, variant and threads for a bundle; machine, profile: detected when omitted.
 
     Variants that were kept against the gate (``Variant.forced``) are used only when named. Raises InputError for an
-    engine that does not exist, BundleError for a variant that the bundle lacks or where it has none, EngineError, saying why, when nothing
-    runs.
+    engine that does not exist, BundleError for a variant that the bundle lacks and for one without variants,
+    EngineError, saying why, when nothing runs.
     """
     machine = machine or detect()
     profile = profile or profiles.for_machine(machine)
