@@ -53,7 +53,7 @@ class Board(Protocol):
 
     path: Path
 
-    def says(self, script: str, cpu: str = "max", timeout: float = 3000) -> str:
+    def says(self, script: str, cpu: str = "cortex-a76", timeout: float = 3000) -> str:
         """The output of a script that must succeed."""
 
 
@@ -108,7 +108,6 @@ def install(
         profile: str,
         *words: str,
         before: str = ":",
-        cpu: str = "max",
         prepare: Callable[[Path], object] = lambda root: None,
     ) -> Installed:
         kept = WORK / f"{name}-{release}-arm64" / CURRENT[1:]
@@ -128,7 +127,7 @@ def install(
                 file.extractall(home / "package", filter="data")
             for each in CLIPS:
                 shutil.copy(sounds[each], home / sounds[each].name)
-            made[name] = Installed(board, name, board.says(f"{before}; cd /root/package && ./install.sh", cpu))
+            made[name] = Installed(board, name, board.says(f"{before}; cd /root/package && ./install.sh"))
         return made[name]
 
     return make
@@ -138,14 +137,14 @@ def install(
 def pi(install: Callable[..., Installed]) -> Installed:
     """A Raspberry Pi 5 with Debian 12."""
     words = ("--service", "--variant", ",".join(VARIANTS))
-    return install("pi", "bookworm", "raspberry-pi-5", *words, cpu="cortex-a76")
+    return install("pi", "bookworm", "raspberry-pi-5", *words)
 
 
 @pytest.fixture(scope="session")
 def pi13(install: Callable[..., Installed]) -> Installed:
     """A Raspberry Pi 5 with Debian 13."""
     words = ("--service", "--variant", ",".join(VARIANTS))
-    return install("pi13", "trixie", "raspberry-pi-5", *words, cpu="cortex-a76")
+    return install("pi13", "trixie", "raspberry-pi-5", *words)
 
 
 @pytest.fixture(scope="session")
@@ -303,7 +302,7 @@ def test_python_310_with_the_last_onnxruntime_for_it(install: Callable[..., Inst
         pytest.skip("no Python 3.10 for aarch64 here; tests/boards/python310.sh builds it")
     there = install(
         "python310", "bookworm", "jetson-orin-nano", "--python", "3.10", "--variant", ",".join(VARIANTS),
-        before="export PATH=/opt/python3.10/bin:$PATH", cpu="cortex-a76",
+        before="export PATH=/opt/python3.10/bin:$PATH",
         prepare=lambda root: shutil.copytree(tree / "opt", root / "opt", dirs_exist_ok=True, symlinks=True),
     )  # fmt: skip
     assert "making the environment with Python 3.10" in there.said and "failed" not in there.said

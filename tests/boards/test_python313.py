@@ -45,7 +45,7 @@ class Board(Protocol):
 
     path: Path
 
-    def says(self, script: str, cpu: str = "max", timeout: float = 3000) -> str:
+    def says(self, script: str, cpu: str = "cortex-a76", timeout: float = 3000) -> str:
         """The output of a script that must succeed."""
 
 
