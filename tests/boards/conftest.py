@@ -27,8 +27,8 @@ PACKAGES = (
 
 
 PLAIN = "cortex-a76"
-"""The processor that is emulated unless a test asks for another: qemu's `max` has vectors of 2048 bits, which it emulates
-at a tenth of the speed."""
+"""The processor that is emulated unless a test asks for another: qemu's `max` has vectors of 2048 bits, which it
+emulates at a tenth of the speed."""
 
 
 @dataclass(frozen=True)
