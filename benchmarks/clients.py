@@ -13,6 +13,7 @@ of their loudness, which a model with normalised input takes out but for the las
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import shutil
@@ -150,10 +151,12 @@ def measured(bundle: Bundle, clips: Sequence[Clip], options: argparse.Namespace)
                 if not options.only or layout in options.only:
                     yield from in_client(name, bundle, variant, layout, command, clips, expected)
             if options.onnx_asr_source and (not options.only or "onnx-asr" in options.only):
-                os.environ["PYTHONPATH"] = str(options.onnx_asr_source)
-                command = programs(variant)["onnx-asr"]
-                for result in in_client(name, bundle, variant, "onnx-asr", command, clips, expected):
-                    yield replace(result, client="onnx-asr, its repository")
+                with tempfile.TemporaryDirectory() as place:
+                    os.environ["PYTHONPATH"] = str(with_data_of_the_release(options.onnx_asr_source, Path(place)))
+                    command = programs(variant)["onnx-asr"]
+                    for result in in_client(name, bundle, variant, "onnx-asr", command, clips, expected):
+                        yield replace(result, client="onnx-asr, its repository")
+                    del os.environ["PYTHONPATH"]
             if bundle.spec.normalize and (not options.only or "control" in options.only):
                 softer = reference(bundle, variant, [clip * np.float32(QUIETER) for clip in clips])
                 client = f"wav2edge itself, clips {QUIETER} times as loud"
@@ -162,6 +165,16 @@ def measured(bundle: Bundle, clips: Sequence[Clip], options: argparse.Namespace)
                 yield from in_triton(name, bundle, variant, clips, expected)
         if not options.only or "static" in options.only:
             yield from in_fixed_length(name, bundle, variant, clips, options.seconds)
+
+
+def with_data_of_the_release(source: Path, place: Path) -> Path:
+    """A copy of onnx-asr's source with the resampling graphs that its build makes: the installed release's."""
+    found = importlib.util.find_spec("onnx_asr")
+    assert found is not None and found.origin is not None
+    data = Path("onnx_asr", "preprocessors", "data")
+    shutil.copytree(source, place / "src")
+    shutil.copytree(Path(found.origin).parents[1] / data, place / "src" / data, dirs_exist_ok=True)
+    return place / "src"
 
 
 def reference(bundle: Bundle, variant: str, clips: Sequence[Clip]) -> Reference:
