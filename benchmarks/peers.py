@@ -8,8 +8,8 @@ and the embedded one, whose words are compared with those of wav2edge in FP32. E
 of its own, of the versions in _peers/environments.py, and converts the checkpoint as its users do; each row is a
 process of its own. They take turns, forwards and backwards, --together of them at a time, wav2edge's best always among
 them: a ratio is the median of those within a turn. Environments and converted checkpoints stay in the user's cache
-(several GB); the first run makes them. A row that cannot run shows the first line of the error. --crispasr names
-models/convert-wav2vec2-to-gguf.py of CrispASR's repository, which its wheel lacks.
+(several GB); the first run makes them, or one with --prepare. A row that cannot run shows the first line of the error.
+--crispasr names models/convert-wav2vec2-to-gguf.py of CrispASR's repository, which its wheel lacks.
 """
 
 from __future__ import annotations
@@ -70,6 +70,9 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=20.0, help="seconds after which a row takes no more turns")
     parser.add_argument("--speech", help="manifest of clips whose words are compared (default: those that ship)")
     parser.add_argument("--clips", type=int, default=50, help="at most so many of them, evenly picked")
+    parser.add_argument(
+        "--prepare", action="store_true", help="install and convert what is missing, and measure nothing"
+    )
     parser.add_argument("--crispasr", type=Path, metavar="FILE", help="CrispASR's converter")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, _kit.Output(arguments, markdown=True) as output:
@@ -77,6 +80,11 @@ def main() -> None:
         for name in arguments.models:
             case = CASES[name]()
             results = run.case(case)
+            if arguments.prepare:
+                output.say(
+                    f"{case.name}:", *(f"{result.row.name}: {result.reason or 'ready'}" for result in results), ""
+                )
+                continue
             output.say(f"**{case.name}**, {arguments.threads} threads, median (min) ms of {arguments.turns} turns:", "")
             spoken = run.rows if case.spoken else ()
             output.say(*table(results, arguments.seconds, run.reference(case), [row.text for row in spoken]))
@@ -116,6 +124,8 @@ class Run:
             chosen = [row for row in chosen if row is OURS or any(part in row.words for part in wanted)]
         results = {row: Result(row) for row in chosen}
         programs = dict(self._prepared(case, results))
+        if self._arguments.prepare:
+            return list(results.values())
         others = [row for row in programs if row is not OURS]
         size = max(1, self._arguments.together - 1)
         for heat, start in enumerate(range(0, max(1, len(others)), size)):

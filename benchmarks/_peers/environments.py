@@ -20,7 +20,10 @@ PACKAGES: Mapping[str, Sequence[str]] = {
         *(TORCH, "transformers==4.57.6", "huggingface-hub<1", "optimum==2.1.0", "optimum-onnx==0.1.0"),
         *("onnx==1.23.2", "onnxruntime==1.32.0"),
     ),
-    "optimum-intel": (TORCH, "optimum-intel==2.2.0", "openvino==2026.4.1", "nncf==3.4.0"),
+    "optimum-intel": (
+        *(TORCH, "torchvision==0.28.0", "transformers==5.5.4", "optimum==2.3.0", "optimum-intel==2.2.0"),
+        *("openvino==2026.4.1", "nncf==3.4.0"),
+    ),
     "ctranslate2": (TORCH, "transformers==5.23.0", "ctranslate2==4.8.5"),
     "crispasr": (TORCH, "transformers==5.23.0", "gguf==0.19.0", "crispasr==0.8.45"),
     "faster-whisper": (
@@ -34,6 +37,11 @@ PACKAGES: Mapping[str, Sequence[str]] = {
     "node": ("onnxruntime-web@1.30.0",),
 }
 """By name; those of ``node`` are npm's, the others PyPI's."""
+
+
+WITHOUT = {"optimum-intel": ("torchvision",)}
+"""What is removed after installing: PyPI's torchvision is built for CUDA and does not load beside a torch for CPUs, and
+transformers then imports no processor; without it nothing is missing for speech."""
 
 
 class NotMade(Exception):
@@ -53,7 +61,7 @@ def interpreter(name: str, root: Path) -> list[str]:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         print(f"making the environment {name} …", file=sys.stderr, flush=True)
-        _node(place, packages) if name == "node" else _python(place, packages)
+        _node(place, packages) if name == "node" else _python(place, packages, WITHOUT.get(name, ()))
         mark.write_text(wanted, "utf-8")
     if name != "node":
         return [str(place / "bin" / "python")]
@@ -63,9 +71,12 @@ def interpreter(name: str, root: Path) -> list[str]:
     return [node]
 
 
-def _python(place: Path, packages: Sequence[str]) -> None:
+def _python(place: Path, packages: Sequence[str], without: Sequence[str]) -> None:
     _run([sys.executable, "-m", "venv", str(place)])
-    _run([str(place / "bin" / "python"), "-m", "pip", "install", "-q", *packages])
+    pip = [str(place / "bin" / "python"), "-m", "pip"]
+    _run([*pip, "install", "-q", *packages])
+    if without:
+        _run([*pip, "uninstall", "-q", "-y", *without])
 
 
 def _node(place: Path, packages: Sequence[str]) -> None:

@@ -14,19 +14,22 @@ from .line import Recognizer, Samples, main
 
 
 def prepare(checkpoint: Path, target: Path, variant: str, clips: Sequence[Samples]) -> None:
-    """Export, and quantise for ``int8``."""
+    """Export, and quantise for ``int8`` (its default operators) and ``int8+matmul`` (matrix products alone)."""
     model = ORTModelForCTC.from_pretrained(checkpoint, export=True)
     AutoProcessor.from_pretrained(checkpoint).save_pretrained(target)
     if variant == "fp32":
         model.save_pretrained(target)
         return
     machine = "arm64" if platform.machine() in ("aarch64", "arm64") else "avx512_vnni"
-    settings = getattr(AutoQuantizationConfig, machine)(is_static=False, per_channel=False)
+    operators = ["MatMul"] if variant.endswith("matmul") else None
+    settings = getattr(AutoQuantizationConfig, machine)(
+        is_static=False, per_channel=False, operators_to_quantize=operators
+    )
     ORTQuantizer.from_pretrained(model).quantize(save_dir=target, quantization_config=settings)
 
 
 def load(target: Path, variant: str, threads: int) -> Recognizer:
-    """variant: ``fp32`` or ``int8``."""
+    """variant: ``fp32``, ``int8`` or ``int8+matmul``."""
     processor = AutoProcessor.from_pretrained(target)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -38,6 +38,7 @@ ROWS = (
     Row("transformers, PyTorch's dynamic INT8", "pytorch", "pytorch", "dynamic"),
     Row("optimum, ONNX Runtime, default export", "optimum_onnxruntime", "optimum-onnx", "fp32"),
     Row("optimum, ONNX Runtime, dynamic INT8", "optimum_onnxruntime", "optimum-onnx", "int8"),
+    Row("optimum, ONNX Runtime, dynamic INT8, MatMul", "optimum_onnxruntime", "optimum-onnx", "int8+matmul"),
     Row("optimum, OpenVINO, FP32", "optimum_openvino", "optimum-intel", "fp32"),
     Row("optimum, OpenVINO, its default precision", "optimum_openvino", "optimum-intel", "default"),
     Row("optimum, OpenVINO, NNCF INT8", "optimum_openvino", "optimum-intel", "nncf"),
