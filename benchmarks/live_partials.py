@@ -4,7 +4,8 @@
 
 At every partial window the text shown is compared with one pass over the utterance from its start to the same sample.
 Differences are counted in characters (CER); references are the whole-utterance texts. Printed for windows with and
-without kept features, and for group norm with several overlaps. The defaults come from this table.
+without kept features, and for several hops of long utterances; the last column is against the texts that the first
+such hop showed at the same moments. The defaults come from this table.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ Known = dict[tuple[int, int, int], str]
 
 def compare(
     live: LiveTranscriber, settings: LiveSettings, rows: tuple[manifest.Row, ...], known: Known
-) -> scoring.Scores:
-    """The texts shown against those of whole utterances."""
+) -> tuple[scoring.Scores, Known]:
+    """The texts shown against those of whole utterances, and the texts shown."""
     spec = live.spec
-    whole, shown = [], []
+    whole: list[str] = []
+    shown: Known = {}
     for number, row in enumerate(rows):
         decoder = LiveDecoder(spec, live.vad(), settings)
         samples = np.concatenate((on_grid(read.load(row.path, RATE)), np.zeros(RATE, np.float32)))
@@ -50,8 +52,16 @@ def compare(
                     [logits] = live.model.logits([samples[utterance.start : window.end]])
                     known[key] = ctc.joined(ctc.greedy(logits, spec), spec)
                 whole.append(known[key])
-                shown.append(ctc.joined(utterance.agreement.words, spec))
-    return scoring.score(whole, shown, "none")
+                shown[key] = ctc.joined(utterance.agreement.words, spec)
+    return scoring.score(whole, list(shown.values()), "none"), shown
+
+
+def against(first: Known, other: Known) -> str:
+    """The CER of texts against others of the same moments."""
+    same = [key for key in other if key in first]
+    if not same:
+        return "–"
+    return f"{scoring.score([first[key] for key in same], [other[key] for key in same], 'none').cer} of {len(same)}"
 
 
 def main() -> None:
@@ -65,6 +75,7 @@ def main() -> None:
     parser.add_argument("--left-context", type=float, nargs="*", default=[3.0, 4.0, 5.5])
     parser.add_argument("--kept-only", action="store_true", help="leave out windows that are computed anew")
     parser.add_argument("--hop", type=float, default=LiveSettings.hop)
+    parser.add_argument("--long-hop", type=float, nargs="*", default=[LiveSettings.hop, LiveSettings.long_hop])
     options = parser.parse_args()
     corpora = [options.corpus] if options.corpus else []
     rows = _kit.rows_of(options.manifest, split=options.split, corpora=corpora, limit=options.limit)
@@ -73,16 +84,23 @@ def main() -> None:
     with LiveTranscriber(model, base) as live, _kit.Output(options) as output:
         norm = model.spec.norm
         output.say(f"{len(rows)} clips, {norm} norm, {model.engine} {model.variant.name}, hop {base.hop:g} s")
-        output.say(f"{'left context':>12} {'features':28} {'CER against whole-utterance partials':>38} {'partials':>9}")
+        output.say(
+            f"{'left context':>12} {'features':14} {'long hop':>8} {'CER against whole-utterance partials':>38} "
+            f"{'partials':>9} {'CER against the first long hop':>38}"
+        )
         known: Known = {}
         for context in options.left_context:
-            ways = {} if options.kept_only else {"computed anew": replace(base, keep_features=False)}
-            for overlap in (0.0,) if norm == "layer" else (0.0, 0.5, 1.0, 2.0):
-                name = "kept" if norm == "layer" else f"kept, overlap {overlap:g} s"
-                ways[name] = replace(base, overlap=overlap)
+            ways = {"kept": base} | ({} if options.kept_only else {"computed anew": replace(base, keep_features=False)})
             for name, settings in ways.items():
-                scores = compare(live, replace(settings, left_context=context, kept_context=context), rows, known)
-                output.say(f"{context:12g} {name:28} {scores.cer!s:>38} {scores.cer.clips:9}")
+                first: Known | None = None
+                for hop in options.long_hop:
+                    chosen = replace(settings, left_context=context, kept_context=context, long_hop=hop)
+                    scores, shown = compare(live, chosen, rows, known)
+                    first = shown if first is None else first
+                    output.say(
+                        f"{context:12g} {name:14} {hop:8g} {scores.cer!s:>38} {scores.cer.clips:9} "
+                        f"{against(first, shown):>38}"
+                    )
 
 
 if __name__ == "__main__":

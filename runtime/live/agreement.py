@@ -37,14 +37,17 @@ class Agreement:
         """All words, the stable ones first."""
         return self.stable + self.tentative
 
-    def update(self, words: Sequence[Word], trusted_from: float, end: float) -> None:
-        """Take the hypothesis of a window that ends at ``end`` (s); its words before ``trusted_from`` lack context."""
+    def update(self, words: Sequence[Word], trusted_from: float, end: float, hops: int = 1) -> None:
+        """Take the hypothesis of a window that ends at ``end`` (s); its words before ``trusted_from`` lack context.
+
+        hops: how many hypotheses it counts for, where it came after a longer hop.
+        """
         while self.tentative and self.tentative[0].start < trusted_from:
             self.stable.append(self.tentative.pop(0))  # it leaves the window: no later hypothesis is better
             self._agreed.pop(0)
         boundary = self.stable[-1].end if self.stable else float("-inf")
         fresh = [word for word in words if word.start >= trusted_from and not self._known(word, boundary)]
-        agreed = [1 + self._before(word) for word in fresh]
+        agreed = [before + hops if (before := self._before(word)) else 1 for word in fresh]
         ready = 0
         while ready < len(fresh) and agreed[ready] >= self.wanted and fresh[ready].end <= end - self.settle:
             ready += 1

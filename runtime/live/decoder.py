@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..audio.arrays import checked_samples
-from ..bundle.spec import FEATURES, OUTPUT_LENGTHS, ModelSpec
+from ..bundle.spec import OUTPUT_LENGTHS, ModelSpec
 from ..engines import Arrays, checked
 from ..errors import InputError
 from ..heads import ctc
@@ -147,7 +147,7 @@ class LiveDecoder:
             return []  # its utterance ended while the window ran
         utterance.window = None
         if window.purpose == "features":
-            utterance.keep(window, np.asarray(outputs[FEATURES][0], dtype=np.float32))
+            utterance.keep(window, outputs)
             return []
         return self._accept_partial(utterance, window, self._logits(outputs))
 
@@ -173,7 +173,7 @@ class LiveDecoder:
         cut_edge = window.start > utterance.start
         trusted = self._seconds(window.start) + self.settings.edge if cut_edge else float("-inf")
         agreement = utterance.agreement
-        agreement.update(words, trusted, end)
+        agreement.update(words, trusted, end, utterance.hops(window.end))
         utterance.decoded = window.end
         if words:
             utterance.last_label = max(utterance.last_label, round(words[-1].end * self.spec.sample_rate))

@@ -22,6 +22,11 @@ class LiveSettings:
     """Seconds of new sound between two partials; half of it until an utterance has text. Default 0.5; the profile of a
     slow board says more. Cost: benchmarks/live_cost.py."""
 
+    long_hop: float = 1.0
+    """The same once an utterance is longer than a window and 5 s, when every partial costs a whole window; where
+    ``hop`` is more, that counts, and half a window at most. Default 1.0: half of the computing of a long utterance
+    (benchmarks/live_cost.py)."""
+
     left_context: float = 3.0
     """Seconds that a partial's window reaches back before its hop. Default 3.0: 2.5 times less computing than decoding
     the whole utterance at every hop (benchmarks/live_cost.py, benchmarks/live_partials.py)."""
@@ -73,12 +78,8 @@ class LiveSettings:
     (benchmarks/live_settings.py)."""
 
     keep_features: bool | None = None
-    """Whether convolution features are kept between hops. Default None: where that is exact (layer norm) and the
-    variant has a frontend and an encoder stage. It saves 1.6 times the computing (benchmarks/live_cost.py)."""
-
-    overlap: float = 1.0
-    """Seconds of sound computed again before new frames where keeping features only approximates (group norm). Default
-    1.0 (benchmarks/live_group_norm.py)."""
+    """Whether convolution features are kept between hops. Default None: where the variant has the stages by which the
+    front end is run in pieces, and an encoder. It saves 1.6 times the computing (benchmarks/live_cost.py)."""
 
     endpoint: EndpointRules = field(default_factory=EndpointRules)
     """When an utterance ends."""
@@ -89,8 +90,9 @@ class LiveSettings:
     def __post_init__(self) -> None:
         """Raises InputError for a value out of bounds."""
         time = (0.0, LONGEST)
-        check(self, hop=(0.05, LONGEST), left_context=time, kept_context=time, edge=time, settle=time, hold=time)
-        check(self, tolerance=time, pre_roll=time, post_roll=time, ahead=time, overlap=time)
+        check(self, hop=(0.05, LONGEST), long_hop=time, left_context=time, kept_context=time)
+        check(self, edge=time, settle=time, hold=time)
+        check(self, tolerance=time, pre_roll=time, post_roll=time, ahead=time)
         check(self, agreement=(1, 1000), confirm=(1, 1000), min_confidence=(0.0, 2.0))
 
     @property

@@ -20,7 +20,7 @@ from ..recordings.segmentation import Segmentation
 from ..recordings.transcriber import Transcriber
 from ..text.transcript import Transcript
 from .decoder import LiveDecoder, decode
-from .features import can_keep
+from .features import can_keep, stages_to_keep
 from .model import LiveModel
 from .settings import LiveSettings, LoopSettings
 from .vad import VoiceActivityModel
@@ -69,8 +69,8 @@ class LiveTranscriber(LiveModel):
         self.chunking = chunking or Chunking()
         self.settings = _complete(settings or LiveSettings(), model)
         _check_lengths(self.settings, self.chunking)
-        stages: tuple[Stage, ...] = ("full", "frontend", "encoder") if self.settings.keep_features else ("full",)
-        for stage in stages:
+        stages: tuple[Stage, ...] = stages_to_keep(model.spec) if self.settings.keep_features else ()
+        for stage in ("full", *stages):
             model.prepare(stage, self.options(stage))
 
     def options(self, stage: Stage) -> EngineOptions:
@@ -101,14 +101,15 @@ class LiveTranscriber(LiveModel):
 
 def _complete(settings: LiveSettings, model: Model) -> LiveSettings:
     """The settings with ``keep_features`` decided; raises InputError where they cannot be kept."""
-    possible = can_keep(model.spec) and {"frontend", "encoder"} <= set(model.variant.graphs)
+    wanted = stages_to_keep(model.spec)
+    possible = can_keep(model.spec) and set(wanted) <= set(model.variant.graphs)
+    if "tile" in wanted:
+        possible = possible and model.runs_in_tiles
     if settings.keep_features and not possible:
         raise InputError(
-            f"{model.bundle.path}: {model.variant.name} has no frontend and encoder of which to keep features"
+            f"{model.bundle.path}: {model.variant.name} lacks {' or '.join(wanted)}, of which features are kept"
         )
-    exact = model.spec.norm == "layer"
-    keep = exact if settings.keep_features is None else settings.keep_features
-    return replace(settings, keep_features=possible and keep)
+    return replace(settings, keep_features=possible and settings.keep_features is not False)
 
 
 def _check_lengths(settings: LiveSettings, chunking: Chunking) -> None:

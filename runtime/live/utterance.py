@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import engines
-from ..bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED, ModelSpec
+from ..bundle.spec import FEATURE_LENGTHS, FEATURES, ModelSpec
 from .agreement import Agreement
 from .features import FROZEN_AFTER, FeatureCache
 from .sample_buffer import SampleBuffer
@@ -15,6 +14,8 @@ from .vad import VoiceActivity
 from .window import FinalPass, Window
 
 _GRID = 5  # windows end on multiples of 5 frames (0.1 s), so that engines meet few different shapes
+
+_LONG = 5.0  # seconds of an utterance, pre-roll included, below which captions must come early: commands
 
 
 class Utterance:
@@ -83,24 +84,35 @@ class Utterance:
         if self.final is not None:
             return None  # all of it is decoded, or being decoded
         rate, settings = self.spec.sample_rate, self.settings
-        hop = settings.hop if self.has_text else settings.hop / 2
         end = self.start + (received - self.start) // self.grid * self.grid
-        if end - self.decoded < hop * rate or end - self.start < self.spec.min_samples:
+        if end - self.decoded < self._hop * rate or end - self.start < self.spec.min_samples:
             return None
         # After the voice's end nothing is new, but sound after its last word lets that word settle.
         if self.decoded >= self.voice_end + settings.settle * rate:
             return None
         return end
 
+    def hops(self, end: int) -> int:
+        """How many hypotheses one that reaches ``end`` counts for: two after a hop of twice the length."""
+        return 2 if end - self.decoded > 1.5 * self.settings.hop * self.spec.sample_rate else 1
+
+    @property
+    def _hop(self) -> float:
+        """The seconds of new sound that the next partial waits for."""
+        settings = self.settings
+        if self.decoded - self.start >= max(self.longest, _LONG * self.spec.sample_rate):
+            return max(settings.hop, min(settings.long_hop, settings.window / 2))
+        return settings.hop if self.has_text else settings.hop / 2
+
     def issue(self, samples: SampleBuffer, end: int) -> Window:
         """The run that brings the partial up to ``end``: features first where some are missing."""
         self.window = self._window(samples, end)
         return self.window
 
-    def keep(self, window: Window, features: NDArray[np.float32]) -> None:
-        """Keep the features [frames, channels] that a window with the purpose ``features`` gave."""
+    def keep(self, window: Window, outputs: engines.Arrays) -> None:
+        """Keep what a window with the purpose ``features`` gave."""
         assert self.cache is not None
-        self.cache.add(features, (window.start - self.start) // self.spec.stride)
+        self.cache.take(window.stage, window.start - self.start, window.end - self.start, outputs)
 
     def _window(self, samples: SampleBuffer, end: int) -> Window:
         length = end - self.start
@@ -114,10 +126,9 @@ class Utterance:
             self.cache.freeze(so_far)
         missing = self.cache.missing(length)
         if missing is not None:
-            begin, stop = self.start + missing[0], self.start + missing[1]
-            values = self.cache.normalized(samples.read(begin, stop))
-            feeds = {NORMALIZED: values[None], INPUT_LENGTHS: np.array([len(values)], np.int64)}
-            return Window(self.number, "features", "frontend", feeds, begin, stop)
+            begin, stop = self.start + missing.start, self.start + missing.end
+            inputs = self.cache.feeds(missing, samples.read(begin, stop))
+            return Window(self.number, "features", missing.stage, inputs, begin, stop)
         features, first = self.cache.last(self.spec.frames(length))
         feeds = {FEATURES: features[None], FEATURE_LENGTHS: np.array([len(features)], np.int64)}
         return Window(self.number, "partial", "encoder", feeds, self.start + first * self.spec.stride, end)
@@ -125,5 +136,4 @@ class Utterance:
     def _cache(self) -> FeatureCache | None:
         if not self.settings.keep_features:
             return None
-        overlap = 0 if self.spec.norm == "layer" else int(self.settings.overlap * self.spec.sample_rate)
-        return FeatureCache(self.spec, self.spec.frames(self.longest), overlap // self.spec.stride)
+        return FeatureCache(self.spec, self.spec.frames(self.longest))

@@ -135,6 +135,37 @@ def test_kept_features_give_the_same_events_and_compute_each_frame_once(booth: B
     assert all(frames <= 200 for what, frames in runs[1] if what.startswith("partial")), "the window must be bounded"
 
 
+def test_the_hop_gets_longer_once_every_partial_costs_a_whole_window(booth: Booth) -> None:
+    said = "the quick brown fox jumps over the lazy dog and then some more of it until it is long enough for this"
+    said = f"{said} and then the same words again until nobody waits for the next"
+    sound = np.concatenate((booth.quiet(0.5), booth.speak(said), booth.quiet(2)))
+    frames = {}
+    for hop, long_hop in ((0.5, 0.5), (0.5, 1.0), (2.0, 1.0)):
+        decoder = booth.decoder(replace(PLAIN, hop=hop, long_hop=long_hop))
+        model = booth.model(booth.spec())
+        events = booth.listen(decoder, model, sound)
+        assert [final.text for final in finals_of(events)] == [said] and finals_of(events)[0].revised == 0
+        assert_stable_grows(events)
+        ends = [event.end for event in events if isinstance(event, Partial)]
+        start = finals_of(events)[0].start
+        late = [end for end in ends if end > start + 5.0 + hop]
+        steps = np.diff(late)
+        assert len(steps) and np.median(steps) == pytest.approx(max(hop, long_hop)), steps
+        frames[hop, long_hop] = sum(count for what, count in model.runs if what.startswith("partial"))
+    assert frames[0.5, 1.0] < 0.7 * frames[0.5, 0.5]
+
+
+def test_a_short_window_keeps_the_hop_short(booth: Booth) -> None:
+    """A hop longer than the window would leave sound between two windows that no partial covers."""
+    said = "one two three four five six seven eight nine ten eleven twelve"
+    sound = np.concatenate((booth.quiet(0.5), booth.speak(said), booth.quiet(2)))
+    model = booth.model(booth.spec())
+    events = booth.listen(booth.decoder(replace(PLAIN, left_context=0.7, edge=0.0)), model, sound)
+    ends = [event.end for event in events if isinstance(event, Partial)]
+    assert max(np.diff(ends)) <= 0.75
+    assert [final.text for final in finals_of(events)] == [said]
+
+
 @pytest.mark.parametrize(("gap", "text"), [(0.5, "lat can"), (2.0, "latcan")])
 def test_a_word_does_not_span_a_long_pause(booth: Booth, gap: float, text: str) -> None:
     """The model wrote no delimiter into a pause, and the captions held one word from before it to after it."""

@@ -137,7 +137,6 @@ def _settings(random: Generator) -> LiveSettings:
         agreement=int(random.integers(1, 8)),
         confirm=int(random.integers(1, 8)),
         keep_features=bool(random.integers(2)),
-        overlap=number(1.0, 0.01, 3),
         endpoint=EndpointRules(number(2.4, 0.02, 9), number(1.2, 0.02, 9), number(20, 0.5, 60)),
         vad=VadSettings(threshold=number(0.5, 0.05, 1), hysteresis=number(0.15, 0.01, 1)),
     )
