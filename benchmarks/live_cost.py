@@ -2,24 +2,30 @@
 
     python benchmarks/live_cost.py [-m BUNDLE] [--engine E] [--variant V] [--speech FILE …]
 
-Four ways over the same sound: the live window with features kept between hops, the same with a hop that never gets
-longer, the window computed anew, and the whole utterance so far at every hop. The final pass over the whole utterance
-is part of each; ``passes`` is the whole over the final.
+Ways over the same sound: the live window with features kept between hops, or computed anew, each with a hop that gets
+longer in a long utterance and with one that does not; with ``--whole`` the whole utterance so far at every hop. The
+final pass over the whole utterance is part of each. ``passes`` is the whole over the cheapest final.
 """
 
 from __future__ import annotations
 
+import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import _kit
+import _shapes
 import numpy as np
 from numpy.typing import NDArray
 
+from wav2edge.devices import open as devices_open
 from wav2edge.runtime.live.decoder import LiveDecoder
 from wav2edge.runtime.live.settings import LiveSettings
 from wav2edge.runtime.live.silero import Silero
 from wav2edge.runtime.live.transcriber import LiveTranscriber
+from wav2edge.runtime.model import Model
 
 RATE = 16000
 
@@ -62,60 +68,70 @@ def play(live: LiveTranscriber, settings: LiveSettings, sound: NDArray[np.float3
 
 
 def main() -> None:
-    """Print the table."""
+    """Print a table for each model."""
     parser = _kit.parser(__doc__)
     _kit.add_model(parser)
+    parser.add_argument("--shape", choices=_shapes.SHAPES, help="both norms at this shape, random weights")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--hop", type=float, default=LiveSettings.hop)
-    parser.add_argument("--left-context", type=float)
     parser.add_argument("--long-hop", type=float, default=LiveSettings.long_hop)
+    parser.add_argument("--left-context", type=float, default=LiveSettings.kept_context)
     parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--whole", action="store_true", help="the whole utterance at every hop too")
     parser.add_argument("--speech", nargs="*", default=[])
     options = parser.parse_args()
+    models: Sequence[str | Path | None] = [options.model]
+    if options.shape:
+        models = [_shapes.bundle(options.shape, norm).path for norm in ("layer", "group")]
+    with _kit.Output(options) as output:
+        for model in models:
+            table(
+                output,
+                devices_open.open_model(model, options.engine, options.variant, threads=options.threads),
+                options,
+            )
+
+
+def table(output: _kit.Output, model: Model, options: argparse.Namespace) -> None:
+    """The ways of one model, in turns; the run of each that took the least."""
     sound = _kit.sound(options.speech, options.seconds)
-    model = _kit.open_model(options)
-    context = options.left_context or LiveSettings.kept_context
+    context = options.left_context
     base = LiveSettings(
         hop=options.hop, long_hop=options.long_hop, left_context=context, kept_context=context, keep_features=True
     )
     never_blank = replace(base.endpoint, silence_without_text=3600.0, longest_utterance=28.0)
     base = replace(base, endpoint=never_blank)
-    with LiveTranscriber(model, base) as live, _kit.Output(options) as output:
+    ways = {
+        "window, features kept": base,
+        "the same, hop never longer": replace(base, long_hop=base.hop),
+        "window computed anew": replace(base, keep_features=False),
+        "the same, hop never longer ": replace(base, keep_features=False, long_hop=base.hop),
+    }
+    if options.whole:
+        ways["whole utterance at every hop"] = replace(ways["window computed anew"], left_context=options.seconds + 1)
+    with LiveTranscriber(model, base) as live:
         output.say(
-            f"{model.bundle.path.name} ({model.spec.norm} norm), {model.engine} {model.variant.name}, "
-            f"{options.seconds:g} s utterance, hop {base.hop:g} s, then {base.long_hop:g} s, "
-            f"left context {base.left_context:g} s"
+            f"{model.spec.norm} norm, {model.engine} {model.variant.name}, {options.seconds:g} s utterance, "
+            f"hop {base.hop:g} s, then {base.long_hop:g} s, left context {base.left_context:g} s"
         )
         output.say(
             f"{'':34} {'CPU-s per s':>11} {'passes':>7} {'partials':>9} {'final':>7} {'partials':>9} "
             f"{'slowest hop ms':>15}"
         )
-        detector = Silero()
-        ways = {
-            "window, features kept": base,
-            "the same, hop never longer": replace(base, long_hop=base.hop),
-            "window": replace(base, keep_features=False),
-            "whole utterance at every hop": replace(base, keep_features=False, left_context=options.seconds + 1),
-        }
-        totals = {}
-        for name, settings in ways.items():
-            runs = [play(live, settings, sound) for _ in range(options.repeat)]
-            partials, final, slowest, count = min(runs)
+        runs = [{name: play(live, settings, sound) for name, settings in ways.items()} for _ in range(options.repeat)]
+        single = min(run[name][1] for run in runs for name in ways) / options.seconds
+        for name in ways:
+            partials, final, slowest, count = min(run[name] for run in runs)
             per = (partials / options.seconds, final / options.seconds)
-            totals[name] = sum(per)
             output.say(
-                f"{name:34} {sum(per):11.3f} {sum(per) / per[1]:7.2f} {per[0]:9.3f} {per[1]:7.3f} {count:9} "
+                f"{name.rstrip():34} {sum(per):11.3f} {sum(per) / single:7.2f} {per[0]:9.3f} {per[1]:7.3f} {count:9} "
                 f"{1000 * slowest:15.0f}"
             )
+        detector = Silero()
         began = time.process_time()
         for at in range(0, len(sound) - 512, 512):
             detector(sound[at : at + 512])
-        output.say(f"{'speech detector, extra':34} {(time.process_time() - began) / options.seconds:11.4f}")
-        kept, _, window, whole = totals.values()
-        output.say(
-            f"features kept: {window / kept:.2f} times less; whole against window {whole / window:.2f}, "
-            f"against window with features kept {whole / kept:.2f}"
-        )
+        output.say(f"{'speech detector, extra':34} {(time.process_time() - began) / options.seconds:11.4f}", "")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from wav2edge.runtime.model import Model
 
 SWEPT = (
     "hop",
+    "long_hop",
     "left_context",
     "kept_context",
     "hold",
