@@ -108,7 +108,7 @@ class Inputs:
             return path
         try:
             document = json.loads((path / name).read_text())
-        except ValueError:
+        except (ValueError, RecursionError):
             return path
         changed = edited(random, document, int(random.integers(1, 3)))
         (path / name).write_bytes(written(random, changed))
