@@ -3,8 +3,8 @@
     python benchmarks/live_group_norm.py [-m BUNDLE] [--engine E] [--variant V] [--speech FILE …]
 
 New features are normalised by the statistics of the utterance so far, taken again when they have moved by a tenth.
-Compared with the features and outputs of each window computed anew: relative RMS of the features, frames whose best
-label stays the same, and CPU-seconds of a hop.
+Compared, as windows computed anew are, with one pass over the utterance so far: relative RMS of the features, frames
+whose best label is the same, and CPU-seconds of a hop.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wav2edge.runtime.audio.loudness import measure
-from wav2edge.runtime.bundle.spec import FEATURES, INPUT_LENGTHS, NORMALIZED, OUTPUT_LENGTHS
+from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED
 from wav2edge.runtime.engines import Arrays
 from wav2edge.runtime.live.sample_buffer import SampleBuffer
 from wav2edge.runtime.live.settings import LiveSettings
@@ -43,24 +43,25 @@ def main() -> None:
             f"{model.bundle.path.name} ({model.spec.norm} norm), {model.engine} {model.variant.name}, "
             f"hop {base.hop:g} s, left context {base.left_context:g} s"
         )
-        output.say(f"{'features, rel. RMS':>23} {'same best label':>16} {'CPU-s of a hop':>15} {'anew':>7}")
+        output.say(f"{'':14} {'features, rel. RMS':>19} {'same best label':>16} {'CPU-s of a hop':>15}")
         hops = list(compare(live, sound, base))
-        squares, power, same, frames, kept, anew = (sum(column) for column in zip(*hops))
-        output.say(
-            f"{np.sqrt(squares / power):23.4f} {100 * same / frames:15.1f}% {kept / len(hops):15.3f} "
-            f"{anew / len(hops):7.3f}"
-        )
+        for place, name in enumerate(("kept", "computed anew")):
+            squares, power, same, frames, seconds = (sum(column) for column in zip(*(hop[place] for hop in hops)))
+            output.say(
+                f"{name:14} {np.sqrt(squares / power):19.4f} {100 * same / frames:15.1f}% {seconds / len(hops):15.3f}"
+            )
+
+
+Compared = tuple[float, float, int, int, float]
+"""The squared difference of the features, their power, the frames whose best label is the same, all frames, and the
+CPU-seconds."""
 
 
 def compare(
     live: LiveTranscriber, sound: NDArray[np.float32], settings: LiveSettings
-) -> Iterator[tuple[float, float, int, int, float, float]]:
-    """Each hop with kept features and computed anew.
-
-    Yields the squared difference of the features, their power, the frames whose best label is the same, all frames,
-    and the CPU-seconds of both ways.
-    """
-    model, spec = live.model, live.model.spec
+) -> Iterator[tuple[Compared, Compared]]:
+    """Each hop with kept features and computed anew, against one pass over the utterance so far."""
+    spec = live.model.spec
     buffer = SampleBuffer()
     buffer.append(sound)
     utterance = Utterance(1, 0, spec, settings)
@@ -70,21 +71,35 @@ def compare(
         while window.purpose == "features":
             utterance.keep(window, live.run(window))
             window = utterance.issue(buffer, end)
-        kept = live.run(window)
-        kept_cpu = time.process_time() - cpu
-        samples = buffer.read(window.start, end)
-        lengths = np.array([len(samples)], np.int64)
+        logits = live.run(window)[spec.outputs[0].name][0]
+        kept = np.asarray(window.feeds[FEATURES][0], np.float32), logits, time.process_time() - cpu
         cpu = time.process_time()
-        anew = model.run("full", {"input_values": samples[None], "input_lengths": lengths})
-        anew_cpu = time.process_time() - cpu
-        normalized = measure([samples]).normalized(samples) if spec.normalize else samples
-        feeds: Arrays = {NORMALIZED: normalized[None], INPUT_LENGTHS: lengths}
-        exact = model.run("frontend", feeds, live.options("frontend"))[FEATURES][0]
-        count = min(len(exact), window.feeds[FEATURES].shape[1], int(kept[OUTPUT_LENGTHS][0]))
-        difference = window.feeds[FEATURES][0, -count:] - exact[-count:]
-        best = [values[spec.outputs[0].name][0, -count:].argmax(axis=1) for values in (kept, anew)]
-        same = int((best[0] == best[1]).sum())
-        yield float((difference**2).sum()), float((exact[-count:] ** 2).sum()), same, count, kept_cpu, anew_cpu
+        features, logits = anew(live, buffer.read(window.start, end))
+        again = features, logits, time.process_time() - cpu
+        exact = anew(live, buffer.read(0, end))
+        yield against(kept, exact), against(again, exact)
+
+
+def anew(live: LiveTranscriber, samples: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.generic]]:
+    """The features [frames, channels] and the logits [frames, labels] of one pass over samples."""
+    model, spec = live.model, live.model.spec
+    normalized = measure([samples]).normalized(samples) if spec.normalize else samples
+    feeds: Arrays = {NORMALIZED: normalized[None], INPUT_LENGTHS: np.array([len(samples)], np.int64)}
+    features = np.asarray(model.run("frontend", feeds, live.options("frontend"))[FEATURES][0], np.float32)
+    encoded: Arrays = {FEATURES: features[None], FEATURE_LENGTHS: np.array([len(features)], np.int64)}
+    return features, model.run("encoder", encoded, live.options("encoder"))[spec.outputs[0].name][0]
+
+
+def against(
+    own: tuple[NDArray[np.float32], NDArray[np.generic], float],
+    exact: tuple[NDArray[np.float32], NDArray[np.generic]],
+) -> Compared:
+    """The last frames of a window against those of the whole."""
+    count = min(len(own[0]), len(exact[0]))
+    difference = own[0][-count:] - exact[0][-count:]
+    same = own[1][:count].argmax(axis=1) == exact[1][len(exact[0]) - count : len(exact[0])].argmax(axis=1)
+    power = float((exact[0][-count:] ** 2).sum())
+    return float((difference**2).sum()), power, int(same.sum()), count, own[2]
 
 
 if __name__ == "__main__":
