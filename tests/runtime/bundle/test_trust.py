@@ -150,7 +150,11 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],  # an emulated processor is slow
+    deadline=None,
+)
 @given(data=st.data())
 def test_any_change_of_any_field_is_taken_or_is_one_line(shapes_bundle: Bundle, data: st.DataObject) -> None:
     original = (shapes_bundle.path / "bundle.json").read_text()
