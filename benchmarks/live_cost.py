@@ -4,7 +4,8 @@
 
 Ways over the same sound: the live window with features kept between hops, or computed anew, each with a hop that gets
 longer in a long utterance and with one that does not; with ``--whole`` the whole utterance so far at every hop. The
-final pass over the whole utterance is part of each. ``passes`` is the whole over the cheapest final.
+final pass over the whole utterance is part of each. ``passes`` is the whole over the cheapest final, ``windows`` the
+sound that the encoder runs over in partials, for each second of speech.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import _kit
 import _shapes
@@ -41,14 +43,28 @@ class AlwaysSpeech:
         """The detector has no state."""
 
 
-def play(live: LiveTranscriber, settings: LiveSettings, sound: NDArray[np.float32]) -> tuple[float, float, float, int]:
-    """CPU-seconds of partials and of the final, the slowest partial's wall time, and the number of partials."""
+class Cost(NamedTuple):
+    """What an utterance costs.
+
+    partials, final: CPU-seconds. slowest: the wall time of the slowest partial, s. number: of partials. encoded: the
+    seconds of sound in all their windows.
+    """
+
+    partials: float
+    final: float
+    slowest: float
+    number: int
+    encoded: float
+
+
+def play(live: LiveTranscriber, settings: LiveSettings, sound: NDArray[np.float32]) -> Cost:
+    """What one utterance costs."""
     decoder = LiveDecoder(live.spec, AlwaysSpeech(), settings)
     cost = {"features": 0.0, "partial": 0.0, "final": 0.0}
-    slowest, count = 0.0, 0
+    slowest, count, encoded = 0.0, 0, 0
 
     def drain() -> None:
-        nonlocal slowest, count
+        nonlocal slowest, count, encoded
         hop = 0.0
         while (window := decoder.window()) is not None:
             cpu, wall = time.process_time(), time.perf_counter()
@@ -56,6 +72,7 @@ def play(live: LiveTranscriber, settings: LiveSettings, sound: NDArray[np.float3
             cost[window.purpose] += time.process_time() - cpu
             hop += time.perf_counter() - wall
             count += window.purpose == "partial"
+            encoded += (window.end - window.start) * (window.purpose == "partial")
         slowest = max(slowest, hop if not decoder.pending else 0.0)
 
     for at in range(0, len(sound), 800):
@@ -64,7 +81,7 @@ def play(live: LiveTranscriber, settings: LiveSettings, sound: NDArray[np.float3
     partial_slowest = slowest
     decoder.close()
     drain()
-    return cost["features"] + cost["partial"], cost["final"], partial_slowest, count
+    return Cost(cost["features"] + cost["partial"], cost["final"], partial_slowest, count, encoded / RATE)
 
 
 def main() -> None:
@@ -116,16 +133,16 @@ def table(output: _kit.Output, model: Model, options: argparse.Namespace) -> Non
         )
         output.say(
             f"{'':34} {'CPU-s per s':>11} {'passes':>7} {'partials':>9} {'final':>7} {'partials':>9} "
-            f"{'slowest hop ms':>15}"
+            f"{'windows, s per s':>17} {'slowest hop ms':>15}"
         )
         runs = [{name: play(live, settings, sound) for name, settings in ways.items()} for _ in range(options.repeat)]
         single = min(run[name][1] for run in runs for name in ways) / options.seconds
         for name in ways:
-            partials, final, slowest, count = min(run[name] for run in runs)
-            per = (partials / options.seconds, final / options.seconds)
+            cost = min(run[name] for run in runs)
+            per = (cost.partials / options.seconds, cost.final / options.seconds)
             output.say(
-                f"{name.rstrip():34} {sum(per):11.3f} {sum(per) / single:7.2f} {per[0]:9.3f} {per[1]:7.3f} {count:9} "
-                f"{1000 * slowest:15.0f}"
+                f"{name.rstrip():34} {sum(per):11.3f} {sum(per) / single:7.2f} {per[0]:9.3f} {per[1]:7.3f} "
+                f"{cost.number:9} {cost.encoded / options.seconds:17.2f} {1000 * cost.slowest:15.0f}"
             )
         detector = Silero()
         began = time.process_time()
