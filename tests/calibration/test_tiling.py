@@ -17,14 +17,18 @@ from wav2edge.calibration.sites import find_sites
 from wav2edge.calibration.staging import staging
 from wav2edge.graphs.graph import Graph
 from wav2edge.measure import scoring
-from wav2edge.runtime import engines
-from wav2edge.runtime.audio import read
+from wav2edge.runtime import engines, tiling
+from wav2edge.runtime.audio import loudness, read
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.bundle.spec import ModelSpec, Stage
+from wav2edge.runtime.bundle.spec import FEATURES, ModelSpec, Stage
 from wav2edge.runtime.bundle.write import add_variants
+from wav2edge.runtime.engines import EngineOptions
 from wav2edge.runtime.engines._ort import OnnxRuntimeSession
 from wav2edge.runtime.heads import ctc
+from wav2edge.runtime.live.sample_buffer import SampleBuffer
+from wav2edge.runtime.live.transcriber import LiveTranscriber
+from wav2edge.runtime.live.utterance import Utterance
 from wav2edge.runtime.model import Model
 
 LENGTHS = (400, 719, 720, 15999, 16000, 40007)
@@ -165,3 +169,29 @@ def test_onnx_runtime_reserves_no_block_for_each_length(tiny_bundles: dict[str, 
         session = model.session("encoder")
         assert isinstance(session, OnnxRuntimeSession) and session.raw is not None
         assert session.raw.get_session_options().enable_mem_pattern is False
+
+
+@pytest.mark.parametrize("variant", ["fp32", "int8-u8s8"])
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_live_captions_keep_features_with_either_norm(tiny_bundles: dict[str, Bundle], norm: str, variant: str) -> None:
+    """With group norm every window was computed anew at every hop."""
+    sound = noise(5 * 16000)
+    model = Model(tiny_bundles[norm], "onnxruntime", variant, EngineOptions(threads=1))
+    with LiveTranscriber(model) as live:
+        assert live.settings.keep_features
+        buffer = SampleBuffer()
+        buffer.append(sound)
+        utterance = Utterance(1, 0, live.spec, live.settings)
+        computed = anew = 0
+        for end in range(2 * 16000, len(sound) + 1, 8000):
+            while (window := utterance.issue(buffer, end)).purpose == "features":
+                utterance.keep(window, live.run(window))
+                computed += (window.end - window.start) * (window.stage in ("tile", "frontend"))
+            kept = np.asarray(window.feeds[FEATURES][0], np.float32)
+            normalized = loudness.measure([sound[:end]]).normalized(sound[:end])
+            whole = tiling.features(model.run, live.spec, normalized)
+            difference = kept - whole[-len(kept) :]
+            assert (difference**2).mean() <= 0.15**2 * (whole**2).mean(), "within what may move before it is renewed"
+            assert live.run(window)["output_lengths"].tolist() == [len(kept)]
+            anew += end
+        assert computed < 0.8 * anew, "although the loudness of this sound never settles"
