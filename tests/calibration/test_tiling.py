@@ -190,8 +190,8 @@ def test_live_captions_keep_features_with_either_norm(tiny_bundles: dict[str, Bu
             kept = np.asarray(window.feeds[FEATURES][0], np.float32)
             normalized = loudness.measure([sound[:end]]).normalized(sound[:end])
             whole = tiling.features(model.run, live.spec, normalized)
-            difference = kept - whole[-len(kept) :]
-            assert (difference**2).mean() <= 0.15**2 * (whole**2).mean(), "within what may move before it is renewed"
+            error = np.sqrt(np.mean((kept - whole[-len(kept) :]) ** 2) / np.mean(whole**2))
+            assert error <= (0.02 if not anew else 0.3), "exact at first, then near until what it is by has moved"
             assert live.run(window)["output_lengths"].tolist() == [len(kept)]
             anew += end
         assert computed < 0.8 * anew, "although the loudness of this sound never settles"
