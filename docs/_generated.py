@@ -167,10 +167,14 @@ from the graph's, and runs its own release of ONNX Runtime. FP32 gives the same 
 round an activation to the next step, which changes labels of which the model is unsure. The row of wav2edge on the
 same clips, a little softer, shows that the last digits are the cause: its graph normalises, so only they change with
 the loudness. On CPUs `wav2edge transcribe` runs the convolutions in pieces, which also changes the rounding of INT8:
-here INT8 is compared with the whole graph in one run. INT8 graphs of fixed length run without ONNX Runtime's
-MatMulAddFusion, which joins product and bias to one operator where shapes are fixed, and changes the rounding. A
-letter of a few clips still differs, because sums over a longer row run in another order; int8-s8s8, which is made for
-those compilers and not for ONNX Runtime, has more such letters."""
+here INT8 is compared with the whole graph in one run.
+
+INT8 graphs of fixed length run without ONNX Runtime's MatMulAddFusion, which joins product and bias to one operator
+where shapes are fixed, and changes the rounding. The embedded bundle is older than two corrections, which its own runs
+lack: its graphs add up the squares of a clip in one sum, whose order depends on the length of the row, so that padding
+changes the last digit of the deviation (a letter of one clip at 10 s); and its int8-s8s8 leaves out up to 80 samples of
+the last frame at every second length, which the graph of fixed length reads. `exported-again` is the same checkpoint,
+exported and quantised with both."""
 """Why the rows of the table that differ do."""
 
 
