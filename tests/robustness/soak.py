@@ -33,10 +33,11 @@ from wav2edge.runtime.bundle.reference import read_archive
 SLOPE, NOISE = 20.0, 12.0
 """MB in an hour, and in all: allocators keep a few MB more or less from one round to the next."""
 WARM = 60
-"""Rounds before the first that is judged. Engines keep what they compile for each length: with OpenVINO, fp32 and clips
-up to 4 s the growth ends after some hundred lengths (benchmarks/memory_of_lengths.py)."""
+"""Rounds before the first that is judged."""
 ENOUGH = 30
 """Rounds that must be judged."""
+MOST = 3
+"""Clips that are joined for a round, at most."""
 FORMS = ("array", "wav", "flac", "opus", "bytes")
 
 
@@ -68,6 +69,7 @@ def soak(engine: str, seconds: float, random: Generator) -> dict[str, object]:
     ):
         transcribe, live = wav2edge.Transcriber(model), wav2edge.LiveTranscriber(model)
         reference = read_archive(bundle)
+        _every_length(clips, transcribe, live)
         while time.monotonic() - began < seconds:
             _round(random, clips, transcribe, live, Path(folder))
             if rounds % 10 == 0:
@@ -107,7 +109,7 @@ def _round(
     folder: Path,
 ) -> None:
     """One recording of a new length, loudness and form, transcribed; the same sound live."""
-    count = int(random.integers(1, 4))
+    count = int(random.integers(1, MOST + 1))
     sound = np.concatenate([clips[int(random.integers(len(clips)))] for _ in range(count)])
     sound = sound[: int(random.integers(8000, max(8001, len(sound))))] * np.float32(10 ** random.uniform(-1.5, 0))
     form = FORMS[int(random.integers(len(FORMS)))]
@@ -118,7 +120,23 @@ def _round(
         soundfile.write(path, sound, 16000, format=kind[0], subtype=kind[1])
         source = path.read_bytes() if form == "bytes" else path
     transcribe(source)
-    piece = int(random.integers(160, 4000))
+    _live(live, sound, int(random.integers(160, 4000)))
+
+
+def _every_length(
+    clips: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]],
+    transcribe: wav2edge.Transcriber,
+    live: wav2edge.LiveTranscriber,
+) -> None:
+    """Sound of every half second up to the longest: OpenVINO keeps memory for each, and its features are padded so."""
+    longest = sorted(clips, key=len)[-1]
+    sound = np.concatenate([longest] * MOST)
+    for end in range(8000, len(sound) + 8000, 8000):
+        transcribe(sound[:end])
+        _live(live, sound[:end], 1600)
+
+
+def _live(live: wav2edge.LiveTranscriber, sound: np.ndarray[tuple[int, ...], np.dtype[np.float32]], piece: int) -> None:
     for start in range(0, len(sound), piece):
         live.push(sound[start : start + piece])
     live.finish()
