@@ -43,7 +43,7 @@ NOTHING = "no layer, head or inner unit can be removed within the gate"
 
 
 @dataclass(frozen=True)
-class Step:
+class RemovalStep:
     """One removal, and what it costs and saves."""
 
     part: str
@@ -69,7 +69,7 @@ class Compressor:
     """The whole fp32 graph."""
     seen: Mapping[str, Seen]
     """The moments of each part, by path."""
-    steps: tuple[Step, ...]
+    steps: tuple[RemovalStep, ...]
     """Every removal, the cheapest first."""
 
     def removal(self, count: int) -> Removal:
@@ -124,7 +124,7 @@ def prepare_removals(
     alone |= ranks
     costs = multiplications(graph, branches, layers)
     total, done = sum(map(len, alone.values())), 0
-    steps: list[Step] = []
+    steps: list[RemovalStep] = []
     for path, groups in alone.items():
         before = 0.0
         for place, units in enumerate(groups):
@@ -132,17 +132,17 @@ def prepare_removals(
             done += 1
             gone = tuple(unit for group in groups[: place + 1] for unit in group)
             noise = trial.noise(Removal(units={path: gone}) if gone else Removal(frozenset({path})))
-            steps.append(Step(path, units, max(noise - before, 0.0), costs[path] * (len(units) or 1)))
+            steps.append(RemovalStep(path, units, max(noise - before, 0.0), costs[path] * (len(units) or 1)))
             before = max(before, noise)
     return Compressor(graph, seen, ordered(steps))
 
 
-def ordered(steps: Sequence[Step]) -> tuple[Step, ...]:
+def ordered(steps: Sequence[RemovalStep]) -> tuple[RemovalStep, ...]:
     """The cheapest first, the removals of one part in the order in which they were ranked."""
-    waiting: dict[str, list[Step]] = {}
+    waiting: dict[str, list[RemovalStep]] = {}
     for step in steps:
         waiting.setdefault(step.part, []).append(step)
-    result: list[Step] = []
+    result: list[RemovalStep] = []
     while waiting:
         part = min(waiting, key=lambda name: (waiting[name][0].price, name))
         result.append(waiting[part].pop(0))
@@ -151,7 +151,7 @@ def ordered(steps: Sequence[Step]) -> tuple[Step, ...]:
     return tuple(result)
 
 
-def combined(steps: Sequence[Step]) -> Removal:
+def combined(steps: Sequence[RemovalStep]) -> Removal:
     """Several removals as one."""
     units: dict[str, tuple[int, ...]] = {}
     for step in steps:

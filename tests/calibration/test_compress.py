@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wav2edge.calibration.compress import NOTHING, Step, combined, most_allowed, ordered
+from wav2edge.calibration.compress import NOTHING, RemovalStep, combined, most_allowed, ordered
 from wav2edge.calibration.gate import Budget
 from wav2edge.calibration.parts import find_branches
 from wav2edge.calibration.quantize import Options, quantize
@@ -38,7 +38,12 @@ def test_as_many_as_the_gate_allows(limit: int) -> None:
 
 
 def test_removals_of_one_part_stay_in_their_order() -> None:
-    steps = [Step("a", (1,), 5.0, 1.0), Step("a", (0,), 1.0, 1.0), Step("b", (), 2.0, 1.0), Step("c", (3,), 9.0, 3.0)]
+    steps = [
+        RemovalStep("a", (1,), 5.0, 1.0),
+        RemovalStep("a", (0,), 1.0, 1.0),
+        RemovalStep("b", (), 2.0, 1.0),
+        RemovalStep("c", (3,), 9.0, 3.0),
+    ]
     order = ordered(steps)
     assert [(step.part, step.units) for step in order] == [("b", ()), ("c", (3,)), ("a", (1,)), ("a", (0,))]
     removal = combined(order)
