@@ -160,6 +160,13 @@ def cpu_of(process: int) -> float:
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def memory_of(process: int) -> int:
+    """Bytes of memory, of pages that several processes share the process's part (proportional set size)."""
+    found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{process}/smaps_rollup").read_text(), re.M)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
 def held_by(process: int) -> dict[str, int]:
     """Resident bytes, threads and open files of a process."""
     return {
@@ -230,13 +237,15 @@ async def together(server: Server, speeches: Sequence[Speech], count: int) -> li
     return list(await asyncio.gather(*(play(server.address, speech, n * 0.37 % 1) for n, speech in each)))
 
 
-async def apart(arguments: argparse.Namespace, speeches: Sequence[Speech], count: int) -> tuple[list[Played], float]:
-    """The same with a process of ``wav2edge listen`` for each stream; also CPU seconds per stream and second."""
+async def apart(
+    arguments: argparse.Namespace, speeches: Sequence[Speech], count: int
+) -> tuple[list[Played], float, float]:
+    """The same with a process of ``wav2edge listen`` for each stream; also its CPU seconds per second and its bytes."""
     words = ["listen", "--stdin", "--raw-format", "f32le", "--json"]
     words += command_options(arguments, "model", "engine", "variant")
     ready, go = [asyncio.Event() for _ in range(count)], asyncio.Event()
 
-    async def one(number: int) -> tuple[Played, float]:
+    async def one(number: int) -> tuple[Played, float, int]:
         speech = speeches[number % len(speeches)]
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "wav2edge", *words, "--threads", "1",
@@ -251,27 +260,27 @@ async def apart(arguments: argparse.Namespace, speeches: Sequence[Speech], count
         await asyncio.sleep(number * 0.37 % 1)
         before, began, played = cpu_of(process.pid), time.perf_counter() - quiet / RATE, Played(speech)
 
-        async def send() -> float:
+        async def send() -> tuple[float, int]:
             assert process.stdin is not None
             for at in range(quiet, len(speech.samples), BLOCK):
                 await asyncio.sleep(max(0.0, began + (at + BLOCK) / RATE - time.perf_counter()))
                 process.stdin.write(speech.samples[at : at + BLOCK].astype("<f4").tobytes())
-            spent = cpu_of(process.pid) - before
+            spent, held = cpu_of(process.pid) - before, memory_of(process.pid)
             process.stdin.close()
-            return spent
+            return spent, held
 
         sending = asyncio.ensure_future(send())
         async for line in process.stdout:
             _note(played, line.decode(), time.perf_counter() - began)
         await process.wait()
-        return played, await sending
+        return played, *await sending
 
     running = [asyncio.ensure_future(one(number)) for number in range(count)]
     for each in ready:
         await each.wait()
     go.set()
-    found = await asyncio.gather(*running)
-    return [played for played, _ in found], sum(spent for _, spent in found) / count / (speeches[0].seconds - QUIET)
+    played, spent, held = zip(*await asyncio.gather(*running))
+    return list(played), sum(spent) / count / (speeches[0].seconds - QUIET), sum(held) / count
 
 
 def files_of(folder: Path, count: int) -> list[Path]:

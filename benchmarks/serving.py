@@ -32,7 +32,7 @@ from statistics import median
 import numpy as np
 from _attack import Tally, attacked
 from _kit import Output, add_model, open_model, parser
-from _serving import Played, Server, Speech, apart, files_of, held_by, play, served, together, upload
+from _serving import Played, Server, Speech, apart, files_of, held_by, memory_of, play, served, together, upload
 
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.recordings.transcriber import Transcriber
@@ -76,6 +76,7 @@ def streams(arguments: argparse.Namespace, output: Output, processes: bool = Tru
     """How many streams of one server keep the lag, against the cost of one alone and against processes."""
     speeches, cores = Speech.of(arguments, arguments.seconds, _BEGINS), len(os.sched_getaffinity(0))
     seconds = speeches[0].seconds
+    memory: dict[int, float] = {}  # bytes for each stream of a server
     with tempfile.TemporaryDirectory() as folder, served(arguments, Path(folder) / "log") as server:
 
         def trial(count: int) -> tuple[float, float]:
@@ -83,30 +84,36 @@ def streams(arguments: argparse.Namespace, output: Output, processes: bool = Tru
             played = asyncio.run(together(server, speeches, count))
             spent, mine = server.cpu() - before, time.process_time() - mine
             lag, same = p95(played), sum(each.right for each in played)
-            each = spent / count / seconds
-            output.say(f"| server | {count} | {lag:.2f} | {each:.4f} | {mine / seconds:.2f} | {same} of {count} |")
+            each, memory[count] = spent / count / seconds, memory_of(server.process) / count
+            output.say(f"| server | {count} | {lag:.2f} | {each:.4f} | {memory[count] / 1e6:.0f} "
+                       f"| {mine / seconds:.2f} | {same} of {count} |")  # fmt: skip
             return lag, each
 
-        output.say("| | streams | lag p95, s | CPU-s per stream and s | CPU of the clients | texts of `listen` |",
-                   "|---|---|---|---|---|---|")  # fmt: skip
+        output.say("| | streams | lag p95, s | CPU-s per stream and s | MB per stream | CPU of the clients "
+                   "| texts of `listen` |",
+                   "|---|---|---|---|---|---|---|")  # fmt: skip
         alone = trial(1)[1]
         bar = max(1, math.floor(0.8 * cores / alone))
         reached = most(lambda count: trial(count)[0], bar)
-    apart_reached = 0
+    apart_reached, apart_memory = 0, 0.0
     if processes:
 
         def process_trial(count: int) -> float:
-            played, each = asyncio.run(apart(arguments, speeches, count))
+            nonlocal apart_memory
+            played, each, apart_memory = asyncio.run(apart(arguments, speeches, count))
             lag = p95(played)
-            output.say(f"| processes | {count} | {lag:.2f} | {each:.4f} | | |")
+            output.say(f"| processes | {count} | {lag:.2f} | {each:.4f} | {apart_memory / 1e6:.0f} | | |")
             return lag
 
-        apart_reached = most(process_trial, max(1, bar // 2))
+        apart_reached = most(process_trial, bar)
     output.say("", f"* {reached} live streams at p95 lag ≤ {TARGET} s; one alone costs {alone:.4f} CPU-s per s, so "
                f"0.8 × {cores} cores allow {bar}: ratio {verdict(reached / bar, 1.0)}")  # fmt: skip
     if processes:
         output.say(f"* a process for each stream reaches {apart_reached}: ratio "
-                   f"{verdict(reached / max(1, apart_reached), 1.5)}")  # fmt: skip
+                   f"{verdict(reached / max(1, apart_reached), 1.5)}",
+                   f"* a stream takes {memory.get(reached, 0.0) / 1e6:.0f} MB in the server and "
+                   f"{apart_memory / 1e6:.0f} in a process of its own "
+                   "(pages that processes share are divided among them)")  # fmt: skip
     output.say("")
 
 
