@@ -137,9 +137,9 @@ def test_nothing_is_left_of_a_layout_that_fails(bundle: Bundle, tmp_path: Path) 
     ("name", "changes", "reason"),
     [
         ("sherpa-onnx", {"normalize": False}, "do_normalize=false"),
-        ("sherpa-onnx", {"time": (Convolution(400, 640, 0),)}, "counts 20 ms"),
+        ("sherpa-onnx", {"time": (Convolution(400, 640, 0),), "feature_steps": 1}, "counts 20 ms"),
         ("sherpa-onnx", {"sample_rate": 8000}, "feeds 16000 Hz"),
-        ("onnx-asr", {"time": (Convolution(400, 200, 0),)}, "whole hundredths of a second"),
+        ("onnx-asr", {"time": (Convolution(400, 200, 0),), "feature_steps": 1}, "whole hundredths of a second"),
         ("onnx-asr", {"tokenizer": "phoneme", "delimiter": None}, "phonemes without a delimiter"),
         ("optimum", {"tokenizer": "piece"}, "pieces of words"),
         ("transformers.js", {"frontend": "log-mel"}, "computes log-mel features"),
