@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
@@ -77,10 +78,8 @@ def test_a_graph_that_masks_nothing_is_given_features_as_they_are(bundle: Bundle
     assert encode(one, "openvino", range(7, 9)) == [(7, 7), (8, 8)]
 
 
-@pytest.mark.parametrize("variant", ["fp32", "int8-s8s8"])
-def test_padded_features_change_nothing(bundle: Bundle, variant: str) -> None:
-    """The model pads the features to 275 frames; the session itself is given them as they are."""
-    pytest.importorskip("openvino", reason="runs on openvino")
+def padded_and_alone(bundle: Bundle, variant: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Logits of noise: the model pads its features to 275 frames, the session itself is given them as they are."""
     clip = np.random.default_rng(0).normal(0, 0.1, 84000).astype(np.float32)
     with Model(bundle, "openvino", variant) as model:
         features = model.run("frontend", {"normalized": clip[None], "input_lengths": np.array([len(clip)])})
@@ -88,4 +87,14 @@ def test_padded_features_change_nothing(bundle: Bundle, variant: str) -> None:
         alone = np.asarray(model.session("encoder").run(feeds)["logits"][0], np.float64)
         padded = np.asarray(model.run("encoder", feeds)["logits"][0], np.float64)
     assert len(alone) < len(padded) == 275
-    assert np.abs(padded[: len(alone)] - alone).max() < (1e-3 if variant == "fp32" else 0.05) * alone.std()
+    return padded[: len(alone)], alone
+
+
+def test_padded_features_change_nothing(bundle: Bundle) -> None:
+    """In INT8 a value may be rounded to the next step: a small part of what INT8 itself changes."""
+    pytest.importorskip("openvino", reason="runs on openvino")
+    padded, exact = padded_and_alone(bundle, "fp32")
+    assert np.abs(padded - exact).max() < 1e-3
+    padded, alone = padded_and_alone(bundle, "int8-s8s8")
+    assert np.square(padded - alone).mean() ** 0.5 < 0.25 * np.square(alone - exact).mean() ** 0.5
+    assert (padded.argmax(1) == alone.argmax(1)).all()
