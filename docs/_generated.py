@@ -170,10 +170,11 @@ the loudness. On CPUs `wav2edge transcribe` runs the convolutions in pieces, whi
 here INT8 is compared with the whole graph in one run.
 
 INT8 graphs of fixed length run without ONNX Runtime's MatMulAddFusion, which joins product and bias to one operator
-where shapes are fixed, and changes the rounding. Rows of graphs of 2026-11-26 lack two corrections: squares of a clip
-were added up in one sum, whose order depends on the length of the row, so that padding changed the last digit of the
-deviation; and int8-s8s8 left out up to 80 samples of the last frame at every second length, which the graph of fixed
-length reads. `exported-again` is the embedded checkpoint, exported with both and quantised on few clips."""
+where shapes are fixed, and changes the rounding. The embedded bundle is older than two corrections, which its own runs
+lack: its graphs add up the squares of a clip in one sum, whose order depends on the length of the row, so that padding
+changes the last digit of the deviation (a letter of one clip at 10 s); and its int8-s8s8 leaves out up to 80 samples of
+the last frame at every second length, which the graph of fixed length reads. `exported-again` is the same checkpoint,
+exported and quantised with both."""
 """Why the rows of the table that differ do."""
 
 
