@@ -162,9 +162,7 @@ def cpu_of(process: int) -> float:
 
 def memory_of(process: int) -> int:
     """Bytes of memory, of pages that several processes share the process's part (proportional set size)."""
-    found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{process}/smaps_rollup").read_text(), re.M)
-    assert found is not None
-    return int(found[1]) * 1024
+    return int(_field(process, "Pss", "smaps_rollup")) * 1024
 
 
 def held_by(process: int) -> dict[str, int]:
@@ -176,8 +174,8 @@ def held_by(process: int) -> dict[str, int]:
     }
 
 
-def _field(process: int, name: str) -> str:
-    found = re.search(rf"^{name}:\s+(\d+)", Path(f"/proc/{process}/status").read_text(), re.M)
+def _field(process: int, name: str, file: str = "status") -> str:
+    found = re.search(rf"^{name}:\s+(\d+)", Path(f"/proc/{process}/{file}").read_text(), re.M)
     assert found is not None
     return found[1]
 

@@ -45,7 +45,7 @@ EMBEDDED_CHECKPOINT = PROGRAMS.parents[1] / "recipes" / "embedded" / "checkpoint
 REST = 0.05
 """Seconds between runs: the threads of the one before spin for a moment."""
 SLOW = 5.0
-"""Seconds of a first run after which there is no second before the turns."""
+"""A peer whose first run takes longer, in seconds, is not run a second time before the turns."""
 
 
 @dataclass(frozen=True)

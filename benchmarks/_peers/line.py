@@ -31,7 +31,7 @@ Load = Callable[[Path, str, int], Recognizer]
 def main(prepare: Prepare, load: Load) -> None:
     """What a peer's program does with its arguments; what it imports before counts as its bare start."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # what libraries print must not be read as an answer
     order, *words = sys.argv[1:]
     try:
         if order == "prepare":

@@ -10,6 +10,7 @@ import onnxruntime
 from optimum.onnxruntime import AutoQuantizationConfig, ORTModelForCTC, ORTQuantizer
 from transformers import AutoProcessor
 
+from .decoding import through_processor
 from .line import Recognizer, Samples, main
 
 
@@ -30,18 +31,11 @@ def prepare(checkpoint: Path, target: Path, variant: str, clips: Sequence[Sample
 
 def load(target: Path, variant: str, threads: int) -> Recognizer:
     """variant: ``fp32``, ``int8`` or ``int8+matmul``."""
-    processor = AutoProcessor.from_pretrained(target)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     file = "model.onnx" if variant == "fp32" else "model_quantized.onnx"
     model = ORTModelForCTC.from_pretrained(target, file_name=file, session_options=options)
-
-    def recognize(clip: Samples) -> str:
-        inputs = processor(clip, sampling_rate=16000, return_tensors="np")
-        logits = model(input_values=inputs.input_values).logits
-        return str(processor.batch_decode(logits.argmax(-1))[0])
-
-    return recognize
+    return through_processor(model, target)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import openvino
 from optimum.intel import OVModelForCTC
 from transformers import AutoProcessor
 
+from .decoding import through_processor
 from .line import Recognizer, Samples, main, normalized
 
 
@@ -29,18 +30,11 @@ def prepare(checkpoint: Path, target: Path, variant: str, clips: Sequence[Sample
 
 def load(target: Path, variant: str, threads: int) -> Recognizer:
     """variant: ``fp32``, ``default`` (the plugin's choice of precision), ``nncf`` or ``nncf+fp32``."""
-    processor = AutoProcessor.from_pretrained(target)
     settings: dict[str, str | int] = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
     if variant.endswith("fp32"):
         settings["INFERENCE_PRECISION_HINT"] = "f32"
     model = OVModelForCTC.from_pretrained(target, ov_config=settings)
-
-    def recognize(clip: Samples) -> str:
-        inputs = processor(clip, sampling_rate=16000, return_tensors="np")
-        logits = model(input_values=inputs.input_values).logits
-        return str(processor.batch_decode(logits.argmax(-1))[0])
-
-    return recognize
+    return through_processor(model, target)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class Program:
         made.mkdir(parents=True)
         arguments = ["prepare", str(checkpoint), str(made), variant, str(clips)]
         done = subprocess.run(
-            [*self.words, *arguments], capture_output=True, text=True, env={**self.environment}, cwd=BENCHMARKS
+            [*self.words, *arguments], capture_output=True, text=True, env=self.environment, cwd=BENCHMARKS
         )
         if done.returncode:
             shutil.rmtree(made, ignore_errors=True)

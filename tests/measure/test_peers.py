@@ -66,7 +66,7 @@ def test_a_peer_answers_with_time_text_and_memory(peers: ModuleType, tmp_path: P
     seconds, text = peer.run(clip)
     above, peak = peer.memory()
     peer.close()
-    assert text == "160 int8 2", "what a library prints is no answer"
+    assert text == "160 int8 2", "what a library prints must not be read as an answer"
     assert 0 < seconds < 10 and 0 <= above < peak
 
 

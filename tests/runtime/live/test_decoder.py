@@ -137,7 +137,7 @@ def test_kept_features_give_the_same_events_and_compute_each_frame_once(booth: B
 
 def test_the_hop_gets_longer_once_every_partial_costs_a_whole_window(booth: Booth) -> None:
     said = "the quick brown fox jumps over the lazy dog and then some more of it until it is long enough for this"
-    said = f"{said} and then the same words again until nobody waits for the next"
+    said = f"{said} and then the same words again until the last one has been said"
     sound = np.concatenate((booth.quiet(0.5), booth.speak(said), booth.quiet(2)))
     frames = {}
     for hop, long_hop in ((0.5, 0.5), (0.5, 1.0), (2.0, 1.0)):
