@@ -20,9 +20,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ..runtime.audio.raw import Encoding, RawFormat
 from ..runtime.errors import InputError
 from ..runtime.live import events
+from .inbox import Inbox
 from .refusals import Refused
 from .service import Service
-from .sockets import Feed, Outbox, conversation, note, received, send
+from .sockets import Feed, Outbox, conversation, note, send
 
 _KEEP_ALIVE = 15.0  # seconds after which a quiet subscription gets a comment, so that proxies keep it open
 
@@ -74,13 +75,14 @@ def _form(socket: WebSocket) -> RawFormat:
 
 
 async def _take(socket: WebSocket, service: Service, feed: Feed) -> None:
-    while (message := await received(socket, service)) is not None:
-        if isinstance(message, bytes):
-            await feed.push(message)
-        elif _is_finish(message):
-            break
-        else:
-            raise Refused(400, 'a text message must be {"type": "finish"}; sound is sent in binary messages')
+    with Inbox(socket, service, feed.take) as inbox:
+        while (message := await inbox.next()) is not None:
+            if isinstance(message, bytes):
+                await feed.push(message)
+            elif _is_finish(message):
+                break
+            else:
+                raise Refused(400, 'a text message must be {"type": "finish"}; sound is sent in binary messages')
     feed.finish()
 
 

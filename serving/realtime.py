@@ -20,11 +20,12 @@ from ..runtime.live.events import Event, Final, Partial
 from ..runtime.live.portaudio import Resampler
 from ..runtime.live.sources import RATE
 from ..runtime.recordings.chunking import chunks
+from .inbox import Inbox
 from .models import ServedModel
 from .realtime_messages import FORMATS, Json, Turns, object_of, parsed, sound_of, tuned, turns_of
 from .refusals import Refused
 from .service import Service
-from .sockets import Feed, Outbox, conversation, mono, note, received, send
+from .sockets import Feed, Outbox, conversation, mono, note, send
 
 _LONGEST_ITEM = 600.0  # seconds of sound that wait for a client's commit
 
@@ -109,13 +110,14 @@ class _Session:
 
     async def take(self) -> None:
         """Take messages until the client disconnects or the server stops."""
-        while (message := await received(self.socket, self.service)) is not None:
-            try:
-                await self._message(parsed(message))
-            except Refused as error:  # as OpenAI's server: sent, and the session continues
-                if error.status == 408:
-                    raise
-                await send(self.socket, _error(error), self.service.limits)
+        with Inbox(self.socket, self.service) as inbox:
+            while (message := await inbox.next()) is not None:
+                try:
+                    await self._message(parsed(message))
+                except Refused as error:  # as OpenAI's server: sent, and the session continues
+                    if error.status == 408:
+                        raise
+                    await send(self.socket, _error(error), self.service.limits)
         if self.feed is not None:
             self.feed.finish()
         else:

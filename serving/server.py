@@ -21,6 +21,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ..runtime.errors import InputError
 from .app import application
 from .guard import JsonLines, is_local
+from .inbox import SocketProtocol
 from .limits import Limits
 from .listening import listening
 from .models import Catalogue
@@ -115,7 +116,7 @@ class Server:
             hosts=("localhost", "127.0.0.1", "::1") if local and not self.options.token else None,
         )
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, http=_protocol(self.limits), ws="auto",
+            app, log_config=None, access_log=False, http=_protocol(self.limits), ws=SocketProtocol,
             ws_max_size=_SOCKET_BYTES, ws_per_message_deflate=False,  # sound hardly gets smaller by it
             ws_ping_interval=self.limits.stalled_seconds,
             ws_ping_timeout=2 * self.limits.stalled_seconds, timeout_keep_alive=15,

@@ -89,6 +89,7 @@ class Feed:
         self._resampler = Resampler(form.rate, RATE)
         self._rest = b""
         self._sent = 0
+        self._pushing = False
         service.add(self.stream)
 
     @property
@@ -98,19 +99,42 @@ class Feed:
 
     async def push(self, data: bytes) -> None:
         """Take bytes; waits a while where too much sound is waiting to be decoded."""
-        data = self._rest + data
-        whole = len(data) // self.form.frame_bytes * self.form.frame_bytes
-        self._rest = data[whole:]
-        await self.offer(self._resampler(mono(self.form, data[:whole])))
+        self._pushing = True
+        try:
+            samples, waited = self._samples(data), 0.0
+            while self._full and waited < _STALLED:
+                await asyncio.sleep(_POLL)
+                waited += _POLL
+            self._offer(samples)
+        finally:
+            self._pushing = False
         if self.seconds > self._service.limits.stream_seconds:
             raise Refused(408, f"a stream may last {self._service.limits.stream_seconds / 3600:g} h; begin a new one")
 
-    async def offer(self, samples: NDArray[np.float32]) -> None:
-        """Take samples at 16 kHz."""
-        waited = 0.0
-        while self.stream.waiting > self._service.limits.backlog_seconds / 2 and waited < _STALLED:
-            await asyncio.sleep(_POLL)
-            waited += _POLL
+    def take(self, data: bytes) -> bool:
+        """``push`` at once; false, with nothing taken, where it would wait or raise."""
+        if self._pushing or self._full or self.seconds > self._service.limits.stream_seconds:
+            return False
+        try:
+            samples = self._samples(data)
+        except Refused:
+            return False
+        self._offer(samples)
+        return True
+
+    @property
+    def _full(self) -> bool:
+        return self.stream.waiting > self._service.limits.backlog_seconds / 2
+
+    def _samples(self, data: bytes) -> NDArray[np.float32]:
+        """Bytes as samples at 16 kHz; those of an incomplete frame are kept for the next."""
+        data = self._rest + data if self._rest else data
+        whole = len(data) // self.form.frame_bytes * self.form.frame_bytes
+        samples = mono(self.form, data[:whole])
+        self._rest = data[whole:]
+        return self._resampler(samples)
+
+    def _offer(self, samples: NDArray[np.float32]) -> None:
         self._sent += len(samples)
         self.stream.offer(samples)
         self._service.scheduler.wake(self.stream)
@@ -130,39 +154,32 @@ class Feed:
 
 def mono(form: RawFormat, data: bytes) -> NDArray[np.float32]:
     """Bytes as mono float32 [samples]; raises Refused for values that are not samples."""
-    samples: NDArray[np.float32] = form.decode(data).mean(axis=1, dtype=np.float32)
-    if not np.isfinite(samples).all() or (len(samples) and float(np.abs(samples).max()) > 64.0):
+    frames = form.decode(data)
+    samples: NDArray[np.float32] = frames[:, 0] if form.channels == 1 else frames.mean(axis=1, dtype=np.float32)
+    if not np.abs(samples).max(initial=0.0) <= 64.0:  # false for NaN as well
         raise Refused(400, "the sound holds NaN, infinite or unscaled samples; floats are in [-1, 1]")
     return samples
 
 
-async def received(socket: WebSocket, service: Service) -> str | bytes | None:
-    """The next message; None when the client disconnected or the server stops. Raises Refused for an idle client."""
-    limits = service.limits
-    take = asyncio.ensure_future(socket.receive())
-    stop = asyncio.ensure_future(service.stopping.wait())
-    try:
-        await asyncio.wait({take, stop}, timeout=limits.idle_seconds, return_when=asyncio.FIRST_COMPLETED)
-        if take.done():
-            message = take.result()
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code", 1005))
-            data = message.get("bytes")
-            return data if data is not None else str(message.get("text") or "")
-        if stop.done():
-            return None
-        raise Refused(408, f"nothing came for {limits.idle_seconds:g} s; the stream is over")
-    finally:
-        for task in (take, stop):
-            task.cancel()
-
-
 async def send(socket: WebSocket, text: str, limits: Limits) -> None:
     """Send a message; raises Refused where the client does not take it."""
+    task, stalled = asyncio.current_task(), False
+
+    def stall() -> None:
+        nonlocal stalled
+        stalled = True
+        if task is not None:
+            task.cancel()
+
+    timer = asyncio.get_running_loop().call_later(limits.stalled_seconds, stall)  # asyncio.wait_for makes a task
     try:
-        await asyncio.wait_for(socket.send_text(text), limits.stalled_seconds)
-    except asyncio.TimeoutError:
+        await socket.send_text(text)
+    except asyncio.CancelledError:
+        if not stalled:
+            raise
         raise Refused(408, "this client takes no events") from None
+    finally:
+        timer.cancel()
 
 
 async def conversation(

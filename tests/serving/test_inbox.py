@@ -1,0 +1,52 @@
+"""Sound straight from a connection: none of it overtakes what came before, and none is lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.serving.conftest import Running, blocks_of
+from websockets.sync.client import connect
+
+from wav2edge.serving.limits import Limits
+from wav2edge.serving.models import Catalogue
+from wav2edge.serving.server import ServerOptions
+from wav2edge.serving.sockets import Feed
+from wav2edge.serving.streams import CaptionStream
+
+
+@pytest.mark.parametrize("odd", [0, 3], ids=["whole frames", "cut inside a sample"])
+def test_sound_faster_than_it_is_decoded_keeps_its_order(
+    catalogue: Catalogue, recordings: list[Path], listened: dict[Path, str], monkeypatch: pytest.MonkeyPatch, odd: int
+) -> None:
+    """With 1 s that may wait, messages alternate between the direct way and the queue."""
+    offered: list[NDArray[np.float32]] = []
+    direct: list[bool] = []
+    offer, take = CaptionStream.offer, Feed.take
+
+    def note(stream: CaptionStream, samples: NDArray[np.float32]) -> None:
+        offered.append(samples)
+        offer(stream, samples)
+
+    def note_way(feed: Feed, data: bytes) -> bool:
+        direct.append(take(feed, data))
+        return direct[-1]
+
+    monkeypatch.setattr(CaptionStream, "offer", note)
+    monkeypatch.setattr(Feed, "take", note_way)
+    sound = np.concatenate(blocks_of(recordings[0]))
+    data, size = sound.astype("<f4").tobytes(), 6400 + odd
+    with (
+        Running(catalogue, ServerOptions(port=0), Limits(backlog_seconds=1.0)) as server,
+        connect(f"{server.url.replace('http', 'ws')}/v1/listen?encoding=f32le") as socket,
+    ):
+        for at in range(0, len(data), size):
+            socket.send(data[at : at + size])
+        socket.send(json.dumps({"type": "finish"}))
+        events = [json.loads(line) for line in socket]
+    np.testing.assert_array_equal(np.concatenate(offered), sound)
+    assert True in direct and False in direct
+    assert " ".join(event["text"] for event in events if event["event"] == "final") == listened[recordings[0]]
