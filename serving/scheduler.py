@@ -1,14 +1,14 @@
 """One queue for all clients: the order of runs, their batches, and the assignment of outputs.
 
 Every thread of the scheduler (a lane) does the same: it feeds streams the sound that they received, which may make a
-final due, and otherwise runs the most urgent batch. The order: finals before partials, partials before chunks of files,
-and among equals the one that has waited longest. A partial's window is made when it is run, so it covers all sound up
-to then: a stream that waited costs one run, not many.
+final due, and otherwise runs the most urgent batch. Sound is gathered for some milliseconds, so that the speech
+detectors of many streams run together. The order: finals before partials, partials before chunks of files, and among
+equals the one that has waited longest. A partial's window is made when it is run, so it covers all sound up to then: a
+stream that waited costs one run, not many.
 """
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import logging
 import threading
@@ -20,16 +20,18 @@ from dataclasses import dataclass
 from ..runtime.engines import Arrays
 from ..runtime.errors import EngineError
 from ..runtime.live.sources import RATE
+from ..runtime.live.voices import Voices
 from ..runtime.live.window import Window
 from ..runtime.recordings.chunking import Chunk
 from ..runtime.recordings.transcriber import Transcriber
 from . import batches
 from .counts import Counts
 from .streams import CaptionStream
-from .waiting import RANK, ChunkRun, Logits, Place, alike, together
+from .waiting import LOOKED_AT, RANK, ChunkQueue, ChunkRun, Logits, Place, together
 
 _log = logging.getLogger("wav2edge.serving")
-_LOOKED_AT = 32  # streams whose windows are considered for one batch
+_GATHER = 1e-3  # s for which sound is gathered, for each stream: what feeding one costs, so few are not delayed
+_GATHER_MOST = 0.06  # s; messages of 0.1 s are usual, and a lag of half a second is noticed
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,11 @@ class Scheduler:
         self._clock = clock
         self._changed = threading.Condition()
         self._places: dict[CaptionStream, Place] = {}
-        self._chunks: list[ChunkRun] = []
+        self._fed: list[Place] = []
+        self._feeding = False  # one lane at a time, so that batches are large
+        self._feed_at = 0.0  # when to feed next, by the clock
+        self._voices = Voices()
+        self._chunks = ChunkQueue()
         self._numbers = itertools.count()
         self._stopped = False
         self._threads: list[threading.Thread] = []
@@ -70,7 +76,7 @@ class Scheduler:
         """Stop after the batches that are running; waiting runs fail with EngineError."""
         with self._changed:
             self._stopped = True
-            chunks, self._chunks = self._chunks, []
+            chunks, self._chunks = self._chunks.waiting, ChunkQueue()
             streams = list(self._places)
             self._places.clear()
             self._changed.notify_all()
@@ -98,7 +104,7 @@ class Scheduler:
     @property
     def chunks_waiting(self) -> int:
         """How many chunks of files wait."""
-        return len(self._chunks)
+        return len(self._chunks.waiting)
 
     def sound_waiting(self) -> float:
         """Seconds of sound that streams were sent and that is not decoded yet."""
@@ -116,14 +122,18 @@ class Scheduler:
             if self._stopped:
                 raise EngineError("the server is stopping; try again later")
             self._places[stream] = Place(stream)
-            self._changed.notify_all()
+            self._note_fed(self._places[stream])
 
     def wake(self, stream: CaptionStream) -> None:
         """Call after a stream was offered samples, was finished or cancelled."""
         with self._changed:
+            place = self._places.get(stream)
+            if place is None:
+                return
             if stream.over:
-                self._places.pop(stream, None)
-            self._changed.notify()
+                del self._places[stream]
+            elif not place.fed:
+                self._note_fed(place)
 
     def submit(self, transcriber: Transcriber, chunk: Chunk, deadline: float) -> Future[Logits]:
         """Run a chunk of a file; deadline: its place among other chunks, in seconds of the clock.
@@ -134,9 +144,16 @@ class Scheduler:
         with self._changed:
             if self._stopped:
                 raise EngineError("the server is stopping; try again later")
-            heapq.heappush(self._chunks, run)
+            self._chunks.add(run)
             self._changed.notify()
         return run.result
+
+    def _note_fed(self, place: Place) -> None:
+        """Note that a stream has something to process; the lock is held."""
+        place.fed = True
+        self._fed.append(place)
+        if len(self._fed) == 1:  # a lane that is free waits for the moment to feed
+            self._changed.notify()
 
     def _work(self) -> None:
         while True:
@@ -144,43 +161,62 @@ class Scheduler:
                 while (task := self._next()) is None:
                     if self._stopped:
                         return
-                    self._changed.wait()
+                    wait = self._fed and not self._feeding
+                    self._changed.wait(max(0.0, self._feed_at - self._clock()) if wait else None)
             task()
 
     def _next(self) -> Callable[[], None] | None:
         """What a lane does next, taken from the queue; the lock is held."""
         if self._stopped:
             return None
-        for place in self._places.values():
-            if not place.busy and place.stream.wants_service():
-                place.busy = True
-                return lambda: self._serve(place)
+        if self._fed and not self._feeding and self._clock() >= self._feed_at and (fed := self._take_fed()):
+            return lambda: self._feed(fed)
         ranked = [(rank, number, place) for number, place in enumerate(self._places.values()) if (rank := place.rank)]
         if ranked:
             ranked.sort()
-            chosen = [place for _, _, place in ranked[: _LOOKED_AT if self._batches(ranked[0][2]) else 1]]
+            chosen = [place for _, _, place in ranked[: LOOKED_AT if self._batches(ranked[0][2]) else 1]]
             for place in chosen:
                 place.busy = True
             return lambda: self._run_windows(chosen)
-        while self._chunks:
-            if (task := self._chunk_batch()) is not None:
-                return task
+        if runs := self._chunks.take(self.settings.batch_seconds * RATE):
+            return lambda: self._run_chunks(runs)
         return None
 
-    def _serve(self, place: Place) -> None:
-        stream = place.stream
-        seen = len(stream.lags)
+    def _take_fed(self) -> list[Place]:
+        """The streams to feed now; the lock is held."""
+        fed = [place for place in self._fed if not place.busy]
+        self._fed = [place for place in self._fed if place.busy and not place.stream.over]
+        for place in fed:
+            place.busy, place.fed = True, False
+        self._feeding = bool(fed)
+        self._feed_at = self._clock() + min(_GATHER_MOST, _GATHER * len(self._places))
+        return fed
+
+    def _feed(self, places: list[Place]) -> None:
+        taken = [(place.stream, place.stream.take()) for place in places]
         try:
-            stream.serve()
+            self._voices.prepare([(stream.voice, stream.voice_windows(each)) for stream, each in taken])
         except Exception as error:
-            self._fail(stream, error)
+            for stream, _ in taken:
+                self._fail(stream, error)
+        for stream, each in taken:
+            try:
+                if not stream.over:
+                    stream.serve(each)
+            except Exception as error:
+                self._fail(stream, error)
         with self._changed:
-            place.busy = False
-            if stream.over:
-                self._places.pop(stream, None)
-            self.counts.lags.extend(itertools.islice(stream.lags, min(seen, len(stream.lags)), None))
-            self._look(place)
+            self._feeding = False
+            self._free(places)
             self._changed.notify_all()
+
+    def _free(self, places: list[Place]) -> None:
+        """Let other lanes have streams again, and see what is due for them; the lock is held."""
+        for place in places:
+            place.busy = False
+            if place.stream.over:
+                self._places.pop(place.stream, None)
+            self._look(place)
 
     def _look(self, place: Place) -> None:
         """Check what is due for a stream; the lock is held and the stream is not being served."""
@@ -193,9 +229,9 @@ class Scheduler:
         """Whether a stream's windows may run together with others."""
         return self.settings.batch_seconds > 0 and batches.batches(place.stream.live.model)
 
-    def _taken(self, places: list[Place]) -> list[tuple[CaptionStream, Window]]:
+    def _taken(self, places: list[Place]) -> list[tuple[Place, Window]]:
         """A batch of the most urgent stream's window and of those like it; the lock is not held, for it computes."""
-        taken: list[tuple[CaptionStream, Window]] = []
+        taken: list[tuple[Place, Window]] = []
         waited: list[float] = []
         most = self.settings.batch_seconds * RATE
         for place in places:
@@ -206,51 +242,46 @@ class Scheduler:
                 self._fail(place.stream, error)
                 continue
             if place.issued and (not taken or together(taken, place.stream, place.issued[0], most)):
-                taken.append((place.stream, place.issued.popleft()))
+                taken.append((place, place.issued.popleft()))
                 waited.append(self._clock() - place.since)
                 place.since = self._clock()
+        left = [place for place in places if all(place is not other for other, _ in taken)]
         with self._changed:
             self.counts.waits.extend(waited)
-            for place in places:
-                place.busy = False
-                self._look(place)
-            self._changed.notify_all()
+            self._free(left)
+            if left:
+                self._changed.notify_all()
         return taken
 
     def _run_windows(self, places: list[Place]) -> None:
         taken = self._taken(places)
         if not taken:
             return
-        first, window = taken[0]
-        model, options = first.live.model, first.live.options(window.stage)
+        lags = self._run_taken(taken)
+        with self._changed:
+            self.counts.lags.extend(lags)
+            self._free([place for place, _ in taken])
+
+    def _run_taken(self, taken: list[tuple[Place, Window]]) -> list[float]:
+        """Run a batch and give the outputs to its streams; returns the lags of its partials."""
+        place, window = taken[0]
+        model, options = place.stream.live.model, place.stream.live.options(window.stage)
         began = self._clock()
         try:
             outputs: Arrays = model.run(window.stage, batches.joined([each.feeds for _, each in taken]), options)
         except Exception as error:
-            for stream, _ in taken:
-                self._fail(stream, error)
-            return
+            for place, _ in taken:
+                self._fail(place.stream, error)
+            return []
         seconds = self._clock() - began
         self._count(len(taken), seconds, sum(each.end - each.start for _, each in taken) / RATE)
-        for (stream, each), rows in zip(taken, batches.parted(outputs, len(taken))):
-            stream.deliver(each, rows, seconds / len(taken))
-
-    def _chunk_batch(self) -> Callable[[], None] | None:
-        runs: list[ChunkRun] = []
-        passed: list[ChunkRun] = []
-        most = self.settings.batch_seconds * RATE
-        while self._chunks and len(passed) < _LOOKED_AT:
-            run = heapq.heappop(self._chunks)
-            if runs and not alike(runs, run, most):
-                passed.append(run)
-                continue
-            if run.result.set_running_or_notify_cancel():
-                runs.append(run)
-            if runs and (most <= 0 or not batches.batches(run.transcriber.model)):
-                break
-        for run in passed:
-            heapq.heappush(self._chunks, run)
-        return (lambda: self._run_chunks(runs)) if runs else None
+        lags = []
+        for (place, each), rows in zip(taken, batches.parted(outputs, len(taken))):
+            try:
+                lags.append(place.stream.deliver(each, rows, seconds / len(taken)))
+            except Exception as error:
+                self._fail(place.stream, error)
+        return [lag for lag in lags if lag is not None]
 
     def _run_chunks(self, runs: list[ChunkRun]) -> None:
         began = self._clock()

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from ..runtime.live.events import Dropped, Event
 from ..runtime.live.session import LiveStream
 from ..runtime.live.sources import RATE
 from ..runtime.live.transcriber import LiveTranscriber
+from ..runtime.live.voices import PreparedVoice
 from ..runtime.live.window import Window
 
 Emit = Callable[[Sequence[Event]], None]
@@ -30,8 +32,17 @@ Ended = Callable[[BaseException | None], None]
 """Called once, after the last events; with the error where the stream failed."""
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What a stream is to process: sound in blocks that follow each other, losses, and whether the sound is over."""
+
+    blocks: Sequence[Block]
+    lost: Sequence[Dropped]
+    ending: bool
+
+
 class CaptionStream(LiveStream):
-    """The captions of one client."""
+    """The captions of one client. voice: its speech detector, which may be run ahead of ``serve``."""
 
     def __init__(
         self,
@@ -43,7 +54,8 @@ class CaptionStream(LiveStream):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """live: the model it runs on. limit: seconds of sound that may wait. clock: seconds, for lags."""
-        self.captions: LiveDecoder = live.decoder()
+        self.voice = PreparedVoice(live.vad())
+        self.captions: LiveDecoder = live.decoder(self.voice)
         super().__init__(self.captions, live.run, live.loop)
         self.live = live
         self.limit = limit
@@ -53,7 +65,6 @@ class CaptionStream(LiveStream):
         self._clock = clock
         self._lock = threading.Lock()
         self._incoming: deque[Block] = deque()
-        self._outcomes: deque[tuple[Window, Arrays, float]] = deque()
         self._lost: deque[Dropped] = deque()
         self._arrivals: deque[tuple[int, float]] = deque(maxlen=2048)  # the index after a block, and when it came
         self._waiting = 0  # samples in _incoming
@@ -109,34 +120,37 @@ class CaptionStream(LiveStream):
 
     # What follows is called by the scheduler, by one thread at a time.
 
-    def deliver(self, window: Window, outputs: Arrays, seconds: float) -> None:
-        """Take the outputs of an issued window; ``serve`` processes them."""
+    def take(self) -> Taken:
+        """Take what waits, for ``serve``."""
         with self._lock:
-            self._outcomes.append((window, outputs, seconds))
-
-    def wants_service(self) -> bool:
-        """Whether ``serve`` has something to do."""
-        return not self.over and bool(
-            self._incoming or self._outcomes or self._lost or (self._ending and not self._closed)
-        )
-
-    def serve(self) -> None:
-        """Process samples and outputs that wait, and emit the events that follow."""
-        with self._lock:
-            outcomes, self._outcomes = self._outcomes, deque()
             incoming, self._incoming = self._incoming, deque()
             lost, self._lost = self._lost, deque()
             self._waiting = 0
-            ending = self._ending
-        events: list[Event] = list(lost)
-        for window, outputs, seconds in outcomes:
-            self._running -= 1
-            events += self.accept(window, outputs, seconds)
-        for block in incoming:
+            return Taken(_joined(incoming), lost, self._ending)
+
+    def voice_windows(self, taken: Taken) -> list[NDArray[np.float32]]:
+        """The windows about which ``serve`` will ask the voice; the blocks after a gap are left out."""
+        if not taken.blocks or self.over:
+            return []
+        return self.captions.voice_windows(taken.blocks[0].samples, taken.blocks[0].start)
+
+    def serve(self, taken: Taken) -> None:
+        """Process what was taken, and emit the events that follow."""
+        events: list[Event] = list(taken.lost)
+        for block in taken.blocks:
             events += self.push(block.samples, block.start)
-        if ending and not self._closed:
+        if taken.ending and not self._closed:
             self._closed = True
             events += self._counted(self.decoder.close("end"))
+        self._say(events)
+
+    def deliver(self, window: Window, outputs: Arrays, seconds: float) -> float | None:
+        """Process the outputs of an issued window, and emit the events that follow; returns a partial's lag in s."""
+        self._running -= 1
+        self._say(self.accept(window, outputs, seconds))
+        return self.lags[-1] if window.purpose == "partial" and self.lags else None
+
+    def _say(self, events: list[Event]) -> None:
         finished = self._closed and self.captions.pending == 0 and self._running == 0
         events += self.stats(0.0 if finished else self.settings.stats_every)
         if self.over:
@@ -175,3 +189,17 @@ class CaptionStream(LiveStream):
             came = self._arrivals[0][1] if self._arrivals else None
         if window.purpose == "partial" and came is not None:
             self.lags.append(max(0.0, self._clock() - came))
+
+
+def _joined(blocks: Sequence[Block]) -> list[Block]:
+    """Blocks that follow each other as one."""
+    runs: list[list[Block]] = []
+    for block in blocks:
+        if runs and runs[-1][-1].end == block.start:
+            runs[-1].append(block)
+        else:
+            runs.append([block])
+    return [
+        run[0] if len(run) == 1 else Block(run[0].start, np.concatenate([block.samples for block in run]))
+        for run in runs
+    ]

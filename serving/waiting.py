@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ Logits = NDArray[np.float32]
 RANK = {"final": 0, "partial": 1}
 """The order of streams' windows: lower is run first."""
 
+LOOKED_AT = 32
+"""Streams whose windows are considered for one batch, and chunks that are passed over."""
+
 
 @dataclass(order=True)
 class ChunkRun:
@@ -31,12 +35,16 @@ class ChunkRun:
     result: Future[Logits] = field(compare=False)
 
 
-@dataclass
+@dataclass(eq=False)
 class Place:
-    """A stream in the queue. busy: a lane is serving it. issued: windows that are made and not run yet."""
+    """A stream in the queue.
+
+    busy: a lane is serving it. fed: it has sound or its end to process. issued: windows that are made and not run yet.
+    """
 
     stream: CaptionStream
     busy: bool = False
+    fed: bool = False
     due: str | None = None
     since: float = 0.0
     issued: deque[Window] = field(default_factory=deque)
@@ -51,12 +59,41 @@ class Place:
         return None if self.due is None else (RANK[self.due], self.since)
 
 
-def together(taken: list[tuple[CaptionStream, Window]], stream: CaptionStream, window: Window, most: float) -> bool:
+class ChunkQueue:
+    """The chunks of files that wait, the earliest deadline first; the scheduler's lock guards it."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.waiting: list[ChunkRun] = []
+
+    def add(self, run: ChunkRun) -> None:
+        """Add a chunk."""
+        heapq.heappush(self.waiting, run)
+
+    def take(self, most: float) -> list[ChunkRun]:
+        """The next batch, whose chunks can no longer be cancelled; most: samples of it, 0 for one chunk alone."""
+        runs: list[ChunkRun] = []
+        passed: list[ChunkRun] = []
+        while self.waiting and len(passed) < LOOKED_AT:
+            run = heapq.heappop(self.waiting)
+            if runs and not alike(runs, run, most):
+                passed.append(run)
+                continue
+            if run.result.set_running_or_notify_cancel():
+                runs.append(run)
+            if runs and (most <= 0 or not batches.batches(run.transcriber.model)):
+                break
+        for run in passed:
+            heapq.heappush(self.waiting, run)
+        return runs
+
+
+def together(taken: list[tuple[Place, Window]], stream: CaptionStream, window: Window, most: float) -> bool:
     """Whether a stream's window may join a batch; most: samples of the padded batch."""
     first, other = taken[0]
     lengths = [each.end - each.start for _, each in taken]
     return (
-        first.live.model is stream.live.model
+        first.stream.live.model is stream.live.model
         and other.stage == window.stage
         and batches.fits(lengths, window.end - window.start, most)
     )

@@ -107,6 +107,10 @@ class LiveDecoder:
         self._utterances.push(checked_samples(samples, "the stream"), start)
         return self._take_ready()
 
+    def voice_windows(self, samples: NDArray[np.float32], start: int) -> list[NDArray[np.float32]]:
+        """The windows about which a ``push`` will ask ``vad``, where that is known: for a model that runs ahead."""
+        return self._utterances.voice_windows(samples, start)
+
     def close(self, reason: EndReason = "end") -> list[Event]:
         """End the running utterance now (the source was lost, or the stream is over); returns what ``push`` does."""
         self._utterances.close(reason)

@@ -55,6 +55,7 @@ class EnergyGate:
         self._quiet = 0
         self._closed = 0
         self._noise = 0.0
+        self._power = 0.0
         self._skipped: deque[NDArray[np.float32]] = deque(maxlen=self.settings.replayed)
 
     def reset(self) -> None:
@@ -66,17 +67,34 @@ class EnergyGate:
 
     def __call__(self, window: NDArray[np.float32]) -> float:
         """The probability of speech in the next window [512]."""
+        probability: float | None = None
+        for wanted in self.wanted(window):
+            probability = self.model(wanted)
+        return self.taken(probability)
+
+    def wanted(self, window: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """The windows that the model is to be run on now, in order; none where this one is skipped.
+
+        ``taken`` must follow.
+        """
         settings = self.settings
-        power = float(np.dot(window, window)) / len(window)
-        if self._quiet >= settings.close_after:
-            if power <= settings.rise * self._noise and self._closed < settings.longest_closed:
-                self._closed += 1
-                self._skipped.append(window.copy())
-                return 0.0
-            while self._skipped:
-                self.model(self._skipped.popleft())
-            self._closed = 0
-        probability = self.model(window)
+        self._power = power = float(np.dot(window, window)) / len(window)
+        if self._quiet < settings.close_after:
+            return [window]
+        if power <= settings.rise * self._noise and self._closed < settings.longest_closed:
+            self._closed += 1
+            self._skipped.append(window.copy())
+            return []
+        replayed = [*self._skipped, window]
+        self._skipped.clear()
+        self._closed = 0
+        return replayed
+
+    def taken(self, probability: float | None) -> float:
+        """The answer for a window, from the model's for the last one that was ``wanted`` (None: there was none)."""
+        if probability is None:
+            return 0.0
+        settings, power = self.settings, self._power
         faint = power <= settings.loudest and (self._quiet == 0 or power <= settings.rise * self._noise)
         if probability < settings.speechless and faint:
             self._quiet += 1

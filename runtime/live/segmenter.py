@@ -77,6 +77,11 @@ class UtteranceSegmenter:
             for activity in self.detector.push(piece):
                 self._advance(activity)
 
+    def voice_windows(self, samples: NDArray[np.float32], start: int) -> list[NDArray[np.float32]]:
+        """The windows about which a ``push`` will ask the speech detector; none where it does not continue the last."""
+        continues = self._began and start == self._buffer.end
+        return self.detector.windows(samples) if continues else []
+
     def close(self, reason: EndReason) -> None:
         """End the running utterance now."""
         if self.running is not None:

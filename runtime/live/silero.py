@@ -7,7 +7,7 @@ gives the probability of speech. Its file's SHA-256 is checked before it is load
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -30,7 +30,8 @@ _SAMPLE_RATE = np.array(16000, dtype=np.int64)
 class Silero:
     """Silero's network as a VoiceActivityModel.
 
-    Instances share the network and have a recurrent state each. Raises EngineError when neither onnxruntime nor
+    Instances share the network and have a recurrent state each. state [2, 1, 128], input [1, 576]: what the network is
+    run on next, and the last 64 and 512 samples. Raises EngineError when neither onnxruntime nor
     openvino is installed, or when the network's file is not the one that was shipped.
     """
 
@@ -41,15 +42,38 @@ class Silero:
 
     def reset(self) -> None:
         """Forget the stream so far."""
-        self._state: NDArray[np.float32] = np.zeros((2, 1, 128), np.float32)
-        self._input: NDArray[np.float32] = np.zeros((1, _CONTEXT + VAD_WINDOW), np.float32)
+        self.state: NDArray[np.float32] = np.zeros((2, 1, 128), np.float32)
+        self.input: NDArray[np.float32] = np.zeros((1, _CONTEXT + VAD_WINDOW), np.float32)
 
     def __call__(self, window: NDArray[np.float32]) -> float:
         """The probability of speech in the next window [512]."""
-        self._input[0, :_CONTEXT] = self._input[0, -_CONTEXT:]
-        self._input[0, _CONTEXT:] = window
-        probability, self._state = self._run({"input": self._input, "state": self._state, "sr": _SAMPLE_RATE})
+        self.extend(window)
+        probability, self.state = self._run({"input": self.input, "state": self.state, "sr": _SAMPLE_RATE})
         return float(probability[0, 0])
+
+    def extend(self, window: NDArray[np.float32]) -> None:
+        """Put the next window [512] after the end of the last one, in ``input``."""
+        self.input[0, :_CONTEXT] = self.input[0, -_CONTEXT:]
+        self.input[0, _CONTEXT:] = window
+
+
+class SileroBatch:
+    """The networks of several streams run as one batch; for one thread."""
+
+    def __init__(self) -> None:
+        """Load the network, once per process."""
+        self._run = _network()()
+
+    def __call__(self, streams: Sequence[Silero], windows: Sequence[NDArray[np.float32]]) -> list[float]:
+        """The probability of speech in the next window [512] of each stream."""
+        for stream, window in zip(streams, windows):
+            stream.extend(window)
+        inputs = np.concatenate([stream.input for stream in streams])
+        states = np.concatenate([stream.state for stream in streams], axis=1)
+        probabilities, states = self._run({"input": inputs, "state": states, "sr": _SAMPLE_RATE})
+        for index, stream in enumerate(streams):
+            stream.state = states[:, index : index + 1].copy()
+        return [float(value) for value in probabilities[:, 0]]
 
 
 def verified(path: Path) -> bytes:

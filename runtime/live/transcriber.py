@@ -91,9 +91,9 @@ class LiveTranscriber(LiveModel):
             self.model, decoder=self.decode_words, segmentation=self.segmentation, chunking=self.chunking
         )
 
-    def decoder(self) -> LiveDecoder:
-        """A decoder for one stream of this model."""
-        return LiveDecoder(self.spec, self.vad(), self.settings, self._finish, self.segmentation)
+    def decoder(self, vad: VoiceActivityModel | None = None) -> LiveDecoder:
+        """A decoder for one stream of this model; vad: its voice activity model (None: a new one)."""
+        return LiveDecoder(self.spec, vad or self.vad(), self.settings, self._finish, self.segmentation)
 
     def _finish(self, samples: NDArray[np.float32], logits: NDArray[np.float32]) -> Transcript:
         return decode(Decoding(self.spec, self.decode_words, self.segmentation), samples, logits)

@@ -84,11 +84,19 @@ class SpeechDetector:
 
     def push(self, samples: NDArray[np.float32]) -> list[VoiceActivity]:
         """Take float32 [samples] at 16 kHz; returns the decisions on all windows that are now complete."""
-        joined = np.concatenate((self._rest, samples)) if len(self._rest) else samples
-        count = len(joined) // VAD_WINDOW
-        decisions = [self._decide(joined[i * VAD_WINDOW : (i + 1) * VAD_WINDOW]) for i in range(count)]
-        self._rest = joined[count * VAD_WINDOW :].copy()
+        windows, rest = self._cut(samples)
+        decisions = [self._decide(window) for window in windows]
+        self._rest = rest.copy()
         return decisions
+
+    def windows(self, samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """The windows about which a ``push`` of these samples will ask the model."""
+        return self._cut(samples)[0]
+
+    def _cut(self, samples: NDArray[np.float32]) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
+        joined = np.concatenate((self._rest, samples)) if len(self._rest) else samples
+        whole = len(joined) // VAD_WINDOW * VAD_WINDOW
+        return [joined[at : at + VAD_WINDOW] for at in range(0, whole, VAD_WINDOW)], joined[whole:]
 
     def _decide(self, window: NDArray[np.float32]) -> VoiceActivity:
         settings = self.settings
