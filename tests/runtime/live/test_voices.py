@@ -16,7 +16,8 @@ from wav2edge.runtime.live.voices import PreparedVoice, Voices
 
 def room(seconds: float, seed: int) -> NDArray[np.float32]:
     noise: NDArray[np.float32] = np.random.default_rng(seed).standard_normal(round(seconds * 16000)).astype(np.float32)
-    return noise * np.float32(1e-3)
+    noise *= np.float32(1e-3)
+    return noise
 
 
 def test_streams_of_any_length_have_the_probabilities_of_each_alone(clips: list[tuple[Path, str]]) -> None:
