@@ -1,12 +1,16 @@
 """Memory of a process that transcribes, at the shapes of common models (random weights: only memory and time count).
 
     python benchmarks/memory.py [--shapes base 300m] [--norms layer group] [--seconds 30] [--runs 4] [--threads 2]
+    python benchmarks/memory.py --live 60                     # live captions of an hour of speech too
 
 Each row is a separate process. It imports the engine's library and numpy, whose memory is subtracted; then it loads an
 INT8 variant (int8-u8s8 on ONNX Runtime, int8-s8s8 on OpenVINO) and runs windows of noise. Printed are, in
 MB above that floor: resident memory after loading, the peak while windows run, and resident memory after each of the
 runs; PSS counts what processes share by their number. ``whole`` is the same variant without the stages that run in
-pieces, in one graph. Loading is timed twice: with an empty cache and with the cache that the first left.
+pieces, in one graph. Loading is timed twice: with an empty cache and with the cache that the first left. ``live`` is
+captions of the recordings that ship, again and again, as fast as they can be made; its ``run s`` are CPU-seconds of a
+second of sound, and what resident memory grows by in an hour is a line through the later half of its minutes. The
+speech detector's library is then among the imports.
 """
 
 from __future__ import annotations
@@ -55,12 +59,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--variants", nargs="+", default=["int8-u8s8", "int8-s8s8"])
     parser.add_argument("--piece", type=float, default=tiling.SECONDS, help="length of a piece in seconds")
+    parser.add_argument("--live", type=float, metavar="MIN", help="minutes of speech, live")
     parser.add_argument("--json", type=Path, help="write the rows there")
     parser.add_argument("--child", nargs="+", help="for the script itself: the row that this process measures")
     arguments = parser.parse_args()
     if arguments.child:
         tiling.SECONDS = arguments.piece
-        print(json.dumps(measure(*arguments.child)))
+        live = arguments.child[4] == "live"
+        print(json.dumps(captions(*arguments.child) if live else measure(*arguments.child)))
         return
     rows = []
     with _kit.Output(arguments) as output:
@@ -75,11 +81,17 @@ def main() -> None:
                 for engine, variant in WAYS:
                     if variant not in arguments.variants:
                         continue
-                    for way in ("whole", "pieces"):
+                    for way in ("whole", "pieces", *(["live"] if arguments.live else [])):
                         with tempfile.TemporaryDirectory() as cache:
-                            told = [shape, norm, engine, variant, way, str(arguments.seconds)]
-                            told += [str(arguments.runs), str(arguments.threads)]
-                            first, second = (child(bundle.path, cache, arguments.piece, told) for _ in range(2))
+                            seconds = arguments.live * 60 if way == "live" else arguments.seconds
+                            row, more = (
+                                [shape, norm, engine, variant, way],
+                                [str(arguments.runs), str(arguments.threads)],
+                            )
+                            first, second = (
+                                child(bundle.path, cache, arguments.piece, [*row, str(length), *more])
+                                for length in (1.0 if way == "live" else seconds, seconds)
+                            )
                         rows.append(second)
                         output.say(line(first, second))
     if arguments.json:
@@ -143,6 +155,56 @@ def measure(
         }
 
 
+def captions(shape: str, norm: str, engine: str, variant: str, way: str, seconds: str, runs: str, threads: str) -> Row:
+    """The row of live captions, in this process; ``run_seconds`` are those of a second of sound."""
+    import os
+
+    from wav2edge.devices.open import open_model
+    from wav2edge.runtime.audio import read
+    from wav2edge.runtime.bundle import embedded
+    from wav2edge.runtime.engines import library
+    from wav2edge.runtime.live.transcriber import LiveTranscriber
+
+    clips = [read.load(path, _kit.RATE) for path in sorted(embedded.clips_manifest().parent.glob("*.*[sc]"))]
+    library("onnxruntime"), library(engine)
+    floor = status("VmRSS")
+    started = time.perf_counter()
+    with LiveTranscriber(
+        open_model(os.environ["WAV2EDGE_BENCHMARK_BUNDLE"], engine, variant, threads=int(threads))
+    ) as live:
+        load_seconds, loaded = time.perf_counter() - started, status("VmRSS") - floor
+        after: list[int] = []
+        started, done, turn = time.process_time(), 0, 0
+        while done < float(seconds) * _kit.RATE:
+            sound = np.concatenate((clips[turn % len(clips)], np.zeros(2 * _kit.RATE, np.float32)))
+            for at in range(0, len(sound), 1600):
+                live.push(sound[at : at + 1600])
+            done, turn = done + len(sound), turn + 1
+            if done >= (len(after) + 1) * 60 * _kit.RATE:
+                after.append(status("VmRSS") - floor)
+        spent = (time.process_time() - started) / (done / _kit.RATE)
+        live.finish()
+        return {
+            "shape": shape,
+            "norm": norm,
+            "engine": engine,
+            "variant": variant,
+            "way": way,
+            "loaded": loaded,
+            "peak": status("VmHWM") - floor,
+            "after": after,
+            "pss": pss() - floor,
+            "load_seconds": load_seconds,
+            "run_seconds": spent,
+        }
+
+
+def growth(after: list[int]) -> float:
+    """MB an hour over the later half of what was measured each minute."""
+    later = np.array(after[len(after) // 2 :]) / 1e6
+    return 60 * float(np.polyfit(np.arange(len(later)), later, 1)[0]) if len(later) > 1 else float("nan")
+
+
 def status(field: str) -> int:
     """A field of the status of this process, in bytes."""
     for text in Path("/proc/self/status").read_text().splitlines():
@@ -163,10 +225,11 @@ def line(first: Row, second: Row) -> str:
     """A line of the table."""
     sizes = second["loaded"], second["peak"], second["after"][-1], second["pss"]
     megabytes = [f"{value / 1e6:.0f}" for value in sizes]
+    grows = f"   {growth(second['after']):+.0f} MB an hour" if second["way"] == "live" else ""
     return (
         f"{second['shape']:5} {second['norm']:5} {second['engine']:12} {second['variant']:10} {second['way']:6} "
         f"{megabytes[0]:>7} {megabytes[1]:>6} {megabytes[2]:>8} {megabytes[3]:>6} {first['load_seconds']:7.2f} "
-        f"{second['load_seconds']:7.2f} {second['run_seconds']:6.2f}"
+        f"{second['load_seconds']:7.2f} {second['run_seconds']:6.2f}{grows}"
     )
 
 

@@ -157,7 +157,7 @@ class Run:
         file = PROGRAMS / (row.program if module else f"{row.program}.py")
         made = environments.digest(row.environment, file)
         if row.source != "checkpoint":
-            target = self._folder / f"{case.name.split(',')[0]} {row.source} {row.variant}"
+            target = self._folder / f"{case.checkpoint.name} {row.source} {row.variant}"
             layouts.pack(case.bundle, row.source, target, variants=[row.variant])
             return program, target
         stamp = int((case.checkpoint / "model.safetensors").stat().st_mtime)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import engines
 from ..bundle.spec import Stage
 from ..engines import EngineOptions
 from ..errors import InputError
 from ..heads import ctc
-from ..model import Model
+from ..model import SMALL_BYTES, Model
 from ..recordings.chunking import Chunking
 from ..recordings.decoding import Decoding, WordDecoder
 from ..recordings.segmentation import Segmentation
@@ -24,9 +24,6 @@ from .features import can_keep, stages_to_keep
 from .model import LiveModel
 from .settings import LiveSettings, LoopSettings
 from .vad import VoiceActivityModel
-
-if TYPE_CHECKING:
-    pass
 
 
 class LiveTranscriber(LiveModel):
@@ -54,8 +51,10 @@ class LiveTranscriber(LiveModel):
         a Final equals; an utterance must fit into one chunk. vad: makes the voice activity model of one stream, which
         has a state (None: Silero's after an EnergyGate).
 
-        Where features are kept, partials run on half of the model's threads: a window of few seconds costs less
-        processor time on fewer threads, and a partial is less urgent than a Final.
+        Where features are kept, partials of small models run on half of the model's threads: a window of few seconds
+        costs less processor time on fewer threads, and a partial is less urgent than a Final. That takes sessions of
+        their own, whose memory larger models (``model.SMALL_BYTES``) save: partials and finals share theirs. So do they
+        on an engine that keeps memory for each length.
 
         Raises InputError for a head that does not transcribe, for utterances longer than a chunk or hardly longer than
         their pre-roll, and for features to be kept that the model does not have; EngineError without an engine for the
@@ -75,14 +74,24 @@ class LiveTranscriber(LiveModel):
 
     def options(self, stage: Stage) -> EngineOptions:
         """How a stage is loaded: the model's options, and for the stages of partials those of a live window."""
-        if stage == "full":
+        shared = self._shares_sessions
+        if stage == "full" and not shared:
             return self.model.options
+        threads = self.model.options.threads
         return replace(
             self.model.options,
-            threads=_half(self.model.options.threads),
+            threads=threads if shared else _half(threads),
+            spin=False,
             longest_seconds=self.settings.endpoint.longest_utterance,
             window_seconds=self.settings.window,
             keep_memory=True,
+        )
+
+    @property
+    def _shares_sessions(self) -> bool:
+        model = self.model
+        return model.runs_in_tiles and (
+            model.variant.bytes > SMALL_BYTES or engines.length_step(model.engine) is not None
         )
 
     def transcriber(self) -> Transcriber:

@@ -44,6 +44,19 @@ def test_a_provider_that_leaves_the_graph_to_the_cpu_is_an_error(small_bundle: B
         engines.load(small_bundle, small_bundle.variant("fp32"), "onnxruntime", options=EngineOptions(device="Azure"))
 
 
+def test_threads_spin_unless_told_otherwise(small_bundle: Bundle) -> None:
+    for spin in (True, False):
+        session = engines.load(
+            small_bundle, small_bundle.variant("fp32"), "onnxruntime", options=EngineOptions(spin=spin)
+        )
+        settings = session.raw.get_session_options()  # type: ignore[attr-defined]
+        if spin:
+            with pytest.raises(RuntimeError, match="allow_spinning"):
+                settings.get_session_config_entry("session.intra_op.allow_spinning")
+        else:
+            assert settings.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
 def test_an_unknown_provider_is_named_with_those_there_are(small_bundle: Bundle) -> None:
     with pytest.raises(EngineError, match=r"no provider 'TPU' here; it has .*CPUExecutionProvider"):
         engines.load(small_bundle, small_bundle.variant("fp32"), "onnxruntime", options=EngineOptions(device="TPU"))

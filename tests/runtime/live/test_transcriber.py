@@ -10,9 +10,11 @@ import pytest
 
 from wav2edge.devices.open import open_model
 from wav2edge.runtime import engines
-from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.engines import Session
+from wav2edge.runtime.bundle.read import Bundle, Variant
+from wav2edge.runtime.bundle.spec import Stage
+from wav2edge.runtime.engines import EngineOptions, Session
 from wav2edge.runtime.errors import AudioError, InputError
+from wav2edge.runtime.live import transcriber
 from wav2edge.runtime.live.endpoint import EndpointRules
 from wav2edge.runtime.live.events import Event, Final, Stats
 from wav2edge.runtime.live.settings import LiveSettings
@@ -50,6 +52,37 @@ def test_partials_leave_half_of_the_threads_alone(
     live.model.options = replace(live.model.options, threads=threads)
     assert live.options("encoder").threads == for_partials
     assert live.options("full").threads == threads
+
+
+@pytest.mark.parametrize(
+    ("engine", "variant", "small", "shared"),
+    [
+        ("onnxruntime", "int8-u8s8", True, False),
+        ("onnxruntime", "int8-u8s8", False, True),
+        ("openvino", "int8-s8s8", True, True),
+    ],
+)
+def test_large_models_have_their_sessions_once(
+    monkeypatch: pytest.MonkeyPatch, engine: str, variant: str, small: bool, shared: bool
+) -> None:
+    """Base shape took 366 MB in ONNX Runtime and 979 in OpenVINO: partials and finals had each their own sessions."""
+    if not small:
+        monkeypatch.setattr(transcriber, "SMALL_BYTES", 1)
+    loaded: list[tuple[str, int | None, bool]] = []
+    load = engines.load
+
+    def noted(bundle: Bundle, chosen: Variant, name: str, stage: Stage, options: EngineOptions) -> Session:
+        loaded.append((stage, options.threads, options.spin))
+        return load(bundle, chosen, name, stage, options)
+
+    monkeypatch.setattr(engines, "load", noted)
+    with LiveTranscriber(open_model(None, engine, variant, threads=4)) as live:
+        live.push(np.zeros(32000, np.float32))
+        live.finish()
+    sessions = [(stage, threads) for stage, threads, _ in loaded]
+    everything = [("frontend", 4), ("encoder", 4)]
+    assert sorted(sessions) == sorted(everything if shared else [*everything, ("frontend", 2), ("encoder", 2)])
+    assert all(spin == (threads == 4 and not shared) for _, threads, spin in loaded)
 
 
 def test_closing_closes_every_session(monkeypatch: pytest.MonkeyPatch) -> None:
