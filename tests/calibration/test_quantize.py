@@ -110,6 +110,11 @@ def rise(made: Calibration) -> float:
     return 100 * made.outcomes[0].measured.change.value
 
 
+def same_labels(made: Calibration) -> float:
+    """The share of frames whose best label is fp32's."""
+    return made.outcomes[0].measured.likeness
+
+
 NAIVE = dataclasses.replace(ONE, smooth=False, searching=False, limit=3, longest=6.0)
 
 
@@ -122,12 +127,13 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("brief")
-def test_everything_int8_keeps_the_words_where_nothing_is_planted(own_bundle: Bundle, words: Path, twin: Path) -> None:
-    """The control of the next test: the points lost there come from what is planted."""
-    if words != BUILT_IN_DEV:
-        pytest.skip("the embedded model gets most words wrong; what INT8 keeps of them says nothing")
+def test_everything_int8_keeps_the_labels_where_nothing_is_planted(own_bundle: Bundle, words: Path, twin: Path) -> None:
+    """The control of the next test: what is lost there comes from what is planted.
+
+    Frames are counted: the clips have 61 words, and the few labels that INT8 changes can be in three or five of them.
+    """
     made = quantize(own_bundle, twin, words, dataclasses.replace(NAIVE, force=True))
-    assert rise(made) <= 5
+    assert same_labels(made) >= 0.95
 
 
 @pytest.mark.slow
@@ -141,7 +147,7 @@ def test_planted_outliers_break_int8_and_the_search_finds_them(
     bundle = plant(layer)
     assert texts(bundle, "fp32") == texts(fp32_bundle, "fp32")
     naive = quantize(bundle, twin, words, NAIVE)
-    assert rise(naive) >= 10 and naive.refused is not None
+    assert rise(naive) >= 30 and same_labels(naive) <= 0.8 and naive.refused is not None
     assert {variant.name for variant in Bundle.open(bundle.path).variants} == {"fp32"}
     found = quantize(bundle, twin, words, dataclasses.replace(NAIVE, searching=True))
     assert found.refused is None and rise(found) <= 0.5
