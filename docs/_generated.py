@@ -170,11 +170,11 @@ the loudness. On CPUs `wav2edge transcribe` runs the convolutions in pieces, whi
 here INT8 is compared with the whole graph in one run.
 
 INT8 graphs of fixed length run without ONNX Runtime's MatMulAddFusion, which joins product and bias to one operator
-where shapes are fixed, and changes the rounding. The embedded bundle is older than two corrections, which its own runs
-lack: its graphs add up the squares of a clip in one sum, whose order depends on the length of the row, so that padding
-changes the last digit of the deviation (a letter of one clip at 10 s); and its int8-s8s8 leaves out up to 80 samples of
-the last frame at every second length, which the graph of fixed length reads. `exported-again` is the same checkpoint,
-exported and quantised with both."""
+where shapes are fixed, and changes the rounding. What is left is ONNX Runtime's convolution of floats, whose last
+digits depend on the number of frames: in int8-s8s8 the positional convolution is the first tensor that padding changes,
+and in a clip of 0.24 s an activation behind it is rounded to the next step (`r` becomes `re`).
+
+`group-norm` is the checkpoint of the tests (tests/data/group_norm, 0.1 M parameters, about a word for each clip)."""
 """Why the rows of the table that differ do."""
 
 

@@ -1,8 +1,8 @@
 """Graphs of one fixed length, for neural processors and compilers that take no other: ``static:10s``.
 
 ``input_values`` float32 [1, samples] and ``input_lengths`` int64 [1]; a shorter clip is padded with any values and
-gives the same numbers as alone, because its length masks the padding everywhere. Every shape is a number, all operators
-are in ONNX's standard, and frames after a clip's end are the blank.
+gives the numbers of its own run, but for rounding, because its length masks the padding everywhere. Every shape is a
+number, all operators are in ONNX's standard, and frames after a clip's end are the blank.
 """
 
 from __future__ import annotations
