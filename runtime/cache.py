@@ -127,21 +127,30 @@ def atomic_write_json(path: Path, values: Mapping[str, object]) -> None:
     atomic_write(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
-def drop_changed(folder: Path, pattern: str) -> None:
+def drop_changed(folder: Path, pattern: str) -> dict[str, str]:
     """Remove the files of a cache folder whose SHA-256 is not the one that ``record_digests`` kept.
 
-    For files that a library writes by itself, such as OpenVINO's compiled models: a damaged one is made again.
+    For files that a library writes by itself, such as OpenVINO's compiled models: a damaged one is made again. Returns
+    the digests of those that stay, by name.
     """
-    known = read_json(folder / _DIGESTS) or {}
+    known, kept = read_json(folder / _DIGESTS) or {}, {}
     for path in folder.glob(pattern):
-        if known.get(path.name) != _digest(path):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        digest = _digest(path)
+        if digest is not None and known.get(path.name) == digest:
+            kept[path.name] = digest
+            continue
+        with contextlib.suppress(OSError):
+            path.unlink()
+    return kept
 
 
-def record_digests(folder: Path, pattern: str) -> None:
-    """Keep the SHA-256 of the files of a cache folder, for ``drop_changed``; raises InputError."""
-    digests = {path.name: digest for path in sorted(folder.glob(pattern)) if (digest := _digest(path)) is not None}
+def record_digests(folder: Path, pattern: str, known: Mapping[str, str]) -> None:
+    """Keep the SHA-256 of the files of a cache folder, for ``drop_changed``; raises InputError.
+
+    known: the digests of files that have not changed since, by name, which are not read again.
+    """
+    names = (path.name for path in sorted(folder.glob(pattern)))
+    digests = {name: digest for name in names if (digest := known.get(name) or _digest(folder / name)) is not None}
     if digests != read_json(folder / _DIGESTS):
         atomic_write_json(folder / _DIGESTS, digests)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,14 +71,19 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
         settings["INFERENCE_NUM_THREADS"] = options.threads
     if options.profiling:
         settings["PERF_COUNT"] = True
-    # A machine without a writable cache still runs; it only compiles at each start.
     kept: Path | None = None
-    with contextlib.suppress(InputError):
-        if options.keep_compiled:
-            kept = cache.directory("openvino", cache.key(dict(variant.sha256)))
-            cache.drop_changed(kept, "*.blob")
-            settings["CACHE_DIR"] = str(kept)
-    graph = bundle.graph(variant, stage)
+    unchanged: dict[str, str] = {}
+    with ThreadPoolExecutor(1) as beside:  # the graph's file and what was compiled from it are both read whole
+        checked = beside.submit(bundle.graph, variant, stage)
+        # A machine without a writable cache still runs; it only compiles at each start.
+        with contextlib.suppress(InputError):
+            if options.keep_compiled:
+                # A folder for each stage and its settings: every file in it is checked.
+                parts = {"stage": stage, "device": device, **settings}
+                kept = cache.directory("openvino", cache.key(dict(variant.sha256)), cache.key(parts))
+                unchanged = cache.drop_changed(kept, "*.blob")
+                settings["CACHE_DIR"] = str(kept)
+        graph = checked.result()
     try:
         model = core.read_model(str(graph))
         if family == "CPU" and variant.precision == "int8":
@@ -87,7 +93,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
         raise EngineError(f"openvino cannot load {graph.name} on {device}: {_reason(error)}") from error
     if kept is not None:
         with contextlib.suppress(InputError):
-            cache.record_digests(kept, "*.blob")
+            cache.record_digests(kept, "*.blob", unchanged)
     return OpenVinoSession(compiled, stage, {*bundle.spec.output_names, *BETWEEN_STAGES})
 
 

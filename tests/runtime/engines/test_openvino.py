@@ -80,6 +80,16 @@ def test_compiled_models_go_to_the_cache_directory(small_bundle: Bundle, cache_h
     assert sorted(path.name for path in small_bundle.path.iterdir()) == before
 
 
+def test_stages_and_settings_have_folders_of_their_own(small_bundle: Bundle, cache_here: Path) -> None:
+    """All were in one, and every load read all of them to check them."""
+    for threads in (1, 2):
+        for stage in small_bundle.variant("fp32").graphs:
+            options = EngineOptions(threads=threads)
+            engines.load(small_bundle, small_bundle.variant("fp32"), "openvino", stage, options).close()
+    folders = [path.parent for path in (cache_here / "openvino").rglob("*.blob")]
+    assert len(folders) == len(set(folders)) == 2 * len(small_bundle.variant("fp32").graphs)
+
+
 def test_a_candidate_leaves_nothing_in_the_cache(small_bundle: Bundle, cache_here: Path) -> None:
     """A search tries dozens of variants: each left its compiled weights in the user's cache for good."""
     options = EngineOptions(keep_compiled=False)
