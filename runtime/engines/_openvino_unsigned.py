@@ -149,7 +149,7 @@ def _linear(node: Node) -> NDArray[np.float64] | None:
     stored = _constant(values.input_value(0)) if values.get_type_name() == "Convert" else None
     if scale is None or stored is None or stored.dtype != np.int8 or stored.ndim != 2:
         return None
-    sums: NDArray[np.float64] = stored.sum(axis=0, dtype=np.int64) * scale.reshape(-1).astype(np.float64)
+    sums: NDArray[np.float64] = stored.sum(axis=0, dtype=np.int32) * scale.reshape(-1).astype(np.float64)
     return sums
 
 
