@@ -236,7 +236,7 @@ class Scheduler:
         most = self.settings.batch_seconds * RATE
         for place in places:
             try:
-                if not place.issued and (window := place.stream.issue()) is not None:
+                if not place.issued and not place.stream.over and (window := place.stream.issue()) is not None:
                     place.issued.append(window)
             except Exception as error:
                 self._fail(place.stream, error)
@@ -254,13 +254,18 @@ class Scheduler:
         return taken
 
     def _run_windows(self, places: list[Place]) -> None:
-        taken = self._taken(places)
-        if not taken:
-            return
-        lags = self._run_taken(taken)
-        with self._changed:
-            self.counts.lags.extend(lags)
-            self._free([place for place, _ in taken])
+        """Run a batch; one of features is followed at once by the partials that need them.
+
+        Sound that came in between would need further features first, so that a busy stream had no partial for long.
+        """
+        while taken := self._taken(places):
+            lags = self._run_taken(taken)
+            places = [place for place, _ in taken]
+            if taken[0][1].purpose != "features":
+                with self._changed:
+                    self.counts.lags.extend(lags)
+                    self._free(places)
+                return
 
     def _run_taken(self, taken: list[tuple[Place, Window]]) -> list[float]:
         """Run a batch and give the outputs to its streams; returns the lags of its partials."""

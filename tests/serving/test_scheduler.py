@@ -244,3 +244,28 @@ def test_the_speech_detectors_of_many_streams_run_together(
             assert listener.done.wait(60) and listener.error is None
             assert text_of(listener.events) == listened[recordings[0]]
     assert sum(sizes) / len(sizes) > 5
+
+
+def test_features_are_followed_at_once_by_the_partial_that_needs_them(
+    catalogue: Catalogue, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other streams came between, so that new sound needed further features first, and a busy stream had no partial."""
+    model = catalogue.models[0].model
+    run, order = model.run, list[str]()
+
+    def note(stage: str, feeds: Arrays, options: object = None) -> Arrays:
+        order.append(stage)
+        return run(stage, feeds, options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(model, "run", note)
+    running = [opened(catalogue) for _ in range(4)]
+    scheduler = Scheduler()
+    for stream, _ in running:
+        scheduler.add(stream)
+        for block in blocks_of(recordings[0])[:30]:
+            stream.offer(block)
+    with scheduler:
+        while scheduler.counts.batches.get(1, 0) < 2 * len(running):
+            time.sleep(0.01)
+    stages = [stage for before, stage in zip(["", *order], order) if "full" not in (before, stage)]
+    assert stages == ["frontend", "encoder"] * (len(stages) // 2) and len(stages) >= 2 * len(running)
