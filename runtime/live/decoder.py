@@ -178,7 +178,7 @@ class LiveDecoder:
         trusted = self._seconds(window.start) + self.settings.edge if cut_edge else float("-inf")
         agreement = utterance.agreement
         agreement.update(words, trusted, end, utterance.hops(window.end))
-        utterance.decoded = window.end
+        utterance.advance(window.end)
         if words:
             utterance.last_label = max(utterance.last_label, round(words[-1].end * self.spec.sample_rate))
         confident = agreement.confident(self.settings.min_confidence)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .. import engines
@@ -37,6 +39,10 @@ class Utterance:
         self.final: FinalPass | None = None
         self.last_label = start
         self.decoded = start
+        # A partial that waits for its turn covers more sound; the next is due as if it had not waited.
+        self._on_time = self._reached = start  # where the last partial's window would have ended
+        self._due_at: int | None = None  # where the one that is due now would have ended
+        self._asked: int | None = None  # where a window would have ended when ``due`` was called last
         self.shown: tuple[str, str] = ("", "")
         self.announced = False
         rate, stride = spec.sample_rate, spec.stride
@@ -83,16 +89,24 @@ class Utterance:
 
     def due(self, received: int) -> int | None:
         """The absolute end of the partial window that is due once ``received`` samples are there; None without one."""
-        if self.final is not None:
-            return None  # all of it is decoded, or being decoded
-        rate, settings = self.spec.sample_rate, self.settings
         end = self.start + (received - self.start) // self.grid * self.grid
-        if end - self.decoded < self._hop * rate or end - self.start < self.spec.min_samples:
+        asked, self._asked = self._asked, end
+        if not self._is_due(end):
+            self._due_at = None
             return None
-        # After the voice's end nothing is new, but sound after its last word lets that word settle.
-        if self.decoded >= self.voice_end + settings.settle * rate:
-            return None
+        if self._due_at is None:
+            first = end if asked is None else max(asked + self.grid, self._next(self._on_time))
+            self._due_at = min(first, end)
         return end
+
+    def _is_due(self, end: int) -> bool:
+        if self.final is not None:
+            return False  # all of it is decoded, or being decoded
+        rate, settings = self.spec.sample_rate, self.settings
+        if end < self._next(self._on_time) or end - self.decoded < self._hop / 2 * rate:
+            return False
+        # After the voice's end nothing is new, but sound after its last word lets that word settle.
+        return self.decoded < self.voice_end + settings.settle * rate
 
     def hops(self, end: int) -> int:
         """How many hypotheses one that reaches ``end`` counts for: two after a hop of twice the length."""
@@ -109,10 +123,23 @@ class Utterance:
             return long_hop
         return settings.hop if self.has_text else settings.hop / 2
 
+    def _next(self, after: int) -> int:
+        """The first end of a window at which a partial is due after one that ended at ``after``."""
+        length = max(after - self.start + math.ceil(self._hop * self.spec.sample_rate), self.spec.min_samples)
+        return self.start + -(-length // self.grid) * self.grid
+
     def issue(self, samples: SampleBuffer, end: int) -> Window:
         """The run that brings the partial up to ``end``: features first where some are missing."""
+        self._reached = end if self._due_at is None else self._due_at
+        self._due_at = None
+        while (following := self._next(self._reached)) <= end:
+            self._reached = following
         self.window = self._window(samples, end)
         return self.window
+
+    def advance(self, end: int) -> None:
+        """The partial of the window that was issued last is there; a late one does not make the next one late."""
+        self.decoded, self._on_time = end, self._reached
 
     def keep(self, window: Window, outputs: engines.Arrays) -> None:
         """Keep what a window with the purpose ``features`` gave."""
