@@ -329,3 +329,24 @@ def test_what_was_shown_gets_a_final_even_if_almost_nothing_is_left_of_it(booth:
     segmenter._end(segmenter.running, segmenter.running.start - 10, "length", quiet=None)
     [final] = finals_of(decoder.push(booth.quiet(0.1), decoder.received))
     assert (final.utterance, final.text, final.start) == (utterance, "", final.end)
+
+
+def test_delays_of_partials_do_not_add_up(booth: Booth) -> None:
+    """A partial that came 0.2 s late made the next one due 0.2 s later, until the captions were a whole hop late."""
+    sound = np.concatenate((booth.quiet(2.0), booth.speak("turn the light off in the kitchen " * 5), booth.quiet(0.3)))
+
+    def ends(wait: int) -> list[float]:
+        """Where the windows of partials end that are run ``wait`` blocks of 50 ms after they are due."""
+        decoder, model, found, waited = booth.decoder(PLAIN), booth.model(booth.spec()), list[float](), 0
+        for at in range(0, len(sound), 800):
+            decoder.push(sound[at : at + 800], at)
+            waited = waited + 1 if decoder.due() == "partial" else 0
+            if waited > wait and (window := decoder.window()) is not None:
+                found.append(window.end / 16_000)
+                decoder.accept(window, model.run(window))
+                waited = 0
+        return found
+
+    hops = np.diff(ends(4))
+    assert len(hops) > 12
+    assert hops == pytest.approx([0.5] * 7 + [1.0] * (len(hops) - 7))
