@@ -1,7 +1,7 @@
 """Silero's voice activity network on the onnxruntime or OpenVINO that is installed, on one thread.
 
-The network (silero-vad 6.2.3, MIT, data/silero_vad_LICENSE.txt) takes 512 samples at 16 kHz with the 64 before them and
-gives the probability of speech. Its file's SHA-256 is checked before it is loaded.
+The network (silero-vad 6.2.3 rewritten by recipes/silero.py, MIT, data/silero_vad_LICENSE.txt) takes 512 samples at
+16 kHz with the 64 before them and gives the probability of speech. Its file's SHA-256 is checked before it is loaded.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from ..engines import Network, open_network
 from ..errors import EngineError
 from .vad import VAD_WINDOW
 
-SHA256 = "7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49"
-"""Of the file as silero-vad 6.2.3 ships it, src/silero_vad/data/silero_vad_16k_op15.onnx."""
+SHA256 = "533fc4d6cd978f5d930ed1de1ee102d4743c297f322f00327d4e0611dd5c097d"
+"""Of the file that recipes/silero.py makes of the one in silero-vad 6.2.3."""
 
 _CONTEXT = 64
-_MODEL = "silero_vad_16k_op15.onnx"
-_SAMPLE_RATE = np.array(16000, dtype=np.int64)
+_MODEL = "silero_vad_16k.onnx"
 
 
 class Silero:
@@ -48,7 +47,7 @@ class Silero:
     def __call__(self, window: NDArray[np.float32]) -> float:
         """The probability of speech in the next window [512]."""
         self.extend(window)
-        probability, self.state = self._run({"input": self.input, "state": self.state, "sr": _SAMPLE_RATE})
+        probability, self.state = self._run({"input": self.input, "state": self.state})
         return float(probability[0, 0])
 
     def extend(self, window: NDArray[np.float32]) -> None:
@@ -70,7 +69,7 @@ class SileroBatch:
             stream.extend(window)
         inputs = np.concatenate([stream.input for stream in streams])
         states = np.concatenate([stream.state for stream in streams], axis=1)
-        probabilities, states = self._run({"input": inputs, "state": states, "sr": _SAMPLE_RATE})
+        probabilities, states = self._run({"input": inputs, "state": states})
         for index, stream in enumerate(streams):
             stream.state = states[:, index : index + 1].copy()
         return [float(value) for value in probabilities[:, 0]]

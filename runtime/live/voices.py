@@ -1,7 +1,7 @@
-"""The speech detectors of many streams, run together: a batch of the network costs half of its windows one by one.
+"""The speech detectors of many streams, run together: so small a network costs less in batches.
 
 A window's probability needs those before it, so the windows of one stream take turns, each turn one batch of all
-streams. ONNX Runtime gives each stream of a batch the values, to the bit, that it has alone.
+streams. Each stream of a batch has the values that it has alone, up to rounding.
 """
 
 from __future__ import annotations
