@@ -31,7 +31,7 @@ class _Graph:
 
     def add(self, kind: str, inputs: Sequence[str], output: str | list[str], **attributes: int | str) -> str:
         outputs = [output] if isinstance(output, str) else output
-        self.nodes.append(helper.make_node(kind, list(inputs), outputs, **attributes)  # type: ignore[arg-type])
+        self.nodes.append(helper.make_node(kind, list(inputs), outputs, **attributes))  # type: ignore[arg-type]
         return outputs[0]
 
     def constant(self, name: str, values: NDArray[np.generic] | list[int]) -> str:
