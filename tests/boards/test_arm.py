@@ -300,10 +300,14 @@ def test_python_310_with_the_last_onnxruntime_for_it(install: Callable[..., Inst
     tree = Path(os.environ.get("WAV2EDGE_PYTHON310", ROOT / ".boards" / "python3.10"))
     if not (tree / "opt/python3.10/bin/python3.10").exists():
         pytest.skip("no Python 3.10 for aarch64 here; tests/boards/python310.sh builds it")
+
+    def with_python(root: Path) -> None:
+        shutil.rmtree(root / "opt", ignore_errors=True)
+        shutil.copytree(tree / "opt", root / "opt", symlinks=True)
+
     there = install(
         "python310", "bookworm", "jetson-orin-nano", "--python", "3.10", "--variant", ",".join(VARIANTS),
-        before="export PATH=/opt/python3.10/bin:$PATH",
-        prepare=lambda root: shutil.copytree(tree / "opt", root / "opt", dirs_exist_ok=True, symlinks=True),
+        before="export PATH=/opt/python3.10/bin:$PATH", prepare=with_python,
     )  # fmt: skip
     assert "making the environment with Python 3.10" in there.said and "failed" not in there.said
     version = "import onnxruntime; print(onnxruntime.__version__)"
