@@ -18,7 +18,7 @@ from .. import cache, remedies
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import BETWEEN_STAGES, STAGES, ModelSpec, Stage
 from ..errors import EngineError, InputError
-from . import Arrays, Build, EngineOptions, Purpose, _openvino_unsigned
+from . import Arrays, Build, EngineOptions, Purpose, _openvino_padding, _openvino_unsigned
 from ._library import library
 from ._running import running
 
@@ -99,6 +99,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
 
 def adapt(model: Model) -> None:
     """Rewrite an INT8 model in place for this CPU, where that is faster; it gives the same numbers."""
+    _openvino_padding.pad_before(model)
     if _openvino_unsigned.helps():
         _openvino_unsigned.read_unsigned(model)
 
