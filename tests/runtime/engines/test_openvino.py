@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -111,6 +113,20 @@ def test_options_reach_the_engine(small_bundle: Bundle) -> None:
     assert int(raw.get_property("INFERENCE_NUM_THREADS")) == 1
     assert raw.get_property("PERF_COUNT") in (True, "YES")
     assert "32" in str(raw.get_property("INFERENCE_PRECISION_HINT"))
+
+
+def test_the_cpu_alone_loads_no_plugin_for_graphics(small_bundle: Bundle) -> None:
+    """Asking for the devices that are there loads the plugins for graphics and NPUs: 19 MB for nothing."""
+    program = (
+        "import sys; from wav2edge.runtime import engines; from wav2edge.runtime.bundle.read import Bundle\n"
+        "bundle = Bundle.open(sys.argv[1])\n"
+        "engines.load(bundle, bundle.variant('fp32'), 'openvino')\n"
+        "print(*{line.split('/')[-1] for line in open('/proc/self/maps') if '_plugin' in line})"
+    )
+    command = [sys.executable, "-c", program, str(small_bundle.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "libopenvino_intel_cpu_plugin.so" in done.stdout
+    assert "gpu" not in done.stdout and "npu" not in done.stdout
 
 
 def test_a_device_that_is_not_there_is_named(small_bundle: Bundle) -> None:
