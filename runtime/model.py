@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from . import engines, tiling
+from . import engines, lengths, tiling
 from .audio import loudness
 from .bundle.read import Bundle, Variant
 from .bundle.spec import (
@@ -40,7 +40,8 @@ again at each run."""
 class Model:
     """A bundle's variant on an engine; use it as a context manager or call ``close``.
 
-    Sessions are loaded on first use, once for each stage and set of options, whichever thread asks first.
+    Sessions are loaded on first use, once for each stage and set of options that the engine reads, whichever thread
+    asks first.
 
     bundle, spec, variant, engine: what runs, and where. options: threads, device and the like, for every session that
     is not requested with others. reason: why this engine and variant were chosen, in words.
@@ -110,30 +111,33 @@ class Model:
 
         Raises EngineError where the engine is missing, refuses the variant or fails, BundleError for a damaged file.
         """
-        key = (stage, options or self.options)
+        wanted = options or self.options
+        key = (stage, engines.read_of(self.engine, wanted))
         with self._loading:
             if self._closed:
                 raise EngineError("the model is closed; open it again")
             if stage in self._given:
                 return self._given[stage]
             if key not in self._sessions:
-                self._sessions[key] = engines.load(self.bundle, self.variant, self.engine, stage, key[1])
+                self._sessions[key] = engines.load(self.bundle, self.variant, self.engine, stage, wanted)
             return self._sessions[key]
 
     def run(self, stage: Stage, feeds: Arrays, options: EngineOptions | None = None) -> Arrays:
         """Run a stage once on its inputs (see ``spec.STAGES``); raises EngineError.
 
-        ``full`` is run as the front end in pieces and the encoder where ``runs_in_tiles`` says so; the outputs are the
-        same, up to rounding. ``session("full")`` is the whole graph. Features are padded to whole steps of the engine
-        (``LENGTH_STEP``), so that the time axes of ``encoder`` may be longer than the longest clip.
+        Where ``runs_in_tiles`` says so, the front end is run in pieces, and ``full`` as the front end and the encoder;
+        the outputs are the same, up to rounding. ``session("full")`` is the whole graph. Features are padded to few
+        lengths (``lengths``) for engines that keep something for each, so that the time axes of ``encoder`` may be
+        longer than the longest clip.
         """
         if stage == "full" and self.runs_in_tiles:
-            batch, lengths = (feeds[name] for name in STAGES["full"])
-            clips = [row[:length] for row, length in zip(batch, lengths)]
+            clips = [row[:length] for row, length in zip(*(feeds[name] for name in STAGES["full"]))]
             if min(map(len, clips)) >= self.spec.min_samples:
                 return self._encoded([self._normalized(clip) for clip in clips], options)
+        if stage in tiling.stages(self.spec) and self.runs_in_tiles:
+            return tiling.run_stage(self._run_whole(options), self.spec, stage, feeds)
         if stage == "encoder":
-            feeds = self._on_steps(feeds)
+            feeds = self._of_few_lengths(feeds)
         return self.session(stage, options).run(feeds)
 
     def outputs(
@@ -152,24 +156,28 @@ class Model:
         """As ``outputs``, for clips that are normalised already: the front end, then the encoder."""
         if self.runs_in_tiles:
             return engines.outputs_of(self.spec, self._encoded(clips, options))
-        batch, lengths = padded(clips)
-        features = self.run("frontend", {NORMALIZED: batch, INPUT_LENGTHS: lengths}, options)
+        batch, samples = padded(clips)
+        features = self.run("frontend", {NORMALIZED: batch, INPUT_LENGTHS: samples}, options)
         encoded = self.run("encoder", {name: features[name] for name in (FEATURES, FEATURE_LENGTHS)}, options)
         return engines.outputs_of(self.spec, encoded)
 
-    def _on_steps(self, feeds: Arrays) -> Arrays:
-        """The inputs of the encoder with features as long as a multiple of the engine's step; the graph masks them."""
-        seconds = engines.length_step(self.engine)
-        # Imported graphs of one clip mask nothing; unsigned INT8 is rounded otherwise at other lengths.
-        if seconds is None or self.spec.max_batch == 1 or (self.variant.scheme or "").startswith("u"):
+    def _of_few_lengths(self, feeds: Arrays) -> Arrays:
+        """The inputs of the encoder with features of one of few lengths; the graph masks what was added."""
+        if (
+            not engines.keeps_lengths(self.engine) or self.spec.max_batch == 1
+        ):  # imported graphs of one clip mask nothing
             return feeds
-        step = max(1, round(seconds * self.spec.sample_rate / self.spec.feature_stride))
         features = feeds[FEATURES]
-        missing = -features.shape[1] % step
-        # Clips below a step have few lengths, and OpenVINO computes a frame or two with other kernels.
-        if not missing or features.shape[1] < step:
-            return feeds
-        return {**feeds, FEATURES: np.pad(features, ((0, 0), (0, missing), (0, 0)))}
+        missing = lengths.rounded(features.shape[1]) - features.shape[1]
+        return {**feeds, FEATURES: np.pad(features, ((0, 0), (0, missing), (0, 0)))} if missing else feeds
+
+    def _run_whole(self, options: EngineOptions | None) -> tiling.Run:
+        """Runs a stage as it is."""
+
+        def run(stage: Stage, feeds: Arrays) -> Arrays:
+            return self.session(stage, options).run(feeds)
+
+        return run
 
     def _normalized(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
         """A clip [samples] as the graph would normalise it."""
@@ -177,18 +185,15 @@ class Model:
 
     def _encoded(self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None) -> Arrays:
         """The model's outputs of normalised clips, each through the front end in pieces, then encoded as one batch."""
-
-        def run(stage: Stage, feeds: Arrays) -> Arrays:
-            return self.session(stage, options).run(feeds)
-
+        run = self._run_whole(options)
         each = [tiling.features(run, self.spec, clip) for clip in clips]
-        lengths = np.array([len(features) for features in each], dtype=np.int64)
+        counts = np.array([len(features) for features in each], dtype=np.int64)
         batch = each[0][None]
         if len(each) > 1:
-            batch = np.zeros((len(each), int(lengths.max()), each[0].shape[1]), dtype=np.float32)
+            batch = np.zeros((len(each), int(counts.max()), each[0].shape[1]), dtype=np.float32)
             for row, features in zip(batch, each):
                 row[: len(features)] = features
-        return self.run("encoder", {FEATURES: batch, FEATURE_LENGTHS: lengths}, options)
+        return self.run("encoder", {FEATURES: batch, FEATURE_LENGTHS: counts}, options)
 
     def logits(
         self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None = None

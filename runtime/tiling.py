@@ -8,16 +8,20 @@ together the stretches give the features of the whole clip, up to rounding (docs
    field less the stride, and no frame is computed near an edge.
 2. Where the first convolution is normalised over the clip's frames (group norm), a first pass computes the mean and the
    mean square of each channel in each stretch. Their average, weighted by frames and taken in float64, is the clip's.
+3. The last stretch is padded with zeros to a whole tenth of a second: an engine that keeps what it prepared for each
+   length (OpenVINO) meets five. What was added gives frames of its own, which are dropped, or is masked by the length.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .bundle.spec import (
+    FEATURE_LENGTHS,
     FEATURES,
     INPUT_LENGTHS,
     NORM_MEAN,
@@ -32,6 +36,9 @@ from .engines import Arrays
 SECONDS = 0.5
 """Length of a stretch in seconds. ``benchmarks/memory.py --piece`` prints time and memory of others: at base shape
 OpenVINO needs 16 MB less with this one than with 1 s, and neither engine more time."""
+
+_PARTS = 5
+"""A stretch is as long as one of so many lengths; the rest of a clip is padded to the next."""
 
 Run = Callable[[Stage, Arrays], Arrays]
 """Runs a stage of the model on its inputs."""
@@ -52,31 +59,53 @@ def features(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> NDAr
 
     Raises EngineError as ``run`` does.
     """
-    statistics: dict[str, NDArray[np.float32]] = {}
-    if spec.norm != "layer":
-        statistics = _statistics(run, spec, normalized)
-    parts = []
-    for piece in pieces(spec.feature_time, len(normalized), _longest(spec)):
-        if statistics:
-            outputs = run("tile", {NORMALIZED: normalized[None, piece], **statistics})
-        else:
-            lengths = np.array([piece.stop - piece.start], dtype=np.int64)
-            outputs = run("frontend", {NORMALIZED: normalized[None, piece], INPUT_LENGTHS: lengths})
-        parts.append(np.asarray(outputs[FEATURES][0], dtype=np.float32))
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return _in_pieces(run, spec, normalized, {} if spec.norm == "layer" else _statistics(run, spec, normalized))
+
+
+def run_stage(run: Run, spec: ModelSpec, stage: Stage, feeds: Arrays) -> dict[str, NDArray[np.generic]]:
+    """The outputs of one of ``stages`` on stretches of any length, a batch of them; features are padded with zeros.
+
+    Raises EngineError as ``run`` does.
+    """
+    batch = np.asarray(feeds[NORMALIZED], dtype=np.float32)
+    if stage == "statistics":
+        step = _step(spec) * spec.feature_stride // spec.feature_time[0].stride
+        padded = _padded(batch, spec.feature_time[:1], step)
+        return dict(run(stage, {NORMALIZED: padded, INPUT_LENGTHS: feeds[INPUT_LENGTHS]}))
+    statistics = [name for name in (NORM_MEAN, NORM_MEAN_SQUARE) if name in feeds]
+    lengths = feeds[INPUT_LENGTHS] if stage == "frontend" else np.full(len(batch), batch.shape[1])
+    each = [
+        _in_pieces(run, spec, clip[: int(length)], {name: feeds[name][row : row + 1] for name in statistics})
+        for row, (clip, length) in enumerate(zip(batch, lengths))
+    ]
+    joined = np.zeros((len(each), max(map(len, each)), each[0].shape[1]), dtype=np.float32)
+    for target, values in zip(joined, each):
+        target[: len(values)] = values
+    return {FEATURES: joined, FEATURE_LENGTHS: np.array([len(values) for values in each], dtype=np.int64)}
 
 
 def pieces(steps: tuple[Convolution, ...], samples: int, longest: int) -> Iterator[slice]:
-    """The stretches of samples that a clip is run in, of about equal length and at most ``longest`` frames each."""
-    stride, field = 1, 1
-    for step in reversed(steps):
-        field = (field - 1) * step.stride + step.kernel
-        stride *= step.stride
+    """The stretches of samples that a clip is run in, of ``longest`` frames each, and the rest."""
+    stride, field = _stride(steps), _samples(steps, 1)
     count = _frames(steps, samples)
-    parts = -(-count // longest)
-    for part in range(parts):
-        begin, end = count * part // parts, count * (part + 1) // parts
+    for begin in range(0, count, longest):
+        end = min(begin + longest, count)
         yield slice(begin * stride, (end - 1) * stride + field)
+
+
+def _in_pieces(run: Run, spec: ModelSpec, normalized: NDArray[np.float32], statistics: Arrays) -> NDArray[np.float32]:
+    """Rules 1 and 3: the features [frames, channels] of a clip [samples]; statistics: of the clip, of rule 2."""
+    steps = spec.feature_time
+    parts = []
+    for piece in pieces(steps, len(normalized), _longest(spec)):
+        count = _frames(steps, piece.stop - piece.start)
+        values = _padded(normalized[None, piece], steps, _step(spec))
+        if statistics:
+            outputs = run("tile", {NORMALIZED: values, **statistics})
+        else:
+            outputs = run("frontend", {NORMALIZED: values, INPUT_LENGTHS: np.array([values.shape[1]], np.int64)})
+        parts.append(np.asarray(outputs[FEATURES][0, :count], dtype=np.float32))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _statistics(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -85,12 +114,19 @@ def _statistics(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> d
     total = _frames(first, len(normalized))
     sums: dict[str, NDArray[np.float64]] = {}
     for piece in pieces(first, len(normalized), _longest(spec) * spec.feature_stride // first[0].stride):
-        size = piece.stop - piece.start
-        outputs = run("statistics", {NORMALIZED: normalized[None, piece], INPUT_LENGTHS: np.array([size], np.int64)})
+        size = np.array([piece.stop - piece.start], np.int64)
+        outputs = run_stage(run, spec, "statistics", {NORMALIZED: normalized[None, piece], INPUT_LENGTHS: size})
         for name in (NORM_MEAN, NORM_MEAN_SQUARE):
-            part = outputs[name].astype(np.float64) * (_frames(first, size) / total)
+            part = outputs[name].astype(np.float64) * (_frames(first, int(size[0])) / total)
             sums[name] = sums[name] + part if name in sums else part
     return {name: values.astype(np.float32) for name, values in sums.items()}
+
+
+def _padded(batch: NDArray[np.float32], steps: tuple[Convolution, ...], step: int) -> NDArray[np.float32]:
+    """Rule 3: samples [batch, samples] with zeros up to a multiple of ``step`` frames."""
+    count = -(-_frames(steps, batch.shape[1]) // step) * step
+    missing = _samples(steps, count) - batch.shape[1]
+    return batch if missing <= 0 else np.pad(batch, ((0, 0), (0, missing)))
 
 
 def _frames(steps: tuple[Convolution, ...], samples: int) -> int:
@@ -99,6 +135,22 @@ def _frames(steps: tuple[Convolution, ...], samples: int) -> int:
     return samples
 
 
+def _samples(steps: tuple[Convolution, ...], frames: int) -> int:
+    """How many samples so many frames depend on."""
+    for step in reversed(steps):
+        frames = (frames - 1) * step.stride + step.kernel
+    return frames
+
+
+def _stride(steps: tuple[Convolution, ...]) -> int:
+    return math.prod(step.stride for step in steps)
+
+
 def _longest(spec: ModelSpec) -> int:
     """Frames of a stretch."""
     return max(1, round(SECONDS * spec.sample_rate / spec.feature_stride))
+
+
+def _step(spec: ModelSpec) -> int:
+    """Frames of whose multiples stretches are."""
+    return max(1, _longest(spec) // _PARTS)

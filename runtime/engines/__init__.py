@@ -5,6 +5,7 @@ An engine is a *module* that satisfies the protocol ``Engine``; nothing is impor
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,6 +54,10 @@ class EngineOptions:
     """Write what an engine compiles to the cache directory; false for a variant that the gate may still refuse."""
 
 
+EVERY_OPTION = frozenset(field.name for field in dataclasses.fields(EngineOptions))
+"""For engines whose sessions depend on any of them."""
+
+
 class Session(Protocol):
     """A loaded graph, ready to run; any thread may call ``run`` (an engine that cannot run in parallel takes turns)."""
 
@@ -78,8 +83,9 @@ class Engine(Protocol):
     """What every module of this folder offers, without exception.
 
     PURPOSE: see ``Purpose``. LIBRARY: the module that it imports, None where it needs none. SHARED: whether runs of
-    one session from several threads go on at the same time. LENGTH_STEP: seconds; an engine that prepares itself for
-    each new length, and keeps what it prepared, is given features padded to multiples of it (None: as they are).
+    one session from several threads go on at the same time. KEEPS_LENGTHS: whether it prepares itself for each new
+    length and keeps what it prepared; it is given features padded to few lengths. READS: the fields of EngineOptions
+    that its sessions depend on; models load one session for all that differ in others only.
     build: None where there is nothing to compile ahead; an engine that has one takes long to load a stage for the
     first time.
     """
@@ -87,7 +93,8 @@ class Engine(Protocol):
     PURPOSE: Purpose
     LIBRARY: str | None
     SHARED: bool
-    LENGTH_STEP: float | None
+    KEEPS_LENGTHS: bool
+    READS: frozenset[str]
     build: Build | None
 
     def unavailable(self) -> str | None:
@@ -218,9 +225,16 @@ def shares(name: str) -> bool:
     return name in names() and get(name).SHARED
 
 
-def length_step(name: str) -> float | None:
-    """The seconds to whose multiples the features for an engine are padded; None where they are not."""
-    return get(name).LENGTH_STEP if name in names() else None
+def keeps_lengths(name: str) -> bool:
+    """Whether the features for an engine are padded to few lengths, because it keeps something for each."""
+    return name in names() and get(name).KEEPS_LENGTHS
+
+
+def read_of(name: str, options: EngineOptions) -> EngineOptions:
+    """The options with every field that an engine does not read at its default."""
+    if name not in names():
+        return options
+    return EngineOptions(**{field: getattr(options, field) for field in get(name).READS})
 
 
 def compiles(name: str) -> bool:

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import FEATURE_LENGTHS, FEATURES, OUTPUT_LENGTHS, STAGES, ModelSpec, Stage
-from . import Arrays, Build, EngineOptions, Purpose
+from . import EVERY_OPTION, Arrays, Build, EngineOptions, Purpose
 
 PURPOSE: Purpose = "testing"
 LIBRARY: str | None = None
 SHARED = True
-LENGTH_STEP: float | None = None
+KEEPS_LENGTHS = False
+READS = EVERY_OPTION
 build: Build | None = None
 
 

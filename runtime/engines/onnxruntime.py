@@ -17,7 +17,8 @@ from ._ort import OnnxRuntimeSession
 PURPOSE: Purpose = "inference"
 LIBRARY: str | None = "onnxruntime"
 SHARED = True
-LENGTH_STEP: float | None = None
+KEEPS_LENGTHS = False
+READS = frozenset({"threads", "device", "profiling", "keep_memory", "spin"})
 build: Build | None = None
 
 

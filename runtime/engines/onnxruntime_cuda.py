@@ -18,7 +18,7 @@ from .. import remedies
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import ModelSpec, Stage
 from ..errors import EngineError, first_line
-from . import Arrays, Build, EngineOptions, Purpose, _gpu, _ort
+from . import EVERY_OPTION, Arrays, Build, EngineOptions, Purpose, _gpu, _ort
 from ._library import library
 from ._running import running
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 PURPOSE: Purpose = "inference"
 LIBRARY: str | None = "onnxruntime"
 SHARED = False
-LENGTH_STEP: float | None = None
+KEEPS_LENGTHS = False
+READS = EVERY_OPTION
 build: Build | None = None
 
 

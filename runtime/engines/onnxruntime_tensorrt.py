@@ -19,7 +19,7 @@ from .. import cache
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import STAGES, ModelSpec, Stage
 from ..errors import EngineError
-from . import Arrays, Build, EngineOptions, Purpose, _ort, onnxruntime_cuda
+from . import EVERY_OPTION, Arrays, Build, EngineOptions, Purpose, _ort, onnxruntime_cuda
 from ._library import library
 from ._profiles import ShapeProfile, output_steps, pick, plan
 from ._tensorrt import flavor
@@ -27,7 +27,8 @@ from ._tensorrt import flavor
 PURPOSE: Purpose = "inference"
 LIBRARY: str | None = "onnxruntime"
 SHARED = False
-LENGTH_STEP: float | None = None
+KEEPS_LENGTHS = False
+READS = EVERY_OPTION
 build: Build | None = None
 
 

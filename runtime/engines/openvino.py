@@ -2,7 +2,7 @@
 
 Compiled models are kept in the cache directory (``openvino/``), keyed by the variant's digests, and within by OpenVINO
 itself from the graph, the device and the options: a second start skips the compilation. One compiled model runs every
-length.
+length; each new one is prepared once, which takes up to as long as a run, and kept.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 PURPOSE: Purpose = "inference"
 LIBRARY: str | None = "openvino"
 SHARED = False
-LENGTH_STEP: float | None = 0.5
-"""Each length of an input is prepared once, which takes as long as a run, and kept: benchmarks/memory_of_lengths.py."""
+KEEPS_LENGTHS = True
+READS = frozenset({"threads", "device", "profiling", "keep_compiled"})
 build: Build | None = None
 
 

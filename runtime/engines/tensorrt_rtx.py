@@ -9,14 +9,15 @@ from pathlib import Path
 
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import ModelSpec, Stage
-from . import BuildProgress, EngineOptions, Purpose
+from . import EVERY_OPTION, BuildProgress, EngineOptions, Purpose
 from ._tensorrt import engine, flavor
 from ._tensorrt.session import TensorRtSession
 
 PURPOSE: Purpose = "inference"
 LIBRARY: str | None = None
 SHARED = False
-LENGTH_STEP: float | None = None
+KEEPS_LENGTHS = False
+READS = EVERY_OPTION
 
 
 FLAVOR = flavor.RTX

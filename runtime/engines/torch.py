@@ -24,7 +24,7 @@ from ..audio.loudness import measure
 from ..bundle.read import Bundle, Variant, sha256
 from ..bundle.spec import OUTPUT_LENGTHS, STAGES, ModelSpec, Stage
 from ..errors import EngineError, first_line
-from . import Arrays, Build, EngineOptions, Purpose, _gpu
+from . import EVERY_OPTION, Arrays, Build, EngineOptions, Purpose, _gpu
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 PURPOSE: Purpose = "reference"
 LIBRARY: str | None = "torch"
 SHARED = False
-LENGTH_STEP: float | None = None
+KEEPS_LENGTHS = False
+READS = EVERY_OPTION
 build: Build | None = None
 
 

@@ -90,9 +90,7 @@ class LiveTranscriber(LiveModel):
     @property
     def _shares_sessions(self) -> bool:
         model = self.model
-        return model.runs_in_tiles and (
-            model.variant.bytes > SMALL_BYTES or engines.length_step(model.engine) is not None
-        )
+        return model.runs_in_tiles and (model.variant.bytes > SMALL_BYTES or engines.keeps_lengths(model.engine))
 
     def transcriber(self) -> Transcriber:
         """A Transcriber of the same model and options, whose transcript of an utterance's samples equals its Final."""

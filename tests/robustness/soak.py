@@ -128,7 +128,7 @@ def _every_length(
     transcribe: wav2edge.Transcriber,
     live: wav2edge.LiveTranscriber,
 ) -> None:
-    """Sound of every half second up to the longest: OpenVINO keeps memory for each, and its features are padded so."""
+    """Sound of every half second up to the longest: OpenVINO keeps memory for each length of its inputs."""
     longest = sorted(clips, key=len)[-1]
     sound = np.concatenate([longest] * MOST)
     for end in range(8000, len(sound) + 8000, 8000):
