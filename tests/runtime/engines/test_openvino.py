@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,6 +128,22 @@ def test_the_cpu_alone_loads_no_plugin_for_graphics(small_bundle: Bundle) -> Non
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "libopenvino_intel_cpu_plugin.so" in done.stdout
     assert "gpu" not in done.stdout and "npu" not in done.stdout
+
+
+def test_what_is_kept_for_lengths_is_bounded(small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory grew by 1.2 GB within 200 lengths where features are not padded, as imported graphs' are not."""
+    import openvino
+
+    given: list[dict[str, str | int]] = []
+    compile_model = openvino.Core.compile_model
+
+    def noted(core: Any, model: Any, device: str, settings: dict[str, str | int]) -> Any:
+        given.append(settings)
+        return compile_model(core, model, device, settings)
+
+    monkeypatch.setattr(openvino.Core, "compile_model", noted)
+    engines.load(small_bundle, small_bundle.variant("fp32"), "openvino")
+    assert [settings["CPU_RUNTIME_CACHE_CAPACITY"] for settings in given] == [512]
 
 
 def test_a_device_that_is_not_there_is_named(small_bundle: Bundle) -> None:
