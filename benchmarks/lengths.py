@@ -23,7 +23,7 @@ from memory import status
 
 from wav2edge.devices.open import open_model
 from wav2edge.runtime import lengths
-from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES
+from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED
 from wav2edge.runtime.engines import Arrays
 from wav2edge.runtime.model import Model
 
@@ -114,7 +114,7 @@ def seconds(model: Model, frames: int) -> float:
 def channels_of(model: Model) -> int:
     """The channels of a model's features."""
     silence = np.zeros((1, model.spec.min_samples), np.float32)
-    outputs = model.run("frontend", {"normalized": silence, "input_lengths": np.array([silence.shape[1]], np.int64)})
+    outputs = model.run("frontend", {NORMALIZED: silence, INPUT_LENGTHS: np.array([silence.shape[1]], np.int64)})
     return int(outputs[FEATURES].shape[2])
 
 

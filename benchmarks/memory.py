@@ -84,12 +84,12 @@ def main() -> None:
                     for way in ("whole", "pieces", *(["live"] if arguments.live else [])):
                         with tempfile.TemporaryDirectory() as cache:
                             seconds = arguments.live * 60 if way == "live" else arguments.seconds
-                            row, more = (
+                            told, more = (
                                 [shape, norm, engine, variant, way],
                                 [str(arguments.runs), str(arguments.threads)],
                             )
                             first, second = (
-                                child(bundle.path, cache, arguments.piece, [*row, str(length), *more])
+                                child(bundle.path, cache, arguments.piece, [*told, str(length), *more])
                                 for length in (1.0 if way == "live" else seconds, seconds)
                             )
                         rows.append(second)
@@ -140,19 +140,7 @@ def measure(
             model.logits([window] * int(batch))
             times.append(time.perf_counter() - started)
             after.append(status("VmRSS") - floor)
-        return {
-            "shape": shape,
-            "norm": norm,
-            "engine": engine,
-            "variant": variant,
-            "way": way,
-            "loaded": loaded,
-            "peak": status("VmHWM") - floor,
-            "after": after,
-            "pss": pss() - floor,
-            "load_seconds": load_seconds,
-            "run_seconds": min(times),
-        }
+        return row((shape, norm, engine, variant, way), floor, loaded, after, load_seconds, min(times))
 
 
 def captions(shape: str, norm: str, engine: str, variant: str, way: str, seconds: str, runs: str, threads: str) -> Row:
@@ -183,20 +171,34 @@ def captions(shape: str, norm: str, engine: str, variant: str, way: str, seconds
             if done >= (len(after) + 1) * 60 * _kit.RATE:
                 after.append(status("VmRSS") - floor)
         spent = (time.process_time() - started) / (done / _kit.RATE)
+        after = after or [status("VmRSS") - floor]
         live.finish()
-        return {
-            "shape": shape,
-            "norm": norm,
-            "engine": engine,
-            "variant": variant,
-            "way": way,
-            "loaded": loaded,
-            "peak": status("VmHWM") - floor,
-            "after": after,
-            "pss": pss() - floor,
-            "load_seconds": load_seconds,
-            "run_seconds": spent,
-        }
+        return row((shape, norm, engine, variant, way), floor, loaded, after, load_seconds, spent)
+
+
+def row(
+    what: tuple[str, str, str, str, str],
+    floor: int,
+    loaded: int,
+    after: list[int],
+    load_seconds: float,
+    run_seconds: float,
+) -> Row:
+    """A row, with the peak and the pages of this process now. what: its shape, norm, engine, variant and way."""
+    shape, norm, engine, variant, way = what
+    return {
+        "shape": shape,
+        "norm": norm,
+        "engine": engine,
+        "variant": variant,
+        "way": way,
+        "loaded": loaded,
+        "peak": status("VmHWM") - floor,
+        "after": after,
+        "pss": pss() - floor,
+        "load_seconds": load_seconds,
+        "run_seconds": run_seconds,
+    }
 
 
 def growth(after: list[int]) -> float:

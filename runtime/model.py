@@ -148,7 +148,7 @@ class Model:
         For each clip its outputs by name, without the batch axis; those with a time axis are cut to the clip's own
         frames. Raises EngineError.
         """
-        return engines.outputs_of(self.spec, self.run("full", engines.as_feeds(*padded(clips)), options))
+        return engines.outputs_of(self.spec, self.run("full", engines.as_feeds(*tiling.batched(clips)), options))
 
     def outputs_of_normalized(
         self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None = None
@@ -156,16 +156,15 @@ class Model:
         """As ``outputs``, for clips that are normalised already: the front end, then the encoder."""
         if self.runs_in_tiles:
             return engines.outputs_of(self.spec, self._encoded(clips, options))
-        batch, samples = padded(clips)
+        batch, samples = tiling.batched(clips)
         features = self.run("frontend", {NORMALIZED: batch, INPUT_LENGTHS: samples}, options)
         encoded = self.run("encoder", {name: features[name] for name in (FEATURES, FEATURE_LENGTHS)}, options)
         return engines.outputs_of(self.spec, encoded)
 
     def _of_few_lengths(self, feeds: Arrays) -> Arrays:
         """The inputs of the encoder with features of one of few lengths; the graph masks what was added."""
-        if (
-            not engines.keeps_lengths(self.engine) or self.spec.max_batch == 1
-        ):  # imported graphs of one clip mask nothing
+        # Imported graphs of one clip mask nothing.
+        if not engines.keeps_lengths(self.engine) or self.spec.max_batch == 1:
             return feeds
         features = feeds[FEATURES]
         missing = lengths.rounded(features.shape[1]) - features.shape[1]
@@ -186,13 +185,7 @@ class Model:
     def _encoded(self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None) -> Arrays:
         """The model's outputs of normalised clips, each through the front end in pieces, then encoded as one batch."""
         run = self._run_whole(options)
-        each = [tiling.features(run, self.spec, clip) for clip in clips]
-        counts = np.array([len(features) for features in each], dtype=np.int64)
-        batch = each[0][None]
-        if len(each) > 1:
-            batch = np.zeros((len(each), int(counts.max()), each[0].shape[1]), dtype=np.float32)
-            for row, features in zip(batch, each):
-                row[: len(features)] = features
+        batch, counts = tiling.batched([tiling.features(run, self.spec, clip) for clip in clips])
         return self.run("encoder", {FEATURES: batch, FEATURE_LENGTHS: counts}, options)
 
     def logits(
@@ -219,14 +212,3 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<Model {self.bundle.path} {self.variant.name} on {self.engine}>"
-
-
-def padded(clips: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Clips [samples] as one batch [batch, samples], padded with zeros, and their lengths [batch]."""
-    lengths = np.array([len(clip) for clip in clips], dtype=np.int64)
-    if len(clips) == 1:
-        return clips[0][None], lengths
-    batch = np.zeros((len(clips), int(lengths.max())), dtype=np.float32)
-    for row, clip in zip(batch, clips):
-        row[: len(clip)] = clip
-    return batch, lengths

@@ -15,7 +15,7 @@ together the stretches give the features of the whole clip, up to rounding (docs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,10 +78,19 @@ def run_stage(run: Run, spec: ModelSpec, stage: Stage, feeds: Arrays) -> dict[st
         _in_pieces(run, spec, clip[: int(length)], {name: feeds[name][row : row + 1] for name in statistics})
         for row, (clip, length) in enumerate(zip(batch, lengths))
     ]
-    joined = np.zeros((len(each), max(map(len, each)), each[0].shape[1]), dtype=np.float32)
-    for target, values in zip(joined, each):
-        target[: len(values)] = values
-    return {FEATURES: joined, FEATURE_LENGTHS: np.array([len(values) for values in each], dtype=np.int64)}
+    joined, counts = batched(each)
+    return {FEATURES: joined, FEATURE_LENGTHS: counts}
+
+
+def batched(rows: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Rows [length, …] as one batch [rows, longest, …], padded with zeros, and their lengths [rows]."""
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    if len(rows) == 1:
+        return rows[0][None], lengths
+    batch = np.zeros((len(rows), int(lengths.max()), *rows[0].shape[1:]), dtype=np.float32)
+    for target, row in zip(batch, rows):
+        target[: len(row)] = row
+    return batch, lengths
 
 
 def pieces(steps: tuple[Convolution, ...], samples: int, longest: int) -> Iterator[slice]:

@@ -56,7 +56,7 @@ class Inbox:
         self._direct = direct
         self._loop = asyncio.get_running_loop()
         self._set: Callable[[Direct | None], None] | None = None
-        self._heard = self._loop.time()
+        self._came = self._loop.time()
         self._waiting: asyncio.Task[object] | None = None
         self._over: BaseException | None = None
 
@@ -83,7 +83,7 @@ class Inbox:
 
         Raises WebSocketDisconnect when the client left, Refused for an idle client.
         """
-        self._waiting, self._heard = asyncio.current_task(), self._loop.time()
+        self._waiting, self._came = asyncio.current_task(), self._loop.time()
         try:
             if self._over is None:
                 message = await self._socket.receive()
@@ -102,13 +102,13 @@ class Inbox:
         raise self._over
 
     def _take(self, data: bytes) -> bool:
-        self._heard = self._loop.time()
+        self._came = self._loop.time()
         return self._direct is not None and self._direct(data)
 
     def _check(self) -> None:
         """End where nothing came for too long; else look again when that could be."""
         limit = self._service.limits.idle_seconds
-        left = self._heard + limit - self._loop.time()
+        left = self._came + limit - self._loop.time()
         if left <= 0 and self._waiting is not None:
             self._end(Refused(408, f"nothing came for {limit:g} s; the stream is over"))
         else:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,17 +79,15 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
         settings["PERF_COUNT"] = True
     kept: Path | None = None
     unchanged: dict[str, str] = {}
-    with ThreadPoolExecutor(1) as beside:  # the graph's file and what was compiled from it are both read whole
-        checked = beside.submit(bundle.graph, variant, stage)
-        # A machine without a writable cache still runs; it only compiles at each start.
-        with contextlib.suppress(InputError):
-            if options.keep_compiled:
-                # A folder for each stage and its settings: every file in it is checked.
-                parts = {"stage": stage, "device": device, **settings}
-                kept = cache.directory("openvino", cache.key(dict(variant.sha256)), cache.key(parts))
-                unchanged = cache.drop_changed(kept, "*.blob")
-                settings["CACHE_DIR"] = str(kept)
-        graph = checked.result()
+    # A machine without a writable cache still runs; it only compiles at each start.
+    with contextlib.suppress(InputError):
+        if options.keep_compiled:
+            # A folder for each stage and its settings: every file in it is read whole to be checked.
+            parts = {"stage": stage, "device": device, **settings}
+            kept = cache.directory("openvino", cache.key(dict(variant.sha256)), cache.key(parts))
+            unchanged = cache.drop_changed(kept, "*.blob")
+            settings["CACHE_DIR"] = str(kept)
+    graph = bundle.graph(variant, stage)
     try:
         model = core.read_model(str(graph))
         if family == "CPU" and variant.precision == "int8":

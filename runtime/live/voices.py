@@ -23,7 +23,7 @@ class PreparedVoice:
     """A VoiceActivityModel whose next probabilities may be computed ahead, by ``Voices``."""
 
     def __init__(self, model: VoiceActivityModel) -> None:
-        """model: of one stream; only Silero behind an EnergyGate can be run ahead."""
+        """model: of one stream; only Silero in an EnergyGate can be run ahead."""
         self.model = model
         self.gate = model if isinstance(model, EnergyGate) and isinstance(model.model, Silero) else None
         self.ahead: deque[float] = deque()
