@@ -19,6 +19,7 @@ from .passes.channels_last import channels_last
 from .passes.fuse_gelu import fuse_gelu
 from .passes.half import HalfPrecision, to_half
 from .passes.head_groups import group_heads
+from .passes.least_positions import least_positions
 from .passes.qdq import insert_qdq
 from .passes.weights_only import quantize_dynamic, quantize_int4
 from .ranges import Histogram, Method, Range, choose_range
@@ -146,6 +147,7 @@ class VariantBuilder:
             quantize_int4(graph, keep_float)
         else:
             quantize_dynamic(graph, keep_float)
+            least_positions(graph)
             group_heads(graph)
 
     def _quantize_static(self, graph: Graph, scheme: Scheme, keep_float: frozenset[str]) -> None:
@@ -156,6 +158,7 @@ class VariantBuilder:
             sites = self._channels_last(graph, keep_float)
         kept = [site for site in sites if site.node not in keep_float]
         insert_qdq(graph, kept, self.ranges(scheme.unsigned), scheme)
+        least_positions(graph)
         if scheme.unsigned:
             group_heads(graph)
 

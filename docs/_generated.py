@@ -169,11 +169,6 @@ same clips, a little softer, shows that the last digits are the cause: its graph
 the loudness. On CPUs `wav2edge transcribe` runs the convolutions in pieces, which also changes the rounding of INT8:
 here INT8 is compared with the whole graph in one run.
 
-INT8 graphs of fixed length run without ONNX Runtime's MatMulAddFusion, which joins product and bias to one operator
-where shapes are fixed, and changes the rounding. What is left is ONNX Runtime's convolution of floats, whose last
-digits depend on the number of frames: in int8-s8s8 the positional convolution is the first tensor that padding changes,
-and in a clip of 0.24 s an activation after it is rounded to the next step (`r` becomes `re`).
-
 `group-norm` is the checkpoint of the tests (tests/data/group_norm, 0.1 M parameters, about a word for each clip)."""
 """Why the rows of the table that differ do."""
 

@@ -1,8 +1,9 @@
 """Graphs of one fixed length, for neural processors and compilers that take no other: ``static:10s``.
 
 ``input_values`` float32 [1, samples] and ``input_lengths`` int64 [1]; a shorter clip is padded with any values and
-gives the numbers of its own run, but for rounding, because its length masks the padding everywhere. Every shape is a
-number, all operators are in ONNX's standard, and frames after a clip's end are the blank.
+gives the numbers of its own run, because its length masks the padding everywhere (in ONNX Runtime INT8 to the last bit,
+FP32 but for rounding). Every shape is a number, all operators are in ONNX's standard, and frames after a clip's end are
+the blank.
 """
 
 from __future__ import annotations
@@ -54,8 +55,6 @@ def write(job: Job, folder: Path) -> Readme:
         "`input_lengths` int64 [1]: samples of the clip.",
         "Normalisation and masking are in the graph: a shorter clip gives the text of its own run.",
         "Convert the fp32 file where the compiler quantises by itself.",
-        "ONNX Runtime joins product and bias of fixed shapes to one operator, which rounds INT8 otherwise: for the "
-        'numbers of wav2edge give it `disabled_optimizers=["MatMulAddFusion"]`.',
     ]
     first = next(iter(files.values()))
     return Readme(
