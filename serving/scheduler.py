@@ -2,9 +2,9 @@
 
 Every thread of the scheduler (a lane) does the same: it feeds streams the sound that they received, which may make a
 final due, and otherwise runs the most urgent batch. Sound is gathered for some milliseconds, so that the speech
-detectors of many streams run together. The order: finals before partials, partials before chunks of files, and among
-equals the one that has waited longest. A partial's window is made when it is run, so it covers all sound up to then: a
-stream that waited costs one run, not many.
+detectors of many streams run together. The order: finals before partials, partials before final passes of utterances
+that may not be over, these before chunks of files, and among equals the one that has waited longest. A partial's window
+is made when it is run, so it covers all sound up to then: a stream that waited costs one run, not many.
 """
 
 from __future__ import annotations

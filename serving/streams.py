@@ -162,7 +162,7 @@ class CaptionStream(LiveStream):
             self._ended(None)
 
     def due(self) -> str | None:
-        """What should be run next: ``final``, ``partial`` or None; partials are skipped while the sound comes late."""
+        """What should be run next (see LiveDecoder.due), or None; partials are skipped while the sound comes late."""
         if self.over:
             return None
         return self.captions.due(finals_only=self._closed or self._late())

@@ -17,7 +17,7 @@ from . import batches
 from .streams import CaptionStream
 
 Logits = NDArray[np.float32]
-RANK = {"final": 0, "partial": 1}
+RANK = {"final": 0, "partial": 1, "ahead": 2}
 """The order of streams' windows: lower is run first."""
 
 LOOKED_AT = 32

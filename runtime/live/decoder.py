@@ -131,8 +131,11 @@ class LiveDecoder:
         utterance.final = self._utterances.final_pass(utterance, utterance.natural_end)
         return utterance.final.issue(utterance.number)
 
-    def due(self, finals_only: bool = False) -> Literal["partial", "final"] | None:
-        """What the next ``window`` would be for, without issuing it; the features of a partial count as partial."""
+    def due(self, finals_only: bool = False) -> Literal["partial", "final", "ahead"] | None:
+        """What the next ``window`` would be for, without issuing it; the features of a partial count as partial.
+
+        ``ahead``: a final pass over an utterance that may not be over.
+        """
         if any(ended.final.window is None for ended in self._ended):
             return "final"
         utterance = self.utterance
@@ -140,7 +143,7 @@ class LiveDecoder:
             return None
         if utterance.window is None and utterance.due(self.received) is not None:
             return "partial"
-        return "final" if utterance.final is None and utterance.may_end(self.received) else None
+        return "ahead" if utterance.final is None and utterance.may_end(self.received) else None
 
     def accept(self, window: Window, outputs: Arrays) -> list[Event]:
         """Take the outputs of a window's stage; returns the events that follow."""

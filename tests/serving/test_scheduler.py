@@ -24,6 +24,7 @@ from wav2edge.serving import batches
 from wav2edge.serving.models import Catalogue
 from wav2edge.serving.scheduler import Scheduler, SchedulerSettings
 from wav2edge.serving.streams import CaptionStream
+from wav2edge.serving.waiting import Place
 
 
 @pytest.mark.parametrize("settings", [SchedulerSettings(2, 0.0), SchedulerSettings(1, 60.0)], ids=["lanes", "batches"])
@@ -87,6 +88,28 @@ def test_finals_come_before_partials_and_streams_before_files(catalogue: Catalog
         assert last.done.wait(60)
         future.result(60)
     assert [name for name, _ in itertools.groupby(order)] == ["final", "partial", "file, sooner", "file, later"]
+
+
+def test_what_may_be_discarded_comes_after_partials(catalogue: Catalogue, recordings: list[Path]) -> None:
+    """A final pass is run ahead during a pause, after which its utterance may go on; captions must not wait for it."""
+    order: list[str] = []
+
+    class Watched(Scheduler):
+        def _run_taken(self, taken: list[tuple[Place, Window]]) -> list[float]:
+            order.extend(f"{names[place.stream]} {window.purpose}" for place, window in taken)
+            return super()._run_taken(taken)
+
+    scheduler, names = Watched(), dict[CaptionStream, str]()
+    speech = np.concatenate(blocks_of(recordings[0])[:24])
+    for name, quiet in (("pausing", 1.2), ("talking", 0.0)):
+        stream, _ = opened(catalogue)
+        names[stream] = name
+        scheduler.add(stream)
+        stream.offer(np.concatenate((speech, np.full(round(quiet * 16000), 1e-4, np.float32))))
+    with scheduler:
+        while "pausing final" not in order:
+            time.sleep(0.01)
+    assert order.index("pausing final") > order.index("talking partial") > order.index("pausing partial")
 
 
 def test_sound_that_does_not_fit_is_dropped_and_said(catalogue: Catalogue) -> None:

@@ -230,14 +230,28 @@ def test_a_final_decoded_ahead_is_dropped_when_speech_continues(booth: Booth) ->
     assert [what for what, _ in plain.runs].count("final full") == 1
 
 
+def test_a_pass_that_was_not_run_ahead_is_due_as_a_final_once_its_utterance_is_over(booth: Booth) -> None:
+    decoder, model = booth.decoder(EARLY), booth.model(booth.spec())
+    sound = np.concatenate((booth.speak("yes"), booth.quiet(1.05)))
+    decoder.push(sound, 0)
+    partial = decoder.window()
+    assert partial is not None and decoder.due() == "ahead"
+    decoder.push(booth.quiet(1.5), len(sound))
+    assert decoder.due() == "final"
+    decoder.accept(partial, model.run(partial))
+    assert [final.text for final in finals_of(booth.drain(decoder, model))] == ["yes"]
+
+
 def test_a_pass_ahead_may_still_run_when_its_utterance_ends_or_goes_on(booth: Booth) -> None:
     """A server runs windows of many streams at once; what returns late must be assigned to its utterance or dropped."""
     for rest, expected in ((booth.quiet(1.5), ["yes"]), (np.concatenate((booth.speak("no"), booth.quiet(2))), None)):
         decoder, model = booth.decoder(EARLY), booth.model(booth.spec())
         sound = np.concatenate((booth.speak("yes"), booth.quiet(1.05)))
         decoder.push(sound, 0)
-        _partial, whole = iter(decoder.window, None)
-        assert whole.purpose == "final"
+        partial = decoder.window()
+        assert partial is not None and partial.purpose == "partial" and decoder.due() == "ahead"
+        whole = decoder.window()
+        assert whole is not None and whole.purpose == "final" and decoder.due() is None
         events = decoder.push(rest, len(sound))
         assert finals_of(events) == []
         late = decoder.accept(whole, model.run(whole))
