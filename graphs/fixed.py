@@ -5,9 +5,7 @@
    alone; again from 1 until nothing changes.
 3. Operators outside the standard become standard ones: ``com.microsoft.Gelu`` its four.
 4. ``Pad`` by nothing and ``Slice`` of everything are dropped.
-5. The bias after an INT8 product gets three dimensions. With fixed shapes ONNX Runtime joins a product and a bias of
-   one dimension to one operator (its MatMulAddFusion), which rounds otherwise than the graph of any length does.
-6. A tensor that is left without a fixed shape is an error that names it.
+5. A tensor that is left without a fixed shape is an error that names it.
 """
 
 from __future__ import annotations
@@ -39,7 +37,6 @@ def fix_length(graph: Graph, samples: int, batch: int = 1) -> None:
         if not _fold(graph, shapes):
             break
     _drop_idle(graph, shapes)
-    _keep_biases_apart(graph)
     graph.drop_unused()
     _write_shapes(graph, shapes)
 
@@ -65,6 +62,24 @@ def standard_operators(graph: Graph) -> None:
     imports = graph.model.opset_import
     for place in reversed([n for n, entry in enumerate(imports) if entry.domain and entry.domain not in used]):
         del imports[place]
+
+
+def widen_biases(graph: Graph) -> None:
+    """Give biases of products three dimensions, so that ONNX Runtime does not join product and bias.
+
+    Where shapes are fixed it makes one operator of them (its MatMulAddFusion), which rounds INT8 otherwise than the
+    graph of any length does. For activations without a sign: with one, the bias is part of a later fusion that takes
+    one dimension only.
+    """
+    for node in [node for node in graph.nodes if node.op_type == "Add"]:
+        for position, name in enumerate(node.input):
+            product = graph.producer.get(node.input[1 - position])
+            bias = name in graph.weights and graph.weights[name].ndim == 1
+            if bias and product is not None and product.op_type == "MatMul":
+                wide = graph.free_weight_name(f"{name}/wide")
+                graph.weights[wide] = graph.weights[name].reshape(1, 1, -1)
+                node.input[position] = wide
+    graph.refresh()
 
 
 def infer_shapes(graph: Graph) -> dict[str, tuple[int | None, ...]]:
@@ -121,23 +136,6 @@ def _drop_idle(graph: Graph, shapes: dict[str, tuple[int | None, ...]]) -> None:
         backwards = len(node.input) > 4 and not np.all(graph.weights.get(node.input[4], np.array(-1)) == 1)
         if idle and not np.any(added) and not backwards and result not in graph.outputs:
             graph.bypass(node, source)
-
-
-def _keep_biases_apart(graph: Graph) -> None:
-    """Apply rule 5."""
-    for node in [node for node in graph.nodes if node.op_type == "Add"]:
-        for position, name in enumerate(node.input):
-            product = graph.producer.get(node.input[1 - position])
-            if name in graph.weights and graph.weights[name].ndim == 1 and product and _in_int8(graph, product):
-                wide = graph.free_weight_name(f"{name}/wide")
-                graph.weights[wide] = graph.weights[name].reshape(1, 1, -1)
-                node.input[position] = wide
-    graph.refresh()
-
-
-def _in_int8(graph: Graph, product: Node) -> bool:
-    readers = [graph.producer.get(name) for name in product.input]
-    return product.op_type == "MatMul" and all(node and node.op_type == "DequantizeLinear" for node in readers)
 
 
 def _constant(graph: Graph, node: Node, shapes: dict[str, tuple[int | None, ...]], known: set[str]) -> Tensor | None:
