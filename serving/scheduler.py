@@ -4,7 +4,8 @@ Every thread of the scheduler (a lane) does the same: it feeds streams the sound
 final due, and otherwise runs the most urgent batch. Sound is gathered for some milliseconds, so that the speech
 detectors of many streams run together. The order: finals before partials, partials before final passes of utterances
 that may not be over, these before chunks of files, and among equals the one that has waited longest. A partial's window
-is made when it is run, so it covers all sound up to then: a stream that waited costs one run, not many.
+is made when it is run, so it covers all sound up to then: a stream that waited costs one run, not many, and one with
+less context.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from .waiting import LOOKED_AT, RANK, ChunkQueue, ChunkRun, Logits, Place, toget
 
 _log = logging.getLogger("wav2edge.serving")
 _GATHER = 1e-3  # s for which sound is gathered, for each stream: what feeding one costs, so few are not delayed
+_BEHIND = 0.1  # s that a partial waits, from which its window gets less context
 _GATHER_MOST = 0.06  # s; messages of 0.1 s are usual, and a lag of half a second is noticed
 
 
@@ -222,7 +224,7 @@ class Scheduler:
         """Check what is due for a stream; the lock is held and the stream is not being served."""
         due = place.stream.due()
         if due is not None and (place.due is None or RANK[due] < RANK[place.due]):
-            place.since = self._clock()
+            place.since = place.stream.since() if due == "partial" else self._clock()
         place.due = due
 
     def _batches(self, place: Place) -> bool:
@@ -236,15 +238,17 @@ class Scheduler:
         most = self.settings.batch_seconds * RATE
         for place in places:
             try:
-                if not place.issued and not place.stream.over and (window := place.stream.issue()) is not None:
+                behind = self._clock() - place.since > _BEHIND
+                if not place.issued and not place.stream.over and (window := place.stream.issue(behind)) is not None:
                     place.issued.append(window)
             except Exception as error:
                 self._fail(place.stream, error)
                 continue
             if place.issued and (not taken or together(taken, place.stream, place.issued[0], most)):
-                taken.append((place, place.issued.popleft()))
-                waited.append(self._clock() - place.since)
-                place.since = self._clock()
+                taken.append((place, window := place.issued.popleft()))
+                if window.purpose != "features":  # the partial that needs them follows
+                    waited.append(self._clock() - place.since)
+                    place.due = None
         left = [place for place in places if all(place is not other for other, _ in taken)]
         with self._changed:
             self.counts.waits.extend(waited)

@@ -167,9 +167,17 @@ class CaptionStream(LiveStream):
             return None
         return self.captions.due(finals_only=self._closed or self._late())
 
-    def issue(self) -> Window | None:
-        """The window that is due (see ``due``); ``deliver`` takes its outputs."""
-        window = self.captions.window(finals_only=self._closed or self._late())
+    def since(self) -> float:
+        """When the last sample came that the next partial should have covered, in seconds of the clock."""
+        utterance, now = self.captions.utterance, self._clock()
+        if utterance is None:
+            return now
+        with self._lock:
+            return next((came for end, came in self._arrivals if end >= utterance.on_time), now)
+
+    def issue(self, behind: bool = False) -> Window | None:
+        """The window that is due (see ``due``); ``deliver`` takes its outputs. behind: a partial gets less context."""
+        window = self.captions.window(self._closed or self._late(), behind)
         if window is not None:
             self._running += 1
         return window

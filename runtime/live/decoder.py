@@ -116,8 +116,11 @@ class LiveDecoder:
         self._utterances.close(reason)
         return self._take_ready()
 
-    def window(self, finals_only: bool = False) -> Window | None:
-        """The next window to run, or None. finals_only: skip partials, so that finals come in time."""
+    def window(self, finals_only: bool = False, behind: bool = False) -> Window | None:
+        """The next window to run, or None.
+
+        finals_only: skip partials, so that finals come in time. behind: give partials less context.
+        """
         due = self.due(finals_only)
         if due is None:
             return None
@@ -127,7 +130,7 @@ class LiveDecoder:
         utterance = self.utterance
         assert utterance is not None
         if due == "partial" and (end := utterance.due(self.received)) is not None:
-            return utterance.issue(self._utterances.buffer, end)
+            return utterance.issue(self._utterances.buffer, end, behind)
         utterance.final = self._utterances.final_pass(utterance, utterance.natural_end)
         return utterance.final.issue(utterance.number)
 

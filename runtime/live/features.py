@@ -130,10 +130,14 @@ class FeatureCache:
         """Samples as the stage ``frontend`` expects them, by the frozen statistics."""
         return samples if self._loudness is None else self._loudness.normalized(samples)
 
-    def last(self, frames: int) -> tuple[NDArray[np.float32], int]:
-        """The kept features [frames, channels] up to the utterance's frame ``frames``, and the first one's index."""
+    def last(self, frames: int, most: int) -> tuple[NDArray[np.float32], int]:
+        """The last kept features [frames, channels] up to the utterance's frame ``frames``, and the first one's index.
+
+        most: how many at most.
+        """
         assert self.features is not None
-        return self.features[: frames - self.first], self.first
+        first = max(self.first, frames - most)
+        return self.features[first - self.first : frames - self.first], first
 
     def add(self, features: NDArray[np.float32], first: int) -> None:
         """Take features [frames, channels] whose first row is frame ``first``; rows added before are ignored."""

@@ -36,6 +36,10 @@ class LiveSettings:
     0.1 % of characters differ from whole-utterance partials on commands, 0.2 % with 3.0 (benchmarks/live_partials.py).
     """
 
+    behind_context: float = 1.0
+    """The same in a server while partials wait for other streams, so that more streams keep up; finals do not depend on
+    it. Default 1.0: with 2.0 fewer streams keep up (benchmarks/serving.py)."""
+
     edge: float = 0.4
     """Words that begin nearer than this to a window's cut left edge are not trusted. Default 0.4, the receptive field
     and a short word; not measured."""
@@ -90,7 +94,7 @@ class LiveSettings:
     def __post_init__(self) -> None:
         """Raises InputError for a value out of bounds."""
         time = (0.0, LONGEST)
-        check(self, hop=(0.05, LONGEST), long_hop=time, left_context=time, kept_context=time)
+        check(self, hop=(0.05, LONGEST), long_hop=time, left_context=time, kept_context=time, behind_context=time)
         check(self, edge=time, settle=time, hold=time)
         check(self, tolerance=time, pre_roll=time, post_roll=time, ahead=time)
         check(self, agreement=(1, 1000), confirm=(1, 1000), min_confidence=(0.0, 2.0))

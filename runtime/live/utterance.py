@@ -48,6 +48,8 @@ class Utterance:
         rate, stride = spec.sample_rate, spec.stride
         self.grid = _GRID * stride
         self.longest = max(1, int(settings.window * rate) // self.grid) * self.grid
+        short = (settings.hop + settings.behind_context) * rate
+        self.shortest = min(self.longest, max(1, int(short) // self.grid) * self.grid)
         self.cache = self._cache()
 
     @property
@@ -103,38 +105,45 @@ class Utterance:
         if self.final is not None:
             return False  # all of it is decoded, or being decoded
         rate, settings = self.spec.sample_rate, self.settings
-        if end < self._next(self._on_time) or end - self.decoded < self._hop / 2 * rate:
+        if end < self.on_time or end - self.decoded < self._hop(self._on_time) / 2 * rate:
             return False
         # After the voice's end nothing is new, but sound after its last word lets that word settle.
         return self.decoded < self.voice_end + settings.settle * rate
+
+    @property
+    def on_time(self) -> int:
+        """Where the window of the next partial would end if the last one had not been late."""
+        return self._next(self._on_time)
 
     def hops(self, end: int) -> int:
         """How many hypotheses one that reaches ``end`` counts for: two after a hop of twice the length."""
         return 2 if end - self.decoded > 1.5 * self.settings.hop * self.spec.sample_rate else 1
 
-    @property
-    def _hop(self) -> float:
-        """The seconds of new sound that the next partial waits for."""
+    def _hop(self, after: int) -> float:
+        """The seconds of new sound that the partial waits for that follows one whose window should end at ``after``."""
         settings, rate = self.settings, self.spec.sample_rate
         long_hop = max(settings.hop, min(settings.long_hop, settings.window / 2))
         # Where a too long utterance is cut depends on its last words, so these are decoded as often as the first.
         last = (settings.endpoint.longest_utterance - _CUT) * rate - long_hop * rate
-        if max(self.longest, _LONG * rate) <= self.decoded - self.start <= last:
+        if max(self.longest, _LONG * rate) <= after - self.start <= last:
             return long_hop
         return settings.hop if self.has_text else settings.hop / 2
 
     def _next(self, after: int) -> int:
         """The first end of a window at which a partial is due after one that ended at ``after``."""
-        length = max(after - self.start + math.ceil(self._hop * self.spec.sample_rate), self.spec.min_samples)
+        length = max(after - self.start + math.ceil(self._hop(after) * self.spec.sample_rate), self.spec.min_samples)
         return self.start + -(-length // self.grid) * self.grid
 
-    def issue(self, samples: SampleBuffer, end: int) -> Window:
-        """The run that brings the partial up to ``end``: features first where some are missing."""
+    def issue(self, samples: SampleBuffer, end: int, behind: bool = False) -> Window:
+        """The run that brings the partial up to ``end``: features first where some are missing.
+
+        behind: a window with less context, where others wait.
+        """
         self._reached = end if self._due_at is None else self._due_at
         self._due_at = None
         while (following := self._next(self._reached)) <= end:
             self._reached = following
-        self.window = self._window(samples, end)
+        self.window = self._window(samples, end, self.shortest if behind else self.longest)
         return self.window
 
     def advance(self, end: int) -> None:
@@ -146,10 +155,10 @@ class Utterance:
         assert self.cache is not None
         self.cache.take(window.stage, window.start - self.start, window.end - self.start, outputs)
 
-    def _window(self, samples: SampleBuffer, end: int) -> Window:
+    def _window(self, samples: SampleBuffer, end: int, longest: int) -> Window:
         length = end - self.start
         if self.cache is None or length < FROZEN_AFTER * self.spec.sample_rate:
-            begin = max(self.start, end - self.longest)
+            begin = max(self.start, end - longest)
             values = samples.read(begin, end)
             feeds = engines.as_feeds(values[None], np.array([len(values)]))
             return Window(self.number, "partial", "full", feeds, begin, end)
@@ -161,7 +170,7 @@ class Utterance:
             begin, stop = self.start + missing.start, self.start + missing.end
             inputs = self.cache.feeds(missing, samples.read(begin, stop))
             return Window(self.number, "features", missing.stage, inputs, begin, stop)
-        features, first = self.cache.last(self.spec.frames(length))
+        features, first = self.cache.last(self.spec.frames(length), self.spec.frames(longest))
         feeds = {FEATURES: features[None], FEATURE_LENGTHS: np.array([len(features)], np.int64)}
         return Window(self.number, "partial", "encoder", feeds, self.start + first * self.spec.stride, end)
 

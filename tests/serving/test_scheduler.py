@@ -112,6 +112,36 @@ def test_what_may_be_discarded_comes_after_partials(catalogue: Catalogue, record
     assert order.index("pausing final") > order.index("talking partial") > order.index("pausing partial")
 
 
+def test_a_partial_that_waited_has_less_context_and_the_oldest_comes_first(
+    catalogue: Catalogue, recordings: list[Path]
+) -> None:
+    """One lane with a clock that the test sets: both streams are due, one since 0.2 s and one since now."""
+    now, order = [0.0], list[tuple[str, float]]()
+
+    class Watched(Scheduler):
+        def _run_taken(self, taken: list[tuple[Place, Window]]) -> list[float]:
+            seconds = ((names[place.stream], window) for place, window in taken if window.purpose == "partial")
+            order.extend((name, round((window.end - window.start) / 16_000, 2)) for name, window in seconds)
+            return super()._run_taken(taken)
+
+    served = catalogue.models[0]
+    names, listener = dict[CaptionStream, str](), Listener()
+    scheduler = Watched(clock=lambda: now[0])
+    for name, came in (("new", 0.2), ("old", 0.0)):
+        now[0] = came
+        stream = CaptionStream(served.live, listener.emit, listener.ended, clock=lambda: now[0])
+        names[stream] = name
+        scheduler.add(stream)
+        stream.offer(np.concatenate(blocks_of(recordings[0])[:24]))
+    now[0] = 0.2
+    with scheduler:
+        while len(order) < 2:
+            time.sleep(0.01)
+    settings = served.live.settings
+    assert [name for name, _ in order] == ["old", "new"]
+    assert order[0][1] == pytest.approx(settings.hop + settings.behind_context, abs=0.03) and order[1][1] > 2.0
+
+
 def test_sound_that_does_not_fit_is_dropped_and_said(catalogue: Catalogue) -> None:
     listener = Listener()
     stream = CaptionStream(catalogue.models[0].live, listener.emit, listener.ended, limit=1.0)
@@ -209,10 +239,10 @@ def test_a_window_that_takes_long_to_make_holds_up_no_other_stream(
     entered, leave = threading.Event(), threading.Event()
     issue = slow.issue
 
-    def issue_slowly() -> Window | None:
+    def issue_slowly(behind: bool = False) -> Window | None:
         entered.set()
         assert leave.wait(60)
-        return issue()
+        return issue(behind)
 
     monkeypatch.setattr(slow, "issue", issue_slowly)
     with Scheduler(SchedulerSettings(2)) as scheduler:

@@ -345,6 +345,31 @@ def test_what_was_shown_gets_a_final_even_if_almost_nothing_is_left_of_it(booth:
     assert (final.utterance, final.text, final.start) == (utterance, "", final.end)
 
 
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_partial_that_waited_has_less_context_and_the_final_does_not_change(booth: Booth, keep: bool) -> None:
+    settings = LiveSettings(keep_features=keep, behind_context=1.0)
+    sound = np.concatenate((booth.speak("turn the light off in the kitchen " * 3), booth.quiet(2)))
+
+    def played(behind: bool) -> tuple[list[float], list[Final]]:
+        decoder, model, seconds, events = (
+            booth.decoder(settings),
+            booth.model(booth.spec()),
+            list[float](),
+            list[Event](),
+        )
+        for at in range(0, len(sound), 800):
+            events += decoder.push(sound[at : at + 800], at)
+            while (window := decoder.window(behind=behind)) is not None:
+                if window.purpose == "partial":
+                    seconds.append((window.end - window.start) / 16_000)
+                events += decoder.accept(window, model.run(window))
+        return seconds, finals_of(events)
+
+    (short, finals), (long, usual) = played(True), played(False)
+    assert max(short) == pytest.approx(1.5, abs=0.03) and max(long) > 3.0
+    assert [final.text for final in finals] == [final.text for final in usual] != [""]
+
+
 def test_delays_of_partials_do_not_add_up(booth: Booth) -> None:
     """A partial that came 0.2 s late made the next one due 0.2 s later, until the captions were a whole hop late."""
     sound = np.concatenate((booth.quiet(2.0), booth.speak("turn the light off in the kitchen " * 5), booth.quiet(0.3)))
@@ -363,4 +388,4 @@ def test_delays_of_partials_do_not_add_up(booth: Booth) -> None:
 
     hops = np.diff(ends(4))
     assert len(hops) > 12
-    assert hops == pytest.approx([0.5] * 7 + [1.0] * (len(hops) - 7))
+    assert hops == pytest.approx([0.5] * 8 + [1.0] * (len(hops) - 8)), "longer after 5 s of windows that were on time"

@@ -40,7 +40,7 @@ def test_kept_features_are_those_of_one_pass(ctc_spec: ModelSpec, normalize: boo
         computed += len(fresh)
         cache.add(fresh, start // STRIDE)
         assert cache.missing(end) is None
-        kept, first = cache.last(ctc_spec.frames(end))
+        kept, first = cache.last(ctc_spec.frames(end), 10_000)
         assert len(kept) <= 100
         everything = frontend(cache.normalized(sound[:end]))
         np.testing.assert_allclose(kept, everything[first:], atol=1e-5)
@@ -69,7 +69,7 @@ def test_group_norm_is_by_the_statistics_of_the_utterance_so_far(ctc_spec: Model
             assert missing.end - missing.start <= max(RATE + 10, 100 * STRIDE + FIELD)
             measured += len(samples) * (missing.stage == "statistics")
             computed += spec.frames(len(samples)) * (missing.stage == "tile")
-        kept, first = cache.last(spec.frames(end))
+        kept, first = cache.last(spec.frames(end), 10_000)
         whole = cache.normalized(sound[:end])
         exact = group_stage("tile", {NORMALIZED: whole[None], **group_stage("statistics", {NORMALIZED: whole[None]})})
         expected = np.asarray(exact[FEATURES][0, first : first + len(kept)], np.float32)
@@ -109,7 +109,7 @@ def test_a_jump_drops_what_no_window_needs(ctc_spec: ModelSpec) -> None:
     assert missing is not None
     assert missing.end - missing.start <= 100 * STRIDE + FIELD
     cache.add(frontend(sound[missing.start : missing.end]), missing.start // STRIDE)
-    kept, first = cache.last(ctc_spec.frames(20 * RATE))
+    kept, first = cache.last(ctc_spec.frames(20 * RATE), 10_000)
     np.testing.assert_allclose(kept, frontend(sound)[first:], atol=1e-5)
 
 
