@@ -3,6 +3,9 @@
 Compiled models are kept in the cache directory (``openvino/``), keyed by the variant's digests, and within by OpenVINO
 itself from the graph, the device and the options: a second start skips the compilation. One compiled model runs every
 length; each new one is prepared once, which takes up to as long as a run, and kept.
+
+The first run packs the weights: from then on they would be in memory twice, packed and as pages of the file, which are
+given back. So that the largest tensors do not come on top of both, an encoder's first run is on few frames.
 """
 
 from __future__ import annotations
@@ -13,11 +16,13 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .. import cache, remedies
 from ..bundle.read import Bundle, Variant
-from ..bundle.spec import BETWEEN_STAGES, STAGES, ModelSpec, Stage
+from ..bundle.spec import BETWEEN_STAGES, FEATURE_LENGTHS, FEATURES, STAGES, ModelSpec, Stage
 from ..errors import EngineError, InputError
-from . import Arrays, Build, EngineOptions, Purpose, _openvino_padding, _openvino_unsigned
+from . import Arrays, Build, EngineOptions, Purpose, _mapped, _openvino_padding, _openvino_unsigned
 from ._library import library
 from ._running import running
 
@@ -37,6 +42,8 @@ _KEPT = 512
 """Kernels of a kind that are kept for lengths that were run before. The 32 lengths of base shape take 576; one that was
 dropped is prepared again. With the library's default of 5000 memory goes on growing where batches, or graphs that mask
 nothing, bring more lengths."""
+_FEW = 32
+"""Frames of an encoder's first run."""
 
 
 def unavailable() -> str | None:
@@ -98,7 +105,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
     if kept is not None:
         with contextlib.suppress(InputError):
             cache.record_digests(kept, "*.blob", unchanged)
-    return OpenVinoSession(compiled, stage, {*bundle.spec.output_names, *BETWEEN_STAGES})
+    return OpenVinoSession(compiled, stage, {*bundle.spec.output_names, *BETWEEN_STAGES}, kept)
 
 
 def adapt(model: Model) -> None:
@@ -111,11 +118,14 @@ def adapt(model: Model) -> None:
 class OpenVinoSession:
     """A compiled model and one inference request; ``raw`` is the library's compiled model."""
 
-    def __init__(self, compiled: CompiledModel, stage: Stage, known: set[str]) -> None:
+    def __init__(self, compiled: CompiledModel, stage: Stage, known: set[str], kept: Path | None = None) -> None:
         """Wrap a compiled model; inputs that the graph does not use are left out.
 
         known: the outputs' names in the contract; OpenVINO gives a port every name that its value had in the graph.
+        kept: the folder of the file that the compiled model was read from.
         """
+        self._kept = kept
+        self._packed = False  # whether it ran
         self.raw = compiled
         self._request = compiled.create_infer_request()
         self._turn = threading.Lock()
@@ -129,10 +139,23 @@ class OpenVinoSession:
             if self._request is None:
                 raise EngineError("the session is closed")
             try:
-                self._request.infer({name: feeds[name] for name in self.inputs}, share_inputs=True)
+                if not self._packed and FEATURES in self.inputs and feeds[FEATURES].shape[1] > _FEW:
+                    few = {
+                        FEATURES: feeds[FEATURES][:, :_FEW],
+                        FEATURE_LENGTHS: np.minimum(feeds[FEATURE_LENGTHS], _FEW),
+                    }
+                    self._infer({**feeds, **few})
+                self._infer(feeds)
             except RuntimeError as error:
                 raise EngineError(f"openvino failed: {_reason(error)}") from error
             return {name: self._request.get_tensor(name).data.copy() for name in self.outputs}
+
+    def _infer(self, feeds: Arrays) -> None:
+        assert self._request is not None
+        packed_from = None if self._packed else self._kept
+        with contextlib.nullcontext() if packed_from is None else _mapped.releasing(packed_from):
+            self._request.infer({name: feeds[name] for name in self.inputs}, share_inputs=True)
+        self._packed = True
 
     def close(self) -> None:
         """Drop the compiled model, after a run that has begun."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 import time
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 
 from wav2edge.runtime import engines, remedies
+from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, Stage
 from wav2edge.runtime.engines import EngineOptions
 from wav2edge.runtime.errors import EngineError
 
@@ -144,6 +147,37 @@ def test_what_is_kept_for_lengths_is_bounded(small_bundle: Bundle, monkeypatch: 
     monkeypatch.setattr(openvino.Core, "compile_model", noted)
     engines.load(small_bundle, small_bundle.variant("fp32"), "openvino")
     assert [settings["CPU_RUNTIME_CACHE_CAPACITY"] for settings in given] == [512]
+
+
+def resident(folder: Path) -> tuple[int, int]:
+    """Bytes of files in a folder that this process maps, and how many of them are in its memory."""
+    sizes, here = {"Size": 0, "Rss": 0}, False
+    for line in Path("/proc/self/smaps").read_text("utf-8").splitlines():
+        name, _, value = line.partition(":")
+        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            here = str(folder) in line
+        elif here and name in sizes:
+            sizes[name] += int(value.split()[0]) * 1024
+    return sizes["Size"], sizes["Rss"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is mapped")
+@pytest.mark.parametrize("stage", ["full", "encoder"])
+def test_weights_are_in_memory_once(stage: Stage, cache_here: Path) -> None:
+    """Packed weights and the pages of the file that they were read from took 86 MB each at base shape."""
+    bundle = embedded.resolve(None)
+    variant, frames = bundle.variant("int8-s8s8"), 200
+    rows = np.random.default_rng(0).standard_normal((1, frames, 320)).astype(np.float32)
+    inputs = feeds(64000) if stage == "full" else {FEATURES: rows, FEATURE_LENGTHS: np.array([frames])}
+    engines.load(bundle, variant, "openvino", stage).close()
+    session = engines.load(bundle, variant, "openvino", stage)
+    size, before = resident(cache_here)
+    first = session.run(inputs)
+    assert size > variant.bytes / 4 and before > 0, "the compiled model is not mapped"
+    assert resident(cache_here)[1] < size / 2, "what is not packed is read from the file"
+    again = session.run(inputs)
+    np.testing.assert_array_equal(again["logits"], first["logits"])
+    assert again["logits"].shape[1] > 100, "the first run is of the whole, too"
 
 
 def test_a_device_that_is_not_there_is_named(small_bundle: Bundle) -> None:
