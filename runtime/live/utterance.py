@@ -130,8 +130,12 @@ class Utterance:
         return settings.hop if self.has_text else settings.hop / 2
 
     def _next(self, after: int) -> int:
-        """The first end of a window at which a partial is due after one that ended at ``after``."""
-        length = max(after - self.start + math.ceil(self._hop(after) * self.spec.sample_rate), self.spec.min_samples)
+        """The first end of a window at which a partial is due after one that ended at ``after``.
+
+        Ends are multiples of the hop from the utterance's start, so that they do not depend on delays before.
+        """
+        hop = math.ceil(self._hop(after) * self.spec.sample_rate)
+        length = max(((after - self.start) // hop + 1) * hop, self.spec.min_samples)
         return self.start + -(-length // self.grid) * self.grid
 
     def issue(self, samples: SampleBuffer, end: int, behind: bool = False) -> Window:

@@ -386,6 +386,8 @@ def test_delays_of_partials_do_not_add_up(booth: Booth) -> None:
                 waited = 0
         return found
 
-    hops = np.diff(ends(4))
-    assert len(hops) > 12
-    assert hops == pytest.approx([0.5] * 8 + [1.0] * (len(hops) - 8)), "longer after 5 s of windows that were on time"
+    late, prompt = ends(4)[1:], ends(0)
+    hops = np.diff(late).round(3).tolist()
+    longer = hops.index(1.0)
+    assert hops == [0.5] * longer + [1.0] * (len(hops) - longer) and longer > 4 and len(hops) - longer > 4
+    assert {round(end - 0.2, 3) for end in late} <= {round(end, 3) for end in prompt}, "late, but at the same places"
