@@ -190,9 +190,15 @@ def _samples_track(source: object, rate: int, sample_rate: int | None, raw: RawF
         raise AudioError(f"{name}: of type {type(source).__name__}; {_ACCEPTED}")
     if raw is not None:
         raise AudioError(f"{name}: an array has no raw format; give bytes, or leave it out")
-    piece = Piece(checked_rate(rate if sample_rate is None else sample_rate, name), samples_of(source, name))
-    seconds = len(piece.samples) / piece.rate
-    return Track(piece.rate, piece.samples.shape[1], seconds, lambda problems: iter((piece,))), name
+    own, samples = checked_rate(rate if sample_rate is None else sample_rate, name), samples_of(source, name)
+    length = max(1, round(BLOCK_SECONDS * own))
+
+    def pieces(problems: Problems) -> Iterator[Piece]:
+        """Parts of the array as short as a file's blocks: what is done with one copies it."""
+        for at in range(0, max(1, len(samples)), length):
+            yield Piece(own, samples[at : at + length])
+
+    return Track(own, samples.shape[1], len(samples) / own, pieces), name
 
 
 def _row(row: Mapping[str, object], sample_rate: int | None) -> tuple[AudioSource, int | None]:

@@ -48,6 +48,17 @@ def test_rates_and_channels_read_as_a_stream_equal_one_pass(tmp_path: Path, rate
     np.testing.assert_array_equal(np.concatenate(blocks), read.prepare(written, rate, 16000))
 
 
+def test_an_array_comes_in_blocks_as_a_file_does() -> None:
+    """An hour as one block was copied for each chunk, and without pauses took longer than with them."""
+    wave = tone(16000, seconds=12.3)
+    recording = read.open_recording(wave, 16000)
+    for blocks in (list(recording.blocks), list(recording.again())):
+        assert [len(block) for block in blocks] == [80000, 80000, 36800]
+        np.testing.assert_array_equal(np.concatenate(blocks), wave.reshape(-1))
+    faster = np.concatenate(list(read.open_recording(wave, 24000, sample_rate=16000).blocks))
+    np.testing.assert_allclose(faster, read.prepare(wave, 16000, 24000), atol=1e-6)
+
+
 def test_a_long_file_is_not_held_in_memory(tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
     soundfile.write(path, np.zeros(48000 * 60, np.int16), 48000)
