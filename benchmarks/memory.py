@@ -227,7 +227,8 @@ def line(first: Row, second: Row) -> str:
     """A line of the table."""
     sizes = second["loaded"], second["peak"], second["after"][-1], second["pss"]
     megabytes = [f"{value / 1e6:.0f}" for value in sizes]
-    grows = f"   {growth(second['after']):+.0f} MB an hour" if second["way"] == "live" else ""
+    an_hour = growth(second["after"])
+    grows = f"   {an_hour:+.0f} MB an hour" if second["way"] == "live" and not np.isnan(an_hour) else ""
     return (
         f"{second['shape']:5} {second['norm']:5} {second['engine']:12} {second['variant']:10} {second['way']:6} "
         f"{megabytes[0]:>7} {megabytes[1]:>6} {megabytes[2]:>8} {megabytes[3]:>6} {first['load_seconds']:7.2f} "
