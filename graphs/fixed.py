@@ -130,12 +130,18 @@ def _fold(graph: Graph, shapes: dict[str, tuple[int | None, ...]]) -> int:
 def _drop_idle(graph: Graph, shapes: dict[str, tuple[int | None, ...]]) -> None:
     """Apply rule 4."""
     for node in [node for node in graph.nodes if node.op_type in ("Pad", "Slice")]:
-        source, result = node.input[0], node.output[0]
-        added = graph.weights.get(node.input[1]) if node.op_type == "Pad" else None
-        idle = shapes.get(source) == shapes.get(result) if node.op_type == "Slice" else added is not None
-        backwards = len(node.input) > 4 and not np.all(graph.weights.get(node.input[4], np.array(-1)) == 1)
-        if idle and not np.any(added) and not backwards and result not in graph.outputs:
-            graph.bypass(node, source)
+        if node.output[0] not in graph.outputs and _is_idle(graph, node, shapes):
+            graph.bypass(node, node.input[0])
+
+
+def _is_idle(graph: Graph, node: Node, shapes: dict[str, tuple[int | None, ...]]) -> bool:
+    if node.op_type == "Pad":
+        return node.input[1] in graph.weights and not graph.weights[node.input[1]].any()
+    forwards = len(node.input) < 5 or (
+        node.input[4] in graph.weights and bool((graph.weights[node.input[4]] == 1).all())
+    )
+    before, after = shapes.get(node.input[0]), shapes.get(node.output[0])
+    return forwards and before is not None and None not in before and before == after
 
 
 def _constant(graph: Graph, node: Node, shapes: dict[str, tuple[int | None, ...]], known: set[str]) -> Tensor | None:

@@ -25,8 +25,8 @@ _LONG = 8
 def least_positions(graph: Graph) -> int:
     """Apply it to every such convolution; returns how many."""
     found = [node for node in graph.nodes if node.op_type == "Conv" and _is_long(node) and _in_float(graph, node)]
-    for conv in found:
-        _widen(graph, conv)
+    for result in [node.output[0] for node in found]:
+        _widen(graph, graph.producer[result])  # looked up anew: a replaced node is another object
     return len(found)
 
 
@@ -43,13 +43,13 @@ def _in_float(graph: Graph, node: Node) -> bool:
 
 
 def _widen(graph: Graph, conv: Node) -> None:
-    reader, position = conv, 0
-    while (source := graph.producer.get(reader.input[position])) is not None:
+    reader = conv
+    while (source := graph.producer.get(reader.input[0])) is not None:
         alone = len(graph.readers(source.output[0])) == 1 and source.output[0] not in graph.outputs
         if source.op_type not in ("DequantizeLinear", "QuantizeLinear") or not alone:
             break
         reader = source
-    narrow, name = reader.input[position], f"{conv.name}/least"
+    narrow, name = reader.input[0], f"{conv.name}/least"
     weights = {
         "positions": np.array([LEAST], np.int64),
         "none": np.array([0], np.int64),
@@ -71,10 +71,6 @@ def _widen(graph: Graph, conv: Node) -> None:
     result = conv.output[0]
     conv.output[0] = f"{name}/result"
     cut = make_node("Slice", [conv.output[0], names["none"], length, names["last"]], [result], f"{name}/cut")
-    reader.input[position] = wide
-    kept: list[Node] = []
-    for node in graph.nodes:
-        kept += added if node is reader else []
-        kept.append(node)
-        kept += [cut] if node is conv else []
-    graph.replace_nodes(kept)
+    reader.input[0] = wide
+    graph.substitute(reader, [*added, reader])
+    graph.substitute(conv, [conv, cut])

@@ -70,3 +70,18 @@ def test_others_stay_as_they_are(case: str) -> None:
     graph = positional(quantized="both") if case == "summed in integers" else positional(taps=4)
     count = len(graph.nodes)
     assert least_positions(graph) == 0 and len(graph.nodes) == count
+
+
+def test_convolutions_in_a_row_all_get_them() -> None:
+    """data2vec has five: after the first, the others' nodes were copies, and only the first was changed."""
+    graph = positional()
+    first = graph.node("conv")
+    second = helper.make_node(
+        "Conv", ["between", "weight"], ["out"], "conv2", group=4, kernel_shape=[TAPS], pads=[TAPS // 2, TAPS // 2 - 1]
+    )
+    first.output[0] = "between"
+    graph.replace_nodes([*graph.nodes, second])
+    assert least_positions(graph) == 2
+    assert sum(node.op_type == "Pad" for node in graph.nodes) == 2
+    alone = np.random.default_rng(1).normal(size=(1, CHANNELS, 9)).astype(np.float32)
+    assert run(graph, alone).shape == alone.shape
