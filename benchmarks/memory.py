@@ -202,9 +202,9 @@ def row(
 
 
 def growth(after: list[int]) -> float:
-    """MB an hour over the later half of what was measured each minute."""
+    """MB an hour over the later half of what was measured each minute, of three minutes at least."""
     later = np.array(after[len(after) // 2 :]) / 1e6
-    return 60 * float(np.polyfit(np.arange(len(later)), later, 1)[0]) if len(later) > 1 else float("nan")
+    return 60 * float(np.polyfit(np.arange(len(later)), later, 1)[0])
 
 
 def status(field: str) -> int:
@@ -227,8 +227,8 @@ def line(first: Row, second: Row) -> str:
     """A line of the table."""
     sizes = second["loaded"], second["peak"], second["after"][-1], second["pss"]
     megabytes = [f"{value / 1e6:.0f}" for value in sizes]
-    an_hour = growth(second["after"])
-    grows = f"   {an_hour:+.0f} MB an hour" if second["way"] == "live" and not np.isnan(an_hour) else ""
+    known = second["way"] == "live" and len(second["after"]) > 2
+    grows = f"   {growth(second['after']):+.0f} MB an hour" if known else ""
     return (
         f"{second['shape']:5} {second['norm']:5} {second['engine']:12} {second['variant']:10} {second['way']:6} "
         f"{megabytes[0]:>7} {megabytes[1]:>6} {megabytes[2]:>8} {megabytes[3]:>6} {first['load_seconds']:7.2f} "

@@ -173,7 +173,7 @@ class CaptionStream(LiveStream):
         if utterance is None:
             return now
         with self._lock:
-            return next((came for end, came in self._arrivals if end >= utterance.on_time), now)
+            return next((came for end, came in self._arrivals if end >= utterance.next_end), now)
 
     def issue(self, behind: bool = False) -> Window | None:
         """The window that is due (see ``due``); ``deliver`` takes its outputs. behind: a partial gets less context."""

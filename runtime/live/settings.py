@@ -38,7 +38,7 @@ class LiveSettings:
 
     behind_context: float = 1.0
     """The same in a server while partials wait for other streams, so that more streams keep up; finals do not depend on
-    it. Default 1.0: with 2.0 fewer streams keep up (benchmarks/serving.py)."""
+    it. Default 1.0; not measured apart."""
 
     edge: float = 0.4
     """Words that begin nearer than this to a window's cut left edge are not trusted. Default 0.4, the receptive field

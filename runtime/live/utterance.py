@@ -105,13 +105,13 @@ class Utterance:
         if self.final is not None:
             return False  # all of it is decoded, or being decoded
         rate, settings = self.spec.sample_rate, self.settings
-        if end < self.on_time or end - self.decoded < self._hop(self._on_time) / 2 * rate:
+        if end < self.next_end or end - self.decoded < self._hop(self._on_time) / 2 * rate:
             return False
         # After the voice's end nothing is new, but sound after its last word lets that word settle.
         return self.decoded < self.voice_end + settings.settle * rate
 
     @property
-    def on_time(self) -> int:
+    def next_end(self) -> int:
         """Where the window of the next partial would end if the last one had not been late."""
         return self._next(self._on_time)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,18 @@ from wav2edge.serving.models import Catalogue
 from wav2edge.serving.scheduler import Scheduler, SchedulerSettings
 from wav2edge.serving.streams import CaptionStream
 from wav2edge.serving.waiting import Place
+
+
+class Watched(Scheduler):
+    """A scheduler that notes the windows that it ran, each with its stream."""
+
+    def __init__(self, settings: SchedulerSettings | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(settings, clock)
+        self.ran: list[tuple[CaptionStream, Window]] = []
+
+    def _run_taken(self, taken: list[tuple[Place, Window]]) -> list[float]:
+        self.ran += [(place.stream, window) for place, window in taken]
+        return super()._run_taken(taken)
 
 
 @pytest.mark.parametrize("settings", [SchedulerSettings(2, 0.0), SchedulerSettings(1, 60.0)], ids=["lanes", "batches"])
@@ -92,13 +104,6 @@ def test_finals_come_before_partials_and_streams_before_files(catalogue: Catalog
 
 def test_what_may_be_discarded_comes_after_partials(catalogue: Catalogue, recordings: list[Path]) -> None:
     """A final pass is run ahead during a pause, after which its utterance may go on; captions must not wait for it."""
-    order: list[str] = []
-
-    class Watched(Scheduler):
-        def _run_taken(self, taken: list[tuple[Place, Window]]) -> list[float]:
-            order.extend(f"{names[place.stream]} {window.purpose}" for place, window in taken)
-            return super()._run_taken(taken)
-
     scheduler, names = Watched(), dict[CaptionStream, str]()
     speech = np.concatenate(blocks_of(recordings[0])[:24])
     for name, quiet in (("pausing", 1.2), ("talking", 0.0)):
@@ -106,24 +111,22 @@ def test_what_may_be_discarded_comes_after_partials(catalogue: Catalogue, record
         names[stream] = name
         scheduler.add(stream)
         stream.offer(np.concatenate((speech, np.full(round(quiet * 16000), 1e-4, np.float32))))
+
+    def order() -> list[str]:
+        return [f"{names[stream]} {window.purpose}" for stream, window in scheduler.ran]
+
     with scheduler:
-        while "pausing final" not in order:
+        while "pausing final" not in order():
             time.sleep(0.01)
-    assert order.index("pausing final") > order.index("talking partial") > order.index("pausing partial")
+    ran = order()
+    assert ran.index("pausing final") > ran.index("talking partial") > ran.index("pausing partial")
 
 
 def test_a_partial_that_waited_has_less_context_and_the_oldest_comes_first(
     catalogue: Catalogue, recordings: list[Path]
 ) -> None:
     """One lane with a clock that the test sets: both streams are due, one since 0.2 s and one since now."""
-    now, order = [0.0], list[tuple[str, float]]()
-
-    class Watched(Scheduler):
-        def _run_taken(self, taken: list[tuple[Place, Window]]) -> list[float]:
-            seconds = ((names[place.stream], window) for place, window in taken if window.purpose == "partial")
-            order.extend((name, round((window.end - window.start) / 16_000, 2)) for name, window in seconds)
-            return super()._run_taken(taken)
-
+    now = [0.0]
     served = catalogue.models[0]
     names, listener = dict[CaptionStream, str](), Listener()
     scheduler = Watched(clock=lambda: now[0])
@@ -134,12 +137,18 @@ def test_a_partial_that_waited_has_less_context_and_the_oldest_comes_first(
         scheduler.add(stream)
         stream.offer(np.concatenate(blocks_of(recordings[0])[:24]))
     now[0] = 0.2
+
+    def partials() -> list[tuple[str, float]]:
+        ran = [(names[stream], window) for stream, window in scheduler.ran if window.purpose == "partial"]
+        return [(name, (window.end - window.start) / 16_000) for name, window in ran]
+
     with scheduler:
-        while len(order) < 2:
+        while len(partials()) < 2:
             time.sleep(0.01)
     settings = served.live.settings
-    assert [name for name, _ in order] == ["old", "new"]
-    assert order[0][1] == pytest.approx(settings.hop + settings.behind_context, abs=0.03) and order[1][1] > 2.0
+    (older, short), (newer, long), *_ = partials()
+    assert (older, newer) == ("old", "new")
+    assert short == pytest.approx(settings.hop + settings.behind_context, abs=0.03) and long > 2.0
 
 
 def test_sound_that_does_not_fit_is_dropped_and_said(catalogue: Catalogue) -> None:
