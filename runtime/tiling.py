@@ -1,4 +1,4 @@
-"""Run a model's front end (its convolutions) in pieces of half a second, whose tensors fit a processor's cache.
+"""Run a model's front end (its convolutions) in pieces of one second, whose tensors are small.
 
 Its tensors are the largest of the model by far (base shape, 30 s: 512 channels of 96 000 frames), although the
 receptive field of a frame is 25 ms. So the convolutions are run on one stretch of the waveform after the other, and
@@ -8,8 +8,9 @@ together the stretches give the features of the whole clip, up to rounding (docs
    field less the stride, and no frame is computed near an edge.
 2. Where the first convolution is normalised over the clip's frames (group norm), a first pass computes the mean and the
    mean square of each channel in each stretch. Their average, weighted by frames and taken in float64, is the clip's.
-3. The last stretch is padded with zeros to a whole tenth of a second: an engine that keeps what it prepared for each
-   length (OpenVINO) meets five. What was added gives frames of its own, which are dropped, or is masked by the length.
+3. What is left is run in stretches of up to half a second, the last of them padded with zeros to a whole tenth of a
+   second: an engine that keeps what it prepared for each length (OpenVINO) meets six. What was added gives frames of
+   its own, which are dropped, or is masked by the length. Live captions, whose stretches are short, use no longer ones.
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ from .bundle.spec import (
 )
 from .engines import Arrays
 
-SECONDS = 0.5
+SECONDS = 1.0
 """Length of a stretch in seconds. ``benchmarks/memory.py --piece`` prints time and memory of others: at base shape
-OpenVINO needs 16 MB less with this one than with 1 s, and neither engine more time."""
+OpenVINO needs 5 MB less with half a second and 10 MB more with 2 s, where it is as fast; ONNX Runtime is as fast with
+each."""
 
 _PARTS = 5
-"""A stretch is as long as one of so many lengths; the rest of a clip is padded to the next."""
+"""What is left of a clip is padded to the next of so many parts of half a stretch."""
 
 Run = Callable[[Stage, Arrays], Arrays]
 """Runs a stage of the model on its inputs."""
@@ -59,7 +61,8 @@ def features(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> NDAr
 
     Raises EngineError as ``run`` does.
     """
-    return _in_pieces(run, spec, normalized, {} if spec.norm == "layer" else _statistics(run, spec, normalized))
+    statistics = {} if spec.norm == "layer" else _statistics(run, spec, normalized)
+    return _in_pieces(run, spec, normalized, statistics, 2 * _half(spec))
 
 
 def run_stage(run: Run, spec: ModelSpec, stage: Stage, feeds: Arrays) -> dict[str, NDArray[np.generic]]:
@@ -75,7 +78,7 @@ def run_stage(run: Run, spec: ModelSpec, stage: Stage, feeds: Arrays) -> dict[st
     statistics = [name for name in (NORM_MEAN, NORM_MEAN_SQUARE) if name in feeds]
     lengths = feeds[INPUT_LENGTHS] if stage == "frontend" else np.full(len(batch), batch.shape[1])
     each = [
-        _in_pieces(run, spec, clip[: int(length)], {name: feeds[name][row : row + 1] for name in statistics})
+        _in_pieces(run, spec, clip[: int(length)], {name: feeds[name][row : row + 1] for name in statistics}, _half(spec))
         for row, (clip, length) in enumerate(zip(batch, lengths))
     ]
     joined, counts = batched(each)
@@ -93,20 +96,25 @@ def batched(rows: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], N
     return batch, lengths
 
 
-def pieces(steps: tuple[Convolution, ...], samples: int, longest: int) -> Iterator[slice]:
-    """The stretches of samples that a clip is run in, of ``longest`` frames each, and the rest."""
+def pieces(steps: tuple[Convolution, ...], samples: int, longest: int, rest: int) -> Iterator[slice]:
+    """The stretches of samples that a clip is run in: of ``longest`` frames each, and what is left of up to ``rest``."""
     stride, field = _stride(steps), _samples(steps, 1)
     count = _frames(steps, samples)
-    for begin in range(0, count, longest):
-        end = min(begin + longest, count)
-        yield slice(begin * stride, (end - 1) * stride + field)
+    begin = 0
+    while begin < count:
+        left = count - begin
+        size = longest if left >= longest else min(left, rest)
+        yield slice(begin * stride, (begin + size - 1) * stride + field)
+        begin += size
 
 
-def _in_pieces(run: Run, spec: ModelSpec, normalized: NDArray[np.float32], statistics: Arrays) -> NDArray[np.float32]:
+def _in_pieces(
+    run: Run, spec: ModelSpec, normalized: NDArray[np.float32], statistics: Arrays, longest: int
+) -> NDArray[np.float32]:
     """Rules 1 and 3: the features [frames, channels] of a clip [samples]; statistics: of the clip, of rule 2."""
     steps = spec.feature_time
     parts = []
-    for piece in pieces(steps, len(normalized), _longest(spec)):
+    for piece in pieces(steps, len(normalized), longest, _half(spec)):
         count = _frames(steps, piece.stop - piece.start)
         values = _padded(normalized[None, piece], steps, _step(spec))
         if statistics:
@@ -122,7 +130,8 @@ def _statistics(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> d
     first = spec.feature_time[:1]
     total = _frames(first, len(normalized))
     sums: dict[str, NDArray[np.float64]] = {}
-    for piece in pieces(first, len(normalized), _longest(spec) * spec.feature_stride // first[0].stride):
+    half = _half(spec) * spec.feature_stride // first[0].stride
+    for piece in pieces(first, len(normalized), 2 * half, half):
         size = np.array([piece.stop - piece.start], np.int64)
         outputs = run_stage(run, spec, "statistics", {NORMALIZED: normalized[None, piece], INPUT_LENGTHS: size})
         for name in (NORM_MEAN, NORM_MEAN_SQUARE):
@@ -155,11 +164,11 @@ def _stride(steps: tuple[Convolution, ...]) -> int:
     return math.prod(step.stride for step in steps)
 
 
-def _longest(spec: ModelSpec) -> int:
-    """Frames of a stretch."""
-    return max(1, round(SECONDS * spec.sample_rate / spec.feature_stride))
+def _half(spec: ModelSpec) -> int:
+    """Frames of half a stretch."""
+    return max(1, round(SECONDS / 2 * spec.sample_rate / spec.feature_stride))
 
 
 def _step(spec: ModelSpec) -> int:
     """Frames of whose multiples stretches are."""
-    return max(1, _longest(spec) // _PARTS)
+    return max(1, _half(spec) // _PARTS)

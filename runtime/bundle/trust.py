@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Collection
 from pathlib import Path
 
 from ..errors import BundleError
 
 _CHUNK = 1 << 20
+_SETTLED_NS = 5_000_000_000
+"""A file that was changed so long ago gets a new time when it is changed again: the coarsest file system counts 2 s."""
+_hashed: dict[tuple[int, ...], str] = {}
 _KEY = b"location"
 _BEFORE = (0x00, 0x08)
 """The last byte of a length of eight in protobuf, however it is written: a string that is just ``location`` follows one
@@ -45,15 +49,29 @@ def contained(directory: Path, name: str) -> tuple[Path, int]:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, as hexadecimal digits; raises BundleError where it cannot be read."""
+    """The SHA-256 of a file, as hexadecimal digits; raises BundleError where it cannot be read.
+
+    A file that this process has hashed before, and that is the same by its number, size and times, is not read again:
+    the stages of a variant have their weights in one file.
+    """
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
+            identity = _identity(os.fstat(file.fileno()))
+            if identity in _hashed:
+                return _hashed[identity]
             while block := file.read(_CHUNK):
                 digest.update(block)
+            settled = time.time_ns() - max(identity[3:]) > _SETTLED_NS
+            if settled and identity == _identity(os.fstat(file.fileno())):
+                _hashed[identity] = digest.hexdigest()
     except OSError as error:
         raise BundleError(f"{path}: {error.strerror or error}") from error
     return digest.hexdigest()
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def check_external_data(graph: Path, allowed: Collection[str]) -> None:

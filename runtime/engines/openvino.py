@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,20 +86,23 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
     if options.profiling:
         settings["PERF_COUNT"] = True
     kept: Path | None = None
-    unchanged: dict[str, str] = {}
     # A machine without a writable cache still runs; it only compiles at each start.
     with contextlib.suppress(InputError):
         if options.keep_compiled:
             # A folder for each stage and its settings: every file in it is read whole to be checked.
             parts = {"stage": stage, "device": device, **settings}
             kept = cache.directory("openvino", cache.key(dict(variant.sha256)), cache.key(parts))
-            unchanged = cache.drop_changed(kept, "*.blob")
             settings["CACHE_DIR"] = str(kept)
     graph = bundle.graph(variant, stage)
+    unchanged: dict[str, str] = {}
     try:
-        model = core.read_model(str(graph))
-        if family == "CPU" and variant.precision == "int8":
-            adapt(model)
+        with ThreadPoolExecutor(1) as beside:  # what was compiled is checked while the graph is read
+            checking = None if kept is None else beside.submit(cache.drop_changed, kept, "*.blob")
+            model = core.read_model(str(graph))
+            if family == "CPU" and variant.precision == "int8":
+                adapt(model)
+        if checking is not None:
+            unchanged = checking.result()
         compiled = core.compile_model(model, device, settings)
     except RuntimeError as error:
         raise EngineError(f"openvino cannot load {graph.name} on {device}: {_reason(error)}") from error

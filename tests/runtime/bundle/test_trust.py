@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.bundle.trust import check_external_data, contained
+from wav2edge.runtime.bundle.trust import check_external_data, contained, sha256
 from wav2edge.runtime.bundle.write import add_variants, describe_variant
 from wav2edge.runtime.errors import BundleError
 
@@ -29,6 +30,34 @@ def listed(name: str) -> Callable[[dict[str, Any]], None]:
         document["files"]["vocab.json"] = {"file": name, "bytes": 0, "sha256": "0" * 64}
 
     return edit
+
+
+def test_a_file_is_hashed_again_when_it_changed(tmp_path: Path) -> None:
+    """The weights were read once for each stage, 0.2 s of the time in which a base model loads."""
+    path = tmp_path / "weights"
+    path.write_bytes(b"before")
+    os.utime(path, (0, 0))
+    settled = os.stat(path).st_ctime_ns + 10**10
+    with mock.patch("time.time_ns", return_value=settled):
+        before = sha256(path)
+        with mock.patch("hashlib.sha256") as hashing:
+            hashing.return_value.hexdigest.return_value = "read again"
+            assert sha256(path) == before
+            path.write_bytes(b"behind")
+            os.utime(path, (0, 0))
+            assert sha256(path) == "read again"
+
+
+def test_a_file_that_was_just_written_is_hashed_every_time(tmp_path: Path) -> None:
+    """A change within the steps of the file system's clock leaves size and times as they were."""
+    path = tmp_path / "weights"
+    path.write_bytes(b"before")
+    first = sha256(path)
+    status = path.stat()
+    with mock.patch("wav2edge.runtime.bundle.trust._identity", return_value=(0, 0, 6, status.st_ctime_ns)):
+        assert sha256(path) == first
+        path.write_bytes(b"behind")
+        assert sha256(path) != first
 
 
 @pytest.mark.parametrize(
