@@ -40,7 +40,7 @@ from wav2edge.runtime.recordings.transcriber import Transcriber
 TARGET = 0.7  # s of lag, p95
 _BEGINS = 16  # places in the clips at which streams begin, so that utterances end at different moments
 _TURNS = 5  # of the uploads, alternating with `transcribe`
-_TRIALS = 6  # numbers of streams that are tried at most
+_TRIALS = 8  # numbers of streams that are tried at most
 
 Trial = Callable[[int], float]
 

@@ -33,7 +33,7 @@ from .waiting import LOOKED_AT, RANK, ChunkQueue, ChunkRun, Logits, Place, toget
 _log = logging.getLogger("wav2edge.serving")
 _GATHER = 1e-3  # s for which sound is gathered, for each stream: what feeding one costs, so few are not delayed
 _GATHER_MOST = 0.06  # s; messages of 0.1 s are usual, and a lag of half a second is noticed
-_BEHIND = 0.1  # s that a partial waits, from which its window gets less context
+_BEHIND = 0.075  # s that a partial waits, from which its window gets less context: a little more than sound is gathered
 
 
 @dataclass(frozen=True)
