@@ -62,7 +62,7 @@ def checkpoint(shape: str, norm: Norm, folder: Path) -> Path:
     return folder
 
 
-def bundle(shape: str, norm: Norm, variants: Sequence[str] = ("int8-u8s8", "int8-s8s8")) -> Bundle:
+def bundle(shape: str, norm: Norm, variants: Sequence[str] = ("int8-u8s8", "int8-s8s8", "int8-s8s8-bf16")) -> Bundle:
     """The bundle of a shape with fp32 and these variants, all layers in INT8; made where it is not there yet."""
     from wav2edge.export.checkpoint import Checkpoint
     from wav2edge.export.pipeline import export

@@ -23,7 +23,7 @@ from .passes.least_positions import least_positions
 from .passes.qdq import insert_qdq
 from .passes.weights_only import quantize_dynamic, quantize_int4
 from .ranges import Histogram, Method, Range, choose_range
-from .schemes import S8S8, STATIC, Scheme
+from .schemes import SIGNED, STATIC, Scheme
 from .sites import Site, find_sites
 
 NAMES = (*STATIC, "int8-dynamic", "fp16", "bf16", "int4")
@@ -32,6 +32,8 @@ DEFAULT = ("int8-u8s8", "int8-s8s8", "int8-u7s8", "int8-dynamic", "fp16")
 """The variants that are made where none is named."""
 COMPRESSED = "-compressed"
 """What the name of a variant of a compressed model ends on: ``int8-u8s8-compressed``."""
+LOCAL = "-local"
+"""What the name of a variant with local attention ends on."""
 _PREFERRED: Mapping[str, tuple[str, ...]] = {
     "fp16": ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda"),
     "bf16": ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "openvino"),
@@ -83,7 +85,8 @@ class VariantBuilder:
     folder: Path
     """Where files are written."""
     suffix: str = ""
-    """What the names of variants end on: ``COMPRESSED`` where parts of the model were removed."""
+    """What the names of variants end on: ``COMPRESSED`` where parts of the model were removed, ``LOCAL`` where
+    attention is local."""
 
     def ranges(self, unsigned: bool) -> dict[str, Range]:
         """The range of every observed tensor."""
@@ -91,7 +94,7 @@ class VariantBuilder:
 
     def never_quantized(self, name: str) -> dict[str, str]:
         """The layers that a variant always leaves in float, and why."""
-        if name != S8S8.variant:
+        if name not in SIGNED:
             return {}
         left = {site.layer for site in self._channels_last(self.graph.copy())}
         return {site.layer: "one input channel: nothing to gain" for site in self.sites if site.layer not in left}

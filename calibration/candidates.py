@@ -16,7 +16,7 @@ from .gate import decide
 from .judge import Judge, Measured, engine_for
 from .observe import Progress
 from .options import Options, Outcome
-from .schemes import S8S8, U8S8
+from .schemes import S8S8, SIGNED, U8S8
 from .search import SearchResult, search
 from .sensitivity import Sensitivity
 
@@ -39,7 +39,7 @@ class Candidates:
 
         Raises InputError for a variant of no such name, EngineError where no engine here runs it.
         """
-        order = self.sensitivities.get(S8S8.name if name == S8S8.variant else U8S8.name, ())
+        order = self.sensitivities.get(S8S8.name if name in SIGNED else U8S8.name, ())
         written: dict[frozenset[str], Variant] = {}
         found = self._search(name, order, written)
         last = written.get(found.float_layers)

@@ -34,6 +34,9 @@ class Options:
     compress: bool = False
     """First remove layers, heads and inner units that the words do not need (``compress``); the variants are then named
     ``int8-u8s8-compressed`` and so on."""
+    local_attention: float | None = None
+    """Seconds that each frame attends to on either side, at least (passes/local_attention.py); the variants are then
+    named ``int8-u8s8-local`` and so on. None: to all frames."""
     force: bool = False
     """Keep variants that the gate refuses, marked as forced."""
     longest: float = 10.0
@@ -57,6 +60,10 @@ class Options:
         check_method(self.method)
         if not 0 < self.longest <= 3600:
             raise InputError(f"longest {self.longest:g}: give seconds above 0, at most 3600")
+        if self.local_attention is not None and not 0 < self.local_attention <= 3600:
+            raise InputError(f"local_attention {self.local_attention:g}: give seconds above 0, at most 3600")
+        if self.local_attention is not None and self.compress:
+            raise InputError("give local attention or compress, one at a time")
         for name, limit in (("limit", self.limit), ("dev_limit", self.dev_limit)):
             if limit is not None and limit < 1:
                 raise InputError(f"{name} {limit}: give 1 or more recordings, or None for all")

@@ -16,7 +16,7 @@ from .clips import Speech
 from .judge import FALLBACK, REPEATS
 from .options import Options
 from .prepare import needs_ranges
-from .schemes import S8S8
+from .schemes import SIGNED
 from .sensitivity import SECONDS
 from .sites import Site
 
@@ -64,7 +64,7 @@ def make_plan(bundle: Bundle, speech: Speech, sites: Collection[Site], options: 
     passes = FOLDING_COST * options.smooth + OBSERVING_COST * needs_ranges(options)
     sounds = speech.calibrating.seconds * passes
     if options.searching:
-        schemes = (S8S8.variant in options.variants) + (set(options.variants) != {S8S8.variant})
+        schemes = bool(SIGNED & set(options.variants)) + bool(set(options.variants) - SIGNED)
         sounds += SWITCHED_COST * schemes * len({site.layer for site in sites}) * SECONDS
     dev = speech.judging.seconds
     timing = 2 * (REPEATS + 1) * options.timed_seconds

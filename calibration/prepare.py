@@ -20,7 +20,7 @@ from .options import Options
 from .passes.qdq import observed
 from .passes.smooth import find_folds, fold_outliers
 from .ranges import BINS, Histogram
-from .schemes import S8S8, STATIC, U8S8
+from .schemes import S8S8, SIGNED, STATIC, U8S8
 from .sensitivity import Sensitivity, layer_costs, measure_sensitivities
 from .sites import find_sites
 from .work import Arrays, Pass, Work, names_match
@@ -72,8 +72,8 @@ def sensitivities(
         return {}
     elements = {name: seen.elements for name, seen in builder.histograms.items()}
     costs = layer_costs(builder.graph, builder.sites, elements)
-    schemes = [S8S8] if S8S8.variant in options.variants else []
-    if set(options.variants) != {S8S8.variant}:
+    schemes = [S8S8] if SIGNED & set(options.variants) else []
+    if set(options.variants) - SIGNED:
         schemes.insert(0, U8S8)
     return {
         scheme.name: measure_sensitivities(

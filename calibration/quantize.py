@@ -15,7 +15,7 @@ from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.write import add_variants
 
 from ..graphs.graph import Graph
-from .build import COMPRESSED, DEFAULT, planned
+from .build import COMPRESSED, DEFAULT, LOCAL, planned
 from .candidates import Candidates
 from .clips import choose_speech
 from .compress import NOTHING, compress
@@ -23,6 +23,7 @@ from .judge import Judge, engine_for
 from .observe import Progress
 from .options import Options, Outcome
 from .parts import Removal
+from .passes.local_attention import localize
 from .plan import make_plan
 from .prepare import prepare, sensitivities
 from .record import FILE, Record, metrics, record, to_text
@@ -81,6 +82,9 @@ def quantize(
     chosen = choose_speech(bundle.spec, speech, dev, options.longest, options.limit, options.dev_limit, say)
     clips = chosen.calibrating
     graph = Graph.load(graph_file)
+    if options.local_attention is not None:
+        spec = bundle.spec
+        localize(graph, round(options.local_attention * spec.sample_rate / spec.feature_stride))
     sites = find_sites(graph)
     keep_float = match_sites(sites, options.keep_float)
     with staging(bundle) as folder, kept_work(bundle, chosen, options, say) as work:
@@ -96,7 +100,7 @@ def quantize(
         if removed or not options.compress:
             parts = removed.described(graph)
             builder, folds = prepare(bundle, prepared, clips, folder, options, progress, work)
-            builder = dataclasses.replace(builder, suffix=COMPRESSED if removed else "")
+            builder = dataclasses.replace(builder, suffix=COMPRESSED if removed else _suffix(options))
             measured = sensitivities(builder, clips, options, progress, work)
             candidates = Candidates(builder, judge, measured, keep_float, options, progress)
             for name in options.variants:
@@ -108,6 +112,11 @@ def quantize(
         if refused is None:
             bundle = _add(bundle, folder, outcomes, made)
     return Calibration(bundle, tuple(outcomes), measured, judge, made)
+
+
+def _suffix(options: Options) -> str:
+    """What the names of variants of the whole model end on."""
+    return "" if options.local_attention is None else LOCAL
 
 
 def _usable(bundle: Bundle, options: Options) -> Path:

@@ -91,6 +91,7 @@ class VariantRecord(Figures):
     max_wer_rise: float
     min_token_agreement: float
     min_cosine: float
+    local_attention: float | None
     longest_seconds: float
     calibrated_on: ClipsRecord
     judged_on: ClipsRecord
@@ -140,6 +141,7 @@ def record(
             "max_wer_rise": options.budget.max_wer_rise,
             "min_token_agreement": options.budget.min_token_agreement,
             "min_cosine": options.budget.min_cosine,
+            "local_attention": options.local_attention,
             "longest_seconds": options.longest,
             "calibrated_on": {"clips": len(clips.rows), "sha256": clips.digest},
             "judged_on": judged,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-SchemeName: TypeAlias = Literal["u8s8", "s8s8", "u7s8"]
-"""Activations and weights of a static INT8 layout: ``u8`` unsigned, ``s8`` signed, ``u7s8`` with weights in 7 bits."""
+SchemeName: TypeAlias = Literal["u8s8", "s8s8", "s8s8-bf16", "u7s8"]
+"""Activations and weights of a static INT8 layout: ``u8`` unsigned, ``s8`` signed, ``u7s8`` with weights in 7 bits;
+``s8s8-bf16`` with the rest in bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ S8S8 = Scheme(
     anchored=True,
     preferred_by=("openvino", "tensorrt", "tensorrt-rtx"),
 )
+# The same graph; OpenVINO computes what is not quantised in bfloat16.
+S8S8_BF16 = dataclasses.replace(S8S8, name="s8s8-bf16", preferred_by=("openvino",))
 # 2 · 255 · 64 < 2^15: VPMADDUBSW, all that x86 without VNNI has, cannot saturate with 7-bit weights.
 U7S8 = Scheme(
     "u7s8",
@@ -64,5 +68,7 @@ U7S8 = Scheme(
     preferred_by=(),
 )
 
-STATIC = {scheme.variant: scheme for scheme in (U8S8, S8S8, U7S8)}
+STATIC = {scheme.variant: scheme for scheme in (U8S8, S8S8, S8S8_BF16, U7S8)}
 """The calibrated variants by name."""
+SIGNED = frozenset(name for name, scheme in STATIC.items() if not scheme.unsigned)
+"""Those whose activations are signed."""

@@ -78,7 +78,9 @@ def run_stage(run: Run, spec: ModelSpec, stage: Stage, feeds: Arrays) -> dict[st
     statistics = [name for name in (NORM_MEAN, NORM_MEAN_SQUARE) if name in feeds]
     lengths = feeds[INPUT_LENGTHS] if stage == "frontend" else np.full(len(batch), batch.shape[1])
     each = [
-        _in_pieces(run, spec, clip[: int(length)], {name: feeds[name][row : row + 1] for name in statistics}, _half(spec))
+        _in_pieces(
+            run, spec, clip[: int(length)], {name: feeds[name][row : row + 1] for name in statistics}, _half(spec)
+        )
         for row, (clip, length) in enumerate(zip(batch, lengths))
     ]
     joined, counts = batched(each)
@@ -97,7 +99,7 @@ def batched(rows: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], N
 
 
 def pieces(steps: tuple[Convolution, ...], samples: int, longest: int, rest: int) -> Iterator[slice]:
-    """The stretches of samples that a clip is run in: of ``longest`` frames each, and what is left of up to ``rest``."""
+    """The stretches of samples that a clip is run in: of ``longest`` frames, and of up to ``rest`` what is left."""
     stride, field = _stride(steps), _samples(steps, 1)
     count = _frames(steps, samples)
     begin = 0

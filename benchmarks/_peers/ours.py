@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from wav2edge.devices.open import open_model
+from wav2edge.runtime import engines
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.engines import library
 from wav2edge.runtime.heads import ctc
@@ -16,9 +17,13 @@ from .line import Recognizer, Samples, main, nothing_to_prepare
 
 
 def load(target: Path, variant: str, threads: int) -> Recognizer:
-    """variant: engine and variant, joined by a stroke."""
+    """variant: engine and variant, joined by a stroke; ``int8``: the engine's best that this machine runs."""
     engine, name = variant.split("/")
-    model = open_model(Bundle.open(target), engine, name, threads=threads)
+    bundle = Bundle.open(target)
+    if name == "int8":
+        here = (each.variant for each in engines.runnable(bundle, [engine]) if each.runs)
+        name = next(found.name for found in here if found is not None and found.precision == "int8")
+    model = open_model(bundle, engine, name, threads=threads)
     model.prepare()
 
     def recognize(clip: Samples) -> str:

@@ -46,7 +46,7 @@ class Variant:
     sizes: Mapping[str, int]
     """Bytes of each file."""
     scheme: str | None = None
-    """How integers are laid out (``u8s8``, ``s8s8``, ``u7s8``, ``dynamic``); None for float."""
+    """How integers are laid out (``u8s8``, ``s8s8``, ``s8s8-bf16``, ``u7s8``, ``dynamic``); None for float."""
     data: tuple[str, ...] = ()
     """Files of weights beside the graphs."""
     preferred_by: tuple[str, ...] = ()
@@ -60,6 +60,11 @@ class Variant:
     def bytes(self) -> int:
         """The size of all its files, in bytes."""
         return sum(self.sizes.values())
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether it is to be computed in bfloat16, wholly or where it is not quantised."""
+        return self.precision == "bf16" or (self.scheme or "").endswith("-bf16")
 
     @property
     def forced(self) -> bool:
@@ -135,10 +140,20 @@ class Bundle:
         raise BundleError(f"{self.path}: no variant {name!r}; it has {have}")
 
     def ranked(self, engine: str) -> tuple[Variant, ...]:
-        """The variants, those that an engine prefers first, then fp32, then the others; forced ones last."""
-        return tuple(
-            sorted(self.variants, key=lambda v: (v.forced, engine not in v.preferred_by, v.precision != "fp32"))
-        )
+        """The variants, those that an engine prefers first, then fp32, then the others; forced ones last.
+
+        Of two INT8 variants that it prefers, the one with the rest in bfloat16 comes first: it is faster where it runs.
+        """
+
+        def key(variant: Variant) -> tuple[bool, ...]:
+            return (
+                variant.forced,
+                engine not in variant.preferred_by,
+                variant.precision != "fp32",
+                not (variant.precision == "int8" and variant.bfloat16),
+            )
+
+        return tuple(sorted(self.variants, key=key))
 
     def graph(self, variant: Variant, stage: Stage) -> Path:
         """The ONNX file of a variant's stage; raises BundleError where the variant lacks that stage."""

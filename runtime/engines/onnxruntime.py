@@ -32,8 +32,8 @@ def unavailable() -> str | None:
 
 
 def refuses(spec: ModelSpec, variant: Variant) -> str | None:
-    """ONNX Runtime's CPU has no kernels for bfloat16 graphs."""
-    if variant.precision == "bf16":
+    """ONNX Runtime's CPU has no kernels for bfloat16."""
+    if variant.bfloat16:
         return "its CPU kernels have no bfloat16; use fp32 or an int8 variant"
     return None
 

@@ -56,7 +56,7 @@ def unavailable() -> str | None:
 
 def refuses(spec: ModelSpec, variant: Variant) -> str | None:
     """Bfloat16 needs a device that computes in it; fp16, INT8 and INT4 run on every one."""
-    if variant.precision == "bf16" and "BF16" not in _capabilities(DEVICE):
+    if variant.bfloat16 and "BF16" not in _capabilities(DEVICE):
         return "this CPU computes no bfloat16 (it needs avx512_bf16 or amx_bf16); use fp32 or int8-s8s8"
     return None
 
@@ -75,7 +75,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
     settings: dict[str, str | int] = {
         "PERFORMANCE_HINT": "LATENCY",
         # Without the hint a CPU with bfloat16 computes fp32 variants in bfloat16.
-        "INFERENCE_PRECISION_HINT": "bf16" if variant.precision == "bf16" else "f32",
+        "INFERENCE_PRECISION_HINT": "bf16" if variant.bfloat16 else "f32",
     }
     if family not in ("CPU", "AUTO"):
         settings["INFERENCE_PRECISION_HINT"] = "f32" if variant.precision == "fp32" else "f16"
@@ -94,15 +94,13 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
             kept = cache.directory("openvino", cache.key(dict(variant.sha256)), cache.key(parts))
             settings["CACHE_DIR"] = str(kept)
     graph = bundle.graph(variant, stage)
-    unchanged: dict[str, str] = {}
     try:
         with ThreadPoolExecutor(1) as beside:  # what was compiled is checked while the graph is read
-            checking = None if kept is None else beside.submit(cache.drop_changed, kept, "*.blob")
+            checking = beside.submit(_unchanged, kept)
             model = core.read_model(str(graph))
             if family == "CPU" and variant.precision == "int8":
                 adapt(model)
-        if checking is not None:
-            unchanged = checking.result()
+        unchanged = checking.result()
         compiled = core.compile_model(model, device, settings)
     except RuntimeError as error:
         raise EngineError(f"openvino cannot load {graph.name} on {device}: {_reason(error)}") from error
@@ -110,6 +108,11 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
         with contextlib.suppress(InputError):
             cache.record_digests(kept, "*.blob", unchanged)
     return OpenVinoSession(compiled, stage, {*bundle.spec.output_names, *BETWEEN_STAGES}, kept)
+
+
+def _unchanged(kept: Path | None) -> dict[str, str]:
+    """The digests of the compiled models in a folder of the cache that are as they were written; others are removed."""
+    return {} if kept is None else cache.drop_changed(kept, "*.blob")
 
 
 def adapt(model: Model) -> None:

@@ -18,7 +18,9 @@ from wav2edge.calibration.gate import Budget
 from wav2edge.calibration.quantize import Calibration, Options, quantize
 from wav2edge.calibration.sites import module_path
 from wav2edge.cli import main
+from wav2edge.devices.cpu import detect
 from wav2edge.devices.open import open_model
+from wav2edge.devices.tree import Tree
 from wav2edge.graphs.graph import Graph
 from wav2edge.graphs.storage import save_model
 from wav2edge.measure.scoring import score
@@ -27,6 +29,8 @@ from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import MANIFEST, Bundle, Variant, variant_to_json
 from wav2edge.runtime.bundle.write import describe_variant
 from wav2edge.runtime.engines import EngineOptions
+from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.model import Model
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
 BUILT_IN_DEV = embedded.clips_manifest()
@@ -298,6 +302,42 @@ def test_a_variant_that_is_not_faster_where_it_is_made_for_is_refused(
     assert made.outcomes[0].measured.engine == "openvino"
     assert made.refused is not None and "not faster: 1.40 of fp32's time on openvino" in made.refused
     assert [variant.name for variant in Bundle.open(own_bundle.path).variants] == ["fp32"]
+
+
+def test_local_attention_is_a_variant_of_its_own(own_bundle: Bundle, twin: Path, speech: list[np.ndarray]) -> None:
+    """Windows of one block are computed as before, longer ones otherwise, in every stage and on every engine."""
+    names = ("int8-u8s8", "int8-s8s8")
+    for local in (None, 1.6):
+        options = dataclasses.replace(S8S8, variants=names, local_attention=local)
+        assert quantize(own_bundle, twin, BUILT_IN_DEV, options).refused is None
+    bundle = Bundle.open(own_bundle.path)
+    assert [v.name for v in bundle.variants[1:]] == [*names, "int8-u8s8-local", "int8-s8s8-local"]
+    record = json.loads(bundle.file("calibration.json").read_text("utf-8"))["variants"]
+    assert record["int8-u8s8-local"]["local_attention"] == 1.6 and record["int8-u8s8"]["local_attention"] is None
+    spoken = np.concatenate(speech)
+    for engine, name in (("onnxruntime", "int8-u8s8"), ("openvino", "int8-s8s8")):
+        if engines.missing(engine):
+            continue
+        with Model(bundle, engine, name) as full, Model(bundle, engine, f"{name}-local") as part:
+            for clip, same in ((spoken[:16000], True), (spoken, False)):
+                one, other = full.logits([clip])[0], part.logits([clip])[0]
+                assert one.shape == other.shape
+                assert (np.abs(one - other).max() < 0.05 * np.abs(one).max()) == same
+
+
+@pytest.mark.skipif("avx512-bf16" not in detect(Tree()).features, reason="this CPU computes no bfloat16")
+def test_int8_with_the_rest_in_bfloat16_is_judged_on_openvino(own_bundle: Bundle, twin: Path) -> None:
+    pytest.importorskip("openvino", reason="needs the extra [openvino]")
+    options = dataclasses.replace(S8S8, variants=("int8-s8s8-bf16",))
+    made = quantize(own_bundle, twin, BUILT_IN_DEV, options)
+    assert made.refused is None and made.outcomes[0].measured.engine == "openvino"
+    variant = made.bundle.variant("int8-s8s8-bf16")
+    assert variant.precision == "int8" and variant.bfloat16 and variant.preferred_by == ("openvino",)
+
+
+def test_local_attention_and_compression_are_not_combined() -> None:
+    with pytest.raises(InputError, match="one at a time"):
+        dataclasses.replace(S8S8, local_attention=3.0, compress=True).check()
 
 
 def test_the_plan_comes_first_and_every_long_step_reports(own_bundle: Bundle, twin: Path) -> None:

@@ -61,6 +61,7 @@ class QuantizeOptions:
     no_smooth: bool
     no_search: bool
     compress: bool
+    local_attention: float | None
     threads: int | None
 
 
@@ -191,6 +192,15 @@ class QuantizeOptions:
         group=_HOW,
         is_flag=True,
     ),
+    option(
+        "--local-attention",
+        "let each frame attend to at least so many seconds on either side, not to the whole window; the variants are "
+        "named int8-u8s8-local and so on",
+        group=_HOW,
+        metavar="SECONDS",
+        type=Number(float, 0, 3600, "seconds"),
+        default=None,
+    ),
     option("--threads", _options.THREADS_HELP, group=_HOW, metavar="N", type=_options.THREADS),
 )
 @_options.json_file("print the result of each variant as JSON instead")
@@ -218,6 +228,9 @@ def run(
 
     With --compress, parts of the model are removed first, as many as cost half of what a variant may lose. Where none
     can be removed, the bundle stays as it was and the exit code is 1.
+
+    With --local-attention, long windows cost in proportion to their length: judge such variants on speech as long as
+    what they will transcribe.
     """
     _check(list_layers)
     from wav2edge.calibration.build import DEFAULT
@@ -236,6 +249,7 @@ def run(
         smooth=not how.no_smooth,
         searching=not how.no_search,
         compress=how.compress,
+        local_attention=how.local_attention,
         force=gate.force,
         longest=speech.longest,
         limit=speech.limit,

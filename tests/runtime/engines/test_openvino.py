@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import re
 import subprocess
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from wav2edge.devices.cpu import detect
+from wav2edge.devices.tree import Tree
 from wav2edge.runtime import engines, remedies
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
@@ -192,6 +195,38 @@ def test_bfloat16_is_refused_where_the_cpu_has_none(small_bundle: Bundle, monkey
     assert reason is not None and "int8-s8s8" in reason
     monkeypatch.setattr(module, "_capabilities", lambda device: ["FP32", "BF16"])
     assert module.refuses(small_bundle.spec, small_bundle.variant("bf16")) is None
+
+
+@pytest.mark.skipif("avx512-bf16" not in detect(Tree()).features, reason="this CPU computes no bfloat16")
+def test_int8_with_the_rest_in_bfloat16() -> None:
+    """The file is the same as without; only what is not quantised is computed in bfloat16."""
+    bundle = embedded.resolve(None)
+    signed = bundle.variant("int8-s8s8")
+    mixed = dataclasses.replace(signed, name="int8-s8s8-bf16", scheme="s8s8-bf16")
+    one, other = (engines.load(bundle, each, "openvino") for each in (signed, mixed))
+    assert "bf" in str(other.raw.get_property("INFERENCE_PRECISION_HINT"))  # type: ignore[attr-defined]
+    first, second = (session.run(feeds(16000))["logits"] for session in (one, other))
+    assert 0 < np.abs(first - second).max() <= 0.05 * np.abs(first).max()
+
+
+def test_int8_with_the_rest_in_bfloat16_is_openvinos_alone(
+    small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed = dataclasses.replace(small_bundle.variant("int8-s8s8"), name="int8-s8s8-bf16", scheme="s8s8-bf16")
+    for name in ("onnxruntime", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx"):
+        assert engines.get(name).refuses(small_bundle.spec, mixed)
+    module = engines.get("openvino")
+    monkeypatch.setattr(module, "_capabilities", lambda device: ["FP32", "INT8"])
+    assert "int8-s8s8" in str(module.refuses(small_bundle.spec, mixed))
+    monkeypatch.setattr(module, "_capabilities", lambda device: ["FP32", "BF16"])
+    assert module.refuses(small_bundle.spec, mixed) is None
+
+
+def test_of_two_int8_variants_the_one_with_bfloat16_is_tried_first(small_bundle: Bundle) -> None:
+    signed = dataclasses.replace(small_bundle.variant("int8-s8s8"), preferred_by=("openvino",))
+    mixed = dataclasses.replace(signed, name="int8-s8s8-bf16", scheme="s8s8-bf16")
+    both = dataclasses.replace(small_bundle, variants=(small_bundle.variant("fp32"), signed, mixed))
+    assert [variant.name for variant in both.ranked("openvino")][:2] == ["int8-s8s8-bf16", "int8-s8s8"]
 
 
 def test_missing_package_names_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
