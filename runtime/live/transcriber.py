@@ -81,7 +81,6 @@ class LiveTranscriber(LiveModel):
         return replace(
             self.model.options,
             threads=threads if shared else _half(threads),
-            spin=False,
             longest_seconds=self.settings.endpoint.longest_utterance,
             window_seconds=self.settings.window,
             keep_memory=True,
