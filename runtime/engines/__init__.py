@@ -49,7 +49,7 @@ class EngineOptions:
     differ in length or overlap take less memory (``model.SMALL_BYTES`` says for which models that costs no time)."""
     spin: bool = False
     """Let threads wait for the next operator in a loop, where the engine can. Default no: where the processors are
-    virtual, a waiting thread takes the time of one that works (benchmarks/spinning.py: a run takes 1.1 to 2 times as
+    virtual, a waiting thread takes the time of one that works (benchmarks/spinning.py: runs take up to 2.2 times as
     long on two of them), and it takes processor time everywhere."""
     keep_compiled: bool = True
     """Write what an engine compiles to the cache directory; false for a variant that the gate may still refuse."""
