@@ -35,7 +35,7 @@ from wav2edge.runtime.engines.onnxruntime import load
 
 ALLOWED_SHARE, ALLOWED_TESTING = 0.02, 0.3e-3
 _SETTLE = 0.03
-"""Seconds between calls, in which one session's idle threads stop spinning before the other runs."""
+"""Seconds between calls, in which one session's idle threads fall asleep before the other runs."""
 Call = Callable[[], object]
 
 

@@ -1,4 +1,4 @@
-"""Run a model's front end (its convolutions) in pieces of one second, whose tensors are small.
+"""Run a model's front end (its convolutions) in pieces of at most one second, whose tensors are small.
 
 Its tensors are the largest of the model by far (base shape, 30 s: 512 channels of 96 000 frames), although the
 receptive field of a frame is 25 ms. So the convolutions are run on one stretch of the waveform after the other, and
@@ -9,8 +9,8 @@ together the stretches give the features of the whole clip, up to rounding (docs
 2. Where the first convolution is normalised over the clip's frames (group norm), a first pass computes the mean and the
    mean square of each channel in each stretch. Their average, weighted by frames and taken in float64, is the clip's.
 3. What is left is run in stretches of up to half a second, the last of them padded with zeros to a whole tenth of a
-   second: an engine that keeps what it prepared for each length (OpenVINO) meets six. What was added gives frames of
-   its own, which are dropped, or is masked by the length. Live captions, whose stretches are short, use no longer ones.
+   second: an engine that keeps what it prepared for each length (OpenVINO) meets six at most. What was added gives
+   frames of its own, which are dropped, or is masked by the length. Live captions use no longer stretches than these.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from .bundle.spec import (
 from .engines import Arrays
 
 SECONDS = 1.0
-"""Length of a stretch in seconds. ``benchmarks/memory.py --piece`` prints time and memory of others: at base shape
-OpenVINO needs 5 MB less with half a second and 10 MB more with 2 s, where it is as fast; ONNX Runtime is as fast with
-each."""
+"""Length of a stretch in seconds; half of it with group norm. ``benchmarks/memory.py --piece`` prints time and memory
+of others: at base shape OpenVINO needs 3 MB less with half of it (6 with group norm, whose two stages both keep
+something for the length) and 10 MB more with 2 s, where it is as fast; ONNX Runtime is as fast with each."""
 
 _PARTS = 5
 """What is left of a clip is padded to the next of so many parts of half a stretch."""
@@ -62,7 +62,7 @@ def features(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> NDAr
     Raises EngineError as ``run`` does.
     """
     statistics = {} if spec.norm == "layer" else _statistics(run, spec, normalized)
-    return _in_pieces(run, spec, normalized, statistics, 2 * _half(spec))
+    return _in_pieces(run, spec, normalized, statistics, _longest(spec))
 
 
 def run_stage(run: Run, spec: ModelSpec, stage: Stage, feeds: Arrays) -> dict[str, NDArray[np.generic]]:
@@ -132,8 +132,8 @@ def _statistics(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> d
     first = spec.feature_time[:1]
     total = _frames(first, len(normalized))
     sums: dict[str, NDArray[np.float64]] = {}
-    half = _half(spec) * spec.feature_stride // first[0].stride
-    for piece in pieces(first, len(normalized), 2 * half, half):
+    longest = _longest(spec) * spec.feature_stride // first[0].stride
+    for piece in pieces(first, len(normalized), longest, longest):
         size = np.array([piece.stop - piece.start], np.int64)
         outputs = run_stage(run, spec, "statistics", {NORMALIZED: normalized[None, piece], INPUT_LENGTHS: size})
         for name in (NORM_MEAN, NORM_MEAN_SQUARE):
@@ -164,6 +164,11 @@ def _samples(steps: tuple[Convolution, ...], frames: int) -> int:
 
 def _stride(steps: tuple[Convolution, ...]) -> int:
     return math.prod(step.stride for step in steps)
+
+
+def _longest(spec: ModelSpec) -> int:
+    """Frames of a stretch."""
+    return 2 * _half(spec) if spec.norm == "layer" else _half(spec)
 
 
 def _half(spec: ModelSpec) -> int:

@@ -22,7 +22,7 @@ def load(target: Path, variant: str, threads: int) -> Recognizer:
     bundle = Bundle.open(target)
     if name == "int8":
         here = (each.variant for each in engines.runnable(bundle, [engine]) if each.runs)
-        name = next(found.name for found in here if found is not None and found.precision == "int8")
+        name = next((found.name for found in here if found is not None and found.precision == "int8"), "int8-s8s8")
     model = open_model(bundle, engine, name, threads=threads)
     model.prepare()
 

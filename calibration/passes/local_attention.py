@@ -3,7 +3,8 @@
 1. Frames are cut into blocks. The queries of a block meet the keys and values of three blocks: the one before, their
    own, and the one after (the sliding chunks of Beltagy, Peters and Cohan, "Longformer", 2020, section 3.1). So every
    frame sees at least one block to either side, and at most two.
-2. Where the whole is shorter than a block, it is one block: the result is that of full attention.
+2. Where the whole is shorter than a block, it is one block: the numbers are those of full attention, and attention
+   takes up to three times as many products, because each query meets two masked blocks.
 3. Queries, keys and values are cut where they are [batch, frames, size], before heads are split, and blocks are put on
    the batch axis: the nodes between are those of full attention. Keys outside the clip are masked, as padding is.
 
@@ -33,7 +34,7 @@ def localize(graph: Graph, block: int) -> int:
     Raises InputError where an attention is of another kind, or none is found, or for a block below ``FEWEST``.
     """
     if block < FEWEST:
-        raise InputError(f"local attention over {block} frames; give at least {FEWEST}")
+        raise InputError(f"local attention over {block} frames; give seconds for at least {FEWEST}")
     found = [_Attention(graph, node) for node in list(graph.nodes) if node.op_type == "Softmax"]
     if not found:
         raise InputError("the graph has no attention that could be made local")
@@ -78,7 +79,8 @@ class _Attention:
         node = self.graph.producer[tensor]
         while node.op_type == "Transpose":
             node = self.graph.producer[node.input[0]]
-        if node.op_type != "Reshape" or node.input[0] not in self.graph.producer:
+        target = None if node.op_type != "Reshape" else self.graph.weights.get(node.input[1])
+        if target is None or target.tolist()[:2] != [0, 0] or node.input[0] not in self.graph.producer:
             raise InputError(f"{node.name}: heads are split in another way; this attention cannot be made local")
         return node.input[0], node
 
@@ -86,6 +88,8 @@ class _Attention:
         """The mixed values with heads joined again [batch, frames, size]."""
         readers = self.graph.readers(tensor)
         while len(readers) == 1 and readers[0].op_type in SHAPE_ONLY:
+            if readers[0].op_type == "Reshape" and readers[0].input[1] not in self.graph.weights:
+                raise InputError(f"{readers[0].name}: heads are joined in another way; it cannot be made local")
             tensor = readers[0].output[0]
             readers = self.graph.readers(tensor)
         return tensor

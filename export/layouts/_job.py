@@ -49,7 +49,7 @@ class Job:
         """
         found: dict[str, Variant] = {}
         for variant in self.asked or self.bundle.ranked("onnxruntime"):
-            if not self.asked and (variant.forced or variant.precision in found):
+            if not self.asked and (variant.forced or variant.precision in found or _mixed(variant)):
                 continue
             if variant.precision not in precisions:
                 if self.asked:
@@ -66,6 +66,8 @@ class Job:
 
     def graph(self, variant: Variant) -> Graph:
         """A variant's whole graph, its files checked; the variant is added to ``used``."""
+        if _mixed(variant):
+            raise InputError(f"variant {variant.name}: no client computes the rest in bfloat16; name int8-s8s8")
         self.bundle.verify(variant, "full")
         graph = Graph.load(self.bundle.graph(variant, "full"))
         if variant not in self.used:
@@ -191,3 +193,8 @@ class Readme:
         if self.notes:
             parts += ["", *(f"* {note}" for note in self.notes)]
         return "\n".join(parts) + "\n"
+
+
+def _mixed(variant: Variant) -> bool:
+    """Whether its graph is that of INT8, and only wav2edge's engine computes the rest in bfloat16."""
+    return variant.precision == "int8" and variant.bfloat16

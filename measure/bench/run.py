@@ -38,7 +38,7 @@ Progress = Callable[[float, str], None]
 QUICK_LENGTHS = (1.0, 10.0)
 QUICK_RUNS, QUICK_LIMIT = 20, 0.5
 _SETTLE = 0.05
-"""Seconds before a turn: after a run, an engine's idle threads keep spinning, ONNX Runtime's for about 30 ms of CPU."""
+"""Seconds before a turn: after a run, an engine's idle threads may spin, those of ONNX Runtime for about 30 ms."""
 _USABLE_MEMORY = 0.7
 """Share of the available memory that workers may fill, so that the system does not begin to swap."""
 _PACKAGES = (

@@ -142,16 +142,13 @@ class Bundle:
     def ranked(self, engine: str) -> tuple[Variant, ...]:
         """The variants, those that an engine prefers first, then fp32, then the others; forced ones last.
 
-        Of two INT8 variants that it prefers, the one with the rest in bfloat16 comes first: it is faster where it runs.
+        Of the plain INT8 variants that it prefers, the one with the rest in bfloat16 comes first.
         """
 
         def key(variant: Variant) -> tuple[bool, ...]:
-            return (
-                variant.forced,
-                engine not in variant.preferred_by,
-                variant.precision != "fp32",
-                not (variant.precision == "int8" and variant.bfloat16),
-            )
+            preferred = engine in variant.preferred_by
+            mixed = preferred and variant.name == "int8-s8s8-bf16"
+            return variant.forced, not preferred, variant.precision != "fp32", not mixed
 
         return tuple(sorted(self.variants, key=key))
 

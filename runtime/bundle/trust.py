@@ -62,7 +62,8 @@ def sha256(path: Path) -> str:
                 return _hashed[identity]
             while block := file.read(_CHUNK):
                 digest.update(block)
-            settled = time.time_ns() - max(identity[3:]) > _SETTLED_NS
+            # Windows has no time of the last change, which nothing can set back.
+            settled = os.name != "nt" and time.time_ns() - max(identity[3:]) > _SETTLED_NS
             if settled and identity == _identity(os.fstat(file.fileno())):
                 _hashed[identity] = digest.hexdigest()
     except OSError as error:

@@ -71,7 +71,7 @@ def open_session(
     if options.profiling:
         settings.enable_profiling = True
     settings.enable_cpu_mem_arena = options.keep_memory
-    if not options.spin:
+    if not options.spin and providers[0][0] == CPU:
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Memory patterns are kept for each length and reserve a block in addition to what the first run took: 804 MB in
     # place of 451 for 30 s of base shape in INT8, in the same time (docs/explanation/memory.md).

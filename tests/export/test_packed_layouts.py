@@ -180,6 +180,18 @@ def test_variants(bundle: Bundle, tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "a").glob("*.onnx")} == {"int8-u8s8.onnx", "int8-s8s8.onnx"}
 
 
+def test_int8_with_the_rest_in_bfloat16_is_for_no_client(bundle: Bundle, tmp_path: Path) -> None:
+    """Its graph is that of int8-s8s8; a client would compute in FP32 what the gate judged in bfloat16."""
+    signed = bundle.variant("int8-s8s8")
+    mixed = dataclasses.replace(signed, name="int8-s8s8-bf16", scheme="s8s8-bf16")
+    changed = dataclasses.replace(bundle, variants=(bundle.variant("fp32"), mixed, signed))
+    for layout in ("onnx-asr", "static:1s"):
+        with pytest.raises(InputError, match="no client computes the rest in bfloat16; name int8-s8s8"):
+            layouts.pack(changed, layout, tmp_path / "named", variants=[mixed.name])
+    made = layouts.pack(changed, "onnx-asr", tmp_path / "chosen")
+    assert [variant.name for variant in made.variants] == ["fp32", "int8-s8s8"]
+
+
 @pytest.mark.parametrize("variant", ["int8-u8s8", "int8-s8s8"])
 @pytest.mark.parametrize("seconds", [0.24, 1.9])
 def test_int8_of_fixed_length_gives_the_numbers_of_its_own_run(

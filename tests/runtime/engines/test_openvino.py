@@ -226,7 +226,10 @@ def test_of_two_int8_variants_the_one_with_bfloat16_is_tried_first(small_bundle:
     signed = dataclasses.replace(small_bundle.variant("int8-s8s8"), preferred_by=("openvino",))
     mixed = dataclasses.replace(signed, name="int8-s8s8-bf16", scheme="s8s8-bf16")
     both = dataclasses.replace(small_bundle, variants=(small_bundle.variant("fp32"), signed, mixed))
-    assert [variant.name for variant in both.ranked("openvino")][:2] == ["int8-s8s8-bf16", "int8-s8s8"]
+    assert [variant.name for variant in both.ranked("openvino")] == ["int8-s8s8-bf16", "int8-s8s8", "fp32"]
+    assert [variant.name for variant in both.ranked("onnxruntime")] == ["fp32", "int8-s8s8", "int8-s8s8-bf16"]
+    removed = dataclasses.replace(mixed, name="int8-s8s8-bf16-compressed")
+    assert dataclasses.replace(both, variants=(signed, removed)).ranked("openvino")[0] is signed
 
 
 def test_missing_package_names_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
