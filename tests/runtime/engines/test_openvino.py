@@ -205,7 +205,7 @@ def test_int8_with_the_rest_in_bfloat16() -> None:
     mixed = dataclasses.replace(signed, name="int8-s8s8-bf16", scheme="s8s8-bf16")
     one, other = (engines.load(bundle, each, "openvino") for each in (signed, mixed))
     assert "bf" in str(other.raw.get_property("INFERENCE_PRECISION_HINT"))  # type: ignore[attr-defined]
-    first, second = (session.run(feeds(16000))["logits"] for session in (one, other))
+    first, second = (np.asarray(each.run(feeds(16000))["logits"], np.float64) for each in (one, other))
     assert 0 < np.abs(first - second).max() <= 0.05 * np.abs(first).max()
 
 
