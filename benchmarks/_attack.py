@@ -159,15 +159,20 @@ class Attack:
             body = _PART + noise + b"\r\n--x--\r\n"
             await self._raw(_UPLOAD + _FORM + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         else:
-            path = self._random.choice(("/v1/listen", "/v1/realtime"))
+            await self._message(noise)
+
+    async def _message(self, noise: bytes) -> None:
+        """A message that is none, on a socket; the server may close it without an answer."""
+        path = self._random.choice(("/v1/listen", "/v1/realtime"))
+        answer: str | bytes = b""
+        try:
             async with connect(self.sockets + path, open_timeout=30) as socket:
                 await socket.send(self._random.choice((noise, noise.hex(), "{}", "[" * 500, json.dumps(
                     {"type": self._random.choice(_TYPES), "audio": noise.hex(), "session": noise.hex()}))))  # fmt: skip
                 with contextlib.suppress(asyncio.TimeoutError):
                     answer = await asyncio.wait_for(socket.recv(), 0.3)
-                    self.tally.note("malformed", answer.encode() if isinstance(answer, str) else answer)
-                    return
-            self.tally.note("malformed")
+        finally:
+            self.tally.note("malformed", answer.encode() if isinstance(answer, str) else answer)
 
     async def _raw(self, data: bytes) -> None:
         reader, writer = await asyncio.open_connection(*self._place)
