@@ -24,7 +24,7 @@ from chunking import recording
 from compress import ENGINES, ready
 
 from wav2edge.calibration.clips import calibration_clips
-from wav2edge.calibration.passes.local_attention import localize
+from wav2edge.calibration.passes.local_attention import block_of, localize
 from wav2edge.graphs.graph import Graph
 from wav2edge.measure import manifest, scoring
 from wav2edge.runtime.bundle import embedded
@@ -83,7 +83,7 @@ def graph_of(bundle: Bundle, block: float) -> Graph:
     """The bundle's fp32 graph, with attention over blocks of so many seconds."""
     graph = Graph.load(bundle.graph(bundle.variant("fp32"), "full"))
     if block != FULL:
-        localize(graph, round(block * bundle.spec.sample_rate / bundle.spec.feature_stride))
+        localize(graph, block_of(bundle.spec, block))
     return graph
 
 

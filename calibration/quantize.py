@@ -23,7 +23,7 @@ from .judge import Judge, engine_for
 from .observe import Progress
 from .options import Options, Outcome
 from .parts import Removal
-from .passes.local_attention import localize
+from .passes.local_attention import block_of, localize
 from .plan import make_plan
 from .prepare import prepare, sensitivities
 from .record import FILE, Record, metrics, record, to_text
@@ -83,8 +83,7 @@ def quantize(
     clips = chosen.calibrating
     graph = Graph.load(graph_file)
     if options.local_attention is not None:
-        spec = bundle.spec
-        localize(graph, round(options.local_attention * spec.sample_rate / spec.feature_stride))
+        localize(graph, block_of(bundle.spec, options.local_attention))
     sites = find_sites(graph)
     keep_float = match_sites(sites, options.keep_float)
     with staging(bundle) as folder, kept_work(bundle, chosen, options, say) as work:

@@ -15,17 +15,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.errors import InputError
 
 from ...graphs.graph import SHAPE_ONLY, Graph
 from ...graphs.nodes import Node
-from .windows import Builder
+from .windows import TO_THE_END, Builder
 
 MASKED = -30000.0
 """As in export/attention.py."""
 FEWEST = 16
 """Frames of the shortest block."""
-_TO_THE_END = 2**62
+
+
+def block_of(spec: ModelSpec, seconds: float) -> int:
+    """The frames of a block of so many seconds."""
+    return round(seconds * spec.sample_rate / spec.feature_stride)
 
 
 def localize(graph: Graph, block: int) -> int:
@@ -161,7 +166,7 @@ class _Cuts:
         """Each block behind the one before and in front of the next: [batch, blocks + 2, frames, …] three times."""
         new = self._new
         name = rows.removeprefix(f"{self._stem}/")
-        bounds = ((0, -2), (1, -1), (2, _TO_THE_END))
+        bounds = ((0, -2), (1, -1), (2, TO_THE_END))
         parts = [
             new.add("Slice", [rows, new.integers(first), new.integers(end), new.integers(1)], f"{name}_{first}")
             for first, end in bounds

@@ -17,7 +17,7 @@ ELEMENTWISE = frozenset({"Div", "Mul", "Add", "Erf", "Gelu", "Relu"})
 """Element-wise operators between this family's convolutions: they work in any layout."""
 SWAP_LAST_AXES = [0, 2, 1]
 """The permutation between [batch, channels, frames] and [batch, frames, channels]."""
-_TO_THE_END = 2**62
+TO_THE_END = 2**62
 """A Slice that ends here ends at the tensor's end; the largest power of two that int64 holds."""
 
 
@@ -70,7 +70,7 @@ def windows(builder: Builder, tensor: str, channels: int, kernel: int, stride: i
     parts = [rows]
     for shift in range(1, -(-kernel // stride)):
         width = min(kernel - shift * stride, stride) * channels
-        bounds = [builder.integers(shift, 0), builder.integers(_TO_THE_END, width), builder.integers(1, 2)]
+        bounds = [builder.integers(shift, 0), builder.integers(TO_THE_END, width), builder.integers(1, 2)]
         part = builder.add("Slice", [rows, *bounds], f"next_{shift}")
         pads = builder.integers(0, 0, 0, 0, shift, 0)
         parts.append(builder.add("Pad", [part, pads], f"next_{shift}_filled"))
