@@ -142,6 +142,38 @@ def test_batches_can_be_made_while_stores_grow(recipe: Recipe, tmp_path: Path, m
     assert dataset.samples(clip)[0] == met[0]
 
 
+def test_a_store_without_features_is_trained_on_with_one_that_has_them(recipe: Recipe, tmp_path: Path) -> None:
+    clips, frames, labels = (recipe(name) for name in ("speech.clips", "frames", "labels"))
+    tone = 0.1 * np.sin(np.arange(40000) / 20).astype(np.float32)
+    count = frames.count_frames(len(tone))
+    for name in ("taught", "new"):
+        clips.ClipStore(tmp_path / name).append(tone, "a latte", "", name)
+    np.ones((count, 512), np.float16).tofile(tmp_path / "taught/features.f16")
+    even = np.full((count, len(labels.LABELS)), 1 / len(labels.LABELS), np.float16)
+    even.tofile(tmp_path / "taught/posteriors.f16")
+    student = recipe("student.train").Run(
+        tmp_path / "run", recipe("student.plan").Plan(front_hours=0.0), None, "cpu", (32, 2, 64, 2), 7
+    )
+    recipe("student.posteriors").write_posteriors(student.averaged(), tmp_path / "new")
+    written = np.fromfile(tmp_path / "new/posteriors.f16", np.float16).reshape(even.shape)
+    assert (written[: frames.EDGE].argmax(-1) == labels.BLANK).all()
+    np.testing.assert_allclose(written.astype(np.float32).sum(-1), 1, atol=2e-3)
+    dataset = recipe("speech.dataset").Dataset([tmp_path / "taught", tmp_path / "new"])
+    collate = recipe("speech.batches").Collator(
+        dataset,
+        recipe("speech.augment").Augmentation(strength=0.0),
+        0,
+        dataset.feature_scale(np.random.default_rng(0)),
+    )
+    batch = collate([(clip,) for clip in dataset.clips()])
+    assert torch.isfinite(batch.features[0]).all() and torch.isnan(batch.features[1]).all()
+    before = recipe("student.losses").losses(student.student, student.heads, batch, student.plan, 1.0, None)
+    batch.features[1] = 7.0  # What a clip without features would add if it counted.
+    after = recipe("student.losses").losses(student.student, student.heads, batch, student.plan, 1.0, None)
+    assert torch.isfinite(before["features"]) and not torch.isclose(before["features"], after["features"])
+    assert torch.equal(before["posteriors"], after["posteriors"])
+
+
 def test_a_bundle_gets_no_figures_of_other_weights(recipe: Recipe, tmp_path: Path) -> None:
     weights, results = tmp_path / "model.safetensors", tmp_path / "results.json"
     weights.write_bytes(b"weights")

@@ -23,7 +23,10 @@ Chain = tuple[Clip, ...]
 
 @dataclass
 class Batch:
-    """Normalised audio [batch, samples], frame counts, the feature mask, and targets (None where not cached)."""
+    """Normalised audio [batch, samples], frame counts, the feature mask, and targets (None where not cached).
+
+    Features are NaN in the rows of clips that have none.
+    """
 
     audio: Tensor
     frames: Tensor
@@ -99,9 +102,12 @@ class Collator:
     def _targets(
         self, chains: list[Chain], parts: list[list[Varied]], width: int
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Return features [batch, width, 512] and posteriors [batch, width, labels]; None where a clip has none."""
+        """Return features [batch, width, 512] and posteriors [batch, width, labels].
+
+        Features are None where no clip has them and NaN where one has none; posteriors None where a clip has none.
+        """
         clips = [clip for chain in chains for clip in chain]
-        with_features = self.scale is not None and all(self.dataset.feature_rows(clip) is not None for clip in clips)
+        with_features = self.scale is not None and any(self.dataset.feature_rows(clip) is not None for clip in clips)
         with_posteriors = all(self.dataset.posterior_rows(clip) is not None for clip in clips)
         features = np.zeros((len(chains), width, WIDTHS[FEATURES]), np.float32) if with_features else None
         posteriors = np.zeros((len(chains), width, len(LABELS)), np.float32) if with_posteriors else None
@@ -111,8 +117,11 @@ class Collator:
                 here = slice(at, at + len(part.rows))
                 at = here.stop
                 if features is not None and self.scale is not None:
-                    raw = np.asarray(self.dataset.feature_rows(clip), np.float32)[part.rows]
-                    features[i, here] = standardize(raw, self.scale)
+                    raw = self.dataset.feature_rows(clip)
+                    known = raw is not None
+                    features[i, here] = (
+                        standardize(np.asarray(raw, np.float32)[part.rows], self.scale) if known else np.nan
+                    )
                 if posteriors is not None:
                     posteriors[i, here] = np.asarray(self.dataset.posterior_rows(clip))[part.rows]
         return features, posteriors

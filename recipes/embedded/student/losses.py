@@ -97,6 +97,10 @@ def _feature_losses(
     if batch.features is None or plan.feature_weight <= 0:
         return {}
     target = batch.features[valid]
+    known = target[:, 0].isfinite()
+    if not bool(known.any()):
+        return {}
+    target, hidden, middle = target[known], hidden[known], middle[known]
     result = {"features": plan.feature_weight * (heads.features(hidden) - target).square().mean()}
     if plan.middle_weight > 0:
         result["middle"] = plan.middle_weight * (heads.middle_features(middle) - target).square().mean()
