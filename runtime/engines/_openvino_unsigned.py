@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._library import library
+from ._openvino_chains import activation_scale, constant_of, quantizer_of, source_of
 
 if TYPE_CHECKING:
-    from openvino import Model, Node, Output
+    from openvino import Model, Node
 
 _MOVES = frozenset({"Reshape", "Transpose", "Slice", "StridedSlice", "Pad", "Concat", "Squeeze", "Unsqueeze"})
 _LEVELS = 256
@@ -42,7 +43,7 @@ def read_unsigned(model: Model) -> int:
     """Rewrite an ``openvino.Model`` in place; returns the number of linear layers that read unsigned numbers."""
     found: list[tuple[Node, list[tuple[Node, NDArray[np.float64]]], float]] = []
     for node in model.get_ordered_ops():
-        if node.get_type_name() == "Multiply" and (scale := _activation(node)) is not None:
+        if node.get_type_name() == "Multiply" and (scale := activation_scale(node)) is not None:
             sinks = _sinks(node)
             layers = [(sink, sums) for sink in sinks if (sums := _linear(sink)) is not None]
             if layers and len(layers) == len(sinks):
@@ -58,8 +59,8 @@ def _probabilities(model: Model) -> None:
     operators = library("openvino.opset13")
 
     for node in model.get_ordered_ops():
-        scale = _activation(node) if node.get_type_name() == "Multiply" else None
-        source = _source(_quantizer(node), 0) if scale is not None else None
+        scale = activation_scale(node) if node.get_type_name() == "Multiply" else None
+        source = source_of(quantizer_of(node), 0) if scale is not None else None
         if scale is None or source is None or source.get_type_name() != "Softmax":
             continue
         span = [operators.constant(np.float32(bound)) for bound in (0.0, 255.0 * scale)]
@@ -70,7 +71,7 @@ def _replace(node: Node, layers: list[tuple[Node, NDArray[np.float64]]], scale: 
     """Let linear layers, each with its sums of weights, read a dequantised activation unsigned."""
     operators = library("openvino.opset13")
 
-    quantizer = _quantizer(node)
+    quantizer = quantizer_of(node)
     assert quantizer is not None, "it is the scale of a quantised activation"
     span = [operators.constant(np.float32(bound)) for bound in (0.0, 255.0 * scale)]
     reads = [quantizer.input_value(index) for index in range(3)]
@@ -87,34 +88,6 @@ def _read_instead(node: Node, unsigned: Node) -> None:
     unsigned.set_friendly_name(f"{node.get_friendly_name()}/unsigned")
     for target in node.output(0).get_target_inputs():
         target.replace_source_output(unsigned.output(0))
-
-
-def _activation(node: Node) -> float | None:
-    """The scale of a dequantised activation, symmetric int8 with one scale; None for any other Multiply."""
-    quantizer = _quantizer(node)
-    scale = _constant(node.input_value(1))
-    if quantizer is None or scale is None or scale.size != 1:
-        return None
-    bounds = [_constant(quantizer.input_value(index)) for index in range(1, 5)]
-    if any(bound is None or bound.size != 1 for bound in bounds):
-        return None
-    signed = [float(np.reshape(bound, -1)[0]) for bound in bounds[2:] if bound is not None] == [-128.0, 127.0]
-    return float(scale.reshape(-1)[0]) if signed else None
-
-
-def _quantizer(node: Node) -> Node | None:
-    """The FakeQuantize before the chain int8 → float → minus zero → Multiply; None where it is another chain."""
-    middle = _source(node, 0)
-    if middle is not None and middle.get_type_name() == "Subtract":
-        zero = _constant(middle.input_value(1))
-        if zero is None or zero.any():
-            return None
-        middle = _source(middle, 0)
-    for _ in range(2):
-        if middle is None or middle.get_type_name() != "Convert":
-            return None
-        middle = _source(middle, 0)
-    return middle if middle is not None and middle.get_type_name() == "FakeQuantize" else None
 
 
 def _sinks(node: Node) -> list[Node]:
@@ -137,32 +110,20 @@ def _linear(node: Node) -> NDArray[np.float64] | None:
     """The sum of the weights of each output [outputs] of a MatMul with int8 weights; None for any other node."""
     if node.get_type_name() != "MatMul" or any(node.get_attributes().values()):
         return None
-    weights = _source(node, 1)
+    weights = source_of(node, 1)
     if weights is None or weights.get_type_name() != "Multiply":
         return None
-    scale, values = _constant(weights.input_value(1)), weights.input_value(0).get_node()
+    scale, values = constant_of(weights.input_value(1)), weights.input_value(0).get_node()
     if values.get_type_name() == "Subtract":
-        zero = _constant(values.input_value(1))
+        zero = constant_of(values.input_value(1))
         if zero is None or zero.any():
             return None
         values = values.input_value(0).get_node()
-    stored = _constant(values.input_value(0)) if values.get_type_name() == "Convert" else None
+    stored = constant_of(values.input_value(0)) if values.get_type_name() == "Convert" else None
     if scale is None or stored is None or stored.dtype != np.int8 or stored.ndim != 2:
         return None
     sums: NDArray[np.float64] = stored.sum(axis=0, dtype=np.int32) * scale.reshape(-1).astype(np.float64)
     return sums
-
-
-def _source(node: Node, index: int) -> Node | None:
-    return node.input_value(index).get_node() if node.get_input_size() > index else None
-
-
-def _constant(output: Output) -> NDArray[np.generic] | None:
-    """The numbers of a constant before reshapes and conversions; None where it is computed."""
-    node = output.get_node()
-    while node.get_type_name() in ("Reshape", "Convert"):
-        node = node.input_value(0).get_node()
-    return np.asarray(node.data) if node.get_type_name() == "Constant" else None
 
 
 def _flags() -> frozenset[str]:

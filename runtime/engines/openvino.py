@@ -23,7 +23,7 @@ from .. import cache, remedies
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import BETWEEN_STAGES, FEATURE_LENGTHS, FEATURES, STAGES, ModelSpec, Stage
 from ..errors import EngineError, InputError
-from . import Arrays, Build, EngineOptions, Purpose, _mapped, _openvino_padding, _openvino_unsigned
+from . import Arrays, Build, EngineOptions, Purpose, _mapped, _openvino_moves, _openvino_padding, _openvino_unsigned
 from ._library import library
 from ._running import running
 
@@ -120,6 +120,7 @@ def adapt(model: Model) -> None:
     _openvino_padding.pad_before(model)
     if _openvino_unsigned.helps():
         _openvino_unsigned.read_unsigned(model)
+    _openvino_moves.move_integers(model)
 
 
 class OpenVinoSession:

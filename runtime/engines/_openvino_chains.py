@@ -1,0 +1,55 @@
+"""How an OpenVINO model holds quantised activations: FakeQuantize, int8, float, minus a zero point, times a scale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from openvino import Node, Output
+
+
+def activation_scale(node: Node) -> float | None:
+    """The scale of a dequantised activation, symmetric int8 with one scale; None for any other Multiply."""
+    quantizer = quantizer_of(node)
+    scale = constant_of(node.input_value(1))
+    if quantizer is None or scale is None or scale.size != 1:
+        return None
+    bounds = [constant_of(quantizer.input_value(index)) for index in range(1, 5)]
+    if any(bound is None or bound.size != 1 for bound in bounds):
+        return None
+    signed = [float(np.reshape(bound, -1)[0]) for bound in bounds[2:] if bound is not None] == [-128.0, 127.0]
+    return float(scale.reshape(-1)[0]) if signed else None
+
+
+def quantizer_of(node: Node) -> Node | None:
+    """The FakeQuantize before the chain int8 → float → minus zero → Multiply; None where it is another chain."""
+    integers = integers_of(node)
+    quantizer = None if integers is None else source_of(integers, 0)
+    return quantizer if quantizer is not None and quantizer.get_type_name() == "FakeQuantize" else None
+
+
+def integers_of(node: Node) -> Node | None:
+    """The node that writes the integers of that chain; None where it is another chain."""
+    real = source_of(node, 0)
+    if real is not None and real.get_type_name() == "Subtract":
+        zero = constant_of(real.input_value(1))
+        if zero is None or zero.any():
+            return None
+        real = source_of(real, 0)
+    integers = None if real is None or real.get_type_name() != "Convert" else source_of(real, 0)
+    return integers if integers is not None and integers.get_type_name() == "Convert" else None
+
+
+def source_of(node: Node, index: int) -> Node | None:
+    return node.input_value(index).get_node() if node.get_input_size() > index else None
+
+
+def constant_of(output: Output) -> NDArray[np.generic] | None:
+    """The numbers of a constant before reshapes and conversions; None where it is computed."""
+    node = output.get_node()
+    while node.get_type_name() in ("Reshape", "Convert"):
+        node = node.input_value(0).get_node()
+    return np.asarray(node.data) if node.get_type_name() == "Constant" else None
