@@ -7,8 +7,10 @@ The checkpoints are a base shape of random weights with group norm and with laye
 and the embedded one, whose words are compared with those of wav2edge in FP32. Every tool is installed in an environment
 of its own, of the versions in _peers/environments.py, and converts the checkpoint as its users do; each row is a
 process of its own. They take turns, forwards and backwards, --together of them at a time, wav2edge's best always among
-them: a ratio is the median of those within a turn. Environments and converted checkpoints stay in the user's cache
-(several GB); the first run makes them, or one with --prepare. A row that cannot run shows the first line of the error.
+them: a ratio is the median of those within a turn. "Mixed files" are the clips of --speech one after another, for
+random weights every fourth, after a first round over them that prepares and is not counted. Environments and converted
+checkpoints stay in the user's cache (several GB); the first run makes them, or one with --prepare. A row that cannot
+run shows the first line of the error.
 --crispasr names models/convert-wav2vec2-to-gguf.py of CrispASR's repository, which its wheel lacks.
 """
 
@@ -46,6 +48,9 @@ REST = 0.05
 """Seconds between runs: the threads of the one before spin for a moment."""
 SLOW = 5.0
 """A peer whose first run takes longer, in seconds, is not run a second time before the turns."""
+
+UNSPOKEN_EVERY = 4
+"""Of random weights, whose words mean nothing, one in so many clips is run."""
 
 
 @dataclass(frozen=True)
@@ -176,8 +181,7 @@ class Run:
                 log = self._folder / f"{heat} {row.program} {row.variant.replace('/', ' ')}.log"
                 with noted(results[row]):
                     running[row] = Peer(program, target, row.variant, self._arguments.threads, log)
-                    if case.spoken and not results[row].texts:
-                        results[row].texts = [running[row].run(place)[1] for place in self._places]
+            self._mixed(case, running, results)
             for length, clip in self._timed.items():
                 self._turns(heat, length, clip, running, results)
             for row, peer in running.items():
@@ -187,6 +191,18 @@ class Run:
         finally:
             for peer in running.values():
                 peer.close()
+
+    def _mixed(self, case: Case, running: dict[Row, Peer], results: dict[Row, Result]) -> None:
+        """Let each row that has not yet done so run over the clips: their words, then how fast."""
+        places = self._places[:: 1 if case.spoken else UNSPOKEN_EVERY]
+        seconds = sum(place.stat().st_size for place in places) / 4 / _kit.RATE
+        for row, peer in running.items():
+            if results[row].mixed:
+                continue
+            with noted(results[row]):
+                texts = [peer.run(place)[1] for place in places]
+                results[row].texts = texts if case.spoken else []
+                results[row].mixed = seconds / sum(peer.run(place)[0] for place in places)
 
     def _turns(
         self, heat: int, length: float, clip: Path, running: dict[Row, Peer], results: dict[Row, Result]

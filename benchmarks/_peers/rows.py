@@ -61,10 +61,15 @@ ROWS = (
 
 @dataclass
 class Result:
-    """What a row measured. times: by length in seconds, by heat and turn; reason: why it does not run."""
+    """What a row measured.
+
+    times: by length in seconds, by heat and turn; mixed: seconds of clips of many lengths for a second of running;
+    reason: why it does not run.
+    """
 
     row: Row
     times: dict[float, dict[tuple[int, int], float]] = field(default_factory=dict)
+    mixed: float = 0.0
     above: float = 0.0
     peak: float = 0.0
     texts: list[str] = field(default_factory=list)

@@ -22,7 +22,8 @@ def table(
     """
     at = _at(lengths)
     ours = next(result for result in results if result.row is OURS)
-    columns = ["", *(f"{length:g} s" for length in lengths), f"wav2edge takes, of {at:g} s", "MB above start", "MB"]
+    columns = ["", *(f"{length:g} s" for length in lengths), f"wav2edge takes, of {at:g} s"]
+    columns += ["mixed files, × real time", "MB above start", "MB"]
     columns += ["other words", "WER %"] if spoken else []
     lines = [f"| {' | '.join([*columns, 'why not'])} |", "|---" * (len(columns) + 1) + "|"]
     for result in results:
@@ -32,6 +33,7 @@ def table(
             cells.append(f"{statistics.median(taken):.0f} ({min(taken):.0f})" if taken else "–")
         share = ours.share(result, at)
         cells.append(f"{share:.2f}" if share else "–")
+        cells.append(f"{result.mixed:.1f}" if result.mixed else "–")
         cells += [f"{value / 1e6:.0f}" if value else "–" for value in (result.above, result.peak)]
         cells += _words(result, expected, spoken) if spoken else []
         lines.append(f"| {' | '.join([*cells, result.reason.replace('|', ' ')[:160]])} |")

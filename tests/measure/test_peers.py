@@ -118,10 +118,12 @@ def test_the_table_says_why_a_row_is_missing_and_whether_a_bar_is_met(peers: Mod
         result.texts = ["One two.", "three"]
     results[3].texts = ["one two", "four"]
     results[4].reason = "ImportError: a | b"
+    results[3].mixed = 12.34
     lines = peers.table.table(results, (10.0,), ["one two", "three"], ["one two", "three"])
     assert len({line.replace(" | ", "|").count("|") for line in lines}) == 1, "as many cells in every line"
     assert "70 (70)" in lines[2] and "0 of 2" in lines[2] and "0.0" in lines[2]
     assert "0.70" in lines[5] and "1 of 2" in lines[5] and "33.3" in lines[5]
+    assert "| 12.3 |" in lines[5] and "12.3" not in lines[2]
     assert lines[6].endswith("ImportError: a   b |")
     peer, int8 = peers.table.bars(results, (10.0,))
     assert "0.70" in peer and peer.endswith("met") and "0.50" in int8 and int8.endswith("missed")
