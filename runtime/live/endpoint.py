@@ -17,8 +17,7 @@ Endpoint = Literal["silence", "blank", "length"]
 class EndpointRules:
     """How long silence and utterances may last, in seconds of sound.
 
-    The defaults are those of sherpa-onnx's endpoint rules; with them a Final comes 1.39 s (p95) after the end of short
-    commands (docs/how-to/live-settings.md).
+    The defaults are those of sherpa-onnx's endpoint rules.
     """
 
     silence_without_text: float = 2.4

@@ -104,7 +104,7 @@ def unavailable() -> str | None:
 
 
 class BeamDecoder:
-    """Turns logits into words by beam search; give it to ``Transcriber.open`` as ``decoder``."""
+    """Turns logits into words by beam search; give it to ``Transcriber`` as ``decoder``."""
 
     def __init__(
         self,

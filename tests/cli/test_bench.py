@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from wav2edge.cli import main
+from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 
+CLIP = embedded.clips_manifest().parent / "coffee-mocha.opus"
 FAST = ["--seconds", "0.5,1", "--runs", "4", "--limit", "1", "--threads", "1"]
 
 
@@ -95,6 +97,33 @@ def test_lengths_must_be_numbers_above_zero(null: list[str], text: str, capsys: 
 
 def test_build_names_the_engines_that_are_built(shapes_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["build", str(shapes_bundle.path), "--engine", "onnxruntime"]) == 2
-    assert "those that do are tensorrt, tensorrt-rtx" in capsys.readouterr().err
+    assert "those that do are openvino, tensorrt, tensorrt-rtx" in capsys.readouterr().err
     assert main(["build", str(shapes_bundle.path), "--engine", "tensorrt-rtx", "--longest", "0"]) == 2
     assert "--longest 0: give seconds above 0" in capsys.readouterr().err
+
+
+def test_openvino_is_compiled_ahead_for_what_transcribes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("openvino", reason='needs `pip install "wav2edge[openvino]"`')
+    monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path))
+    assert main(["build", "--engine", "openvino", "--threads", "1"]) == 0
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.blob")}
+    assert len(kept) == 2 and str(tmp_path) in capsys.readouterr().out
+    assert main(["transcribe", "--engine", "openvino", "--threads", "1", str(CLIP)]) == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.blob")} == kept
+
+
+@pytest.mark.parametrize(
+    "engine, options, said",
+    [
+        ("openvino", ["--longest", "10"], "compiles for every length"),
+        ("openvino", ["--stage", "encoder"], "compiles for every length"),
+        ("tensorrt", ["--threads", "2"], "compiles for a GPU"),
+    ],
+)
+def test_build_refuses_what_an_engine_does_not_compile_for(
+    engine: str, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["build", "--engine", engine, *options]) == 2
+    assert said in capsys.readouterr().err

@@ -156,8 +156,8 @@ rules = gathered(
     ),
     option(
         "--left-context",
-        "seconds of earlier sound that a partial caption takes into account (default: 4.5 for models "
-        "with layer norm, else 3, or what the board's profile says)",
+        "seconds of earlier sound that a partial caption takes into account (default: 4.5 where "
+        "convolution features are kept between partials, else 3, or what the board's profile says)",
         group=_RULES,
         metavar="S",
         type=SECONDS,
@@ -166,7 +166,7 @@ rules = gathered(
         "--min-confidence",
         "show a word less certain than this only once three partials in a row had it: steadier "
         "and later (default: off; try 0.8); with a classifier, the probability from which a label counts "
-        "(default: 0.8)",
+        "(default: the bundle's threshold, else 0.8)",
         group=_RULES,
         metavar="P",
         type=SHARE,
