@@ -166,7 +166,9 @@ class VariantBuilder:
             group_heads(graph)
 
     def with_stages(self, variant: Variant) -> Variant:
-        """A variant whose full graph was written last, with frontend and encoder cut from it."""
+        """A variant whose full graph was written last, with frontend and encoder cut from it as from fp32."""
+        if "encoder" not in self.bundle.variant("fp32").graphs:  # an imported graph that could not be cut
+            return variant
         full = variant.graphs["full"]
         graphs = split_stages(self.folder, full, full.removesuffix(".onnx"))
         cut = tuple(name for name in graphs.values() if name != full)

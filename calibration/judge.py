@@ -21,6 +21,7 @@ from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.engines import EngineOptions
 from wav2edge.runtime.errors import EngineError, InputError
 from wav2edge.runtime.model import Model
+from wav2edge.runtime.recordings.chunking import Chunking, Stitcher, chunks
 
 from .clips import Clips, Samples
 from .closeness import Logits, likeness, sqnr
@@ -155,7 +156,7 @@ class Judge:
                 for done in range(len(series.arrays), len(inputs)):
                     if done < len(self.samples):
                         self.progress(stage, done, len(self.samples))
-                    series.add(model.logits([inputs[done]])[0])
+                    series.add(_logits(model, inputs[done]))
         self.progress(stage, len(self.samples), len(self.samples))
         return series.arrays
 
@@ -228,6 +229,16 @@ def engine_for(bundle: Bundle, variant: Variant) -> str:
         f"{variant.name}: no engine on this machine runs it, so it cannot be judged here; "
         f"leave it out of the variants, or quantise where one does ({'; '.join(reasons)})"
     )
+
+
+def _logits(model: Model, samples: Samples) -> Logits:
+    """The first output for a recording; where text is written, of its chunks as they are transcribed."""
+    spec, chunking = model.spec, Chunking()
+    if spec.blank is None or len(samples) <= chunking.length * spec.sample_rate:
+        return model.logits([samples])[0]
+    stitcher = Stitcher(spec.blank)
+    pieces = [stitcher.push(chunk, model.logits([chunk.samples])[0]) for chunk in chunks([samples], spec, chunking)]
+    return np.concatenate(pieces)
 
 
 def _probes(spec: ModelSpec) -> Iterator[Samples]:

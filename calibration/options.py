@@ -62,6 +62,8 @@ class Options:
             raise InputError(f"longest {self.longest:g}: give seconds above 0, at most 3600")
         if self.local_attention is not None and not 0 < self.local_attention <= 3600:
             raise InputError(f"local_attention {self.local_attention:g}: give seconds above 0, at most 3600")
+        if len(set(self.variants)) < len(self.variants):
+            raise InputError(f"variants {', '.join(self.variants)}: one is named twice")
         if self.local_attention is not None and self.compress:
             raise InputError("give local attention or compress, one at a time")
         for name, limit in (("limit", self.limit), ("dev_limit", self.dev_limit)):

@@ -10,14 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from wav2edge.measure.tasks import task_of
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.write import add_variants
+from wav2edge.runtime.errors import InputError
 
 from ..graphs.graph import Graph
 from .build import COMPRESSED, DEFAULT, LOCAL, planned
 from .candidates import Candidates
-from .clips import choose_speech
+from .clips import Clips, choose_speech
 from .compress import NOTHING, compress
 from .judge import Judge, engine_for
 from .observe import Progress
@@ -81,6 +84,8 @@ def quantize(
     graph_file = _usable(bundle, options)
     chosen = choose_speech(bundle.spec, speech, dev, options.longest, options.limit, options.dev_limit, say)
     clips = chosen.calibrating
+    if options.local_attention is not None:
+        _check_long_enough(chosen.judging, options.local_attention)
     graph = Graph.load(graph_file)
     if options.local_attention is not None:
         localize(graph, block_of(bundle.spec, options.local_attention))
@@ -111,6 +116,17 @@ def quantize(
         if refused is None:
             bundle = _add(bundle, folder, outcomes, made)
     return Calibration(bundle, tuple(outcomes), measured, judge, made)
+
+
+def _check_long_enough(judging: Clips, seconds: float) -> None:
+    """Raise InputError where most of what judges is too short to show what attention over such blocks loses."""
+    lengths = np.array([len(samples) for _, samples in judging.whole()]) / judging.spec.sample_rate
+    long = float(lengths[lengths > 3 * seconds].sum() / lengths.sum())
+    if long < 0.5:
+        raise InputError(
+            f"local attention over {seconds:g} s: {100 * long:.0f} % of the speech that judges is in recordings longer "
+            f"than {3 * seconds:g} s, so its loss would not show; judge on longer recordings, at least half of the time"
+        )
 
 
 def _suffix(options: Options) -> str:

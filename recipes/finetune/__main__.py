@@ -14,8 +14,10 @@ from pathlib import Path
 
 import torch
 
+from wav2edge.runtime.errors import Wav2EdgeError
+
 from .labels import Writer
-from .speech import read_speech
+from .speech import LONGEST, SHORTEST, read_speech
 from .train import Settings, fine_tune, open_checkpoint, word_error_rate
 
 
@@ -38,9 +40,15 @@ def main() -> None:
     options = arguments()
     torch.set_num_threads(options.threads)
     settings = Settings(**{field.name: getattr(options, field.name) for field in fields(Settings)})
-    speech = read_speech(options.manifest)
+    try:
+        speech = read_speech(options.manifest)
+    except Wav2EdgeError as error:
+        sys.exit(f"error: {error}")
     minutes = {name: sum(clip.seconds for clip in getattr(speech, name)) / 60 for name in ("train", "dev", "test")}
     print(", ".join(f"{name}: {value:.1f} min" for name, value in minutes.items()))
+    for name, count in speech.left_out.items():
+        if count:
+            print(f"{name}: {count} recordings left out (shorter than {SHORTEST:g} s or longer than {LONGEST:g} s)")
     if not speech.train or not speech.dev:
         sys.exit(f"error: {options.manifest} needs at least two recordings of 0.3 to 30 s, to train on and to stop by")
     texts = [clip.text for clip in speech.train]
@@ -53,9 +61,14 @@ def main() -> None:
         print(f"left out, because the checkpoint has no label for them: {dict(writer.dropped.most_common(10))}")
     before = word_error_rate(checkpoint, speech.test) if speech.test else None
     history = fine_tune(checkpoint, speech, settings, lambda row: print(json.dumps(row), flush=True))
+    best = min(row["dev_wer"] for row in history)
+    if best >= history[0]["dev_wer"]:
+        sys.exit(
+            f"error: no pass lowered the error rate on dev ({100 * best:.1f} %), so nothing is written; give more "
+            "speech, more --epochs and --minutes, or another --rate"
+        )
     after = word_error_rate(checkpoint, speech.test) if speech.test else None
     checkpoint.save(options.out)
-    best = min(row["dev_wer"] for row in history)
     result = {
         "checkpoint": options.checkpoint,
         "minutes": minutes,

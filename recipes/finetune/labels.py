@@ -33,7 +33,7 @@ class Writer:
 
     def write(self, text: str) -> str:
         """Return a transcript in characters that are labels, words apart by single spaces."""
-        text = unicodedata.normalize("NFKC", text).replace("’", "'")
+        text = _composed(text)
         text = text.lower() if self._lower else text.upper() if self._upper else text
         words = []
         for word in text.split():
@@ -46,9 +46,20 @@ class Writer:
         return list(self.tokenizer(self.write(text)).input_ids)
 
 
+def _composed(text: str) -> str:
+    """Return a text with one code for each character that has one, and one kind of apostrophe."""
+    return unicodedata.normalize("NFKC", text).replace("’", "'")
+
+
+def _is_written(character: str) -> bool:
+    """Whether a character is a letter, or a mark on one: a vowel sign of Hindi, Tamil, Thai."""
+    return character.isalpha() or unicodedata.category(character).startswith("M")
+
+
 def new_tokenizer(texts: Iterable[str], folder: Path) -> Any:
-    """Return a tokenizer of the characters of some texts, in lower case; its files are written into `folder`."""
-    characters = sorted({character for text in texts for character in text.lower() if character.isalpha()} | {"'"})
+    """Return a tokenizer of the letters and marks of some texts, in lower case; its files are written into `folder`."""
+    written = {character for text in texts for character in _composed(text).lower() if _is_written(character)}
+    characters = sorted(written | {"'"})
     labels = ["<pad>", "<unk>", DELIMITER, *characters]
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = folder / "vocab.json"

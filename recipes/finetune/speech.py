@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from wav2edge.measure.manifest import Row, read
 from wav2edge.runtime.audio.read import load
+from wav2edge.runtime.errors import InputError
 
 from .labels import Writer
 
@@ -27,7 +29,8 @@ SHORTEST, LONGEST = 0.3, 30.0
 FEWEST_SPEAKERS = 5
 """Named speakers from which dev is taken by whole speakers."""
 
-_SPLITS = {"dev": "dev", "valid": "dev", "validation": "dev", "test": "test", "eval": "test"}
+_SPLITS = {"train": "train", "dev": "dev", "valid": "dev", "test": "test", "eval": "test"}
+"""What a manifest's split begins with, in any case, and what it means: `Test`, `dev-clean`, `validation`."""
 
 
 @dataclass(frozen=True)
@@ -50,35 +53,46 @@ class Speech:
     train: list[Clip]
     dev: list[Clip]
     test: list[Clip]
-    left_out: int
-    """Clips that were too short or too long."""
+    left_out: dict[str, int]
+    """How many clips of each split were too short or too long."""
 
 
 def read_speech(manifest: Path, dev_share: float = 0.15) -> Speech:
     """Read the recordings of a manifest.
 
     Its own splits dev and test are kept. Where it has no dev, about `dev_share` of train becomes dev: by speaker where
-    at least `FEWEST_SPEAKERS` are named, else by recording.
+    at least `FEWEST_SPEAKERS` are named, else by recording. Raises InputError for a split of another name.
     """
     rows = read(manifest)
     splits: dict[str, list[Row]] = {"train": [], "dev": [], "test": []}
     for row in rows:
-        splits[_SPLITS.get(row.split or "train", "train")].append(row)
+        splits[_split(row, manifest)].append(row)
     if not splits["dev"]:
-        splits["train"], splits["dev"] = _without_dev(splits["train"], dev_share)
+        splits["train"], splits["dev"] = _without_dev(splits["train"], dev_share, manifest.parent)
     clips = {name: [Clip(load(row.path, RATE), row.text) for row in part] for name, part in splits.items()}
     kept = {name: [clip for clip in part if SHORTEST <= clip.seconds <= LONGEST] for name, part in clips.items()}
-    left_out = sum(map(len, clips.values())) - sum(map(len, kept.values()))
+    left_out = {name: len(clips[name]) - len(kept[name]) for name in clips}
     return Speech(kept["train"], kept["dev"], kept["test"], left_out)
 
 
-def _without_dev(rows: Sequence[Row], share: float) -> tuple[list[Row], list[Row]]:
+def _split(row: Row, manifest: Path) -> str:
+    """Return train, dev or test."""
+    named = row.split or "train"
+    found = next((split for start, split in _SPLITS.items() if named.lower().startswith(start)), None)
+    if found is None:
+        raise InputError(f"{manifest}: split {named!r} of {row.path.name}; give train, dev or test")
+    return found
+
+
+def _without_dev(rows: Sequence[Row], share: float, folder: Path) -> tuple[list[Row], list[Row]]:
     """Return train and dev: the speakers, or recordings, that come first in an order by hash are dev."""
     speakers = {row.speaker for row in rows if row.speaker is not None}
     by_speaker = len(speakers) >= FEWEST_SPEAKERS
 
     def unit(row: Row) -> str:
-        return row.speaker if by_speaker and row.speaker is not None else row.path.name
+        if by_speaker and row.speaker is not None:
+            return row.speaker
+        return os.path.relpath(row.path, folder)  # the same choice wherever the folder is
 
     units = sorted({unit(row) for row in rows}, key=lambda name: hashlib.sha256(name.encode()).digest())
     dev = set(units[: max(1, round(share * len(units)))]) if len(units) > 1 else set()
@@ -87,7 +101,7 @@ def _without_dev(rows: Sequence[Row], share: float) -> tuple[list[Row], list[Row
 
 @dataclass(frozen=True)
 class Batch:
-    """Model inputs, and label ids [batch, longest] with -100 where a transcript has ended."""
+    """Model inputs, and label ids [batch, longest], at least one column, with -100 where a transcript has ended."""
 
     inputs: dict[str, Tensor]
     labels: Tensor
@@ -97,7 +111,10 @@ def batch_of(clips: Sequence[Clip], writer: Writer, extractor: Any) -> Batch:
     """Return some clips as one padded batch."""
     inputs = extractor([clip.samples for clip in clips], sampling_rate=RATE, padding=True, return_tensors="pt")
     labels = [torch.tensor(writer.ids(clip.text), dtype=torch.long) for clip in clips]
-    return Batch(dict(inputs), torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100))
+    padded = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)
+    if padded.shape[1] == 0:  # Nothing is said in any of them; the model takes no empty tensor.
+        padded = padded.new_full((len(clips), 1), -100)
+    return Batch(dict(inputs), padded)
 
 
 def by_length(clips: Sequence[Clip], seconds: float) -> Iterator[list[int]]:

@@ -127,6 +127,9 @@ def fine_tune(
 ) -> list[dict[str, float]]:
     """Train, and leave the checkpoint with the weights of the lowest WER on dev; return the history by pass.
 
+    A new output layer writes nothing at first: while its WER stays the same, the pass of the lowest loss is the best.
+    Passes that train the output layer alone do not count towards `patience`.
+
     A row has `epoch`, `loss` (CTC, a clip), `dev_wer` (a fraction) and `minutes`.
     """
     model, writer = checkpoint.model, Writer(checkpoint.tokenizer)
@@ -140,7 +143,7 @@ def fine_tune(
     best, weights = word_error_rate(checkpoint, speech.dev), copy.deepcopy(model.state_dict())
     history = [{"epoch": 0.0, "dev_wer": best, "minutes": 0.0}]
     log(history[0])
-    since_best = 0
+    since_best, least = 0, float("inf")
     for epoch in range(1, settings.epochs + 1):
         model.train()
         generator.shuffle(batches)
@@ -155,8 +158,11 @@ def fine_tune(
         history.append({"epoch": epoch, "loss": total / len(batches), "dev_wer": wer, "minutes": round(minutes, 2)})
         log(history[-1])
         since_best += 1
-        if wer < best:
+        if wer < best or (checkpoint.new_head and wer == best and total < least):
             best, weights, since_best = wer, copy.deepcopy(model.state_dict()), 0
+        least = min(least, total)
+        if step <= settings.head_steps:
+            since_best = 0
         if since_best >= settings.patience or minutes >= settings.minutes:
             break
     model.load_state_dict(weights)

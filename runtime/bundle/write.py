@@ -222,7 +222,7 @@ def set_head_options(bundle: Bundle, options: object) -> Bundle:
         known = dataclasses.asdict(cast("DataclassInstance", options))
         changed = {**document, "spec": {**spec, "head_options": {**spec["head_options"], **known}}}
         _replace_json(bundle.path / MANIFEST, changed)
-    return Bundle.open(bundle.path)
+    return Bundle.open(bundle.path, ask_signature=False)
 
 
 @contextlib.contextmanager

@@ -24,8 +24,8 @@ class LiveSettings:
 
     long_hop: float = 1.0
     """The same once an utterance is longer than a window and 5 s, when every partial costs a whole window; where
-    ``hop`` is more, that counts, and half a window at most. Default 1.0: two thirds of the computing of the partials of an
-    utterance of 20 s (benchmarks/live_cost.py)."""
+    ``hop`` is more, that counts, and half a window at most. Default 1.0: two thirds of the computing of the partials
+    of an utterance of 20 s (benchmarks/live_cost.py)."""
 
     left_context: float = 3.0
     """Seconds that a partial's window reaches back before its hop. Default 3.0 (benchmarks/live_cost.py,
@@ -83,7 +83,8 @@ class LiveSettings:
 
     keep_features: bool | None = None
     """Whether convolution features are kept between hops. Default None: where the variant has the stages by which the
-    front end is run in pieces, and an encoder. Partials then take 0.75 to 0.87 of the computing (benchmarks/live_cost.py)."""
+    front end is run in pieces, and an encoder. Partials then take 0.75 to 0.87 of the computing
+    (benchmarks/live_cost.py)."""
 
     endpoint: EndpointRules = field(default_factory=EndpointRules)
     """When an utterance ends."""

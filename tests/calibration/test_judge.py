@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from wav2edge.cli import main
 from wav2edge.measure.manifest import Row
 from wav2edge.measure.tasks import gapless
 from wav2edge.runtime import engines
+from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle, Variant
 from wav2edge.runtime.bundle.spec import OUTPUT_LENGTHS, ModelSpec, Tokenizer
 from wav2edge.runtime.engines import Arrays
@@ -119,6 +121,25 @@ def test_fp32_that_writes_nothing_cannot_judge(judge: MakeJudge, ctc_spec: Model
     for written in ("", "|"):
         with pytest.raises(InputError, match="writes nothing on any of the 2 clips"):
             judge(ctc_spec, "some words", written)
+
+
+def test_a_long_recording_is_judged_in_the_chunks_that_transcribing_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = Bundle.open(embedded.bundle_path())
+    clip, _ = soundfile.read(embedded.clips_manifest().parent / "librispeech-5339.flac", dtype="float32")
+    soundfile.write(tmp_path / "long.wav", np.resize(clip, 65 * 16000), 16000)
+    lengths: list[int] = []
+    logits = Model.logits
+
+    def noted(self: Model, clips: Sequence[np.ndarray], options: engines.EngineOptions | None = None) -> list[Any]:
+        lengths.extend(len(samples) for samples in clips)
+        return logits(self, clips, options)
+
+    monkeypatch.setattr(Model, "logits", noted)
+    judge = Judge(bundle, Clips((Row(tmp_path / "long.wav", "a b", "c", "c:1"),), bundle.spec, 10.0), 1)
+    assert len(lengths) == 3 and max(lengths) <= 30 * 16000
+    assert len(judge.reference.logits[0]) == bundle.spec.frames(65 * 16000)
 
 
 def test_every_variant_has_an_engine_somewhere(ctc_spec: ModelSpec) -> None:

@@ -335,6 +335,28 @@ def test_int8_with_the_rest_in_bfloat16_is_judged_on_openvino(own_bundle: Bundle
     assert variant.precision == "int8" and variant.bfloat16 and variant.preferred_by == ("openvino",)
 
 
+def test_local_attention_is_not_judged_on_recordings_of_a_few_blocks(own_bundle: Bundle) -> None:
+    """Up to one block the numbers are those of full attention, so no loss would show."""
+    options = dataclasses.replace(S8S8, local_attention=7.0)
+    with pytest.raises(InputError, match="is in recordings longer than 21 s"):
+        quantize(own_bundle, BUILT_IN_DEV, None, options)
+
+
+def test_a_variant_that_is_named_twice_is_refused_before_any_work() -> None:
+    with pytest.raises(InputError, match="one is named twice"):
+        dataclasses.replace(S8S8, variants=("int8-dynamic", "int8-dynamic")).check()
+
+
+def test_a_bundle_without_stages_gets_variants_without_stages(own_bundle: Bundle, twin: Path) -> None:
+    """An imported graph that cannot be cut has its full graph alone."""
+    document = json.loads((own_bundle.path / "bundle.json").read_text("utf-8"))
+    [fp32] = document["variants"]
+    fp32["graphs"] = {"full": fp32["graphs"]["full"]}
+    (own_bundle.path / "bundle.json").write_text(json.dumps(document), "utf-8")
+    made = quantize(Bundle.open(own_bundle.path), twin, BUILT_IN_DEV, S8S8)
+    assert made.refused is None and set(made.bundle.variant("int8-s8s8").graphs) == {"full"}
+
+
 def test_local_attention_and_compression_are_not_combined() -> None:
     with pytest.raises(InputError, match="one at a time"):
         dataclasses.replace(S8S8, local_attention=3.0, compress=True).check()

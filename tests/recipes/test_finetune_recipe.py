@@ -60,6 +60,75 @@ def test_transcripts_are_written_in_the_labels_of_the_checkpoint(finetune: Recip
     assert labels.Writer(upper).ids("ab a") == [3, 4, 2, 3]
 
 
+def test_a_new_vocabulary_keeps_vowel_signs_and_accents(finetune: Recipe, tmp_path: Path) -> None:
+    labels = finetune("labels")
+    texts = ["नमस्ते दुनिया", "cafe\u0301 de\u0301ja\u0300"]  # the second with its accents as signs of their own
+    writer = labels.Writer(labels.new_tokenizer(texts, tmp_path))
+    assert [writer.write(text) for text in texts] == ["नमस्ते दुनिया", "café déjà"] and not writer.dropped
+
+
+def test_splits_are_named_in_any_case_and_others_are_refused(finetune: Recipe, manifest: Path) -> None:
+    rows = [json.loads(line) for line in manifest.read_text("utf-8").splitlines()]
+    for row, split in zip(rows, ["Test", "test-clean", "DEV", "dev-other", "validation", "Train"]):
+        row["split"] = split
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    speech = finetune("speech").read_speech(manifest)
+    assert (len(speech.train), len(speech.dev), len(speech.test)) == (7, 3, 2)
+    rows[0]["split"] = "heldout"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    with pytest.raises(ValueError, match=r"'heldout' of 0\.wav; give train, dev or test"):
+        finetune("speech").read_speech(manifest)
+
+
+def test_dev_is_taken_from_recordings_of_one_name_in_many_folders(finetune: Recipe, tmp_path: Path) -> None:
+    rows = []
+    for i in range(20):
+        (tmp_path / str(i)).mkdir()
+        soundfile.write(tmp_path / str(i) / "audio.wav", np.zeros(16000 if i else 100), 16000)
+        rows.append({"path": f"{i}/audio.wav", "text": "a"})
+    (tmp_path / "speech.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    speech = finetune("speech").read_speech(tmp_path / "speech.jsonl")
+    assert len(speech.dev) in (2, 3) and len(speech.train) + len(speech.dev) == 19
+    assert sum(speech.left_out.values()) == 1
+
+
+def test_clips_in_which_nothing_is_said_are_trained_on(finetune: Recipe, manifest: Path, tmp_path: Path) -> None:
+    train, speech = finetune("train"), finetune("speech")
+    settings = train.Settings(epochs=1, batch_seconds=1.0)
+    checkpoint = train.open_checkpoint(str(TINY), [], tmp_path, settings)
+    silent = [speech.Clip(clip.samples, "42") for clip in speech.read_speech(manifest).train]
+    history = train.fine_tune(checkpoint, speech.Speech(silent, silent[:1], [], {}), settings)
+    assert np.isfinite(history[1]["loss"])
+
+
+def test_a_new_head_is_trained_until_it_writes(
+    finetune: Recipe, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It writes nothing for many passes, in which its loss falls."""
+    train = finetune("train")
+    monkeypatch.setattr(train, "word_error_rate", lambda *_: 1.0)
+    settings = train.Settings(epochs=6, patience=2, rate=1e-3, batch_seconds=20.0, head_steps=3)
+    checkpoint = train.open_checkpoint(str(TINY), [], tmp_path, settings)
+    checkpoint.new_head = True
+    before = {name: value.clone() for name, value in checkpoint.model.state_dict().items()}
+    history = train.fine_tune(checkpoint, finetune("speech").read_speech(manifest), settings)
+    assert len(history) > 1 + settings.head_steps
+    after = checkpoint.model.state_dict()
+    assert any(not torch.equal(after[name], before[name]) for name in before if "encoder.layers" in name)
+
+
+def test_a_run_that_learns_nothing_writes_nothing(
+    finetune: Recipe, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = finetune("__main__")
+    monkeypatch.setattr(program, "fine_tune", lambda *_: [{"dev_wer": 0.5}, {"dev_wer": 0.5}])
+    line = ["finetune", str(manifest), "--checkpoint", str(TINY), "--out", str(tmp_path / "tuned")]
+    monkeypatch.setattr(sys, "argv", line)
+    with pytest.raises(SystemExit, match=r"no pass lowered the error rate on dev \(50.0 %\)"):
+        program.main()
+    assert not (tmp_path / "tuned/model.safetensors").exists()
+
+
 def test_the_rate_rises_and_falls_to_zero(finetune: Recipe) -> None:
     rates = [finetune("train").rate_at(step, 100, 0.1) for step in range(101)]
     assert rates[0] == 0.1 and max(rates) == rates[9] == 1.0 and rates[100] == 0
@@ -110,14 +179,12 @@ def test_the_two_commands_of_the_readme_make_a_bundle(
         str(TINY),
         "--out",
         str(tuned),
-        "--epochs",
-        "1",
-        "--threads",
-        "1",
+        *("--epochs", "150", "--patience", "150", "--rate", "3e-3", "--threads", "1"),
+        *("--speed", "0", "--time-masked", "0", "--features-masked", "0"),
     ]
     monkeypatch.setattr(sys, "argv", line)
     finetune("__main__").main()
     assert "WER on dev" in capsys.readouterr().out
     result = json.loads((tuned / "finetune.json").read_text("utf-8"))
-    assert result["test_wer"] is None and len(result["history"]) == 2
+    assert result["test_wer"] is None and result["dev_wer"]["after"] < result["dev_wer"]["before"]
     assert main(["export", str(tuned), str(tmp_path / "bundle")]) == 0

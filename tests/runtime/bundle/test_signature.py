@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from wav2edge.devices import profile
 from wav2edge.devices.pack import pack
 from wav2edge.runtime.bundle import embedded, shipped, signature
 from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.write import set_head_options
 from wav2edge.runtime.errors import BundleError, InputError, Wav2EdgeError
 
 pytest.importorskip("model_signing", reason="needs the extra [trust]")
@@ -217,6 +219,21 @@ def test_trusted_keys_that_name_none_refuse_everything(
     monkeypatch.setenv("WAV2EDGE_TRUSTED_KEYS", str(tmp_path / value) if value else "")
     with pytest.raises(Wav2EdgeError):
         signature.require_trusted(signed.path)
+
+
+def test_a_signed_bundle_s_head_can_be_given_other_options(
+    signed: Bundle, team: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signature no longer holds then, which the caller says; the change itself is no error."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Known:
+        threshold: float = 0.5
+
+    monkeypatch.setenv("WAV2EDGE_TRUSTED_KEYS", str(team[1]))
+    set_head_options(signed, Known())
+    with pytest.raises(BundleError, match="was changed after the bundle was signed"):
+        Bundle.open(signed.path)
 
 
 def test_verifying_loads_cryptography_and_nothing_heavier(signed: Bundle, team: Keys) -> None:
