@@ -10,7 +10,7 @@ from pathlib import Path
 from wav2edge.runtime.bundle.read import Bundle, Variant, sha256
 from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, NORM_MEAN, NORM_MEAN_SQUARE, NORMALIZED
 from wav2edge.runtime.bundle.write import describe_variant, free_stem
-from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.errors import BundleError, InputError
 
 from ..graphs.graph import Graph
 from ..graphs.split import split_stages
@@ -166,11 +166,17 @@ class VariantBuilder:
             group_heads(graph)
 
     def with_stages(self, variant: Variant) -> Variant:
-        """A variant whose full graph was written last, with frontend and encoder cut from it as from fp32."""
-        if "encoder" not in self.bundle.variant("fp32").graphs:  # an imported graph that could not be cut
-            return variant
+        """A variant whose full graph was written last, with frontend and encoder cut from it.
+
+        An imported graph that cannot be cut, in fp32 neither, stays whole.
+        """
         full = variant.graphs["full"]
-        graphs = split_stages(self.folder, full, full.removesuffix(".onnx"))
+        try:
+            graphs = split_stages(self.folder, full, full.removesuffix(".onnx"))
+        except BundleError:
+            if "encoder" in self.bundle.variant("fp32").graphs:
+                raise
+            return variant
         cut = tuple(name for name in graphs.values() if name != full)
         return dataclasses.replace(
             variant,

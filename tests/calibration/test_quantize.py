@@ -27,9 +27,10 @@ from wav2edge.measure.scoring import score
 from wav2edge.runtime import engines
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import MANIFEST, Bundle, Variant, variant_to_json
+from wav2edge.runtime.bundle.spec import Stage
 from wav2edge.runtime.bundle.write import describe_variant
 from wav2edge.runtime.engines import EngineOptions
-from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.errors import BundleError, InputError
 from wav2edge.runtime.model import Model
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
@@ -347,8 +348,17 @@ def test_a_variant_that_is_named_twice_is_refused_before_any_work() -> None:
         dataclasses.replace(S8S8, variants=("int8-dynamic", "int8-dynamic")).check()
 
 
-def test_a_bundle_without_stages_gets_variants_without_stages(own_bundle: Bundle, twin: Path) -> None:
-    """An imported graph that cannot be cut has its full graph alone."""
+def test_a_graph_that_cannot_be_cut_stays_whole(
+    own_bundle: Bundle, twin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an imported graph with an attention mask; where fp32 has stages it is an error."""
+
+    def refuse(*_: object) -> dict[Stage, str]:
+        raise BundleError("the graph has no value 'features'")
+
+    monkeypatch.setattr("wav2edge.calibration.build.split_stages", refuse)
+    with pytest.raises(BundleError, match="no value 'features'"):
+        quantize(own_bundle, twin, BUILT_IN_DEV, S8S8)
     document = json.loads((own_bundle.path / "bundle.json").read_text("utf-8"))
     [fp32] = document["variants"]
     fp32["graphs"] = {"full": fp32["graphs"]["full"]}

@@ -120,7 +120,8 @@ def test_stated_defaults_are_the_librarys() -> None:
         },
         "listen": {
             "--hop": f"(default: {live.hop:g}, or",
-            "--left-context": f"(default: {live.kept_context:g} for models with layer norm, else {live.left_context:g}",
+            "--left-context": f"(default: {live.kept_context:g} where convolution features are kept between partials, "
+            f"else {live.left_context:g}",
             "--silence-after-text": f"(default: {live.endpoint.silence_after_text:g})",
             "--silence-without-text": f"(default: {live.endpoint.silence_without_text:g})",
             "--longest-utterance": f"(default: {live.endpoint.longest_utterance:g})",
