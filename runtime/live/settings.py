@@ -33,7 +33,7 @@ class LiveSettings:
 
     kept_context: float = 4.5
     """The same where convolution features are kept between hops, which makes a longer one affordable. Default 4.5:
-    0.1 % of characters differ from whole-utterance partials on commands, 0.6 % with 3.0 (benchmarks/live_partials.py).
+    0.1 % of characters differ from whole-utterance partials on commands, 0.7 % with 2.0 (benchmarks/live_partials.py).
     """
 
     behind_context: float = 1.0
@@ -65,8 +65,8 @@ class LiveSettings:
 
     min_confidence: float = 0.0
     """A tentative word with a lower confidence (0 to 1), and all after it, is shown only once ``confirm`` successive
-    hypotheses contain it: steadier captions, later; above 1 that is every word. Default 0 (off); 0.8 removes half
-    of the changed words on commands and adds 0.13 s (benchmarks/live_settings.py)."""
+    hypotheses contain it: steadier captions, later; above 1 that is every word. Default 0 (off); 0.8 removes two
+    thirds of the changed words on commands and adds 0.14 s (benchmarks/live_settings.py)."""
 
     pre_roll: float = 1.4
     """Seconds of sound before the voice that belong to an utterance; models trained on clips with silence around the
@@ -74,7 +74,7 @@ class LiveSettings:
 
     post_roll: float = 1.1
     """Seconds of sound after the voice that belong to an utterance. Default 1.1; from 0.8 to 1.2 the WER of
-    finals differs by at most 0.3 points (benchmarks/live_settings.py)."""
+    finals is the same (benchmarks/live_settings.py)."""
 
     ahead: float = 0.4
     """Seconds before the end of the endpoint's silence at which the final pass over the whole utterance runs, so that
