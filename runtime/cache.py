@@ -77,6 +77,11 @@ def key(parts: Mapping[str, object]) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:20]
 
 
+def compiled(engine: str, digests: Mapping[str, str], *parts: str) -> Path:
+    """The folder of what an engine compiled of a variant whose files have these digests; raises as ``directory``."""
+    return directory(engine, key(dict(digests)), *parts)
+
+
 def atomic_write(path: Path, content: bytes | str) -> None:
     """Write a file of the cache whole or not at all, its folder made if missing; raises InputError."""
     with _translated(path):

@@ -243,11 +243,6 @@ def compiles(name: str) -> bool:
     return name in names() and get(name).build is not None
 
 
-def keeps_compiled(name: str) -> bool:
-    """Whether an engine for CPUs keeps what it compiles when it loads, in the cache, for the next process."""
-    return name in DEFAULT_ORDER and "keep_compiled" in get(name).READS
-
-
 def runs_stages(name: str) -> bool:
     """Whether an engine runs front end and encoder apart at little cost: one that takes graphs, and compiles none."""
     return name in names() and get(name).PURPOSE != "reference" and not compiles(name)

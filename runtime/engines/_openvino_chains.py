@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def activation_scale(node: Node) -> float | None:
-    """The scale of a dequantised activation, symmetric int8 with one scale; None for any other Multiply."""
-    quantizer = quantizer_of(node)
-    scale = constant_of(node.input_value(1))
+    """The scale of a dequantised activation, a Multiply in symmetric int8 with one scale; None for any other node."""
+    quantizer = quantizer_of(node) if node.get_type_name() == "Multiply" else None
+    scale = None if quantizer is None else constant_of(node.input_value(1))
     if quantizer is None or scale is None or scale.size != 1:
         return None
     bounds = [constant_of(quantizer.input_value(index)) for index in range(1, 5)]
@@ -33,17 +33,24 @@ def quantizer_of(node: Node) -> Node | None:
 
 def integers_of(node: Node) -> Node | None:
     """The node that writes the integers of that chain; None where it is another chain."""
+    real = converted_of(node)
+    integers = None if real is None else source_of(real, 0)
+    return integers if integers is not None and integers.get_type_name() == "Convert" else None
+
+
+def converted_of(node: Node) -> Node | None:
+    """The Convert from integers before a Multiply by the scale, with a zero point of zero between or none; or None."""
     real = source_of(node, 0)
     if real is not None and real.get_type_name() == "Subtract":
         zero = constant_of(real.input_value(1))
         if zero is None or zero.any():
             return None
         real = source_of(real, 0)
-    integers = None if real is None or real.get_type_name() != "Convert" else source_of(real, 0)
-    return integers if integers is not None and integers.get_type_name() == "Convert" else None
+    return real if real is not None and real.get_type_name() == "Convert" else None
 
 
 def source_of(node: Node, index: int) -> Node | None:
+    """The node that writes an input; None where there is no such input."""
     return node.input_value(index).get_node() if node.get_input_size() > index else None
 
 

@@ -37,9 +37,7 @@ def move_integers(model: Model) -> int:
 
 def _is_padded(node: Node) -> bool:
     """Rule 1."""
-    if node.get_type_name() != "Multiply" or activation_scale(node) is None:
-        return False
-    return any(_pads_by_computed_lengths(target.get_node()) for target in node.output(0).get_target_inputs())
+    return activation_scale(node) is not None and any(map(_pads_by_computed_lengths, _readers(node)))
 
 
 def _pads_by_computed_lengths(node: Node) -> bool:

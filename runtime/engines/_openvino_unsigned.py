@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._library import library
-from ._openvino_chains import activation_scale, constant_of, quantizer_of, source_of
+from ._openvino_chains import activation_scale, constant_of, converted_of, quantizer_of, source_of
 
 if TYPE_CHECKING:
     from openvino import Model, Node
@@ -43,7 +43,7 @@ def read_unsigned(model: Model) -> int:
     """Rewrite an ``openvino.Model`` in place; returns the number of linear layers that read unsigned numbers."""
     found: list[tuple[Node, list[tuple[Node, NDArray[np.float64]]], float]] = []
     for node in model.get_ordered_ops():
-        if node.get_type_name() == "Multiply" and (scale := activation_scale(node)) is not None:
+        if (scale := activation_scale(node)) is not None:
             sinks = _sinks(node)
             layers = [(sink, sums) for sink in sinks if (sums := _linear(sink)) is not None]
             if layers and len(layers) == len(sinks):
@@ -59,7 +59,7 @@ def _probabilities(model: Model) -> None:
     operators = library("openvino.opset13")
 
     for node in model.get_ordered_ops():
-        scale = activation_scale(node) if node.get_type_name() == "Multiply" else None
+        scale = activation_scale(node)
         source = source_of(quantizer_of(node), 0) if scale is not None else None
         if scale is None or source is None or source.get_type_name() != "Softmax":
             continue
@@ -113,13 +113,8 @@ def _linear(node: Node) -> NDArray[np.float64] | None:
     weights = source_of(node, 1)
     if weights is None or weights.get_type_name() != "Multiply":
         return None
-    scale, values = constant_of(weights.input_value(1)), weights.input_value(0).get_node()
-    if values.get_type_name() == "Subtract":
-        zero = constant_of(values.input_value(1))
-        if zero is None or zero.any():
-            return None
-        values = values.input_value(0).get_node()
-    stored = constant_of(values.input_value(0)) if values.get_type_name() == "Convert" else None
+    scale, real = constant_of(weights.input_value(1)), converted_of(weights)
+    stored = None if real is None else constant_of(real.input_value(0))
     if scale is None or stored is None or stored.dtype != np.int8 or stored.ndim != 2:
         return None
     sums: NDArray[np.float64] = stored.sum(axis=0, dtype=np.int32) * scale.reshape(-1).astype(np.float64)

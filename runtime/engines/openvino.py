@@ -91,7 +91,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
         if options.keep_compiled:
             # A folder for each stage and its settings: every file in it is read whole to be checked.
             parts = {"stage": stage, "device": device, **settings}
-            kept = cache.directory("openvino", cache.key(dict(variant.sha256)), cache.key(parts))
+            kept = cache.compiled("openvino", variant.sha256, cache.key(parts))
             settings["CACHE_DIR"] = str(kept)
     graph = bundle.graph(variant, stage)
     try:

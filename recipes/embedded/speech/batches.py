@@ -117,11 +117,10 @@ class Collator:
                 here = slice(at, at + len(part.rows))
                 at = here.stop
                 if features is not None and self.scale is not None:
-                    raw = self.dataset.feature_rows(clip)
-                    known = raw is not None
-                    features[i, here] = (
-                        standardize(np.asarray(raw, np.float32)[part.rows], self.scale) if known else np.nan
-                    )
+                    if (raw := self.dataset.feature_rows(clip)) is None:
+                        features[i, here] = np.nan
+                    else:
+                        features[i, here] = standardize(np.asarray(raw, np.float32)[part.rows], self.scale)
                 if posteriors is not None:
                     posteriors[i, here] = np.asarray(self.dataset.posterior_rows(clip))[part.rows]
         return features, posteriors

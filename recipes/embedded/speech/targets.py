@@ -33,6 +33,13 @@ def rows_written(path: Path) -> int:
     return path.stat().st_size // (2 * WIDTHS[path.name]) if path.exists() else 0
 
 
+def write_rows(path: Path, rows: np.ndarray) -> None:
+    """Write a file of targets [rows, width] whole or not at all."""
+    whole = path.with_suffix(".tmp")
+    rows.astype(np.float16).tofile(whole)
+    whole.replace(path)
+
+
 def open_rows(path: Path, rows: int | None = None) -> np.ndarray:
     """Open the first `rows` of a file of targets (default: all) as a read-only memory map [rows, width]."""
     rows = rows_written(path) if rows is None else rows

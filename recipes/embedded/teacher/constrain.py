@@ -24,7 +24,7 @@ from torch import Tensor
 from ..error_rates import Transcribed, error_rates
 from ..labels import LABELS, decode_greedy, encode
 from ..speech.dataset import Clip, Dataset
-from ..speech.targets import FREE_POSTERIORS, POSTERIORS
+from ..speech.targets import FREE_POSTERIORS, POSTERIORS, write_rows
 
 _LOGGER = logging.getLogger("constrain")
 
@@ -95,9 +95,7 @@ def constrain(folder: Path, worst: float = 3.0) -> dict[str, object]:
                 continue
             made[here] = probability[: clip.frames]
             after.append(Transcribed(clip.corpus, clip.text, decode_greedy(made[here].argmax(-1))))
-    whole = path.with_suffix(".tmp")
-    made.astype(np.float16).tofile(whole)
-    whole.replace(path)
+    write_rows(path, made)
     free_wer, wer = ({c: row["wer"] for c, row in error_rates(rows).items()} for rows in (before, after))
     return {"free_wer": free_wer, "wer": wer, "refused": refused}
 

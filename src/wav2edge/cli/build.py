@@ -23,7 +23,14 @@ _SHAPES = "What to prepare for"
 def _built() -> tuple[str, ...]:
     from wav2edge.runtime import engines
 
-    return tuple(name for name in engines.names() if engines.compiles(name) or engines.keeps_compiled(name))
+    return tuple(name for name in engines.names() if engines.compiles(name) or _keeps_compiled(name))
+
+
+def _keeps_compiled(engine: str) -> bool:
+    """Whether an engine for CPUs keeps what it compiles when it loads, in the cache, for the next process."""
+    from wav2edge.runtime import engines
+
+    return engine in engines.DEFAULT_ORDER and "keep_compiled" in engines.get(engine).READS
 
 
 @command(
@@ -93,7 +100,8 @@ def run(
     from wav2edge.runtime import engines
 
     opened = _options.open_bundle(_options.which(bundle, model))
-    if engines.keeps_compiled(engine):
+    module = engines.get(engine)
+    if _keeps_compiled(engine):
         if stage or longest is not None or live_window is not None:
             raise InputError(
                 f"--longest, --live-window and --stage are not for {engine}, which compiles for every length"
@@ -102,7 +110,7 @@ def run(
         return
     if threads is not None:
         raise InputError(f"--threads is not for {engine}, which compiles for a GPU")
-    build = engines.get(engine).build
+    build = module.build
     if build is None:
         raise InputError(f"engine {engine} needs no building; those that do are {', '.join(_built())}")
     options = engines.EngineOptions(device=device, longest_seconds=longest, window_seconds=live_window)
@@ -113,7 +121,7 @@ def run(
             path = build(opened, each, name, options, _terminal.note)
             size = path.stat().st_size / 1e6
             _terminal.out(f"{each.name} {name}: {size:.1f} MB in {time.monotonic() - started:.1f} s, {path}")
-    if reason := engines.get(engine).unavailable():
+    if reason := module.unavailable():
         _terminal.note(f"built but not run: {reason}. The selftest runs when the engine is first loaded.")
 
 
@@ -142,6 +150,6 @@ def _load_once(
         started = time.monotonic()
         with open_model(bundle, engine, name, threads=threads, device=device) as model:
             model.prepare()
-            known = cache.directory(engine, cache.key(dict(model.variant.sha256)))
+            known = cache.compiled(engine, model.variant.sha256)
             size = sum(path.stat().st_size for path in known.rglob("*.blob")) / 1e6
             _terminal.out(f"{model.variant.name}: {size:.1f} MB in {time.monotonic() - started:.1f} s, {known}")

@@ -224,7 +224,7 @@ def test_trusted_keys_that_name_none_refuse_everything(
 def test_a_signed_bundle_s_head_can_be_given_other_options(
     signed: Bundle, team: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The signature no longer holds then, which the caller says; the change itself is no error."""
+    """The change breaks the signature, which the caller says; it is no error."""
 
     @dataclasses.dataclass(frozen=True)
     class Known:
