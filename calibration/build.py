@@ -16,6 +16,7 @@ from ..graphs.graph import Graph
 from ..graphs.split import split_stages
 from ..graphs.storage import halve_weights, save_model, shorten_names
 from .passes.channels_last import channels_last
+from .passes.first_alone import first_alone
 from .passes.fuse_gelu import fuse_gelu
 from .passes.half import HalfPrecision, to_half
 from .passes.head_groups import group_heads
@@ -23,7 +24,7 @@ from .passes.least_positions import least_positions
 from .passes.qdq import insert_qdq
 from .passes.weights_only import quantize_dynamic, quantize_int4
 from .ranges import Histogram, Method, Range, choose_range
-from .schemes import SIGNED, STATIC, Scheme
+from .schemes import STATIC, Scheme
 from .sites import Site, find_sites
 
 NAMES = (*STATIC, "int8-dynamic", "fp16", "bf16", "int4")
@@ -94,9 +95,9 @@ class VariantBuilder:
 
     def never_quantized(self, name: str) -> dict[str, str]:
         """The layers that a variant always leaves in float, and why."""
-        if name not in SIGNED:
+        if name not in STATIC:
             return {}
-        left = {site.layer for site in self._channels_last(self.graph.copy())}
+        left = {site.layer for site in self._rewritten(self.graph.copy(), STATIC[name])}
         return {site.layer: "one input channel: nothing to gain" for site in self.sites if site.layer not in left}
 
     def quantizable(self, name: str) -> tuple[Site, ...]:
@@ -105,9 +106,14 @@ class VariantBuilder:
             return self.sites
         return tuple(site for site in self.sites if site.kind == "linear")
 
-    def _channels_last(self, graph: Graph, in_float: Collection[str] = ()) -> tuple[Site, ...]:
-        """Rewrite a graph's convolutions channels-last, in place, where that is possible; the sites it then has."""
-        if not channels_last(graph, in_float):
+    def _rewritten(self, graph: Graph, scheme: Scheme, in_float: Collection[str] = ()) -> tuple[Site, ...]:
+        """Rewrite a graph's front end for a scheme, in place, where that is possible; the sites it then has."""
+        if scheme.unsigned:
+            fuse_gelu(graph)
+            changed = first_alone(graph)
+        else:
+            changed = channels_last(graph, in_float) > 0
+        if not changed:
             return self.sites
         known = {site.node for site in self.sites}
         return tuple(site for site in find_sites(graph) if site.node in known)
@@ -154,11 +160,7 @@ class VariantBuilder:
             group_heads(graph)
 
     def _quantize_static(self, graph: Graph, scheme: Scheme, keep_float: frozenset[str]) -> None:
-        sites = self.sites
-        if scheme.unsigned:
-            fuse_gelu(graph)
-        else:
-            sites = self._channels_last(graph, keep_float)
+        sites = self._rewritten(graph, scheme, keep_float)
         kept = [site for site in sites if site.node not in keep_float]
         insert_qdq(graph, kept, self.ranges(scheme.unsigned), scheme)
         least_positions(graph)

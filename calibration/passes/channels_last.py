@@ -36,7 +36,7 @@ def channels_last(graph: Graph, in_float: Collection[str] = ()) -> int:
 
     in_float: names of those that will not be quantised, see rule 2.
     """
-    steps = _steps(graph)
+    steps = steps_of(graph)
     if not steps:
         return 0
     trial = graph.copy()
@@ -53,7 +53,7 @@ def channels_last(graph: Graph, in_float: Collection[str] = ()) -> int:
     return len(steps)
 
 
-def _steps(graph: Graph) -> tuple[Step, ...]:
+def steps_of(graph: Graph) -> tuple[Step, ...]:
     """The convolutions before ``features`` in order; none where one has another form than the family's."""
     found: list[tuple[Node, int, int]] = []
     for node in graph.nodes:

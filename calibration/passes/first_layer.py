@@ -5,7 +5,7 @@ follow from the few samples of each window, without the output of 512 channels:
 
 1. Layer norm (over channels, for each frame): with weights and bias centred over channels the mean is zero; the
    variance is |x L|², where x is the window with a one appended and L a root of the centred weights' Gram matrix.
-   So norm(x W) = (x / σ(x)) W_centred · γ + β: the window is divided, the weights stay constant.
+   So norm(x W) = [x / σ(x), 1] [W_centred · γ; β]: the window is divided, the weights stay constant.
 2. Group norm with one group for each channel (over time, for each clip): mean and mean square of channel c are
    w_c · m and w_c · R w_c, with m the mean window and R the windows' mean outer product, over the clip's frames
    without padding. Both are taken in the cosine basis, where speech is nearly uncorrelated and little cancels.
@@ -32,18 +32,22 @@ _DEFAULT_EPSILON = 1e-5
 """What ONNX's LayerNormalization adds to the variance where the attribute is left out."""
 
 
-def rewrite_first(graph: Graph, step: Step) -> tuple[str, bool] | None:
+def rewrite_first(graph: Graph, step: Step, exact: bool = False) -> tuple[str, bool] | None:
     """Put the product in place of convolution and norm; None where the graph has another layout.
 
     Returns the tensor that it writes, [batch, frames rounded up, channels], and whether the original graph has it in
-    that layout too (else as [batch, channels, frames]).
+    that layout too (else as [batch, channels, frames]). exact: as many frames as the convolution has, not rounded up.
     """
     conv = graph.node(step.node.name)
     builder = Builder(graph, conv.name.rsplit("/", 1)[0])
     weight = graph.weights[conv.input[1]][:, 0, :].T.astype(np.float64)
     bias = graph.weights[conv.input[2]].astype(np.float64) if len(conv.input) > 2 else np.zeros(weight.shape[1])
-    count = _rounded_up(builder, step)
+    later = 1 if exact else step.later
+    count = _rounded_up(builder, step, later)
     rows = _window_rows(builder, step, count)
+    if exact:
+        count = builder.add("Sub", [count, builder.integers(_reached(step))], "frames_kept")
+        rows = builder.add("Slice", [rows, builder.integers(0), count, builder.integers(1)], "windows_kept")
     readers = graph.readers(conv.output[0])
     if len(readers) == 1 and readers[0].op_type == "Transpose":
         return _layer_norm(graph, builder, conv, rows, np.vstack([weight, bias]))
@@ -76,9 +80,9 @@ def _layer_norm(graph: Graph, builder: Builder, conv: Node, rows: str, weight: M
     variance = builder.add("Add", [variance, builder.constant("epsilon", np.float32(epsilon))], "variance_above_zero")
     window = builder.add("Div", [window, builder.add("Sqrt", [variance], "deviation")], "divided")
     gain = graph.weights[norm.input[1]].astype(np.float64)
-    scaled = builder.constant("weight_centred", (centred * gain).astype(np.float32))
-    product = builder.add("MatMul", [window, scaled], "product")
-    builder.add("Add", [product, norm.input[2]], "shifted", norm.output[0])
+    both = np.vstack([centred * gain, graph.weights[norm.input[2]].astype(np.float64)])
+    scaled = builder.constant("weight_and_shift", both.astype(np.float32))
+    builder.add("MatMul", [_with_one(builder, window, "divided"), scaled], "product", norm.output[0])
     graph.substitute(norm, builder.nodes, gone=[conv, transpose])
     return norm.output[0], True
 
@@ -171,24 +175,27 @@ def _cosines(size: int) -> Matrix:
     return basis
 
 
-def _with_one(builder: Builder, rows: str) -> str:
-    """Windows with a one after their samples [batch, frames, kernel + 1]."""
+def _with_one(builder: Builder, rows: str, name: str = "windows") -> str:
+    """Rows with a one after their numbers [batch, frames, one more]."""
     pads = [rows, builder.integers(0, 0, 0, 0, 0, 1), builder.constant("one", np.float32(1))]
-    return builder.add("Pad", pads, "windows_and_one")
+    return builder.add("Pad", pads, f"{name}_and_one")
 
 
-def _rounded_up(builder: Builder, step: Step) -> str:
-    """Rows of ``stride`` samples to read, int64 [1], a multiple of the later strides' product.
+def _reached(step: Step) -> int:
+    """How many rows of ``stride`` samples a window reaches into after its own."""
+    return -(-step.kernel // step.stride) - 1
+
+
+def _rounded_up(builder: Builder, step: Step, multiple: int) -> str:
+    """Rows of ``stride`` samples to read, int64 [1], a multiple of a number.
 
     For each frame of the input one, and those that the last frame's window reaches into.
     """
     real = frame_count(builder, (step,), 1)
-    reached = -(-step.kernel // step.stride) - 1
-    later = builder.integers(step.later)
-    blocks = builder.add("Add", [real, builder.integers(reached - 1)], "rows_less_one")
-    blocks = builder.add("Div", [blocks, later], "blocks")
+    blocks = builder.add("Add", [real, builder.integers(_reached(step) - 1)], "rows_less_one")
+    blocks = builder.add("Div", [blocks, builder.integers(multiple)], "blocks")
     blocks = builder.add("Add", [blocks, builder.integers(1)], "blocks_above")
-    return builder.add("Mul", [blocks, later], "rounded_up")
+    return builder.add("Mul", [blocks, builder.integers(multiple)], "rounded_up")
 
 
 def _window_rows(builder: Builder, step: Step, count: str) -> str:

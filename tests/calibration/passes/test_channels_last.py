@@ -12,6 +12,7 @@ import pytest
 from wav2edge.calibration.build import VariantBuilder
 from wav2edge.calibration.observe import observe
 from wav2edge.calibration.passes.channels_last import channels_last
+from wav2edge.calibration.passes.first_alone import first_alone
 from wav2edge.calibration.passes.first_layer import _cosines
 from wav2edge.calibration.passes.qdq import observed
 from wav2edge.calibration.sites import find_sites
@@ -86,6 +87,30 @@ def test_equals_convolutions_whose_windows_reach_over_three_strides(random_bundl
     turned = graph.copy()
     assert channels_last(turned) == 4
     same_numbers(graph, turned, (1200, 1360, 1439, 1440, 16000, 16079, 16080, 16160, 16239, 16240))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["layer", "group"])
+@pytest.mark.parametrize("kernel", [10, 13])
+def test_the_first_alone_equals_the_convolution_and_its_norm(
+    random_bundle: RandomBundle, norm: str, kernel: int
+) -> None:
+    """13: windows that reach over three strides."""
+    settings = {"conv_dim": (104, *(16,) * 6), "conv_kernel": (kernel, 3, 3, 3, 3, 2, 2)}
+    _, graph = tiny(random_bundle, norm, **settings)
+    turned = graph.copy()
+    assert first_alone(turned)
+    assert sum(node.op_type == "Conv" and "feature_extractor" in node.name for node in turned.nodes) == 6
+    same_numbers(graph, turned, (403, 404, 719, 720, 20639, 20640, 31999))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["layer", "group"])
+def test_the_first_alone_leaves_long_windows(random_bundle: RandomBundle, norm: str) -> None:
+    _, graph = tiny(random_bundle, norm, **LONG_WINDOWS)
+    before = [node.name for node in graph.nodes]
+    assert not first_alone(graph)
+    assert [node.name for node in graph.nodes] == before
 
 
 def same_numbers(graph: Graph, turned: Graph, lengths: Iterable[int]) -> None:
