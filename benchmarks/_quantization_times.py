@@ -53,7 +53,7 @@ def times(at: Setting) -> Iterator[str]:
         sensitivity.measure_sensitivities(
             builder.graph,
             builder.sites,
-            builder.ranges(scheme.unsigned),
+            builder.ranges(scheme),
             scheme,
             iter(pieces),
             {},

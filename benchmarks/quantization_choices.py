@@ -141,7 +141,7 @@ def layers(at: Setting) -> Iterator[str]:
         items = sensitivity.measure_sensitivities(
             builder.graph,
             builder.sites,
-            builder.ranges(True),
+            builder.ranges(U8S8),
             U8S8,
             at.speech.pieces(),
             {},

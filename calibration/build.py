@@ -89,9 +89,13 @@ class VariantBuilder:
     """What the names of variants end on: ``COMPRESSED`` where parts of the model were removed, ``LOCAL`` where
     attention is local."""
 
-    def ranges(self, unsigned: bool) -> dict[str, Range]:
+    def ranges(self, scheme: Scheme) -> dict[str, Range]:
         """The range of every observed tensor."""
-        return {name: choose_range(seen, self.method, unsigned) for name, seen in self.histograms.items()}
+        signed = {site.anchors[1] for site in self.sites if site.kind == "attention" and scheme.signed_operand}
+        return {
+            name: choose_range(seen, self.method, scheme.unsigned and name not in signed)
+            for name, seen in self.histograms.items()
+        }
 
     def never_quantized(self, name: str) -> dict[str, str]:
         """The layers that a variant always leaves in float, and why."""
@@ -110,10 +114,10 @@ class VariantBuilder:
         """Rewrite a graph's front end for a scheme, in place, where that is possible; the sites it then has."""
         if scheme.unsigned:
             fuse_gelu(graph)
-            changed = first_alone(graph)
-        else:
-            changed = channels_last(graph, in_float) > 0
-        if not changed:
+            first_alone(graph)
+            left = {node.name for node in graph.nodes}
+            return tuple(site for site in self.sites if site.node in left)
+        if not channels_last(graph, in_float):
             return self.sites
         known = {site.node for site in self.sites}
         return tuple(site for site in find_sites(graph) if site.node in known)
@@ -162,7 +166,7 @@ class VariantBuilder:
     def _quantize_static(self, graph: Graph, scheme: Scheme, keep_float: frozenset[str]) -> None:
         sites = self._rewritten(graph, scheme, keep_float)
         kept = [site for site in sites if site.node not in keep_float]
-        insert_qdq(graph, kept, self.ranges(scheme.unsigned), scheme)
+        insert_qdq(graph, kept, self.ranges(scheme), scheme)
         least_positions(graph)
         if scheme.unsigned:
             group_heads(graph)

@@ -79,7 +79,7 @@ def sensitivities(
         scheme.name: measure_sensitivities(
             builder.graph,
             builder.sites,
-            builder.ranges(scheme.unsigned),
+            builder.ranges(scheme),
             scheme,
             clips.pieces(),
             costs,

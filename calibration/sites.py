@@ -80,6 +80,8 @@ def find_sites(graph: Graph) -> tuple[Site, ...]:
             bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
             found.append(_site(graph, node, "convolution", (node.input[0],), node.input[1], bias))
         elif node.op_type == "MatMul" and node.input[1] in graph.weights:
+            if graph.weights[node.input[1]].ndim != 2:
+                continue  # a constant for each head (SEW-D's positions): no kernel has scales along its last axis
             found.append(_site(graph, node, "linear", (node.input[0],), node.input[1], None))
         elif node.op_type == "MatMul" and node.input[0] not in graph.weights:
             found.append(_site(graph, node, "attention", tuple(node.input), None, None))

@@ -21,13 +21,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2edge.runtime.bundle.spec import NORM_MEAN, NORM_MEAN_SQUARE, NORMALIZED
+from wav2edge.runtime.bundle.spec import NORM_MEAN, NORM_MEAN_SQUARE
 
 from ...graphs.graph import Graph
 from ...graphs.nodes import Node, Tensor, attribute, integers
 from .windows import ELEMENTWISE, SWAP_LAST_AXES, Builder, Step, frame_count, joined, windows
 
 Matrix = NDArray[np.float64]
+_ALIGNED = 16
+"""Numbers of a row are a multiple of this, so that each row of a batch is summed in the same order."""
 _DEFAULT_EPSILON = 1e-5
 """What ONNX's LayerNormalization adds to the variance where the attribute is left out."""
 
@@ -42,12 +44,14 @@ def rewrite_first(graph: Graph, step: Step, exact: bool = False) -> tuple[str, b
     builder = Builder(graph, conv.name.rsplit("/", 1)[0])
     weight = graph.weights[conv.input[1]][:, 0, :].T.astype(np.float64)
     bias = graph.weights[conv.input[2]].astype(np.float64) if len(conv.input) > 2 else np.zeros(weight.shape[1])
-    later = 1 if exact else step.later
-    count = _rounded_up(builder, step, later)
-    rows = _window_rows(builder, step, count)
     if exact:
-        count = builder.add("Sub", [count, builder.integers(_reached(step))], "frames_kept")
+        count = frame_count(builder, (step,), 1)
+        reached = builder.add("Add", [count, builder.integers(_reached(step))], "frames_reached")
+        rows = _window_rows(builder, step, reached)
         rows = builder.add("Slice", [rows, builder.integers(0), count, builder.integers(1)], "windows_kept")
+    else:
+        count = _rounded_up(builder, step)
+        rows = _window_rows(builder, step, count)
     readers = graph.readers(conv.output[0])
     if len(readers) == 1 and readers[0].op_type == "Transpose":
         return _layer_norm(graph, builder, conv, rows, np.vstack([weight, bias]))
@@ -72,7 +76,8 @@ def _layer_norm(graph: Graph, builder: Builder, conv: Node, rows: str, weight: M
     epsilon = _DEFAULT_EPSILON if stated is None else stated.f
     centred = weight - weight.mean(axis=1, keepdims=True)
     values, vectors = np.linalg.eigh(centred @ centred.T / weight.shape[1])
-    root = builder.constant("root", (vectors * np.sqrt(np.maximum(values, 0))).astype(np.float32))
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    root = builder.constant("root", np.pad(root, ((0, 0), (0, -len(root) % _ALIGNED))).astype(np.float32))
     window = _with_one(builder, rows)
     parts = builder.add("MatMul", [window, root], "deviations")
     power = builder.add("Mul", [parts, parts], "deviations_squared")
@@ -98,12 +103,16 @@ def _group_norm(
     inner = builder.constant("weight_in_basis", (basis.T @ weight).astype(np.float32))
     rows = builder.add("MatMul", [rows, builder.constant("basis", basis.astype(np.float32))], "windows_in_basis")
     weighted = builder.add("Mul", [rows, found.share], "windows_weighted")
-    mean_window = builder.add("ReduceSum", [weighted, builder.integers(1)], "mean_window", keepdims=1)
-    transposed = builder.add("Transpose", [rows], "windows_turned", perm=SWAP_LAST_AXES)
-    outer = builder.add("MatMul", [transposed, weighted], "outer_products")
-    mean = builder.add("MatMul", [mean_window, inner], "mean", NORM_MEAN)
-    square = builder.add("Mul", [builder.add("MatMul", [outer, inner], "outer_of_weights"), inner], "squares")
-    square = builder.add("ReduceSum", [square, builder.integers(1)], "mean_square", NORM_MEAN_SQUARE, keepdims=1)
+    window = _with_one(builder, rows)
+    # Sums are taken by products: with them a clip gives the same numbers alone and in a batch.
+    transposed = builder.add("Transpose", [window], "windows_turned", perm=SWAP_LAST_AXES)
+    sums = builder.add("MatMul", [builder.add("MatMul", [transposed, weighted], "outer_products"), inner], "sums")
+    bounds = [builder.integers(value) for value in (0, kernel, kernel + 1, 1)]
+    mean = builder.add("Slice", [sums, bounds[1], bounds[2], bounds[3]], "mean", NORM_MEAN)
+    square = builder.add("Slice", [sums, bounds[0], bounds[1], bounds[3]], "outer_of_weights")
+    square = builder.add("Mul", [square, inner], "squares")
+    ones = builder.constant("ones", np.ones((1, 1, kernel), np.float32))
+    square = builder.add("MatMul", [ones, square], "mean_square", NORM_MEAN_SQUARE)
     variance = builder.add("Sub", [square, builder.add("Mul", [mean, mean], "mean_squared")], "difference")
     variance = builder.add("Max", [variance, builder.constant("zero", np.float32(0))], "variance")
     variance = builder.add("Add", [variance, builder.constant("epsilon", np.float32(found.epsilon))], "above_zero")
@@ -114,7 +123,7 @@ def _group_norm(
     shift = builder.add("Sub", [builder.constant("offset", offset), shift], "shift")
     scaled = builder.add("Mul", [inner, scale], "weight_scaled")
     both = builder.add("Concat", [scaled, shift], "weight_and_shift", axis=1)
-    builder.add("MatMul", [_with_one(builder, rows), both], "product", found.end.output[0])
+    builder.add("MatMul", [window, both], "product", found.end.output[0])
     frames = builder.add("Squeeze", [count, builder.integers(0)], "frames", found.frames.output[0])
     assert frames == found.frames.output[0]
     graph.substitute(found.end, builder.nodes, gone=[conv, found.frames, found.mean, found.square])
@@ -186,27 +195,28 @@ def _reached(step: Step) -> int:
     return -(-step.kernel // step.stride) - 1
 
 
-def _rounded_up(builder: Builder, step: Step, multiple: int) -> str:
-    """Rows of ``stride`` samples to read, int64 [1], a multiple of a number.
+def _rounded_up(builder: Builder, step: Step) -> str:
+    """Rows of ``stride`` samples to read, int64 [1], a multiple of the later strides' product.
 
     For each frame of the input one, and those that the last frame's window reaches into.
     """
     real = frame_count(builder, (step,), 1)
+    later = builder.integers(step.later)
     blocks = builder.add("Add", [real, builder.integers(_reached(step) - 1)], "rows_less_one")
-    blocks = builder.add("Div", [blocks, builder.integers(multiple)], "blocks")
+    blocks = builder.add("Div", [blocks, later], "blocks")
     blocks = builder.add("Add", [blocks, builder.integers(1)], "blocks_above")
-    return builder.add("Mul", [blocks, builder.integers(multiple)], "rounded_up")
+    return builder.add("Mul", [blocks, later], "rounded_up")
 
 
 def _window_rows(builder: Builder, step: Step, count: str) -> str:
     """The waveform's windows [batch, rounded up frames, kernel]."""
     total = builder.add("Mul", [count, builder.integers(step.stride)], "padded_samples")
-    have = builder.add("Shape", [NORMALIZED], "have_shape")
+    have = builder.add("Shape", [step.waveform], "have_shape")
     have = builder.add("Slice", [have, builder.integers(1), builder.integers(2)], "have")
     missing = builder.add("Sub", [total, have], "missing")
     missing = builder.add("Max", [missing, builder.integers(0)], "missing_or_none")
     pads = builder.add("Concat", [builder.integers(0, 0, 0), missing], "pads", axis=0)
-    padded = builder.add("Pad", [NORMALIZED, pads], "padded")
+    padded = builder.add("Pad", [step.waveform, pads], "padded")
     cut = builder.add("Slice", [padded, builder.integers(0), total, builder.integers(1)], "cut")
     column = builder.add("Unsqueeze", [cut, builder.integers(2)], "column")
     return joined(builder, windows(builder, column, 1, step.kernel, step.stride))

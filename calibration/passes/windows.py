@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wav2edge.runtime.bundle.spec import NORMALIZED
-
 from ...graphs.graph import Graph
 from ...graphs.nodes import Node, make_node
 
@@ -32,6 +30,8 @@ class Step:
     """In frames of its input."""
     later: int
     """The product of all later convolutions' strides."""
+    waveform: str
+    """The tensor [batch, samples] that the first convolution reads, as one channel."""
 
 
 class Builder:
@@ -84,7 +84,7 @@ def joined(builder: Builder, parts: list[str]) -> str:
 
 def frame_count(builder: Builder, steps: Sequence[Step], upto: int) -> str:
     """The frames that ``upto`` convolutions make of the samples of the batch, int64 [1]."""
-    count = builder.add("Shape", [NORMALIZED], "samples_shape")
+    count = builder.add("Shape", [steps[0].waveform], "samples_shape")
     count = builder.add("Slice", [count, builder.integers(1), builder.integers(2)], "samples")
     for index, step in enumerate(steps[:upto]):
         count = builder.add("Sub", [count, builder.integers(step.kernel)], f"less_{index}")

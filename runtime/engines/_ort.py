@@ -74,8 +74,8 @@ def open_session(
     if not options.spin and providers[0][0] == CPU:
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if (variant.scheme or "").startswith("u8"):
-        # Its keys and values are signed. By default ONNX Runtime makes them unsigned on x86, and signed again in front
-        # of the product: the same numbers, 1 % more time.
+        # Its keys and values are signed. By default ONNX Runtime makes them unsigned on x86, in front of the product or
+        # on the way to it: the same numbers, but up to one and a half times the time of the product.
         settings.add_session_config_entry("session.qdqisint8allowed", "1")
     # Memory patterns are kept for each length and reserve a block in addition to what the first run took: 804 MB in
     # place of 451 for 30 s of base shape in INT8, in the same time (docs/explanation/memory.md).

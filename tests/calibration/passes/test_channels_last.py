@@ -17,7 +17,7 @@ from wav2edge.calibration.passes.first_layer import _cosines
 from wav2edge.calibration.passes.qdq import observed
 from wav2edge.calibration.sites import find_sites
 from wav2edge.graphs.graph import Graph
-from wav2edge.graphs.nodes import Node
+from wav2edge.graphs.nodes import Node, make_node
 from wav2edge.runtime.bundle.read import Bundle
 
 TINY: dict[str, object] = {
@@ -92,7 +92,7 @@ def test_equals_convolutions_whose_windows_reach_over_three_strides(random_bundl
 @pytest.mark.slow
 @pytest.mark.parametrize("norm", ["layer", "group"])
 @pytest.mark.parametrize("kernel", [10, 13])
-def test_the_first_alone_equals_the_convolution_and_its_norm(
+def test_the_first_convolution_alone_equals_it_and_its_norm(
     random_bundle: RandomBundle, norm: str, kernel: int
 ) -> None:
     """13: windows that reach over three strides."""
@@ -106,11 +106,53 @@ def test_the_first_alone_equals_the_convolution_and_its_norm(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("norm", ["layer", "group"])
-def test_the_first_alone_leaves_long_windows(random_bundle: RandomBundle, norm: str) -> None:
+def test_the_first_convolution_alone_is_left_where_windows_are_long(random_bundle: RandomBundle, norm: str) -> None:
     _, graph = tiny(random_bundle, norm, **LONG_WINDOWS)
     before = [node.name for node in graph.nodes]
     assert not first_alone(graph)
     assert [node.name for node in graph.nodes] == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["layer", "group"])
+def test_what_is_computed_before_the_first_convolution_stays(random_bundle: RandomBundle, norm: str) -> None:
+    """An imported graph may normalise the samples itself; the product then reads what the convolution did."""
+    _, graph = tiny(random_bundle, norm, conv_dim=(104, *(16,) * 6))
+    convolution = next(node for node in graph.nodes if node.op_type == "Conv")
+    channel = graph.producer[convolution.input[0]]
+    graph.weights["half"] = np.array(0.5, dtype=np.float32)
+    for name, operator in (("halved", "Mul"), ("shifted", "Add")):
+        graph.nodes.append(make_node(operator, [channel.input[0], "half"], [name], name))
+        channel.input[0] = name
+    graph.refresh()
+    graph.sort()
+    alone, all_last = graph.copy(), graph.copy()
+    assert first_alone(alone) and channels_last(all_last) == 7
+    for turned in (alone, all_last):
+        same_numbers(graph, turned, (720, 16000, 20639))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["layer", "group"])
+def test_unsigned_int8_with_it_has_stages_and_gives_a_clip_its_numbers_in_a_batch(
+    random_bundle: RandomBundle, norm: str, speech: list[np.ndarray], tmp_path: Path
+) -> None:
+    bundle, graph = tiny(random_bundle, norm, conv_dim=(104, *(16,) * 6))
+    sites = find_sites(graph)
+    seen = observe(graph, observed(sites), speech, tmp_path)
+    shop = VariantBuilder(bundle, graph, sites, seen, "min-max", tmp_path)
+    assert [*shop.never_quantized("int8-u8s8")] == ["feature_extractor.conv_layers.0"]
+    variant = shop.build("int8-u8s8", frozenset())
+    assert {"statistics", "tile"} <= set(variant.graphs) if norm == "group" else "frontend" in variant.graphs
+    model = onnx.load(tmp_path / variant.graphs["full"])
+    for index, samples in enumerate((16000, 9001, 12345, 20000)):
+        clip = np.roll(speech[0], 1000 * index)[:samples]
+        batch = np.zeros((2, 48000), np.float32)
+        batch[0, :samples], batch[1] = clip, np.resize(speech[1], 48000)
+        (alone, frames), (together, _) = (
+            outputs(model, *feeds) for feeds in ((clip[None], [samples]), (batch, [samples, 48000]))
+        )
+        assert (together[0, : frames[0]] == alone[0, : frames[0]]).all(), samples
 
 
 def same_numbers(graph: Graph, turned: Graph, lengths: Iterable[int]) -> None:

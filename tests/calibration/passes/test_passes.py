@@ -72,6 +72,29 @@ def test_gelu_is_fused_without_a_change(fp32_graph: Graph, speech: list[np.ndarr
     assert sqnr([logits(fp32_graph, speech[0])], [logits(graph, speech[0])]) > 80
 
 
+def test_a_constant_for_each_head_is_no_site() -> None:
+    """SEW-D multiplies by its positions, of which ONNX Runtime refused a scale for each head."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    kind = TensorProto.FLOAT
+    model = helper.make_model(
+        helper.make_graph(
+            [
+                helper.make_node("MatMul", ["x", "each"], ["y"], "/encoder/layers.0/attention/MatMul"),
+                helper.make_node("MatMul", ["y", "one"], ["z"], "/encoder/layers.0/attention/out_proj/MatMul"),
+            ],
+            "graph",
+            [helper.make_tensor_value_info("x", kind, [1, 2, 3, 4])],
+            [helper.make_tensor_value_info("z", kind, [1, 2, 3, 6])],
+            [
+                numpy_helper.from_array(np.ones((1, 2, 4, 5), np.float32), "each"),
+                numpy_helper.from_array(np.ones((5, 6), np.float32), "one"),
+            ],
+        )
+    )
+    assert [site.path for site in find_sites(Graph(model))] == ["encoder.layers.0.attention.out_proj"]
+
+
 @pytest.mark.parametrize("scheme", [U8S8, S8S8, U7S8], ids=lambda scheme: str(scheme.name))
 def test_integers_are_written_as_the_engines_want_them(
     fp32_graph: Graph, ranges: Ranges, speech: list[np.ndarray], logits: Logits, scheme: Scheme
@@ -106,6 +129,7 @@ def test_onnxruntime_fuses_everything(fp32_graph: Graph, ranges: Ranges, tmp_pat
     insert_qdq(graph, find_sites(graph), ranges, U8S8)
     options = ort.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.add_session_config_entry("session.qdqisint8allowed", "1")  # as the engine does
     ort.InferenceSession(graph.to_model().SerializeToString(), options, providers=["CPUExecutionProvider"])
     counts = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
     products = sum(site.kind != "convolution" for site in find_sites(fp32_graph))
