@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -91,7 +92,10 @@ def test_equals_the_whole_graph(tiny_bundles: dict[str, Bundle], norm: str, vari
 def test_text_of_real_clips_is_that_of_the_whole_graph(
     clips: list[tuple[Path, str]], variant: str, engine: str
 ) -> None:
-    """To the letter in float. In INT8 a sum in another order can round to the other side, whichever way it is cut."""
+    """To the letter in float. In INT8 a sum in another order can round to the other side, whichever way it is cut.
+
+    That is one letter in a hundred at most, to the next whole letter: these clips have some 300.
+    """
     pytest.importorskip(engine, reason=f"runs on {engine}")
     with Model(Bundle.open(embedded.bundle_path()), engine, variant) as model:
         assert model.runs_in_tiles
@@ -103,7 +107,7 @@ def test_text_of_real_clips_is_that_of_the_whole_graph(
     if variant == "fp32":
         assert found == expected
     edits = [scoring.character_edits(*pair) for pair in zip(expected, found)]
-    assert sum(edit.errors for edit in edits) <= 0.01 * sum(map(len, expected))
+    assert sum(edit.errors for edit in edits) <= math.ceil(0.01 * sum(map(len, expected)))
 
 
 def test_equals_the_whole_graph_of_a_head_with_steps_of_its_own(random_head: Callable[[str], Bundle]) -> None:
