@@ -1,6 +1,6 @@
 """The same checkpoint in wav2edge and in other tools, turn by turn: latency, memory, and whether the words are equal.
 
-    python benchmarks/peers.py [--docs docs/figures/peers.md] [--crispasr FILE] [--speech MANIFEST]
+    python benchmarks/peers.py [--models embedded] [--docs docs/figures/peers-embedded.md] [--speech FILE]
     python benchmarks/peers.py --peers eager,openvino --models embedded --seconds 1 --turns 2     # to try
 
 The checkpoints are a base shape of random weights with group norm and with layer norm (only time and memory count),

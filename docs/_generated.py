@@ -269,7 +269,6 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "arm words": arm_words,
     "triton ragged": triton_ragged,
     "architecture": _picture.svg,
-    "peers": functools.partial(measured, "peers.md"),
     "growth": functools.partial(measured, "growth.md"),
     "memory": functools.partial(measured, "memory.md"),
 }

@@ -45,8 +45,8 @@ class EngineOptions:
     profiling: bool = False
     """Collect the engine's per-node timings, where it offers them."""
     keep_memory: bool = True
-    """Keep the memory that a run has freed for the next one, where the engine has such a pool. Without it runs that
-    differ in length or overlap take less memory (``model.SMALL_BYTES`` says for which models that costs no time)."""
+    """Keep the memory that a run has freed for the next one, where the engine has such a pool. Given back at the end of
+    each run, less is held after long ones (``model.SMALL_BYTES`` says for which models that costs little time)."""
     spin: bool = False
     """Let threads wait for the next operator in a loop, where the engine can. Default no: where the processors are
     virtual, a waiting thread takes the time of one that works (benchmarks/spinning.py: runs take up to 2.2 times as

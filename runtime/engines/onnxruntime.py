@@ -41,7 +41,8 @@ def refuses(spec: ModelSpec, variant: Variant) -> str | None:
 def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> OnnxRuntimeSession:
     """Load a stage on the CPU, or on the provider that ``options.device`` names; raises EngineError."""
     provider = _provider(options.device)
-    return OnnxRuntimeSession(_ort.open_session(bundle, variant, stage, options, [(provider, {})]), stage)
+    session = _ort.open_session(bundle, variant, stage, options, [(provider, {})])
+    return OnnxRuntimeSession(session, stage, options.keep_memory or provider != PROVIDER)
 
 
 def _provider(device: str | None) -> str:
