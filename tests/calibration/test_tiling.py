@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,7 +93,7 @@ def test_text_of_real_clips_is_that_of_the_whole_graph(
 ) -> None:
     """To the letter in float. In INT8 a sum in another order can round to the other side, whichever way it is cut.
 
-    That is one letter in a hundred at most, to the next whole letter: these clips have some 300.
+    Each clip five times, without up to 0.4 s of its beginning: 1 400 letters, of which one in a hundred can be told.
     """
     pytest.importorskip(engine, reason=f"runs on {engine}")
     with Model(Bundle.open(embedded.bundle_path()), engine, variant) as model:
@@ -102,12 +101,13 @@ def test_text_of_real_clips_is_that_of_the_whole_graph(
         expected, found = [], []
         for path, _ in clips:
             clip = read.load(path)
-            expected.append(text(whole_graph(model, clip), model.spec))
-            found.append(text(model.logits([clip])[0], model.spec))
+            for begin in range(0, 8000, 1600):
+                expected.append(text(whole_graph(model, clip[begin:]), model.spec))
+                found.append(text(model.logits([clip[begin:]])[0], model.spec))
     if variant == "fp32":
         assert found == expected
     edits = [scoring.character_edits(*pair) for pair in zip(expected, found)]
-    assert sum(edit.errors for edit in edits) <= math.ceil(0.01 * sum(map(len, expected)))
+    assert sum(edit.errors for edit in edits) <= 0.01 * sum(map(len, expected))
 
 
 def test_equals_the_whole_graph_of_a_head_with_steps_of_its_own(random_head: Callable[[str], Bundle]) -> None:
