@@ -91,7 +91,12 @@ class VariantBuilder:
 
     def ranges(self, scheme: Scheme) -> dict[str, Range]:
         """The range of every observed tensor."""
-        signed = {site.anchors[1] for site in self.sites if site.kind == "attention" and scheme.signed_operand}
+        signed = {
+            anchor
+            for site in self.sites
+            for position, anchor in enumerate(site.anchors)
+            if not scheme.reads_unsigned(site.kind, position)
+        }
         return {
             name: choose_range(seen, self.method, scheme.unsigned and name not in signed)
             for name, seen in self.histograms.items()

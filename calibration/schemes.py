@@ -34,6 +34,10 @@ class Scheme:
     preferred_by: tuple[str, ...]
     """The engines that run it best."""
 
+    def reads_unsigned(self, kind: str, position: int) -> bool:
+        """Whether an operator of this kind (``sites.SiteKind``) reads its operand at this position as uint8."""
+        return self.unsigned and not (self.signed_operand and kind == "attention" and position == 1)
+
     @property
     def variant(self) -> str:
         """The variant's name in a bundle."""

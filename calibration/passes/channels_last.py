@@ -67,7 +67,8 @@ def steps_of(graph: Graph) -> tuple[Step, ...]:
     if not found or graph.weights[found[0][0].input[1]].shape[1] != 1:
         return ()
     channel = graph.producer.get(found[0][0].input[0])
-    if channel is None or channel.op_type != "Unsqueeze" or graph.weights[channel.input[1]].tolist() not in ([1], [-2]):
+    axes = graph.weights.get(channel.input[1]) if channel is not None and channel.op_type == "Unsqueeze" else None
+    if channel is None or axes is None or axes.tolist() not in ([1], [-2]):
         return ()
     strides = [stride for _, _, stride in found]
     return tuple(Step(*item, math.prod(strides[i + 1 :]), channel.input[0]) for i, item in enumerate(found))

@@ -107,9 +107,9 @@ def _group_norm(
     # Sums are taken by products: with them a clip gives the same numbers alone and in a batch.
     transposed = builder.add("Transpose", [window], "windows_turned", perm=SWAP_LAST_AXES)
     sums = builder.add("MatMul", [builder.add("MatMul", [transposed, weighted], "outer_products"), inner], "sums")
-    bounds = [builder.integers(value) for value in (0, kernel, kernel + 1, 1)]
-    mean = builder.add("Slice", [sums, bounds[1], bounds[2], bounds[3]], "mean", NORM_MEAN)
-    square = builder.add("Slice", [sums, bounds[0], bounds[1], bounds[3]], "outer_of_weights")
+    first, last, end, axis = map(builder.integers, (0, kernel, kernel + 1, 1))
+    mean = builder.add("Slice", [sums, last, end, axis], "mean", NORM_MEAN)
+    square = builder.add("Slice", [sums, first, last, axis], "outer_of_weights")
     square = builder.add("Mul", [square, inner], "squares")
     ones = builder.constant("ones", np.ones((1, 1, kernel), np.float32))
     square = builder.add("MatMul", [ones, square], "mean_square", NORM_MEAN_SQUARE)

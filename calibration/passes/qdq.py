@@ -87,8 +87,7 @@ class _Writer:
         node = self.graph.node(site.node)
         for position, (tensor, anchor) in enumerate(zip(site.activations, site.anchors)):
             if not self.scheme.anchored or tensor == anchor:
-                second = site.kind == "attention" and position == 1
-                node.input[position] = self._pair(tensor, anchor, site, second)
+                node.input[position] = self._pair(tensor, anchor, site, position)
             elif (anchor, self._key(site)) not in self.pairs:
                 self.graph.replace_uses(anchor, self._pair(anchor, anchor, site), self.graph.readers(anchor))
         if site.weight is not None:
@@ -112,17 +111,17 @@ class _Writer:
     def _key(self, site: Site) -> str:
         return site.layer if self.switched else ""
 
-    def _pair(self, tensor: str, measured: str, site: Site, second: bool = False) -> str:
-        """The dequantised copy of an activation, made at its first use; second: of the two that a product reads."""
-        unsigned = self.scheme.unsigned and not (second and self.scheme.signed_operand)
-        signed = "_signed" if self.scheme.unsigned and not unsigned else ""
-        key = (f"{tensor}{signed}", self._key(site))
+    def _pair(self, tensor: str, measured: str, site: Site, position: int = 0) -> str:
+        """The dequantised copy of an activation, made at its first use; position: among the operands of the site."""
+        unsigned = self.scheme.reads_unsigned(site.kind, position)
+        name = tensor if unsigned == self.scheme.unsigned else f"{tensor}_signed"
+        key = (name, self._key(site))
         if key in self.pairs:
             return self.pairs[key]
         scale, zero = activation_parameters(self.ranges[measured], unsigned)
         kind = np.uint8 if unsigned else np.int8
-        names = self._store(f"{tensor}{signed}", np.array(scale, dtype=np.float32), np.array(zero, dtype=kind))
-        stem = f"{tensor}{signed}{'@' if self.switched else ''}{self._key(site)}"
+        names = self._store(name, np.array(scale, dtype=np.float32), np.array(zero, dtype=kind))
+        stem = f"{name}{'@' if self.switched else ''}{self._key(site)}"
         self._add("QuantizeLinear", [tensor, *names], f"{stem}_quantized")
         self._add("DequantizeLinear", [f"{stem}_quantized", *names], f"{stem}_dequantized")
         self.pairs[key] = self._switch(f"{stem}_dequantized", tensor, site)

@@ -50,7 +50,7 @@ def converted_of(node: Node) -> Node | None:
 
 
 def source_of(node: Node, index: int) -> Node | None:
-    """The node that writes an input; None where there is no such input."""
+    """The node whose output an input reads; None where the node has fewer inputs."""
     return node.input_value(index).get_node() if node.get_input_size() > index else None
 
 

@@ -224,7 +224,7 @@ def test_trusted_keys_that_name_none_refuse_everything(
 def test_a_signed_bundle_s_head_can_be_given_other_options(
     signed: Bundle, team: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The change breaks the signature, which the caller says; it is no error."""
+    """The change breaks the signature: the caller reports that and does not fail."""
 
     @dataclasses.dataclass(frozen=True)
     class Known:
