@@ -201,28 +201,28 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
 def adopt(model: Wav2Vec2ForCTC, folder: Path) -> list[str]:
     """Copy weights of equal shape from another checkpoint folder and return the names that kept their own.
 
-    Where the model is a whole number of times as deep, the other's layers are spread evenly over its own, and those
-    between begin as the identity (output projections at zero), so that it starts with the other's output.
+    Where the model is deeper, the other's layers are spread evenly over its own, and those between begin as the
+    identity (output projections at zero), so that it starts with the other's output.
     """
     ours, theirs = model.state_dict(), load_weights(folder)
     depth = len({name.split(".")[3] for name in theirs if name.startswith(_LAYERS)})
     layers = model.wav2vec2.encoder.layers
-    times = len(layers) // depth if depth and len(layers) % depth == 0 else 1
-    spread = {_spread(name, times): value for name, value in theirs.items()}
+    places = [i * max(len(layers), depth) // depth for i in range(depth)]
+    spread = {_moved(name, places): value for name, value in theirs.items()}
     fitting = {k: v for k, v in spread.items() if k in ours and v.shape == ours[k].shape}
     model.load_state_dict(fitting, strict=False)
     for i, layer in enumerate(layers):
-        if i % times:
+        if depth and i not in places:
             for linear in (layer.attention.out_proj, layer.feed_forward.output_dense):
                 nn.init.zeros_(linear.weight)
     return sorted(set(ours) - set(fitting))
 
 
-def _spread(name: str, times: int) -> str:
+def _moved(name: str, places: list[int]) -> str:
     if not name.startswith(_LAYERS):
         return name
     parts = name.split(".")
-    return ".".join([*parts[:3], str(int(parts[3]) * times), *parts[4:]])
+    return ".".join([*parts[:3], str(places[int(parts[3])]), *parts[4:]])
 
 
 def save_checkpoint(model: Wav2Vec2ForCTC, folder: Path) -> int:

@@ -107,7 +107,8 @@ def test_times_are_monotonic_and_inside_the_recording(embedded_transcriber: Tran
 def test_memory_is_flat_in_the_length(minute: np.ndarray, tmp_path: Path) -> None:
     """The process reads its own peak: what the kernel tells its parent includes the parent's size before exec.
 
-    Peaks of one recording differ by up to 30 MB between runs, as the pool of the C library falls out.
+    Peaks of one recording differ by up to 40 MB between runs, as the pool of the C library falls out: the longer one
+    must be long enough that half of its samples are more than that.
     """
     script = (
         "import re, sys; from wav2edge.cli import main; code = main(sys.argv[1:]); "
@@ -115,7 +116,7 @@ def test_memory_is_flat_in_the_length(minute: np.ndarray, tmp_path: Path) -> Non
         "sys.exit(code)"
     )
     peaks = []
-    for minutes in (4, 20):
+    for minutes in (10, 40):
         path = tmp_path / f"{minutes}.flac"
         soundfile.write(path, np.tile(minute, minutes), 16000)
         command = [sys.executable, "-c", script, "transcribe", str(path), "-m", str(BUNDLE), "-f", "json"]
@@ -124,7 +125,7 @@ def test_memory_is_flat_in_the_length(minute: np.ndarray, tmp_path: Path) -> Non
         assert json.loads(done.stdout)["duration"] > 60 * (minutes - 1)
         peaks.append(int(done.stderr.split("PEAK ")[1]) / 1024)
     assert peaks[1] < 600
-    samples = 16 * 60 * 16000 * 4 / 2**20
+    samples = 30 * 60 * 16000 * 4 / 2**20
     assert peaks[1] - peaks[0] < samples / 2
 
 
