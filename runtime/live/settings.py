@@ -22,10 +22,11 @@ class LiveSettings:
     """Seconds of new sound between two partials; half of it until an utterance has text. Default 0.5; the profile of a
     slow board says more. Cost: benchmarks/live_cost.py."""
 
-    long_hop: float = 1.0
-    """The same once an utterance is longer than a window and 5 s, when every partial costs a whole window; where
-    ``hop`` is more, that counts, and half a window at most. Default 1.0: two thirds of the computing of the partials
-    of an utterance of 20 s (benchmarks/live_cost.py)."""
+    long_hop: float = 1.2
+    """The same once an utterance is longer than a window and 4 s, when every partial costs a whole window; where
+    ``hop`` is more, that counts, and half a window at most. Default 1.2: three fifths of the computing of the
+    partials of an utterance of 20 s (benchmarks/live_cost.py); in long utterances words appear half a second later
+    than with 0.5, and fewer of them change (benchmarks/live_settings.py)."""
 
     left_context: float = 3.0
     """Seconds that a partial's window reaches back before its hop. Default 3.0 (benchmarks/live_cost.py,
@@ -83,7 +84,7 @@ class LiveSettings:
 
     keep_features: bool | None = None
     """Whether convolution features are kept between hops. Default None: where the variant has the stages by which the
-    front end is run in pieces, and an encoder. Partials then take 0.75 to 0.87 of the computing
+    front end is run in pieces, and an encoder. Partials then take 0.7 to 0.85 of the computing
     (benchmarks/live_cost.py)."""
 
     endpoint: EndpointRules = field(default_factory=EndpointRules)

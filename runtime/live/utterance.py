@@ -17,7 +17,7 @@ from .window import FinalPass, Window
 
 _GRID = 5  # windows end on multiples of 5 frames (0.1 s), so that engines meet few different shapes
 
-_LONG = 5.0  # seconds of an utterance, pre-roll included, below which captions must come early: commands
+_LONG = 4.0  # seconds of an utterance, pre-roll included, below which captions must come early: commands
 
 _CUT = 1.0  # seconds before an utterance is too long for which captions come early again
 
