@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", default=["int8-u8s8", "int8-s8s8"])
     parser.add_argument("--piece", type=float, default=tiling.SECONDS, help="length of a piece in seconds")
     parser.add_argument("--live", type=float, metavar="MIN", help="minutes of speech, live")
+    parser.add_argument("--only-live", action="store_true", help="leave out the rows of windows")
     parser.add_argument("--json", type=Path, help="write the rows there")
     parser.add_argument("--child", nargs="+", help="for the script itself: the row that this process measures")
     arguments = parser.parse_args()
@@ -69,6 +70,7 @@ def main() -> None:
         print(json.dumps(captions(*arguments.child) if live else measure(*arguments.child)))
         return
     rows = []
+    ways = (*(() if arguments.only_live else ("whole", "pieces")), *(("live",) if arguments.live else ()))
     with _kit.Output(arguments) as output:
         output.say(f"windows of {arguments.seconds:g} s, {arguments.threads} threads; MB above the bare imports")
         output.say(
@@ -81,7 +83,7 @@ def main() -> None:
                 for engine, variant in WAYS:
                     if variant not in arguments.variants:
                         continue
-                    for way in ("whole", "pieces", *(["live"] if arguments.live else [])):
+                    for way in ways:
                         with tempfile.TemporaryDirectory() as cache:
                             seconds = arguments.live * 60 if way == "live" else arguments.seconds
                             told, more = (

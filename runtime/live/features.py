@@ -8,6 +8,7 @@ have moved, because one second, much of it silence, is a poor estimate of a voic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -77,7 +78,9 @@ class FeatureCache:
         """Whether the utterance so far [samples] is to be normalised by newer statistics (see ``freeze``)."""
         if not self.spec.normalize or len(samples) < FROZEN_AFTER * self.spec.sample_rate:
             return False
-        return self._loudness is None or abs(np.log(self._measured(samples).scale / self._loudness.scale)) > _LOUDNESS_MOVED
+        if self._loudness is None:
+            return True
+        return abs(math.log(self._measured(samples).scale / self._loudness.scale)) > _LOUDNESS_MOVED
 
     def freeze(self, samples: NDArray[np.float32]) -> None:
         """Take the normalisation from the utterance so far, and drop features that were normalised otherwise."""

@@ -339,3 +339,19 @@ def test_attention_in_training_is_scaled_dot_product_attention(recipe: Recipe) -
     slope = torch.randn_like(ours)
     gradients = [torch.autograd.grad(output, given, slope) for output in (ours, theirs)]
     torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("layers", [2, 3, 5])
+def test_a_deeper_encoder_begins_with_the_output_of_the_one_it_takes_over(
+    recipe: Recipe, tmp_path: Path, layers: int
+) -> None:
+    model = recipe("student.model")
+    torch.manual_seed(0)
+    model.save_checkpoint(model.new_model(model.embedded_config(32, 2, 64, 2)), tmp_path / "shallow")
+    shallow = model.open_checkpoint(tmp_path / "shallow").eval()
+    deeper = model.new_model(model.embedded_config(32, layers, 64, 2)).eval()
+    random = model.adopt(deeper, tmp_path / "shallow")
+    assert len({name.split(".")[3] for name in random}) == layers - 2
+    audio = torch.randn(1, 8000)
+    assert shallow(audio).logits.std() > 1e-3
+    torch.testing.assert_close(deeper(audio).logits, shallow(audio).logits)
