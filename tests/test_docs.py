@@ -26,6 +26,8 @@ FOLDERS = ("runtime", "devices", "measure", "graphs", "calibration", "export", "
 NOT_RUN = {
     "pip install": "needs a package index; tests/test_packaging.py installs the wheel",
     "sudo apt-get install": "needs root; .ci/run installs the package",
+    "tar xf": "installs from a package index; tests/boards installs archives",
+    "alias": "is for the reader's shell; tests/boards runs what it names",
 }
 """Commands of the README that no test runs, by how they begin, and why."""
 WITHOUT_HARDWARE = {

@@ -66,8 +66,8 @@ class LiveSettings:
 
     min_confidence: float = 0.0
     """A tentative word with a lower confidence (0 to 1), and all after it, is shown only once ``confirm`` successive
-    hypotheses contain it: steadier captions, later; above 1 that is every word. Default 0 (off); 0.8 removes two
-    thirds of the changed words on commands and adds 0.14 s (benchmarks/live_settings.py)."""
+    hypotheses contain it: steadier captions, later; above 1 that is every word. Default 0 (off), since
+    0.8 makes words appear one to two seconds later where it removes changes (benchmarks/live_settings.py)."""
 
     pre_roll: float = 1.4
     """Seconds of sound before the voice that belong to an utterance; models trained on clips with silence around the
