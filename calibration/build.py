@@ -164,9 +164,9 @@ class VariantBuilder:
         elif name == "int4":
             quantize_int4(graph, keep_float)
         else:
+            group_heads(graph)  # before, because it looks for the products around the heads
             quantize_dynamic(graph, keep_float)
             least_positions(graph)
-            group_heads(graph)
 
     def _quantize_static(self, graph: Graph, scheme: Scheme, keep_float: frozenset[str]) -> None:
         sites = self._rewritten(graph, scheme, keep_float)

@@ -130,9 +130,10 @@ class Model:
         lengths (``lengths``) for engines that keep something for each, so that the time axes of ``encoder`` may be
         longer than the longest clip.
         """
-        if stage == "full" and self.runs_in_tiles:
+        if stage == "full":
             clips = [row[:length] for row, length in zip(*(feeds[name] for name in STAGES["full"]))]
-            if min(map(len, clips)) >= self.spec.min_samples:
+            self._check_length(max(map(len, clips), default=0))
+            if self.runs_in_tiles and min(map(len, clips)) >= self.spec.min_samples:
                 return self._encoded([self._normalized(clip) for clip in clips], options)
         if stage in tiling.stages(self.spec) and self.runs_in_tiles:
             return tiling.run_stage(self._run_whole(options), self.spec, stage, feeds)
@@ -146,20 +147,25 @@ class Model:
         """Every output of clips [samples] at the model's rate, run as one padded batch.
 
         For each clip its outputs by name, without the batch axis; those with a time axis are cut to the clip's own
-        frames. Raises EngineError.
+        frames, of which a clip that is too short has none. Raises EngineError, also where every clip is too short.
         """
         return engines.outputs_of(self.spec, self.run("full", engines.as_feeds(*tiling.batched(clips)), options))
 
     def outputs_of_normalized(
         self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None = None
     ) -> list[dict[str, NDArray[np.generic]]]:
-        """As ``outputs``, for clips that are normalised already: the front end, then the encoder."""
+        """As ``outputs``, for clips that are normalised already, none too short: the front end, then the encoder."""
+        self._check_length(min(map(len, clips), default=0))
         if self.runs_in_tiles:
             return engines.outputs_of(self.spec, self._encoded(clips, options))
         batch, samples = tiling.batched(clips)
         features = self.run("frontend", {NORMALIZED: batch, INPUT_LENGTHS: samples}, options)
         encoded = self.run("encoder", {name: features[name] for name in (FEATURES, FEATURE_LENGTHS)}, options)
         return engines.outputs_of(self.spec, encoded)
+
+    def _check_length(self, samples: int) -> None:
+        if samples < self.spec.min_samples:
+            raise EngineError(f"a clip of {samples} samples; the model needs at least {self.spec.min_samples}")
 
     def _of_few_lengths(self, feeds: Arrays) -> Arrays:
         """The inputs of the encoder with features of one of few lengths; the graph masks what was added."""

@@ -33,6 +33,7 @@ from .bundle.spec import (
     Stage,
 )
 from .engines import Arrays
+from .errors import EngineError
 
 SECONDS = 1.0
 """Length of a stretch in seconds; half of it with group norm. ``benchmarks/memory.py --piece`` prints time and memory
@@ -124,6 +125,8 @@ def _in_pieces(
         else:
             outputs = run("frontend", {NORMALIZED: values, INPUT_LENGTHS: np.array([values.shape[1]], np.int64)})
         parts.append(np.asarray(outputs[FEATURES][0, :count], dtype=np.float32))
+    if not parts:
+        raise EngineError(f"{len(normalized)} samples give no frame; the front end needs {_samples(steps, 1)}")
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...graphs.graph import Graph, use_domain
 from ...graphs.nodes import Node, make_node
+from ..sites import find_sites
 from .qdq import quantize_weight
 
 DOMAIN = "com.microsoft"
@@ -28,9 +29,7 @@ def quantize_dynamic(graph: Graph, keep_float: Collection[str]) -> None:
     from onnx import TensorProto
 
     measured: dict[str, list[str]] = {}
-    for node in list(graph.nodes):
-        if node.op_type != "MatMul" or node.name in keep_float or node.input[1] not in graph.weights:
-            continue
+    for node in _linear(graph, keep_float):
         source, weight, stem = node.input[0], node.input[1], node.name
         new: list[Node] = []
         if source not in measured:
@@ -54,11 +53,9 @@ def quantize_dynamic(graph: Graph, keep_float: Collection[str]) -> None:
 
 def quantize_int4(graph: Graph, keep_float: Collection[str]) -> None:
     """Linear layers' weights in 4 bits, symmetric, in blocks of 32."""
-    for node in list(graph.nodes):
-        if node.op_type != "MatMul" or node.name in keep_float or node.input[1] not in graph.weights:
-            continue
+    for node in _linear(graph, keep_float):
         weight = graph.weights[node.input[1]]
-        if weight.ndim != 2 or weight.shape[0] % BLOCK:
+        if weight.shape[0] % BLOCK:
             continue
         packed, scales = pack_int4(graph.floats(node.input[1]))
         names = [f"{node.input[1]}_int4", f"{node.input[1]}_int4_scales"]
@@ -72,6 +69,12 @@ def quantize_int4(graph: Graph, keep_float: Collection[str]) -> None:
         graph.substitute(node, [new])
     use_domain(graph, DOMAIN)
     graph.drop_unused()
+
+
+def _linear(graph: Graph, keep_float: Collection[str]) -> list[Node]:
+    """The nodes of linear layers to quantise, as other variants have them: none of a log-mel front end."""
+    names = {site.node for site in find_sites(graph) if site.kind == "linear"} - set(keep_float)
+    return [node for node in graph.nodes if node.name in names]
 
 
 def pack_int4(weight: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,10 @@ SHORTEST, LONGEST = 0.3, 30.0
 FEWEST_SPEAKERS = 5
 """Named speakers from which dev is taken by whole speakers."""
 
-_SPLITS = {"train": "train", "dev": "dev", "valid": "dev", "test": "test", "eval": "test"}
-"""What a manifest's split begins with, in any case, and what it means: `Test`, `dev-clean`, `validation`."""
+_SPLITS = {
+    "train": "train", "dev": "dev", "valid": "dev", "validation": "dev", "test": "test", "eval": "test"
+}  # fmt: skip
+"""The word that a manifest's split begins with, in any case, and what it means: `Test`, `dev-clean`, `validation`."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def read_speech(manifest: Path, dev_share: float = 0.15) -> Speech:
 def _split(row: Row, manifest: Path) -> str:
     """Return train, dev or test."""
     named = row.split or "train"
-    found = next((split for start, split in _SPLITS.items() if named.lower().startswith(start)), None)
+    found = _SPLITS.get(re.split(r"[^a-z]", named.lower(), maxsplit=1)[0])
     if found is None:
         raise InputError(f"{manifest}: split {named!r} of {row.path.name}; give train, dev or test")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -128,7 +129,7 @@ class OnnxRuntimeSession:
         """
         self.raw: InferenceSession | None = session
         self._options: RunOptions | None = None
-        if not keep_memory:
+        if not keep_memory and sys.maxsize > 2**32:  # 32-bit builds have no pool, and refuse to shrink it
             self._options = library("onnxruntime").RunOptions()
             self._options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         names = {item.name for item in session.get_inputs()}

@@ -74,10 +74,11 @@ def test_splits_are_named_in_any_case_and_others_are_refused(finetune: Recipe, m
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     speech = finetune("speech").read_speech(manifest)
     assert (len(speech.train), len(speech.dev), len(speech.test)) == (7, 3, 2)
-    rows[0]["split"] = "heldout"
-    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    with pytest.raises(ValueError, match=r"'heldout' of 0\.wav; give train, dev or test"):
-        finetune("speech").read_speech(manifest)
+    for other in ("heldout", "validated"):  # Common Voice's validated is the pool of all checked clips
+        rows[0]["split"] = other
+        manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        with pytest.raises(ValueError, match=rf"'{other}' of 0\.wav; give train, dev or test"):
+            finetune("speech").read_speech(manifest)
 
 
 def test_dev_is_taken_from_recordings_of_one_name_in_many_folders(finetune: Recipe, tmp_path: Path) -> None:

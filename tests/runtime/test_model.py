@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from wav2edge.runtime import engines, lengths
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES
+from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED
 from wav2edge.runtime.engines import Arrays, EngineOptions
+from wav2edge.runtime.errors import EngineError
 from wav2edge.runtime.model import Model
 
 
@@ -103,6 +104,25 @@ def test_padded_features_change_nothing(bundle: Bundle) -> None:
     padded, alone = padded_and_alone(bundle, "int8-s8s8")
     assert np.square(padded - alone).mean() ** 0.5 < 0.25 * np.square(alone - exact).mean() ** 0.5
     assert (padded.argmax(1) == alone.argmax(1)).all()
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_clips_that_are_too_short_are_refused_by_their_length(bundle: Bundle, engine: str) -> None:
+    """OpenVINO gave no row at all for such a clip, or none of its frames, and ONNX Runtime named a shape."""
+    with Model(bundle, engine, "fp32") as model:
+        shortest = model.spec.min_samples
+        needs = rf"{shortest - 1} samples.* needs at least {shortest}$"
+        short, clip = np.zeros(shortest - 1, np.float32), np.zeros(16000, np.float32)
+        for run in (model.outputs, model.outputs_of_normalized, model.logits):
+            with pytest.raises(EngineError, match=needs):
+                run([short])
+        with pytest.raises(EngineError, match=needs):
+            model.outputs_of_normalized([clip, short])
+        with pytest.raises(EngineError, match=f"{shortest - 1} samples give no frame"):
+            lengths = np.array([16000, shortest - 1], np.int64)
+            model.run("frontend", {NORMALIZED: np.zeros((2, 16000), np.float32), INPUT_LENGTHS: lengths})
+        assert len(model.logits([short + 0.1, clip])[1]) == model.spec.frames(16000)
+        assert len(model.logits([np.zeros(shortest, np.float32)])[0]) == 1
 
 
 def test_options_that_an_engine_does_not_read_load_nothing_again(bundle: Bundle) -> None:

@@ -211,8 +211,9 @@ def adopt(model: Wav2Vec2ForCTC, folder: Path) -> list[str]:
     spread = {_moved(name, places): value for name, value in theirs.items()}
     fitting = {k: v for k, v in spread.items() if k in ours and v.shape == ours[k].shape}
     model.load_state_dict(fitting, strict=False)
+    adopted = any(name.startswith(_LAYERS) for name in fitting)
     for i, layer in enumerate(layers):
-        if depth and i not in places:
+        if adopted and i not in places:
             for linear in (layer.attention.out_proj, layer.feed_forward.output_dense):
                 nn.init.zeros_(linear.weight)
     return sorted(set(ours) - set(fitting))

@@ -18,7 +18,7 @@ from ..frames import EDGE
 from ..labels import BLANK, LABELS
 from ..speech.clips import ClipStore
 from ..speech.dataset import Dataset
-from ..speech.targets import POSTERIORS, frame_starts, write_rows
+from ..speech.targets import FREE_POSTERIORS, POSTERIORS, frame_starts, write_rows
 from .decode import label_scores
 from .model import Student, open_checkpoint
 
@@ -30,6 +30,7 @@ def write_posteriors(student: Student, folder: Path) -> None:
     for clip, scores in label_scores(student, Dataset([folder], targets=False, longest=60.0), exact=False):
         inside = slice(clip.frame + EDGE, clip.frame + EDGE + len(scores))
         table[inside] = torch.from_numpy(scores).softmax(-1).numpy()
+    (folder / FREE_POSTERIORS).unlink(missing_ok=True)  # those of other weights, which constrain would keep
     write_rows(folder / POSTERIORS, table)
 
 

@@ -108,11 +108,11 @@ def run(
             )
         _load_once(opened, engine, variant, every_variant, device, threads)
         return
-    if threads is not None:
-        raise InputError(f"--threads is not for {engine}, which compiles for a GPU")
     build = module.build
     if build is None:
         raise InputError(f"engine {engine} needs no building; those that do are {', '.join(_built())}")
+    if threads is not None:
+        raise InputError(f"--threads is not for {engine}, which compiles for a GPU")
     options = engines.EngineOptions(device=device, longest_seconds=longest, window_seconds=live_window)
     for each in _chosen(opened, engine, variant, every_variant):
         stages: tuple[Stage, ...] = stage or ("full",)

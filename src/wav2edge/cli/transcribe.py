@@ -170,7 +170,7 @@ def run(
         if any(_may_be_mp3(source) for source in sources):
             stack.enter_context(_foreign.without_lines(_foreign.MP3_DECODER))
         at_once = lanes(opened.engine, opened.variant, sources, chunking) if batch == 1 else 1
-        if opened.variant.bytes <= SMALL_BYTES:  # the engine runs it without a memory pool
+        if opened.variant.bytes <= SMALL_BYTES:  # the engine gives its memory back after each run
             give_back_large_blocks()
         transcriber = stack.enter_context(
             Transcriber(

@@ -12,6 +12,7 @@ from wav2edge.calibration.observe import observe
 from wav2edge.calibration.passes.fuse_gelu import fuse_gelu
 from wav2edge.calibration.passes.head_groups import group_heads
 from wav2edge.calibration.passes.qdq import insert_qdq, observed
+from wav2edge.calibration.passes.weights_only import quantize_dynamic
 from wav2edge.calibration.ranges import min_max
 from wav2edge.calibration.schemes import U8S8
 from wav2edge.calibration.sites import find_sites
@@ -62,6 +63,16 @@ def test_the_logits_are_those_of_all_heads_at_once(
     # In INT8 a sum in another order can be rounded to the other side; a wrong head would change most labels.
     assert np.abs(found - expected).max() < (1e-3 if precision == "fp32" else 0.2) * expected.std()
     assert (found.argmax(-1) == expected.argmax(-1)).mean() > 0.995
+
+
+def test_heads_are_grouped_before_linear_layers_become_dynamic(fp32_graph: Graph, tmp_path: Path) -> None:
+    """The products around the heads are not found in between: no variant of int8-dynamic had groups."""
+    whole, grouped = fp32_graph.copy(), fp32_graph.copy()
+    assert group_heads(grouped, 2) > 4
+    for graph in (whole, grouped):
+        quantize_dynamic(graph, ())
+    found, expected = logits(grouped, tmp_path / "grouped"), logits(whole, tmp_path / "whole")
+    assert np.abs(found - expected).max() < 0.2 * expected.std()
 
 
 def test_few_heads_stay_together(fp32_graph: Graph) -> None:

@@ -72,27 +72,47 @@ def test_gelu_is_fused_without_a_change(fp32_graph: Graph, speech: list[np.ndarr
     assert sqnr([logits(fp32_graph, speech[0])], [logits(graph, speech[0])]) > 80
 
 
-def test_a_constant_for_each_head_is_no_site() -> None:
-    """SEW-D multiplies by its positions, of which ONNX Runtime refused a scale for each head."""
+@pytest.fixture
+def constants() -> Graph:
+    """Three products with a constant: of a log-mel front end, of each head (SEW-D's positions), of a linear layer."""
     from onnx import TensorProto, helper, numpy_helper
 
     kind = TensorProto.FLOAT
-    model = helper.make_model(
-        helper.make_graph(
-            [
-                helper.make_node("MatMul", ["x", "each"], ["y"], "/encoder/layers.0/attention/MatMul"),
-                helper.make_node("MatMul", ["y", "one"], ["z"], "/encoder/layers.0/attention/out_proj/MatMul"),
-            ],
-            "graph",
-            [helper.make_tensor_value_info("x", kind, [1, 2, 3, 4])],
-            [helper.make_tensor_value_info("z", kind, [1, 2, 3, 6])],
-            [
-                numpy_helper.from_array(np.ones((1, 2, 4, 5), np.float32), "each"),
-                numpy_helper.from_array(np.ones((5, 6), np.float32), "one"),
-            ],
+    names = ("/feature_extractor/log_mel/MatMul", "/encoder/layers.0/attention/MatMul", LINEAR + "/MatMul")
+    weights = {"bands": (32, 64), "each": (1, 2, 64, 32), "one": (32, 6)}
+    tensors = ["x", "y", "z", "w"]
+    steps = zip(names, weights, tensors, tensors[1:])
+    nodes = [helper.make_node("MatMul", [source, weight], [to], name) for name, weight, source, to in steps]
+    return Graph(
+        helper.make_model(
+            helper.make_graph(
+                nodes,
+                "graph",
+                [helper.make_tensor_value_info("x", kind, [1, 2, 3, 32])],
+                [helper.make_tensor_value_info("w", kind, [1, 2, 3, 6])],
+                [numpy_helper.from_array(np.ones(shape, np.float32), name) for name, shape in weights.items()],
+            )
         )
     )
-    assert [site.path for site in find_sites(Graph(model))] == ["encoder.layers.0.attention.out_proj"]
+
+
+LINEAR = "/encoder/layers.0/attention/out_proj"
+
+
+def test_a_constant_for_each_head_is_no_site(constants: Graph) -> None:
+    """SEW-D multiplies by its positions, of which ONNX Runtime refused a scale for each head."""
+    assert [site.path for site in find_sites(constants)] == ["encoder.layers.0.attention.out_proj"]
+
+
+@pytest.mark.parametrize(("quantize", "product"), [(quantize_dynamic, "MatMulInteger"), (quantize_int4, "MatMulNBits")])
+def test_weights_alone_are_quantised_where_other_variants_are(
+    constants: Graph, quantize: Callable[[Graph, tuple[str, ...]], None], product: str
+) -> None:
+    """A log-mel front end in INT8 lost most of its bands, and ONNX Runtime refused scales for each head."""
+    quantize(constants, ())
+    kinds = {node.name: node.op_type for node in constants.nodes if "MatMul" in node.op_type}
+    assert list(kinds.values()) == ["MatMul", "MatMul", product]
+    assert next(name for name, kind in kinds.items() if kind == product).startswith(LINEAR)
 
 
 @pytest.mark.parametrize("scheme", [U8S8, S8S8, U7S8], ids=lambda scheme: str(scheme.name))
