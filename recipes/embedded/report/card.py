@@ -93,6 +93,15 @@ def uses_of_eval(log: Path) -> str:
     return f"{len(rows)} times in all, {closing} of them by `report/measure.py`"
 
 
+def measured_on(log: Path, sha256: str) -> str:
+    """Return the day of the last use of the eval split with these weights; raises ValueError where there is none."""
+    rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    days = [row["when"][:10] for row in rows if row.get("sha256") == sha256]
+    if not days:
+        raise ValueError(f"{log} has no line of the weights {sha256}")
+    return str(days[-1])
+
+
 def confusions(results: dict[str, list[dict[str, str]]], count: int = 12) -> str:
     """Return the words of the eval split that are missing most often, with how often they occur."""
     said: Counter[str] = Counter()
@@ -171,13 +180,13 @@ def budget(log: Path) -> str:
     return f"Trained on {hours:.1f} hours of audio (repeats counted) in {minutes:.0f} minutes of processor time."
 
 
-def show_in_readme(readme: Path, table: str) -> None:
-    """Put the table between the README's two marks; raises ValueError where they are missing."""
+def show_in_readme(readme: Path, text: str) -> None:
+    """Put a text between the README's two marks; raises ValueError where they are missing."""
     before, begin, rest = readme.read_text("utf-8").partition("<!-- embedded model: begin -->\n")
     _, end, after = rest.partition("<!-- embedded model: end -->")
     if not begin or not end:
         raise ValueError(f"{readme} lacks the marks of the embedded model's table")
-    readme.write_text(f"{before}{begin}{table}\n{end}{after}", "utf-8")
+    readme.write_text(f"{before}{begin}{text}\n{end}{after}", "utf-8")
 
 
 def card(template: str, manifest: Path, evidence: Path, notes: dict[str, Any], log: str | None) -> str:
@@ -229,7 +238,10 @@ def main() -> None:
     if shipped:
         (HERE / "MODEL_CARD.md").write_text(text, "utf-8")
         results = json.loads((options.evidence / "results.json").read_text("utf-8"))
-        show_in_readme(HERE.parent.parent / "README.md", rate_table(results, ("eval", "test")))
+        day = measured_on(options.evidence / "eval_readings.jsonl", results["sha256"])
+        how = "greedy, no language model, speech that was not in its training"
+        source = f"Measured on {day} by `recipes/embedded/report/measure.py` in float32: {how}."
+        show_in_readme(HERE.parent.parent / "README.md", f"{source}\n\n{rate_table(results, ('eval', 'test'))}")
         text = text.replace("(curves/", "(../curves/")
     (options.checkpoint / "README.md").write_text(text, "utf-8")
 
