@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from wav2edge.measure.figures import Change, Estimate
-from wav2edge.measure.runs import Run
+from wav2edge.measure.figures import Change, Estimate, cosines
+from wav2edge.measure.runs import EncoderRun, Run
 from wav2edge.measure.task import Answer, Likeness, Unit
 from wav2edge.runtime import engines
 from wav2edge.runtime.bundle.read import Bundle, Variant
@@ -174,7 +174,7 @@ class Judge:
         """A candidate's figures against fp32's."""
         return Measured(
             engine=engine,
-            figure=hypotheses.run.estimates()[0],
+            figure=_figure(self.reference.run, hypotheses.run),
             change=self.reference.run.change(hypotheses.run),
             likeness=self._likeness(hypotheses),
             sqnr_db=sqnr(self.reference.logits, hypotheses.logits),
@@ -211,6 +211,13 @@ class Judge:
                     if turn:  # the first run prepares
                         best[index] = min(best[index], time.perf_counter() - start)
         return best[1] / best[0], best[1] * 1000
+
+
+def _figure(first: Run, run: Run) -> Estimate:
+    """A run's main figure; of a bare encoder the cosine to the first run."""
+    if isinstance(first, EncoderRun) and isinstance(run, EncoderRun):
+        return cosines.score(first.states, run.states)
+    return run.estimates()[0]
 
 
 def engine_for(bundle: Bundle, variant: Variant) -> str:

@@ -6,6 +6,7 @@ is a power of two and doubles, neighbours merged, when a larger value comes. Sam
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias, get_args
 
@@ -53,6 +54,8 @@ class Histogram:
         self.elements += values.size
         flat = values.reshape(-1)
         step = -(-flat.size // SAMPLE)
+        while math.gcd(step, values.shape[-1]) > 1:  # else it meets the same channels in every frame
+            step += 1
         index = ((flat[::step] * np.float32(1 / self.limit) + 1) * BINS).astype(np.int32)
         np.clip(index, 0, 2 * BINS - 1, out=index)
         self.counts += step * np.bincount(index, minlength=2 * BINS)

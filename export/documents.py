@@ -107,6 +107,7 @@ class AdapterJson(TypedDict, total=False):
 
     peft_type: str
     base_model_name_or_path: str | None
+    revision: str | None
     auto_mapping: dict[str, object] | None
     lora_alpha: float
     init_lora_weights: object

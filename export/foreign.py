@@ -198,6 +198,7 @@ def _config(state: Mapping[str, Tensor], settings: Mapping[str, object]) -> Conf
         "conv_kernel": [weight.shape[2] for weight in convolutions],
         "conv_stride": _strides(settings, len(convolutions)),
         "conv_bias": f"{extractor}.0.conv.bias" in state,
+        "hidden_act": _activation(settings),
         "feat_extract_norm": "layer" if layer_norm else "group",
         "do_stable_layer_norm": settings.get("layer_norm_first", layer_norm),
         "num_conv_pos_embeddings": positions.shape[2],
@@ -207,6 +208,15 @@ def _config(state: Mapping[str, Tensor], settings: Mapping[str, object]) -> Conf
     }
     result: ConfigJson = config  # type: ignore[assignment]
     return result
+
+
+def _activation(settings: Mapping[str, object]) -> str:
+    """Transformers' name of fairseq's ``activation_fn``; its gelu_accurate is the approximation by tanh."""
+    named = str(settings.get("activation_fn") or "gelu")
+    names = {"gelu": "gelu", "relu": "relu", "gelu_accurate": "gelu_new", "gelu_fast": "gelu_new", "swish": "swish"}
+    if named not in names:
+        raise CheckpointError(f"the file's activation_fn is {named}; wav2edge knows {', '.join(names)}")
+    return names[named]
 
 
 def _strides(settings: Mapping[str, object], count: int) -> list[int]:

@@ -61,6 +61,9 @@ def read_labels(
     one_of_all = head.name == "sequence_classification" and config.get("problem_type") in (None, SINGLE_LABEL)
     if groups and not one_of_all:
         raise CheckpointError(f"{path}: only a classifier of which one label holds has groups of labels")
+    if head.name != "ctc" and (vocabulary is not None or language is not None):
+        given = "a vocabulary" if vocabulary is not None else f"language {language!r}"
+        raise CheckpointError(f"{path}: {given} is for a model that transcribes; this one's head is {head.name}")
     if head.name == "ctc":
         if vocabulary is not None and vocabulary.suffix != ".json":
             return _dictionary_labels(vocabulary, config, language)

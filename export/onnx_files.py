@@ -186,6 +186,8 @@ def _operators_refusal(model: onnx.ModelProto) -> str | None:
     opset = max((entry.version for entry in model.opset_import if entry.domain in _OWN), default=0)
     quantised = sorted({node.op_type for node in model.graph.node} & _QUANTISED)
     foreign = sorted({f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain not in _OWN})
+    if _computes_in_half(model):
+        return _FLOAT16
     if quantised:
         return (
             f"its weights are quantised ({', '.join(quantised[:2])}); name the file in float32 and quantize the "
@@ -196,6 +198,25 @@ def _operators_refusal(model: onnx.ModelProto) -> str | None:
     if not OPSETS[0] <= opset <= OPSETS[1]:
         return f"it is of opset {opset}; {OPSETS[0]} to {OPSETS[1]} can be imported: export it again with opset 17"
     return None
+
+
+def _computes_in_half(model: onnx.ModelProto) -> bool:
+    """Whether values are rounded to 16 bits between inputs and outputs in float32 (converters' ``keep_io_types``).
+
+    Weights that are stored in 16 bits and cast to float32 where they are read compute in float32.
+    """
+    import onnx
+
+    half = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
+    stored = {tensor.name for tensor in model.graph.initializer if tensor.data_type in half}
+    for node in model.graph.node:
+        if node.op_type == "Cast":
+            rounds = next((attribute.i for attribute in node.attribute if attribute.name == "to"), 0) in half
+            if rounds:
+                return True
+        elif stored.intersection(node.input):
+            return True
+    return False
 
 
 def _inputs_refusal(model: onnx.ModelProto) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..runtime.bundle.read import Bundle
+from ..runtime.errors import CheckpointError
 from .checkpoint import Checkpoint
 from .onnx_files import OnnxCheckpoint, find_onnx, open_onnx
 from .sources import find_checkpoint
@@ -40,6 +41,8 @@ def open_checkpoint(
     place = source if local else find_checkpoint(source, revision, language)
     found = open_onnx(place, normalize, language, vocab, label_groups)
     if found is not None:
+        if ignore_weights:
+            raise CheckpointError(f"{found.name}: ignore_weights is for weights that torch loads, not for an ONNX file")
         return found
     return Checkpoint.open(
         source, normalize, revision, language, ignore_weights=ignore_weights, vocab=vocab, label_groups=label_groups

@@ -87,6 +87,7 @@ def read_preprocessing(path: Path, normalize: bool | None, frontend: Frontend = 
 
     frontend: what the architecture takes. Raises CheckpointError where it is not stated whether clips are normalised.
     """
+    stated = normalize is True
     values = read_document(path / "preprocessor_config.json", PreprocessorJson)
     if not values:
         values = read_document(path / "processor_config.json", ProcessorJson).get("feature_extractor") or {}
@@ -103,6 +104,8 @@ def read_preprocessing(path: Path, normalize: bool | None, frontend: Frontend = 
             f"{path}: the preprocessor's sampling_rate is {rate!r}; it must be a number of Hz, such as 16000"
         )
     if frontend == "log-mel":
+        if stated:
+            raise CheckpointError(f"{path}: normalize=True is for models of waveforms, not of log-mel")
         return _log_mel(path, values, int(rate))
     return Preprocessing(normalize, int(rate))
 

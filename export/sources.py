@@ -82,7 +82,7 @@ def open_source(source: str | Path, revision: str | None, language: str | None) 
     path = find_checkpoint(source, revision, language)
     adapter = open_adapter(path)
     if adapter is not None:
-        return _open_adapter(adapter, revision)
+        return _open_adapter(adapter)
     config, files = read_config(path), weight_files(path)
     return CheckpointSource(path, config, files, lambda: load_weights(files))
 
@@ -94,6 +94,8 @@ def find_checkpoint(source: str | Path, revision: str | None, language: str | No
     """
     path = Path(source)
     if os.path.isdir(path):  # False for a name that no directory can have, where Path.is_dir raises
+        if revision is not None:
+            raise CheckpointError(f"{path}: revision {revision!r} is for a name on the hub; this is a directory")
         return _snapshot(path) or path
     from .hub import download
 
@@ -140,9 +142,9 @@ def _named_snapshot(file: Path) -> str | None:
     return name if name.isalnum() else None
 
 
-def _open_adapter(adapter: LoraAdapter, revision: str | None) -> CheckpointSource:
-    """An adapter with its base model; the small files are the adapter's where it has them."""
-    path = find_checkpoint(adapter.base, revision)
+def _open_adapter(adapter: LoraAdapter) -> CheckpointSource:
+    """An adapter with the base model that it names; the small files are the adapter's where it has them."""
+    path = find_checkpoint(adapter.base, adapter.settings.get("revision"))
     base = read_config(path)
     files = weight_files(path)
     own = any((adapter.path / name).is_file() for name in ("vocab.json", "tokenizer.json", "preprocessor_config.json"))

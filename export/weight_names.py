@@ -83,7 +83,10 @@ def _unwrapped(state: Mapping[str, Tensor], own: Collection[str]) -> dict[str, T
         now = sum(_modern(name, own) in own for name in names.values())
         best, gain = None, now
         for wrapper in {name.split(".", 1)[0] + "." for name in names.values() if "." in name}:
-            count = sum(_modern(name.removeprefix(wrapper), own) in own for name in names.values())
+            found = [_modern(name.removeprefix(wrapper), own) for name in names.values()]
+            if len(set(found)) < len(found):
+                continue  # a second copy of the model, such as a moving average: it is reported as unused
+            count = sum(name in own for name in found)
             best, gain = (wrapper, count) if count > gain else (best, gain)
         if best is None and now == 0 and len({name.split(".", 1)[0] for name in names.values()}) == 1:
             best = next(iter(names.values())).split(".", 1)[0] + "."  # several wrappers, one in the other

@@ -57,7 +57,7 @@ def lengths_from_padding(graph: Graph, value: float) -> None:
     one = new.constant(np.int64(1))
     places = new("Range", one, new("Add", size, one), one)
     ends = new("Mul", new("Cast", inside, to=_INT64), new("Unsqueeze", places, new.constant([0])))
-    lengths = new("Max", new("ReduceMax", ends, axes=[1], keepdims=0), new.constant([1]))
+    lengths = new("Max", new.largest(ends, axis=1, keepdims=0), new.constant([1]))
     new.put_first({INPUT_LENGTHS: lengths})
     drop_input(graph, INPUT_LENGTHS)
 
@@ -114,7 +114,7 @@ def silent_as_blank(graph: Graph, output: str, blank: int, silent: Sequence[int]
     is_blank[blank], is_silent[list(silent)] = True, True
     source = new.take_over(output)
     quiet = new("Gather", source, new.constant([blank, *silent]), axis=2)
-    best = new("ReduceMax", quiet, axes=[2], keepdims=1)
+    best = new.largest(quiet, axis=2, keepdims=1)
     merged = new("Where", new.constant(is_blank), best, source)
     new("Where", new.constant(is_silent), new.constant(np.float32(NEVER)), merged, result=output)
     new.put_last()
@@ -195,6 +195,13 @@ class _Nodes:
         written = result or name
         self._nodes.append(make_node(operator, inputs, [written], name, None, **attributes))
         return written
+
+    def largest(self, values: str, axis: int, keepdims: int) -> str:
+        """Add a maximum over an axis, which is an attribute below opset 18 and an input from there on."""
+        opset = max(entry.version for entry in self._graph.model.opset_import if entry.domain in ("", "ai.onnx"))
+        if opset < 18:
+            return self("ReduceMax", values, axes=[axis], keepdims=keepdims)
+        return self("ReduceMax", values, self.constant([axis]), keepdims=keepdims)
 
     def constant(self, values: Tensor | np.generic | Sequence[int]) -> str:
         """Add a constant; returns its name. A list of integers is int64 [n]."""

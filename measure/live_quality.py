@@ -79,7 +79,10 @@ class LiveQuality:
         elif isinstance(event, Final):
             self._final(timed, event)
         elif isinstance(event, Silence) and self._last_final is not None:
-            self.finalisations.append(self._last_final.at - event.start)
+            delay = self._last_final.at - event.start
+            if delay >= 0:  # else the silence follows sound without words, which had no Final
+                self.finalisations.append(delay)
+            self._last_final = None
         elif isinstance(event, Dropped):
             self.dropped += event.seconds
         elif isinstance(event, Stats):

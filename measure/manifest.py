@@ -177,6 +177,8 @@ def _row(manifest: Path, source: str, values: Mapping[str, object], need: Need |
     name = manifest.name if manifest.is_dir() else manifest.stem
     corpus = records.word_of(values, ["corpus"], source) or name
     seconds = records.seconds_of(values, _SECONDS, source)
+    if records.seconds_of(values, ["offset"], source):
+        raise InputError(f"{source}: `offset` names a part of a recording; cut it into a file of its own")
     language, split = (records.word_of(values, [key], source) for key in ("language", "split"))
     return Row(path, text or "", corpus, source, seconds, language, speaker, split, label, rttm, numbers)
 

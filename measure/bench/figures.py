@@ -121,12 +121,15 @@ class HeadFigure:
         return next(iter(self.tasks.values())).figure.short
 
     def ask(self, worker: Worker, configuration: Configuration, done: Done) -> None:
-        """Run every recording; the worker writes the model's answers to a file, bit for bit."""
+        """Run every recording; the worker writes the model's answers to a file. Raises EngineError for NaN and Inf."""
         answers: list[Answer] = []
         for number, row in enumerate(self.rows):
             done(number, len(self.rows))
             worker.answer(row.path, self.folder / "answer.npy")
-            answers.append(np.asarray(np.load(self.folder / "answer.npy"), np.float32))
+            answer = np.asarray(np.load(self.folder / "answer.npy"), np.float32)
+            if not np.isfinite(answer).all():
+                raise EngineError(f"{row.path.name}: NaN or Inf in its output")
+            answers.append(answer)
         self.answers[configuration.bundle, configuration.name] = answers
 
     def scored(self, results: Sequence[BenchResult], baseline: str | None) -> list[BenchResult]:
@@ -144,9 +147,12 @@ class HeadFigure:
 
 
 def against(keys: Iterable[Key], result: BenchResult, baseline: str | None) -> Key | None:
-    """What a result is compared with: its bundle's fp32 on ONNX Runtime, else as the checkpoint, else the baseline."""
+    """What a result is compared with: its bundle's fp32 on ONNX Runtime, else as the checkpoint, else as the baseline.
+
+    None without fp32: the change of a variant against itself, or another variant, says nothing about what INT8 lost.
+    """
     there = set(keys)
-    names = (*reversed(bench_plan.references()), baseline or "")
+    names = (*reversed(bench_plan.references()), *([baseline] if (baseline or "").endswith("/fp32") else []))
     return next((key for name in names if (key := (Path(result.bundle), name)) in there), None)
 
 

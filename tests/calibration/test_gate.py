@@ -56,7 +56,7 @@ def test_each_refusal_says_why(case: Measured, ratio: float, text: str, words: b
         ("der", 0.01, 0.02, "turns", "labels", 0.999, "too much of the diarization error rate lost"),
         ("ccc", -0.02, 0.0, "numbers", "concordance", 0.999, "too much of the concordance correlation coefficient"),
         ("ccc", 0.0, 0.0, "numbers", "concordance", 0.9, "numbers changed too much: concordance 0.9000"),
-        ("cosine", -0.02, 0.0, "recordings", "cosine", 0.98, "too much of the cosine to fp32 lost: [+]2.00 points"),
+        ("cosine", -0.02, 0.0, "recordings", "cosine", 0.98, "embeddings changed too much: cosine 0.9800, 0.99 wanted"),
     ],
 )
 def test_each_head_is_held_to_its_own_figure(
@@ -67,6 +67,13 @@ def test_each_head_is_held_to_its_own_figure(
     assert not verdict.kept and verdict.words and re.search(text, verdict.text)
     better = Change(-value, -value, -value, FIGURES[name])
     assert decide(of_figure(name, better, 0.999, unit, kind), 0.5, Budget(), force=False).text == "kept"
+
+
+@pytest.mark.parametrize(("wanted", "kept"), [(0.99, True), (0.995, False)])
+def test_an_encoder_is_held_to_the_cosine_that_was_asked_for(wanted: float, kept: bool) -> None:
+    """Its figure is the same cosine, less 1, which half a hundredth of rise refused before."""
+    case = of_figure("cosine", Change(-0.008, -0.01, -0.006, FIGURES["cosine"]), 0.992, "recordings", "cosine")
+    assert decide(case, 0.5, Budget(min_cosine=wanted), force=False).kept is kept
 
 
 def test_a_small_dev_set_is_stated_and_kept() -> None:

@@ -130,6 +130,20 @@ def test_fairseq_file(original: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert Checkpoint.open(tmp_path / "checkpoint_best.pt", normalize=True).normalize is True
 
 
+def test_the_activation_of_a_fairseq_file(original: Path, tmp_path: Path) -> None:
+    """Parity cannot see it: the reference is built from the same settings."""
+    write_dictionary(tmp_path)
+    for name, expected in ((None, "gelu"), ("relu", "relu"), ("gelu_accurate", "gelu_new"), ("sine", None)):
+        settings = {"encoder_attention_heads": 2, "normalize": False, **({"activation_fn": name} if name else {})}
+        model = fairseq_names(load_file(original / "model.safetensors"))
+        torch.save({"cfg": {"model": settings}, "model": model}, tmp_path / "checkpoint_best.pt")
+        if expected is None:
+            with pytest.raises(CheckpointError, match="activation_fn is sine; wav2edge knows gelu, relu"):
+                Checkpoint.open(tmp_path / "checkpoint_best.pt")
+        else:
+            assert Checkpoint.open(tmp_path / "checkpoint_best.pt").load().config.hidden_act == expected
+
+
 def load_config(folder: Path) -> dict[str, Any]:
     values: dict[str, Any] = json.loads((folder / "config.json").read_text())
     return values
@@ -239,6 +253,26 @@ def test_lora_is_merged(layer_checkpoint: Path, tmp_path: Path, settings: dict[s
     same = [name for name in own if name not in (f"{layer}.weight", "lm_head.weight")]
     assert all(torch.equal(found[name], own[name]) for name in same)
     assert checkpoint.digest() != Checkpoint.open(layer_checkpoint).digest()
+
+
+def test_the_base_of_an_adapter_is_of_the_revision_that_it_names(
+    layer_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The adapter's own revision was asked of the base, and the base's was ignored."""
+    from wav2edge.export import hub
+
+    asked: list[tuple[str, str | None]] = []
+
+    def download(name: str, revision: str | None, language: str | None) -> Path:
+        asked.append((name, revision))
+        return tmp_path / "adapter" if name == "org/adapter" else layer_checkpoint
+
+    monkeypatch.setattr(hub, "download", download)
+    layer = "wav2vec2.encoder.layers.1.attention.q_proj"
+    state = {f"{layer}.lora_A.weight": torch.ones(4, 32), f"{layer}.lora_B.weight": torch.ones(32, 4)}
+    write_adapter(tmp_path / "adapter", "org/base", state, revision="0123abc")
+    Checkpoint.open("org/adapter", revision="v2").load()
+    assert asked == [("org/adapter", "v2"), ("org/base", "0123abc")]
 
 
 A, B = torch.ones(4, 32), torch.ones(32, 4)

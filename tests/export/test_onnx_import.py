@@ -203,6 +203,11 @@ def in_half(model: onnx.ModelProto) -> None:
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
 
 
+def half_inside(model: onnx.ModelProto) -> None:
+    """As converters write it that keep inputs and outputs in float32."""
+    model.graph.node.insert(5, onnx.helper.make_node("Cast", [model.graph.input[0].name], ["half"], to=onnx.TensorProto.FLOAT16))
+
+
 def other_output(model: onnx.ModelProto) -> None:
     model.graph.output[0].name = "scores"
 
@@ -217,6 +222,7 @@ def other_output(model: onnx.ModelProto) -> None:
         (quantised, r"quantised \(MatMulInteger\); name the file in float32"),
         (of_one_engine, r"only one engine has \(com\.microsoft"),
         (in_half, "float16; name the file in float32"),
+        (half_inside, "float16; name the file in float32"),
         (other_output, "no output logits .*it has scores"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -70,6 +70,20 @@ UNDERSTOOD: dict[str, Callable[[State], object]] = {
 }
 
 
+def two_copies(state: State, trained: str, other: str) -> State:
+    """A file with the trained model and another copy, whose weights were exported in place of the trained ones."""
+    averaged = {f"{other}{name}": value * 0 for name, value in state.items()}
+    return {**{f"{trained}{name}": value for name, value in state.items()}, **averaged}
+
+
+def test_a_second_copy_that_is_ignored_changes_nothing(checkpoint: Path) -> None:
+    expected = Checkpoint.open(checkpoint).load().state_dict()
+    state = load_file(checkpoint / "model.safetensors")
+    save_file(two_copies(state, "model.", "ema_model."), checkpoint / "model.safetensors")
+    found = Checkpoint.open(checkpoint, ignore_weights=["ema_model.*"]).load().state_dict()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
 @pytest.mark.parametrize("name", UNDERSTOOD)
 def test_wrappers_are_taken_off(checkpoint: Path, name: str) -> None:
     expected = Checkpoint.open(checkpoint).load().state_dict()
@@ -88,6 +102,8 @@ def test_wrappers_are_taken_off(checkpoint: Path, name: str) -> None:
         (peft_unmerged, r"missing, such as .*q_proj\.weight; unused in the file: .*merge_and_unload"),
         (lambda s: {**s, "criterion.weight": torch.zeros(3)}, r"1 weights of the file are unused: criterion\.weight"),
         (lambda s: {**s, "classifier.weight": torch.zeros(3)}, r"of another head than config\.json"),
+        (lambda s: two_copies(s, "model.", "ema_model."), r"weights of the file are unused: ema_model\."),
+        (lambda s: two_copies(s, "", "ema."), r"weights of the file are unused: ema\."),
     ],
 )
 def test_left_over_weights_are_an_error_that_lists_them(

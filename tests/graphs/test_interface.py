@@ -19,8 +19,8 @@ BLANK, WORD_END, SILENT, LETTER = range(LABELS)
 """A sample of value n gives a frame whose best label is n."""
 
 
-@pytest.fixture
-def graph() -> Graph:
+@pytest.fixture(params=[17, 20])
+def graph(request: pytest.FixtureRequest) -> Graph:
     """A model of one frame for each sample: the logits are high at the label that the sample's value names.
 
     Samples after a clip's end are masked as a model's are: they read as the letter, which must never come out.
@@ -59,7 +59,7 @@ def graph() -> Graph:
         ],
         [numpy_helper.from_array(values, name) for name, values in weights.items()],
     )
-    return Graph(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    return Graph(helper.make_model(made, opset_imports=[helper.make_opsetid("", request.param)], ir_version=8))
 
 
 def run(graph: Graph, **feeds: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:

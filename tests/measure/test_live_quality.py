@@ -13,6 +13,14 @@ def word(text: str, start: float, end: float | None = None) -> Word:
     return Word(text, start, start + 0.2 if end is None else end, 0.9)
 
 
+def test_a_silence_after_sound_without_words_is_no_delay_of_the_final_before_it() -> None:
+    found = LiveQuality()
+    found.add(TimedEvent(events.Final(1, 0.3, 30.0, "turn", (word("turn", 0.5),), 0), 30.1))
+    for start in (41.0, 29.0):  # the second has no Final of its own
+        found.add(TimedEvent(events.Silence(start), start + 0.1))
+    assert found.finalisations == []
+
+
 def test_measures_of_a_session() -> None:
     found = LiveQuality()
     said = (word("turn", 0.5, 0.8), word("off", 0.9, 1.2), word("lights", 1.3, 1.8))

@@ -101,6 +101,7 @@ BROKEN = [
     ('{"path": "gone.wav", "text": "hi"}', "no such file"),
     ('{"path": "sub", "text": "hi"}', "is a directory"),
     ('{"path": "a.wav", "text": "hi", "seconds": "long"}', "must be a number"),
+    ('{"audio_filepath": "a.wav", "text": "hi", "offset": 12.5}', "`offset` names a part of a recording"),
 ]
 
 
