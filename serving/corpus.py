@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypedDict, cast
 
 from ..measure import records
+from ..runtime.audio.channels import Channel
+from ..runtime.audio.raw import RawFormat
+from ..runtime.audio.read import AudioSource, Recording
 from ..runtime.errors import InputError
 from ..runtime.files import write_whole
 from ..runtime.recordings.batch import transcribe_all
 from ..runtime.recordings.transcriber import Transcriber
 from ..runtime.text import formats
+from ..runtime.text.formats import CaptionLayout
 from ..runtime.text.transcript import Transcript
 
 RESULTS = "results"
@@ -63,6 +68,19 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How the recordings of a corpus are read, and their captions laid out."""
+
+    channel: Channel = "mix"
+    """What is taken of several channels."""
+
+    raw: RawFormat | None = None
+    """How samples without a header are written; None for files that have one."""
+
+    layout: CaptionLayout = field(default_factory=CaptionLayout)
+
+
+@dataclass(frozen=True)
 class CorpusItem:
     """A recording of a corpus: its name as the manifest has it, where it is, and where its output goes."""
 
@@ -77,14 +95,15 @@ def items(manifest: Path, output: Path, suffix: str) -> list[CorpusItem]:
     Raises InputError where it cannot be read, a line names no recording, or two name the same.
     """
     lines = records.read_text(manifest).split("\n")
-    found: dict[str, CorpusItem] = {}
+    found: dict[Path, CorpusItem] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         name = _name(line, f"{manifest}:{number}")
-        if name in found:
+        path = manifest.parent / name  # `a.wav` and `./a.wav` are one recording
+        if path in found:
             raise InputError(f"{manifest}:{number}: {name} occurs twice")
-        found[name] = CorpusItem(name, manifest.parent / name, output / _output(name, suffix))
+        found[path] = CorpusItem(name, path, output / _output(name, suffix))
     if not found:
         raise InputError(f"{manifest}: it names no recording")
     return list(found.values())
@@ -103,29 +122,44 @@ def run(
     form: str = "json",
     *,
     batch: int = 1,
+    reading: Reading | None = None,
 ) -> Iterator[CorpusOutcome]:
     """Transcribe recordings, write their outputs, and add a line for each to ``results``; raises EngineError."""
+    how = reading or Reading()
+
+    def opened(source: AudioSource) -> tuple[Recording]:
+        return (transcriber.open_recording(source, channel=how.channel, raw=how.raw),)
+
     by_path = {str(item.path): item for item in chosen}
-    for result in transcribe_all(transcriber, [str(item.path) for item in chosen], batch=batch):
+    for result in transcribe_all(transcriber, [str(item.path) for item in chosen], batch=batch, opened=opened):
         item = by_path[str(result.source)]
-        outcome = outcome_of(item, result.transcript, str(result.error or ""), form)
+        outcome = outcome_of(item, result.transcript, str(result.error or ""), form, how.layout)
         note(results, outcome)
         yield outcome
 
 
 def note(results: Path, outcome: CorpusOutcome) -> None:
     """Add a line to a list, which only one process writes."""
-    results.parent.mkdir(parents=True, exist_ok=True)
-    with results.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(outcome) + "\n")
+    add_line(results, json.dumps(outcome))
 
 
-def outcome_of(item: CorpusItem, transcript: Transcript | None, error: str, form: str) -> CorpusOutcome:
+def add_line(path: Path, line: str) -> None:
+    """Add a line to a file; one that a killed process left without its end stays a line of its own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
+            file.write(b"\n")
+        file.write(line.encode("utf-8") + b"\n")
+
+
+def outcome_of(
+    item: CorpusItem, transcript: Transcript | None, error: str, form: str, layout: CaptionLayout | None = None
+) -> CorpusOutcome:
     """Write a recording's output, whole or not at all, and return its status."""
     if transcript is None:
         return CorpusOutcome(path=item.name, output=None, status="failed", seconds=0.0, message=error)
     item.output.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(item.output, formats.get(form).render(transcript, item.name, formats.CaptionLayout()))
+    write_whole(item.output, formats.get(form).render(transcript, item.name, layout or CaptionLayout()))
     return CorpusOutcome(
         path=item.name,
         output=item.output.name,

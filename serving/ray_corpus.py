@@ -16,7 +16,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -55,7 +55,7 @@ class CorpusJob:
     """The settings of every worker.
 
     opened: opens the transcriber, in the worker. folder: where relative names begin. output: the shared folder.
-    form: of the outputs. batch: chunks that are run together.
+    form: of the outputs. batch: chunks that are run together. reading: how recordings are read.
     """
 
     opened: Callable[[], Transcriber]
@@ -63,6 +63,7 @@ class CorpusJob:
     output: Path
     form: str
     batch: int
+    reading: corpus.Reading = field(default_factory=corpus.Reading)
 
 
 def run(
@@ -153,7 +154,8 @@ class CorpusWorker:
 
     def _run(self, items: Sequence[CorpusItem]) -> Iterator[CorpusOutcome]:
         assert not isinstance(self._transcriber, Wav2EdgeError)
-        return corpus.run(self._transcriber, items, self._list, self._job.form, batch=self._job.batch)
+        job = self._job
+        return corpus.run(self._transcriber, items, self._list, job.form, batch=job.batch, reading=job.reading)
 
 
 class _Begun:
@@ -170,9 +172,7 @@ class _Begun:
             self.before.update(json.loads(line) for line in self._path.read_text("utf-8").splitlines())
 
     def note(self, name: str) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(name) + "\n")
+        corpus.add_line(self._path, json.dumps(name))
 
     def end(self) -> None:
         self._path.unlink(missing_ok=True)

@@ -205,7 +205,8 @@ def in_half(model: onnx.ModelProto) -> None:
 
 def half_inside(model: onnx.ModelProto) -> None:
     """As converters write it that keep inputs and outputs in float32."""
-    model.graph.node.insert(5, onnx.helper.make_node("Cast", [model.graph.input[0].name], ["half"], to=onnx.TensorProto.FLOAT16))
+    samples = [model.graph.input[0].name]
+    model.graph.node.insert(5, onnx.helper.make_node("Cast", samples, ["half"], to=onnx.TensorProto.FLOAT16))
 
 
 def other_output(model: onnx.ModelProto) -> None:

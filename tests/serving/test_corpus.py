@@ -6,7 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 import wav2edge
 from wav2edge.cli import main
@@ -65,6 +67,62 @@ def test_a_second_run_does_only_what_is_left(manifest: Path, capsys: pytest.Capt
     assert [path for path in before if after[path] != before[path]] == [gone]
 
 
+def test_what_was_transcribed_in_part_is_said_again_where_nothing_is_left(
+    recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples, rate = soundfile.read(recordings[0])
+    soundfile.write(tmp_path / "whole.wav", samples, rate)
+    data = (tmp_path / "whole.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(data[: len(data) // 2])
+    manifest = tmp_path / "corpus.txt"
+    manifest.write_text("whole.wav\ncut.wav\n")
+    for _ in range(2):
+        assert run(manifest) == 2
+    assert "1 of 2 recordings were transcribed in part, such as cut.wav" in capsys.readouterr().err
+
+
+def test_the_list_of_the_whole_corpus_is_written_after_its_shards(manifest: Path) -> None:
+    manifest.write_text("a/talk.opus\nb/talk.opus\n")
+    assert [run(manifest, "--shard", f"{number}/2") for number in (1, 2)] == [0, 0]
+    assert run(manifest) == 0
+    lines = (manifest.parent / "out" / "results.jsonl").read_text().splitlines()
+    assert [json.loads(line)["path"] for line in lines] == ["a/talk.opus", "b/talk.opus"]
+
+
+def test_a_line_after_a_half_written_one_is_kept(manifest: Path) -> None:
+    """It was joined to the half line, and neither could be read."""
+    manifest.write_text("a/talk.opus\nb/talk.opus\n")
+    results = manifest.parent / "out" / "results" / "1-of-1.jsonl"
+    results.parent.mkdir(parents=True)
+    results.write_text('{"path": "a/talk.opus", "output": "a-1')
+    assert run(manifest) == 0
+    assert {outcome["path"] for outcome in outcomes(manifest.parent / "out")} == {"a/talk.opus", "b/talk.opus"}
+
+
+def test_a_corpus_is_read_as_single_recordings_are(
+    recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The channel, the raw format and the layout of captions were ignored."""
+    samples, rate = soundfile.read(recordings[0])
+    noise = np.random.default_rng(0).normal(0, 0.2, len(samples))
+    stereo = np.stack([noise, samples], axis=1)
+    soundfile.write(tmp_path / "two.wav", stereo, rate)
+    (tmp_path / "two.pcm").write_bytes((np.clip(stereo, -1, 1) * 32767).astype("<i2").tobytes())
+    given = {
+        "two.wav": ("--channel", "right", "--max-line-width", "8", "--max-line-count", "1"),
+        "two.pcm": ("--channel", "left", "--raw-format", "s16le", "--raw-rate", str(rate), "--raw-channels", "2"),
+    }
+    for name, words in given.items():
+        corpus, out = tmp_path / f"{name}.txt", tmp_path / f"{name}-out"
+        corpus.write_text(f"{name}\n")
+        alone = tmp_path / f"{name}-alone"
+        assert main(["transcribe", str(tmp_path / name), "-f", "srt", "-o", str(alone), *words]) == 0
+        assert main(["transcribe", "--manifest", str(corpus), "-f", "srt", "-o", str(out), *words]) == 0
+        [expected], [found] = alone.glob("*.srt"), out.glob("*.srt")
+        assert found.read_text() == expected.read_text()
+    capsys.readouterr()
+
+
 def test_a_half_written_list_is_read_as_far_as_it_goes(manifest: Path) -> None:
     run(manifest)
     results = manifest.parent / "out" / "results" / "1-of-1.jsonl"
@@ -80,6 +138,7 @@ def test_a_half_written_list_is_read_as_far_as_it_goes(manifest: Path) -> None:
         ("{", "not one JSON object"),
         ('{"text": "x"}', "has no path"),
         ("a.wav\na.wav", "twice"),
+        ("a.wav\n./a.wav", "twice"),
     ],
 )
 def test_a_manifest_that_cannot_be_is_one_line(tmp_path: Path, lines: str, message: str) -> None:

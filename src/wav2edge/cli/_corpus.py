@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from ._values import COUNT, Number, OneOf
 
 if TYPE_CHECKING:
     from wav2edge.runtime.recordings.transcriber import Transcriber
-    from wav2edge.serving.corpus import CorpusItem, CorpusOutcome
+    from wav2edge.serving.corpus import CorpusItem, CorpusOutcome, Reading
 
     Opened = Callable[[int, int | None], Transcriber]
 
@@ -85,10 +85,19 @@ corpus = gathered(
 )  # fmt: skip
 
 
-def run(options: CorpusOptions, output: str, form: str, batch: int, opened: Opened, threads: int | None) -> int:
+def run(
+    options: CorpusOptions,
+    output: str,
+    form: str,
+    batch: int,
+    opened: Opened,
+    threads: int | None,
+    reading: Reading,
+) -> int:
     """Transcribe what is left of a corpus or shard; the exit code.
 
-    opened: gives the transcriber for a number of recordings and of threads (None: what suits the machine).
+    opened: gives the transcriber for a number of recordings and of threads (None: what suits the machine). reading: how
+    recordings are read.
     """
     from wav2edge.runtime.text import formats
     from wav2edge.serving import corpus
@@ -101,15 +110,18 @@ def run(options: CorpusOptions, output: str, form: str, batch: int, opened: Open
     left = corpus.pending(everything, shard, folder)
     _terminal.note(f"{len(mine)} recordings in shard {shard}, {len(mine) - len(left)} of them done before")
     if not left:
-        return 0
+        if shard.of == 1:
+            corpus.write_manifest(folder, everything)
+        return _before(corpus.outcomes(folder), {item.name for item in mine})
     failed = 0
     with contextlib.ExitStack() as stack:
         if options.on is None:
             transcriber = stack.enter_context(opened(len(left), threads))
             results = folder / corpus.RESULTS / f"{shard}.jsonl"
-            found = corpus.run(transcriber, left, results, form, batch=batch)
+            found = corpus.run(transcriber, left, results, form, batch=batch, reading=reading)
         else:
-            found = _on_ray(options, left, folder, form, batch, opened, threads or 1)
+            job = (folder, form, batch, reading)
+            found = _on_ray(options, left, job, opened, threads or 1)
         progress = stack.enter_context(Progress())
         for number, outcome in enumerate(found, 1):
             failed += _said(outcome)
@@ -121,12 +133,24 @@ def run(options: CorpusOptions, output: str, form: str, batch: int, opened: Open
     return 2 if failed else 0
 
 
+def _before(outcomes: Sequence[CorpusOutcome], names: Collection[str]) -> int:
+    """The exit code where nothing is left to run: that of the runs before."""
+    in_part = [each["path"] for each in outcomes if each["path"] in names and each["status"] == "in part"]
+    if in_part:
+        _terminal.note(f"{len(in_part)} of {len(names)} recordings were transcribed in part, such as {in_part[0]}")
+    return 2 if in_part else 0
+
+
 def _on_ray(
-    options: CorpusOptions, left: Sequence[CorpusItem], folder: Path, form: str, batch: int, opened: Opened, cpus: int
+    options: CorpusOptions,
+    left: Sequence[CorpusItem],
+    given: tuple[Path, str, int, Reading],
+    opened: Opened,
+    cpus: int,
 ) -> Iterator[CorpusOutcome]:
     from wav2edge.serving import ray_corpus
 
-    job = ray_corpus.CorpusJob(functools.partial(opened, len(left), cpus), os.getcwd(), folder, form, batch)
+    job = ray_corpus.CorpusJob(functools.partial(opened, len(left), cpus), os.getcwd(), *given)
     spread = ray_corpus.RayOptions(options.workers, cpus, options.worker_gpus or 0.0)
     return ray_corpus.run(job, left, spread)
 

@@ -149,6 +149,7 @@ def run(
 
     chunking, segmentation, raw = cut.chunking(), Segmentation(lines.pause, word_gap=words.word_gap), held.raw()
     corpus.check(audio, output, held.channel == "each")
+    layout = formats.CaptionLayout(lines.max_line_width, lines.max_line_count, lines.max_words_per_cue)
     if corpus.asked and output is not None:
 
         def transcriber_of(count: int, threads: int | None) -> Transcriber:
@@ -156,12 +157,21 @@ def run(
             opened = _options.open_model(dataclasses.replace(one, threads=threads), bundle)
             at_once = LANES if batch == 1 and count > 1 and opened.variant.bytes <= SMALL_BYTES else 1
             decoder = words.decoder(bundle)
-            return Transcriber(opened, decoder=decoder, chunking=chunking, segmentation=segmentation, lanes=at_once)
+            return Transcriber(
+                opened,
+                decoder=decoder,
+                chunking=chunking,
+                segmentation=segmentation,
+                lanes=at_once,
+                skip_silence=skip_silence,
+            )
 
         if corpus.on is not None:  # what is wrong with the bundle is said here, not by each worker
             _options.open_bundle(model)
-        return _corpus.run(corpus, output, format, batch, transcriber_of, one.threads)
-    layout = formats.CaptionLayout(lines.max_line_width, lines.max_line_count, lines.max_words_per_cue)
+        from wav2edge.serving.corpus import Reading
+
+        reading = Reading(checked_channel(held.channel, "--channel"), raw, layout)
+        return _corpus.run(corpus, output, format, batch, transcriber_of, one.threads, reading)
     sources = inputs(audio)
     writer = _transcripts.writer(format, output, layout, sources, held.channel == "each")
     bundle = _options.open_bundle(model)
