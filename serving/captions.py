@@ -79,6 +79,8 @@ async def _take(socket: WebSocket, service: Service, feed: Feed) -> None:
         while (message := await inbox.next()) is not None:
             if isinstance(message, bytes):
                 await feed.push(message)
+                if feed.is_longest:
+                    break
             elif _is_finish(message):
                 break
             else:

@@ -19,7 +19,6 @@ from ..runtime.errors import InputError
 from ..runtime.live.events import Event, Final, Partial
 from ..runtime.live.portaudio import Resampler
 from ..runtime.live.sources import RATE
-from ..runtime.recordings.chunking import chunks
 from .inbox import Inbox
 from .models import ServedModel
 from .realtime_messages import FORMATS, Json, Turns, object_of, parsed, sound_of, tuned, turns_of
@@ -79,6 +78,7 @@ class _Session:
         self.said = ""  # its text in deltas so far
         self._buffered: list[NDArray[np.float32]] = []
         self._resampler: Resampler | None = None
+        self._rest = b""  # of a frame that was cut between two appends
 
     def close(self) -> None:
         """End at once."""
@@ -118,6 +118,8 @@ class _Session:
                     if error.status == 408:
                         raise
                     await send(self.socket, _error(error), self.service.limits)
+                if self.feed is not None and self.feed.is_longest:
+                    break
         if self.feed is not None:
             self.feed.finish()
         else:
@@ -133,7 +135,7 @@ class _Session:
         elif kind == "input_audio_buffer.commit":
             await self._commit()
         elif kind == "input_audio_buffer.clear":
-            self._buffered.clear()
+            self._discard()
             await self.say("input_audio_buffer.cleared")
         else:
             raise Refused(400, f"this server does not know the event {str(kind)[:60]!r}", param="type")
@@ -169,25 +171,32 @@ class _Session:
             return
         if self._resampler is None:
             self._resampler = Resampler(form.rate, RATE)
-        self._buffered.append(self._resampler(mono(form, data[: len(data) // form.frame_bytes * form.frame_bytes])))
+        data = self._rest + data
+        whole = len(data) // form.frame_bytes * form.frame_bytes
+        self._buffered.append(self._resampler(mono(form, data[:whole])))
+        self._rest = data[whole:]
         if sum(map(len, self._buffered)) > _LONGEST_ITEM * RATE:
-            self._buffered.clear()
+            self._discard()
             raise Refused(400, f"more than {_LONGEST_ITEM:g} s without a commit; they were discarded")
+
+    def _discard(self) -> None:
+        """Forget the sound without a commit; the next may be of another format."""
+        self._buffered.clear()
+        self._resampler, self._rest = None, b""
 
     async def _commit(self) -> None:
         if self.turns is not None:
             raise Refused(400, "turn_detection commits; set it to null to commit yourself")
         if self._resampler is not None:
             self._buffered.append(self._resampler.flush())
-            self._resampler = None
         samples = np.concatenate(self._buffered) if self._buffered else np.zeros(0, np.float32)
-        self._buffered.clear()
+        self._discard()
         if len(samples) < self.served.model.spec.min_samples:
             raise Refused(400, "there is too little sound to commit", code="input_audio_buffer_commit_empty")
         item = await self._committed()
         transcriber = self.served.transcriber
         decoding = transcriber.decoding()
-        for chunk in chunks([samples], transcriber.spec, transcriber.chunking):
+        for chunk in transcriber.chunks(transcriber.open_recording(samples, RATE)):
             future = self.service.scheduler.submit(transcriber, chunk, 0.0)
             found = decoding.push(chunk, await asyncio.wrap_future(future))
             for segment in found:

@@ -18,7 +18,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ..runtime.errors import InputError
+from ..runtime.errors import InputError, first_line
 from .app import application
 from .guard import JsonLines, is_local
 from .inbox import SocketProtocol
@@ -134,6 +134,8 @@ class Server:
 
         self._stop = stop
         tasks = [asyncio.ensure_future(extra(service)) for extra in extras]
+        for task in tasks:
+            task.add_done_callback(_say_failure)
         try:
             await server.serve(sockets=[self.socket])
         finally:
@@ -144,6 +146,11 @@ class Server:
 
 Extra = Callable[[Service], Coroutine[object, object, None]]
 """A further server, which runs until it is cancelled."""
+
+
+def _say_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        sys.stderr.write(f"wav2edge: a part of the server ended: {first_line(error)}\n")
 
 
 class _Uvicorn(uvicorn.Server):

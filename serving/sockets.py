@@ -97,8 +97,16 @@ class Feed:
         """Seconds of sound that came."""
         return self._sent / RATE
 
+    @property
+    def is_longest(self) -> bool:
+        """Whether it is as long as a stream may be."""
+        return self.seconds > self._service.limits.stream_seconds
+
     async def push(self, data: bytes) -> None:
-        """Take bytes; waits a while where too much sound is waiting to be decoded."""
+        """Take bytes; waits a while where too much sound is waiting to be decoded.
+
+        Whoever calls it ends the stream once it ``is_longest``.
+        """
         self._pushing = True
         try:
             samples, waited = self._samples(data), 0.0
@@ -108,12 +116,10 @@ class Feed:
             self._offer(samples)
         finally:
             self._pushing = False
-        if self.seconds > self._service.limits.stream_seconds:
-            raise Refused(408, f"a stream may last {self._service.limits.stream_seconds / 3600:g} h; begin a new one")
 
     def take(self, data: bytes) -> bool:
         """``push`` at once; false, with nothing taken, where it would wait or raise."""
-        if self._pushing or self._full or self.seconds > self._service.limits.stream_seconds:
+        if self._pushing or self._full or self.is_longest:
             return False
         try:
             samples = self._samples(data)

@@ -37,22 +37,32 @@ class WyomingServer:
         """
         self._socket = listening(host, port)
         self.port: int = self._socket.getsockname()[1]
+        self._clients: set[asyncio.Task[None]] = set()
 
     async def serve(self, service: Service) -> None:
         """Take connections."""
         server = await asyncio.start_server(
             lambda reader, writer: self._client(service, reader, writer), sock=self._socket, limit=_LINE
         )
-        async with server:
-            await server.serve_forever()
+        try:
+            await asyncio.get_running_loop().create_future()  # until it is cancelled
+        finally:  # serve_forever waits for the clients since Python 3.12, and one may stay connected for ever
+            server.close()
+            for task in self._clients:
+                task.cancel()
+            await asyncio.gather(*self._clients, return_exceptions=True)
 
     async def _client(self, service: Service, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._clients.add(task)
+        task.add_done_callback(self._clients.discard)
         peer = writer.get_extra_info("peername")
         connection = _Connection(service, reader, writer, str(peer[0]) if peer else "-")
         try:
             await connection.run()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client is gone, or the server ends
         except Exception as error:
             problem = refusal(error)
             if problem.status == 500:
@@ -140,6 +150,8 @@ class _Connection:
                 self._begin(data)
             assert self._feed is not None
             await self._feed.push(payload)
+            if self._feed.is_longest:
+                await self._end()
         elif kind == "audio-stop":
             await self._end()
         # Other events of the protocol are for other services; they are ignored, as the protocol's servers do.

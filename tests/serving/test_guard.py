@@ -224,6 +224,22 @@ def test_captions_over_a_socket_are_those_of_listen(
     assert asked(f"{server.url}/v1/streams/{name}/events")[0] == 404
 
 
+def test_a_stream_that_is_too_long_ends_with_the_text_that_was_said(
+    catalogue: Catalogue, recordings: list[Path]
+) -> None:
+    """Its running utterance was lost."""
+    sound = np.concatenate(list(blocks_of(recordings[1])))
+    with (
+        Running(catalogue, ServerOptions(port=0), Limits(stream_seconds=len(sound) / 16000 - 1)) as running,
+        connect(running.url.replace("http", "ws") + "/v1/listen?encoding=f32le") as ws,
+    ):
+        for at in range(0, len(sound), 1600):
+            ws.send(sound[at : at + 1600].astype("<f4").tobytes())
+        events = [json.loads(line) for line in ws]
+    assert events[-1] == {"event": "end"}
+    assert [each["event"] for each in events].count("final") >= 1
+
+
 def _watch(url: str, lines: list[str]) -> None:
     with urls.urlopen(url, timeout=30) as answer:
         lines.extend(line.decode().strip() for line in answer)

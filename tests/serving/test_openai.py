@@ -187,6 +187,31 @@ def test_telephony_codecs_and_the_clients_own_commits(
     assert last.transcript == wanted
 
 
+def test_appends_may_cut_samples_in_half_and_a_cleared_buffer_leaves_nothing(
+    client: openai.OpenAI, recordings: list[Path], tmp_path: Path
+) -> None:
+    """One append of odd length turned everything after it into noise."""
+    samples = soxr.resample(read.load(recordings[0], 16000), 16000, 24000)
+    soundfile.write(tmp_path / "talk.wav", samples, 24000, subtype="PCM_16")
+    soundfile.write(tmp_path / "talk.raw", samples, 24000, subtype="PCM_16", format="RAW")
+    with wav2edge.Transcriber() as transcribe:
+        wanted = transcribe(tmp_path / "talk.wav").text
+    data = (tmp_path / "talk.raw").read_bytes()
+    with client.realtime.connect(model="wav2edge-demo") as connection:
+        connection.recv()
+        connection.session.update(session={"type": "transcription", "audio": {"input": {"turn_detection": None}}})
+        assert connection.recv().type == "session.updated"
+        connection.input_audio_buffer.append(audio=base64.b64encode(data[:4801]).decode())
+        connection.input_audio_buffer.clear()
+        assert connection.recv().type == "input_audio_buffer.cleared"
+        for at in range(0, len(data), 48_001):
+            connection.input_audio_buffer.append(audio=base64.b64encode(data[at : at + 48_001]).decode())
+        connection.input_audio_buffer.commit()
+        last = _until_completed(connection)[-1]
+    assert last.type == "conversation.item.input_audio_transcription.completed"
+    assert last.transcript == wanted
+
+
 def test_a_wrong_realtime_message_is_said_and_the_session_goes_on(client: openai.OpenAI) -> None:
     with client.realtime.connect(model="wav2edge-demo") as connection:
         connection.recv()

@@ -70,6 +70,30 @@ def test_a_recording_gets_the_text_of_listen_in_chunks_and_whole(
     assert "".join(chunks) == whole == listened[recordings[0]]
 
 
+def test_a_client_that_stays_does_not_keep_the_server_from_ending(
+    catalogue: Catalogue, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From Python 3.12 on the server waited for it; before, a traceback was printed."""
+    wyoming = WyomingServer("127.0.0.1", 0)
+    server = Server(catalogue, ServerOptions(port=0))
+    ready = threading.Event()
+    thread = threading.Thread(target=server.run, args=(ready.set, (wyoming.serve,)), daemon=True)
+    thread.start()
+    assert ready.wait(20)
+
+    async def stay() -> None:
+        async with AsyncTcpClient("127.0.0.1", wyoming.port) as client:
+            await client.write_event(Describe().event())
+            assert await client.read_event() is not None
+            server.stop()
+            while thread.is_alive():
+                await asyncio.sleep(0.05)
+            assert await asyncio.wait_for(client.read_event(), 5) is None
+
+    asyncio.run(asyncio.wait_for(stay(), 20))
+    assert "Traceback" not in caplog.text and "Exception" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("sent", "message"),
     [

@@ -138,6 +138,8 @@ def run(
 
     if where.announce and where.wyoming is None:
         raise InputError("--announce is for --wyoming PORT")
+    if log_text and not log:
+        raise InputError("--log-text is for --log; add --log")
     options = ServerOptions(
         where.host, where.port, where.token or os.environ.get(TOKEN) or None,
         Path(where.certificate) if where.certificate else None, Path(where.key) if where.key else None, where.cors,
