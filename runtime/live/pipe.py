@@ -12,8 +12,10 @@ import numpy as np
 
 from ..audio.arrays import checked_samples
 from ..audio.channels import Channel, averaged, checked_channel, index_of
+from ..audio.containers.riff import SLACK
 from ..audio.files import container_of
 from ..audio.raw import Encoding, RawFormat
+from ..audio.tracks import BREAKS_OFF
 from ..errors import AudioError
 from .backlog import Block
 from .portaudio import Resampler
@@ -22,7 +24,14 @@ from .sources import RATE, Item, on_grid
 _HEAD = 12  # bytes by which a container is recognised
 _LONGEST_HEADER = 1 << 20  # bytes before a WAV file's samples; recorders write 44 to a few thousand
 _READ = 1 << 16
-_UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # what writers that cannot seek announce; arecord's 2 GB simply never come
+_UNKNOWN_SIZES = (
+    range(1),  # filled in at the end by writers that can seek
+    range(0x7FFF_0000, 0x8000_0001),  # sox, with whole samples: 0x7FFFEFFC to 0x7FFFF000; arecord: 0x80000000
+    range(0xFFFF_0000, 0x1_0000_0000),  # ffmpeg: 0xFFFFFFFF
+    range(1 << 48, 1 << 64),  # RF64
+)
+"""Bytes of samples that writers state where they do not know how many come: such a stream ends with its pipe."""
+
 _ENCODINGS: dict[tuple[int, int], Encoding] = {
     (1, 16): "s16le",
     (3, 32): "f32le",
@@ -44,8 +53,9 @@ class WavHeader:
 class PipeSource:
     """A file descriptor as a Source: raw samples such as ``ffmpeg … -f s16le -``, or a WAV file such as arecord's.
 
-    Raises AudioError, in ``read``, for other containers and for WAV files whose samples are neither 16-bit integers,
-    32-bit floats nor G.711 codes.
+    Raises AudioError, in ``read``, for other containers, for WAV files whose samples are neither 16-bit integers,
+    32-bit floats nor G.711 codes, for a pipe that ends without a sample, and, after all sound that came, for a WAV file
+    of which less came than its header states.
     """
 
     def __init__(
@@ -69,23 +79,26 @@ class PipeSource:
         self._format: RawFormat | None = None
         self._resampler: Resampler | None = None
         self._left: int | None = None  # bytes of samples still to come; None: until the pipe is closed
+        self._frames = 0  # samples of each channel that came
         self._bytes = b""
         self._next = 0
         self._over = False
 
     def read(self, timeout: float) -> Sequence[Item] | None:
         """The sound that has arrived, at most 64 KiB of it."""
-        if self._over:
-            return None
-        if not select.select([self._descriptor], [], [], timeout)[0]:
-            return []
-        data = os.read(self._descriptor, _READ)
-        self._bytes += data
-        self._over = not data
-        if self._format is None and not self._begin():
-            return []
-        blocks = self._samples()
-        return blocks if blocks or not self._over else None
+        if not self._over:
+            if not select.select([self._descriptor], [], [], timeout)[0]:
+                return []
+            data = os.read(self._descriptor, _READ)
+            self._bytes += data
+            self._over = not data
+            if self._format is None and not self._begin():
+                return []
+            blocks = self._samples()
+            if blocks or not self._over:
+                return blocks
+        self._check_end()
+        return None
 
     def present(self) -> None:
         """A pipe has no clock."""
@@ -133,6 +146,7 @@ class PipeSource:
         index = index_of(self._channel, frames.shape[1], self._name)
         decoded = averaged(frames) if index is None else frames[:, index]
         samples = self._resampler(checked_samples(decoded, self._name))
+        self._frames += len(frames)
         self._bytes = self._bytes[whole:]
         if self._left is not None:
             self._left -= whole
@@ -145,27 +159,48 @@ class PipeSource:
         self._next = block.end
         return [block]
 
+    def _check_end(self) -> None:
+        """Raise AudioError where less came than the header states, or nothing."""
+        assert self._format is not None
+        width, rate = self._format.frame_bytes, self._format.rate
+        left = self._left or 0
+        if left >= width and left > SLACK:
+            came, missing = self._frames / rate, left / width / rate
+            whole = f" of {came + missing:.1f} s" if missing > BREAKS_OFF else ""
+            raise AudioError(f"{self._name}: it breaks off after {came:.1f} s{whole}; copy or convert it again")
+        if not self._frames:
+            raise AudioError(f"{self._name}: no sound came; check the program that writes into the pipe")
+
 
 def wav_header(data: bytes, name: str) -> WavHeader | None:
     """The header of a WAV file that begins with these bytes; None as long as they are too few.
 
     Raises AudioError for a file without samples in its first MiB, or with samples of another kind.
     """
-    at, found = _HEAD, None
+    at, found, wide = _HEAD, None, 0
     while at + 8 <= len(data):
         kind, size = struct.unpack_from("<4sI", data, at)
         if kind == b"data":
             if found is None:
                 raise AudioError(f"{name}: the WAV file has samples before their format")
-            return WavHeader(found, at + 8, None if size in _UNKNOWN_SIZES else size)
+            return WavHeader(found, at + 8, _stated(size, wide))
+        chunk = data[at + 8 : at + 8 + size]
+        if kind in (b"fmt ", b"ds64") and len(chunk) < size:
+            break
         if kind == b"fmt ":
-            if at + 8 + size > len(data):
-                break
-            found = _format(data[at + 8 : at + 8 + size], name)
+            found = _format(chunk, name)
+        elif kind == b"ds64" and size >= 16:
+            (wide,) = struct.unpack_from("<Q", chunk, 8)
         at += 8 + size + size % 2
     if max(at, len(data)) > _LONGEST_HEADER:
         raise AudioError(f"{name}: a WAV file without samples in its first MiB")
     return None
+
+
+def _stated(size: int, wide: int) -> int | None:
+    """Bytes of samples by a data chunk's size and by an RF64 file's 64-bit one (0: none); None where it is unknown."""
+    size = wide or size if size == 0xFFFF_FFFF else size
+    return None if any(size in unknown for unknown in _UNKNOWN_SIZES) else size
 
 
 def _format(chunk: bytes, name: str) -> RawFormat:

@@ -19,7 +19,7 @@ from .part import Parsed, Part
 _UNKNOWN = 0x7FFF_0000
 """Sizes from here on mean "unknown" where the file is shorter: sox, arecord and ffmpeg write such."""
 
-_SLACK = 64
+SLACK = 64
 """Bytes that a header may state too many: writers count it, or their padding, among the samples."""
 
 _MOST_CHUNKS = 10_000
@@ -63,7 +63,7 @@ def parse(view: View, start: int) -> Parsed:
     stop = view.size if following is None else following
     announced = None if unfinished or unknown else sound.size // sound.block
     segments = _finished(view, start, sound, stop, big) if unfinished or unknown else ((start, stop),)
-    cut = announced is not None and sound.size - (stop - sound.start) > _SLACK
+    cut = announced is not None and sound.size - (stop - sound.start) > SLACK
     return Parsed([Part(segments, announced=announced, cut=cut)], stop)
 
 

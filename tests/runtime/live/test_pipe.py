@@ -41,6 +41,21 @@ def piped(data: bytes, raw: RawFormat | None = None, cut: int = 1000) -> NDArray
     return np.concatenate([block.samples for block in blocks])
 
 
+def read_to_the_error(data: bytes, raw: RawFormat | None = None) -> tuple[int, str]:
+    """How many samples a source gives of these bytes, and the error that it raises after them."""
+    reader, writer = os.pipe()
+    os.write(writer, data)
+    os.close(writer)
+    source, samples = PipeSource(reader, raw), 0
+    try:
+        with pytest.raises(AudioError) as raised:
+            while (items := source.read(5.0)) is not None:
+                samples += sum(len(item.samples) for item in items if isinstance(item, Block))
+    finally:
+        os.close(reader)
+    return samples, str(raised.value)
+
+
 def wav(
     data: bytes, tag: int = 1, bits: int = 16, channels: int = 1, rate: int = 44100, size: int | None = None
 ) -> bytes:
@@ -81,7 +96,8 @@ def test_a_pipe_may_cut_samples_in_half() -> None:
     np.testing.assert_array_equal((read * 32768).astype(int), samples)
 
 
-@pytest.mark.parametrize("size", [None, 0, 0xFFFFFFFF, 0x7FFFFFF0], ids=["true", "zero", "ones", "arecord"])
+# As written into a pipe by ffmpeg 9.0, sox 14.4.2 (1 and 2, 3 channels) and arecord 1.2.8.
+@pytest.mark.parametrize("size", [None, 0, 0xFFFFFFFF, 0x7FFFF000, 0x7FFFEFFC, 0x7FFFFFF0, 0x80000000])
 @pytest.mark.parametrize("cut", [1, 50, 1 << 16])
 def test_a_wav_file_is_obeyed(size: int | None, cut: int) -> None:
     """``arecord -f cd | wav2edge listen`` took the header and stereo 44.1 kHz for 16 kHz mono: 49 s of 9 s, no word."""
@@ -97,6 +113,45 @@ def test_a_wav_file_is_obeyed(size: int | None, cut: int) -> None:
 def test_what_follows_a_wav_files_samples_is_not_sound() -> None:
     data = (TONE * 32767).astype("<i2").tobytes()
     assert_tone(piped(wav(data) + b"LIST" + struct.pack("<I", 4000) + b"x" * 4000))
+
+
+def test_a_wav_file_that_breaks_off_is_an_error_after_its_sound() -> None:
+    """The end of the pipe was taken for the end of the recording."""
+    data = (TONE * 32767).astype("<i2").tobytes()
+    for size in (3 * len(data), 2 * len(data)):
+        samples, message = read_to_the_error(wav(data[:60000], size=size))
+        assert samples == pytest.approx(30000 / 44100 * 16000, abs=2)
+        whole = size / 88200
+        assert message == f"standard input: it breaks off after 0.7 s of {whole:.1f} s; copy or convert it again"
+    assert "it breaks off after 0.7 s; copy" in read_to_the_error(wav(data[:60000], size=70000))[1]
+    assert "it breaks off after 0.0 s of 2.0 s" in read_to_the_error(wav(b"", size=2 * len(data)))[1]
+
+
+def test_a_few_bytes_that_a_header_states_too_many_are_no_error() -> None:
+    data = (TONE * 32767).astype("<i2").tobytes()
+    assert_tone(piped(wav(data, size=len(data) + 64)))
+
+
+@pytest.mark.parametrize("stated", [0, 0xFFFFFFFFFFFFFFFF])
+def test_the_sizes_of_an_rf64_file_are_obeyed(stated: int) -> None:
+    data = (TONE * 32767).astype("<i2").tobytes()
+    plain = wav(data, size=0xFFFFFFFF)
+
+    def rf64(size: int) -> bytes:
+        """A file of 64-bit sizes; those that ffmpeg writes into a pipe are 0."""
+        return b"RF64" + plain[4:12] + b"ds64" + struct.pack("<IQQQI", 28, 0, size, 0, 0) + plain[12:]
+
+    assert_tone(piped(rf64(stated)))
+    assert_tone(piped(rf64(len(data)) + b"LIST" + struct.pack("<I", 4000) + b"x" * 4000, cut=1 << 16))
+    assert "it breaks off after 0.7 s of 2.0 s" in read_to_the_error(rf64(2 * len(data))[:60080])[1]
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"x", wav(b""), wav(b"", size=0xFFFFFFFF)], ids=["empty", "byte", "header", "unknown size"]
+)
+def test_a_pipe_without_a_sample_is_refused(data: bytes) -> None:
+    """``wav2edge listen --stdin </dev/null`` gave exit code 0 and said nothing."""
+    assert read_to_the_error(data) == (0, "standard input: no sound came; check the program that writes into the pipe")
 
 
 def test_wav_files_of_floats_and_of_telephony_are_decoded() -> None:
