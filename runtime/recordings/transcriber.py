@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..audio.read import AudioSource, Channel, RawFormat, Recording
+from ..errors import AudioError
 from ..heads import ctc
 from ..model import Model
 from ..text.transcript import Segment, Transcript
@@ -85,11 +86,16 @@ class Transcriber(Runner[Transcript]):
         channel: Channel = "mix",
         raw: RawFormat | None = None,
     ) -> Iterator[Segment]:
-        """Yield the segments of a recording, each as soon as it ends; the parameters and errors are those of a call."""
+        """Yield the segments of a recording, each as soon as it ends; the parameters and errors are those of a call.
+
+        Raises AudioError, after the last segment, where the recording is damaged or cut short.
+        """
         recording = self.open_recording(source, sample_rate, channel=channel, raw=raw)
         decoding = self.decoding(recording)
         for chunk in self.chunks(recording):
             yield from decoding.push(chunk, self.run([chunk])[0])
+        if not recording.complete:
+            raise AudioError(f"{recording.name}: {recording.warnings[0]}")
 
     def batch(self, sources: Sequence[AudioSource], *, size: int = 1) -> list[Result]:
         """Transcribe recordings; each Result has its source and either a transcript or the error for it.

@@ -94,6 +94,20 @@ def test_many_recordings_come_in_order_and_bad_ones_do_not_stop_the_others(
         assert result.error is None or str(source) in str(result.error)
 
 
+def test_a_stream_raises_after_the_segments_of_a_recording_that_breaks_off(
+    level_transcriber: Transcriber, spell: Spell, tmp_path: Path
+) -> None:
+    """Nothing told it from a whole one."""
+    path = write(tmp_path / "half.wav", spell("hello there " + "_" * 400))
+    assert [segment.text for segment in level_transcriber.stream(path)] == ["hello there"]
+    path.write_bytes(path.read_bytes()[: -4 * 16000])
+    found: list[Segment] = []
+    with pytest.raises(AudioError, match=r"half\.wav: it breaks off after"):
+        for segment in level_transcriber.stream(path):
+            found.append(segment)
+    assert found == list(level_transcriber(path).segments) and found[0].text == "hello there"
+
+
 @pytest.mark.parametrize("batch", [2, 3, 16])
 def test_batches_change_nothing(level_transcriber: Transcriber, spell: Spell, tmp_path: Path, batch: int) -> None:
     words = ("a", "bc", "bd", "long word" * 9, "be", "bf", "g " + "_" * 700 + "h")
