@@ -16,7 +16,7 @@ from .backlog import Block
 from .documents import EndReason
 from .events import Dropped, Event, Final, Label, SourceLost, Stats
 from .settings import LoopSettings
-from .sources import RATE, LiveSource
+from .sources import RATE, Item, LiveSource
 from .window import Window
 
 _POLL = 0.5  # seconds that one read of a source may wait, and so how late ``stop`` may be noticed
@@ -149,7 +149,10 @@ class LiveSession(LiveStream):
         self._stopped = False
 
     def stop(self) -> None:
-        """End in order: the running utterance gets its Final, then the iteration ends. Any thread may call it."""
+        """End in order: one last read without waiting, the running utterance's Final, then the iteration ends.
+
+        Any thread may call it.
+        """
         self._stopped = True
 
     def present(self) -> int | None:
@@ -157,7 +160,7 @@ class LiveSession(LiveStream):
         return self.source.present()
 
     def __iter__(self) -> Iterator[Event]:
-        """The events, until the source is over or ``stop`` was called.
+        """The events, until the source is over or ``stop`` was called; what has arrived by then is decoded.
 
         Where the source raises AudioError (a damaged recording), the running utterance gets its Final first.
         """
@@ -170,22 +173,35 @@ class LiveSession(LiveStream):
                 break
             if items is None:
                 break
-            present = self.present()
-            late = present is not None and present - self.decoder.received > self.settings.max_lag * RATE
-            for item in items:
-                if isinstance(item, Block):
-                    if self.record is not None:
-                        self.record(item)
-                    yield from self.push(item.samples, item.start)
-                    continue
-                if isinstance(item, Dropped):
-                    self.dropped += item.seconds
-                if isinstance(item, SourceLost):
-                    yield from self.end_utterance(gap=True)
-                yield item
-            yield from self.windows(finals_only=late)
-            yield from self.stats(self.settings.stats_every)
+            yield from self._taken(items)
+        else:
+            yield from self._taken(self._waiting())
         yield from self.end_utterance()
         yield from self.stats()
         if damage is not None:
             raise damage
+
+    def _waiting(self) -> Sequence[Item]:
+        """What has arrived in the source; what is missing behind it does not matter after ``stop``."""
+        try:
+            return self.source.read(0.0) or ()
+        except AudioError:
+            return ()
+
+    def _taken(self, items: Sequence[Item]) -> Iterator[Event]:
+        """Decode what a read of the source gave."""
+        present = self.present()
+        late = present is not None and present - self.decoder.received > self.settings.max_lag * RATE
+        for item in items:
+            if isinstance(item, Block):
+                if self.record is not None:
+                    self.record(item)
+                yield from self.push(item.samples, item.start)
+                continue
+            if isinstance(item, Dropped):
+                self.dropped += item.seconds
+            if isinstance(item, SourceLost):
+                yield from self.end_utterance(gap=True)
+            yield item
+        yield from self.windows(finals_only=late)
+        yield from self.stats(self.settings.stats_every)

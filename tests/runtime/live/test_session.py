@@ -89,6 +89,48 @@ def test_stop_ends_in_order(booth: Booth, live: LiveTranscriber) -> None:
     assert final.reason == "end"
 
 
+class Waiting:
+    """A source of which every read gives all that has arrived: the first block, then everything else."""
+
+    def __init__(self, items: list[Item], damage: bool = False) -> None:
+        self.reads: list[list[Item]] = [items[:12], items[12:]]
+        self.damage = damage
+        self.timeouts: list[float] = []
+
+    def read(self, timeout: float) -> list[Item]:
+        self.timeouts.append(timeout)
+        if self.damage and len(self.timeouts) > 1:
+            raise AudioError("x.wav: it breaks off")
+        return self.reads.pop(0) if self.reads else []
+
+    def present(self) -> int | None:
+        return None
+
+    def close(self) -> None: ...
+
+
+def test_sound_that_arrived_before_the_stop_is_decoded(booth: Booth, live: LiveTranscriber) -> None:
+    """It waited in the source while a window ran, and was dropped."""
+    source = Waiting(booth.in_blocks(booth.speak("one two three four five six")))
+    session = live.session(source)
+    events: list[Event] = []
+    for event in session:
+        events.append(event)
+        session.stop()
+    assert [event.text for event in events if isinstance(event, Final)] == ["one two three four five six"]
+    assert len(source.timeouts) == 2 and source.timeouts[1] == 0.0, "the last read waits, or is not the last"
+
+
+def test_what_is_missing_after_the_stop_is_no_error(booth: Booth, live: LiveTranscriber) -> None:
+    source = Waiting(booth.in_blocks(booth.speak("one two three")), damage=True)
+    session = live.session(source)
+    events: list[Event] = []
+    for event in session:
+        events.append(event)
+        session.stop()
+    assert len([event for event in events if isinstance(event, Final)]) == 1 and len(source.timeouts) == 2
+
+
 def test_far_behind_only_finals_are_computed(booth: Booth, live: LiveTranscriber) -> None:
     sound = np.concatenate((booth.speak("too slow for partials"), booth.quiet(2)))
     events = list(live.session(booth.played(booth.in_blocks(sound), lag=5.0)))
