@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -15,13 +16,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from wav2edge.cli import main
+from wav2edge.cli import listen, main
+from wav2edge.devices.open import open_model
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import ModelSpec, Output
 from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
 from wav2edge.runtime.heads.sequence_classification import Options
 from wav2edge.runtime.live import events
+from wav2edge.runtime.live.sources import FileSource
+from wav2edge.runtime.live.transcriber import LiveTranscriber
 
 COMMAND = [sys.executable, "-m", "wav2edge", "listen"]
 
@@ -105,6 +109,28 @@ def test_a_pipe_gives_what_its_file_gives(shapes: list[str], clips: list[tuple[P
     assert last["time"] == pytest.approx(len(samples) / 32000, abs=0.01)
 
 
+def test_a_wav_file_that_breaks_off_in_a_pipe_is_captioned_and_reported(clips: list[tuple[Path, str]]) -> None:
+    """It gave exit code 0 and no message; --file and ``transcribe -`` give 2."""
+    file = io.BytesIO()
+    samples = read.load(clips[0][0])
+    soundfile.write(file, np.concatenate((samples, np.zeros(32000, np.float32))), 16000, format="WAV", subtype="PCM_16")
+    cut = file.getvalue()[:-64000]
+    done = subprocess.run([*COMMAND, "--stdin"], input=cut, capture_output=True, timeout=60)
+    whole = subprocess.run([*COMMAND, "--stdin"], input=cut[44:], capture_output=True, timeout=60, check=True)
+    assert done.stdout == whole.stdout != b""
+    seconds = len(samples) / 16000
+    line = f"wav2edge: standard input: it breaks off after {seconds:.1f} s of {seconds + 2:.1f} s; copy or convert it"
+    assert done.returncode == 2 and done.stderr.decode().splitlines()[-1].startswith(line)
+
+
+def test_an_empty_pipe_is_one_line(shapes: list[str]) -> None:
+    done = subprocess.run([*COMMAND, *shapes, "--stdin"], input="", capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "wav2edge: standard input: no sound came; check the program that writes into the pipe"
+    ]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_with_a_summary(
     shapes: list[str], clips: list[tuple[Path, str]], tmp_path: Path, number: signal.Signals
@@ -143,6 +169,11 @@ def test_a_closed_pipe_is_no_error(shapes: list[str], clips: list[tuple[Path, st
         (["--file", "{clip}", "--longest-utterance", "0.3"], "longest utterance"),
         (["--file", "{clip}", "--save", "x.srt", "--record", "x.mp3"], ".flac or .wav"),
         (["--file", "{clip}", "--save", "no/such/folder.srt"], "no such folder"),
+        (["--file", "{clip}", "--save", "x.jsonl", "--json", "x.jsonl"], "--save and --json: both name x.jsonl"),
+        (["--file", "{clip}", "--save", "x.jsonl", "--json", "../{folder}/./x.jsonl"], "--save and --json: both name"),
+        (["--file", "{clip}", "--save", "x.srt", "--save", "./x.srt"], "--save and --save: both name ./x.srt"),
+        (["--file", "{clip}", "--record", "x.flac", "--json=x.flac"], "--record and --json: both name x.flac"),
+        (["--file", "{clip}", "--json={clip}"], "--file and --json: both name"),
         (["--file", "{clip}", "--player", "paplay"], "--player is for --measure"),
         (["--file", "{clip}", "--microphone", "usb"], "--microphone is for the microphone"),
         (["--device", "usb"], "choose the microphone with --microphone usb"),
@@ -166,7 +197,10 @@ def test_bad_input_is_one_line(
     clip = tmp_path / "clip.flac"
     clip.write_bytes(next(path for path, _ in clips if path.suffix == ".flac").read_bytes())
     monkeypatch.chdir(tmp_path)
-    assert main(["listen", *shapes, *(word.replace("{clip}", str(clip)) for word in arguments)]) == 2
+    words = [word.replace("{clip}", str(clip)).replace("{folder}", tmp_path.name) for word in arguments]
+    before = clip.read_bytes()
+    assert main(["listen", *shapes, *words]) == 2
+    assert clip.read_bytes() == before
     out, err = capsys.readouterr()
     assert out == ""
     assert message in err
@@ -265,3 +299,15 @@ def test_a_classifier_gives_labels(
     manifest.write_text(json.dumps({"path": str(clips[0][0]), "text": clips[0][1]}) + "\n")
     assert main(["listen", *model[:4], "--measure", str(manifest)]) == 2
     assert "--measure is for models that transcribe" in capsys.readouterr().err
+
+
+def test_a_second_ctrl_c_ends_at_once(shapes_bundle: Bundle, clips: list[tuple[Path, str]]) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with LiveTranscriber(open_model(shapes_bundle, "null")) as live:
+        session = live.session(FileSource(clips[0][0], fast=True))
+        with pytest.raises(KeyboardInterrupt), listen._stops(session):
+            signal.raise_signal(signal.SIGINT)
+            assert all(isinstance(event, events.Stats) for event in session), "it did not stop"
+            assert session.seconds < 1
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -87,7 +87,7 @@ def run(
             if not isinstance(live, LiveTranscriber):
                 raise InputError(f"--measure is for models that transcribe; this one's head is {opened.spec.head}")
             return _live_measure.run(live, sound, measure, keep.json)
-        keepers, record = _keepers(keep, stack)
+        keepers, record = _keepers(keep, sound.file, stack)
         watchdog = _watchdog(stack)
         session = live.session(WatchedSource(source, watchdog), record)
         watchdog.ready()
@@ -166,7 +166,25 @@ def _source(sound: Sound, held: Held) -> LiveSource:
     return Microphone(CaptureSettings(device=sound.microphone, rate=sound.rate))
 
 
-def _keepers(keep: Keep, stack: ExitStack) -> tuple[list[Callable[[Event], None]], Callable[[Block], None] | None]:
+def _check_distinct(keep: Keep, source: str | None) -> None:
+    """Raise InputError where two writers, or one and the source, would have the same file."""
+    named = [("file", source), *(("save", name) for name in keep.save), ("record", keep.record)]
+    if keep.json != "-":
+        named.append(("json", keep.json))
+    seen: dict[str, str] = {}
+    for option, name in named:
+        if name is None:
+            continue
+        place = os.path.normcase(os.path.realpath(name))
+        if place in seen:
+            raise InputError(f"--{seen[place]} and --{option}: both name {name}; give each a file of its own")
+        seen[place] = option
+
+
+def _keepers(
+    keep: Keep, source: str | None, stack: ExitStack
+) -> tuple[list[Callable[[Event], None]], Callable[[Block], None] | None]:
+    """What takes the events and the sound; source: the file that is read, which must not be written."""
     from wav2edge.runtime.live import broadcast
     from wav2edge.runtime.live.saving import CaptionFile, SoundRecorder
 
@@ -178,6 +196,7 @@ def _keepers(keep: Keep, stack: ExitStack) -> tuple[list[Callable[[Event], None]
         CaptionFile.check(path)
     if keep.record:
         SoundRecorder.check(Path(keep.record))
+    _check_distinct(keep, source)
     for path in paths:
         keeper = CaptionFile(path)
         stack.callback(keeper.close)
