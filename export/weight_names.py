@@ -54,7 +54,8 @@ def match_names(
 
     Raises CheckpointError that lists what is missing and what is left over, with the cause where it is known.
     """
-    renamed = {_modern(name, own): value for name, value in _unwrapped(state, own).items()}
+    kept = {name: value for name, value in state.items() if not _any_fits(name, ignored)}
+    renamed = {_modern(name, own): value for name, value in _unwrapped(kept, own, where).items()}
     known = {name: value for name, value in renamed.items() if name in own}
     missing = [name for name in own if name not in known and not _any_fits(name, NEEDLESS)]
     left_over = [
@@ -76,18 +77,12 @@ def match_names(
     return known
 
 
-def _unwrapped(state: Mapping[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
+def _unwrapped(state: Mapping[str, Tensor], own: Collection[str], where: str) -> dict[str, Tensor]:
     """Names without the wrappers of rule 1."""
     names = {name: re.sub(r"(^|\.)_orig_mod\.", r"\1", name) for name in state}
     while True:
         now = sum(_modern(name, own) in own for name in names.values())
-        best, gain = None, now
-        for wrapper in {name.split(".", 1)[0] + "." for name in names.values() if "." in name}:
-            found = [_modern(name.removeprefix(wrapper), own) for name in names.values()]
-            if len(set(found)) < len(found):
-                continue  # a second copy of the model, such as a moving average: it is reported as unused
-            count = sum(name in own for name in found)
-            best, gain = (wrapper, count) if count > gain else (best, gain)
+        best = _wrapper(names.values(), own, now, where)
         if best is None and now == 0 and len({name.split(".", 1)[0] for name in names.values()}) == 1:
             best = next(iter(names.values())).split(".", 1)[0] + "."  # several wrappers, one in the other
             if best[:-1] in names.values():
@@ -95,6 +90,29 @@ def _unwrapped(state: Mapping[str, Tensor], own: Collection[str]) -> dict[str, T
         if best is None:
             return {new: state[old] for old, new in names.items()}
         names = {old: new.removeprefix(best) for old, new in names.items()}
+
+
+def _wrapper(names: Collection[str], own: Collection[str], now: int, where: str) -> str | None:
+    """The wrapper without which most names fit, where they are more than ``now``.
+
+    One whose removal makes two names equal is none: it holds a second copy of the model, such as a moving average.
+    Raises CheckpointError where two of them hold the same weights and as many fit.
+    """
+    fits = dict[str, set[str]]()
+    for wrapper in sorted({name.split(".", 1)[0] + "." for name in names if "." in name}):
+        found = [_modern(name.removeprefix(wrapper), own) for name in names]
+        if len(set(found)) == len(found):
+            fits[wrapper] = set(found).intersection(own)
+    best = max(fits, key=lambda wrapper: len(fits[wrapper]), default=None)
+    if best is None or len(fits[best]) <= now:
+        return None
+    equal = [wrapper for wrapper, fitting in fits.items() if fitting == fits[best]]
+    if len(equal) > 1:
+        raise CheckpointError(
+            f"{where}: the file holds two copies of the model, {' and '.join(f'{wrapper}*' for wrapper in equal)}. "
+            f"To export without one of them, pass ignore_weights={equal[0] + '*'!r}"
+        )
+    return best
 
 
 def _modern(name: str, own: Collection[str]) -> str:
