@@ -17,6 +17,7 @@ import numpy as np
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.audio.channels import checked_channel
 from wav2edge.runtime.errors import InputError
+from wav2edge.serving.refusals import FULL, FULL_DISK
 
 MEMORY = 3_000_000_000
 """Bytes of address space that a decoder may take."""
@@ -82,6 +83,10 @@ def answer(request: Request) -> Answer:
                 file.write(np.ascontiguousarray(block, "<f4").tobytes())
     except InputError as error:
         return _failed(str(error).replace(request["path"], name), 400)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        return _failed(FULL_DISK, 503)
     except MemoryError:
         return _failed(f"{name}: decoding it needs more memory than this server allows", 413)
     return Answer(

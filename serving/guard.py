@@ -56,6 +56,8 @@ class Guard:
             nonlocal status
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
+                if status >= 400 and status != 408 and scope["type"] == "http" and not limit.complete:
+                    await _drained(scope, receive)
             elif message["type"] == "websocket.close":
                 status = message.get("code", 1000)
             await send(message)
@@ -66,8 +68,6 @@ class Guard:
         except Refused as error:
             if status:
                 raise
-            if scope["type"] == "http":
-                await _drained(scope, receive)
             await _refuse(scope, receive, note, error)
         finally:
             path = getattr(scope.get("route"), "path", None) or "other"
@@ -108,10 +108,10 @@ class _BoundedBody:
         self._most = most
         self._idle = idle
         self._taken = 0
-        self._complete = False
+        self.complete = False
 
     async def __call__(self) -> Message:
-        if self._complete:  # only the end of the connection follows, which may come late
+        if self.complete:  # only the end of the connection follows, which may come late
             return await self._receive()
         try:
             message = await asyncio.wait_for(self._receive(), self._idle)
@@ -120,7 +120,7 @@ class _BoundedBody:
         self._taken += len(message.get("body", b""))
         if self._taken > self._most:
             raise _too_large(self._most)
-        self._complete = not message.get("more_body", False)
+        self.complete = not message.get("more_body", False)
         return message
 
 

@@ -13,7 +13,8 @@ class Limits:
     """Bytes of one uploaded recording; default 500 MB, 4 h of 16-bit sound at 16 kHz. Status 413."""
 
     spool_bytes: int = 4_000_000_000
-    """Bytes of all uploads that are on disk at once, decoded sound included; default 4 GB. Status 503."""
+    """Bytes of all uploads that are on disk at once, those that arrive and decoded sound included; default 4 GB. While
+    an upload is moved from its form to a file of its own it counts twice, as it is there twice. Status 503."""
 
     recording_seconds: float = 4 * 3600.0
     """Length of one recording, s; default 4 h. Status 413."""

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+from collections.abc import Iterator
 from typing import TypedDict
 
 from ..runtime.errors import EngineError, InputError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The numbers of system errors that say that there is no room on a disk."""
+
+FULL_DISK = "the server's disk is full; try again later"
 
 
 class ErrorFields(TypedDict):
@@ -45,6 +53,17 @@ class Refused(Exception):
         """The same as JSON values."""
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+
+@contextlib.contextmanager
+def room_on_disk() -> Iterator[None]:
+    """Raise Refused (503) in place of the system's error where a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise Refused(503, FULL_DISK, retry=10) from error
 
 
 def refusal(error: BaseException) -> Refused:

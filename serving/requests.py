@@ -12,13 +12,14 @@ from pathlib import Path
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message, Receive
 
 from ..runtime.recordings.decoding import WordDecoder
 from ..runtime.text.transcript import Segment, Transcript
 from .models import ServedModel
-from .refusals import Refused
+from .refusals import Refused, room_on_disk
 from .service import Service
-from .uploads import Cancelled
+from .uploads import Cancelled, Share
 
 _FIELD_BYTES = 64 * 1024
 _MOST_FIELDS = 400
@@ -37,9 +38,15 @@ class Upload:
 class Form:
     """The fields of a multipart request; what is wrong with one is a Refused that names it."""
 
-    def __init__(self, data: FormData) -> None:
-        """data: as Starlette parsed it."""
+    def __init__(self, data: FormData, share: Share) -> None:
+        """data: as Starlette parsed it. share: what is reserved for its files; ``close`` releases it."""
         self._data = data
+        self._share = share
+
+    async def close(self) -> None:
+        """Remove the files; their fields are gone, those of text stay."""
+        await self._data.close()
+        self._share.end()
 
     def text(self, name: str) -> str | None:
         """The value of a field; None where it was left out or is empty."""
@@ -79,24 +86,47 @@ class Form:
 
 
 @contextlib.asynccontextmanager
-async def form_of(request: Request) -> AsyncIterator[Form]:
-    """The form of a multipart request, its files removed at the end."""
+async def form_of(request: Request, service: Service) -> AsyncIterator[Form]:
+    """The form of a multipart request, its files removed at the end; they count as bytes on disk from the first on."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise Refused(415, "send the recording as multipart/form-data, in the field 'file'")
-    reading = request.form(max_files=1, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES)
+    share = Share(service.files.spool)
     try:
-        data = await reading
-    except ClientDisconnect:
-        raise Refused(499, "the client went away") from None
-    try:
-        yield Form(data)
+        declared = request.headers.get("content-length", "")
+        share.grow(int(declared) if declared.isdigit() else 0)
+        counted = Request(request.scope, _counted(request.receive, share))
+        try:
+            with room_on_disk():
+                data = await counted.form(max_files=1, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES)
+        except ClientDisconnect:
+            raise Refused(499, "the client went away") from None
+        form = Form(data, share)
+        try:
+            yield form
+        finally:
+            await form.close()
     finally:
-        await data.close()
+        share.end()
+
+
+def _counted(receive: Receive, share: Share) -> Receive:
+    """Receive a body whose bytes are reserved as they come, where its length was not declared."""
+    taken = 0
+
+    async def counted() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        share.grow(taken)
+        return message
+
+    return counted
 
 
 @contextlib.asynccontextmanager
-async def kept(service: Service, file: UploadFile) -> AsyncIterator[Upload]:
-    """An uploaded file as a file on disk."""
+async def kept(service: Service, form: Form) -> AsyncIterator[Upload]:
+    """The recording of a form as a file on disk; the form is closed, so that it is there once."""
+    file = form.file
     name = Path((file.filename or "the recording").replace("\\", "/")).name[:_LONGEST_NAME] or "the recording"
     size = file.size or 0
     if size == 0:
@@ -110,7 +140,9 @@ async def kept(service: Service, file: UploadFile) -> AsyncIterator[Upload]:
                 with path.open("wb") as output:
                     shutil.copyfileobj(file.file, output, 1 << 20)
 
-            await asyncio.to_thread(copy)
+            with room_on_disk():
+                await asyncio.to_thread(copy)
+            await form.close()
             yield Upload(path, name, size)
     finally:
         service.files.spool.release(size)

@@ -35,7 +35,7 @@ async def openai_transcriptions(request: Request) -> Response:
     service: Service = request.app.state.service
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(service.file_place())
-        form = await stack.enter_async_context(form_of(request))
+        form = await stack.enter_async_context(form_of(request, service))
         served = service.model(form.text("model"))
         _check_language(served, form.text("language"))
         kind = form.word("response_format", FORMATS)
@@ -45,7 +45,7 @@ async def openai_transcriptions(request: Request) -> Response:
         streamed = form.flag("stream")
         if streamed and kind not in ("json", "text", "verbose_json"):
             raise Refused(400, f"stream goes with json and text, not with {kind}", param="response_format")
-        upload = await stack.enter_async_context(kept(service, form.file))
+        upload = await stack.enter_async_context(kept(service, form))
         if streamed:
             return _events(_openai_events(service, served, upload, decoder, logprobs), stack.pop_all())
         transcript = await transcribe_unless_gone(request, service, served, upload, decoder)
@@ -57,10 +57,10 @@ async def recordings(request: Request) -> Response:
     service: Service = request.app.state.service
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(service.file_place())
-        form = await stack.enter_async_context(form_of(request))
+        form = await stack.enter_async_context(form_of(request, service))
         served = service.model(form.text("model"))
         decoder = hotwords(served, form.listed("keywords"), service.limits.keywords)
-        upload = await stack.enter_async_context(kept(service, form.file))
+        upload = await stack.enter_async_context(kept(service, form))
         return _events(_own_events(service, served, upload, decoder), stack.pop_all())
 
 

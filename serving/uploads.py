@@ -75,6 +75,26 @@ class Spool:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+class Share:
+    """The bytes of one upload that are reserved in a spool while they arrive."""
+
+    def __init__(self, spool: Spool) -> None:
+        """Begin with none; ``end`` it."""
+        self._spool = spool
+        self._count = 0
+
+    def grow(self, count: int) -> None:
+        """Reserve ``count`` bytes in all, unless as many are reserved; raises Refused where the bound is reached."""
+        if count > self._count:
+            self._spool.reserve(count - self._count)
+            self._count = count
+
+    def end(self) -> None:
+        """Release them."""
+        self._spool.release(self._count)
+        self._count = 0
+
+
 @dataclass(frozen=True)
 class Decoded:
     """A recording's samples in a file of float32 at the model's rate, with its length and warnings."""
@@ -132,6 +152,8 @@ class Decoders:
             raise
         self._idle.put(process)
         if answer["error"]:
+            if answer["status"] == 503:
+                raise Refused(503, answer["error"], retry=10)
             raise Refused(answer["status"], answer["error"], param="file")
         return Decoded(output, name, rate, answer)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from wav2edge.runtime.live.sources import FileSource
 from wav2edge.serving.limits import Limits
 from wav2edge.serving.models import Catalogue, open_models
 from wav2edge.serving.server import Server, ServerOptions
+from wav2edge.serving.service import Service
 from wav2edge.serving.streams import CaptionStream
 
 
@@ -84,8 +86,13 @@ class Running:
     def __init__(self, catalogue: Catalogue, options: ServerOptions, limits: Limits | None = None) -> None:
         self.server = Server(catalogue, options, limits)
         self.url = self.server.address
+        self.service: Service
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=self.server.run, args=(self._ready.set,), daemon=True)
+        self._thread = threading.Thread(target=self.server.run, args=(self._ready.set, (self._hold,)), daemon=True)
+
+    async def _hold(self, service: Service) -> None:
+        self.service = service
+        await asyncio.Event().wait()
 
     def __enter__(self) -> Running:
         self._thread.start()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib import request as urls
 from urllib.error import HTTPError
@@ -28,6 +30,7 @@ from wav2edge.runtime.errors import InputError
 from wav2edge.serving.guard import JsonLines
 from wav2edge.serving.limits import Limits
 from wav2edge.serving.models import Catalogue
+from wav2edge.serving.refusals import Refused
 from wav2edge.serving.server import Server, ServerOptions
 from wav2edge.serving.uploads import Cancelled, Decoders
 
@@ -133,6 +136,88 @@ def test_uploads_are_bounded_in_bytes_and_seconds(guarded: Running, tmp_path: Pa
     status, body = asked(url, b"--yy", Content_Type=FORM, Authorization="Bearer secret")
     assert status == 400, body
     assert guarded_files(guarded) == 0
+
+
+@pytest.fixture(scope="module")
+def small(catalogue: Catalogue) -> Iterator[Running]:
+    """A server with room for one upload of 400 kB."""
+    with Running(catalogue, ServerOptions(port=0), Limits(spool_bytes=600_000, idle_seconds=20.0)) as running:
+        yield running
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_uploads_count_while_they_arrive(small: Running, declared: bool) -> None:
+    """Only those that had come in whole were counted, so that any number could arrive at once."""
+    place = small.url.removeprefix("http://").split(":")
+    body = form("a.wav", bytes(400_000))
+    how = f"Content-Length: {len(body)}" if declared else "Transfer-Encoding: chunked"
+    with socket.create_connection((place[0], int(place[1]))) as client:
+        sent = body[:350_000] if not declared else body[:200]
+        client.sendall(
+            f"POST /v1/recordings HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {FORM}\r\n{how}\r\n\r\n".encode()
+            + (sent if declared else f"{len(sent):x}\r\n".encode() + sent + b"\r\n")
+        )
+        service = small.service
+        assert _becomes(lambda: service.files.spool.held >= 300_000)
+        status, answer = asked(small.url + "/v1/audio/transcriptions", form("b.wav", bytes(300_000)), Content_Type=FORM)
+        assert status == 503 and "try again later" in message_of(answer)
+    assert _becomes(lambda: service.files.spool.held == 0)
+
+
+def test_a_large_upload_for_which_there_is_no_room_gets_its_answer(small: Running) -> None:
+    """The connection would be closed while the client still sends."""
+    url = small.url + "/v1/audio/transcriptions"
+    status, answer = asked(url, form("b.wav", bytes(20_000_000)), Content_Type=FORM)
+    assert status == 503 and "try again later" in message_of(answer)
+
+
+def test_an_upload_counts_once_when_it_is_there_once(
+    small: Running, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    service = small.service
+    decode = Decoders.decode
+
+    def decoded(self: Decoders, *words: object) -> object:
+        held.append(service.files.spool.held)
+        return decode(self, *words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Decoders, "decode", decoded)
+    data = recordings[0].read_bytes()
+    status, _ = asked(small.url + "/v1/audio/transcriptions", form("a.opus", data), Content_Type=FORM)
+    assert (status, held) == (200, [len(data)])
+    assert _becomes(lambda: service.files.spool.held == 0)
+
+
+def test_a_full_disk_is_said_and_the_decoder_goes_on(recordings: list[Path], tmp_path: Path) -> None:
+    decoders = Decoders(1, 60.0)
+    try:
+        with pytest.raises(Refused, match="the server's disk is full; try again later") as refused:
+            decoders.decode(recordings[0], "a.opus", Path("/dev/full"), 16000, threading.Event())
+        assert refused.value.status == 503 and refused.value.retry and decoders.lost == 0
+        assert decoders.decode(recordings[0], "a.opus", tmp_path / "a.f32", 16000, threading.Event()).seconds > 1
+    finally:
+        decoders.close()
+
+
+def test_a_disk_that_is_full_while_an_upload_is_stored_is_said(
+    server: Running, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    body = form("a.opus", recordings[0].read_bytes())
+    status, answer = asked(server.url + "/v1/audio/transcriptions", body, Content_Type=FORM)
+    assert status == 503 and message_of(answer) == "the server's disk is full; try again later"
+
+
+def _becomes(holds: Callable[[], bool]) -> bool:
+    """Whether something comes true within some seconds."""
+    deadline = time.monotonic() + 10
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return holds()
 
 
 def guarded_files(guarded: Running) -> int:
