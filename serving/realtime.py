@@ -17,14 +17,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..runtime.errors import InputError
 from ..runtime.live.events import Event, Final, Partial
-from ..runtime.live.portaudio import Resampler
 from ..runtime.live.sources import RATE
 from .inbox import Inbox
 from .models import ServedModel
 from .realtime_messages import FORMATS, Json, Turns, object_of, parsed, sound_of, tuned, turns_of
 from .refusals import Refused
 from .service import Service
-from .sockets import Feed, Outbox, conversation, mono, note, send
+from .sockets import Conversion, Feed, Outbox, conversation, note, send
 
 _LONGEST_ITEM = 600.0  # seconds of sound that wait for a client's commit
 
@@ -77,8 +76,7 @@ class _Session:
         self.before: str | None = None
         self.said = ""  # its text in deltas so far
         self._buffered: list[NDArray[np.float32]] = []
-        self._resampler: Resampler | None = None
-        self._rest = b""  # of a frame that was cut between two appends
+        self._convert: Conversion | None = None
 
     def close(self) -> None:
         """End at once."""
@@ -169,12 +167,8 @@ class _Session:
                 self.feed = Feed(self.service, tuned(self.served.live, self.turns), self.outbox, form)
             await self.feed.push(data)
             return
-        if self._resampler is None:
-            self._resampler = Resampler(form.rate, RATE)
-        data = self._rest + data
-        whole = len(data) // form.frame_bytes * form.frame_bytes
-        self._buffered.append(self._resampler(mono(form, data[:whole])))
-        self._rest = data[whole:]
+        self._convert = self._convert or Conversion(form)
+        self._buffered.append(self._convert(data))
         if sum(map(len, self._buffered)) > _LONGEST_ITEM * RATE:
             self._discard()
             raise Refused(400, f"more than {_LONGEST_ITEM:g} s without a commit; they were discarded")
@@ -182,13 +176,13 @@ class _Session:
     def _discard(self) -> None:
         """Forget the sound without a commit; the next may be of another format."""
         self._buffered.clear()
-        self._resampler, self._rest = None, b""
+        self._convert = None
 
     async def _commit(self) -> None:
         if self.turns is not None:
             raise Refused(400, "turn_detection commits; set it to null to commit yourself")
-        if self._resampler is not None:
-            self._buffered.append(self._resampler.flush())
+        if self._convert is not None:
+            self._buffered.append(self._convert.flush())
         samples = np.concatenate(self._buffered) if self._buffered else np.zeros(0, np.float32)
         self._discard()
         if len(samples) < self.served.model.spec.min_samples:

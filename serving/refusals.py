@@ -10,7 +10,7 @@ from typing import TypedDict
 from ..runtime.errors import EngineError, InputError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""The numbers of system errors that say that there is no room on a disk."""
+"""Error numbers of a full disk, and of a quota that is used up."""
 
 FULL_DISK = "the server's disk is full; try again later"
 

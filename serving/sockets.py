@@ -78,16 +78,36 @@ class Outbox:
         self._changed.set()
 
 
+class Conversion:
+    """Turns the bytes of one sound, of one encoding and rate, into samples at 16 kHz."""
+
+    def __init__(self, form: RawFormat) -> None:
+        """Begin a sound of this form."""
+        self._form = form
+        self._resampler = Resampler(form.rate, RATE)
+        self._rest = b""
+
+    def __call__(self, data: bytes) -> NDArray[np.float32]:
+        """The samples of further bytes; those of an incomplete frame are kept for the next. Raises Refused."""
+        data = self._rest + data if self._rest else data
+        whole = len(data) // self._form.frame_bytes * self._form.frame_bytes
+        samples = mono(self._form, data[:whole])
+        self._rest = data[whole:]
+        return self._resampler(samples)
+
+    def flush(self) -> NDArray[np.float32]:
+        """The samples that are still held, at the end of the sound."""
+        return self._resampler.flush()
+
+
 class Feed:
     """Converts one client's bytes, of one encoding and rate, to samples at 16 kHz and gives them to a stream."""
 
     def __init__(self, service: Service, live: LiveTranscriber, outbox: Outbox, form: RawFormat) -> None:
         """Open a stream on ``live``; its events go to the outbox."""
-        self.form = form
+        self._convert = Conversion(form)
         self.stream = CaptionStream(live, outbox.emit, outbox.ended, limit=service.limits.backlog_seconds)
         self._service = service
-        self._resampler = Resampler(form.rate, RATE)
-        self._rest = b""
         self._sent = 0
         self._pushing = False
         service.add(self.stream)
@@ -109,7 +129,7 @@ class Feed:
         """
         self._pushing = True
         try:
-            samples, waited = self._samples(data), 0.0
+            samples, waited = self._convert(data), 0.0
             while self._full and waited < _STALLED:
                 await asyncio.sleep(_POLL)
                 waited += _POLL
@@ -122,7 +142,7 @@ class Feed:
         if self._pushing or self._full or self.is_longest:
             return False
         try:
-            samples = self._samples(data)
+            samples = self._convert(data)
         except Refused:
             return False
         self._offer(samples)
@@ -132,14 +152,6 @@ class Feed:
     def _full(self) -> bool:
         return self.stream.waiting > self._service.limits.backlog_seconds / 2
 
-    def _samples(self, data: bytes) -> NDArray[np.float32]:
-        """Bytes as samples at 16 kHz; those of an incomplete frame are kept for the next."""
-        data = self._rest + data if self._rest else data
-        whole = len(data) // self.form.frame_bytes * self.form.frame_bytes
-        samples = mono(self.form, data[:whole])
-        self._rest = data[whole:]
-        return self._resampler(samples)
-
     def _offer(self, samples: NDArray[np.float32]) -> None:
         self._sent += len(samples)
         self.stream.offer(samples)
@@ -147,7 +159,7 @@ class Feed:
 
     def finish(self) -> None:
         """The sound is over."""
-        self.stream.offer(self._resampler.flush())
+        self.stream.offer(self._convert.flush())
         self.stream.finish()
         self._service.scheduler.wake(self.stream)
 

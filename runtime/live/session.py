@@ -182,7 +182,7 @@ class LiveSession(LiveStream):
             raise damage
 
     def _waiting(self) -> Sequence[Item]:
-        """What has arrived in the source; what is missing behind it does not matter after ``stop``."""
+        """What has arrived in the source; damage after it does not matter once ``stop`` was called."""
         try:
             return self.source.read(0.0) or ()
         except AudioError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from ._values import COUNT, Number, OneOf
 
 if TYPE_CHECKING:
     from wav2edge.runtime.recordings.transcriber import Transcriber
-    from wav2edge.serving.corpus import CorpusItem, CorpusOutcome, Reading
+    from wav2edge.serving.corpus import CorpusOutcome, Reading
 
     Opened = Callable[[int, int | None], Transcriber]
 
@@ -120,8 +120,13 @@ def run(
             results = folder / corpus.RESULTS / f"{shard}.jsonl"
             found = corpus.run(transcriber, left, results, form, batch=batch, reading=reading)
         else:
-            job = (folder, form, batch, reading)
-            found = _on_ray(options, left, job, opened, threads or 1)
+            from wav2edge.serving import ray_corpus
+
+            cpus = threads or 1
+            opening = functools.partial(opened, len(left), cpus)
+            job = ray_corpus.CorpusJob(opening, os.getcwd(), folder, form, batch, reading)
+            spread = ray_corpus.RayOptions(options.workers, cpus, options.worker_gpus or 0.0)
+            found = ray_corpus.run(job, left, spread)
         progress = stack.enter_context(Progress())
         for number, outcome in enumerate(found, 1):
             failed += _said(outcome)
@@ -139,20 +144,6 @@ def _before(outcomes: Sequence[CorpusOutcome], names: Collection[str]) -> int:
     if in_part:
         _terminal.note(f"{len(in_part)} of {len(names)} recordings were transcribed in part, such as {in_part[0]}")
     return 2 if in_part else 0
-
-
-def _on_ray(
-    options: CorpusOptions,
-    left: Sequence[CorpusItem],
-    given: tuple[Path, str, int, Reading],
-    opened: Opened,
-    cpus: int,
-) -> Iterator[CorpusOutcome]:
-    from wav2edge.serving import ray_corpus
-
-    job = ray_corpus.CorpusJob(functools.partial(opened, len(left), cpus), os.getcwd(), *given)
-    spread = ray_corpus.RayOptions(options.workers, cpus, options.worker_gpus or 0.0)
-    return ray_corpus.run(job, left, spread)
 
 
 def _said(outcome: CorpusOutcome) -> bool:
