@@ -23,7 +23,17 @@ from .. import cache, remedies
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import BETWEEN_STAGES, FEATURE_LENGTHS, FEATURES, STAGES, ModelSpec, Stage
 from ..errors import EngineError, InputError
-from . import Arrays, Build, EngineOptions, Purpose, _mapped, _openvino_moves, _openvino_padding, _openvino_unsigned
+from . import (
+    Arrays,
+    Build,
+    EngineOptions,
+    Purpose,
+    _mapped,
+    _openvino_first,
+    _openvino_moves,
+    _openvino_padding,
+    _openvino_unsigned,
+)
 from ._library import library
 from ._running import running
 
@@ -99,7 +109,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
             checking = beside.submit(_unchanged, kept)
             model = core.read_model(str(graph))
             if family == "CPU" and variant.precision == "int8":
-                adapt(model)
+                adapt(model, variant.bfloat16)
         unchanged = checking.result()
         compiled = core.compile_model(model, device, settings)
     except RuntimeError as error:
@@ -115,8 +125,13 @@ def _unchanged(kept: Path | None) -> dict[str, str]:
     return {} if kept is None else cache.drop_changed(kept, "*.blob")
 
 
-def adapt(model: Model) -> None:
-    """Rewrite an INT8 model in place for this CPU, where that is faster; it gives the same numbers."""
+def adapt(model: Model, bfloat16: bool = False) -> None:
+    """Rewrite an INT8 model in place for this CPU, where that is faster; it gives the same numbers.
+
+    bfloat16: what is not INT8 will be computed in bfloat16.
+    """
+    if not bfloat16:
+        _openvino_first.quantize_as_written(model)
     _openvino_padding.pad_before(model)
     if _openvino_unsigned.helps():
         _openvino_unsigned.read_unsigned(model)

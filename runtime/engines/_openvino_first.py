@@ -1,0 +1,65 @@
+"""Let OpenVINO quantise a float product as it writes it, in an INT8 model: the first convolution of the front end.
+
+OpenVINO runs a product with constant weights of float by a kernel that writes floats, which a reorder then reads again
+to quantise them: at base shape with layer norm, 32 000 frames of 512 channels for 10 s, the reorder takes as long as
+the product. Its kernel for products whose weights are computed writes the quantised numbers. So the weights are
+multiplied by a one that OpenVINO cannot compute beforehand: the same numbers.
+
+1. Only float products of few rows of weights, because computed weights are packed again in every run.
+2. Only where nothing but a quantiser, or a GELU and then quantisers, reads the product.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ._library import library
+from ._openvino_chains import constant_of
+
+if TYPE_CHECKING:
+    from openvino import Model, Node, Output
+
+_ROWS = 64
+
+
+def quantize_as_written(model: Model) -> int:
+    """Rewrite an ``openvino.Model`` in place; returns the number of products."""
+    found = [node for node in model.get_ordered_ops() if _is_small_product(node) and _is_quantized(node)]
+    for node in found:
+        weights = node.input_value(1)
+        node.input(1).replace_source_output(_times_one(weights, node.input_value(0)))
+    return len(found)
+
+
+def _is_small_product(node: Node) -> bool:
+    """Rule 1."""
+    if node.get_type_name() != "MatMul" or any(node.get_attributes().values()):
+        return False
+    weights = node.input_value(1).get_node()
+    if weights.get_type_name() != "Constant" or weights.get_element_type().get_type_name() != "f32":
+        return False
+    values = constant_of(node.input_value(1))
+    return values is not None and values.ndim == 2 and len(values) <= _ROWS
+
+
+def _is_quantized(node: Node) -> bool:
+    """Rule 2."""
+    readers = _readers(node)
+    if len(readers) == 1 and readers[0].get_type_name() == "Gelu":
+        readers = _readers(readers[0])
+    return bool(readers) and all(reader.get_type_name() == "FakeQuantize" for reader in readers)
+
+
+def _readers(node: Node) -> list[Node]:
+    return [target.get_node() for target in node.output(0).get_target_inputs()]
+
+
+def _times_one(weights: Output, rows: Output) -> Output:
+    """Weights times the number of rows [batch, rows, width], at most one: there is no clip without a frame."""
+    operators = library("openvino.opset13")
+
+    count = operators.gather(operators.shape_of(rows, "i64"), np.array([1]), np.array(0))
+    one = operators.minimum(operators.convert(count, np.float32), np.float32(1))
+    return operators.multiply(weights, one).output(0)
