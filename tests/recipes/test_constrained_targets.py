@@ -54,3 +54,35 @@ def test_a_transcript_that_repeats_itself_is_cut_where_the_speech_ends(recipe: R
     assert text == "i can't swim" and loss < 1
     assert best_beginning(posteriors, "have you seen him")[1] > 2
     assert best_beginning(posteriors[:4], "far too long for it") == ("", float("inf"))
+
+
+def test_a_piece_has_the_words_and_the_samples_of_its_place(recipe: Recipe, tmp_path: Path) -> None:
+    frames, labels = recipe("frames"), recipe("labels")
+    text = "one small latte and then another small one"
+    store = recipe("speech.clips").ClipStore(tmp_path)
+    samples = np.arange(frames.RECEPTIVE + frames.HOP * 199) / 1e5
+    store.append(samples, text, "", "corpus")
+    posteriors_of(recipe, text, 200).astype(np.float16).tofile(tmp_path / "posteriors.f16")
+    dataset = recipe("speech.dataset").Dataset([tmp_path])
+    [clip] = dataset.clips()
+    pieces, random, found = recipe("speech.pieces").Pieces(dataset, 1.5), np.random.default_rng(0), set()
+    for _ in range(60):
+        piece = pieces.draw(clip, random)
+        assert labels.decode_greedy(np.asarray(dataset.posterior_rows(piece)).argmax(-1)) == piece.text
+        assert labels.encode(piece.text) == list(piece.labels) and piece.samples <= 1.5 * frames.RATE + frames.RECEPTIVE
+        assert frames.count_frames(piece.samples) == piece.frames
+        first = (piece.start - clip.start) // frames.HOP
+        np.testing.assert_allclose(dataset.samples(piece)[0], dataset.samples(clip)[first * frames.HOP])
+        found.add(piece.text)
+    assert len(found) > 3 and all(f" {words} " in f" {text} " for words in found)
+    assert recipe("speech.pieces").Pieces(dataset, 5.0).draw(clip, random) is clip
+
+
+def test_doubled_letters_have_frames_of_their_own(recipe: Recipe) -> None:
+    labels, pieces = recipe("labels"), recipe("speech.pieces")
+    wanted = tuple(labels.encode("all see"))
+    rows = posteriors_of(recipe, "all see", 40)
+    begins, ends = pieces.label_frames(rows, wanted)
+    assert begins.tolist() == [4 * i + 2 for i in range(7)] and (ends - begins).tolist() == [2] * 7
+    assert pieces.word_gaps(rows, wanted) == [(12, 18, 3)]
+    assert pieces.label_frames(rows[:8], wanted) is None and pieces.word_gaps(rows[:8], wanted) == []

@@ -15,10 +15,14 @@ from ..frames import EDGE, HOP, RATE, RECEPTIVE, count_frames
 from ..labels import LABELS, SPACE
 from .augment import Augmentation, NoiseBank, disturb, mask_frames, move_formants
 from .dataset import Clip, Dataset
+from .pieces import Pieces
 from .targets import FEATURES, WIDTHS
 
 Chain = tuple[Clip, ...]
 """Clips joined one after another into one recording; most often one alone."""
+
+_IN_PIECES = 0.85
+"""Share of the draws in which a long clip gives some of its words only."""
 
 
 @dataclass
@@ -242,10 +246,11 @@ def draw(
     generator: np.random.Generator,
     joined: float = 0.0,
     chained: float = 30.0,
+    pieces: Pieces | None = None,
 ) -> list[list[Chain]]:
     """Draw about twelve batches of at most `seconds`: corpora by `shares` of time, clips of at most `longest` s.
 
-    A share `joined` of the time is in chains of up to `chained` s.
+    A share `joined` of the time is in chains of up to `chained` s. `pieces`: most long clips give some words only.
     """
     pools = {c: [clip for clip in clips if clip.samples <= longest * RATE] for c, clips in dataset.groups.items()}
     pools = {corpus: clips for corpus, clips in pools.items() if clips and shares.get(corpus, 0) > 0}
@@ -256,6 +261,8 @@ def draw(
         budget *= generator.uniform(0.8, 1.2)
         while budget > 0:
             clip = clips[int(generator.integers(len(clips)))]
+            if pieces is not None and generator.random() < _IN_PIECES:
+                clip = pieces.draw(clip, generator)
             budget -= clip.samples
             chosen.append(clip)
     batches = list(length_batches(make_chains(chosen, joined, chained, generator), seconds))

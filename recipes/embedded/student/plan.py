@@ -69,6 +69,9 @@ class Plan:
     chained: float = 30.0
     """Seconds of the longest such chain."""
 
+    piece: float = 0.0
+    """Seconds of the words that most of the longer clips give in one draw; 0: clips are whole."""
+
     seed: int = 1
     """Seed of weights, draws and augmentation."""
 

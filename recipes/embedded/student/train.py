@@ -25,6 +25,7 @@ from ..precision import autocast
 from ..speech.augment import Augmentation
 from ..speech.batches import Batch, Chain, Collator, draw
 from ..speech.dataset import Dataset
+from ..speech.pieces import Pieces
 from ..teacher.whisper import Whisper
 from . import attention
 from .decode import measure
@@ -171,12 +172,13 @@ def train(run: Run, dataset: Dataset, dev: Dataset, shares: dict[str, float], ev
     generator = np.random.default_rng([plan.seed, run.step])
     scale = dataset.feature_scale(np.random.default_rng(0))
     collate = Collator(dataset, Augmentation(strength=plan.strength), plan.seed + run.step, scale)
+    pieces = Pieces(dataset, plan.piece) if plan.piece > 0 else None
     began, totals, counted = time.monotonic(), dict[str, float](), 0
     ended: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: ended.append(number))
     while run.progress < 1:
         longest = plan.longest_first if run.hours < plan.longest_until else 18.0
-        drawn = draw(dataset, shares, plan.batch_seconds, longest, generator, plan.joined, plan.chained)
+        drawn = draw(dataset, shares, plan.batch_seconds, longest, generator, plan.joined, plan.chained, pieces)
         for batch in ahead(collate, drawn):
             tick = time.process_time()
             parts = run.learn(to_device(batch, run.device))
