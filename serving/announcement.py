@@ -7,7 +7,7 @@ import ipaddress
 import socket
 
 from ..runtime import remedies
-from ..runtime.errors import EngineError
+from ..runtime.errors import EngineError, InputError
 from .service import Service
 
 KIND = "_wyoming._tcp.local."
@@ -17,12 +17,15 @@ class Announcement:
     """Announces a port; ``serve`` does so until it is cancelled, and then takes it back."""
 
     def __init__(self, host: str, port: int) -> None:
-        """host: the address that the server listens on. Raises EngineError where the package is missing."""
+        """host: the address that the server listens on.
+
+        Raises EngineError where the package is missing, InputError for a host without an address of IPv4.
+        """
         try:
             import zeroconf  # noqa: F401
         except ImportError as error:
             raise EngineError(f"zeroconf is missing; install it with `{remedies.install('zeroconf')}`") from error
-        self._host = host
+        self._addresses = _addresses(host)
         self._port = port
 
     async def serve(self, service: Service | None = None) -> None:
@@ -30,7 +33,7 @@ class Announcement:
         from zeroconf import ServiceInfo
         from zeroconf.asyncio import AsyncZeroconf
 
-        addresses = _addresses(self._host)
+        addresses = self._addresses
         name = socket.gethostname().split(".")[0]
         info = ServiceInfo(
             KIND, f"wav2edge on {name}.{KIND}", port=self._port, parsed_addresses=addresses, server=f"{name}.local."
@@ -48,7 +51,12 @@ def _addresses(host: str) -> list[str]:
     """The addresses of this machine at which a server on ``host`` is reached."""
     import ifaddr
 
-    given = socket.gethostbyname(host)
+    try:
+        given = socket.gethostbyname(host)
+    except OSError as error:
+        raise InputError(
+            f"{host} has no address of IPv4, and Wyoming is announced by IPv4 only; listen on one, such as 0.0.0.0"
+        ) from error
     if not ipaddress.ip_address(given).is_unspecified:
         return [given]
     found = [str(each.ip) for adapter in ifaddr.get_adapters() for each in adapter.ips if each.is_IPv4]

@@ -74,6 +74,8 @@ def test_tune_keeps_the_choice_and_a_budget_can_refuse(
         (["--checkpoint", "/nowhere"], 2, "--checkpoint /nowhere: no such directory"),
         (["--engine", "tflite"], 2, "no engine 'tflite'"),
         (["--json", "/nowhere/at/all.json"], 2, "no such folder"),
+        (["--csv", "x.csv", "--markdown", "./x.csv"], 2, "--csv and --markdown: both name ./x.csv"),
+        (["--manifest", "m.jsonl", "--json=m.jsonl"], 2, "--manifest and --json: both name m.jsonl"),
         (["--compare", "/nowhere/a.json", "/nowhere/b.json"], 2, "cannot be read as JSON"),
     ],
 )

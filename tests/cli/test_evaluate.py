@@ -181,6 +181,8 @@ def test_a_named_engine_that_is_missing_and_a_page_that_cannot_be_written_are_sa
     command = ["evaluate", str(tmp_path / "m.jsonl"), "-m", str(shapes_bundle.path), "--engine", "null"]
     assert main([*command, "--html", str(tmp_path / "no" / "x.html")]) == 2
     assert "no such folder" in capsys.readouterr().err
+    assert main([*command, f"--json={tmp_path / 'm.jsonl'}"]) == 2
+    assert "MANIFEST and --json: both name" in capsys.readouterr().err
     monkeypatch.setattr("wav2edge.runtime.engines.openvino.unavailable", lambda: "it is not here")
     assert main([*command, "--engine", "openvino"]) == 3
     assert "engine openvino: it is not here" in capsys.readouterr().err

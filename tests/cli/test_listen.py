@@ -174,6 +174,8 @@ def test_a_closed_pipe_is_no_error(shapes: list[str], clips: list[tuple[Path, st
         (["--file", "{clip}", "--save", "x.srt", "--save", "./x.srt"], "--save and --save: both name ./x.srt"),
         (["--file", "{clip}", "--record", "x.flac", "--json=x.flac"], "--record and --json: both name x.flac"),
         (["--file", "{clip}", "--json={clip}"], "--file and --json: both name"),
+        (["--measure", "{clip}", "--json={clip}"], "--measure and --json: both name"),
+        (["--measure", "{clip}", "--plot", "x.png", "--json=x.png"], "--json and --plot: both name x.png"),
         (["--file", "{clip}", "--player", "paplay"], "--player is for --measure"),
         (["--file", "{clip}", "--microphone", "usb"], "--microphone is for the microphone"),
         (["--device", "usb"], "choose the microphone with --microphone usb"),

@@ -17,6 +17,7 @@ from wyoming.client import AsyncTcpClient
 from wyoming.error import Error
 from wyoming.info import Describe, Info
 
+from wav2edge.runtime.errors import InputError
 from wav2edge.serving.limits import Limits
 from wav2edge.serving.models import Catalogue
 from wav2edge.serving.server import Server, ServerOptions
@@ -155,3 +156,11 @@ def test_the_server_is_announced_until_it_ends() -> None:
 
     loop.run_until_complete(run())
     loop.close()
+
+
+def test_an_address_that_cannot_be_announced_is_said_first() -> None:
+    pytest.importorskip("zeroconf", reason="needs the extra [zeroconf]")
+    from wav2edge.serving.announcement import Announcement
+
+    with pytest.raises(InputError, match="::1 has no address of IPv4"):
+        Announcement("::1", 10_400)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,6 +220,18 @@ def check_folder(*files: str | Path | None) -> None:
     for file in files:
         if file is not None and str(file) != "-" and not Path(file).absolute().parent.is_dir():
             raise InputError(f"{file}: no such folder; make it first")
+
+
+def check_distinct(*named: tuple[str, str | None]) -> None:
+    """Raise InputError where two of what a command reads and writes, each with its option, are the same file."""
+    seen: dict[str, str] = {}
+    for given, name in named:
+        if name in (None, "-"):
+            continue
+        place = os.path.normcase(os.path.realpath(str(name)))
+        if place in seen:
+            raise InputError(f"{seen[place]} and {given}: both name {name}; give each a file of its own")
+        seen[place] = given
 
 
 def make_folder(report: str | None) -> Path | None:

@@ -194,6 +194,8 @@ def run(
         return
     plan = _plan((*model, *more), several, what, how, tuning)
     _options.check_folder(outputs.json, outputs.csv, outputs.markdown)
+    written = (("--json", outputs.json), ("--csv", outputs.csv), ("--markdown", outputs.markdown))
+    _options.check_distinct(("--manifest", what.manifest), *written)
     _options.make_folder(outputs.report)
     if plan.configurations:
         _terminal.note(_amount(plan))

@@ -114,6 +114,7 @@ def run(
     from . import _evaluate_heads, _foreign
 
     chunking = cut.chunking()
+    _options.check_distinct(("MANIFEST", manifest), ("--json", json), ("--html", html))
     bundles = [_options.open_bundle(name) for name in model or (None,)]
     decodings: list[evaluation.DecodingName] = ["greedy", "beam"] if words.beam else ["greedy"]
     systems = [

@@ -143,6 +143,8 @@ def _check(sound: Sound, held: Held, keep: Keep, measure: Measure, device: str |
         if value and not fits:
             raise InputError(f"--{name} is for {wanted}")
     _options.check_folder(keep.json)
+    if measure.measure:
+        _options.check_distinct(("--measure", measure.measure), ("--json", keep.json), ("--plot", measure.plot))
 
 
 def _source(sound: Sound, held: Held) -> LiveSource:
@@ -166,21 +168,6 @@ def _source(sound: Sound, held: Held) -> LiveSource:
     return Microphone(CaptureSettings(device=sound.microphone, rate=sound.rate))
 
 
-def _check_distinct(keep: Keep, source: str | None) -> None:
-    """Raise InputError where two writers, or one and the source, would have the same file."""
-    named = [("file", source), *(("save", name) for name in keep.save), ("record", keep.record)]
-    if keep.json != "-":
-        named.append(("json", keep.json))
-    seen: dict[str, str] = {}
-    for option, name in named:
-        if name is None:
-            continue
-        place = os.path.normcase(os.path.realpath(name))
-        if place in seen:
-            raise InputError(f"--{seen[place]} and --{option}: both name {name}; give each a file of its own")
-        seen[place] = option
-
-
 def _keepers(
     keep: Keep, source: str | None, stack: ExitStack
 ) -> tuple[list[Callable[[Event], None]], Callable[[Block], None] | None]:
@@ -196,7 +183,8 @@ def _keepers(
         CaptionFile.check(path)
     if keep.record:
         SoundRecorder.check(Path(keep.record))
-    _check_distinct(keep, source)
+    saved = (("--save", name) for name in keep.save)
+    _options.check_distinct(("--file", source), *saved, ("--record", keep.record), ("--json", keep.json))
     for path in paths:
         keeper = CaptionFile(path)
         stack.callback(keeper.close)
