@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import os
 import shutil
 import stat
@@ -21,6 +22,8 @@ from pathlib import Path
 
 TEMPORARY = ".tmp"
 """The ending of temporary names."""
+
+_LONGEST_NAME = 200  # bytes of a target's name in its temporary's, of the 255 that file systems take
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
@@ -98,7 +101,7 @@ def exchange(first: Path, second: Path) -> None:
 def remove_left_over(target: Path) -> None:
     """Remove the temporary files of ``target`` that a killed process left."""
     with contextlib.suppress(OSError):
-        for path in target.parent.glob(f".{_glob_escaped(target.name)}.*{TEMPORARY}"):
+        for path in target.parent.glob(f"{_glob_escaped(_prefix(target.name))}*{TEMPORARY}"):
             _remove_unlocked(path)
 
 
@@ -155,10 +158,10 @@ def _own_temporary(target: Path, folder: bool) -> tuple[int | None, Path]:
     """A new temporary beside a target, empty and locked: its open handle (None where there is none) and its name."""
     while True:
         if folder:
-            path = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=TEMPORARY, dir=target.parent))
+            path = Path(tempfile.mkdtemp(prefix=_prefix(target.name), suffix=TEMPORARY, dir=target.parent))
             handle = None if sys.platform == "win32" else os.open(path, os.O_RDONLY)
         else:
-            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=TEMPORARY, dir=target.parent)
+            handle, name = tempfile.mkstemp(prefix=_prefix(target.name), suffix=TEMPORARY, dir=target.parent)
             path = Path(name)
             if sys.platform == "win32":  # which has no such locks, and cannot rename a file that is open
                 os.close(handle)
@@ -182,6 +185,14 @@ def _lock(handle: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _prefix(name: str) -> str:
+    """How a target's temporaries begin: with its name, of which a long one is shortened, as theirs are longer."""
+    encoded = os.fsencode(name)
+    if len(encoded) > _LONGEST_NAME:
+        name = os.fsdecode(encoded[:_LONGEST_NAME]) + hashlib.sha256(encoded).hexdigest()[:12]
+    return f".{name}."
 
 
 def _glob_escaped(name: str) -> str:

@@ -87,7 +87,12 @@ def open_track(source: Source, why: str) -> Track:
 class _Form:
     rate: int
     channels: int
+    lead: float
+    """Seconds from the recording's beginning to its sound's, where a picture comes first."""
+
     seconds: float | None
+    """Of the sound, the lead before it included."""
+
     trusted: bool
     """Whether its seconds were written, not guessed from its bytes."""
 
@@ -107,11 +112,32 @@ def _described(container: InputContainer, name: str) -> _Form:
     rate = getattr(context, "sample_rate", 0) or 0
     if context is None or not rate:
         raise AudioError(f"{name}: its sound is of a kind that cannot be decoded; convert it to WAV or FLAC")
-    seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
-    if seconds is None and container.duration:
-        seconds = container.duration / av.time_base
+    begin = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
+    lead = begin - (container.start_time or 0) / av.time_base
+    lead = lead if _LONGEST_JITTER < lead <= LONGEST_GAP else 0.0
+    seconds = _length(container, begin)
+    if seconds is not None:
+        seconds += lead
     trusted = bool(_TIMED & set(container.format.name.split(",")))
-    return _Form(checked_rate(rate, name), max(1, context.channels), seconds, trusted, len(container.streams.audio))
+    rate, channels = checked_rate(rate, name), max(1, context.channels)
+    return _Form(rate, channels, lead, seconds, trusted, len(container.streams.audio))
+
+
+def _length(container: InputContainer, begin: float) -> float | None:
+    """Seconds of the first sound track, which begins at ``begin``; None where only the longest track's are stated."""
+    import av
+
+    stream = container.streams.audio[0]
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    # Matroska states where each track ends, 00:00:09.088000000, where its writer can go back to the beginning.
+    parts = stream.metadata.get("DURATION", "").split(":")
+    with contextlib.suppress(ValueError):
+        hours, minutes, rest = map(float, parts)
+        return max(0.0, 3600 * hours + 60 * minutes + rest - begin)
+    if container.duration and len(container.streams) == 1:
+        return container.duration / av.time_base
+    return None
 
 
 def _container(stretch: Stretch) -> InputContainer:
@@ -170,13 +196,16 @@ class _Decoding:
         form = _described(container, self._source.name)
         kinds = set(container.format.name.split(","))
         longest = BREAKS_OFF if kinds & _SPARSE else _LONGEST_JUMP
-        begun, ended = self._seconds, None
+        begun, ended, started = self._seconds, None, False
         planar: tuple[object, AudioResampler] | None = None
         for frame in self._frames(container):
             kind = (frame.sample_rate, frame.layout.name, frame.format.name)
             if planar is None or planar[0] != kind:
                 yield from self._flushed(planar)
                 planar = kind, _planar()
+            if not started:
+                started = True
+                yield from self._silence(frame, form.lead)
             if frame.time is not None:
                 yield from self._gap(frame, 0.0 if ended is None else frame.time - ended, longest)
                 ended = frame.time + frame.samples / frame.sample_rate
@@ -218,10 +247,14 @@ class _Decoding:
         if missing > longest or self._damaged:
             self._lost(self._seconds, missing)
             self._damaged = False
-        if _LONGEST_JITTER < missing <= LONGEST_GAP:
-            self._seconds += missing
+        yield from self._silence(frame, missing)
+
+    def _silence(self, frame: AudioFrame, seconds: float) -> Iterator[Piece]:
+        """Silence before a frame, of the frame's form."""
+        if _LONGEST_JITTER < seconds <= LONGEST_GAP:
+            self._seconds += seconds
             channels = len(frame.layout.channels)
-            yield Piece(frame.sample_rate, np.zeros((round(missing * frame.sample_rate), channels), np.float32))
+            yield Piece(frame.sample_rate, np.zeros((round(seconds * frame.sample_rate), channels), np.float32))
 
     def _lost(self, seconds: float, missing: float) -> None:
         length = f" ({missing:.1f} s are missing)" if missing > 0.05 else ""

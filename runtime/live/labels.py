@@ -101,6 +101,8 @@ class LabelDecoder:
         self._buffer = SampleBuffer()
         self._began = False
         self._next = 0  # the absolute sample at which the next window ends
+        self._ending = False  # whether the window that runs is that one
+        self._last: int | None = None  # where the window ends that is due once the stream is over
         self._detected = 0  # the absolute sample up to which the speech detector got
         self._voices: list[tuple[int, int]] = []  # stretches of voice that a window may still reach
         self._running: Window | None = None
@@ -132,15 +134,24 @@ class LabelDecoder:
     def window(self, finals_only: bool = False) -> Window | None:
         """The next window to run, or None; finals_only: skip all but the newest."""
         hop = self._samples(self.settings.hop)
-        if self._running is not None or self._next > self._detected:
+        if self._running is not None:
+            return None
+        if self._last is not None and self._next > self._detected:
+            end, self._last, self._ending = self._last, None, True
+            self._next = end + hop  # nothing but a new stream comes after it
+            return self._issue(end)
+        if self._next > self._detected:
             return None
         if finals_only:
             self._next += (self._detected - self._next) // hop * hop
-        begin = max(self._buffer.start, self._next - self._samples(self.settings.window))
-        values = self._buffer.read(begin, self._next)
-        feeds = engines.as_feeds(values[None], np.array([len(values)]))
-        self._running = Window(0, "label", "full", feeds, begin, self._next)
         self._next += hop
+        return self._issue(self._next - hop)
+
+    def _issue(self, end: int) -> Window:
+        begin = max(self._buffer.start, end - self._samples(self.settings.window))
+        values = self._buffer.read(begin, end)
+        feeds = engines.as_feeds(values[None], np.array([len(values)]))
+        self._running = Window(0, "label", "full", feeds, begin, end)
         return self._running
 
     def accept(self, window: Window, outputs: Arrays) -> list[Event]:
@@ -155,12 +166,20 @@ class LabelDecoder:
             for index, state in self._states.items()
             if (event := self._update(index, state, window, float(probabilities[index]))) is not None
         ]
+        if self._ending:
+            self._forget()
         self._skip_silence()
         return [*found]
 
     def close(self, reason: EndReason = "end") -> list[Event]:
-        """End the stream, or begin anew after a lost source; labels are sent as they are confirmed, so none is left."""
-        self._forget()
+        """End the stream, or begin anew after a lost source; a last window is due where sound came after the others."""
+        end = self._buffer.end
+        self._skip_silence()
+        begin = max(self._buffer.start, end - self._samples(self.settings.window))
+        new = end > self._next - self._samples(self.settings.hop) and end - begin >= self.spec.min_samples
+        self._last = end if new and any(voice[1] > begin for voice in self._voices) else None
+        if self._last is None and self._running is None:
+            self._forget()
         return []
 
     def _begin(self, start: int) -> None:
@@ -170,10 +189,11 @@ class LabelDecoder:
         self._detected = start
         self._voices.clear()
         self._next = start + max(self._samples(self.settings.hop), self.spec.min_samples)
+        self._last = None
         self._forget()
 
     def _forget(self) -> None:
-        self._running = None
+        self._running, self._ending = None, False
         for state in self._states.values():
             state.windows, state.sent = 0, False
 

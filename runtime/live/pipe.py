@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..audio.arrays import checked_samples
-from ..audio.channels import Channel, averaged, checked_channel, index_of
+from ..audio.channels import Channel, ChannelComparison, averaged, checked_channel, index_of
 from ..audio.containers.riff import SLACK
 from ..audio.files import container_of
 from ..audio.raw import Encoding, RawFormat
@@ -73,6 +73,7 @@ class PipeSource:
         self._channel = checked_channel(channel, name)
         if self._channel == "loudest":
             raise AudioError(f"{name}: the loudest channel is known at its end only; choose left, right or a number")
+        self._comparison = ChannelComparison()
         self._descriptor = descriptor
         self._raw = raw
         self._name = name
@@ -103,6 +104,12 @@ class PipeSource:
     def present(self) -> None:
         """A pipe has no clock."""
         return None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What averaging its channels lost so far, in a line; nothing where it lost nothing."""
+        line = self._comparison.warning()
+        return () if line is None else (line,)
 
     def close(self) -> None:
         """Nothing: the descriptor belongs to the caller."""
@@ -144,6 +151,8 @@ class PipeSource:
         whole = count // width * width
         frames = self._format.decode(self._bytes[:whole])
         index = index_of(self._channel, frames.shape[1], self._name)
+        if index is None:
+            self._comparison.add(frames)
         decoded = averaged(frames) if index is None else frames[:, index]
         samples = self._resampler(checked_samples(decoded, self._name))
         self._frames += len(frames)

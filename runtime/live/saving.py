@@ -22,7 +22,7 @@ from .backlog import Block
 from .events import Event, Final, Label, to_line
 from .sources import RATE, as_int16
 
-_LAYOUT = CaptionLayout(shortest_cue=0.0)
+_LAYOUT = CaptionLayout()
 _FLAC_BLOCK = 4096
 _WAV_HEADER = 44  # bytes before the samples, the last four of them their size
 

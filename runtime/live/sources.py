@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..audio import read as audio
+from ..audio.arrays import checked_samples
 from ..audio.channels import Channel
 from ..audio.raw import RawFormat
 from ..errors import AudioError
@@ -49,8 +50,8 @@ def on_grid(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def as_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Samples on the 16-bit grid as integers."""
-    return (samples * 32768).astype(np.int16)
+    """Samples on the 16-bit grid as integers; louder ones are clipped."""
+    return np.clip(samples * 32768, -32768, 32767).astype(np.int16)
 
 
 class Clock:
@@ -140,19 +141,26 @@ class FileSource(PiecesSource):
         self, path: str | Path, fast: bool = False, *, channel: Channel = "mix", raw: RawFormat | None = None
     ) -> None:
         """Open it; channel, raw: as of ``audio.read.open_recording``. Raises AudioError when it cannot be read."""
-        recording = audio.open_recording(path, RATE, channel=channel, raw=raw)
-        super().__init__(pieces(audio.whole_blocks(recording)), None if fast else Clock())
+        self._recording = audio.open_recording(path, RATE, channel=channel, raw=raw)
+        super().__init__(pieces(audio.whole_blocks(self._recording), str(path)), None if fast else Clock())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is doubtful in it, as far as it was read, such as channels that cancel each other."""
+        return self._recording.warnings
 
 
-def pieces(blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+def pieces(blocks: Iterable[NDArray[np.float32]], name: str = "the sound") -> Iterator[NDArray[np.float32]]:
     """Blocks [samples] at 16 kHz as pieces of 50 ms on the 16-bit grid, the last one shorter.
 
-    An AudioError of the blocks is raised after the samples before it.
+    Louder floats than [-1, 1] stay as they are: clipping them would change what is said. An AudioError of the blocks is
+    raised after the samples before it; floats far outside [-1, 1] raise one too.
     """
     rest, damage = np.zeros(0, np.float32), None
     try:
         for block in blocks:
-            rest = np.concatenate((rest, on_grid(block)))
+            loud = float(np.abs(checked_samples(block, name)).max(initial=0.0)) > 1
+            rest = np.concatenate((rest, block if loud else on_grid(block)))
             whole = len(rest) // PIECE * PIECE
             yield from (rest[at : at + PIECE].copy() for at in range(0, whole, PIECE))
             rest = rest[whole:].copy()

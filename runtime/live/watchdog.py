@@ -86,6 +86,11 @@ class WatchedSource:
         self._watchdog.beat()
         return self._source.read(timeout)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """As the source's, where it has some."""
+        return getattr(self._source, "warnings", ())
+
     def present(self) -> int | None:
         """As the source's."""
         return self._source.present()

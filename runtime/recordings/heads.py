@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..audio.read import AudioSource, Recording
+from ..errors import AudioError
 from ..heads import frame_classification, regression, sequence_classification, xvector
 from ..heads.frame_classification import Turns
 from ..heads.regression import Regression
@@ -16,6 +17,10 @@ from ..heads.xvector import Verification
 from ..model import Model
 from .chunking import Chunk, Chunking
 from .runner import Outputs, Runner, T
+
+
+SILENT = 1e-4
+"""Samples up to this, -80 dB, hold no speaker: digital silence, or channels of opposite polarity that were averaged."""
 
 
 class _ClipRunner(Runner[T]):
@@ -122,11 +127,15 @@ class Embedder(_ClipRunner[NDArray[np.float32]]):
     does = "embed"
 
     def result(self, recording: Recording) -> NDArray[np.float32]:
-        """The embedding [size] of an opened recording, of unit length for speakers."""
+        """The embedding [size] of an opened recording, of unit length for speakers.
+
+        Raises AudioError where a model for speakers gets silence: no sample above ``SILENT``.
+        """
         name = self.spec.outputs[0].name
-        rows, weights = [], []
+        rows, weights, sound = [], [], False
         for chunk, outputs in self._run(recording):
             values = np.asarray(outputs[name], dtype=np.float32)
+            sound = sound or float(np.abs(chunk.samples).max()) > SILENT
             if self.spec.head == "encoder":  # hidden states [frames, size]
                 weights.append(float(len(values)))
                 rows.append(values.mean(axis=0))
@@ -135,6 +144,10 @@ class Embedder(_ClipRunner[NDArray[np.float32]]):
                 rows.append(values)
         if self.spec.head == "encoder":
             return np.asarray(np.average(np.stack(rows), axis=0, weights=weights), dtype=np.float32)
+        if not sound:
+            silent = "it is silent, no sample is above -80 dB"
+            why = "; ".join((silent, *recording.warnings))
+            raise AudioError(f"{recording.name}: {why}; there is no speaker in it")
         return xvector.pooled(np.stack(rows), np.array(weights))
 
     def verify(self, first: AudioSource, second: AudioSource, threshold: float | None = None) -> Verification:

@@ -27,6 +27,9 @@ from .alphabet import Alphabet
 from .transcript import Word
 
 FOLDER = "language_model"
+HOTWORD_WEIGHT, BEAM_WIDTH = 10.0, 100
+"""The defaults of a search."""
+
 _MODELS = (".arpa", ".bin", ".binary", ".klm", ".arpa.gz")
 _MAX_SETTINGS, _MAX_WORDS = 1 << 20, 256 << 20
 """Bytes of attrs.json and of unigrams.txt: 5 million words have about 50 MB."""
@@ -112,8 +115,8 @@ class BeamDecoder:
         language_model: LanguageModel | None = None,
         *,
         hotwords: Sequence[str] = (),
-        hotword_weight: float = 10.0,
-        beam_width: int = 100,
+        hotword_weight: float = HOTWORD_WEIGHT,
+        beam_width: int = BEAM_WIDTH,
         word_gap: float = ctc.WORD_GAP,
     ) -> None:
         """Prepare a search.

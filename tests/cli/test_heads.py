@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -219,7 +222,14 @@ def test_a_recording_cut_short_is_labelled_and_named(
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert main(["classify", str(path), "-m", bundle, *NULL]) == 2
     out, err = capsys.readouterr()
-    assert out.startswith(f"{path}: happy") and "half.flac: cut short or damaged" in err
+    assert out.startswith(f"{path}: happy") and "half.flac: it breaks off after 2.3 s of 5.0 s" in err
+    bundle = bundle_of("xvector", ("batch", "embedding"), xvector.Options(threshold=-0.5))
+    for command in (["embed", str(path)], ["verify", str(path), str(path)]):
+        assert main([*command, "-m", bundle, *NULL]) == 2
+        out, err = capsys.readouterr()
+        assert out and "half.flac: it breaks off after 2.3 s of 5.0 s" in err, (
+            "the result is there, and what is missing said"
+        )
 
 
 def test_json_on_a_terminal_holds_no_control_character(
@@ -255,3 +265,46 @@ def test_a_classifier_is_evaluated_by_its_own_figures(
     manifest.write_text(json.dumps({"path": "0.wav", "label": "angry"}) + "\n")
     assert main(words) == 2
     assert "the model has no label 'angry'" in capsys.readouterr().err
+
+
+def test_channels_that_cancel_each_other_are_said(
+    bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their average was classified as "other", and verified as the same speaker, without a word."""
+    path, alone = str(tmp_path / "x.wav"), str(tmp_path / "alone.wav")
+    samples = np.random.default_rng(0).normal(0, 0.1, 32000)
+    soundfile.write(path, np.stack((samples, -samples), 1), 16000)
+    soundfile.write(alone, samples, 16000)
+    bundle = bundle_of("sequence_classification", ("batch", "labels"), sequence_classification.Options())
+    assert main(["classify", path, "-m", bundle, *NULL]) == 0
+    assert "opposite polarity" in (err := capsys.readouterr().err) and "choose with --channel" not in err
+    bundle = bundle_of("xvector", ("batch", "embedding"), xvector.Options(threshold=-0.5))
+    assert main(["verify", alone, path, "-m", bundle, *NULL]) == 2
+    assert "it is silent, no sample is above -80 dB; its 2 channels are of opposite polarity" in capsys.readouterr().err
+    assert main(["verify", alone, path, "-m", bundle, *NULL, "--channel", "left"]) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names that are not UTF-8")
+def test_a_name_that_is_not_utf8_loses_no_embedding(
+    bundle_of: Make, clips: list[tuple[Path, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff.wav")
+    shutil.copy(clips[0][0], odd)
+    bundle = bundle_of("xvector", ("batch", "embedding"), xvector.Options())
+    written = tmp_path / "e.jsonl"
+    assert main(["embed", odd, str(clips[1][0]), "-m", bundle, *NULL, "-o", str(written)]) == 0
+    names = [json.loads(line)["audio"] for line in written.read_text("utf-8").splitlines()]
+    assert names[0].endswith("odd\ufffd.wav") and names[1] == str(clips[1][0])
+    bundle = bundle_of("sequence_classification", ("batch", "labels"), sequence_classification.Options())
+    assert main(["classify", odd, "-m", bundle, *NULL, "-f", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["best"]
+
+
+def test_the_form_of_json_follows_the_recordings_not_the_arguments(
+    bundle_of: Make, clips: list[tuple[Path, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(clips[0][0], tmp_path / "a.wav")
+    (tmp_path / "b.wav").write_bytes(b"")
+    bundle = bundle_of("sequence_classification", ("batch", "labels"), sequence_classification.Options())
+    assert main(["classify", str(tmp_path / "?.wav"), "-m", bundle, *NULL, "-f", "json"]) == 2
+    assert len(json.loads(capsys.readouterr().out)) == 1

@@ -313,3 +313,37 @@ def test_a_second_ctrl_c_ends_at_once(shapes_bundle: Bundle, clips: list[tuple[P
             assert session.seconds < 1
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(
+    "option", ["--hotwords=mirror", "--lm=x.arpa", "--longest-utterance=5", "--save=x.srt", "--left-context=1"]
+)
+def test_options_for_captions_are_refused_with_labels(
+    classifier: Bundle,
+    clips: list[tuple[Path, str]],
+    option: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["listen", "-m", str(classifier.path), "--engine", "null", "--file", str(clips[0][0]), "--fast"]
+    assert main([*command, option]) == 2
+    assert "for models that transcribe; this one's head is sequence_classification" in capsys.readouterr().err
+    assert not list(tmp_path.glob("x.*"))
+
+
+def test_a_start_that_fails_leaves_no_empty_captions(
+    shapes: list[str], clips: list[tuple[Path, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder.jsonl").mkdir()
+    saved = tmp_path / "x.srt"
+    command = ["listen", *shapes, "--file", str(clips[0][0]), "--fast", "--save", str(saved)]
+    assert main([*command, f"--json={tmp_path / 'folder.jsonl'}"]) == 2
+    assert "folder.jsonl" in capsys.readouterr().err and not saved.exists()
+
+
+def test_standard_output_that_is_closed_is_no_error(shapes: list[str], clips: list[tuple[Path, str]]) -> None:
+    command = " ".join([*COMMAND, *shapes, "--file", str(clips[0][0]), "--fast", ">&-"])
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "s of sound" in done.stderr.splitlines()[-1]

@@ -177,6 +177,13 @@ def test_an_output_directory_that_cannot_be_written(
         (["--lm"], "brings no language model"),
         (["--hotwords", "@gone.txt"], "gone.txt"),
         (["--hotwords", "@/dev/zero"], "/dev/zero: more than"),
+        (["--lm-alpha", "5"], "--lm-alpha is for --lm"),
+        (["--hotword-weight", "5"], "--hotword-weight is for --hotwords"),
+        (["--beam-width", "1"], "--beam-width is for --lm or --hotwords"),
+        (["--workers", "3"], "--workers is for --manifest"),
+        (["--worker-gpus", "1"], "--worker-gpus is for --manifest"),
+        (["--max-line-width", "10"], "--max-line-width is for subtitles"),
+        (["-f", "tsv", "--max-words-per-cue", "1"], "--max-words-per-cue is for subtitles"),
     ],
 )
 def test_wrong_options_say_so_before_anything_runs(

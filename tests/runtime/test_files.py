@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from wav2edge.runtime.files import exchange, replace_whole, staging, write_whole
+from wav2edge.runtime.files import exchange, remove_left_over, replace_whole, staging, write_whole
 
 
 def test_text_and_bytes_replace_what_was_there(tmp_path: Path) -> None:
@@ -136,3 +136,14 @@ def test_folders_are_exchanged_where_the_system_cannot_do_it_at_once(
     monkeypatch.setattr("wav2edge.runtime.files._exchange_at_once", lambda *_: False)
     test_folders_are_exchanged_at_once(tmp_path)
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".srt", "\u8a71" * 80 + ".srt"])
+def test_a_name_as_long_as_names_may_be(tmp_path: Path, name: str) -> None:
+    """That of the temporary file was longer."""
+    for text in ("one", "two"):
+        write_whole(tmp_path / name, text)
+        assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == text
+    (tmp_path / f".{name[:60]}.x.tmp").write_text("another's")
+    remove_left_over(tmp_path / name)
+    assert len(list(tmp_path.iterdir())) == 2

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from ..transcript import Segment, Transcript, Word
@@ -63,7 +62,7 @@ def render(transcript: Transcript, name: str, layout: CaptionLayout) -> str:
     return dumped(document(transcript, name), indent=2) + "\n"
 
 
-def dumped(value: Mapping[str, object], indent: int | None = None) -> str:
+def dumped(value: object, indent: int | None = None) -> str:
     """JSON in Unicode; control characters, and characters that cannot be encoded, are escaped."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -44,7 +44,12 @@ class CorpusOptions:
     def check(self, audio: tuple[str, ...], output: str | None, each: bool) -> None:
         """Raise InputError for options that contradict each other."""
         if self.manifest is None:
-            given = {"--shard": self.shard, "--on": self.on}
+            given = {
+                "--shard": self.shard,
+                "--on": self.on,
+                "--workers": self.workers,
+                "--worker-gpus": self.worker_gpus,
+            }
             for name in (name for name, value in given.items() if value is not None):
                 raise InputError(f"{name} is for --manifest")
             if not audio:

@@ -33,8 +33,8 @@ class Words:
     lm_alpha: float | None
     lm_beta: float | None
     hotwords: tuple[str, ...]
-    hotword_weight: float
-    beam_width: int
+    hotword_weight: float | None
+    beam_width: int | None
     word_gap: float
 
     @property
@@ -54,10 +54,11 @@ class Words:
         words = _hotwords(self.hotwords)
         if self.hotwords and not words:
             raise InputError(f"--hotwords {','.join(self.hotwords)}: it names no word")
+        self._check()
         if not self.beam:
             return None if self.word_gap == WORD_GAP else Greedy(self.word_gap)
         from wav2edge.measure.manifest import AUDIO_SUFFIXES
-        from wav2edge.runtime.text.language_model import BeamDecoder, open_language_model
+        from wav2edge.runtime.text.language_model import BEAM_WIDTH, HOTWORD_WEIGHT, BeamDecoder, open_language_model
 
         from . import _foreign
 
@@ -74,10 +75,22 @@ class Words:
                 bundle.spec,
                 model,
                 hotwords=words,
-                hotword_weight=self.hotword_weight,
-                beam_width=self.beam_width,
+                hotword_weight=HOTWORD_WEIGHT if self.hotword_weight is None else self.hotword_weight,
+                beam_width=self.beam_width or BEAM_WIDTH,
                 word_gap=self.word_gap,
             )
+
+    def _check(self) -> None:
+        """Raise InputError for weights without what they weigh."""
+        searched = "--lm or --hotwords"
+        for name, value, given, wanted in (
+            ("--lm-alpha", self.lm_alpha, self.lm, "--lm"),
+            ("--lm-beta", self.lm_beta, self.lm, "--lm"),
+            ("--hotword-weight", self.hotword_weight, self.hotwords, "--hotwords"),
+            ("--beam-width", self.beam_width, self.beam, searched),
+        ):
+            if value is not None and not given:
+                raise InputError(f"{name} is for {wanted}")
 
 
 def words(function: Callable[..., object]) -> Callable[..., object]:
@@ -121,7 +134,6 @@ def words(function: Callable[..., object]) -> Callable[..., object]:
             group=_WORDS,
             metavar="X",
             type=_WEIGHT,
-            default=10.0,
         ),
         option(
             "--beam-width",
@@ -129,7 +141,6 @@ def words(function: Callable[..., object]) -> Callable[..., object]:
             group=_WORDS,
             metavar="N",
             type=COUNT,
-            default=100,
         ),
         option(
             "--word-gap",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from wav2edge.runtime.errors import AudioError, InputError
 
@@ -15,7 +15,7 @@ from ._sound import Held
 from ._transcripts import named
 
 if TYPE_CHECKING:
-    from wav2edge.runtime.audio.read import AudioSource, Channel, RawFormat
+    from wav2edge.runtime.audio.read import AudioSource, Recording
     from wav2edge.runtime.model import Model
     from wav2edge.runtime.recordings.runner import Runner
 
@@ -38,54 +38,44 @@ def open_named(model: str | None, one: One, what: str) -> Model:
 def of_channels(
     runner: Runner[Result], sources: Sequence[AudioSource], held: Held, failed: list[str]
 ) -> Iterator[tuple[str, int | None, Result]]:
-    """Each recording, the number of its channel with ``--channel each``, and its result; else as ``results``."""
-    if held.channel != "each":
-        for name, found in results(sources, lambda source: runner(source, **sound_of(held, source)), failed):
-            yield name, None, found
-        return
-    raw = held.raw()
-    for name, several in results(sources, lambda source: runner(source, channel="each", raw=raw), failed):
-        for number, found in enumerate(several, 1):
-            yield name, number, found
-        if not all(getattr(found, "complete", True) for found in several):
-            _in_part(name, failed)
+    """Each recording, the number of its channel with ``--channel each`` (else None), and its result, in order.
 
-
-def results(
-    sources: Sequence[AudioSource], run: Callable[[AudioSource], Result], failed: list[str]
-) -> Iterator[tuple[str, Result]]:
-    """Each recording and its result, in order; one that cannot be used gives one line, and its name to ``failed``."""
+    One that cannot be used gives one line, and its name to ``failed``; so does one of which something is missing, after
+    its result.
+    """
     with Progress() as progress, _foreign.without_lines(_foreign.MP3_DECODER):
         for number, source in enumerate(sources, 1):
             name = named(source)
             progress.update(os.path.basename(name), number - 1, len(sources))
             try:
-                result = run(source)
+                opened = recordings(runner, source, held)
+                found = [runner.result(recording) for recording in opened]
             except AudioError as error:
                 failed.append(name)
                 _terminal.note(_sound.with_flags(str(error)))
                 continue
-            yield name, result
-            if not getattr(result, "complete", True):
-                _in_part(name, failed)
+            for channel, result in enumerate(found, 1):
+                yield name, channel if held.channel == "each" else None, result
+            if not note_warnings(opened):
+                failed.append(name)
     if failed and len(sources) > 1:
         _terminal.note(f"{len(sources) - len(failed)} of {len(sources)} recordings could be used in full")
 
 
-def _in_part(name: str, failed: list[str]) -> None:
-    failed.append(name)
-    _terminal.note(f"{name}: cut short or damaged; the result is of what could be decoded")
-
-
-class SoundArguments(TypedDict):
-    """Keyword arguments of a Runner's call."""
-
-    channel: Channel
-    raw: RawFormat | None
-
-
-def sound_of(held: Held, source: AudioSource) -> SoundArguments:
-    """The options about a recording, as the keyword arguments of a Runner's call. Raises InputError."""
+def recordings(runner: Runner[Result], source: AudioSource, held: Held) -> tuple[Recording, ...]:
+    """A recording as the options say, or each of its channels; raises InputError, and AudioError as opening it does."""
+    from wav2edge.runtime.audio import read
     from wav2edge.runtime.audio.channels import checked_channel
 
-    return {"channel": checked_channel(held.channel, named(source)), "raw": held.raw()}
+    if held.channel == "each":
+        return read.open_channels(source, runner.spec.sample_rate, raw=held.raw())
+    channel = checked_channel(held.channel, named(source))
+    return (runner.open_recording(source, channel=channel, raw=held.raw()),)
+
+
+def note_warnings(opened: Sequence[Recording]) -> bool:
+    """Print, after their results, what is missing or doubtful in recordings; whether nothing is missing."""
+    lines = dict.fromkeys(f"{recording.name}: {line}" for recording in opened for line in recording.warnings)
+    for line in lines:
+        _terminal.note(_sound.with_flags(line))
+    return all(recording.complete for recording in opened)

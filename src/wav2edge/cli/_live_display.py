@@ -156,7 +156,7 @@ def choose(json: str | None) -> Display:
     """JSON Lines when asked for on standard output, captions on a terminal with rich, plain lines else."""
     if json == "-":
         return JsonEvents()
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():
         return Lines()
     try:
         import rich.console

@@ -53,13 +53,12 @@ def note(message: str, prefix: str = "wav2edge: ") -> None:
 
 def write_json(value: object, file: str | Path | None = "-") -> None:
     """Write JSON to a file, or to standard output for ``-``; nothing for None."""
-    import json
-
     from wav2edge.runtime import files
+    from wav2edge.runtime.text.formats.json import dumped
 
     if file is None:
         return
-    text = json.dumps(value, indent=1, ensure_ascii=False)
+    text = dumped(value, indent=1)
     if str(file) == "-":
         out(text, as_json=True)
     elif Path(file).exists() and not Path(file).is_file():  # a pipe, /dev/stdout

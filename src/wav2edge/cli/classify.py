@@ -45,12 +45,13 @@ def run(audio: tuple[str, ...], format: str, top: int, model: str | None, one: O
     from wav2edge.runtime.recordings.heads import Classifier, Regressor
 
     opened = _each.open_named(model, one, "a classifier")
+    sources = inputs(audio)
     runner = Regressor if opened.spec.head == "regression" else Classifier
     failed: list[str] = []
     documents = []
     with runner(opened) as labels_of:
         either = cast("Runner[Classification | Regression]", labels_of)
-        for name, channel, found in _each.of_channels(either, inputs(audio), held, failed):
+        for name, channel, found in _each.of_channels(either, sources, held, failed):
             if format == "text":
                 which = "" if channel is None else f" channel {channel}"
                 _terminal.out(f"{name}{which}: {_line(found, top)}")
@@ -61,7 +62,8 @@ def run(audio: tuple[str, ...], format: str, top: int, model: str | None, one: O
                 _terminal.out(json.dumps(document, ensure_ascii=False), as_json=True)
             documents.append(document)
     if format == "json":
-        _terminal.write_json(documents if len(audio) > 1 or len(documents) != 1 else documents[0])
+        several = len(sources) > 1 or held.channel == "each" or len(documents) != 1
+        _terminal.write_json(documents if several else documents[0])
     return 2 if failed else 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from wav2edge.runtime.errors import InputError
@@ -42,6 +41,8 @@ def run(audio: tuple[str, ...], output: str | None, model: str | None, one: One,
 
     from wav2edge.runtime.files import write_whole
     from wav2edge.runtime.recordings.heads import Embedder
+    from wav2edge.runtime.text.formats import printable
+    from wav2edge.runtime.text.formats.json import dumped
 
     if output is not None and Path(output).suffix not in (".npz", ".jsonl"):
         raise InputError(f"--output {output}: name it .npz or .jsonl")
@@ -50,10 +51,10 @@ def run(audio: tuple[str, ...], output: str | None, model: str | None, one: One,
     names, vectors, lines = [], [], []
     with Embedder(_each.open_named(model, one, "a speaker model")) as embed:
         for name, channel, vector in _each.of_channels(embed, inputs(audio), held, failed):
-            of = {"audio": name} if channel is None else {"audio": name, "channel": channel}
+            of = {"audio": printable(name)} if channel is None else {"audio": printable(name), "channel": channel}
             names.append(name if channel is None else f"{name} channel {channel}")
             vectors.append(vector)
-            lines.append(json.dumps({**of, "embedding": [round(float(x), 6) for x in vector]}, ensure_ascii=False))
+            lines.append(dumped({**of, "embedding": [round(float(x), 6) for x in vector]}))
             if output is None:
                 _terminal.out(lines[-1], as_json=True)
     if output is not None and names:

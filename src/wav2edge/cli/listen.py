@@ -77,7 +77,7 @@ def run(
 
         bundle = _options.open_bundle(model)
         opened = _options.open_model(one, bundle)
-        live = _live(opened, rules, words)
+        live = _live(opened, rules, words, keep.save)
         stack.callback(live.close)
         if source is None:
             from wav2edge.runtime.live.transcriber import LiveTranscriber
@@ -104,7 +104,7 @@ def _watchdog(stack: ExitStack) -> Watchdog:
     return watchdog
 
 
-def _live(model: Model, rules: Rules, words: Words) -> LiveModel:
+def _live(model: Model, rules: Rules, words: Words, saved: tuple[str, ...]) -> LiveModel:
     """The model ready for live sound: captions where it transcribes, else labels."""
     if model.spec.head == "ctc":
         from wav2edge.runtime.live.transcriber import LiveTranscriber
@@ -112,6 +112,18 @@ def _live(model: Model, rules: Rules, words: Words) -> LiveModel:
         return LiveTranscriber(model, rules.settings(), decoder=words.decoder(model.bundle))
     from wav2edge.runtime.live.labels import LiveClassifier
 
+    given = {
+        "--lm": words.lm,
+        "--hotwords": words.hotwords,
+        "--left-context": rules.left_context,
+        "--silence-after-text": rules.silence_after_text,
+        "--silence-without-text": rules.silence_without_text,
+        "--longest-utterance": rules.longest_utterance,
+        "--save FILE.srt and FILE.vtt": any(not name.lower().endswith(".jsonl") for name in saved),
+    }
+    for name, value in given.items():
+        if value:
+            raise InputError(f"{name}: for models that transcribe; this one's head is {model.spec.head}")
     return LiveClassifier(model, rules.label_settings())
 
 
@@ -185,15 +197,15 @@ def _keepers(
         SoundRecorder.check(Path(keep.record))
     saved = (("--save", name) for name in keep.save)
     _options.check_distinct(("--file", source), *saved, ("--record", keep.record), ("--json", keep.json))
-    for path in paths:
-        keeper = CaptionFile(path)
-        stack.callback(keeper.close)
-        keepers.append(keeper)
     if keep.json not in (None, "-"):
         to_file = not keep.json.endswith(broadcast.SUFFIX)
         events = _live_display.JsonFile(Path(keep.json)) if to_file else broadcast.EventSocket(Path(keep.json))
         stack.callback(events.close)
         keepers.append(events)
+    for path in paths:
+        keeper = CaptionFile(path)
+        stack.callback(keeper.close)
+        keepers.append(keeper)
     if not keep.record:
         return keepers, None
     recording = SoundRecorder(Path(keep.record))
@@ -216,6 +228,8 @@ def _caption(session: LiveSession, sound: Sound, json: str | None, keepers: list
                 display.show(event)
         finally:
             display.close()
+    for line in getattr(session.source, "warnings", ()):  # a microphone has none
+        _terminal.note(f"{sound.file or 'standard input'}: {_sound.with_flags(line)}")
     _terminal.note(_summary(session))
     return 0
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import _corpus, _decoding, _foreign, _options, _sound, _terminal, _transcripts
+from wav2edge.runtime.errors import InputError
+
+from . import _corpus, _decoding, _each, _foreign, _options, _sound, _terminal, _transcripts
 from ._command import command, gathered, option
 from ._corpus import CorpusOptions
 from ._decoding import Cut, Words
@@ -22,8 +25,8 @@ from ._values import COUNT, Number, OneOf
 
 if TYPE_CHECKING:
     from wav2edge.runtime.audio.read import AudioSource as Source
-    from wav2edge.runtime.audio.read import Recording
     from wav2edge.runtime.recordings.batch import Result
+    from wav2edge.runtime.text.formats import CaptionLayout
 
 _SUBTITLES = "Segments and subtitles"
 
@@ -33,9 +36,20 @@ class LineOptions:
     """How words become segments and lines."""
 
     pause: float
-    max_line_width: int
-    max_line_count: int
+    max_line_width: int | None
+    max_line_count: int | None
     max_words_per_cue: int | None
+
+    def layout(self, form: str) -> CaptionLayout:
+        """How subtitles are laid out; raises InputError for options that another format has no use for."""
+        from wav2edge.runtime.text.formats import CaptionLayout
+
+        names = ("max_line_width", "max_line_count", "max_words_per_cue")
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if form not in ("srt", "vtt"):
+            for name in given:
+                raise InputError(f"--{name.replace('_', '-')} is for subtitles; add -f srt or -f vtt")
+        return CaptionLayout(**given)
 
 
 def _formats() -> tuple[str, ...]:
@@ -99,11 +113,8 @@ def _formats() -> tuple[str, ...]:
         group=_SUBTITLES,
         metavar="N",
         type=COUNT,
-        default=42,
     ),
-    option(
-        "--max-line-count", "lines in a subtitle (default: 2)", group=_SUBTITLES, metavar="N", type=COUNT, default=2
-    ),
+    option("--max-line-count", "lines in a subtitle (default: 2)", group=_SUBTITLES, metavar="N", type=COUNT),
     option(
         "--max-words-per-cue",
         "words in a subtitle (default: as many as fit)",
@@ -137,19 +148,17 @@ def run(
 
     For a corpus (--manifest) DIR gets a file for each recording, and a list with the status of each in DIR/results.
     """
-    from wav2edge.runtime.audio import read
     from wav2edge.runtime.audio.channels import checked_channel
     from wav2edge.runtime.model import SMALL_BYTES
     from wav2edge.runtime.recordings.batch import LANES, lanes, transcribe_all
     from wav2edge.runtime.recordings.segmentation import Segmentation
     from wav2edge.runtime.recordings.transcriber import Transcriber
-    from wav2edge.runtime.text import formats
 
     from ._memory import give_back_large_blocks
 
     chunking, segmentation, raw = cut.chunking(), Segmentation(lines.pause, word_gap=words.word_gap), held.raw()
     corpus.check(audio, output, held.channel == "each")
-    layout = formats.CaptionLayout(lines.max_line_width, lines.max_line_count, lines.max_words_per_cue)
+    layout = lines.layout(format)
     if corpus.asked and output is not None:
 
         def transcriber_of(count: int, threads: int | None) -> Transcriber:
@@ -194,13 +203,6 @@ def run(
         )
         progress = stack.enter_context(Progress())
         stack.enter_context(writer)
-
-        def open_source(source: Source) -> Iterable[Recording]:
-            if held.channel == "each":
-                return read.open_channels(source, transcriber.spec.sample_rate, raw=raw)
-            channel = checked_channel(held.channel, named(source))
-            return (transcriber.open_recording(source, channel=channel, raw=raw),)
-
         results = transcribe_all(
             transcriber,
             sources,
@@ -209,7 +211,7 @@ def run(
             on_progress=lambda source, done, total: progress.update(
                 f"{sources.index(source) + 1}/{len(sources)} {os.path.basename(named(source))}", done, total, "seconds"
             ),
-            opened=open_source,
+            opened=lambda source: _each.recordings(transcriber, source, held),
         )
         return _deliver(results, writer, len(sources))
 
@@ -224,7 +226,13 @@ def _deliver(results: Iterable[Result], writer: Printer | TranscriptFiles, count
             failed.add(number)
             _terminal.note(_sound.with_flags(str(result.error)))
         if result.transcript is not None:
-            writer.result(result)
+            try:
+                writer.result(result)
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                failed.add(number)
+                _terminal.note(f"{named(result.source)}: the name of its file would be too long; rename the recording")
             for line in result.transcript.warnings:
                 warning = f"{named(result.source)}: {_sound.with_flags(line)}"
                 if warning not in warned:  # all channels of a file have it

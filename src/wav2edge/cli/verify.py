@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from wav2edge.runtime.audio.read import AudioSource
     from wav2edge.runtime.heads.xvector import OperatingPoint, Verification
     from wav2edge.runtime.recordings.heads import Embedder
 
@@ -89,9 +88,9 @@ def run(
 ) -> int:
     """Check whether two recordings are of the same speaker, by the cosine of their embeddings.
 
-    The exit code is 0 for the same speaker and 1 for different ones; with --channel each, 0 where a channel of one is
-    the same speaker as a channel of the other. A threshold suits one kind of recordings only: choose it on your pairs
-    (wav2edge evaluate PAIRS --false-accept-rate).
+    The exit code is 0 for the same speaker, 1 for different ones and 2 where a recording was cut short; with --channel
+    each, 0 where a channel of one is the same speaker as a channel of the other. A threshold suits one kind of
+    recordings only: choose it on your pairs (wav2edge evaluate PAIRS --false-accept-rate).
     """
     from wav2edge.runtime.recordings.heads import Embedder
 
@@ -100,7 +99,8 @@ def run(
         _foreign.without_lines(_foreign.MP3_DECODER),
     ):
         threshold, point = wanted.of(embed)
-        pair = [_embeddings(embed, source, held) for source in inputs((first, second))]
+        opened = [_each.recordings(embed, source, held) for source in inputs((first, second))]
+        pair = [[embed.result(recording) for recording in channels] for channels in opened]
         results = list(_compared(embed, pair, threshold))
     documents = [_document(channels, verification, point) for channels, verification in results]
     _terminal.write_json(documents if held.channel == "each" else documents[0], json)
@@ -109,14 +109,9 @@ def run(
             _terminal.out(_line(channels, verification))
         if point is not None:
             _terminal.out(f"threshold {threshold:g} {point}")
+    if not _each.note_warnings([recording for channels in opened for recording in channels]):
+        return 2
     return 0 if any(verification.same for _, verification in results) else 1
-
-
-def _embeddings(embed: Embedder, source: AudioSource, held: Held) -> list[NDArray[np.float32]]:
-    """One of the recording, or of each channel."""
-    if held.channel == "each":
-        return embed(source, channel="each", raw=held.raw())
-    return [embed(source, **_each.sound_of(held, source))]
 
 
 def _compared(

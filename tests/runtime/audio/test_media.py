@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -150,3 +151,59 @@ def test_text_under_a_name_of_sound(tmp_path: Path, words: str, suffix: str) -> 
     with pytest.raises(AudioError, match=words) as caught:
         read.open_recording(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def picture(tones: Callable[[float, int], NDArray[np.float32]]) -> Callable[[str, float], bytes]:
+    """Nine seconds of picture, and four of tones from a second on."""
+
+    def write(form: str, begin: float) -> bytes:
+        rate, file = 16000, io.BytesIO()
+        samples = (tones(4.0, rate) * 32767).astype(np.int16)
+        with av.open(file, "w", format=form) as container:
+            video = container.add_stream("mpeg4", rate=25)
+            video.width = video.height = 64
+            video.pix_fmt = "yuv420p"
+            sound = container.add_stream("pcm_s16le" if form == "avi" else "flac", rate=rate)
+            sound.layout, sound.format = "mono", "s16"
+            for number in range(9 * 25):
+                frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+                frame.pts = number
+                container.mux(video.encode(frame))
+            container.mux(video.encode(None))
+            for start in range(0, len(samples), 1000):
+                part = av.AudioFrame.from_ndarray(samples[None, start : start + 1000], format="s16", layout="mono")
+                part.sample_rate, part.pts = rate, start + round(begin * rate)
+                part.time_base = Fraction(1, rate)
+                container.mux(sound.encode(part))
+            container.mux(sound.encode(None))
+        return file.getvalue()
+
+    return write
+
+
+@pytest.mark.parametrize("form", ["matroska", "mp4", "avi"])
+def test_a_film_longer_than_its_sound_is_whole(picture: Callable[[str, float], bytes], form: str) -> None:
+    """Matroska states the length of the longest track as the file's: the sound "broke off"."""
+    samples, recording = taken(picture(form, 0.0))
+    assert recording.complete and recording.warnings == () and len(samples) == pytest.approx(64000, abs=2000)
+
+
+@pytest.mark.parametrize("form", ["matroska", "mp4"])
+def test_sound_that_begins_after_the_picture_keeps_its_time(
+    picture: Callable[[str, float], bytes], second_of: SecondOf, form: str
+) -> None:
+    """Subtitles came as much too early as the sound began late."""
+    samples, recording = taken(picture(form, 3.0))
+    assert recording.complete and len(samples) == pytest.approx(7 * 16000, abs=2000)
+    assert not samples[:45000].any()
+    assert [second_of(samples, 3.4 + second) for second in range(4)] == [0, 1, 2, 3]
+
+
+def test_a_film_whose_sound_breaks_off_is_named(picture: Callable[[str, float], bytes]) -> None:
+    data = picture("mp4", 3.0)
+    broken = bytearray(data)
+    broken[data.index(b"mdat") + len(data) // 4 : data.index(b"moov") - 4] = bytes(
+        data.index(b"moov") - 4 - data.index(b"mdat") - len(data) // 4
+    )
+    assert not taken(bytes(broken))[1].complete

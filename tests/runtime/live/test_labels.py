@@ -145,3 +145,15 @@ def test_a_live_classifier_runs_over_sources_and_pushed_samples(booth: Booth, sh
         assert captions.finish() == []
     with pytest.raises(InputError, match="threshold"):
         LabelSettings(threshold=2.0)
+
+
+@pytest.mark.parametrize("seconds", [0.45, 0.8, 0.95, 1.45])
+def test_what_ends_with_the_stream_is_classified(booth: Booth, shapes_bundle: Bundle, seconds: float) -> None:
+    """Only whole hops were: a keyword in the last half second of a recording was lost."""
+    bundle = replace(shapes_bundle, spec=classifier_spec(booth))
+    live = LiveClassifier(Model(bundle, "fake", "fp32", sessions={"full": Classifier()}), vad=booth.vad)
+    sound = np.concatenate((booth.quiet(seconds), phrase("lights off", 0.47)))
+    for _ in range(2):  # the stream goes on after it, and a label may come again
+        events = live.push(sound) + live.finish()
+        assert [event.label for event in events if isinstance(event, Label)] == ["lights off"]
+    assert not [event for event in live.push(booth.quiet(seconds)) + live.finish() if isinstance(event, Label)]

@@ -181,3 +181,16 @@ def test_raw_samples_have_the_format_that_is_given() -> None:
 def test_what_is_not_sound_as_it_stands_is_refused(data: bytes, raw: RawFormat | None, message: str) -> None:
     with pytest.raises(AudioError, match=message):
         piped(data, raw)
+
+
+@pytest.mark.parametrize(("sign", "warned"), [(1, False), (-1, True)])
+def test_channels_that_cancel_each_other_are_said(sign: int, warned: bool) -> None:
+    noise = np.random.default_rng(0).integers(-9000, 9000, 4410)
+    reader, writer = os.pipe()
+    os.write(writer, wav(np.stack((noise, sign * noise), 1).astype("<i2").tobytes(), channels=2))
+    os.close(writer)
+    source = PipeSource(reader)
+    while source.read(1.0) is not None:
+        pass
+    os.close(reader)
+    assert bool(source.warnings) == warned and all("opposite polarity" in line for line in source.warnings)

@@ -163,3 +163,13 @@ def test_a_recording_keeps_step_with_the_events(tmp_path: Path) -> None:
     np.testing.assert_array_equal(kept[:1600], sound)
     assert not kept[1600:40_000].any()
     np.testing.assert_array_equal(kept[40_000:], np.concatenate((sound, sound[800:])))
+
+
+def test_a_short_word_is_shown_as_long_as_a_recordings(tmp_path: Path) -> None:
+    """Words of 0.3 s flashed for 0.3 s in saved captions, and stayed a second in those of a recording."""
+    keep = CaptionFile(tmp_path / "x.srt")
+    for number in range(2):
+        keep(final(number, "yes", 5.0 * number))
+    first, second = srt.parse((tmp_path / "x.srt").read_text("utf-8"))
+    assert [(cue.end - cue.start).total_seconds() for cue in (first, second)] == [1.0, 1.0]
+    keep.close()
