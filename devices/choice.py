@@ -100,8 +100,12 @@ def _first_that_runs(bundle: Bundle, order: Sequence[str], variant: str | None) 
     reasons = []
     names = [name for name in order if len(order) == 1 or name in engines.names()]
     for candidate in engines.runnable(bundle, names, None if variant is None else (variant,)):
-        if candidate.variant is not None and candidate.runs:
-            return candidate.engine, candidate.variant
+        found = candidate.variant
+        if found is not None and found.forced and variant is None:
+            reasons.append(f"{candidate.engine}: {found.name} was kept by --force; name it with --variant")
+            continue
+        if found is not None and candidate.runs:
+            return candidate.engine, found
         refused = "" if candidate.variant is None else f" does not run {candidate.variant.name}"
         reasons.append(f"{candidate.engine}{refused}: {candidate.reason}")
     if not bundle.variants:

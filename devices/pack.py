@@ -33,7 +33,7 @@ from ..runtime.bundle.read import MANIFEST, Bundle, Variant, sha256, variant_to_
 from ..runtime.errors import BundleError, InputError
 from ..runtime.files import replace_whole
 from .board import program
-from .board.install import BoardPackage, install_script, requirements, service_notes, service_unit
+from .board.install import BoardPackage, check_bundle_name, install_script, requirements, service_notes, service_unit
 from .board.wheels import Target, gather
 from .profile import DeviceProfile
 
@@ -91,10 +91,9 @@ def pack(
         raise InputError(f"{destination}: name it {' or '.join(_SUFFIXES)}")
     if destination.exists() and not overwrite:
         raise InputError(f"{destination}: already exists; choose another name, or allow to overwrite it")
-    if chosen.wheel is not None and not (
-        chosen.wheel.is_file() and re.fullmatch(r"wav2edge-.+\.whl", chosen.wheel.name)
-    ):
+    if chosen.wheel is not None and not program.is_wheel(chosen.wheel):
         raise InputError(f"{chosen.wheel}: not a wheel of wav2edge; leave it out, and the one that runs is packed")
+    check_bundle_name(bundle.path.resolve().name)
     variants = tuple(bundle.variant(name) for name in chosen.variants) or used(bundle, profile)
     for variant in variants:
         bundle.verify(variant)

@@ -33,17 +33,28 @@ def read(
 
 def read_json(path: Path, what: str, *, max_bytes: int = MAX_BYTES, error: type[InputError] = InputError) -> object:
     """A file's JSON value, within bounds; raises ``error``, which says that the file is not ``what``."""
+    return json_of(read_bytes(path, what, max_bytes=max_bytes, error=error), path, what, error=error)
+
+
+def read_bytes(path: Path, what: str, *, max_bytes: int, error: type[InputError] = InputError) -> bytes:
+    """A document's bytes, within bounds; raises ``error`` as ``read_json``."""
     try:
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
-        if len(content) > max_bytes:
-            raise error(f"{path}: more than {max_bytes >> 20} MB, so it is not {what}")
-        return cast(object, json.loads(content.decode("utf-8-sig")))
-    except (OSError, ValueError, RecursionError) as reason:
-        if isinstance(reason, InputError):
-            raise
-        why = getattr(reason, "strerror", None) or first_line(reason)
+    except OSError as reason:
+        why = reason.strerror or first_line(reason)
         raise error(f"{path}: cannot be read as JSON ({why}), so it is not {what}") from reason
+    if len(content) > max_bytes:
+        raise error(f"{path}: more than {max_bytes >> 20} MB, so it is not {what}")
+    return content
+
+
+def json_of(content: bytes, path: Path, what: str, *, error: type[InputError] = InputError) -> object:
+    """The JSON value in the bytes of a file at ``path``; raises ``error`` as ``read_json``."""
+    try:
+        return cast(object, json.loads(content.decode("utf-8-sig")))
+    except (ValueError, RecursionError) as reason:
+        raise error(f"{path}: cannot be read as JSON ({first_line(reason)}), so it is not {what}") from reason
 
 
 def check(

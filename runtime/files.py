@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import hashlib
 import os
+import re
 import shutil
 import stat
 import sys
@@ -22,6 +23,9 @@ from pathlib import Path
 
 TEMPORARY = ".tmp"
 """The ending of temporary names."""
+
+_RANDOM = re.compile("[a-z0-9_]{8}")
+"""What tempfile puts between the beginning and the ending of a name."""
 
 _LONGEST_NAME = 200  # bytes of a target's name in its temporary's, of the 255 that file systems take
 
@@ -101,8 +105,10 @@ def exchange(first: Path, second: Path) -> None:
 def remove_left_over(target: Path) -> None:
     """Remove the temporary files of ``target`` that a killed process left."""
     with contextlib.suppress(OSError):
+        begin = len(_prefix(target.name))
         for path in target.parent.glob(f"{_glob_escaped(_prefix(target.name))}*{TEMPORARY}"):
-            _remove_unlocked(path)
+            if _RANDOM.fullmatch(path.name[begin : -len(TEMPORARY)]):
+                _remove_unlocked(path)
 
 
 def flush(path: Path) -> None:
@@ -159,7 +165,10 @@ def _own_temporary(target: Path, folder: bool) -> tuple[int | None, Path]:
     while True:
         if folder:
             path = Path(tempfile.mkdtemp(prefix=_prefix(target.name), suffix=TEMPORARY, dir=target.parent))
-            handle = None if sys.platform == "win32" else os.open(path, os.O_RDONLY)
+            try:
+                handle = None if sys.platform == "win32" else os.open(path, os.O_RDONLY)
+            except FileNotFoundError:  # another writer removed it as left over
+                continue
         else:
             handle, name = tempfile.mkstemp(prefix=_prefix(target.name), suffix=TEMPORARY, dir=target.parent)
             path = Path(name)
@@ -168,22 +177,24 @@ def _own_temporary(target: Path, folder: bool) -> tuple[int | None, Path]:
                 handle = None
         if handle is None:
             return None, path
-        _lock(handle)
-        if path.exists():  # else another writer removed it as left over, before it was locked
+        # Another writer may take it for left over before it is locked: then that one holds the lock, or removed it.
+        if _lock(handle) is not False and path.exists():
             return handle, path
         os.close(handle)
 
 
-def _lock(handle: int) -> bool:
-    """Take the lock of an open file; False where another process holds it, or where there are no such locks."""
+def _lock(handle: int) -> bool | None:
+    """Take the lock of an open file; False where another process holds it, None where there are no such locks."""
     if sys.platform == "win32":
-        return False
+        return None
     import fcntl
 
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return None
     return True
 
 

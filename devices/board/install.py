@@ -17,6 +17,10 @@ _ENVIRONMENT_MB = 400
 holds the environment of the extra cpu to 300 MB; engines other than ONNX Runtime take more."""
 
 
+_TAKEN = {"wheels", "env", "complete", "install.sh", "README.txt", "SHA256SUMS", "requirements.txt"}
+"""Names in an archive, and in an installation, that a bundle's folder cannot have."""
+
+
 @dataclass(frozen=True)
 class BoardPackage:
     """What a package for a board consists of."""
@@ -37,6 +41,13 @@ class BoardPackage:
     """Whether a systemd unit goes along."""
     bytes: int
     """The size of the bundle's variants."""
+
+
+def check_bundle_name(name: str) -> None:
+    """Raise InputError for a bundle's folder whose name has another meaning in the archive or where it is installed."""
+    taken = name in _TAKEN or name.endswith((".service", ".whl"))
+    if taken or not name.isprintable():  # bytes that are not UTF-8 are not printable
+        raise InputError(f"{name!a}: a package cannot hold a bundle of this name; rename its folder")
 
 
 def install_script(package: BoardPackage) -> str:

@@ -3,6 +3,7 @@
 #
 #   FOLDER/releases/ID/   one complete installation: env/, the bundle, wav2edge's wheel
 #   FOLDER/current        a link to the one in use; an update changes it in one rename, after the new one's selftest
+#   FOLDER/previous       a link to the one that was in use before
 #
 # Interrupted at any moment, the old installation stays in use; run it again. Exit codes: 0 done, 1 the selftest failed
 # and the old installation stays, 2 a damaged copy or wrong use, 3 something is missing here.
@@ -52,21 +53,35 @@ if [ ! -e "$release/complete" ]; then
   rm -rf "$release"
   mkdir "$release"
   say "making the environment with $("$python" --version 2>&1)"
+  # Only what this archive holds: another one may have been unpacked here before.
+  "$python" -c '
+import os, shutil, sys
+here, release, bundle = sys.argv[1:]
+with open(os.path.join(here, "SHA256SUMS"), encoding="utf-8") as file:
+    names = [line.rstrip("\n")[66:] for line in file]
+for name in names:
+    source, target = os.path.join(here, name), os.path.join(release, name)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    if name.startswith("wheels/"):
+        os.symlink(source, target)
+    elif name.startswith(bundle + "/") or name == "requirements.txt":
+        shutil.copyfile(source, target)' "$here" "$release" "$BUNDLE"
   set -- "$here/$WHEEL[$EXTRAS]" pip
-  [ ! -e "$here/requirements.txt" ] || set -- "$@" -r "$here/requirements.txt"
+  [ ! -e "$release/requirements.txt" ] || set -- "$@" -r "$release/requirements.txt"
   if [ "$SYSTEM_SITE" = yes ]; then site=--system-site-packages; else site=; fi
   if [ "$OFFLINE" = yes ]; then
     "$python" -m venv --without-pip $site "$release/env"
     # The wheel of pip runs as it is, and installs itself.
     PIP_CONFIG_FILE=/dev/null "$release/env/bin/python" "$here/wheels/$PIP/pip" install -q --no-index --no-compile \
-      --disable-pip-version-check --find-links "$here/wheels" "$@" ||
+      --disable-pip-version-check --find-links "$release/wheels" "$@" ||
       fail 2 "the packages could not be installed; the lines above say why"
   else
     "$python" -m venv $site "$release/env" || fail 3 "$python cannot make environments: $SYSTEM"
     "$release/env/bin/python" -m pip install -q --disable-pip-version-check "$@" ||
       fail 2 "the packages could not be installed; the lines above say why (packed with --wheels, no network is needed)"
   fi
-  cp -R "$here/$BUNDLE" "$here/$WHEEL" "$release/"
+  rm -rf "$release/wheels"
+  cp "$here/$WHEEL" "$release/"
 fi
 
 # 6. The same numbers as where the bundle was made, before anything uses it.
@@ -80,21 +95,31 @@ sync
 : >"$release/complete"
 sync
 
-# 7. From the old release to the new in one rename.
-before=$(readlink "$folder/current" 2>/dev/null || true)
-use() { "$python" -c '
+# 7. From the old release to the new in one rename. Run again, the release before stays the one before.
+link() { "$python" -c '
 import os, sys
-os.makedirs(os.path.dirname(sys.argv[2]), exist_ok=True)
 new = sys.argv[2] + ".new"
 if os.path.lexists(new): os.remove(new)
 os.symlink(sys.argv[1], new)
-os.replace(new, sys.argv[2])' "$1" "$folder/current"; sync; }
-use "releases/$id"
+os.replace(new, sys.argv[2])' "$1" "$2"; sync; }
+before=$(readlink "$folder/current" 2>/dev/null || true)
+if [ "$before" = "releases/$id" ]; then
+  before=$(readlink "$folder/previous" 2>/dev/null || true)
+elif [ -n "$before" ]; then
+  link "$before" "$folder/previous"
+fi
+[ "$before" != "releases/$id" ] || before=
+link "releases/$id" "$folder/current"
 
 # 8. The service. One that does not come up on the new release gets the old one back.
 if [ -n "$SERVICE" ]; then
   units=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user
   mkdir -p "$units"
+  unit=$units/$SERVICE.service
+  # Each release keeps its own unit: the name of its bundle may differ.
+  if [ -n "$before" ] && [ -e "$unit" ] && [ ! -e "$folder/$before/$SERVICE.service" ]; then
+    cp "$unit" "$folder/$before/$SERVICE.service"
+  fi
   "$python" -c '
 import os, sys
 text = open(sys.argv[1], encoding="utf-8").read()
@@ -105,20 +130,25 @@ text = text.replace("@FOLDER@", place)
 new = sys.argv[2] + ".new"
 with open(new, "w", encoding="utf-8") as file:
     file.write(text)
-os.replace(new, sys.argv[2])' "$here/$SERVICE.service" "$units/$SERVICE.service" "$folder"
+os.replace(new, sys.argv[2])' "$here/$SERVICE.service" "$release/$SERVICE.service" "$folder"
+  put() { cp "$folder/$1/$SERVICE.service" "$unit.new" && mv "$unit.new" "$unit"; }
+  put "releases/$id"
   if command -v systemctl >/dev/null 2>&1 && systemctl --user daemon-reload 2>/dev/null; then
     if systemctl --user --quiet is-active "$SERVICE"; then
       say "restarting $SERVICE"
       if ! systemctl --user restart "$SERVICE"; then
-        if [ -n "$before" ] && [ "$before" != "releases/$id" ]; then
-          use "$before"
-          systemctl --user restart "$SERVICE" || true
+        why="the service did not start with the new release (journalctl --user -u $SERVICE)"
+        [ -n "$before" ] && [ -e "$folder/$before/complete" ] || fail 1 "$why; there is none of before"
+        link "$before" "$folder/current"
+        put "$before" 2>/dev/null || true
+        if systemctl --user daemon-reload && systemctl --user restart "$SERVICE"; then
+          fail 1 "$why; the one of before is in use again"
         fi
-        fail 1 "the service did not start with the new release; the one of before is in use again (journalctl --user -u $SERVICE)"
+        fail 1 "$why, nor with the one of before, which is in use again"
       fi
     fi
   else
-    say "systemd does not answer for this user; the unit is $units/$SERVICE.service"
+    say "systemd does not answer for this user; the unit is $unit"
   fi
 fi
 

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -107,3 +108,14 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     entry.compress_type = zipfile.ZIP_DEFLATED
     entry.external_attr = 0o100644 << 16
     archive.writestr(entry, content)
+
+
+def is_wheel(wheel: Path) -> bool:
+    """Whether a file is a wheel of wav2edge, whole enough to be listed."""
+    if not re.fullmatch(r"wav2edge-.+\.whl", wheel.name):
+        return False
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            return any(re.fullmatch(r"wav2edge-[^/]+\.dist-info/METADATA", name) for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False

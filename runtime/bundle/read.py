@@ -20,11 +20,11 @@ from .documents import BundleJson, FileJson, MetricsJson, ProvenanceJson, Varian
 from .shipped import directory_of
 from .signature import require_trusted
 from .spec import ModelSpec, Stage
+from .trust import MANIFEST as MANIFEST
 from .trust import check_external_data, contained
 from .trust import sha256 as sha256
 
 FORMAT = 1
-MANIFEST = "bundle.json"
 SELFTEST = "selftest.npz"
 _WHAT = "a wav2edge bundle"
 _MAX_BYTES = 16 << 20
@@ -113,9 +113,9 @@ class Bundle:
         EngineError as ``signature.require_trusted``.
         """
         directory = directory_of(path)
-        document = _read_document(directory)
+        document, content = _read_document(directory)
         if ask_signature:
-            require_trusted(directory)
+            require_trusted(directory, content)
         where = str(directory / MANIFEST)
         spec = ModelSpec.from_json(document["spec"], where)
         variants = tuple(_variant(values, f"{where}: variants[{n}]") for n, values in enumerate(document["variants"]))
@@ -186,7 +186,8 @@ def variant_to_json(variant: Variant) -> VariantJson:
     return cast(VariantJson, {**dataclasses.asdict(variant), "bytes": variant.bytes})
 
 
-def _read_document(directory: Path) -> BundleJson:
+def _read_document(directory: Path) -> tuple[BundleJson, bytes]:
+    """bundle.json, and its bytes."""
     if not directory.exists():
         raise BundleError(
             f"{directory}: no such bundle; make one with `wav2edge export CHECKPOINT BUNDLE`, or correct the path"
@@ -199,7 +200,8 @@ def _read_document(directory: Path) -> BundleJson:
             hint = "; it looks like a checkpoint: make a bundle with `wav2edge export CHECKPOINT BUNDLE`"
         raise BundleError(f"{directory}: no {MANIFEST}, so this is not a wav2edge bundle{hint}")
     manifest, _ = contained(directory, MANIFEST)
-    values = documents.read_json(manifest, _WHAT, max_bytes=_MAX_BYTES, error=BundleError)
+    content = documents.read_bytes(manifest, _WHAT, max_bytes=_MAX_BYTES, error=BundleError)
+    values = documents.json_of(content, manifest, _WHAT, error=BundleError)
     version = values.get("format") if isinstance(values, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):
         raise BundleError(f"{manifest}: no format version; this is not a wav2edge bundle")
@@ -207,7 +209,8 @@ def _read_document(directory: Path) -> BundleJson:
         raise BundleError(
             f"{directory}: bundle format {version} is newer than this wav2edge reads ({FORMAT}); upgrade wav2edge"
         )
-    return documents.check(values, BundleJson, f"{manifest}: damaged, export the model again", error=BundleError)
+    where = f"{manifest}: damaged, export the model again"
+    return documents.check(values, BundleJson, where, error=BundleError), content
 
 
 def _variant(values: VariantJson, where: str) -> Variant:

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, TypedDict
 
 from .. import documents, remedies
 from ..errors import BundleError, EngineError, InputError, first_line
-from ..files import write_whole
+from ..files import remove_left_over, write_whole
 from .shipped import is_shipped
-from .trust import contained, sha256
+from .trust import MANIFEST, contained, sha256
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -114,6 +114,8 @@ def sign(bundle: Bundle, private_key: str | Path) -> Path:
         bundle.verify(variant)
     for name in bundle.files:
         bundle.file(name)
+    for name in (SIGNATURE, MANIFEST):  # what a killed writer left would be signed, and then removed
+        remove_left_over(bundle.path / name)
     dict(_files(bundle.path))  # no symbolic links
     key = Path(private_key)
     if not key.is_file():
@@ -147,6 +149,11 @@ def verify(directory: Path, public_keys: Sequence[Path]) -> Path:
     public_keys: PEM files. Returns the key. Raises BundleError for a bundle that is not signed, by another key, or
     changed; InputError for a key that cannot be read; EngineError without cryptography.
     """
+    return _verified(directory, public_keys)[0]
+
+
+def _verified(directory: Path, public_keys: Sequence[Path]) -> tuple[Path, dict[str, str]]:
+    """The key of ``verify``, and the signed digests by the files' names."""
     keys = [(path, _load(path)) for path in public_keys]
     if not os.path.lexists(directory / SIGNATURE):
         raise BundleError(f"{directory}: it is not signed; sign it with `wav2edge sign BUNDLE --key KEY.pem`")
@@ -162,15 +169,17 @@ def verify(directory: Path, public_keys: Sequence[Path]) -> Path:
     signed = _decoded(envelope["signatures"][0]["sig"], where)
     for path, key in keys:
         if _signed_by(key, signed, payload):
-            _check_files(directory, _resources(payload, where))
-            return path
+            resources = _resources(payload, where)
+            _check_files(directory, resources)
+            return path, resources
     names = ", ".join(str(path) for path in public_keys)
     raise BundleError(f"{directory}: it is not signed by {names}, or its signature was changed; do not trust it")
 
 
-def require_trusted(bundle: str | Path) -> None:
+def require_trusted(bundle: str | Path, manifest: bytes) -> None:
     """Refuse a bundle that no key in WAV2EDGE_TRUSTED_KEYS has signed; without the variable every bundle is accepted.
 
+    manifest: its bundle.json as it was read, whose digests everything else is checked by: it must be the signed one.
     The bundles that ship are part of the program and always accepted. Raises as ``verify``, and InputError where
     the variable names no key.
     """
@@ -180,7 +189,9 @@ def require_trusted(bundle: str | Path) -> None:
     keys = [key for entry in named.split(os.pathsep) if entry for key in _public_keys(Path(entry))]
     if not keys:
         raise InputError(f"{TRUSTED_KEYS} names no public key: set it to .pub files or folders of them, or unset it")
-    verify(Path(bundle), keys)
+    _, signed = _verified(Path(bundle), keys)
+    if signed.get(MANIFEST) != hashlib.sha256(manifest).hexdigest():
+        raise BundleError(f"{bundle}: {MANIFEST} was changed while it was opened; do not trust it")
 
 
 def _public_keys(entry: Path) -> Sequence[Path]:

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from ..errors import BundleError
 
+MANIFEST = "bundle.json"
+"""The file that lists the others, with their digests."""
+
 _CHUNK = 1 << 20
 _SETTLED_NS = 5_000_000_000
 """A file that was changed so long ago gets a new time when it is changed again: the coarsest file system counts 2 s."""

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from .. import documents
 from ..errors import BundleError, InputError
 from ..files import exchange, flush, flush_tree, staging, write_whole
 from .documents import BundleJson, FileJson, MetricsJson
@@ -51,7 +52,13 @@ def new_bundle(destination: Path, overwrite: bool = False) -> Iterator[Path]:
 
 
 def _is_bundle(path: Path) -> bool:
-    return (path / MANIFEST).is_file()
+    """Whether a folder is a bundle of any version, be it damaged: other programs have a bundle.json too."""
+    try:
+        values = documents.read_json(path / MANIFEST, "the manifest of a bundle")
+    except InputError:
+        return False
+    kinds = {"format": int, "spec": dict, "variants": list}
+    return isinstance(values, dict) and all(isinstance(values.get(name), kind) for name, kind in kinds.items())
 
 
 def _put_in_place(made: Path, destination: Path, replaces: bool) -> None:

@@ -18,13 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.read import Bundle, Variant
-from ..bundle.spec import OUTPUT_LENGTHS, ModelSpec, Stage
+from ..bundle.spec import ModelSpec, Stage
 from ..errors import EngineError, InputError, first_line
 from ._gpu import gpu_memory_used as gpu_memory_used
 from ._library import library as library
 from ._network import Network as Network
 from ._network import open_network as open_network
 from ._one_clip import OneClip
+from ._outputs import check_outputs
+from ._outputs import checked as checked
+from ._outputs import outputs_of as outputs_of
 
 Arrays = Mapping[str, NDArray[np.generic]]
 BuildProgress = Callable[[str], None]
@@ -263,6 +266,8 @@ def load(
     bundle.graph(variant, stage)
     bundle.verify(variant, stage)
     session = module.load(bundle, variant, stage, options or EngineOptions())
+    if stage in ("full", "encoder"):
+        check_outputs(session, bundle.spec)
     return session if bundle.spec.max_batch is None else OneClip(session)
 
 
@@ -272,26 +277,6 @@ def as_feeds(batch: NDArray[np.float32], lengths: NDArray[np.int64]) -> dict[str
         "input_values": np.ascontiguousarray(batch, dtype=np.float32),
         "input_lengths": np.ascontiguousarray(lengths, dtype=np.int64),
     }
-
-
-def outputs_of(spec: ModelSpec, outputs: Arrays) -> list[dict[str, NDArray[np.generic]]]:
-    """A batch's outputs, one dictionary for each clip: without the batch axis, time axes cut to the clip's frames."""
-    lengths = outputs.get(OUTPUT_LENGTHS)
-    rows: list[dict[str, NDArray[np.generic]]] = [{} for _ in outputs[spec.outputs[0].name]]
-    for output in spec.outputs:
-        for index, row in enumerate(rows):
-            value = np.asarray(outputs[output.name][index])
-            row[output.name] = value if lengths is None or "frames" not in output.axes else value[: int(lengths[index])]
-    return rows
-
-
-def checked(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """An output as it is; raises EngineError for NaN and infinite numbers, which would decode to arbitrary text."""
-    if not np.isfinite(values).all():
-        raise EngineError(
-            "the model gave NaN or infinite numbers here; use another variant, such as fp32, or another engine"
-        )
-    return values
 
 
 def outputs_alone(session: Session, spec: ModelSpec, clip: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,7 @@ from ._library import library
 from ._running import running
 
 if TYPE_CHECKING:
-    from openvino import CompiledModel, Model
+    from openvino import CompiledModel, Core, Model
 
 PURPOSE: Purpose = "inference"
 LIBRARY: str | None = "openvino"
@@ -53,6 +54,8 @@ _KEPT = 512
 """Kernels of a kind that are kept for lengths that were run before. The 32 lengths of base shape take 576; one that was
 dropped is prepared again. With the library's default of 5000 memory goes on growing where batches, or graphs that mask
 nothing, bring more lengths."""
+_LONGEST_WAIT = 120.0
+"""Seconds to wait for another process that compiles the same stage."""
 _FEW = 32
 """Frames of an encoder's first run."""
 
@@ -95,15 +98,41 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
             settings["INFERENCE_NUM_THREADS"] = options.threads
     if options.profiling:
         settings["PERF_COUNT"] = True
-    kept: Path | None = None
-    # A machine without a writable cache still runs; it only compiles at each start.
-    with contextlib.suppress(InputError):
-        if options.keep_compiled:
-            # A folder for each stage and its settings: every file in it is read whole to be checked.
-            parts = {"stage": stage, "device": device, **settings}
-            kept = cache.compiled("openvino", variant.sha256, cache.key(parts))
+    with contextlib.ExitStack() as held:
+        # A folder for each stage and its settings: every file in it is read whole to be checked.
+        parts = {"stage": stage, "device": device, **settings}
+        kept = _kept_folder(variant, parts, held) if options.keep_compiled else None
+        if kept is not None:
             settings["CACHE_DIR"] = str(kept)
+        compiled = _compiled(core, bundle, variant, stage, device, settings, kept)
+    return OpenVinoSession(compiled, stage, {*bundle.spec.output_names, *BETWEEN_STAGES}, kept)
+
+
+def _kept_folder(variant: Variant, parts: Mapping[str, object], held: contextlib.ExitStack) -> Path | None:
+    """The folder of what OpenVINO compiles, which no other process uses until ``held`` ends; None where there is none.
+
+    OpenVINO reads compiled models that another process is writing. A machine without a writable cache still runs; it
+    only compiles at each start, as where another process holds the folder for too long.
+    """
+    try:
+        kept = cache.compiled("openvino", variant.sha256, cache.key(parts))
+        held.enter_context(cache.lock(kept.with_name(f"{kept.name}.lock"), timeout=_LONGEST_WAIT))
+    except (InputError, TimeoutError):
+        return None
+    return kept
+
+
+def _compiled(
+    core: Core,
+    bundle: Bundle,
+    variant: Variant,
+    stage: Stage,
+    device: str,
+    settings: Mapping[str, str | int],
+    kept: Path | None,
+) -> CompiledModel:
     graph = bundle.graph(variant, stage)
+    family = device.split(".")[0].split(":")[0]
     try:
         with ThreadPoolExecutor(1) as beside:  # what was compiled is checked while the graph is read
             checking = beside.submit(_unchanged, kept)
@@ -117,7 +146,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
     if kept is not None:
         with contextlib.suppress(InputError):
             cache.record_digests(kept, "*.blob", unchanged)
-    return OpenVinoSession(compiled, stage, {*bundle.spec.output_names, *BETWEEN_STAGES}, kept)
+    return compiled
 
 
 def _unchanged(kept: Path | None) -> dict[str, str]:

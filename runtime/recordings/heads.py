@@ -18,7 +18,6 @@ from ..model import Model
 from .chunking import Chunk, Chunking
 from .runner import Outputs, Runner, T
 
-
 SILENT = 1e-4
 """Samples up to this, -80 dB, hold no speaker: digital silence, or channels of opposite polarity that were averaged."""
 

@@ -98,6 +98,9 @@ def test_lengths_must_be_numbers_above_zero(null: list[str], text: str, capsys: 
 
 
 def test_build_names_the_engines_that_are_built(shapes_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    both = ["build", str(shapes_bundle.path), "--engine", "openvino", "--variant", "fp32", "--all"]
+    assert main(both) == 2
+    assert "--variant and --all both say what is built" in capsys.readouterr().err
     assert main(["build", str(shapes_bundle.path), "--engine", "onnxruntime"]) == 2
     assert "those that do are openvino, tensorrt, tensorrt-rtx" in capsys.readouterr().err
     assert main(["build", str(shapes_bundle.path), "--engine", "tensorrt-rtx", "--longest", "0"]) == 2

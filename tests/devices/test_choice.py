@@ -14,7 +14,7 @@ from wav2edge.devices.tuning import Measurement, Tuning, within_budget
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
-from wav2edge.runtime.errors import BundleError, GateRefused, InputError
+from wav2edge.runtime.errors import BundleError, EngineError, GateRefused, InputError
 
 Board = Callable[[str], Path]
 Make = Callable[..., Bundle]
@@ -114,6 +114,13 @@ def test_a_variant_kept_against_the_gate_is_used_only_when_named(bundle_of: Make
     assert choice.choose(bundle, "openvino", machine=laptop).variant.name == "fp32"
     assert choice.choose(bundle, "null", machine=laptop).variant.name == "fp32"
     assert choice.choose(bundle, variant="int8-s8s8", machine=laptop).variant.name == "int8-s8s8"
+
+
+def test_a_bundle_with_nothing_but_forced_variants_says_so(bundle_of: Make, laptop: Machine) -> None:
+    bundle = bundle_of("int8-u8s8", forced=("int8-u8s8",))
+    with pytest.raises(EngineError, match="int8-u8s8 was kept by --force; name it with --variant"):
+        choice.choose(bundle, machine=laptop)
+    assert choice.choose(bundle, variant="int8-u8s8", machine=laptop).variant.name == "int8-u8s8"
 
 
 def test_mistakes_are_named(bundle_of: Make, laptop: Machine) -> None:

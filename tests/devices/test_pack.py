@@ -56,6 +56,7 @@ def program_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("wheel") / "wav2edge-0.1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("wav2edge/__init__.py", "")
+        archive.writestr("wav2edge-0.1.0.dist-info/METADATA", "Name: wav2edge\n")
     return path
 
 
@@ -206,3 +207,26 @@ def test_a_folder_with_an_umlaut_and_what_a_newer_version_added_come_along(
     )
     assert checked.returncode == 0, checked.stderr
     assert Bundle.open(tmp_path / "there" / "modèle").document["variants"][0].get("future") == 7
+
+
+@pytest.mark.parametrize("name", ["README.txt", "complete", "env", "wheels", "captions.service", "k\udcff"])
+def test_a_bundles_name_that_a_package_cannot_hold(
+    bundle_of: Make, tmp_path: Path, options: PackOptions, name: str
+) -> None:
+    """The archive could not be unpacked, or not be installed."""
+    bundle = bundle_of("fp32")
+    shutil.copytree(bundle.path, tmp_path / name)
+    with pytest.raises(InputError, match="a package cannot hold a bundle of this name; rename its folder"):
+        pack(Bundle.open(tmp_path / name), profile.load("raspberry-pi-5"), tmp_path / "a.tar", options)
+
+
+@pytest.mark.parametrize("content", [b"hello", None])
+def test_what_is_no_wheel_of_wav2edge_is_not_packed(bundle_of: Make, tmp_path: Path, content: bytes | None) -> None:
+    wheel = tmp_path / "wav2edge-9.whl"
+    if content is None:
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr("wav2edge/__init__.py", "")
+    else:
+        wheel.write_bytes(content)
+    with pytest.raises(InputError, match="not a wheel of wav2edge"):
+        pack(bundle_of("fp32"), profile.load("apple-silicon"), tmp_path / "a.tar", PackOptions(wheel=wheel))

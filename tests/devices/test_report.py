@@ -79,3 +79,10 @@ def test_profiles_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["devices", "--profiles"]) == 0
     out = capsys.readouterr().out
     assert "raspberry-pi-5      Raspberry Pi 5\n" in out and "jetson-agx-thor" in out
+
+
+def test_profiles_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["devices", "--profiles", "--json", str(tmp_path / "x.json")]) == 0
+    listed = json.loads((tmp_path / "x.json").read_text("utf-8"))
+    assert {"name": "raspberry-pi-5", "title": "Raspberry Pi 5"} in listed
+    assert len(capsys.readouterr().out.splitlines()) == len(listed)

@@ -147,3 +147,31 @@ def test_a_name_as_long_as_names_may_be(tmp_path: Path, name: str) -> None:
     (tmp_path / f".{name[:60]}.x.tmp").write_text("another's")
     remove_left_over(tmp_path / name)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_only_names_of_temporaries_are_removed(tmp_path: Path) -> None:
+    """A folder that merely looked like one was removed with what was in it."""
+    others = [".out.tar.notes.tmp", ".out.tar.sig.ab12cd34.tmp", ".out.tar.AB12CD34.tmp"]
+    for name in others:
+        (tmp_path / name).mkdir()
+    (tmp_path / ".out.tar.ab12cd34.tmp").write_text("left over")
+    write_whole(tmp_path / "out.tar", "new")
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, "out.tar"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_writers_of_one_file_do_not_take_each_others_temporaries(tmp_path: Path) -> None:
+    """One was removed between its making and its lock: the writer failed, and once its content was lost."""
+    script = textwrap.dedent(
+        f"""
+        from wav2edge.runtime.files import staging, write_whole
+        for number in range(300):
+            write_whole({str(tmp_path / "x")!r}, "y" * 10)
+            with staging({str(tmp_path / "folder")!r}) as folder:
+                (folder / "half").write_text("z")
+                assert (folder / "half").exists()
+        """
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(4)]
+    assert [writer.wait(120) for writer in writers] == [0] * 4
+    assert os.listdir(tmp_path) == ["x"]

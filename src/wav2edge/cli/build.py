@@ -99,6 +99,8 @@ def run(
     """
     from wav2edge.runtime import engines
 
+    if variant and every_variant:
+        raise InputError("--variant and --all both say what is built; give one")
     opened = _options.open_bundle(_options.which(bundle, model))
     module = engines.get(engine)
     if _keeps_compiled(engine):

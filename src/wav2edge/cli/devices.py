@@ -29,8 +29,10 @@ def run(json: str | None, profiles: bool) -> None:
     from wav2edge.devices import profile, report
 
     if profiles:
-        for name in profile.names():
-            _terminal.out(f"{name:<18}  {profile.load(name).title}")
+        titles = {name: profile.load(name).title for name in profile.names()}
+        _terminal.write_json([{"name": name, "title": title} for name, title in titles.items()], json)
+        if json != "-":
+            _terminal.out("\n".join(f"{name:<18}  {title}" for name, title in titles.items()))
         return
     found = report.make()
     _terminal.write_json(found.to_json(), json)

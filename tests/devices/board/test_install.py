@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,19 +41,20 @@ def pip_wheel() -> Path:
 def unpacked(tmp_path: Path, shapes_bundle: Bundle, stand_in: Path, pip_wheel: Path) -> Callable[..., Path]:
     """What unpacking gives, with everything in it real but the program."""
 
-    def make(name: str, vocabulary: str, service: bool = False) -> Path:
+    def make(name: str, vocabulary: str, service: bool = False, bundle: str = "my model") -> Path:
         folder = tmp_path / name
         folder.mkdir()
-        shutil.copytree(shapes_bundle.path, folder / "my model")
-        set_vocabulary(folder / "my model", vocabulary)
+        shutil.copytree(shapes_bundle.path, folder / bundle)
+        set_vocabulary(folder / bundle, vocabulary)
         (folder / "wheels").mkdir()
         shutil.copy(pip_wheel, folder / "wheels")
         shutil.copy(stand_in, folder)
         package = BoardPackage(
-            "captions", "my model", profile.load("x86-64"), stand_in, (pip_wheel,), (HERE,), service, bytes=1000
+            "captions", bundle, profile.load("x86-64"), stand_in, (pip_wheel,), (HERE,), service, bytes=1000
         )
         script = install_script(package).replace("MACHINE=x86_64", "MACHINE=any")
         script = script.replace("platform.machine() in ('x86_64', 'X86_64')", "True")  # the tests run anywhere
+        script = script.replace("libportaudio.so.2", "libc.so.6")  # a system package, which the tests may lack
         (folder / "install.sh").write_text(script)
         (folder / "install.sh").chmod(0o755)
         if service:
@@ -90,10 +92,10 @@ def install(folder: Path, place: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def says(place: Path) -> str:
+def says(place: Path, bundle: str = "my model") -> str:
     """What the installed program says of the installed bundle."""
     current = place / "current"
-    command = [str(current / "env/bin/wav2edge"), "selftest", str(current / "my model")]
+    command = [str(current / "env/bin/wav2edge"), "selftest", str(current / bundle)]
     done = subprocess.run(command, env=environment(place.parent), capture_output=True, text=True, timeout=60)
     return done.stdout.strip()
 
@@ -120,7 +122,7 @@ def test_install_update_and_an_update_that_fails(unpacked: Callable[..., Path], 
     assert says(place) == "four" and len(releases(place)) == 2, "of older ones nothing is left"
     again = install(tmp_path / "four", place)
     assert again.returncode == 0 and "making the environment" not in again.stdout
-    assert says(place) == "four"
+    assert says(place) == "four" and len(releases(place)) == 2, "run again, the release before is still kept"
 
 
 def test_a_first_installation_that_fails_leaves_nothing_in_use(unpacked: Callable[..., Path], tmp_path: Path) -> None:
@@ -191,9 +193,6 @@ def test_two_installers_do_not_mix(unpacked: Callable[..., Path], tmp_path: Path
 def test_the_unit_names_its_place_and_survives_odd_names(unpacked: Callable[..., Path], tmp_path: Path) -> None:
     place = tmp_path / "a b 100%"
     folder = unpacked("one", "one", service=True)
-    script = (folder / "install.sh").read_text()  # PortAudio is a system package, which the tests may lack
-    (folder / "install.sh").write_text(script.replace("libportaudio.so.2", "libc.so.6"))
-    sums(folder)
     done = install(folder, place)
     assert done.returncode == 0, done.stderr
     unit = (tmp_path / ".config/systemd/user/captions.service").read_text()
@@ -229,3 +228,60 @@ def test_requirements_are_the_profiles(stand_in: Path) -> None:
     package = BoardPackage("c", "m", profile.load("jetson-agx-thor"), stand_in, (), (), False, bytes=1000)
     assert requirements(package) == "cuda-bindings==13.*\n"
     assert "SYSTEM_SITE=yes" in install_script(package)
+
+
+def test_an_archive_unpacked_over_another_installs_its_own_files_only(
+    unpacked: Callable[..., Path], tmp_path: Path
+) -> None:
+    """What the older archive held beside was installed too, and a signed bundle refused for it."""
+    folder = unpacked("one", "one")
+    (folder / "my model" / "older.onnx").write_text("of an older archive")
+    (folder / "wheels" / "numpy-99-py3-none-any.whl").write_text("of an older archive")
+    (folder / "requirements.txt").write_text("a-package-that-does-not-exist\n")
+    assert install(folder, tmp_path / "place").returncode == 0
+    current = tmp_path / "place" / "current"
+    assert (current / "my model" / "bundle.json").exists() and not (current / "my model" / "older.onnx").exists()
+    assert not (current / "wheels").exists()
+
+
+@pytest.mark.slow
+def test_a_service_that_does_not_start_gets_its_old_release_and_unit_back(
+    unpacked: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The bundle's folder may have another name in the new archive, and the unit names it."""
+    place = tmp_path / "place"
+    systemctl = tmp_path / "bin" / "systemctl"
+    systemctl.parent.mkdir()
+    unit = tmp_path / ".config" / "systemd" / "user" / "captions.service"
+    systemctl.write_text(
+        textwrap.dedent(
+            f"""\
+            #!/bin/sh
+            case "$*" in *is-active*|*daemon-reload*) exit 0 ;; esac
+            folder=$(sed -n 's/^ExecStart=.* -m "\\([^"]*\\)".*/\\1/p' "{unit}")
+            echo "$folder" >>"$HOME/started"
+            [ -e "$folder/bundle.json" ] && ! grep -q crashes "$folder/vocab.json"
+            """
+        )
+    )
+    systemctl.chmod(0o755)
+
+    def run(folder: Path) -> subprocess.CompletedProcess[str]:
+        there = environment(tmp_path)
+        there["PATH"] = f"{systemctl.parent}{os.pathsep}{there['PATH']}"
+        return subprocess.run(
+            ["./install.sh", str(place)], cwd=folder, env=there, capture_output=True, text=True, timeout=120
+        )
+
+    assert run(unpacked("one", "one", True, "model-v1")).returncode == 0
+    second = unpacked("two", "crashes", True, "model-v2")
+    for _ in range(2):
+        refused = run(second)
+        assert refused.returncode == 1
+        assert refused.stderr.splitlines()[-1].endswith("; the one of before is in use again")
+        assert says(place, "model-v1") == "one"
+        assert '/current/model-v1"' in unit.read_text()
+    started = (tmp_path / "started").read_text().splitlines()
+    assert [name.rpartition("/")[2] for name in started[-2:]] == ["model-v2", "model-v1"]
+    assert run(unpacked("three", "three", True, "model-v3")).returncode == 0
+    assert says(place, "model-v3") == "three" and len(releases(place)) == 2

@@ -331,3 +331,13 @@ def test_known_figures_have_their_type(shapes_bundle: Bundle, change: dict[str, 
     manifest.write_text(json.dumps({**json.loads(manifest.read_text("utf-8")), **change}), "utf-8")
     with pytest.raises(BundleError, match=says):
         Bundle.open(shapes_bundle.path)
+
+
+@pytest.mark.parametrize("content", ['{"name": "my web app"}', "[]", "no JSON", '{"format": 1}'])
+def test_another_programs_folder_with_a_bundle_json_is_not_overwritten(tmp_path: Path, content: str) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "bundle.json").write_text(content)
+    (tmp_path / "app" / "thesis.tex").write_text("years")
+    with pytest.raises(InputError, match="is not a wav2edge bundle"), new_bundle(tmp_path / "app", overwrite=True):
+        pass
+    assert (tmp_path / "app" / "thesis.tex").read_text() == "years"

@@ -13,6 +13,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ import wav2edge
 from wav2edge.cli import main
 from wav2edge.devices import profile
 from wav2edge.devices.pack import pack
+from wav2edge.runtime import documents
 from wav2edge.runtime.bundle import embedded, shipped, signature
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.write import set_head_options
@@ -199,6 +201,7 @@ def test_a_package_is_signed_for_the_board_or_says_that_it_is_not(
     wheel = tmp_path / "wav2edge-0.1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("wav2edge/__init__.py", "")
+        archive.writestr("wav2edge-0.1.0.dist-info/METADATA", "Name: wav2edge\n")
     words = ["pack", str(signed.path), "--for", "aarch64", "--wheel", str(wheel)]
     for name, key in (("with", ["--key", str(team[0])]), ("without", [])):
         assert main([*words, str(tmp_path / f"{name}.tar"), *key]) == 0
@@ -218,7 +221,7 @@ def test_trusted_keys_that_name_none_refuse_everything(
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("WAV2EDGE_TRUSTED_KEYS", str(tmp_path / value) if value else "")
     with pytest.raises(Wav2EdgeError):
-        signature.require_trusted(signed.path)
+        signature.require_trusted(signed.path, (signed.path / "bundle.json").read_bytes())
 
 
 def test_a_signed_bundle_s_head_can_be_given_other_options(
@@ -250,3 +253,35 @@ def test_verifying_loads_cryptography_and_nothing_heavier(signed: Bundle, team: 
 def test_the_embedded_bundle_is_recognised_by_its_place() -> None:
     assert shipped.is_shipped(embedded.bundle_path())
     assert not shipped.is_shipped(embedded.bundle_path().parent)
+
+
+def test_what_a_killed_writer_left_is_not_signed(shapes_bundle: Bundle, team: Keys) -> None:
+    """It was signed, and then removed by writing the signature: the signature never held."""
+    for name in (".model.sig.ab12cd34.tmp", ".bundle.json.ab12cd34.tmp"):
+        (shapes_bundle.path / name).write_text("{")
+    signature.sign(shapes_bundle, team[0])
+    assert signature.verify(shapes_bundle.path, [team[1]]) == team[1]
+
+
+def test_the_manifest_that_is_used_is_the_signed_one(
+    signed: Bundle, team: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was read first and its signature checked on a second read: a file swapped between was trusted."""
+    monkeypatch.setenv("WAV2EDGE_TRUSTED_KEYS", str(team[1]))
+    manifest = signed.path / "bundle.json"
+    good = manifest.read_bytes()
+    read_bytes = documents.read_bytes
+
+    def swapped(path: Path, *args: Any, **more: Any) -> bytes:
+        if path != manifest:
+            return read_bytes(path, *args, **more)
+        manifest.write_bytes(good.replace(b'"provenance"', b'"provenence"'))
+        try:
+            return read_bytes(path, *args, **more)
+        finally:
+            manifest.write_bytes(good)
+
+    Bundle.open(signed.path)
+    monkeypatch.setattr(documents, "read_bytes", swapped)
+    with pytest.raises(BundleError, match="was changed while it was opened"):
+        Bundle.open(signed.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -244,3 +245,17 @@ def test_a_damaged_graph_is_one_line(small_bundle: Bundle, tmp_path: Path, monke
     with pytest.raises(EngineError, match=r"openvino cannot load broken\.onnx") as caught:
         engines.get("openvino").load(small_bundle, small_bundle.variant("fp32"), "full", EngineOptions())
     assert "\n" not in str(caught.value)
+
+
+def test_processes_that_compile_at_once_do_not_read_each_others_half(small_bundle: Bundle, tmp_path: Path) -> None:
+    """Each removed what it did not know, also what another was writing: errors, and bus errors."""
+    code = (
+        "import sys; from wav2edge.runtime import engines; from wav2edge.runtime.bundle.read import Bundle; "
+        "b = Bundle.open(sys.argv[1]); engines.load(b, b.variant('fp32'), 'openvino').close()"
+    )
+    for turn in range(2):
+        environment = {**os.environ, "WAV2EDGE_CACHE": str(tmp_path / f"cold-{turn}")}
+        running = [
+            subprocess.Popen([sys.executable, "-c", code, str(small_bundle.path)], env=environment) for _ in range(5)
+        ]
+        assert [process.wait(120) for process in running] == [0] * 5
