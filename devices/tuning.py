@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,8 @@ def fingerprint(bundle: Bundle) -> str:
 
 def _rise(measurement: Measurement) -> float:
     """Points of WER above fp32; infinite where they are not known."""
-    return float("inf") if measurement.wer_rise is None else max(0.0, measurement.wer_rise)
+    rise = measurement.wer_rise
+    return float("inf") if rise is None or math.isnan(rise) else max(0.0, rise)
 
 
 def _path(bundle: Bundle, machine: Machine) -> Path:

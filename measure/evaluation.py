@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypedDict
 
 from ..runtime import engines
@@ -13,7 +12,7 @@ from ..runtime.bundle.read import Bundle
 from ..runtime.errors import EngineError, InputError
 from ..runtime.recordings.batch import transcribe_all
 from ..runtime.recordings.transcriber import Transcriber
-from . import figures, scoring
+from . import figures, names, scoring
 from .manifest import Row
 
 ALL = "all"
@@ -123,12 +122,12 @@ def systems(
 
 def labels(of_systems: Sequence[System]) -> list[str]:
     """Each system in as few words as distinguish it from the others."""
-    several_bundles = len({system.bundle for system in of_systems}) > 1
+    bundles = names.apart(system.bundle for system in of_systems)
     several_decodings = len({system.decoding for system in of_systems}) > 1
     return [
         " ".join(
             [
-                *([Path(system.bundle).name] if several_bundles else []),
+                *([bundles[system.bundle]] if len(bundles) > 1 else []),
                 f"{system.engine} {system.variant}",
                 *([system.decoding] if several_decodings else []),
             ]
@@ -198,7 +197,8 @@ def _corpora(rows: Sequence[Row]) -> dict[str, list[int]]:
     corpora: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
         corpora.setdefault(row.corpus, []).append(index)
-    return {**corpora, ALL: list(range(len(rows)))} if len(corpora) > 1 else corpora
+    together = ALL if ALL not in corpora else f"{ALL} corpora"
+    return {**corpora, together: list(range(len(rows)))} if len(corpora) > 1 else corpora
 
 
 class RatesDocument(TypedDict):

@@ -240,7 +240,7 @@ def figures(played: Playback, normalization: Normalization = scoring.DEFAULT_NOR
     corpora = sorted({clip.row.corpus for clip in played.clips})
     groups = {name: [clip for clip in played.clips if clip.row.corpus == name] for name in corpora}
     if len(corpora) > 1:
-        groups[ALL] = list(played.clips)
+        groups[ALL if ALL not in groups else f"{ALL} corpora"] = list(played.clips)
     return {name: _figures(clips, played, normalization) for name, clips in groups.items()}
 
 

@@ -28,7 +28,7 @@ Need = Literal["text", "label", "rttm", "values", "speaker"]
 """What each row must have besides its recording."""
 
 _PATH = ("path", "audio_filepath", "file_name")
-_TEXT = ("text", "sentence", "transcription")
+TEXT = ("text", "sentence", "transcription")
 _SECONDS = ("seconds", "duration")
 _FIRST, _SECOND, _SAME = ("first", "enroll", "path1"), ("second", "test", "path2"), ("same", "label", "target")
 _YES, _NO = ("1", "true", "target", "same"), ("0", "false", "nontarget", "different")
@@ -164,7 +164,7 @@ def _row(manifest: Path, source: str, values: Mapping[str, object], need: Need |
     wanted = f"each row needs `path` and `{need or 'text'}`"
     if not records.text_of(values, _PATH, source):
         raise InputError(f"{source}: no `path`; {wanted}")
-    text, label = records.text_of(values, _TEXT, source), records.word_of(values, ["label"], source)
+    text, label = records.text_of(values, TEXT, source), records.word_of(values, ["label"], source)
     if (need == "text" and text is None) or (need == "label" and label is None):
         raise InputError(f"{source}: no `{need}`; {wanted}")
     path = records.file_of(values, _PATH, source, base)

@@ -11,13 +11,16 @@ sentences use KenLM's lmplz.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from wav2edge.measure import records
+from wav2edge.measure.manifest import TEXT
 from wav2edge.measure.scoring import NORMALIZATIONS, normalize
+from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.files import write_whole
 
 Gram = tuple[str, ...]
 START, END, UNKNOWN = "<s>", "</s>", "<unk>"
@@ -33,30 +36,55 @@ def main() -> None:
     parser.add_argument("--split", help="only rows of this split")
     parser.add_argument("--text-norm", choices=tuple(NORMALIZATIONS), default="basic")
     arguments = parser.parse_args()
-    sentences = [
-        words
-        for name in arguments.texts
-        for text in read(Path(name), arguments.corpus, arguments.split)
-        if (words := normalize(text, arguments.text_norm).split())
-    ]
-    if not sentences:
-        raise SystemExit("no sentences in these texts")
-    counts = count(sentences, arguments.order)
-    with open(arguments.output, "w", encoding="utf-8") as file:
-        file.writelines(arpa(counts))
+    if arguments.order < 1:
+        parser.error(f"--order {arguments.order}: at least 1")
+    output = Path(arguments.output)
+    try:
+        if any(output.resolve() == Path(name).resolve() for name in arguments.texts):
+            raise InputError(f"{output}: is one of the texts; choose another name for the model")
+        sentences = [
+            words
+            for name in arguments.texts
+            for text in read(Path(name), arguments.corpus, arguments.split)
+            if (words := normalize(text, arguments.text_norm).split())
+        ]
+        if not sentences:
+            raise InputError("no sentences in these texts")
+        counts = count(sentences, arguments.order)
+        write_whole(output, "".join(arpa(counts)))
+    except (InputError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
     sizes = ", ".join(f"{len(grams)} {n}-grams" for n, grams in enumerate(counts, 1))
     print(f"{arguments.output}: {len(sentences)} sentences, {sizes}")
 
 
 def read(path: Path, corpus: str | None, split: str | None) -> Iterator[str]:
-    """The texts of a manifest, whose recordings need not be there, or the lines of a plain text file."""
-    for line in path.read_text("utf-8").splitlines():
-        if path.suffix != ".jsonl":
-            yield line
-            continue
-        row = json.loads(line)
+    """The texts of a manifest, whose recordings need not be there, or the lines of a plain text file.
+
+    Raises InputError for a file that cannot be read, and for a row that is damaged.
+    """
+    if path.suffix.lower() not in (".jsonl", ".json", ".tsv", ".csv"):
+        if corpus is not None or split is not None:
+            raise InputError(f"{path}: --corpus and --split are for manifests (.jsonl, .json, .tsv, .csv)")
+        yield from records.read_text(path).split("\n")
+        return
+
+    def refuse(problem: str) -> None:
+        raise InputError(problem)
+
+    tables = path.suffix.lower() in (".tsv", ".csv")
+    rows = table(path, refuse) if tables else records.json_lines(path, refuse)
+    for source, row in rows:
+        text = records.text_of(row, TEXT, source)
+        if text is None:
+            raise InputError(f"{source}: no `text`")
         if corpus in (None, row.get("corpus")) and split in (None, row.get("split")):
-            yield row["text"]
+            yield text
+
+
+def table(path: Path, refuse: records.Refuse) -> Iterator[records.Record]:
+    """The rows of a manifest that is a table."""
+    return records.table(path, refuse, TEXT, "(`text`)")
 
 
 def count(sentences: Iterable[list[str]], order: int) -> list[Counter[Gram]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...runtime.audio import read
 from ...runtime.bundle import embedded
 from ...runtime.errors import InputError, Wav2EdgeError
-from .. import manifest
+from .. import manifest, scoring
 from .plan import BenchPlan
 
 Item = TypeVar("Item")
@@ -42,10 +42,11 @@ def manifest_rows(plan: BenchPlan) -> tuple[manifest.Row, ...]:
     """
     if plan.manifest is None:
         return ()
-    rows = manifest.read(plan.manifest)
-    if not any(row.text for row in rows):
-        raise InputError(f"{plan.manifest}: no row has a text, so there is no WER to measure")
-    return spread_out(rows, plan.clips)
+    rows = spread_out(manifest.read(plan.manifest), plan.clips)
+    if not any(scoring.normalize(row.text) for row in rows):
+        which = "" if plan.clips is None else f" of the {len(rows)} that --clips picks"
+        raise InputError(f"{plan.manifest}: no row{which} has a text with words, so there is no WER to measure")
+    return rows
 
 
 def spread_out(items: Sequence[Item], count: int | None) -> tuple[Item, ...]:

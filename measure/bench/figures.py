@@ -99,8 +99,9 @@ class WordFigure:
             rate = rates.get(_key(result))
             if rate is not None:
                 first = against(rates, result, baseline)
-                rise = None if first is None else rate.value - rates[first].value
-                result = replace(result, wer=rate.value, wer_low=rate.low, wer_high=rate.high, wer_rise=rise)
+                rise = None if first is None else known(rate.value - rates[first].value)
+                value, low, high = (known(part) for part in (rate.value, rate.low, rate.high))
+                result = replace(result, wer=value, wer_low=low, wer_high=high, wer_rise=rise)
             scored.append(result)
         return scored
 

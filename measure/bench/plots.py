@@ -22,9 +22,9 @@ def colours(report: BenchReport) -> dict[str, str]:
     return {name: f"c{index % COLOURS}" for index, name in enumerate(names)}
 
 
-def label(result: BenchResult) -> str:
+def label(report: BenchReport, result: BenchResult) -> str:
     """How plots name a result."""
-    return f"{result.engine_label} {result.variant}"
+    return f"{report.bundle_name(result)} {result.engine_label} {result.variant}".strip()
 
 
 def distribution(report: BenchReport, width: int) -> Html:
@@ -36,7 +36,7 @@ def distribution(report: BenchReport, width: int) -> Html:
     rows.sort(key=lambda row: row[1].percentile(50))
     palette = colours(report)
     narrow = width < _NARROW
-    left = 8 if narrow else max(len(label(result)) for result, _ in rows) * _CHARACTER + 16
+    left = 8 if narrow else max(len(label(report, result)) for result, _ in rows) * _CHARACTER + 16
     row = _ROW + 14 if narrow else _ROW
     times = [time * 1e3 for _, timing in rows for time in timing.times]
     axis = LogAxis(min(times), max(times), left, width - 70)
@@ -46,18 +46,20 @@ def distribution(report: BenchReport, width: int) -> Html:
     for index, (result, timing) in enumerate(rows):
         middle = index * row + row - 14
         if narrow:
-            parts.append(svg_text(left, middle - 13, _fitting(label(result), width - left)))
+            parts.append(svg_text(left, middle - 13, _fitting(label(report, result), width - left)))
         else:
-            parts.append(svg_text(left - 10, middle + 4, label(result), "end"))
-        parts += _runs(result, timing, axis, middle, palette[result.engine_label])
+            parts.append(svg_text(left - 10, middle + 4, label(report, result), "end"))
+        parts += _runs(report, result, timing, axis, middle, palette[result.engine_label])
         parts.append(svg_text(width, middle + 4, _ms(timing.percentile(50)), "end", "strong"))
     return svg(width, height, parts, f"Latency of {seconds:g} s of audio: every run of each engine and variant")
 
 
-def _runs(result: BenchResult, timing: Timing, axis: LogAxis, middle: float, colour: str) -> list[Html]:
+def _runs(
+    report: BenchReport, result: BenchResult, timing: Timing, axis: LogAxis, middle: float, colour: str
+) -> list[Html]:
     low, mid, high = (axis(timing.percentile(share) * 1e3) for share in (25, 50, 75))
     bar = {"x": low, "y": middle - 7, "width": max(1.0, high - low), "height": 14, "rx": 3}
-    parts = [element("rect", element("title", _summary(result, timing)), class_=f"f-{colour} soft", **bar)]
+    parts = [element("rect", element("title", _summary(report, result, timing)), class_=f"f-{colour} soft", **bar)]
     for number, time in enumerate(timing.times):
         scattered = middle + (number * 7 % 9) - 4  # so that runs of the same time do not cover each other
         parts.append(element("circle", class_=f"f-{colour} dot", cx=axis(time * 1e3), cy=scattered, r=2))
@@ -72,7 +74,7 @@ def rtf_by_length(report: BenchReport, width: int) -> Html:
         return Html("")
     palette = colours(report)
     values = [timing.rtf for result in report.results for timing in result.timings]
-    names = [result.variant if width < _NARROW else label(result) for result in report.results]
+    names = [result.variant if width < _NARROW else label(report, result) for result in report.results]
     names = [_fitting(name, width / 2) for name in names]
     names_width = max(map(len, names)) * _CHARACTER * 1.08 + 14  # bold characters are wider
     top, bottom, left, right = 10, max(330, 20 + 15 * len(report.results)), 52, width - names_width
@@ -84,20 +86,20 @@ def rtf_by_length(report: BenchReport, width: int) -> Html:
     heights = spread([up(result.timings[-1].rtf) for result in report.results])
     for result, name, height in zip(report.results, names, heights):
         colour = palette[result.engine_label]
-        parts += _curve(result, across, up, colour)
+        parts += _curve(report, result, across, up, colour)
         x, y = across(result.timings[-1].seconds), up(result.timings[-1].rtf)
         parts.append(element("line", class_="lead", x1=x + 4, y1=y, x2=right + 10, y2=height))
         parts.append(svg_text(right + 13, height + 4, name, kind=f"f-{colour}"))
     return svg(width, bottom + 50, parts, "Real-time factor by length of audio")
 
 
-def _curve(result: BenchResult, across: LogAxis, up: LogAxis, colour: str) -> list[Html]:
+def _curve(report: BenchReport, result: BenchResult, across: LogAxis, up: LogAxis, colour: str) -> list[Html]:
     path = " ".join(f"{across(timing.seconds):.1f},{up(timing.rtf):.1f}" for timing in result.timings)
     dashes = _DASHES.get(result.precision, "")
-    title = element("title", label(result))
+    title = element("title", label(report, result))
     parts = [element("polyline", title, class_=f"s-{colour} line", points=path, stroke_dasharray=dashes)]
     for timing in result.timings:
-        title = element("title", f"{label(result)}, {timing.seconds:g} s: RTF {timing.rtf:.4f}")
+        title = element("title", f"{label(report, result)}, {timing.seconds:g} s: RTF {timing.rtf:.4f}")
         x, y = across(timing.seconds), up(timing.rtf)
         parts.append(element("circle", title, class_=f"f-{colour}", cx=x, cy=y, r=3.5))
     return parts
@@ -127,9 +129,9 @@ def latency_against_wer(report: BenchReport, width: int) -> Html:
     taken = [(across(time) - 6, up(rate) + 4, across(time) + 6) for _, time, rate in points]
     for result, time, rate in sorted(points, key=lambda point: up(point[2])):
         x, y = across(time), up(rate)
-        title = element("title", f"{label(result)}: {_ms(time / 1e3)}, WER {rate:.1f} %")
+        title = element("title", f"{label(report, result)}: {_ms(time / 1e3)}, WER {rate:.1f} %")
         parts.append(element("circle", title, class_=f"f-{palette[result.engine_label]}", cx=x, cy=y, r=5))
-        name = label(result) if width >= _NARROW else result.variant
+        name = label(report, result) if width >= _NARROW else result.variant
         parts += _point_label(_fitting(name, width - x - 14), x, y, taken)
     height = max(bottom + 50, max(y for _, y, _ in taken) + 12)
     return svg(width, int(height), parts, "Latency against word error rate")
@@ -166,9 +168,9 @@ def _fitting(text: str, width: float) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _summary(result: BenchResult, timing: Timing) -> str:
+def _summary(report: BenchReport, result: BenchResult, timing: Timing) -> str:
     shares = [f"p{share} {_ms(timing.percentile(share))}" for share in (50, 95, 99)]
-    return f"{label(result)}: {', '.join(shares)}, {len(timing.times)} runs"
+    return f"{label(report, result)}: {', '.join(shares)}, {len(timing.times)} runs"
 
 
 def _ms(seconds: float) -> str:

@@ -9,6 +9,7 @@ from typing import TypedDict
 
 import numpy as np
 
+from .. import names
 from ..figures import FIGURES, Name
 
 UNDISTURBED = 1.1
@@ -234,6 +235,10 @@ class BenchReport:
     def several_bundles(self) -> bool:
         """Whether results need their bundle's name to be distinguished."""
         return len({result.bundle for result in self.results}) > 1
+
+    def bundle_name(self, result: BenchResult) -> str:
+        """The end of a result's bundle's path that tells it from the others; empty where there is one bundle."""
+        return names.apart(each.bundle for each in self.results)[result.bundle] if self.several_bundles else ""
 
     def baseline_for(self, result: BenchResult) -> BenchResult | None:
         """The baseline of a result's bundle (a Whisper model is compared with the first bundle's)."""

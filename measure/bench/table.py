@@ -82,14 +82,15 @@ def heading(report: BenchReport) -> list[str]:
 
 def compare(first: BenchReport, second: BenchReport, names: tuple[str, str]) -> str:
     """Two reports side by side: medians of what both measured, and how much faster the second is."""
-    header = ["engine", "variant", "audio", names[0], names[1], "second is"]
+    header = ["bundle"] if first.several_bundles else []
+    header += ["engine", "variant", "audio", names[0], names[1], "second is"]
     # Ratios of two machines can be compared only where both are to the same baseline.
     ratios = first.baseline is not None and first.baseline == second.baseline
     header += [f"ratio in {name}" for name in names] if ratios else []
     rows = []
+    taken: list[BenchResult] = []
     for result in first.results:
-        same = [c for c in second.results if c.name == result.name]
-        other = next((c for c in same if Path(c.bundle).name == Path(result.bundle).name), same[0] if same else None)
+        other = _same(result, [c for c in second.results if c.name == result.name], taken)
         if other is None:
             continue
         for timing in result.timings:
@@ -97,7 +98,8 @@ def compare(first: BenchReport, second: BenchReport, names: tuple[str, str]) -> 
             if theirs is not None:
                 ours, median = timing.percentile(50), theirs.percentile(50)
                 times = [_ms(ours), _ms(median), f"{ours / median:.2f}×"]
-                row = [result.engine_label, result.variant, f"{seconds:g} s", *times]
+                row = [first.bundle_name(result)] if first.several_bundles else []
+                row += [result.engine_label, result.variant, f"{seconds:g} s", *times]
                 row += [_ratio(first, result, seconds), _ratio(second, other, seconds)] if ratios else []
                 rows.append(row)
     if not rows:
@@ -108,13 +110,27 @@ def compare(first: BenchReport, second: BenchReport, names: tuple[str, str]) -> 
     return "\n".join([*machines, "", *lines, "", *only]).rstrip()
 
 
+def _same(result: BenchResult, candidates: list[BenchResult], taken: list[BenchResult]) -> BenchResult | None:
+    """What a result is compared with: of the same bundle by its path, else by its name, else of another bundle.
+
+    taken: what others were compared with, which grows. A bundle that was moved has another path in the second report.
+    """
+    of_name = [c for c in candidates if Path(c.bundle).name == Path(result.bundle).name]
+    same = [c for c in candidates if c.bundle == result.bundle]
+    free = [c for c in (*same, *(of_name or candidates)) if not any(c is other for other in taken)]
+    if not free:
+        return None
+    taken.append(free[0])
+    return free[0]
+
+
 def table(report: BenchReport) -> tuple[list[str], list[list[str]]]:
     """The header and a row for each result; columns without a measurement are left out."""
     lengths = report.lengths
     columns: list[tuple[str, list[str]]] = []
     results = report.results
     if report.several_bundles:
-        columns.append(("bundle", [Path(result.bundle).name for result in results]))
+        columns.append(("bundle", [report.bundle_name(result) for result in results]))
     columns.append(("engine", [result.engine_label for result in results]))
     columns.append(("variant", [result.variant for result in results]))
     for seconds in lengths:

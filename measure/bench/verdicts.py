@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ...runtime import engines
 from .report import BenchReport, BenchResult
 
@@ -28,7 +26,8 @@ def _verdict(report: BenchReport, result: BenchResult, seconds: float) -> str:
     elif (figure := result.figure) is not None:
         facts.append(f"{figure.title} {figure.shown if figure.change is None else figure.shown_change}")
     facts.append(f"{seconds / result.median(seconds):.3g}× real time")
-    bundle = f" ({Path(result.bundle).name})" if report.several_bundles else ""
+    name = report.bundle_name(result)
+    bundle = f" ({name})" if name else ""
     return f"{result.variant} on {result.engine_label}{bundle}: {', '.join(facts)}"
 
 

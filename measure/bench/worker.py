@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TextIO, TypedDict, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ...runtime.errors import EngineError, Wav2EdgeError, first_line
+from ...runtime.errors import AudioError, EngineError, Wav2EdgeError, first_line
 from . import memory
 
 if TYPE_CHECKING:
@@ -181,7 +181,10 @@ class _EngineRunner:
     def text(self, path: str) -> str:
         from ...runtime.recordings.transcriber import Transcriber
 
-        return Transcriber(self._model)(path).text
+        transcript = Transcriber(self._model)(path)
+        if not transcript.complete:  # its text would be compared with all that is said
+            raise AudioError(f"{path}: {transcript.warnings[0]}")
+        return transcript.text
 
     def answer(self, path: str) -> Answer:
         from ..heads import answer_of

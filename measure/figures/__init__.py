@@ -129,6 +129,8 @@ class Difference:
         return self._shown(100, 2, " points")
 
     def _shown(self, scale: float, digits: int, unit: str) -> str:
+        if not np.isfinite(self.value):
+            return "not known"
         value = f"{scale * self.value:+.{digits}f}{unit}"
         if not np.isfinite(self.low):
             return value

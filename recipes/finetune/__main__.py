@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
+import tempfile
 from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
 
+from wav2edge.measure.scoring import score
 from wav2edge.runtime.errors import Wav2EdgeError
 
 from .labels import Writer
-from .speech import LONGEST, SHORTEST, read_speech
+from .speech import LONGEST, SHORTEST, Speech, read_speech
 from .train import Settings, fine_tune, open_checkpoint, word_error_rate
 
 
@@ -35,24 +38,48 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def check_out(folder: Path, checkpoint: str) -> None:
+    """Raise ValueError, before the training, for a folder that cannot become the fine-tuned checkpoint."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out {folder}: is a file; name a folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        which = "the checkpoint itself" if Path(checkpoint).resolve() == folder.resolve() else "not empty"
+        raise ValueError(f"--out {folder}: is {which}; name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def checked_speech(manifest: Path) -> Speech:
+    """Return the speech of a manifest; exits with one line where it cannot be trained on."""
+    try:
+        speech = read_speech(manifest)
+    except Wav2EdgeError as error:
+        sys.exit(f"error: {error}")
+    for name, count in speech.left_out.items():
+        if count:
+            print(f"{name}: {count} recordings left out (shorter than {SHORTEST:g} s or longer than {LONGEST:g} s)")
+    if not speech.train or not speech.dev:
+        sys.exit(f"error: {manifest} needs at least two recordings of 0.3 to 30 s, to train on and to stop by")
+    if not score([clip.text for clip in speech.dev], [""] * len(speech.dev)).wer.length:
+        sys.exit(f"error: {manifest}: no recording of dev has words, so there is nothing to stop by")
+    return speech
+
+
 def main() -> None:
     """Fine-tune, measure before and after, write the checkpoint and `finetune.json` in its folder."""
     options = arguments()
     torch.set_num_threads(options.threads)
     settings = Settings(**{field.name: getattr(options, field.name) for field in fields(Settings)})
-    try:
-        speech = read_speech(options.manifest)
-    except Wav2EdgeError as error:
-        sys.exit(f"error: {error}")
+    speech = checked_speech(options.manifest)
     minutes = {name: sum(clip.seconds for clip in getattr(speech, name)) / 60 for name in ("train", "dev", "test")}
     print(", ".join(f"{name}: {value:.1f} min" for name, value in minutes.items()))
-    for name, count in speech.left_out.items():
-        if count:
-            print(f"{name}: {count} recordings left out (shorter than {SHORTEST:g} s or longer than {LONGEST:g} s)")
-    if not speech.train or not speech.dev:
-        sys.exit(f"error: {options.manifest} needs at least two recordings of 0.3 to 30 s, to train on and to stop by")
     texts = [clip.text for clip in speech.train]
-    checkpoint = open_checkpoint(options.checkpoint, texts, options.out, settings)
+    try:
+        check_out(options.out, options.checkpoint)
+        checkpoint = open_checkpoint(options.checkpoint, texts, settings)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {str(error).splitlines()[0]}")
     checkpoint.model.to(options.device)
     writer = Writer(checkpoint.tokenizer)
     for text in texts:
@@ -74,12 +101,12 @@ def main() -> None:
         "minutes": minutes,
         "settings": asdict(settings),
         "dev_wer": {"before": history[0]["dev_wer"], "after": best},
-        "test_wer": None if after is None else {"before": before, "after": after},
+        "test_wer": None if after is None or math.isnan(after) else {"before": before, "after": after},
         "history": history,
     }
     (options.out / "finetune.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     print(f"WER on dev: {100 * history[0]['dev_wer']:.1f} % before, {100 * best:.1f} % after")
-    if before is not None and after is not None:
+    if before is not None and after is not None and not math.isnan(after):
         print(f"WER on test: {100 * before:.1f} % before, {100 * after:.1f} % after")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -56,19 +57,19 @@ def _is_written(character: str) -> bool:
     return character.isalpha() or unicodedata.category(character).startswith("M")
 
 
-def new_tokenizer(texts: Iterable[str], folder: Path) -> Any:
-    """Return a tokenizer of the letters and marks of some texts, in lower case; its files are written into `folder`."""
+def new_tokenizer(texts: Iterable[str]) -> Any:
+    """Return a tokenizer of the letters and marks of some texts, in lower case."""
     written = {character for text in texts for character in _composed(text).lower() if _is_written(character)}
     characters = sorted(written | {"'"})
     labels = ["<pad>", "<unk>", DELIMITER, *characters]
-    folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = folder / "vocab.json"
-    vocabulary.write_text(json.dumps({label: i for i, label in enumerate(labels)}, ensure_ascii=False), "utf-8")
-    return Wav2Vec2CTCTokenizer(
-        str(vocabulary),
-        unk_token="<unk>",
-        pad_token="<pad>",
-        word_delimiter_token=DELIMITER,
-        bos_token=None,
-        eos_token=None,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        vocabulary = Path(folder) / "vocab.json"
+        vocabulary.write_text(json.dumps({label: i for i, label in enumerate(labels)}, ensure_ascii=False), "utf-8")
+        return Wav2Vec2CTCTokenizer(
+            str(vocabulary),
+            unk_token="<unk>",
+            pad_token="<pad>",
+            word_delimiter_token=DELIMITER,
+            bos_token=None,
+            eos_token=None,
+        )

@@ -74,16 +74,17 @@ class Checkpoint:
             part.save_pretrained(folder)
 
 
-def open_checkpoint(name: str, texts: Sequence[str], out: Path, settings: Settings) -> Checkpoint:
+def open_checkpoint(name: str, texts: Sequence[str], settings: Settings) -> Checkpoint:
     """Open a checkpoint in float32 with SpecAugment on and its convolutions frozen.
 
-    `name` is a folder or a hub's name. One without labels gets those of `texts`, written into `out`, and a new head.
+    `name` is a folder or a hub's name. One without labels gets those of `texts`, and a new head. Raises OSError or
+    ValueError for what is not a checkpoint.
     """
     extractor = AutoFeatureExtractor.from_pretrained(name)
     try:
         tokenizer, new_head = AutoTokenizer.from_pretrained(name), False
     except (OSError, ValueError, TypeError):  # transformers raises any of these for a folder without a tokenizer
-        tokenizer, new_head = new_tokenizer(texts, out), True
+        tokenizer, new_head = new_tokenizer(texts), True
     config = AutoConfig.from_pretrained(name)
     changes: dict[str, object] = {
         "apply_spec_augment": True,

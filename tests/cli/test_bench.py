@@ -76,7 +76,10 @@ def test_tune_keeps_the_choice_and_a_budget_can_refuse(
         (["--json", "/nowhere/at/all.json"], 2, "no such folder"),
         (["--csv", "x.csv", "--markdown", "./x.csv"], 2, "--csv and --markdown: both name ./x.csv"),
         (["--manifest", "m.jsonl", "--json=m.jsonl"], 2, "--manifest and --json: both name m.jsonl"),
-        (["--compare", "/nowhere/a.json", "/nowhere/b.json"], 2, "cannot be read as JSON"),
+        (["--clips", "3"], 2, "--clips picks recordings of a manifest; add --manifest"),
+        (["--device", "CPU", "--tune"], 2, "--tune chooses an engine and variant for every command, not a device"),
+        (["--manifest", "r/bench.csv", "--report", "r"], 2, "--manifest and --report: both name r/bench.csv"),
+        (["--compare", "/nowhere/a.json", "/nowhere/b.json"], 2, "-m is for measuring"),
     ],
 )
 def test_wrong_usage_is_one_line(
@@ -86,6 +89,14 @@ def test_wrong_usage_is_one_line(
     error = capsys.readouterr().err
     assert words in error
     assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"), [([], "cannot be read as JSON"), (["--csv", "x.csv"], "--csv is for measuring")]
+)
+def test_reports_to_compare_are_checked(capsys: pytest.CaptureFixture[str], extra: list[str], words: str) -> None:
+    assert main(["bench", "--compare", "/nowhere/a.json", "/nowhere/b.json", *extra]) == 2
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "ten", "1,,2"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html.parser
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ from wav2edge.cli import main
 from wav2edge.measure.evaluation import System, SystemHypotheses, evaluate, to_json, transcribe_rows
 from wav2edge.measure.manifest import Row
 from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import ModelSpec, Output
+from wav2edge.runtime.bundle.write import write_manifest
+from wav2edge.runtime.heads import xvector
 from wav2edge.runtime.model import Model
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
@@ -186,3 +190,42 @@ def test_a_named_engine_that_is_missing_and_a_page_that_cannot_be_written_are_sa
     monkeypatch.setattr("wav2edge.runtime.engines.openvino.unavailable", lambda: "it is not here")
     assert main([*command, "--engine", "openvino"]) == 3
     assert "engine openvino: it is not here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--hotwords", "alice"], "--hotwords: for models that transcribe; this one's head is xvector"),
+        (["--lm-alpha", "3"], "--lm-alpha: for models that transcribe"),
+        (["--html", "x.html"], "--html: for models that transcribe"),
+        (["--text-norm", "none"], "--text-norm: for models that transcribe"),
+        (["--chunk", "12"], "--chunk and --context: for models that transcribe"),
+        (["--json=no/such/x.json"], "no such folder"),
+    ],
+)
+def test_options_for_words_are_refused_with_other_heads(
+    shapes_bundle: Bundle,
+    ctc_spec: ModelSpec,
+    tmp_path: Path,
+    options: list[str],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Beam search was a row of its own, of the same model run twice, and a missing folder was found at the end."""
+    monkeypatch.chdir(tmp_path)
+    outputs = (Output("out", ("batch", "embedding"), "for a test"),)
+    spec = replace(
+        ctc_spec, head="xvector", head_options=xvector.Options(), labels=(), blank=None, delimiter=None, outputs=outputs
+    )
+    write_manifest(shapes_bundle.path, spec, shapes_bundle.variants, {})
+    (tmp_path / "m.jsonl").write_text('{"path": "a.wav", "speaker": "x"}\n')
+    assert main(["evaluate", "m.jsonl", "-m", str(shapes_bundle.path), "--engine", "null", *options]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_corpus_that_is_called_all_keeps_its_line() -> None:
+    rows = [Row(Path(f"{i}.wav"), "a word", corpus, f"m.jsonl:{i}") for i, corpus in enumerate(("all", "all", "x"))]
+    system = System("bundle", "null", "fp32", "greedy")
+    found = evaluate(rows, [SystemHypotheses(system, ("a word",) * 3, 1.0, 1.0, ())])
+    assert [(line.corpus, line.scores.wer.clips) for line in found.lines] == [("all", 2), ("x", 1), ("all corpora", 3)]

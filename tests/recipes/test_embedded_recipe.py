@@ -355,3 +355,33 @@ def test_a_deeper_encoder_begins_with_the_output_of_the_one_it_takes_over(
     audio = torch.randn(1, 8000)
     assert shallow(audio).logits.std() > 1e-3
     torch.testing.assert_close(deeper(audio).logits, shallow(audio).logits)
+
+
+def test_a_store_follows_its_manifest(recipe: Recipe, tmp_path: Path) -> None:
+    """It took the first rows for those it had: eval clips stayed in train, others came twice or never."""
+    data, clips = recipe("speech.manifest"), recipe("speech.clips")
+    for i in range(6):
+        soundfile.write(tmp_path / f"{i}.wav", np.full(8000 + i, 0.1), 16000)
+    rows = [{"path": f"{i}.wav", "split": "train", "seconds": 0.5, "speaker": "a", "corpus": "c"} for i in range(6)]
+    work = tmp_path / "work"
+
+    def stored() -> list[int]:
+        return [int(str(row["samples"])) - 8000 for row in clips.ClipStore(work / "train").rows]
+
+    kept = [row for row in data.read_manifest(manifest(tmp_path, *rows)) if data.split_of(row) == "train"]
+    first = [int(row.key[0]) for row in kept]
+    assert len(first) >= 4
+    data.store_real(manifest(tmp_path, *(rows[i] for i in first[:2])), work)
+    data.store_real(manifest(tmp_path, *(rows[i] for i in reversed(first))), work)
+    assert sorted(stored()) == sorted(first) and stored()[:2] == first[:2]
+    rows[first[0]]["split"] = "eval"
+    with pytest.raises(SystemExit, match=f"holds {first[0]}.wav, which is not of train in"):
+        data.store_real(manifest(tmp_path, *rows), work)
+
+
+def test_a_recording_cut_short_is_not_stored_with_all_its_words(recipe: Recipe, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 64000), 16000)
+    data = (tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(data[: len(data) // 2])
+    with pytest.raises(SystemExit, match=r"it breaks off after 2\.0 s"):
+        recipe("speech.manifest").load(tmp_path / "a.wav")

@@ -53,7 +53,7 @@ def test_dev_has_speakers_of_its_own(finetune: Recipe, manifest: Path) -> None:
 
 def test_transcripts_are_written_in_the_labels_of_the_checkpoint(finetune: Recipe, tmp_path: Path) -> None:
     labels = finetune("labels")
-    writer = labels.Writer(labels.new_tokenizer(["Zoë don't"], tmp_path))
+    writer = labels.Writer(labels.new_tokenizer(["Zoë don't"]))
     assert writer.write("ZOË, don’t!") == "zoë don't" and dict(writer.dropped) == {",": 1, "!": 1}
     (tmp_path / "vocab.json").write_text(json.dumps({"<pad>": 0, "<unk>": 1, "|": 2, "A": 3, "B": 4}))
     upper = labels.Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"), pad_token="<pad>", unk_token="<unk>")
@@ -63,7 +63,7 @@ def test_transcripts_are_written_in_the_labels_of_the_checkpoint(finetune: Recip
 def test_a_new_vocabulary_keeps_vowel_signs_and_accents(finetune: Recipe, tmp_path: Path) -> None:
     labels = finetune("labels")
     texts = ["नमस्ते दुनिया", "cafe\u0301 de\u0301ja\u0300"]  # the second with its accents as signs of their own
-    writer = labels.Writer(labels.new_tokenizer(texts, tmp_path))
+    writer = labels.Writer(labels.new_tokenizer(texts))
     assert [writer.write(text) for text in texts] == ["नमस्ते दुनिया", "café déjà"] and not writer.dropped
 
 
@@ -96,7 +96,7 @@ def test_dev_is_taken_from_recordings_of_one_name_in_many_folders(finetune: Reci
 def test_clips_in_which_nothing_is_said_are_trained_on(finetune: Recipe, manifest: Path, tmp_path: Path) -> None:
     train, speech = finetune("train"), finetune("speech")
     settings = train.Settings(epochs=1, batch_seconds=1.0)
-    checkpoint = train.open_checkpoint(str(TINY), [], tmp_path, settings)
+    checkpoint = train.open_checkpoint(str(TINY), [], settings)
     silent = [speech.Clip(clip.samples, "42") for clip in speech.read_speech(manifest).train]
     history = train.fine_tune(checkpoint, speech.Speech(silent, silent[:1], [], {}), settings)
     assert np.isfinite(history[1]["loss"])
@@ -109,7 +109,7 @@ def test_a_new_head_is_trained_until_it_writes(
     train = finetune("train")
     monkeypatch.setattr(train, "word_error_rate", lambda *_: 1.0)
     settings = train.Settings(epochs=6, patience=2, rate=1e-3, batch_seconds=20.0, head_steps=3)
-    checkpoint = train.open_checkpoint(str(TINY), [], tmp_path, settings)
+    checkpoint = train.open_checkpoint(str(TINY), [], settings)
     checkpoint.new_head = True
     before = {name: value.clone() for name, value in checkpoint.model.state_dict().items()}
     history = train.fine_tune(checkpoint, finetune("speech").read_speech(manifest), settings)
@@ -139,7 +139,7 @@ def test_the_rate_rises_and_falls_to_zero(finetune: Recipe) -> None:
 def test_training_keeps_the_front_end_and_the_best_pass(finetune: Recipe, manifest: Path, tmp_path: Path) -> None:
     train = finetune("train")
     settings = train.Settings(epochs=4, patience=2, rate=1e-3, batch_seconds=4.0)
-    checkpoint = train.open_checkpoint(str(TINY), [], tmp_path, settings)
+    checkpoint = train.open_checkpoint(str(TINY), [], settings)
     before = {name: value.clone() for name, value in checkpoint.model.state_dict().items()}
     speech = finetune("speech").read_speech(manifest)
     history = train.fine_tune(checkpoint, speech, settings)
@@ -157,7 +157,7 @@ def test_it_stops_when_dev_no_longer_improves(
     rates = iter([0.9, 0.5, 0.6, 0.5, 0.7, 0.1])
     monkeypatch.setattr(train, "word_error_rate", lambda *_: next(rates))
     settings = train.Settings(epochs=9, patience=3)
-    checkpoint = train.open_checkpoint(str(TINY), [], tmp_path, settings)
+    checkpoint = train.open_checkpoint(str(TINY), [], settings)
     history = train.fine_tune(checkpoint, finetune("speech").read_speech(manifest), settings)
     assert [row["dev_wer"] for row in history] == [0.9, 0.5, 0.6, 0.5, 0.7]
 
@@ -189,3 +189,41 @@ def test_the_two_commands_of_the_readme_make_a_bundle(
     result = json.loads((tuned / "finetune.json").read_text("utf-8"))
     assert result["test_wer"] is None and result["dev_wer"]["after"] < result["dev_wer"]["before"]
     assert main(["export", str(tuned), str(tmp_path / "bundle")]) == 0
+
+
+def run_main(finetune: Recipe, monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["finetune", *words])
+    finetune("__main__").main()
+
+
+def test_what_cannot_be_trained_or_written_is_said_before_the_training(
+    finetune: Recipe, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder in use got another vocabulary, a file was found only after the training, the input was replaced."""
+    used, file = tmp_path / "used", tmp_path / "file"
+    used.mkdir()
+    (used / "vocab.json").write_text("mine")
+    file.write_text("mine")
+    for checkpoint, out, why in (
+        (str(TINY), str(used), "is not empty; name another folder"),
+        (str(TINY), str(file), "is a file; name a folder"),
+        (str(TINY), str(TINY), "is the checkpoint itself; name another folder"),
+        (str(tmp_path / "nowhere"), str(tmp_path / "out"), "error: "),
+    ):
+        with pytest.raises(SystemExit, match=why):
+            run_main(finetune, monkeypatch, str(manifest), "--checkpoint", checkpoint, "--out", out)
+    assert (used / "vocab.json").read_text() == file.read_text() == "mine"
+
+
+def test_a_dev_split_without_words_is_refused(
+    finetune: Recipe, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No pass was ever better than NaN: the untouched checkpoint was written as fine-tuned."""
+    rows = [json.loads(line) for line in manifest.read_text("utf-8").splitlines()]
+    for i, row in enumerate(rows):
+        row["split"] = "dev" if i < 2 else "train"
+        row["text"] = "..." if i < 2 else row["text"]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    with pytest.raises(SystemExit, match="no recording of dev has words"):
+        run_main(finetune, monkeypatch, str(manifest), "--checkpoint", str(TINY), "--out", str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()

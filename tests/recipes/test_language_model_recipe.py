@@ -47,3 +47,35 @@ def test_probabilities_after_each_context_sum_to_one(
     for context in ((), ("<s>",), ("the",), ("mat",), ("<s>", "the"), ("the", "cat"), ("cat", "never")):
         assert sum(probability(sections, (*context, word)) for word in words) == pytest.approx(1.0, abs=1e-4)
     assert probability(sections, ("the", "cat")) > probability(sections, ("the", "sat")) > 0
+
+
+def make(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(RECIPE), *words], cwd=tmp_path, capture_output=True, text=True)
+
+
+def test_a_table_and_a_manifest_of_other_names_give_their_texts(tmp_path: Path) -> None:
+    """Of a table its header and paths became words of the model."""
+    (tmp_path / "t.tsv").write_text("path\ttext\na.wav\tmake me a coffee\n", "utf-8")
+    (tmp_path / "m.jsonl").write_text('{"path": "b.wav", "sentence": "a\u2028latte", "corpus": "c"}\n', "utf-8")
+    (tmp_path / "b.txt").write_text("\ufeffplease\n", "utf-8")
+    assert make(tmp_path, "t.tsv", "m.jsonl", "b.txt", "-o", "x.arpa").returncode == 0
+    known = {"<s>", "</s>", "<unk>", "make", "me", "a", "coffee", "latte", "please"}
+    assert set(open_language_model(tmp_path / "x.arpa").unigrams or ()) == known
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["p.txt", "-o", "p.txt"], "p.txt: is one of the texts"),
+        (["p.txt", "--split", "train", "-o", "x.arpa"], "--corpus and --split are for manifests"),
+        (["gone.txt", "-o", "x.arpa"], "gone.txt: cannot be read"),
+        (["broken.jsonl", "-o", "x.arpa"], "broken.jsonl:1: "),
+        (["p.txt", "--order", "0", "-o", "x.arpa"], "at least 1"),
+    ],
+)
+def test_what_cannot_be_made_is_one_line(tmp_path: Path, words: list[str], why: str) -> None:
+    (tmp_path / "p.txt").write_text("make me a coffee\n")
+    (tmp_path / "broken.jsonl").write_text('{"path": "a.wav"}\n')
+    done = make(tmp_path, *words)
+    assert done.returncode and why in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    assert (tmp_path / "p.txt").read_text() == "make me a coffee\n" and not (tmp_path / "x.arpa").exists()

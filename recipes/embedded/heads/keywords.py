@@ -4,9 +4,9 @@
 
 Clips of corpora with "wake" in their name are the phrases; all other speech is "other". The threshold is chosen on
 dev: the lowest with at most one false alarm an hour of speech by held-out speakers, as `wav2edge listen` counts them,
-then the highest that finds as many phrases. `--measure` leaves KEYWORDS as it is and measures it. `--test` reads the
-test split once and notes it in `readings.jsonl`: the accuracy on held-out clips of phrases, and false alarms an hour
-on speech of LibriSpeech and speechocean762 that encoder and head never trained on.
+then the highest that finds as many phrases. `--measure` trains nothing and renews the figures in `results.json`.
+`--test` reads the test split once and notes it in `readings.jsonl`: the accuracy on held-out clips of phrases, and
+false alarms an hour on speech of LibriSpeech and speechocean762 that encoder and head never trained on.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel, Wav2Vec2ForSequenceClassification
+from transformers import PreTrainedModel, Wav2Vec2Config, Wav2Vec2ForSequenceClassification
 
 from ..frames import RATE
 from ..speech.manifest import Utterance, load, read_manifest
-from .results import note_reading, save
+from .results import note, note_reading, save
 from .scenes import Scenes
 from .splits import phrases_of, rows_for, without_phrases
 from .windows import Clip, Disturber, Samples, Trainer, padded, sliding, start_model
@@ -192,7 +192,10 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     rows = read_manifest(options.manifest)
     phrases = phrases_of(rows)
-    if not options.measure:
+    if options.measure:
+        known = Wav2Vec2Config.from_pretrained(options.out).id2label
+        phrases = [known[i] for i in range(1, len(known))]
+    else:
         trained(options, rows, phrases).half().save_pretrained(options.out)
     # As it is kept, in half precision.
     model = Wav2Vec2ForSequenceClassification.from_pretrained(options.out, dtype=torch.float32)
@@ -207,7 +210,10 @@ def main() -> None:
         test = [row for row in rows_for(rows, "test") if "wake" in row.corpus or row.corpus.startswith(ALARM_CORPORA)]
         results["test"] = measure(model, read_examples(test, phrases), threshold)
         note_reading(options.out, "keywords", len(test))
-    save(model, options.out, options.checkpoint, results)
+    if options.measure:
+        note(options.out, results)
+    else:
+        save(model, options.out, options.checkpoint, results)
 
 
 if __name__ == "__main__":

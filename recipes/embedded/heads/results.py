@@ -21,6 +21,14 @@ def save(model: PreTrainedModel, out: Path, checkpoint: Path, results: dict[str,
     print(text, flush=True)
 
 
+def note(out: Path, results: dict[str, object]) -> None:
+    """Renew figures in `results.json`, of weights that stay as they are; print them."""
+    path = out / "results.json"
+    text = json.dumps({**json.loads(path.read_text("utf-8")), **results}, indent=1)
+    path.write_text(text + "\n", "utf-8")
+    print(text, flush=True)
+
+
 def note_reading(out: Path, head: str, clips: int) -> None:
     """Add a line to `readings.jsonl`: the test split was read."""
     out.mkdir(parents=True, exist_ok=True)

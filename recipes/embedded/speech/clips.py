@@ -42,8 +42,10 @@ class ClipStore:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def append(self, samples: np.ndarray, text: str, speaker: str, corpus: str) -> None:
+    def append(self, samples: np.ndarray, text: str, speaker: str, corpus: str, key: str | None = None) -> None:
         """Add one clip (float samples in [-1, 1] at 16 kHz); samples reach the disk before their row does.
+
+        `key` says which recording it is, where a store is made of a manifest.
 
         The first time, an index line that an interruption left unfinished is cut off.
         """
@@ -55,6 +57,7 @@ class ClipStore:
             file.seek(2 * self._end)
             file.write(data.tobytes())
         row = {"start": self._end, "samples": len(data), "text": text, "speaker": speaker, "corpus": corpus}
+        row |= {} if key is None else {"key": key}
         with open(self._index, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         self.rows.append(row)

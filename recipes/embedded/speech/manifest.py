@@ -19,7 +19,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import soxr
+
+from wav2edge.runtime.audio import read as audio
+from wav2edge.runtime.errors import Wav2EdgeError
 
 from ..frames import RATE
 from .clips import LONGEST, ClipStore
@@ -132,28 +134,33 @@ def every(rows: list[Utterance], count: int) -> list[Utterance]:
 
 
 def load(path: Path) -> np.ndarray:
-    """Read any audio file as 16 kHz mono float32 in [-1, 1]."""
-    audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    mono = audio.mean(1)
-    return mono if rate == RATE else soxr.resample(mono, rate, RATE)
+    """Read any audio file as 16 kHz mono float32 in [-1, 1]; exits with one line where it is damaged or cut short."""
+    try:
+        return audio.load(path, RATE)
+    except Wav2EdgeError as error:
+        raise SystemExit(f"{error}") from error
 
 
 def store_real(manifest: Path, folder: Path) -> None:
     """Decode every train and dev utterance of a manifest once, into one clip store for each split.
 
-    Clips longer than `LONGEST` seconds, which the teacher cannot take whole, are left out and counted.
+    Clips longer than `LONGEST` seconds, which the teacher cannot take whole, are left out and counted. What a store
+    holds already is not decoded again. Exits with one line where it holds a clip that is not, or no longer, of its
+    split in the manifest: training would go on with it.
     """
     left_out, rows = 0, read_manifest(manifest)
     for name in ("train", "dev"):
         store = ClipStore(folder / name)
-        seen = len(store)
-        for row in rows_of(rows, name):
+        wanted = rows_of(rows, name)
+        there = {str(row.get("key")) for row in store.rows}
+        if foreign := sorted(there - {row.key for row in wanted}):
+            where = f"{folder / name} holds {foreign[0]}"
+            raise SystemExit(f"{where}, which is not of {name} in {manifest}; choose another --work folder")
+        for row in wanted:
             if soundfile.info(row.path).duration > LONGEST:
                 left_out += 1
-            elif seen > 0:
-                seen -= 1
-            else:
-                store.append(load(row.path), row.text, str(row.speaker), row.corpus)
+            elif row.key not in there:
+                store.append(load(row.path), row.text, str(row.speaker), row.corpus, row.key)
     if left_out:
         print(f"{left_out} clips of train and dev are longer than {LONGEST:.0f} s: left out")
 

@@ -23,6 +23,7 @@ _CHUNK = Number(float, 0, 600, "seconds", above=True)
 _WORDS = "Language model and hotwords (beam search instead of greedy decoding)"
 _LONG = "Long recordings"
 _OWN = "bundle"
+_SECONDS, _CONTEXT = 30.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,20 @@ class Words:
                 beam_width=self.beam_width or BEAM_WIDTH,
                 word_gap=self.word_gap,
             )
+
+    def given(self) -> dict[str, object]:
+        """The options, by their names, whose values are not the defaults."""
+        from wav2edge.runtime.heads.ctc import WORD_GAP
+
+        return {
+            "--lm": self.lm,
+            "--lm-alpha": self.lm_alpha,
+            "--lm-beta": self.lm_beta,
+            "--hotwords": self.hotwords,
+            "--hotword-weight": self.hotword_weight,
+            "--beam-width": self.beam_width,
+            "--word-gap": self.word_gap if self.word_gap != WORD_GAP else None,
+        }
 
     def _check(self) -> None:
         """Raise InputError for weights without what they weigh."""
@@ -160,6 +175,11 @@ class Cut:
     chunk: float
     context: float
 
+    @property
+    def given(self) -> bool:
+        """Whether they are not the defaults."""
+        return (self.chunk, self.context) != (_SECONDS, _CONTEXT)
+
     def chunking(self) -> Chunking:
         """Return the library's form of it; raises InputError for lengths that leave nothing to decode."""
         from wav2edge.runtime.recordings.chunking import Chunking
@@ -178,7 +198,7 @@ def cut(function: Callable[..., object]) -> Callable[..., object]:
             group=_LONG,
             metavar="S",
             type=_CHUNK,
-            default=30.0,
+            default=_SECONDS,
             old=("--window",),
         ),
         option(
@@ -187,7 +207,7 @@ def cut(function: Callable[..., object]) -> Callable[..., object]:
             group=_LONG,
             metavar="S",
             type=_CHUNK,
-            default=2.0,
+            default=_CONTEXT,
         ),
     )(function)
 

@@ -234,6 +234,11 @@ def check_distinct(*named: tuple[str, str | None]) -> None:
         seen[place] = given
 
 
+def in_report(report: str | None, *names: str) -> list[tuple[str, str | None]]:
+    """The files of a report's folder, for ``check_distinct``."""
+    return [] if report is None else [("--report", os.path.join(report, name)) for name in names]
+
+
 def make_folder(report: str | None) -> Path | None:
     """The folder of ``--report``, made before the work if it does not exist; None without the option."""
     if report is None:

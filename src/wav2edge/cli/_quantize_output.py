@@ -31,6 +31,12 @@ def page_of(bundle: Bundle, report: str | None) -> Path:
     return page
 
 
+def written(place: Path) -> list[tuple[str, str]]:
+    """The files that ``write`` writes, each with the option that names its place."""
+    names = [place, place.with_name(_FIGURES)] if place.name == _PAGE else [place]
+    return [("--report", str(name)) for name in names]
+
+
 def write(made: Calibration, place: Path, json: str | None) -> None:
     """Write the page, and the figures beside it; raises InputError. json: as given on the command line."""
     from wav2edge.calibration import report

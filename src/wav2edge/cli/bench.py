@@ -166,7 +166,11 @@ class TuneOptions:
         type=Number(float, 0, 100, "points"),
     ),
     option(
-        "--max-latency", "slowest median allowed for 10 s of audio, in seconds", group=_TUNE, metavar="S", type=SECONDS
+        "--max-latency",
+        "slowest median allowed for 10 s of audio, or for the longest measured, in seconds",
+        group=_TUNE,
+        metavar="S",
+        type=SECONDS,
     ),
 )
 def run(
@@ -188,6 +192,7 @@ def run(
     from wav2edge.measure.bench import run as bench
 
     if compare:
+        _check_alone(what, outputs, tuning, (*model, *more))
         first, second = (document.read(Path(path)) for path in compare)
         names = (Path(compare[0]).stem, Path(compare[1]).stem)
         _terminal.out(table.compare(first, second, names if names[0] != names[1] else ("first", "second")))
@@ -195,7 +200,8 @@ def run(
     plan = _plan((*model, *more), several, what, how, tuning)
     _options.check_folder(outputs.json, outputs.csv, outputs.markdown)
     written = (("--json", outputs.json), ("--csv", outputs.csv), ("--markdown", outputs.markdown))
-    _options.check_distinct(("--manifest", what.manifest), *written)
+    page = _options.in_report(outputs.report, "index.html", "bench.json", "bench.csv", "bench.md")
+    _options.check_distinct(("--manifest", what.manifest), *written, *page)
     _options.make_folder(outputs.report)
     if plan.configurations:
         _terminal.note(_amount(plan))
@@ -245,8 +251,28 @@ def _plan(
     )
 
 
+def _check_alone(what: What, outputs: Outputs, tuning: TuneOptions, bundles: tuple[str, ...]) -> None:
+    """Raise InputError for options that --compare, which measures nothing, has no use for."""
+    given = {
+        "-m": bundles,
+        "--manifest": what.manifest,
+        "--json": outputs.json,
+        "--csv": outputs.csv,
+        "--markdown": outputs.markdown,
+        "--report": outputs.report,
+        "--tune": tuning.tune,
+    }
+    for name, value in given.items():
+        if value:
+            raise InputError(f"--compare prints two reports side by side; {name} is for measuring")
+
+
 def _check(several: Several, what: What, tuning: TuneOptions) -> None:
     """Raise InputError for options that need others."""
+    if what.clips is not None and what.manifest is None:
+        raise InputError("--clips picks recordings of a manifest; add --manifest MANIFEST")
+    if several.device is not None and tuning.tune:
+        raise InputError("--tune chooses an engine and variant for every command, not a device; leave --device out")
     if (tuning.max_wer_rise is not None or tuning.max_latency is not None) and not tuning.tune:
         raise InputError("--max-wer-rise and --max-latency limit what --tune chooses; add --tune")
     if tuning.max_wer_rise is not None and what.manifest is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wav2edge.measure import tables
+from wav2edge.runtime.errors import InputError
 
 from . import _decoding, _options, _terminal
 from ._command import argument, command, gathered, listed, option
@@ -18,8 +19,11 @@ from ._progress import Progress
 from ._values import Number, OneOf
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wav2edge.measure.evaluation import Evaluation
     from wav2edge.measure.scoring import Normalization
+    from wav2edge.runtime.bundle.read import Bundle
 
 _SPEECH = "Speech and texts"
 _SPEAKERS = "Thresholds of speaker models"
@@ -114,8 +118,9 @@ def run(
     from . import _evaluate_heads, _foreign
 
     chunking = cut.chunking()
-    _options.check_distinct(("MANIFEST", manifest), ("--json", json), ("--html", html))
+    _check_files(manifest, json, html, report)
     bundles = [_options.open_bundle(name) for name in model or (None,)]
+    _check_for_words(bundles, cut, words, text_norm, html)
     decodings: list[evaluation.DecodingName] = ["greedy", "beam"] if words.beam else ["greedy"]
     systems = [
         (bundle, system)
@@ -132,7 +137,6 @@ def run(
     rows, broken = manifests.scan(manifest, split=split)
     for problem in broken:
         _terminal.note(problem)
-    _options.check_folder(html, json)
     folder = _options.make_folder(report)
     beams = {bundle.path: words.decoder(bundle) for bundle in bundles}
     labels = evaluation.labels([system for _, system in systems])
@@ -166,6 +170,31 @@ def run(
         count_of = len(result.problems)
         _terminal.note(f"{count_of} rows of {manifest} could not be used; the rates are without them")
     return 2 if result.problems else 0
+
+
+def _check_files(manifest: str, json: str | None, html: str | None, report: str | None) -> None:
+    """Raise InputError for files that cannot be written, or that are the manifest."""
+    page = _options.in_report(report, "index.html", "evaluate.json")
+    _options.check_distinct(("MANIFEST", manifest), ("--json", json), ("--html", html), *page)
+    _options.check_folder(html, json)
+
+
+def _check_for_words(bundles: Sequence[Bundle], cut: Cut, words: Words, text_norm: str, html: str | None) -> None:
+    """Raise InputError for options that a model which does not transcribe has no use for."""
+    head = next((bundle.spec.head for bundle in bundles if bundle.spec.head != "ctc"), None)
+    if head is None:
+        return
+    from wav2edge.measure.scoring import DEFAULT_NORMALIZATION
+
+    given = {
+        **words.given(),
+        "--html": html,
+        "--text-norm": text_norm != DEFAULT_NORMALIZATION,
+        "--chunk and --context": cut.given,
+    }
+    for name, value in given.items():
+        if value:
+            raise InputError(f"{name}: for models that transcribe; this one's head is {head}")
 
 
 def _print(result: Evaluation, labels: list[str], worst: int) -> None:

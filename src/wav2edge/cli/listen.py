@@ -113,8 +113,7 @@ def _live(model: Model, rules: Rules, words: Words, saved: tuple[str, ...]) -> L
     from wav2edge.runtime.live.labels import LiveClassifier
 
     given = {
-        "--lm": words.lm,
-        "--hotwords": words.hotwords,
+        **words.given(),
         "--left-context": rules.left_context,
         "--silence-after-text": rules.silence_after_text,
         "--silence-without-text": rules.silence_without_text,

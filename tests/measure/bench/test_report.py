@@ -8,6 +8,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -299,3 +300,17 @@ def test_a_report_of_unknown_origin_is_shown_or_refused_in_one_line(path: tuple[
     assert "<svg" in bench_page.page(report) or not report.results
     table.compare(report, report, ("a", "b"))
     document.to_json(report)
+
+
+def test_bundles_of_one_name_are_told_apart() -> None:
+    """A report against itself compared the second bundle with the first."""
+    first = replace(result("onnxruntime", "fp32", 100), bundle="/a/bundle")
+    second = replace(result("onnxruntime", "fp32", 300), bundle="/b/bundle")
+    both = BenchReport({}, {}, (first, second))
+    compared = [line for line in table.compare(both, both, ("x", "y")).splitlines() if "×" in line]
+    assert len(compared) == 4 and all(line.endswith("1.00×") for line in compared)
+    assert {line.split()[0] for line in compared} == {"a/bundle", "b/bundle"}
+    assert [both.bundle_name(each) for each in both.results] == ["a/bundle", "b/bundle"]
+    assert bench_plots.label(both, second) == "b/bundle onnxruntime fp32"
+    moved = BenchReport({}, {}, (replace(second, bundle="/c/bundle"),))
+    assert table.compare(BenchReport({}, {}, (first,)), moved, ("x", "y")).count("0.33×") == 2

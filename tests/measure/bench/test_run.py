@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from wav2edge.measure import manifest
 from wav2edge.measure.bench import audio, document, run, table
@@ -210,3 +211,31 @@ def test_a_manifest_has_one_figure(shapes_bundle: Bundle) -> None:
     chosen = tuple(configuration(bundle) for bundle in others)
     with pytest.raises(InputError, match="different heads"):
         run.measure(BenchPlan(chosen, lengths=(0.5,), manifest=embedded.clips_manifest()))
+
+
+@pytest.mark.parametrize("text", ["", "...", " ? "])
+def test_recordings_without_words_have_no_word_error_rate(shapes_bundle: Bundle, tmp_path: Path, text: str) -> None:
+    """It was NaN, which counted as no loss at all for --tune, and is not JSON."""
+    paths = [row.path for row in manifest.read(embedded.clips_manifest())][:2]
+    listed = tmp_path / "m.jsonl"
+    listed.write_text(
+        "".join(json.dumps({"path": str(path), "text": said}) + "\n" for path, said in zip(paths, (text, "words")))
+    )
+    plan = BenchPlan((configuration(shapes_bundle),), lengths=(0.5,), manifest=listed, clips=1)
+    with pytest.raises(InputError, match=r"no row of the 1 that --clips picks has a text with words"):
+        run.measure(plan)
+
+
+def test_a_recording_cut_short_is_not_scored(shapes_bundle: Bundle, tmp_path: Path) -> None:
+    """Its text was compared with all that is said. Only the first recordings are read for their sound."""
+    path = next(row.path for row in manifest.read(embedded.clips_manifest()))
+    samples, rate = soundfile.read(path)
+    soundfile.write(tmp_path / "cut.wav", samples, rate)
+    data = (tmp_path / "cut.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(data[: len(data) // 2])
+    rows = [{"path": str(path), "text": "words"}] * 30 + [{"path": "cut.wav", "text": "words"}]
+    listed = tmp_path / "m.jsonl"
+    listed.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = run.measure(BenchPlan((configuration(shapes_bundle),), lengths=(0.5,), runs=2, limit=1.0, manifest=listed))
+    assert [result.wer for result in found.results] == [None]
+    assert any("cut.wav: it breaks off" in skipped.reason for skipped in found.skipped)
