@@ -26,6 +26,8 @@ TITLES = {
     "librispeech-test-other": "LibriSpeech test-other, unseen speakers and open vocabulary",
     COMMANDS: "Coffee commands",
 }
+_MORE = {"ljspeech-more", "accents"}
+"""Stores that have more of corpora which the manifest lists."""
 _OF_SHIPPED = re.compile(r"\{\{shipped: begin\}\}(.*?)\{\{shipped: end\}\}", re.DOTALL)
 """The parts of the template that are about the shipped weights only, between marks."""
 
@@ -61,7 +63,7 @@ def data_table(manifest: Path, stores: dict[str, dict[str, dict[str, float]]], l
     others: Counter[str] = Counter()
     for store, sizes in stores.items():
         for corpus, size in sizes.items():
-            if corpus not in known or store == "ljspeech-more":
+            if corpus not in known or store in _MORE:
                 others[corpus] += size["minutes"]  # type: ignore[assignment]
     for corpus, total in others.items():
         title = f"{corpus} (more of it)" if corpus in known else corpus
