@@ -7,8 +7,7 @@ together the stretches give the features of the whole clip, up to rounding (docs
 1. A stretch for the frames [a, b) is the receptive field of these frames, no more: neighbours overlap by the receptive
    field less the stride, and no frame is computed near an edge.
 2. Where the first convolution is normalised over the clip's frames (group norm), a first pass computes the mean and the
-   mean square of each channel in stretches of up to 4 s. Their average, weighted by frames and taken in float64, is the
-   clip's.
+   mean square of each channel in each stretch. Their average, weighted by frames and taken in float64, is the clip's.
 3. What is left is run in stretches of up to half a second, the last of them padded with zeros to a whole tenth of a
    second: an engine that keeps what it prepared for each length (OpenVINO) meets six at most. What was added gives
    frames of its own, which are dropped, or is masked by the length. Live captions use no longer stretches than these.
@@ -40,9 +39,6 @@ SECONDS = 1.0
 """Length of a stretch in seconds; half of it with group norm. ``benchmarks/memory.py --piece`` prints time and memory
 of others: at base shape OpenVINO needs 3 MB less with half of it (6 with group norm, whose two stages both keep
 something for the length) and 10 MB more with 2 s, where it is as fast; ONNX Runtime is as fast with each."""
-
-_STATISTICS = 8
-"""Half stretches of which the statistics are taken at once: their tensors have the width of a window, not 512."""
 
 _PARTS = 5
 """What is left of a clip is padded to the next of so many parts of half a stretch."""
@@ -139,8 +135,8 @@ def _statistics(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> d
     first = spec.feature_time[:1]
     total = _frames(first, len(normalized))
     sums: dict[str, NDArray[np.float64]] = {}
-    half = _half(spec) * spec.feature_stride // first[0].stride
-    for piece in pieces(first, len(normalized), _STATISTICS * half, half):
+    longest = _longest(spec) * spec.feature_stride // first[0].stride
+    for piece in pieces(first, len(normalized), longest, longest):
         size = np.array([piece.stop - piece.start], np.int64)
         outputs = run_stage(run, spec, "statistics", {NORMALIZED: normalized[None, piece], INPUT_LENGTHS: size})
         for name in (NORM_MEAN, NORM_MEAN_SQUARE):

@@ -258,8 +258,8 @@ def run(
     )
     place = _quantize_output.page_of(opened, report)
     _options.check_folder(json)
-    read = (("--speech", speech.speech), ("--dev", speech.dev))
-    _options.check_distinct(*read, ("--json", json), *_quantize_output.written(place))
+    for read in (("--speech", speech.speech), ("--dev", speech.dev)):
+        _options.check_distinct(read, ("--json", json), *_quantize_output.written(place))
     each = _quantize_output.show if json != "-" else lambda outcome: None
     with Progress() as progress, _foreign.without_lines(_foreign.MP3_DECODER):
         made = quantize(opened, speech.speech, speech.dev, options, progress.update, each, _terminal.note)
