@@ -73,18 +73,13 @@ def read(path: Path, corpus: str | None, split: str | None) -> Iterator[str]:
         raise InputError(problem)
 
     tables = path.suffix.lower() in (".tsv", ".csv")
-    rows = table(path, refuse) if tables else records.json_lines(path, refuse)
+    rows = records.table(path, refuse, TEXT, "(`text`)") if tables else records.json_lines(path, refuse)
     for source, row in rows:
         text = records.text_of(row, TEXT, source)
         if text is None:
             raise InputError(f"{source}: no `text`")
         if corpus in (None, row.get("corpus")) and split in (None, row.get("split")):
             yield text
-
-
-def table(path: Path, refuse: records.Refuse) -> Iterator[records.Record]:
-    """The rows of a manifest that is a table."""
-    return records.table(path, refuse, TEXT, "(`text`)")
 
 
 def count(sentences: Iterable[list[str]], order: int) -> list[Counter[Gram]]:

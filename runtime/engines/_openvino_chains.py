@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,3 +61,9 @@ def constant_of(output: Output) -> NDArray[np.generic] | None:
     while node.get_type_name() in ("Reshape", "Convert"):
         node = node.input_value(0).get_node()
     return np.asarray(node.data) if node.get_type_name() == "Constant" else None
+
+
+def readers_of(*nodes: Node) -> Iterator[Node]:
+    """What reads the nodes, each once, without the nodes themselves."""
+    found = dict.fromkeys(target.get_node() for node in nodes for target in node.output(0).get_target_inputs())
+    return (reader for reader in found if reader not in nodes)

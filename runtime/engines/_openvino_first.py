@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._library import library
-from ._openvino_chains import constant_of
+from ._openvino_chains import constant_of, readers_of
 
 if TYPE_CHECKING:
     from openvino import Model, Node, Output
@@ -46,14 +46,10 @@ def _is_small_product(node: Node) -> bool:
 
 def _is_quantized(node: Node) -> bool:
     """Rule 2."""
-    readers = _readers(node)
+    readers = list(readers_of(node))
     if len(readers) == 1 and readers[0].get_type_name() == "Gelu":
-        readers = _readers(readers[0])
+        readers = list(readers_of(readers[0]))
     return bool(readers) and all(reader.get_type_name() == "FakeQuantize" for reader in readers)
-
-
-def _readers(node: Node) -> list[Node]:
-    return [target.get_node() for target in node.output(0).get_target_inputs()]
 
 
 def _times_one(weights: Output, rows: Output) -> Output:

@@ -11,13 +11,12 @@ shape and 30 s. Here the numbers are dequantised after the operators that only m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ._library import library
-from ._openvino_chains import activation_scale, constant_of, integers_of
+from ._openvino_chains import activation_scale, constant_of, integers_of, readers_of
 
 if TYPE_CHECKING:
     from openvino import Input, Model, Node
@@ -37,7 +36,7 @@ def move_integers(model: Model) -> int:
 
 def _is_padded(node: Node) -> bool:
     """Rule 1."""
-    return activation_scale(node) is not None and any(map(_pads_by_computed_lengths, _readers(node)))
+    return activation_scale(node) is not None and any(map(_pads_by_computed_lengths, readers_of(node)))
 
 
 def _pads_by_computed_lengths(node: Node) -> bool:
@@ -71,7 +70,7 @@ def _dequantize_after_moves(node: Node) -> None:
 def _followed(node: Node) -> tuple[list[Node], list[tuple[Node, list[Input]]]]:
     """Rule 2: the nodes that move the numbers of ``node``, and for each of them what else reads it."""
     moving: list[Node] = []
-    while reader := next((each for each in _readers(node, *moving) if _moves(each, node, *moving)), None):
+    while reader := next((each for each in readers_of(node, *moving) if _moves(each, node, *moving)), None):
         moving.append(reader)
     ends = []
     for each in moving:
@@ -80,12 +79,6 @@ def _followed(node: Node) -> tuple[list[Node], list[tuple[Node, list[Input]]]]:
         if targets:
             ends.append((each, targets))
     return moving, ends
-
-
-def _readers(*nodes: Node) -> Iterator[Node]:
-    """What reads the nodes, each once, without the nodes themselves."""
-    found = dict.fromkeys(target.get_node() for node in nodes for target in node.output(0).get_target_inputs())
-    return (reader for reader in found if reader not in nodes)
 
 
 def _moves(reader: Node, *nodes: Node) -> bool:

@@ -80,7 +80,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
 
     core = openvino.Core()
     device = options.device or DEVICE
-    family = device.split(".")[0].split(":")[0]
+    family = _family(device)
     # Asking for the devices loads the plugins for graphics and NPUs, which take 19 MB.
     have = core.available_devices if family != DEVICE else [DEVICE]
     if family not in {*(name.split(".")[0] for name in have), "AUTO", "MULTI", "HETERO"}:
@@ -108,6 +108,11 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
     return OpenVinoSession(compiled, stage, {*bundle.spec.output_names, *BETWEEN_STAGES}, kept)
 
 
+def _family(device: str) -> str:
+    """``CPU`` of ``CPU``, ``GPU`` of ``GPU.1``, ``AUTO`` of ``AUTO:GPU,CPU``."""
+    return device.split(".")[0].split(":")[0]
+
+
 def _kept_folder(variant: Variant, parts: Mapping[str, object], held: contextlib.ExitStack) -> Path | None:
     """The folder of what OpenVINO compiles, which no other process uses until ``held`` ends; None where there is none.
 
@@ -132,7 +137,7 @@ def _compiled(
     kept: Path | None,
 ) -> CompiledModel:
     graph = bundle.graph(variant, stage)
-    family = device.split(".")[0].split(":")[0]
+    family = _family(device)
     try:
         with ThreadPoolExecutor(1) as beside:  # what was compiled is checked while the graph is read
             checking = beside.submit(_unchanged, kept)
