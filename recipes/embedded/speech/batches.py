@@ -21,9 +21,6 @@ from .targets import FEATURES, WIDTHS
 Chain = tuple[Clip, ...]
 """Clips joined one after another into one recording; most often one alone."""
 
-_IN_PIECES = 0.85
-"""Share of the draws in which a long clip gives some of its words only."""
-
 
 @dataclass
 class Batch:
@@ -261,7 +258,7 @@ def draw(
         budget *= generator.uniform(0.8, 1.2)
         while budget > 0:
             clip = clips[int(generator.integers(len(clips)))]
-            if pieces is not None and generator.random() < _IN_PIECES:
+            if pieces is not None and generator.random() < pieces.share:
                 clip = pieces.draw(clip, generator)
             budget -= clip.samples
             chosen.append(clip)

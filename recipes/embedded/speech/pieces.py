@@ -17,9 +17,9 @@ _GAP = 3
 class Pieces:
     """Cuts clips of a data set between words; where the words are is computed once for each clip."""
 
-    def __init__(self, dataset: Dataset, seconds: float) -> None:
-        """Cut pieces of at most about `seconds`."""
-        self.dataset, self.longest = dataset, seconds * RATE / HOP
+    def __init__(self, dataset: Dataset, seconds: float, share: float = 1.0) -> None:
+        """Cut pieces of at most about `seconds`; `share` is that of the draws in which a long clip gives one."""
+        self.dataset, self.longest, self.share = dataset, seconds * RATE / HOP, share
         self._cuts: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
 
     def draw(self, clip: Clip, generator: np.random.Generator) -> Clip:

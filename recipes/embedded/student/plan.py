@@ -72,6 +72,9 @@ class Plan:
     piece: float = 0.0
     """Seconds of the words that most of the longer clips give in one draw; 0: clips are whole."""
 
+    in_pieces: float = 0.85
+    """Share of the draws in which a longer clip gives such a piece."""
+
     seed: int = 1
     """Seed of weights, draws and augmentation."""
 

@@ -172,7 +172,7 @@ def train(run: Run, dataset: Dataset, dev: Dataset, shares: dict[str, float], ev
     generator = np.random.default_rng([plan.seed, run.step])
     scale = dataset.feature_scale(np.random.default_rng(0))
     collate = Collator(dataset, Augmentation(strength=plan.strength), plan.seed + run.step, scale)
-    pieces = Pieces(dataset, plan.piece) if plan.piece > 0 else None
+    pieces = Pieces(dataset, plan.piece, plan.in_pieces) if plan.piece > 0 else None
     began, totals, counted = time.monotonic(), dict[str, float](), 0
     ended: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: ended.append(number))

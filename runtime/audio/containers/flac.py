@@ -89,7 +89,8 @@ def parse(view: View, start: int) -> Parsed:
     if total != _UNKNOWN:
         part = Part(((start, stream.end),), announced=total, resume=resume)
         return Parsed([part], stream.end, missing=_swallowed(view, stream))
-    last = functools.reduce(lambda _, frame: frame, _frames(view, stream, stream.frames_at), None)
+    pairs = _pairs(view, stream, stream.frames_at)
+    last = functools.reduce(lambda _, pair: pair[1], pairs, None)
     if last is None:
         return Parsed([Part(((start, stream.end),))], stream.end)
     part = Part((stream.header(last.position + last.samples), (stream.frames_at, stream.end)), resume=resume)
@@ -122,7 +123,7 @@ def _next(view: View, at: int, mark: bytes, end: int) -> int | None:
 def _swallowed(view: View, stream: _Stream) -> tuple[str, ...]:
     """A line where more than the last frame follows its beginning: decoders do not look at it."""
     for begin in (max(stream.frames_at, stream.end - _TAIL), stream.frames_at):
-        for frame in _frames(view, stream, begin):
+        for _, frame in _pairs(view, stream, begin):
             if frame.position + frame.samples >= stream.total:
                 left = stream.end - frame.start
                 longest = stream.longest or 2 * frame.samples * stream.channels * 4
@@ -136,9 +137,8 @@ def _swallowed(view: View, stream: _Stream) -> tuple[str, ...]:
 
 def _later(stream: _Stream, at: int, begun: int, view: View, read: int) -> Part | None:
     """The part after the frame in which the decoder failed: from ``at`` on, ``read`` samples after sample ``begun``."""
-    before: _Frame | None = None
-    for frame in _frames(view, stream, at):
-        if before is not None and frame.position == before.position + before.samples:
+    for before, _ in _pairs(view, stream, at):
+        if before.position > begun + read:
             left = max(0, stream.total - before.position) or (1 << 36) - 1
             return Part(
                 (stream.header(left), (before.start, stream.end)),
@@ -148,8 +148,19 @@ def _later(stream: _Stream, at: int, begun: int, view: View, read: int) -> Part 
                 continues=True,
                 resume=functools.partial(_later, stream, before.start + 1, before.position),
             )
-        before = frame if frame.position > begun + read else None
     return None
+
+
+def _pairs(view: View, stream: _Stream, at: int) -> Iterator[tuple[_Frame, _Frame]]:
+    """Every frame from a place on, after the one before it, whose numbers lead to its own.
+
+    Samples may look like a frame's header: in a recording of 10 s about one time in a thousand. No number leads there.
+    """
+    ended: dict[int, _Frame] = {0: _Frame(at, 0, 0)} if at == stream.frames_at else {}
+    for frame in _frames(view, stream, at):
+        if (before := ended.pop(frame.position, None)) is not None:
+            yield before, frame
+        ended[frame.position + frame.samples] = frame
 
 
 def _frames(view: View, stream: _Stream, at: int) -> Iterator[_Frame]:

@@ -5,6 +5,7 @@ Decoders stop at the first end, hole or wrong number, and say nothing: half of t
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from wav2edge.runtime.audio import read
-from wav2edge.runtime.audio.containers import ogg
+from wav2edge.runtime.audio.containers import flac, ogg
 from wav2edge.runtime.audio.read import Recording
 from wav2edge.runtime.errors import AudioError
 
@@ -159,6 +160,20 @@ def test_flac_of_unknown_length(encode: Encode) -> None:
         assert recording.complete and recording.seconds == 12 * repeats and len(samples) == 12 * 16000 * repeats
     samples, recording = taken(data[: len(data) // 2])
     assert not recording.complete and 4 < len(samples) / 16000 < 7
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["stated", "unknown"])
+def test_flac_whose_samples_look_like_a_frame_header(known: bool) -> None:
+    header = bytes([0xFF, 0xF8, 0xC5, 0x08, 0x70])  # 4,096 samples from frame 112 on, far after the end
+    samples = np.random.default_rng(0).integers(-(1 << 15), 1 << 15, 5 * 16000, np.int16)  # noise is not compressed
+    forged = np.frombuffer(header + bytes([flac._checksum(header)]), ">i2")
+    samples[900:903] = samples[-900:-897] = forged
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, 16000, format="FLAC", subtype="PCM_16")
+    data = stream.getvalue()
+    assert data.count(forged.tobytes()) == 2
+    whole, recording = taken(data if known else unknown_length(data))
+    assert len(whole) == len(samples) and not recording.warnings
 
 
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFFFFF, 0x80000000])
