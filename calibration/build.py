@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +102,15 @@ class VariantBuilder:
             for name, seen in self.histograms.items()
         }
 
+    def _ranges_of(self, sites: Iterable[Site], scheme: Scheme) -> dict[str, Range]:
+        """The ranges of what sites of a rewritten graph read: the same numbers, of which some have another anchor."""
+        found = self.ranges(scheme)
+        observed = {site.node: site.anchors for site in self.sites}
+        for site in sites:
+            for anchor, known in zip(site.anchors, observed[site.node]):
+                found.setdefault(anchor, found[known])
+        return found
+
     def never_quantized(self, name: str) -> dict[str, str]:
         """The layers that a variant always leaves in float, and why."""
         if name not in STATIC:
@@ -171,7 +180,7 @@ class VariantBuilder:
     def _quantize_static(self, graph: Graph, scheme: Scheme, keep_float: frozenset[str]) -> None:
         sites = self._rewritten(graph, scheme, keep_float)
         kept = [site for site in sites if site.node not in keep_float]
-        insert_qdq(graph, kept, self.ranges(scheme), scheme)
+        insert_qdq(graph, kept, self._ranges_of(sites, scheme), scheme)
         least_positions(graph)
         if scheme.unsigned:
             group_heads(graph)

@@ -100,13 +100,20 @@ class Clips:
         return sum(self.longest if seconds is None else seconds for seconds in known)
 
     def limited(self, limit: int | None, source: str = "speech", verb: Verb = "calibrate") -> Clips:
-        """At most ``limit`` of them, spread evenly; all where it is None.
+        """At most ``limit`` of them, spread evenly; all where it is None. Those that judge a speaker model go by pairs.
 
         source and verb: for the message of the InputError where all chosen ones are silent.
         """
         if limit is None or limit >= len(self.rows):
             return self
-        return _audible(dataclasses.replace(self, rows=_spread(self.rows, limit)), source, verb)
+        by_pairs = verb == "judge" and self.spec.head == "xvector"
+        rows = trials.fewer(self.rows, self.pairs, limit) if by_pairs else _spread(self.rows, limit)
+        return _audible(dataclasses.replace(self, rows=rows), source, verb)
+
+    @property
+    def halved(self) -> str:
+        """Which of them are held out to judge on, in words."""
+        return f"every second {'pair' if self.spec.head == 'xvector' else 'recording'}"
 
 
 @dataclass(frozen=True)
@@ -128,14 +135,14 @@ def choose_speech(
     dev_limit: int | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Speech:
-    """Read the clips to calibrate on and those to judge on (``dev`` None: every second recording of ``speech``).
+    """Read the clips to calibrate on and those to judge on (``dev`` None: those that ``hold_out`` takes of ``speech``).
 
     limit, dev_limit: the most of each, spread evenly (None: all). say: called with one line for recordings left out
     because they judge. Raises InputError where either side has nothing to use.
     """
     clips = calibration_clips(speech, spec, longest=longest)
     if dev is None:
-        source = f"{speech}, every second recording"
+        source = f"{speech}, {clips.halved}"
         clips, judged = hold_out(clips, str(speech))
     else:
         source = str(dev)
@@ -179,7 +186,8 @@ def dev_clips(source: str | Path, spec: ModelSpec, *, longest: float) -> Clips:
 def hold_out(clips: Clips, source: str) -> tuple[Clips, Clips]:
     """Every second recording with its text or label to judge on, the others to calibrate on; where no dev set is named.
 
-    Rows of one recording stay together. Raises InputError where either side has too little or only silence.
+    Of a speaker model every second pair judges (without a list, every second two recordings of a speaker). Rows of one
+    recording stay together. Raises InputError where either side has too little or only silence.
     """
     task = clips.task
     known = [row for row in clips.rows if task.reference(row)]
@@ -193,10 +201,10 @@ def hold_out(clips: Clips, source: str) -> tuple[Clips, Clips]:
             f"{source}: one recording with {task.needs} cannot both calibrate and judge; "
             "name a dev manifest with others"
         )
-    held = set(recordings[1::2])
+    held = trials.half(known, clips.pairs) if clips.spec.head == "xvector" else frozenset(recordings[1::2])
     dev = tuple(row for row in known if row.path.resolve() in held)
     rest = tuple(row for row in clips.rows if row.path.resolve() not in held)
-    judged = enough_to_judge(dataclasses.replace(clips, rows=dev), f"{source}, every second recording")
+    judged = enough_to_judge(dataclasses.replace(clips, rows=dev), f"{source}, {clips.halved}")
     return _audible(dataclasses.replace(clips, rows=rest), source), judged
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 from ..graphs.graph import Graph
-from ..graphs.nodes import Node, scalar
+from ..graphs.nodes import Node, integers, scalar
 from .sites import linear_bias, module_path
 
 UnitKind: TypeAlias = Literal["heads", "inner units"]
 """What a branch is made of."""
 
-_LAYER = re.compile(r"(.*/layers\.\d+)/")
+_LAYER = re.compile(r"(.*/layers\.\d+)(?:_\d+)?/")
+"""The name of a node in a layer; a second module of the name gets a number, as in ``/encoder/layers.0_1/Add``."""
 _UNITWISE = frozenset({"Transpose", "MatMul", "Softmax", "Div", "Erf", "Add", "Mul", "Gelu", "Relu"})
 """Operators between the layers that write units and the one that reads them, which treat each unit alone."""
 
@@ -94,13 +95,14 @@ class Removal:
 
 
 def find_layers(graph: Graph) -> tuple[Layer, ...]:
-    """The transformer layers with one input, masks aside, and one output."""
+    """The transformer layers with one input, masks aside, and one output of as many frames."""
     members: dict[str, list[Node]] = {}
     for node in graph.nodes:
         if match := _LAYER.match(node.name):
             members.setdefault(match.group(1), []).append(node)
     found = []
-    for stem, nodes in members.items():
+    for stem, named in members.items():
+        nodes = _around_linear(graph, named)
         written = {name for node in nodes for name in node.output}
         read = {name for node in nodes for name in node.input if name in graph.producer and name not in written}
         sources = [name for name in sorted(read) if not _is_mask(graph, name)]
@@ -110,9 +112,36 @@ def find_layers(graph: Graph) -> tuple[Layer, ...]:
             for name in written
             if name in graph.outputs or any(id(reader) not in inside for reader in graph.consumers.get(name, []))
         ]
-        if len(sources) == len(results) == 1 and results[0] not in graph.outputs:
+        if len(sources) == len(results) == 1 and results[0] not in graph.outputs and _keeps_frames(nodes):
             found.append(Layer(module_path(f"{stem}/part"), sources[0], results[0]))
     return tuple(found)
+
+
+def _around_linear(graph: Graph, nodes: Sequence[Node]) -> list[Node]:
+    """Of nodes that share the name of a layer, those that hang together with a linear layer.
+
+    Modules of convolutions only (positions, adapters) have layers too, and the graph may call them the same.
+    """
+    between = {name for node in nodes for name in node.output}
+    more = {name for node in nodes if _is_linear(graph, node) for name in (*node.input, *node.output)} & between
+    reached: set[str] = set()
+    while more - reached:
+        reached |= more
+        more = {name for node in nodes if _touches(node, reached) for name in (*node.input, *node.output)} & between
+    return [node for node in nodes if _touches(node, reached)]
+
+
+def _is_linear(graph: Graph, node: Node) -> bool:
+    return node.op_type == "MatMul" and node.input[1] in graph.weights
+
+
+def _touches(node: Node, tensors: set[str]) -> bool:
+    return not tensors.isdisjoint((*node.input, *node.output))
+
+
+def _keeps_frames(nodes: Iterable[Node]) -> bool:
+    """Whether there are as many frames after these nodes as before; not after the strides of an adapter."""
+    return not any(node.op_type == "Conv" and max(integers(node, "strides") or [1]) > 1 for node in nodes)
 
 
 def find_branches(graph: Graph) -> tuple[Branch, ...]:
@@ -171,7 +200,7 @@ class _Walk:
             if node is None or name in self._inner or _is_mask(self.graph, name):
                 continue
             self._inner[name] = node
-            if node.op_type == "MatMul" and node.input[1] in self.graph.weights:
+            if _is_linear(self.graph, node):
                 self.writers.append(node)
             elif not self._takes(node):
                 return False

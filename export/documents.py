@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import stat
 import types
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -35,7 +34,9 @@ class ConfigJson(TypedDict, total=False):
     speechbrain_interface: str
     vocab_size: int | None
     pad_token_id: int | None
-    id2label: dict[str, str] | None
+    id2label: dict[str, str | float] | None
+    num_labels: int | None
+    classifier_proj_size: object
     problem_type: str | None
     dtype: str | None
     torch_dtype: str | None
@@ -135,13 +136,8 @@ def read_document(path: Path, kind: type[Document], required: str | None = None)
     name, and the key's where one has another type.
     """
     values = read_object(path, required)
-    if get_origin(kind) is dict:
-        if not _fits(values, kind):
-            raise CheckpointError(f"{path}: every value must be {_in_words(get_args(kind)[1])}")
-        return cast(Document, values)
-    for key, annotation in get_type_hints(kind).items():
-        if key in values and not _fits(values[key], annotation):
-            raise CheckpointError(f"{path}: {key} is {str(values[key])[:60]}; it must be {_in_words(annotation)}")
+    if (fault := _fault(values, kind, "")) is not None:
+        raise CheckpointError(f"{path}: {fault}")
     return cast(Document, values)
 
 
@@ -182,28 +178,42 @@ def announced_line(error: BaseException) -> str:
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
-def _fits(value: object, annotation: object) -> bool:
-    """Whether a JSON value has the type of a TypedDict's field."""
-    origin = get_origin(annotation)
-    if origin in (Union, types.UnionType):
-        return any(_fits(value, choice) for choice in get_args(annotation))
-    if origin is list:
-        return isinstance(value, list) and all(_fits(item, get_args(annotation)[0]) for item in value)
-    if origin is dict:
-        return isinstance(value, dict) and all(_fits(item, get_args(annotation)[1]) for item in value.values())
-    if isinstance(annotation, type) and issubclass(annotation, dict):
-        hints = get_type_hints(annotation)
-        return isinstance(value, Mapping) and all(_fits(value[k], hint) for k, hint in hints.items() if k in value)
-    if annotation is int or annotation is float:
-        return isinstance(value, (int, float) if annotation is float else int) and not isinstance(value, bool)
-    return isinstance(annotation, type) and isinstance(value, annotation)
+def _fault(value: object, annotation: object, key: str) -> str | None:
+    """What is wrong with a JSON value at ``key`` for a TypedDict's field, named where it is; None for nothing."""
+    choices = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    inner = next((choice for choice in choices if _same_kind(value, choice)), None)
+    if inner is None:
+        return f"{key} is {str(value)[:60]}; it must be {_in_words(annotation)}"
+    faults = (_fault(item, wanted, f"{key}{part}".lstrip(".")) for part, item, wanted in _parts(value, inner))
+    return next((fault for fault in faults if fault is not None), None)
+
+
+def _same_kind(value: object, annotation: object) -> bool:
+    """Whether a JSON value has the type of a field, whatever the values inside it are."""
+    kind = get_origin(annotation) or annotation
+    if kind is int or kind is float:
+        return isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
+    if isinstance(kind, type) and issubclass(kind, dict):
+        return isinstance(value, dict)
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def _parts(value: object, annotation: object) -> list[tuple[str, object, object]]:
+    """What is inside an object or a list that has a type: where (``.key``, ``[0]``), the value and its type."""
+    if isinstance(value, list) and get_args(annotation):
+        return [(f"[{index}]", item, get_args(annotation)[0]) for index, item in enumerate(value)]
+    if isinstance(value, dict) and get_origin(annotation) is dict:
+        return [(f".{str(key)[:60]}", item, get_args(annotation)[1]) for key, item in value.items()]
+    if isinstance(value, dict) and isinstance(annotation, type) and issubclass(annotation, dict):
+        return [(f".{key}", value[key], hint) for key, hint in get_type_hints(annotation).items() if key in value]
+    return []
 
 
 def _in_words(annotation: object) -> str:
     if get_origin(annotation) in (Union, types.UnionType):
         return " or ".join(_in_words(choice) for choice in get_args(annotation))
     names: dict[object, str] = {
-        int: "a number",
+        int: "a whole number",
         float: "a number",
         str: "a text",
         bool: "true or false",

@@ -17,6 +17,8 @@ from .vocabulary import VOCABULARY, Table, read_table, token
 
 SINGLE_LABEL = "single_label_classification"
 """transformers' ``problem_type`` of a classifier of which exactly one label holds, its default."""
+DEFAULT_LABELS = 2
+"""transformers' own number of a classifier's labels where config.json has none."""
 VOCAB_SIZE = 32
 """transformers' own default where config.json names no vocab_size."""
 
@@ -70,16 +72,35 @@ def read_labels(
         return _ctc_labels(path, config, language, vocabulary or path / VOCABULARY)
     if head.name in ("xvector", "encoder"):
         return Labels(())
-    names = config.get("id2label") or {}
+    names = _class_names(path / "config.json", config)
+    return Labels(names, groups=label_groups(names, groups, str(path)) if one_of_all else ())
+
+
+def numbered_names(count: int) -> tuple[str, ...]:
+    """The names that transformers gives to labels where nothing names them."""
+    return tuple(f"LABEL_{index}" for index in range(count))
+
+
+def _class_names(file: Path, config: ConfigJson) -> tuple[str, ...]:
+    """A classifier's labels in order: config.json names them, or only their number, transformers' default being 2."""
+    names, count = config.get("id2label") or {}, config.get("num_labels")
     try:
-        table = {int(key): name for key, name in names.items()}
+        table = {int(key): str(name) for key, name in names.items()}
     except ValueError as error:
-        raise CheckpointError(f"{path / 'config.json'}: id2label has a key that is not a number ({error})") from None
+        raise CheckpointError(f"{file}: id2label has a key that is not a number ({error})") from None
     if sorted(table) != list(range(len(names))):
-        raise CheckpointError(f"{path / 'config.json'}: id2label must number its {len(names)} labels from 0 on")
-    # transformers leaves the table out where there are two labels with no names.
-    ordered = tuple(table[index] for index in range(len(table))) or ("LABEL_0", "LABEL_1")
-    return Labels(ordered, groups=label_groups(ordered, groups, str(path)) if one_of_all else ())
+        raise CheckpointError(f"{file}: id2label must number its {len(names)} labels from 0 on")
+    if count is not None and count < 1:
+        raise CheckpointError(f"{file}: num_labels is {count}; it must be the number of labels")
+    ordered = tuple(table[index] for index in range(len(table)))
+    if count in (None, len(ordered)):
+        return ordered or numbered_names(DEFAULT_LABELS)
+    # Where the two disagree, transformers drops the names with a warning.
+    if ordered != numbered_names(len(ordered)):
+        raise CheckpointError(
+            f"{file}: num_labels is {count}, but id2label names {len(ordered)} labels; remove or correct the wrong one"
+        )
+    return numbered_names(count)
 
 
 def _dictionary_labels(file: Path, config: ConfigJson, language: str | None) -> Labels:
@@ -111,6 +132,8 @@ def _ctc_labels(path: Path, config: ConfigJson, asked: str | None, file: Path) -
     # Phonemes are always separated by spaces, and some languages are written without: there the tokenizer drops the
     # delimiter.
     dropped = phonemes or settings.get("replace_word_delimiter_char", " ") == ""
+    if delimiter in table.names and not dropped:
+        _refuse_other_space(path, settings.get("replace_word_delimiter_char"))
     silent = {label for label in table.special if label != delimiter} | ({delimiter or ""} if dropped else set())
     blank = _blank(path, table, settings, config)
     return Labels(
@@ -123,6 +146,15 @@ def _ctc_labels(path: Path, config: ConfigJson, asked: str | None, file: Path) -
         silent=tuple(name for index, name in enumerate(table.names) if name in silent and index != blank),
         adapter=language.adapter,
     )
+
+
+def _refuse_other_space(path: Path, written: str | None) -> None:
+    """Raise CheckpointError where the tokenizer writes another character than a space between words."""
+    if written not in (None, " "):
+        raise CheckpointError(
+            f"{path / 'tokenizer_config.json'}: replace_word_delimiter_char is {written!r}; a bundle can only write "
+            'a space between words; set it to " ", or to "" for a language that is written without spaces'
+        )
 
 
 def _tokenizer_settings(path: Path) -> TokenizerJson:

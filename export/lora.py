@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..runtime.errors import CheckpointError
 from .documents import AdapterJson, ConfigJson, is_file, read_document
@@ -35,6 +35,18 @@ _HEADS = {
     "tdnn.0.kernel.weight": "ForXVector",
     "projector.weight": "ForSequenceClassification",
 }
+_Size = Literal["vocab_size", "num_labels", "classifier_proj_size"]
+_SIZES: Mapping[str, tuple[tuple[str, int, _Size], ...]] = {
+    "ForCTC": (("lm_head.weight", 0, "vocab_size"),),
+    "ForSequenceClassification": (
+        ("classifier.weight", 0, "num_labels"),
+        ("projector.weight", 0, "classifier_proj_size"),
+    ),
+    "ForAudioFrameClassification": (("classifier.weight", 0, "num_labels"),),
+    "ForSpeechClassification": (("classifier.out_proj.weight", 0, "num_labels"),),
+    "ForXVector": (("objective.weight", 1, "num_labels"),),
+}
+"""By the end of a class's name: the weight and its axis whose length is a size in config.json."""
 
 
 @dataclass(frozen=True)
@@ -55,34 +67,48 @@ class LoraAdapter:
         return str(self.path / name) if is_file(self.path / name / "config.json") else name
 
     def config(self, base: ConfigJson, classes: str) -> ConfigJson:
-        """The base model's config.json with the head that the adapter brings; classes: its family's class names."""
+        """The base model's config.json with the head that the adapter brings; classes: its family's class names.
+
+        The sizes of the head are those of the adapter's own weights: the base model may have another head, or none.
+        """
         state = self._state()
         config: ConfigJson = {**base}
         named = (self.settings.get("auto_mapping") or {}).get("base_model_class")
         heads = [classes + suffix for weight, suffix in _HEADS.items() if weight in state]
-        if isinstance(named, str) and named.startswith(classes + "For"):
+        if isinstance(named, str) and named.startswith((classes + "For", classes + "Model")):
             config["architectures"] = [named]
         elif heads:
             config["architectures"] = heads[:1]
-        if "lm_head.weight" in state:
-            # The base model's padding token is not that of the vocabulary that this layer was trained with.
-            config["vocab_size"] = state["lm_head.weight"].shape[0]
-            config["pad_token_id"] = None
+        suffix = (config.get("architectures") or [""])[0].removeprefix(classes)
+        for weight, axis, key in _SIZES.get(suffix, ()):
+            if weight in state and state[weight].ndim > axis:
+                _set_size(config, key, state[weight].shape[axis])
         return config
 
-    def merge(self, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The base model's weights with the adapter's; raises CheckpointError for matrices that fit no weight."""
-        merged, state = dict(base), self._state()
-        for layer in dict.fromkeys(_MATRIX.sub("", name) for name in state if _MATRIX.search(name)):
-            merged[f"{layer}.weight"] = self._merged(layer, base, state)
-        return {**merged, **{name: value for name, value in state.items() if not _MATRIX.search(name)}}
+    def merge(self, base: Mapping[str, Tensor], core: str) -> dict[str, Tensor]:
+        """The base model's weights with the adapter's; raises CheckpointError for matrices that fit no weight.
 
-    def _merged(self, layer: str, base: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Tensor:
+        core: the attribute of a head's model that holds the network. As transformers does where it loads a model, names
+        with and without it in front are taken for the same: either model may have been saved without a head.
+        """
+        state, start = self._state(), f"{core}."
+        bare = not any(f".{start}" in f".{name}" for name in base)
+        merged = {(start + name if bare else name): value for name, value in base.items()}
+
+        def place(name: str) -> str:
+            return start + name if start + name in merged and name not in merged else name
+
+        for layer in dict.fromkeys(_MATRIX.sub("", name) for name in state if _MATRIX.search(name)):
+            name = place(f"{layer}.weight")
+            merged[name] = self._merged(layer, merged.get(name), state)
+        merged.update({place(name): value for name, value in state.items() if not _MATRIX.search(name)})
+        return merged
+
+    def _merged(self, layer: str, weight: Tensor | None, state: Mapping[str, Tensor]) -> Tensor:
         named = [(found.group(1), state[name]) for name in state if (found := _part(name, layer)) is not None]
         parts = dict(named)
         if len(parts) < len(named):
             raise CheckpointError(f"{self.file}: holds several adapters for {layer}; save one of them alone")
-        weight = base.get(f"{layer}.weight")
         if weight is None or not _fit(weight, parts, bool(self.settings.get("fan_in_fan_out"))):
             raise CheckpointError(
                 f"{self.file}: cannot be merged into {layer}: the base model has no such linear layer of that shape; "
@@ -128,6 +154,16 @@ def open_adapter(path: Path) -> LoraAdapter | None:
             "merge_and_unload() and export that"
         )
     return LoraAdapter(path, settings, file)
+
+
+def _set_size(config: ConfigJson, key: _Size, size: int) -> None:
+    """Put a head's size into config.json, without what config.json says of the base model's own head."""
+    config[key] = size
+    if key == "vocab_size":
+        # The base model's padding token is not that of the vocabulary that this layer was trained with.
+        config["pad_token_id"] = None
+    if key == "num_labels" and len(config.get("id2label") or ()) != size:
+        config["id2label"] = None
 
 
 def _fit(weight: Tensor, parts: Mapping[str, Tensor], transposed: bool) -> bool:

@@ -146,13 +146,13 @@ def _open_adapter(adapter: LoraAdapter) -> CheckpointSource:
     """An adapter with the base model that it names; the small files are the adapter's where it has them."""
     path = find_checkpoint(adapter.base, adapter.settings.get("revision"))
     base = read_config(path)
-    files = weight_files(path)
+    files, family = weight_files(path), family_of(base, str(path))
     own = any((adapter.path / name).is_file() for name in ("vocab.json", "tokenizer.json", "preprocessor_config.json"))
     return CheckpointSource(
         path=adapter.path if own else path,
-        config=adapter.config(base, family_of(base, str(path)).classes),
+        config=adapter.config(base, family.classes),
         weights=(*files, adapter.file),
-        load=lambda: adapter.merge(load_weights(files)),
+        load=lambda: adapter.merge(load_weights(files), family.core),
     )
 
 

@@ -10,8 +10,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ NEEDLESS = ("objective.*", "*masked_spec_embed", "*.num_batches_tracked")
 """Weights that only training uses: a file may lack them."""
 LISTED = 12
 """Patterns of left-over weights that an error lists, at most; enough to recognise every known cause."""
+ADVISED = 48
+"""Patterns that an error advises to ignore, at most: as many as the most layers of a published model."""
 
 _WEIGHT_NORM = (
     (".weight_g", ".parametrizations.weight.original0"),
@@ -40,8 +43,8 @@ _CAUSES = (
     ),
     (r"lora_[AB]$", "they are LoRA matrices that were not merged; add them to the weights and save the model again"),
     (r"adapter_layer\.", "config.json sets no adapter_attn_dim, so the model has no attention adapters"),
-    (r"layers\.\*\.", "config.json sets fewer layers (num_hidden_layers) than the file holds"),
-    (r"\.adapter\.", "config.json does not set add_adapter, or fewer layers of it"),
+    (r"(^|\.)adapter\.", "config.json does not set add_adapter, or fewer layers of it"),
+    (r"\.layers\.\*\.", "config.json sets fewer layers (num_hidden_layers) than the file holds"),
     (r"^classifier\.(dense|out_proj)\.", "their head is that of ForSpeechClassification; name that in architectures"),
     (r"^(lm_head|classifier|projector|tdnn)\.", "they are of another head than config.json's architectures name"),
 )
@@ -55,7 +58,8 @@ def match_names(
     Raises CheckpointError that lists what is missing and what is left over, with the cause where it is known.
     """
     kept = {name: value for name, value in state.items() if not _any_fits(name, ignored)}
-    renamed = {_modern(name, own): value for name, value in _unwrapped(kept, own, where).items()}
+    now = {old: _modern(name, own) for old, name in _unwrapped(kept, own, where).items()}
+    renamed = {name: kept[old] for old, name in now.items()}
     known = {name: value for name, value in renamed.items() if name in own}
     missing = [name for name in own if name not in known and not _any_fits(name, NEEDLESS)]
     left_over = [
@@ -64,41 +68,42 @@ def match_names(
     if missing:
         needed = sum(not _any_fits(name, NEEDLESS) for name in own)
         rest = f"; unused in the file: {', '.join(_patterns(left_over))}" if left_over else ""
-        cause = _cause(left_over) or f"is it a fine-tuned {kind}?"
+        cause = _cause(left_over, own) or f"is it a fine-tuned {kind}?"
         raise CheckpointError(
             f"{where}: {len(missing)} of {needed} weights are missing, such as {missing[0]}{rest}; {cause}"
         )
     if left_over:
-        cause = _cause(left_over) or "config.json describes another model than the one that was trained"
+        cause = _cause(left_over, own) or "config.json describes another model than the one that was trained"
+        used = {name for pair in now.items() if pair[1] in known for name in pair}
         raise CheckpointError(
-            f"{where}: {len(left_over)} weights of the file are unused: {', '.join(_patterns(left_over))}; {cause}. "
-            f"To export without them, pass ignore_weights={_patterns(left_over)[0]!r}"
+            f"{where}: {len(left_over)} weights of the file are unused: {', '.join(_patterns(left_over))}; {cause}"
+            + _advice("To export without them", left_over, used)
         )
     return known
 
 
-def _unwrapped(state: Mapping[str, Tensor], own: Collection[str], where: str) -> dict[str, Tensor]:
-    """Names without the wrappers of rule 1."""
+def _unwrapped(state: Iterable[str], own: Collection[str], where: str) -> dict[str, str]:
+    """Names without the wrappers of rule 1, by the names in the file."""
     names = {name: re.sub(r"(^|\.)_orig_mod\.", r"\1", name) for name in state}
     while True:
         now = sum(_modern(name, own) in own for name in names.values())
-        best = _wrapper(names.values(), own, now, where)
+        best = _wrapper(names, own, now, where)
         if best is None and now == 0 and len({name.split(".", 1)[0] for name in names.values()}) == 1:
             best = next(iter(names.values())).split(".", 1)[0] + "."  # several wrappers, one in the other
             if best[:-1] in names.values():
                 best = None
         if best is None:
-            return {new: state[old] for old, new in names.items()}
+            return names
         names = {old: new.removeprefix(best) for old, new in names.items()}
 
 
-def _wrapper(names: Collection[str], own: Collection[str], now: int, where: str) -> str | None:
-    """The wrapper without which most names fit, where they are more than ``now``.
+def _wrapper(named: Mapping[str, str], own: Collection[str], now: int, where: str) -> str | None:
+    """The wrapper without which most names fit, where they are more than ``now``; named: names by those in the file.
 
     One whose removal makes two names equal is none: it holds a second copy of the model, such as a moving average.
     Raises CheckpointError where two of them hold the same weights and as many fit.
     """
-    fits = dict[str, set[str]]()
+    fits, names = dict[str, set[str]](), named.values()
     for wrapper in sorted({name.split(".", 1)[0] + "." for name in names if "." in name}):
         found = [_modern(name.removeprefix(wrapper), own) for name in names]
         if len(set(found)) == len(found):
@@ -108,9 +113,11 @@ def _wrapper(names: Collection[str], own: Collection[str], now: int, where: str)
         return None
     equal = [wrapper for wrapper, fitting in fits.items() if fitting == fits[best]]
     if len(equal) > 1:
+        number = "two" if len(equal) == 2 else len(equal)
+        others = [old for old, name in named.items() if name.startswith(tuple(equal[:-1]))]
         raise CheckpointError(
-            f"{where}: the file holds two copies of the model, {' and '.join(f'{wrapper}*' for wrapper in equal)}. "
-            f"To export without one of them, pass ignore_weights={equal[0] + '*'!r}"
+            f"{where}: the file holds {number} copies of the model, {' and '.join(f'{wrapper}*' for wrapper in equal)}"
+            + _advice(f"To export {equal[-1]}* alone", others, set(named).difference(others))
         )
     return best
 
@@ -131,14 +138,56 @@ def _any_fits(name: str, patterns: Iterable[str]) -> bool:
 
 def _patterns(names: Sequence[str]) -> list[str]:
     """The names as patterns: numbers of layers become ``*``, and weights of one module are one pattern."""
-    short = list(dict.fromkeys(re.sub(r"\.\d+\.", ".*.", name) for name in names))
-    if len(short) > LISTED:
-        short = list(dict.fromkeys(name.rsplit(".", 1)[0] + ".*" for name in short))
-    if len(short) > LISTED:
-        short = list(dict.fromkeys(".".join(name.split(".")[:3]) + ".*" for name in short))
+    short = list(dict.fromkeys(map(_numberless, names)))
+    for parts in (-1, 3):
+        if len(short) > LISTED:
+            short = list(dict.fromkeys(_cut(name, parts) for name in short))
     return short if len(short) <= LISTED else [*short[:LISTED], "…"]
 
 
-def _cause(left_over: Sequence[str]) -> str | None:
-    names = (*left_over, *_patterns(left_over))
+def _advice(purpose: str, names: Iterable[str], used: Collection[str]) -> str:
+    """How to leave weights out, with patterns that fit all of them and none that is used; empty where it takes many."""
+
+    @functools.cache
+    def free(pattern: str) -> bool:
+        return pattern not in used and not ("*" in pattern and any(fnmatchcase(name, pattern) for name in used))
+
+    literal = [re.sub(r"[*?[]", r"[\g<0>]", name) for name in names]
+    patterns = _at_most(LISTED, (_first_free((_numberless(name), name), free) for name in literal))
+    if len(patterns) > LISTED:
+        cuts = ((*(_cut(name, parts) for parts in range(1, name.count(".") + 1)), name) for name in literal)
+        patterns = _at_most(ADVISED, (_first_free(choices, free) for choices in cuts))
+    if len(patterns) > ADVISED:
+        return ""
+    return f". {purpose}, pass " + " ".join(f"ignore_weights={pattern!r}" for pattern in patterns)
+
+
+def _at_most(count: int, patterns: Iterable[str]) -> dict[str, None]:
+    """The different ones of the patterns in their order; where they are more than ``count``, the first of them."""
+    found = dict[str, None]()
+    for pattern in patterns:
+        found[pattern] = None
+        if len(found) > count:
+            break
+    return found
+
+
+def _first_free(choices: Sequence[str], free: Callable[[str], bool]) -> str:
+    return next((choice for choice in choices if free(choice)), choices[-1])
+
+
+def _numberless(name: str) -> str:
+    return re.sub(r"\.\d+(?=\.)", ".*", name)
+
+
+def _cut(name: str, parts: int) -> str:
+    """The first parts of a name and ``*`` for the others; all but the last for -1."""
+    kept = name.split(".")[:parts]
+    return name if len(kept) in (0, name.count(".") + 1) else ".".join(kept) + ".*"
+
+
+def _cause(left_over: Sequence[str], own: Iterable[str]) -> str | None:
+    # A number of a layer is beyond the model's own only where that layer is otherwise one of them.
+    layers = set(map(_numberless, left_over)).intersection(map(_numberless, own))
+    names = (*left_over, *sorted(layers))
     return next((cause for expression, cause in _CAUSES if any(re.search(expression, name) for name in names)), None)

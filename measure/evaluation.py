@@ -84,6 +84,11 @@ class Evaluation:
     normalization: scoring.Normalization
     problems: tuple[str, ...]
 
+    @property
+    def whole(self) -> str:
+        """The corpus that holds every recording, which a system's speed is of: the only one, or all together."""
+        return self.lines[-1].corpus
+
     def worst(self, count: int) -> list[int]:
         """The recordings with the most word errors of the first system, the worst first; none without errors."""
         edits = next(line.scores.words for line in self.lines if len(line.scores.words) == len(self.rows))

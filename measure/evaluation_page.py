@@ -48,7 +48,9 @@ def _corpus(evaluation: Evaluation, labels: Sequence[str], corpus: str) -> Html:
     finite = [x for line in lines for x in (line.scores.wer.high, line.scores.wer.value) if x == x]
     scale = max([*finite, 0.01]) * 1.05
     columns = [Column("WER"), Column(f"0 to {100 * scale:.0f} %"), Column("CER")]
-    columns += [Column(f"WER against {labels[0]}"), Column("speed, × real time")]
+    columns += [Column(f"WER against {labels[0]}")]
+    if corpus == evaluation.whole:
+        columns += [Column("speed, × real time")]
     rows = []
     for line in lines:
         change = changes.get(line.system)
@@ -56,9 +58,9 @@ def _corpus(evaluation: Evaluation, labels: Sequence[str], corpus: str) -> Html:
         if change is not None:
             sure = "significant" if change.wer.significant else "could be chance"
             compared = kit.join([str(change.wer), kit.element("br"), kit.element("small", sure)])
-        speed = f"{evaluation.hypotheses[line.system].speed:.1f}"
+        speed = [f"{evaluation.hypotheses[line.system].speed:.1f}"] if corpus == evaluation.whole else []
         wer, cer = line.scores.wer, line.scores.cer
-        rows.append(kit.TableRow([labels[line.system]], [_rate(wer), _bar(wer, scale), _rate(cer), compared, speed]))
+        rows.append(kit.TableRow([labels[line.system]], [_rate(wer), _bar(wer, scale), _rate(cer), compared, *speed]))
     first = lines[0].scores.wer
     counted = kit.paragraph(f"{first.clips} recordings, {first.length} words.", kind="muted")
     return kit.section(kit.join([kit.table("system", columns, rows), counted]), corpus)

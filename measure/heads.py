@@ -11,12 +11,14 @@ diarizer; for a speaker model it names speakers, or lists pairs of recordings.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from ..runtime.audio.read import Recording
+from ..runtime.bundle.spec import ModelSpec
 from ..runtime.errors import AudioError, InputError
 from ..runtime.model import Model
 from ..runtime.recordings.heads import Classifier, Embedder, FrameClassifier, Regressor
@@ -27,12 +29,80 @@ from . import manifest as manifests
 from .figures import OF_HEAD
 from .manifest import Row
 from .runs import Run
-from .task import Answer
+from .task import Answer, Task
 from .tasks import Transcription, task_of
 
 Output = TypeVar("Output")
 Progress = Callable[[int, int], None]
 """Called with the number of recordings that are done, and of all."""
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """The recordings of a manifest that fit some models of one head."""
+
+    rows: tuple[Row, ...]
+    tasks: tuple[Task, ...]
+    """Of each model: labels may differ."""
+    problems: tuple[str, ...]
+    """One line for each row that cannot be used."""
+
+    def runs(self, answers: Sequence[Answers]) -> list[Run]:
+        """Each model's results on the recordings that all could use.
+
+        Raises InputError where there are none, or too few for the figures.
+        """
+        used = [index for index in range(len(self.rows)) if all(each.of[index] is not None for each in answers)]
+        if not used:
+            problems = [problem for each in answers for problem in each.problems]
+            raise InputError("; ".join(["no recording could be used", *problems[:3]]))
+        rows = [self.rows[index] for index in used]
+        runs = []
+        for task, each in zip(self.tasks, answers):
+            task.check(rows)
+            runs.append(task.run(rows, [answer for index in used if (answer := each.of[index]) is not None]))
+        return runs
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model gives for each recording: None, and a line in ``problems``, for one that could not be used."""
+
+    of: tuple[Answer | None, ...]
+    problems: tuple[str, ...]
+
+
+def scan(specs: Sequence[ModelSpec], manifest: str | Path, split: str | None = None) -> Scanned:
+    """The rows of a manifest that fit models of one head, which does not transcribe.
+
+    Raises InputError for a head without figures, and where no row can be used.
+    """
+    head = specs[0].head
+    if head not in OF_HEAD:
+        raise InputError(f"no figures for a model with the head {head}; there are figures for {', '.join(OF_HEAD)}")
+    if head == "xvector":
+        rows, pairs, broken = trials.scan(manifest, split)
+        tasks = tuple(task_of(spec, pairs) for spec in specs)
+        for task in tasks:
+            task.check(rows)
+        return Scanned(rows, tasks, broken)
+    tasks = tuple(task_of(spec) for spec in specs)
+    rows, broken = manifests.scan(manifest, split=split, need=tasks[0].needs)
+    unfit = [next(filter(None, (_unfit(task, row) for task in tasks)), None) for row in rows]
+    problems = (*broken, *filter(None, unfit))
+    fit = tuple(row for row, problem in zip(rows, unfit) if problem is None)
+    if not fit:
+        raise InputError("; ".join(problems[:3]))
+    return Scanned(fit, tasks, problems)
+
+
+def _unfit(task: Task, row: Row) -> str | None:
+    """Why a row does not fit a model; None where it does."""
+    try:
+        task.check((row,))
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def run(
@@ -43,37 +113,42 @@ def run(
     Raises InputError, naming the line, for a manifest that does not fit the model's head, for a head without figures,
     and for a recording that cannot be used.
     """
-    head = model.spec.head
-    if head not in OF_HEAD:
-        raise InputError(f"no figures for a model with the head {head}; there are figures for {', '.join(OF_HEAD)}")
-    pairs: tuple[manifests.Trial, ...] = ()
-    if head == "xvector":
-        rows, pairs = trials.read(manifest, split)
-    task = task_of(model.spec, pairs)
-    if head != "xvector":
-        rows = manifests.read(manifest, split=split, need=task.needs)
+    task = task_of(model.spec)
     if isinstance(task, Transcription):
+        rows = manifests.read(manifest, split=split, need=task.needs)
         return task.of_texts(rows, _texts(model, rows, progress))
-    task.check(rows)
-    return task.run(rows, _answers(model, rows, progress))
+    scanned = scan([model.spec], manifest, split)
+    _require_none(scanned.problems)
+    given = answers(model, scanned.rows, progress)
+    _require_none(given.problems)
+    return scanned.runs([given])[0]
+
+
+def _require_none(problems: Sequence[str]) -> None:
+    if problems:
+        raise InputError("; ".join(problems[:3]))
 
 
 def _texts(model: Model, rows: Sequence[Row], progress: Progress) -> list[str]:
     system = evaluation.System(str(model.bundle.path), model.engine, model.variant.name)
     given = evaluation.transcribe_rows(Transcriber(model), system, rows, lambda done: progress(done, len(rows)))
-    if given.problems:
-        raise InputError("; ".join(given.problems[:3]))
+    _require_none(given.problems)
     return [str(text) for text in given.texts]
 
 
-def _answers(model: Model, rows: Sequence[Row], progress: Progress) -> list[Answer]:
-    """A model's answer for each recording, in chunks where it is long."""
-    answers = []
+def answers(model: Model, rows: Sequence[Row], progress: Progress = lambda done, of: None) -> Answers:
+    """What a model that does not transcribe gives for each recording, in chunks where that is long."""
+    found: list[Answer | None] = []
+    problems = []
     give = answer_of(model)
     for number, row in enumerate(rows, 1):
-        answers.append(give(row.path))
+        try:
+            found.append(give(row.path))
+        except AudioError as error:
+            found.append(None)
+            problems.append(f"{row.source}: {error}")
         progress(number, len(rows))
-    return answers
+    return Answers(tuple(found), tuple(problems))
 
 
 def answer_of(model: Model) -> Callable[[Path], Answer]:

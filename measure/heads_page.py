@@ -9,13 +9,18 @@ from .page import Column, Html
 from .runs import Run
 
 
-def page(runs: Sequence[Run], labels: Sequence[str], manifest: str, worst: int) -> str:
-    """The whole page as HTML; labels: what each system is called; worst: items to show of the first one."""
+def page(runs: Sequence[Run], labels: Sequence[str], manifest: str, worst: int, problems: Sequence[str] = ()) -> str:
+    """The whole page as HTML; labels: what each system is called; worst: items to show of the first one.
+
+    problems: a line for each row that could not be used.
+    """
     first = runs[0].estimates()
     line = f"{first[0].items} items. Brackets are 95 % intervals (bootstrap); differences are paired."
     sections = [kit.section(_figures(runs, labels), "Figures")]
     if shown := _worst(runs, labels, worst):
         sections.append(kit.section(shown, f"Largest errors of {labels[0]}"))
+    if problems:
+        sections.append(kit.section(kit.bullets(problems), "Rows that could not be used", "notes"))
     return kit.document(f"{first[0].figure.title.capitalize()} on {manifest}", sections, [line])
 
 

@@ -31,6 +31,7 @@ _PATH = ("path", "audio_filepath", "file_name")
 TEXT = ("text", "sentence", "transcription")
 _SECONDS = ("seconds", "duration")
 _FIRST, _SECOND, _SAME = ("first", "enroll", "path1"), ("second", "test", "path2"), ("same", "label", "target")
+_PAIR = "`first`, `second` and `same`"
 _YES, _NO = ("1", "true", "target", "same"), ("0", "false", "nontarget", "different")
 
 
@@ -75,11 +76,7 @@ def read(path: str | Path, *, split: str | None = None, need: Need | None = "tex
     need: what each row must have (None: a recording is enough). Raises InputError, naming the line, for the first row
     that is broken or whose recording is missing, and for a manifest without rows.
     """
-
-    def refuse(problem: str) -> None:
-        raise InputError(problem)
-
-    return _rows(path, split, need, refuse)
+    return _rows(path, split, need, _raise)
 
 
 def scan(
@@ -102,10 +99,19 @@ def read_trials(path: str | Path) -> tuple[Trial, ...]:
     A list is a .txt file of lines such as ``1 speaker/a.wav speaker/b.wav``. Paths are relative to the file. Raises
     InputError, naming the line, for a pair that is broken or whose recording is missing.
     """
-    trials = tuple(_trials(Path(path)))
-    if not trials:
-        raise InputError(f"{path}: no pairs; each needs `first`, `second` and `same`")
-    return trials
+    return _trials(Path(path), _raise)
+
+
+def scan_trials(path: str | Path) -> tuple[tuple[Trial, ...], tuple[str, ...]]:
+    """The pairs of a list (``read_trials``) that can be used, and one line for each that cannot.
+
+    Raises InputError only where nothing is left: no such list, or no usable pair.
+    """
+    problems: list[str] = []
+    try:
+        return _trials(Path(path), problems.append), tuple(problems)
+    except InputError as error:
+        raise InputError("; ".join([*problems[:3], str(error)])) from None
 
 
 def lists_pairs(path: str | Path) -> bool:
@@ -205,26 +211,37 @@ def _folder(folder: Path, need: Need | None, refuse: Refuse) -> Iterator[Record]
         yield str(path), values
 
 
-def _trials(path: Path) -> Iterator[Trial]:
-    def refuse(problem: str) -> None:
-        raise InputError(problem)
-
+def _trials(path: Path, refuse: Refuse) -> tuple[Trial, ...]:
     manifest = _existing(path)
-    named = "`first`, `second` and `same`"
     listed = manifest.suffix.lower() == ".txt"
-    entries = _list(manifest) if listed else _entries(manifest, refuse, _FIRST, named)
+    entries = _list(manifest, refuse) if listed else _entries(manifest, refuse, _FIRST, _PAIR)
+    trials = []
     for source, values in entries:
-        first, second = (records.file_of(values, names, source, manifest.parent) for names in (_FIRST, _SECOND))
-        same = (records.word_of(values, _SAME, source) or "").lower()
-        if first is None or second is None or same not in (*_YES, *_NO):
-            raise InputError(f"{source}: a pair needs {named}, which is true or false")
-        yield Trial(first, second, same in _YES, source)
+        try:
+            trials.append(_trial(manifest, source, values))
+        except InputError as error:
+            refuse(str(error))
+    if not trials:
+        raise InputError(f"{path}: no pairs; each needs {_PAIR}")
+    return tuple(trials)
 
 
-def _list(path: Path) -> Iterator[Record]:
+def _trial(manifest: Path, source: str, values: Mapping[str, object]) -> Trial:
+    first, second = (records.file_of(values, names, source, manifest.parent) for names in (_FIRST, _SECOND))
+    same = (records.word_of(values, _SAME, source) or "").lower()
+    if first is None or second is None or same not in (*_YES, *_NO):
+        raise InputError(f"{source}: a pair needs {_PAIR}, which is true or false")
+    return Trial(first, second, same in _YES, source)
+
+
+def _list(path: Path, refuse: Refuse) -> Iterator[Record]:
     for number, line in enumerate(records.read_text(path).split("\n"), 1):
         fields = line.split()
-        if fields and len(fields) != 3:
-            raise InputError(f"{path}:{number}: a pair is `1 first.wav second.wav` (1: the same speaker, 0: not)")
-        if fields:
+        if len(fields) == 3:
             yield f"{path}:{number}", dict(zip(("same", "first", "second"), fields))
+        elif fields:
+            refuse(f"{path}:{number}: a pair is `1 first.wav second.wav` (1: the same speaker, 0: not)")
+
+
+def _raise(problem: str) -> None:
+    raise InputError(problem)

@@ -23,12 +23,23 @@ def read(source: str | Path, split: str | None = None) -> tuple[tuple[Row, ...],
     Raises InputError, naming the line, for what is broken, and for a split of a list, which has none.
     """
     path = Path(source)
-    if not manifests.lists_pairs(path):
+    if not _lists_pairs(path, split):
         return manifests.read(path, split=split, need="speaker"), ()
-    if split is not None:
-        raise InputError(f"{path}: a list of pairs has no splits")
     trials = manifests.read_trials(path)
     return recordings(trials, path), trials
+
+
+def scan(source: str | Path, split: str | None = None) -> tuple[tuple[Row, ...], tuple[Trial, ...], tuple[str, ...]]:
+    """The recordings and pairs (``read``) that can be used, and one line for each that cannot.
+
+    Raises InputError where nothing is left, and for a split of a list.
+    """
+    path = Path(source)
+    if not _lists_pairs(path, split):
+        rows, problems = manifests.scan(path, split=split, need="speaker")
+        return rows, (), problems
+    trials, problems = manifests.scan_trials(path)
+    return recordings(trials, path), trials, problems
 
 
 def recordings(trials: Sequence[Trial], source: Path) -> tuple[Row, ...]:
@@ -52,6 +63,67 @@ def among(rows: Sequence[Row], pairs: Sequence[Trial] = ()) -> tuple[Trial, ...]
         is_same = first.speaker == second.speaker
         (same if is_same else different).append(Trial(first.path, second.path, is_same, first.source))
     return (*_drawn(same), *_drawn(different))
+
+
+def fewer(rows: Sequence[Row], pairs: Sequence[Trial], limit: int) -> tuple[Row, ...]:
+    """At most ``limit`` of some recordings (two at least), evenly picked by pairs, half of them of each kind.
+
+    pairs: those of a list; empty: the recordings name their speakers, and each speaker's stay together in twos.
+    """
+    if limit >= len(rows):
+        return tuple(rows)
+    kinds = _kinds(_together(rows, pairs))
+    count = max(1, limit // 2)
+    of_first = min(len(kinds[0]), max(count // 2, count - len(kinds[1])))
+    chosen = [*_evenly(kinds[0], of_first), *_evenly(kinds[1], min(len(kinds[1]), count - of_first))]
+    there = {path for pair in chosen for path in (pair.first, pair.second)}
+    return tuple(row for row in rows if row.path in there)
+
+
+def half(rows: Sequence[Row], pairs: Sequence[Trial]) -> frozenset[Path]:
+    """About half of some recordings, links resolved: those of every second pair of each kind.
+
+    pairs: as in ``fewer``. Pairs that would make it more than half, where many share a recording, are left out.
+    """
+    most = len({row.path.resolve() for row in rows}) // 2
+    held: set[Path] = set()
+    kinds = _kinds(_together(rows, pairs))
+    for pair in itertools.chain.from_iterable(itertools.zip_longest(*(kind[1::2] for kind in kinds))):
+        more = set() if pair is None else {pair.first.resolve(), pair.second.resolve()} - held
+        if len(held) + len(more) <= most:
+            held |= more
+    return frozenset(held)
+
+
+def _lists_pairs(path: Path, split: str | None) -> bool:
+    listed = manifests.lists_pairs(path)
+    if listed and split is not None:
+        raise InputError(f"{path}: a list of pairs has no splits")
+    return listed
+
+
+def _together(rows: Sequence[Row], pairs: Sequence[Trial]) -> tuple[Trial, ...]:
+    """The listed pairs of some recordings; without a list, each speaker's recordings in twos."""
+    if pairs:
+        return among(rows, pairs)
+    found: list[Trial] = []
+    waiting: dict[str, Row] = {}
+    for row in {row.path.resolve(): row for row in rows if row.speaker}.values():
+        first = waiting.pop(str(row.speaker), None)
+        if first is None:
+            waiting[str(row.speaker)] = row
+        else:
+            found.append(Trial(first.path, row.path, True, first.source))
+    return tuple(found)
+
+
+def _kinds(pairs: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
+    """The pairs of the same speaker, and those of two."""
+    return [pair for pair in pairs if pair.same], [pair for pair in pairs if not pair.same]
+
+
+def _evenly(pairs: Sequence[Trial], count: int) -> list[Trial]:
+    return [pairs[int(index)] for index in np.linspace(0, len(pairs) - 1, count).round()]
 
 
 def _drawn(trials: Sequence[Trial]) -> list[Trial]:

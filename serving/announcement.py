@@ -19,7 +19,8 @@ class Announcement:
     def __init__(self, host: str, port: int) -> None:
         """host: the address that the server listens on.
 
-        Raises EngineError where the package is missing, InputError for a host without an address of IPv4.
+        Raises EngineError where the package is missing, InputError for a host without an address of IPv4 and for one
+        that only this machine reaches.
         """
         try:
             import zeroconf  # noqa: F401
@@ -57,6 +58,8 @@ def _addresses(host: str) -> list[str]:
         raise InputError(
             f"{host} has no address of IPv4, and Wyoming is announced by IPv4 only; listen on one, such as 0.0.0.0"
         ) from error
+    if ipaddress.ip_address(given).is_loopback:
+        raise InputError(f"no other device reaches {host}, so it cannot be announced; give --host, such as 0.0.0.0")
     if not ipaddress.ip_address(given).is_unspecified:
         return [given]
     found = [str(each.ip) for adapter in ifaddr.get_adapters() for each in adapter.ips if each.is_IPv4]

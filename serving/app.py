@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -60,7 +61,8 @@ def application(
     if origins:
         allowed = Middleware(
             CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["X-Wav2edge-Complete", "X-Wav2edge-Warnings"],
+            allow_headers=["*"],  # clients send headers of their own, such as OpenAI's x-stainless-*
         )  # fmt: skip
         middleware.insert(0, allowed)
     app = Starlette(
@@ -76,7 +78,7 @@ def application(
 def _routes() -> list[BaseRoute]:
     return [
         Route("/", _page),
-        Mount("/page", StaticFiles(directory=PAGE), name="page"),
+        Mount("/page", _PageFiles(directory=PAGE), name="page"),
         Route("/healthz", _health),
         Route("/readyz", _ready),
         Route("/metrics", _metrics),
@@ -100,6 +102,16 @@ def _service(request: Request) -> Service:
 
 async def _page(request: Request) -> Response:
     return FileResponse(PAGE / "index.html", headers={**_HEADERS, "Cache-Control": "no-cache"})
+
+
+class _PageFiles(StaticFiles):
+    """The page's files, of which a browser asks each time whether they changed: those of two releases do not fit."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """A file's answer."""
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 async def _health(request: Request) -> Response:

@@ -1,7 +1,8 @@
 """Live captions as wav2edge's events: /v1/listen over WebSocket, /v1/streams/{id}/events as server-sent events.
 
 The client's binary messages are samples. A text message ``{"type": "finish"}`` ends the sound; the last finals follow,
-then ``{"event": "end"}``. Errors are ``{"event": "error", "message": …}``, after which the socket is closed.
+then ``{"event": "end"}``. Errors are ``{"event": "error", "message": …}``, after which the socket is closed; a
+client that sends nothing for too long gets its last finals first.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..runtime.errors import InputError
 from ..runtime.live import events
 from .inbox import Inbox
 from .refusals import Refused
+from .requests import whole_number
 from .service import Service
 from .sockets import Feed, Outbox, conversation, note, send
 
@@ -69,9 +71,10 @@ def _form(socket: WebSocket) -> RawFormat:
     encoding, rate = socket.query_params.get("encoding", "s16le"), socket.query_params.get("sample_rate", "16000")
     if encoding not in get_args(Encoding):
         raise Refused(400, f"encoding {encoding[:40]!r}: choose from {', '.join(get_args(Encoding))}")
-    if not rate.isdigit() or not 4000 <= int(rate) <= 192_000:
+    hertz = whole_number(rate)
+    if hertz is None or not 4000 <= hertz <= 192_000:
         raise Refused(400, f"sample_rate {rate[:40]!r}: give Hz from 4000 to 192000")
-    return RawFormat(cast(Encoding, encoding), int(rate))
+    return RawFormat(cast(Encoding, encoding), hertz)
 
 
 async def _take(socket: WebSocket, service: Service, feed: Feed) -> None:
@@ -85,7 +88,7 @@ async def _take(socket: WebSocket, service: Service, feed: Feed) -> None:
                 break
             else:
                 raise Refused(400, 'a text message must be {"type": "finish"}; sound is sent in binary messages')
-    feed.finish()
+    feed.finish(inbox.idle)
 
 
 def _is_finish(message: str) -> bool:
@@ -105,7 +108,8 @@ async def _give(socket: WebSocket, service: Service, outbox: Outbox, subscribers
             await send(socket, events.to_line(event), service.limits)
         if outbox.over:
             if outbox.error is not None:
-                service.metrics.cut()
+                if outbox.cut:
+                    service.metrics.cut()
                 raise outbox.error
             await send(socket, json.dumps({"event": "end"}), service.limits)
             return

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hmac
 import ipaddress
 import json
 import logging
+import re
 import time
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
@@ -16,13 +18,22 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..runtime.errors import InputError
 from .refusals import Refused
 from .service import Service
 
 PROTOCOL_TOKEN = "openai-insecure-api-key."
 """The prefix of the token among the subprotocols of a browser's socket, which cannot set headers."""
 
-_OPEN = ("/", "/healthz", "/readyz")
+ENCODED_TOKEN = "wav2edge-token."
+"""The prefix of the token's UTF-8 in base64url, for tokens with characters that no subprotocol may have.
+
+A subprotocol's characters are those of RFC 6455, section 4.1; padding (``=``) is left out.
+"""
+
+_OPEN = ("/", "/healthz", "/readyz", "/docs", "/openapi.json")  # a browser's links to them cannot send a token
+_SITE = re.compile(r"([a-z][a-z0-9+.-]*)://([\w.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?/?", re.IGNORECASE)
+_USUAL_PORTS = {"http": 80, "https": 443}
 _DRAINED_BYTES, _DRAINED_SECONDS = 64_000_000, 2.0  # of a refused upload
 _log = logging.getLogger("wav2edge.serving")
 
@@ -80,10 +91,11 @@ class Guard:
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self._hosts is not None and _name(host) not in self._hosts:
+        name = _name(host)
+        if name is None or (self._hosts is not None and name not in self._hosts):
             raise Refused(421, "this server accepts its own name only; use the address that it printed")
         origin = headers.get("origin")
-        if origin and origin not in self._origins and urlsplit(origin).netloc != host:
+        if origin and origin not in self._origins and _place(origin) != host:
             raise Refused(403, "pages of other sites may not use this server", code="origin_not_allowed")
         self._check_token(scope["path"], headers)
         declared = headers.get("content-length", "0")
@@ -93,10 +105,10 @@ class Guard:
     def _check_token(self, path: str, headers: Headers) -> None:
         if self._token is None or path in _OPEN or path.startswith("/page/"):
             return
-        shown = _shown_token(headers)
-        if shown is None:
+        shown = _shown_tokens(headers)
+        if not shown:
             raise Refused(401, "this server requires its token: Authorization: Bearer …", code="invalid_api_key")
-        if not hmac.compare_digest(shown.encode(), self._token):
+        if not any(hmac.compare_digest(each, self._token) for each in shown):
             raise Refused(401, "the token is wrong", code="invalid_api_key")
 
 
@@ -128,19 +140,60 @@ def _too_large(most: int) -> Refused:
     return Refused(413, f"the upload is larger than {most / 1e6:g} MB; compress it or cut it into parts")
 
 
-def _shown_token(headers: Headers) -> str | None:
+def _shown_tokens(headers: Headers) -> tuple[bytes, ...]:
+    """What a client may mean by the token that it shows; nothing where it shows none."""
     kind, _, value = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and value:
-        return value.strip()
+        # Headers are read as Latin-1: what came is UTF-8 (curl, the page) or Latin-1 (scripts of a browser).
+        return value.strip(" \t").encode("latin-1"), value.strip(" \t").encode()
     for name in headers.get("sec-websocket-protocol", "").split(","):
-        if name.strip().startswith(PROTOCOL_TOKEN):
-            return name.strip()[len(PROTOCOL_TOKEN) :]
+        protocol = name.strip(" \t")
+        if protocol.startswith(PROTOCOL_TOKEN):
+            return (protocol[len(PROTOCOL_TOKEN) :].encode(),)
+        if protocol.startswith(ENCODED_TOKEN):
+            return (_decoded(protocol[len(ENCODED_TOKEN) :]),)
+    return ()
+
+
+def _decoded(text: str) -> bytes:
+    """Base64url without padding; nothing where it is none."""
+    with contextlib.suppress(ValueError):
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    return b""
+
+
+def _name(host: str) -> str | None:
+    """A Host header's name without its port; None where it is no host."""
+    with contextlib.suppress(ValueError):
+        return urlsplit(f"//{host}").hostname or ""
     return None
 
 
-def _name(host: str) -> str:
-    """A Host header's name without its port."""
-    return urlsplit(f"//{host}").hostname or ""
+def _place(origin: str) -> str | None:
+    """An Origin header's host with its port; None where it is no origin."""
+    with contextlib.suppress(ValueError):
+        return urlsplit(origin).netloc
+    return None
+
+
+def site(text: str) -> str:
+    """A site as browsers name it in Origin headers: without a slash at the end and without the scheme's usual port.
+
+    Raises InputError for anything else than a scheme, a host and perhaps a port, such as ``*``.
+    """
+    found = _SITE.fullmatch(text.strip())
+    try:
+        scheme, host, port = found.groups() if found else ("", "", "0")
+        host = host.lower().encode("idna").decode()
+    except UnicodeError:
+        found = None
+    if found is None or int(port or 0) > 65535:
+        raise InputError(
+            f"{text[:80]!r} is not one site; give SCHEME://HOST or SCHEME://HOST:PORT, such as https://intranet.example"
+        )
+    scheme = scheme.lower()
+    usual = port is None or int(port) == _USUAL_PORTS.get(scheme)
+    return f"{scheme}://{host}" if usual else f"{scheme}://{host}:{int(port)}"
 
 
 def is_local(host: str) -> bool:

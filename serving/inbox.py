@@ -18,17 +18,29 @@ from .service import Service
 
 if TYPE_CHECKING:
     from websockets.frames import Frame
+    from websockets.http11 import Request
 
 Direct = Callable[[bytes], bool]
 """Takes a binary message at once; false where it must wait its turn among the other messages."""
 
+REALTIME = "/v1/realtime"
+"""The path whose messages hold sound as text, and may be longer than the server's others."""
+
 _EXTENSION = "wav2edge.direct"
+_REALTIME_BYTES = 21 << 20  # of a message: 15 MiB of sound in base64, and what is around it
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket, which hands binary messages to the application's ``Direct`` where there is one."""
 
     _direct: Direct | None = None
+
+    def handle_connect(self, event: Request) -> None:
+        """Begin a connection; how long its messages may be depends on its path."""
+        if event.path.partition("?")[0] == REALTIME:
+            name = "max_message_size" if hasattr(self.conn, "max_message_size") else "max_size"  # websockets 15
+            setattr(self.conn, name, _REALTIME_BYTES)
+        super().handle_connect(event)
 
     def handle_bytes(self, event: Frame) -> None:
         """Take a binary frame; what waits in the queue already comes before it."""
@@ -58,7 +70,8 @@ class Inbox:
         self._set: Callable[[Direct | None], None] | None = None
         self._came = self._loop.time()
         self._waiting: asyncio.Task[object] | None = None
-        self._over: BaseException | None = None
+        self._over = False
+        self.idle: Refused | None = None
 
     def __enter__(self) -> Inbox:
         """Watch for silence and for the server's stop."""
@@ -68,7 +81,7 @@ class Inbox:
             self._set(self._take)
         self._timer = self._loop.call_later(self._service.limits.idle_seconds, self._check)
         self._stop = asyncio.ensure_future(self._service.stopping.wait())
-        self._stop.add_done_callback(lambda stop: None if stop.cancelled() else self._end(_Stopped()))
+        self._stop.add_done_callback(lambda stop: None if stop.cancelled() else self._end())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,27 +92,24 @@ class Inbox:
         self._stop.cancel()
 
     async def next(self) -> str | bytes | None:
-        """The next message; None when the server stops.
+        """The next message; None when the server stops, and for an idle client, of which ``idle`` says so.
 
-        Raises WebSocketDisconnect when the client left, Refused for an idle client.
+        Raises WebSocketDisconnect when the client left.
         """
         self._waiting, self._came = asyncio.current_task(), self._loop.time()
         try:
-            if self._over is None:
+            if not self._over:
                 message = await self._socket.receive()
                 if message["type"] == "websocket.disconnect":
                     raise WebSocketDisconnect(message.get("code", 1005))
                 data = message.get("bytes")
                 return data if data is not None else str(message.get("text") or "")
         except asyncio.CancelledError:
-            if self._over is None:
+            if not self._over:
                 raise
         finally:
             self._waiting = None
-        if isinstance(self._over, _Stopped):
-            return None
-        assert self._over is not None
-        raise self._over
+        return None
 
     def _take(self, data: bytes) -> bool:
         self._came = self._loop.time()
@@ -110,15 +120,12 @@ class Inbox:
         limit = self._service.limits.idle_seconds
         left = self._came + limit - self._loop.time()
         if left <= 0 and self._waiting is not None:
-            self._end(Refused(408, f"nothing came for {limit:g} s; the stream is over"))
+            self.idle = Refused(408, f"nothing came for {limit:g} s; the stream is over")
+            self._end()
         else:
             self._timer = self._loop.call_later(max(left, 0.05), self._check)
 
-    def _end(self, reason: BaseException) -> None:
-        self._over = reason
+    def _end(self) -> None:
+        self._over = True
         if self._waiting is not None:
             self._waiting.cancel()
-
-
-class _Stopped(Exception):
-    pass

@@ -33,6 +33,7 @@ _FIELDS: dict[str, Json] = {
     },
     "include[]": {"type": "array", "items": {"enum": ["logprobs"]}, "description": "each word's log-probability"},
     "stream": {"type": "boolean", "default": False, "description": "server-sent events transcript.text.delta, .done"},
+    "chunking_strategy": {"enum": ["auto", "server_vad"], "description": "taken and ignored"},
     "prompt": {"type": "string", "description": "taken and ignored: the model has no prompt"},
     "temperature": {"type": "number", "description": "taken and ignored: decoding is deterministic"},
 }

@@ -1,7 +1,7 @@
 """/v1/realtime: OpenAI's realtime transcription over WebSocket, for its clients.
 
-With ``turn_detection`` (the default) utterances end as in live captions; ``delta`` has the words that later deltas do
-not change, ``completed`` the text of the final pass. Without it the client commits, and each commit is one item.
+With ``turn_detection`` (the default) utterances end as in live captions, and where the client commits; ``delta`` has
+the words that later deltas do not change, ``completed`` the text of the final pass. Without it each commit is one item.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,12 @@ from ..runtime.live.events import Event, Final, Partial
 from ..runtime.live.sources import RATE
 from .inbox import Inbox
 from .models import ServedModel
-from .realtime_messages import FORMATS, Json, Turns, object_of, parsed, sound_of, tuned, turns_of
+from .realtime_items import Items, identity
+from .realtime_messages import FORMATS, Json, Turns, checked_session, object_of, parsed, sound_of, tuned, turns_of
 from .refusals import Refused
+from .requests import check_language
 from .service import Service
-from .sockets import Conversion, Feed, Outbox, conversation, note, send
+from .sockets import Conversion, Feed, Outbox, conversation, note, second_bytes, seconds_of, send
 
 _LONGEST_ITEM = 600.0  # seconds of sound that wait for a client's commit
 
@@ -37,7 +40,7 @@ async def realtime(socket: WebSocket) -> None:
         with service.stream_place(client):
             session = _Session(socket, service, _asked(service, socket.query_params.get("model")))
             try:
-                await session.say("session.created", session=session.described())
+                await session.items.say("session.created", session=session.described())
                 await conversation(socket, service, session.take, session.give, _error)
             finally:
                 session.close()
@@ -55,11 +58,16 @@ def _asked(service: Service, name: str | None) -> ServedModel:
 
 
 def _error(problem: Refused) -> str:
-    return json.dumps({"type": "error", "event_id": _id("event"), "error": {**problem.body()["error"]}})
+    return json.dumps({"type": "error", "event_id": identity("event"), "error": {**problem.body()["error"]}})
 
 
-def _id(kind: str) -> str:
-    return f"{kind}_{secrets.token_hex(8)}"
+@dataclass
+class _Ending:
+    """A feed that is ended while the session goes on; ``done`` once all its events were sent."""
+
+    discards: bool
+    done: asyncio.Future[None]
+    answered: bool = False  # by the item of an utterance
 
 
 class _Session:
@@ -67,14 +75,14 @@ class _Session:
         self.socket = socket
         self.service = service
         self.served = served
-        self.name = _id("sess")
+        self.name = identity("sess")
         self.format = "audio/pcm"
         self.turns: Turns | None = Turns()
         self.outbox = Outbox(service.limits)
+        self.items = Items(socket, service.limits)
         self.feed: Feed | None = None
-        self.item = ""  # the item of the utterance that is running
-        self.before: str | None = None
-        self.said = ""  # its text in deltas so far
+        self._began = 0.0  # where the feed began, s of the session
+        self._ending: _Ending | None = None
         self._buffered: list[NDArray[np.float32]] = []
         self._convert: Conversion | None = None
 
@@ -82,10 +90,6 @@ class _Session:
         """End at once."""
         if self.feed is not None:
             self.feed.close()
-
-    async def say(self, kind: str, **values: object) -> None:
-        """Send one event."""
-        await send(self.socket, json.dumps({"type": kind, "event_id": _id("event"), **values}), self.service.limits)
 
     def described(self) -> Json:
         """The session, in the API's form."""
@@ -107,7 +111,7 @@ class _Session:
     # What the client sends.
 
     async def take(self) -> None:
-        """Take messages until the client disconnects or the server stops."""
+        """Take messages until the client disconnects or sends nothing for too long, or the server stops."""
         with Inbox(self.socket, self.service) as inbox:
             while (message := await inbox.next()) is not None:
                 try:
@@ -116,31 +120,32 @@ class _Session:
                     if error.status == 408:
                         raise
                     await send(self.socket, _error(error), self.service.limits)
-                if self.feed is not None and self.feed.is_longest:
+                if self.feed is not None and self._began + self.feed.seconds > self.service.limits.stream_seconds:
                     break
         if self.feed is not None:
-            self.feed.finish()
+            self.feed.finish(inbox.idle)
         else:
-            self.outbox.ended(None)
+            self.outbox.ended(inbox.idle)
 
     async def _message(self, values: Json) -> None:
         kind = values.get("type")
         if kind == "session.update":
             self._update(object_of(values, "session"))
-            await self.say("session.updated", session=self.described())
+            await self.items.say("session.updated", session=self.described())
         elif kind == "input_audio_buffer.append":
             await self._append(sound_of(values.get("audio")))
         elif kind == "input_audio_buffer.commit":
-            await self._commit()
+            await (self._commit() if self.turns is None else self._commit_utterance())
         elif kind == "input_audio_buffer.clear":
+            if self.feed is not None:
+                await self._end_feed(discards=True)
             self._discard()
-            await self.say("input_audio_buffer.cleared")
+            await self.items.say("input_audio_buffer.cleared")
         else:
             raise Refused(400, f"this server does not know the event {str(kind)[:60]!r}", param="type")
 
     def _update(self, session: Json) -> None:
-        if session.get("type", "transcription") != "transcription":
-            raise Refused(400, "this server transcribes; session.type must be 'transcription'", param="session.type")
+        checked_session(session)
         given = object_of(object_of(session, "audio"), "input")
         form = object_of(given, "format")
         if form:
@@ -153,6 +158,8 @@ class _Session:
         served = self.served
         if transcription.get("model"):
             served = self.service.model(str(transcription["model"]))
+        if transcription.get("language"):
+            check_language(served, str(transcription["language"]))
         turns = turns_of(given["turn_detection"]) if "turn_detection" in given else self.turns
         changed = served is not self.served or turns != self.turns or (form and form["type"] != self.format)
         if changed and (self.feed is not None or self._buffered):
@@ -167,88 +174,92 @@ class _Session:
                 self.feed = Feed(self.service, tuned(self.served.live, self.turns), self.outbox, form)
             await self.feed.push(data)
             return
-        self._convert = self._convert or Conversion(form)
-        self._buffered.append(self._convert(data))
-        if sum(map(len, self._buffered)) > _LONGEST_ITEM * RATE:
+        if sum(map(len, self._buffered)) / RATE + len(data) / second_bytes(form) > _LONGEST_ITEM:
             self._discard()
             raise Refused(400, f"more than {_LONGEST_ITEM:g} s without a commit; they were discarded")
+        self._convert = self._convert or Conversion(form)
+        for piece in seconds_of(form, data):
+            self._buffered.append(self._convert(piece))
+            await asyncio.sleep(0)  # other clients' messages
 
     def _discard(self) -> None:
         """Forget the sound without a commit; the next may be of another format."""
         self._buffered.clear()
         self._convert = None
 
+    async def _end_feed(self, discards: bool) -> bool:
+        """End the running utterance and send its item, or forget it; whether an utterance's item was sent."""
+        assert self.feed is not None
+        self._ending = ending = _Ending(discards, asyncio.get_running_loop().create_future())
+        if discards:
+            self.feed.discard()
+        else:
+            self.feed.finish()
+        await ending.done
+        self.feed.close()
+        self._began += self.feed.seconds
+        self._ending = self.feed = None
+        self.items.forget()
+        return ending.answered
+
+    async def _commit_utterance(self) -> None:
+        """End the running utterance of turn detection; a commit without speech is an item without text."""
+        came = self._began + (self.feed.seconds if self.feed is not None else 0.0)
+        since = max(self._began, self.items.until)
+        if self.feed is None or (came - since < self.served.model.spec.min_samples / RATE and not self.items.item):
+            raise Refused(400, "there is too little sound to commit", code="input_audio_buffer_commit_empty")
+        if not await self._end_feed(discards=False):
+            await self.items.commit()
+            await self.items.complete("", came - since)
+
     async def _commit(self) -> None:
-        if self.turns is not None:
-            raise Refused(400, "turn_detection commits; set it to null to commit yourself")
+        """Transcribe the sound since the last commit as a recording."""
         if self._convert is not None:
             self._buffered.append(self._convert.flush())
         samples = np.concatenate(self._buffered) if self._buffered else np.zeros(0, np.float32)
         self._discard()
         if len(samples) < self.served.model.spec.min_samples:
             raise Refused(400, "there is too little sound to commit", code="input_audio_buffer_commit_empty")
-        item = await self._committed()
+        await self.items.commit()
         transcriber = self.served.transcriber
         decoding = transcriber.decoding()
         for chunk in transcriber.chunks(transcriber.open_recording(samples, RATE)):
             future = self.service.scheduler.submit(transcriber, chunk, 0.0)
             found = decoding.push(chunk, await asyncio.wrap_future(future))
             for segment in found:
-                await self._delta(item, f" {segment.text}" if self.said else segment.text)
+                await self.items.delta(f" {segment.text}" if self.items.said else segment.text)
         self.service.metrics.received("streams", len(samples) / RATE)
-        await self._completed(item, decoding.transcript().text, len(samples) / RATE)
+        await self.items.complete(decoding.transcript().text, len(samples) / RATE)
 
     # What the server sends.
 
     async def give(self) -> None:
         """Send the events of the sound."""
         while True:
-            found = await self.outbox.take()
+            outbox = self.outbox
+            found = self._kept(await outbox.take())
             note(self.service, found)
             for event in found:
-                await self._event(event)
-            if self.outbox.over:
-                if self.outbox.error is not None:
-                    raise self.outbox.error
-                return
+                if isinstance(event, (Partial, Final)):
+                    await self.items.add(event, self._began)
+            if outbox.over:
+                if outbox.error is not None:
+                    raise outbox.error
+                if self._ending is None:
+                    return
+                self.outbox = Outbox(self.service.limits)
+                self._ending.done.set_result(None)
 
-    async def _event(self, event: Event) -> None:
-        if not isinstance(event, (Partial, Final)):
-            return
-        if not self.item:
-            self.item, self.said = _id("item"), ""
-            await self.say(
-                "input_audio_buffer.speech_started", item_id=self.item, audio_start_ms=round(event.start * 1000)
-            )
-        if isinstance(event, Partial):
-            if event.stable.startswith(self.said) and len(event.stable) > len(self.said):
-                await self._delta(self.item, event.stable[len(self.said) :])
-            return
-        item = self.item
-        await self.say("input_audio_buffer.speech_stopped", item_id=item, audio_end_ms=round(event.end * 1000))
-        await self._committed()
-        if event.text.startswith(self.said) and len(event.text) > len(self.said):
-            await self._delta(item, event.text[len(self.said) :])
-        await self._completed(item, event.text, event.end - event.start)
+    def _kept(self, events: Sequence[Event]) -> Sequence[Event]:
+        """The events without those of an utterance that the client cleared."""
+        if self._ending is None:
+            return events
+        if self._ending.discards:
+            return [event for event in events if not isinstance(event, Partial) and not _is_cut(event)]
+        self._ending.answered |= any(isinstance(event, Final) for event in events)
+        return events
 
-    async def _committed(self) -> str:
-        item = self.item or _id("item")
-        self.item = item
-        await self.say("input_audio_buffer.committed", item_id=item, previous_item_id=self.before)
-        content = [{"type": "input_audio", "transcript": None}]
-        described = {"id": item, "type": "message", "role": "user", "status": "completed", "content": content}
-        await self.say("conversation.item.added", item=described, previous_item_id=self.before)
-        self.before = item
-        return item
 
-    async def _delta(self, item: str, text: str) -> None:
-        self.said += text
-        await self.say("conversation.item.input_audio_transcription.delta", item_id=item, content_index=0, delta=text)
-
-    async def _completed(self, item: str, text: str, seconds: float) -> None:
-        await self.say(
-            "conversation.item.input_audio_transcription.completed",
-            item_id=item, content_index=0, transcript=text,
-            usage={"type": "duration", "seconds": round(seconds, 3)},
-        )  # fmt: skip
-        self.item, self.said = "", ""
+def _is_cut(event: Event) -> bool:
+    """Whether it is the Final of an utterance that the end of its stream ended."""
+    return isinstance(event, Final) and event.reason == "end"

@@ -17,6 +17,9 @@ FORMATS = {"audio/pcm": RawFormat("s16le", 24_000), "audio/pcmu": RawFormat("mul
             "audio/pcma": RawFormat("alaw", 8000)}  # fmt: skip
 """The formats of sound, by the names that clients use."""
 
+_SOUND_BYTES = 15 << 20  # of one append, as OpenAI's API
+_LEAST_SILENCE = 200.0  # ms; shorter pauses are inside of words
+
 
 @dataclasses.dataclass(frozen=True)
 class Turns:
@@ -53,13 +56,27 @@ def sound_of(value: object) -> bytes:
     if not isinstance(value, str):
         raise Refused(400, "audio must be base64 text", param="audio")
     try:
-        return base64.b64decode(value, validate=True)
+        data = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         raise Refused(400, "audio is not valid base64", param="audio") from None
+    if len(data) > _SOUND_BYTES:
+        raise Refused(400, "an append may hold 15 MiB of sound; send it in several", param="audio")
+    return data
+
+
+def checked_session(session: Json) -> None:
+    """Raise Refused for what a session cannot be: another type than transcription, or further fields of the items."""
+    if session.get("type", "transcription") != "transcription":
+        raise Refused(400, "this server transcribes; session.type must be 'transcription'", param="session.type")
+    if session.get("include"):
+        raise Refused(400, "nothing can be included here; logprobs are in transcripts of recordings", param="include")
 
 
 def turns_of(value: object) -> Turns | None:
-    """``turn_detection``, None where the client commits itself; raises Refused for anything else."""
+    """``turn_detection``, None where the client alone commits; raises Refused for anything else.
+
+    A shorter silence than 200 ms becomes 200 ms.
+    """
     if value is None:
         return None
     if not isinstance(value, dict) or value.get("type") not in ("server_vad", "semantic_vad"):
@@ -73,15 +90,14 @@ def turns_of(value: object) -> Turns | None:
             raise Refused(400, f"{name} must be a number from 0 to {most:g}", param=name)
         return float(found)
 
-    return Turns(
-        number("threshold", 0.5, 1), number("silence_duration_ms", 500, 10_000), number("prefix_padding_ms", 300, 5000)
-    )
+    silence = max(_LEAST_SILENCE, number("silence_duration_ms", 500, 10_000))
+    return Turns(number("threshold", 0.5, 1), silence, number("prefix_padding_ms", 300, 5000))
 
 
 def tuned(live: LiveTranscriber, turns: Turns) -> LiveTranscriber:
     """The same model with a client's turn detection. The pre-roll stays: models lose words with less (LiveSettings)."""
     settings = live.settings
-    silence = max(0.2, turns.silence_ms / 1000)
+    silence = turns.silence_ms / 1000
     endpoint = dataclasses.replace(settings.endpoint, silence_after_text=silence)
     vad = dataclasses.replace(settings.vad, threshold=turns.threshold)
     ahead = min(settings.ahead, silence / 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -88,12 +89,11 @@ class Form:
 @contextlib.asynccontextmanager
 async def form_of(request: Request, service: Service) -> AsyncIterator[Form]:
     """The form of a multipart request, its files removed at the end; they count as bytes on disk from the first on."""
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Refused(415, "send the recording as multipart/form-data, in the field 'file'")
     share = Share(service.files.spool)
     try:
-        declared = request.headers.get("content-length", "")
-        share.grow(int(declared) if declared.isdigit() else 0)
+        share.grow(whole_number(request.headers.get("content-length", "")) or 0)
         counted = Request(request.scope, _counted(request.receive, share))
         try:
             with room_on_disk():
@@ -107,6 +107,18 @@ async def form_of(request: Request, service: Service) -> AsyncIterator[Form]:
             await form.close()
     finally:
         share.end()
+
+
+def whole_number(text: str) -> int | None:
+    """The number that ASCII digits write, up to 18 of them; None for anything else."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
+
+
+def check_language(served: ServedModel, language: str | None) -> None:
+    """Raise Refused where a model transcribes another language than the one asked for (BCP 47; None: any)."""
+    own = served.model.spec.language
+    if language and own and language.lower().split("-")[0] != own.lower().split("-")[0]:
+        raise Refused(400, f"{served.name} transcribes {own}, not {language[:20]!r}", param="language")
 
 
 def _counted(receive: Receive, share: Share) -> Receive:

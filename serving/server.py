@@ -20,7 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..runtime.errors import InputError, first_line
 from .app import application
-from .guard import JsonLines, is_local
+from .guard import JsonLines, is_local, site
 from .inbox import SocketProtocol
 from .limits import Limits
 from .listening import listening
@@ -53,17 +53,18 @@ class ServerOptions:
     """A PEM file with the private key, where it is not in the certificate's file."""
 
     origins: tuple[str, ...] = ()
-    """Other sites whose pages may use the server; default none."""
+    """Other sites whose pages may use the server, as ``SCHEME://HOST[:PORT]``; default none."""
 
     log_text: bool = False
     """Whether the log has what was said; default no."""
 
     def __post_init__(self) -> None:
-        """Raises InputError for a server without a token for other machines, and for a key without a certificate."""
+        """Raises InputError for access without a token, a key without a certificate, wrong files and wrong sites."""
         if not is_local(self.host) and not self.token:
             raise InputError(f"host={self.host} gives other machines access; give a token as well, or WAV2EDGE_TOKEN")
         if self.key is not None and self.certificate is None:
             raise InputError("a key without a certificate; give certificate as well")
+        object.__setattr__(self, "origins", tuple(site(each) for each in self.origins))
         for path in (self.certificate, self.key):
             if path is not None and not path.is_file():
                 raise InputError(f"{path}: no such file")
@@ -113,7 +114,7 @@ class Server:
             service,
             token=self.options.token,
             origins=self.options.origins,
-            hosts=("localhost", "127.0.0.1", "::1") if local and not self.options.token else None,
+            hosts=("localhost", "127.0.0.1", "::1", self.options.host) if local and not self.options.token else None,
         )
         config = uvicorn.Config(
             app, log_config=None, access_log=False, http=_protocol(self.limits), ws=SocketProtocol,

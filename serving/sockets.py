@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,8 +105,11 @@ class Feed:
 
     def __init__(self, service: Service, live: LiveTranscriber, outbox: Outbox, form: RawFormat) -> None:
         """Open a stream on ``live``; its events go to the outbox."""
+        self._form = form
         self._convert = Conversion(form)
-        self.stream = CaptionStream(live, outbox.emit, outbox.ended, limit=service.limits.backlog_seconds)
+        self._outbox = outbox
+        self._reason: Refused | None = None
+        self.stream = CaptionStream(live, outbox.emit, self._ended, limit=service.limits.backlog_seconds)
         self._service = service
         self._sent = 0
         self._pushing = False
@@ -123,23 +126,26 @@ class Feed:
         return self.seconds > self._service.limits.stream_seconds
 
     async def push(self, data: bytes) -> None:
-        """Take bytes; waits a while where too much sound is waiting to be decoded.
+        """Take bytes, a second of sound at a time; waits a while where too much is waiting to be decoded.
 
         Whoever calls it ends the stream once it ``is_longest``.
         """
         self._pushing = True
         try:
-            samples, waited = self._convert(data), 0.0
-            while self._full and waited < _STALLED:
-                await asyncio.sleep(_POLL)
-                waited += _POLL
-            self._offer(samples)
+            for piece in seconds_of(self._form, data):
+                if self.is_longest:
+                    return
+                samples, waited = self._convert(piece), 0.0
+                while self._full and waited < _STALLED:
+                    await asyncio.sleep(_POLL)
+                    waited += _POLL
+                self._offer(samples)
         finally:
             self._pushing = False
 
     def take(self, data: bytes) -> bool:
         """``push`` at once; false, with nothing taken, where it would wait or raise."""
-        if self._pushing or self._full or self.is_longest:
+        if self._pushing or self._full or self.is_longest or len(data) > second_bytes(self._form):
             return False
         try:
             samples = self._convert(data)
@@ -157,9 +163,17 @@ class Feed:
         self.stream.offer(samples)
         self._service.scheduler.wake(self.stream)
 
-    def finish(self) -> None:
-        """The sound is over."""
-        self.stream.offer(self._convert.flush())
+    def finish(self, reason: Refused | None = None) -> None:
+        """The sound is over; reason: the error that the outbox gets after the last events."""
+        self._reason = reason
+        self._offer(self._convert.flush())
+        self.stream.finish()
+        self._service.scheduler.wake(self.stream)
+
+    def discard(self) -> None:
+        """The sound is over, and what waits to be decoded is forgotten; the running utterance has a Final ("end")."""
+        note(self._service, self.stream.take().lost)
+        self._sent += len(self._convert.flush())
         self.stream.finish()
         self._service.scheduler.wake(self.stream)
 
@@ -168,6 +182,20 @@ class Feed:
         self.stream.cancel()
         self._service.scheduler.wake(self.stream)
         self._service.metrics.received("streams", self.seconds)
+
+    def _ended(self, error: BaseException | None) -> None:
+        self._outbox.ended(error or self._reason)
+
+
+def second_bytes(form: RawFormat) -> int:
+    """Bytes of a second of sound."""
+    return form.rate * form.frame_bytes
+
+
+def seconds_of(form: RawFormat, data: bytes) -> Iterator[bytes]:
+    """Bytes of sound in pieces of a second."""
+    size = second_bytes(form)
+    return (data[at : at + size] for at in range(0, len(data), size))
 
 
 def mono(form: RawFormat, data: bytes) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ import json
 import math
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from starlette.requests import Request
@@ -19,15 +20,26 @@ from ..runtime.text.formats.json import SegmentJson, document
 from ..runtime.text.transcript import Segment, Transcript
 from .models import ServedModel
 from .refusals import Refused, refusal
-from .requests import Form, Upload, form_of, hotwords, kept, transcribe, transcribe_unless_gone
+from .requests import Form, Upload, check_language, form_of, hotwords, kept, transcribe, transcribe_unless_gone
 from .service import Service
 from .uploads import Cancelled
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment", "word")
 _MEDIA = {"text": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt"}
+_HEADER_BYTES = 2000  # of the warnings in a header; proxies refuse headers of more than 4 to 8 KB in all
 
 Json = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a client asks to be told of a transcript, and how."""
+
+    kind: str
+    granularities: tuple[str, ...]
+    logprobs: bool
+    streamed: bool
 
 
 async def openai_transcriptions(request: Request) -> Response:
@@ -37,19 +49,14 @@ async def openai_transcriptions(request: Request) -> Response:
         stack.enter_context(service.file_place())
         form = await stack.enter_async_context(form_of(request, service))
         served = service.model(form.text("model"))
-        _check_language(served, form.text("language"))
-        kind = form.word("response_format", FORMATS)
-        granularities = _granularities(form, kind)
-        logprobs = "logprobs" in form.listed("include")
+        check_language(served, form.text("language"))
+        wanted = _wanted(form)
         decoder = hotwords(served, form.listed("keywords"), service.limits.keywords)
-        streamed = form.flag("stream")
-        if streamed and kind not in ("json", "text", "verbose_json"):
-            raise Refused(400, f"stream goes with json and text, not with {kind}", param="response_format")
         upload = await stack.enter_async_context(kept(service, form))
-        if streamed:
-            return _events(_openai_events(service, served, upload, decoder, logprobs), stack.pop_all())
+        if wanted.streamed:
+            return _events(_openai_events(service, served, upload, decoder, wanted.logprobs), stack.pop_all())
         transcript = await transcribe_unless_gone(request, service, served, upload, decoder)
-        return _rendered(transcript, upload.name, kind, granularities, logprobs)
+        return _rendered(transcript, upload.name, wanted)
 
 
 async def recordings(request: Request) -> Response:
@@ -64,10 +71,33 @@ async def recordings(request: Request) -> Response:
         return _events(_own_events(service, served, upload, decoder), stack.pop_all())
 
 
-def _check_language(served: ServedModel, language: str | None) -> None:
-    own = served.model.spec.language
-    if language and own and language.lower().split("-")[0] != own.lower().split("-")[0]:
-        raise Refused(400, f"{served.name} transcribes {own}, not {language[:20]!r}", param="language")
+def _wanted(form: Form) -> _Wanted:
+    """The fields that say what comes back; raises Refused for those that do not go together."""
+    kind, streamed = form.word("response_format", FORMATS), form.flag("stream")
+    if streamed and kind not in ("json", "text"):
+        raise Refused(400, f"stream goes with json and text, not with {kind}", param="response_format")
+    included = form.listed("include")
+    for each in included:
+        if each != "logprobs":
+            raise Refused(400, f"include {each[:40]!r} is not offered; choose from logprobs", param="include")
+    if included and not streamed and kind != "json":
+        raise Refused(400, f"include logprobs goes with json and with stream, not with {kind}", param="include")
+    _check_chunking(form)
+    return _Wanted(kind, _granularities(form, kind), bool(included), streamed)
+
+
+def _check_chunking(form: Form) -> None:
+    """``chunking_strategy`` has no effect; raises Refused where it is none of OpenAI's."""
+    value, kind = form.text("chunking_strategy"), form.text("chunking_strategy[type]")
+    with contextlib.suppress(ValueError, RecursionError):
+        values = json.loads(value or "")
+        kind = str(values.get("type")) if isinstance(values, dict) else kind
+    if kind == "server_vad" or (kind is None and value in (None, "auto")):
+        return
+    given = (kind or value or "")[:40]
+    raise Refused(
+        400, f"chunking_strategy {given!r} is not offered; choose from auto, server_vad", param="chunking_strategy"
+    )
 
 
 def _granularities(form: Form, kind: str) -> tuple[str, ...]:
@@ -80,15 +110,35 @@ def _granularities(form: Form, kind: str) -> tuple[str, ...]:
     return wanted or ("segment",)
 
 
-def _rendered(transcript: Transcript, name: str, kind: str, granularities: tuple[str, ...], logprobs: bool) -> Response:
-    if kind == "json":
-        values: dict[str, object] = {"text": transcript.text, "usage": _usage(transcript)}
-        if logprobs:
-            values["logprobs"] = _logprobs(transcript)
-        return JSONResponse(values)
-    if kind == "verbose_json":
-        return JSONResponse(verbose(transcript, name, granularities))
-    return PlainTextResponse(_formatted(transcript, name, kind), media_type=_MEDIA[kind])
+def _rendered(transcript: Transcript, name: str, wanted: _Wanted) -> Response:
+    if wanted.kind == "json":
+        return JSONResponse(_text(transcript, wanted.logprobs))
+    if wanted.kind == "verbose_json":
+        return JSONResponse(verbose(transcript, name, wanted.granularities))
+    text = _formatted(transcript, name, wanted.kind)
+    return PlainTextResponse(text, headers=_doubts(transcript), media_type=_MEDIA[wanted.kind])
+
+
+def _text(transcript: Transcript, logprobs: bool) -> Json:
+    values: dict[str, object] = {
+        "text": transcript.text,
+        "complete": transcript.complete,
+        "warnings": list(transcript.warnings),
+        "usage": _usage(transcript),
+    }
+    if logprobs:
+        values["logprobs"] = _logprobs(transcript)
+    return values
+
+
+def _doubts(transcript: Transcript) -> dict[str, str]:
+    """Whether a transcript is incomplete, and its warnings, as headers, in ASCII."""
+    headers = {} if transcript.complete else {"X-Wav2edge-Complete": "false"}
+    if transcript.warnings:
+        line = " ".join("; ".join(transcript.warnings).split())
+        plain = "".join(each if " " <= each <= "~" else "?" for each in line)
+        headers["X-Wav2edge-Warnings"] = plain[:_HEADER_BYTES]
+    return headers
 
 
 def verbose(transcript: Transcript, name: str, granularities: tuple[str, ...]) -> Json:
@@ -179,8 +229,7 @@ def _openai_events(
             said = True
 
         transcript = await transcribe(service, served, upload, cancelled, decoder, segment)
-        done = {"type": "transcript.text.done", "text": transcript.text, "usage": _usage(transcript)}
-        return {**done, "logprobs": _logprobs(transcript)} if logprobs else done
+        return {"type": "transcript.text.done", **_text(transcript, logprobs)}
 
     return _jobs_events(lambda cancelled, put: asyncio.ensure_future(job(cancelled, put)))
 

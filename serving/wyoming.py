@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Mapping
+from typing import Literal
 
 from .. import __version__
 from ..runtime.audio.raw import Encoding, RawFormat
@@ -24,6 +25,7 @@ from .sockets import Feed, Outbox, note
 Json = Mapping[str, object]
 _LINE = 64 * 1024
 _DATA = 1 << 20
+_DRAINED_BYTES, _DRAINED_SECONDS = 64_000_000, 2.0  # that a client sends after the server ended its connection
 _ENCODINGS: dict[int, Encoding] = {2: "s16le"}
 
 
@@ -60,20 +62,28 @@ class WyomingServer:
         peer = writer.get_extra_info("peername")
         connection = _Connection(service, reader, writer, str(peer[0]) if peer else "-")
         try:
-            await connection.run()
+            await self._talk(service, connection)
+            await connection.drained()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the client is gone, or the server ends
-        except Exception as error:
-            problem = refusal(error)
-            if problem.status == 500:
-                service.log.exception("a Wyoming client's connection failed")
-            with contextlib.suppress(Exception):
-                await connection.send("error", {"text": problem.message, "code": problem.code or str(problem.status)})
         finally:
             connection.close()
             writer.close()
             with contextlib.suppress(Exception):
                 await writer.wait_closed()
+
+    async def _talk(self, service: Service, connection: _Connection) -> None:
+        try:
+            await connection.run()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            raise
+        except Exception as error:
+            problem = refusal(error)
+            if problem.status == 500:
+                service.log.exception("a Wyoming client's connection failed")
+            connection.close()
+            with contextlib.suppress(Exception):
+                await connection.send("error", {"text": problem.message, "code": problem.code or str(problem.status)})
 
 
 class _Connection:
@@ -91,10 +101,35 @@ class _Connection:
         self._giving: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Answer messages until the client disconnects or the server stops."""
-        while (message := await self._next()) is not None:
-            kind, data, payload = message
-            await self._message(kind, data, payload)
+        """Answer messages until the client disconnects or the server stops.
+
+        Where it sends nothing for too long, or the server stops, its recording ends with a transcript; raises Refused
+        for the former.
+        """
+        stop = asyncio.ensure_future(self._service.stopping.wait())
+        try:
+            while (message := await self._unless(stop)) is not None:
+                await self._message(*message)
+        except _Idle:
+            await self._finish()
+            raise
+        finally:
+            stop.cancel()
+        if self._service.stopping.is_set():
+            await self._finish()
+
+    async def drained(self) -> None:
+        """Read on for a while: a client that is still sending would get a broken connection, not the last message."""
+
+        async def read() -> None:
+            taken = 0
+            while taken < _DRAINED_BYTES and (data := await self._reader.read(_LINE)):
+                taken += len(data)
+
+        if self._writer.can_write_eof():
+            self._writer.write_eof()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(read(), _DRAINED_SECONDS)
 
     def close(self) -> None:
         """Release what an unfinished recording holds."""
@@ -115,6 +150,19 @@ class _Connection:
         except asyncio.TimeoutError:
             raise Refused(408, "this client takes no events") from None
 
+    async def _unless(self, stop: asyncio.Task[Literal[True]]) -> tuple[str, Json, bytes] | None:
+        """``_next``, or None once ``stop`` is done."""
+        if stop.done():
+            return None
+        reading = asyncio.ensure_future(self._next())
+        try:
+            await asyncio.wait((reading, stop), return_when=asyncio.FIRST_COMPLETED)
+            return await reading if reading.done() else None
+        finally:
+            if not reading.done():
+                reading.cancel()
+                await asyncio.wait((reading,))
+
     async def _next(self) -> tuple[str, Json, bytes] | None:
         """The next message; None at the connection's end. A quiet client may stay connected between recordings."""
         limit = self._service.limits.idle_seconds if self._feed is not None else None
@@ -130,7 +178,7 @@ class _Connection:
             if count := _count(head, "payload_length"):
                 payload = await asyncio.wait_for(self._reader.readexactly(count), limit)
         except asyncio.TimeoutError:
-            raise Refused(408, f"nothing came for {limit:g} s; the recording is over") from None
+            raise _Idle(408, f"nothing came for {limit:g} s; the recording is over") from None
         except ValueError:
             raise Refused(400, "a message must be one line of JSON, at most 64 KB") from None
         return str(head.get("type")), data, payload
@@ -187,36 +235,37 @@ class _Connection:
         await self.send("transcript-stop", {})
 
     async def _end(self) -> None:
-        if self._feed is None or self._giving is None:
+        if self._feed is None:
             raise Refused(400, "audio-stop without audio-start")
-        self._feed.finish()
-        await self._giving
+        await self._finish()
         self.close()
+
+    async def _finish(self) -> None:
+        """End the recording, if there is one, and send its transcript."""
+        if self._feed is not None and self._giving is not None:
+            self._feed.finish()
+            await self._giving
 
     def _info(self) -> Json:
         attribution = {"name": "wav2edge", "url": ""}
         models = [
             {
-                "name": each.name,
-                "description": f"{each.model.spec.architecture}, {each.model.variant.name}",
-                "attribution": attribution,
-                "installed": True,
-                "version": None,
+                "name": each.name, "description": f"{each.model.spec.architecture}, {each.model.variant.name}",
+                "attribution": attribution, "installed": True, "version": None,
                 "languages": [each.model.spec.language or "en"],
             }
             for each in self._service.catalogue.models
-        ]
+        ]  # fmt: skip
         program = {
-            "name": "wav2edge",
-            "description": "Wav2Vec 2.0 family models",
-            "attribution": attribution,
-            "installed": True,
-            "version": __version__,
-            "models": models,
-            "supports_transcript_streaming": True,
-            "requires_external_vad": False,
-        }
+            "name": "wav2edge", "description": "Wav2Vec 2.0 family models", "attribution": attribution,
+            "installed": True, "version": __version__, "models": models,
+            "supports_transcript_streaming": True, "requires_external_vad": False,
+        }  # fmt: skip
         return {"asr": [program], "tts": [], "handle": [], "intent": [], "wake": [], "mic": [], "snd": []}
+
+
+class _Idle(Refused):
+    pass
 
 
 def _object(text: bytes) -> Json:

@@ -16,20 +16,18 @@ from .. import manifest, scoring
 from .plan import BenchPlan
 
 Item = TypeVar("Item")
-RATE = 16000
-"""Hz of the speech; the family's models all take it."""
 
 
-def speech_of(seconds: float, rows: Sequence[manifest.Row] = ()) -> NDArray[np.float32]:
-    """Speech [samples] at 16 kHz: recordings of a manifest, or the clips that ship, repeated as often as needed."""
-    wanted = int(seconds * RATE)
+def speech_of(seconds: float, rows: Sequence[manifest.Row] = (), rate: int = 16000) -> NDArray[np.float32]:
+    """Speech [samples] at ``rate`` Hz: recordings of a manifest, or the clips that ship, as often as needed."""
+    wanted = int(seconds * rate)
     paths = [row.path for row in rows[:20]]
     if not paths:
         with contextlib.suppress(Wav2EdgeError, OSError):
             paths = [row.path for row in manifest.read(embedded.clips_manifest(), need=None)]
     parts: list[NDArray[np.float32]] = []
     while paths and sum(map(len, parts)) < wanted:
-        parts += [read.load(path, RATE) for path in paths]
+        parts += [read.load(path, rate) for path in paths]
     if not parts:  # an installation without the clips: timing depends on the length alone
         parts = [(0.1 * np.random.default_rng(0).standard_normal(wanted)).astype(np.float32)]
     return np.concatenate(parts)[:wanted]

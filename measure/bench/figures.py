@@ -62,13 +62,9 @@ def of_plan(plan: BenchPlan, folder: Path) -> ManifestFigure:
     pairs: tuple[manifest.Trial, ...] = ()
     if heads == ["xvector"]:
         rows, pairs = trials.read(plan.manifest)
-        if pairs and plan.clips is not None and plan.clips < len(rows):
-            pairs = spread_out(pairs, max(1, plan.clips // 2))
-            rows = trials.recordings(pairs, plan.manifest)
-    task = task_of(specs[0], pairs)
-    if heads != ["xvector"]:
-        rows = manifest.read(plan.manifest, need=task.needs)
-    rows = rows if pairs else spread_out(rows, plan.clips)
+        rows = trials.fewer(rows, pairs, len(rows) if plan.clips is None else plan.clips)
+    else:
+        rows = spread_out(manifest.read(plan.manifest, need=task_of(specs[0]).needs), plan.clips)
     for spec in specs:
         task_of(spec, pairs).check(rows)
     return HeadFigure(rows, {path: task_of(spec, pairs) for path, spec in zip(bundles, specs)}, folder)

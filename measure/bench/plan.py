@@ -26,7 +26,8 @@ _WORKER_BYTES = 750_000_000
 class Configuration:
     """One engine × variant × device × threads to measure.
 
-    environment: variables that its process needs, such as the reference engine's checkpoint.
+    environment: variables that its process needs, such as the reference engine's checkpoint. sample_rate: in Hz, of
+    the audio that the model takes.
     """
 
     bundle: Path
@@ -38,6 +39,7 @@ class Configuration:
     file_bytes: int | None = None
     environment: tuple[tuple[str, str], ...] = ()
     language: str | None = None
+    sample_rate: int = 16000
 
     @property
     def name(self) -> str:
@@ -131,6 +133,7 @@ def _of_bundle(
                 variant.precision,
                 variant.bytes,
                 language=bundle.spec.language,
+                sample_rate=bundle.spec.sample_rate,
             )
 
 
@@ -161,7 +164,16 @@ def _reference(
             yield Skipped(f"{name}/{variant}", reason)
         else:
             environment = ((module.CHECKPOINT, str(checkpoint)),)
-            yield Configuration(bundle.path, name, variant, threads, device, variant, environment=environment)
+            yield Configuration(
+                bundle.path,
+                name,
+                variant,
+                threads,
+                device,
+                variant,
+                environment=environment,
+                sample_rate=bundle.spec.sample_rate,
+            )
 
 
 def whisper_configurations(directory: Path, threads: int, language: str | None) -> list[Configuration]:

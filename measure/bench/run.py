@@ -13,7 +13,7 @@ import datetime
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -24,9 +24,10 @@ import numpy as np
 from ...devices import detect, energy, profile
 from ...runtime.bundle.read import Bundle
 from ...runtime.errors import EngineError
+from ..manifest import Row
 from . import figures, report, turns
 from . import plan as bench_plan
-from .audio import RATE, speech_of
+from .audio import speech_of
 from .plan import BenchPlan, Configuration
 from .report import BenchReport, BenchResult, Settings, Skipped, Timing
 from .turns import Contender
@@ -68,7 +69,7 @@ class _Running:
         time.sleep(_SETTLE)
         meter = self.meter if seconds in self.contender.first else None
         with meter if meter is not None else contextlib.nullcontext():
-            times = self.worker.time(int(seconds * RATE), runs, limit, warm)
+            times = self.worker.time(int(seconds * self.configuration.sample_rate), runs, limit, warm)
         if meter is not None and meter.energy is not None:
             self.joules += meter.energy.joules
             self.energy_seconds += seconds * (len(times) + warm)
@@ -82,7 +83,8 @@ class _Measuring:
     plan: BenchPlan
     figures: figures.ManifestFigure
     meter: energy.EnergyMeter | None
-    speech: Path
+    speech: Mapping[int, Path]
+    """By sample rate in Hz."""
     baseline: str | None
     failed: list[Skipped]
     results: list[BenchResult] = field(default_factory=list)
@@ -145,8 +147,7 @@ def measure(plan: BenchPlan, progress: Progress = lambda share, text: None) -> B
         meter = energy.find(rails=profile.for_machine(machine).rails)
         if meter is not None:
             stack.callback(meter.close)
-        speech = Path(folder) / "speech.npy"
-        np.save(speech, speech_of(max(plan.lengths), of_manifest.rows))
+        speech = _speech(plan, of_manifest.rows, Path(folder))
         measuring = _Measuring(plan, of_manifest, meter, speech, baseline, list(plan.skipped))
         for index, group in enumerate(groups):
             measuring.measure(group, _part(progress, index / len(groups), 1 / len(groups)))
@@ -183,9 +184,21 @@ def _settings(plan: BenchPlan, clips: int, power_mode: str | None) -> Settings:
     }
 
 
+def _speech(plan: BenchPlan, rows: Sequence[Row], folder: Path) -> dict[int, Path]:
+    """The speech that is timed, as long as the longest length, at the rate of each model."""
+    files = {rate: folder / f"speech-{rate}.npy" for rate in {one.sample_rate for one in plan.configurations}}
+    for rate, file in files.items():
+        np.save(file, speech_of(max(plan.lengths), rows, rate))
+    return files
+
+
 @contextlib.contextmanager
 def _workers(
-    group: Sequence[Configuration], speech: Path, plan: BenchPlan, failed: list[Skipped], progress: Progress
+    group: Sequence[Configuration],
+    speech: Mapping[int, Path],
+    plan: BenchPlan,
+    failed: list[Skipped],
+    progress: Progress,
 ) -> Iterator[list[_Running]]:
     """Start and load the group's workers one by one, so that load times are undisturbed."""
     running: list[_Running] = []
@@ -195,7 +208,7 @@ def _workers(
             worker = Worker(dict(configuration.environment))
             stack.callback(worker.close)
             try:
-                load, device_before = worker.load(configuration, max(plan.lengths), speech)
+                load, device_before = worker.load(configuration, max(plan.lengths), speech[configuration.sample_rate])
             except EngineError as error:
                 failed.append(Skipped(configuration.name, str(error)))
                 worker.close()

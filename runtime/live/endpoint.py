@@ -1,12 +1,10 @@
-"""When an utterance is over, by the rules that sherpa-onnx's users know, and where to cut one that does not end."""
+"""When an utterance is over, by the rules that sherpa-onnx's users know."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..text.transcript import Word
 from .bounds import LONGEST, check
 
 Endpoint = Literal["silence", "blank", "length"]
@@ -28,7 +26,7 @@ class EndpointRules:
     """Seconds of silence that end an utterance with text; default 1.2."""
 
     longest_utterance: float = 20.0
-    """Seconds after which an utterance is cut at its longest recent pause; default 20. It bounds
+    """Seconds after which an utterance is cut where the voice was weakest of late; default 20. It bounds
     memory and the computing of the final pass."""
 
     def __post_init__(self) -> None:
@@ -49,15 +47,3 @@ class EndpointRules:
         if length >= self.longest_utterance:
             return "length"
         return None
-
-
-def best_cut(words: Sequence[Word], earliest: float, latest: float) -> float:
-    """The middle of the longest pause between words inside [earliest, latest] (s); ``latest`` where there is none."""
-    edges = [earliest]
-    for word in words:
-        if word.end > earliest and word.start < latest:
-            edges += [word.start, word.end]
-    edges.append(latest)
-    pauses = [(edges[i + 1] - edges[i], edges[i], edges[i + 1]) for i in range(0, len(edges), 2)]
-    length, start, end = max(pauses, default=(0.0, latest, latest))
-    return max(earliest, min(latest, (start + end) / 2)) if length > 0 and len(edges) > 2 else latest

@@ -12,14 +12,14 @@ from ..bundle.spec import ModelSpec
 from ..text.transcript import Transcript
 from .digital_silence import DigitalSilence
 from .documents import EndReason
-from .endpoint import best_cut
+from .quietest import QuietestPlace
 from .sample_buffer import SampleBuffer
 from .settings import LiveSettings
 from .utterance import Utterance
 from .vad import VAD_WINDOW, SpeechDetector, VoiceActivity, VoiceActivityModel
 from .window import FinalPass
 
-_CUT_SEARCH = 8.0  # seconds before its end in which the best pause of an over-long utterance is searched
+_CUT_SEARCH = 8.0  # seconds before its end in which the weakest voice of an over-long utterance is searched
 _DIGITAL_SILENCE = 0.1  # seconds of digital silence up to which an utterance may reach
 
 
@@ -52,6 +52,7 @@ class UtteranceSegmenter:
         self._buffer = SampleBuffer()
         self._began = False
         self._silence = DigitalSilence(self._samples(_DIGITAL_SILENCE))
+        self._quiet = QuietestPlace(int(_CUT_SEARCH * spec.sample_rate) // VAD_WINDOW)
         self._floor = 0  # the sample before which the next utterance cannot begin
         self._count = 0
 
@@ -107,11 +108,13 @@ class UtteranceSegmenter:
         self._buffer = SampleBuffer(start)
         self._floor = start
         self._silence.reset()
+        self._quiet.reset()
         self.detector.reset(start)
 
     def _advance(self, activity: VoiceActivity) -> None:
         """Begin, continue or end an utterance by the speech detector's next decision."""
         self._silence.add(self._buffer.read(activity.start, activity.end), activity.start)
+        self._quiet.add(activity)
         if self.running is None:
             self._wait(activity)
         utterance = self.running
@@ -162,7 +165,8 @@ class UtteranceSegmenter:
 
     def _blank(self, utterance: Utterance, activity: VoiceActivity) -> None:
         """A voice without text: end the utterance, or discard one that never had text; then continue."""
-        at = activity.end - self._samples(min(self.settings.pre_roll, self.settings.endpoint.silence_without_text / 2))
+        textless = self.settings.endpoint.silence_without_text
+        at = utterance.last_label + self._samples(textless - min(self.settings.pre_roll, textless / 2))
         if utterance.announced:
             self._end(utterance, at, "blank", quiet=None)
         else:
@@ -170,10 +174,9 @@ class UtteranceSegmenter:
         self._continue(max(self._floor, at), activity)
 
     def _cut(self, utterance: Utterance, activity: VoiceActivity) -> None:
-        """Too long: cut at the best pause; the words after it belong to the next utterance."""
-        limit = self._seconds(activity.end)
+        """Too long: cut where the voice is weakest; the words after that belong to the next utterance."""
         search = min(_CUT_SEARCH, self.settings.endpoint.longest_utterance / 2)
-        at = self._samples(best_cut(utterance.agreement.words, limit - search, limit - self.settings.settle))
+        at = self._quiet.after(activity.end - self._samples(search))
         after = utterance.agreement.split(self._seconds(at))
         self._end(utterance, at, "length", quiet=None)
         self._continue(at, activity).agreement.stable = after

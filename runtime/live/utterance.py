@@ -19,8 +19,6 @@ _GRID = 5  # windows end on multiples of 5 frames (0.1 s), so that engines meet 
 
 _LONG = 4.0  # seconds of an utterance, pre-roll included, below which captions must come early: commands
 
-_CUT = 1.0  # seconds before an utterance is too long for which captions come early again
-
 
 class Utterance:
     """One utterance from its first voice to its endpoint; positions are absolute samples."""
@@ -123,9 +121,7 @@ class Utterance:
         """The seconds of new sound that the partial waits for that follows one whose window should end at ``after``."""
         settings, rate = self.settings, self.spec.sample_rate
         long_hop = max(settings.hop, min(settings.long_hop, settings.window / 2))
-        # Where a too long utterance is cut depends on its last words, so these are decoded as often as the first.
-        last = (settings.endpoint.longest_utterance - _CUT) * rate - long_hop * rate
-        if max(self.longest, _LONG * rate) <= after - self.start <= last:
+        if after - self.start >= max(self.longest, _LONG * rate):
             return long_hop
         return settings.hop if self.has_text else settings.hop / 2
 

@@ -1,25 +1,13 @@
+import { Microphone } from "/page/microphone.js";
+import { eventsOf, request, useToken } from "/page/server.js";
 import { Transcript } from "/page/transcript.js";
 
 const $ = (id) => document.getElementById(id);
 const transcript = new Transcript($("transcript"), $("player"));
-let token = sessionStorage.getItem("token") || "";
-let microphone = null;
-
-const headers = () => (token ? { Authorization: `Bearer ${token}` } : {});
+const microphone = new Microphone(transcript, showMessage, enable);
 
 function showMessage(text) {
   $("message").textContent = text;
-}
-
-async function request(path, options = {}) {
-  const answer = await fetch(path, { ...options, headers: headers() });
-  if (answer.ok) return answer;
-  if (answer.status === 401) $("ask").hidden = false;
-  let message = `the server answered ${answer.status}`;
-  try {
-    message = (await answer.json()).error.message;
-  } catch { /* the body is no JSON: the message names the status alone */ }
-  throw new Error(message);
 }
 
 // The server's state.
@@ -28,6 +16,7 @@ async function showServer() {
   try {
     const status = await (await request("/v1/status")).json();
     $("ask").hidden = true;
+    showAway("");
     const select = $("model");
     if (select.options.length !== status.models.length) {
       select.replaceChildren(...status.models.map((model) => new Option(model.id)));
@@ -53,125 +42,28 @@ async function showServer() {
       return [term, about];
     }));
   } catch (error) {
-    showMessage(error.message);
+    if (error.status === 401) $("ask").hidden = false;
+    showAway(error.message);
   }
+}
+
+// Why the server's state is not known. An alert is read out whenever it is written, so it is written when it changes.
+function showAway(text) {
+  if ($("away").textContent !== text) $("away").textContent = text;
 }
 
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  token = $("token").value;
-  sessionStorage.setItem("token", token);
+  useToken($("token").value);
   showMessage("");
+  showAway("");
   showServer();
 });
 $("model").addEventListener("change", showServer);
 
-// The microphone.
-
-async function startMicrophone() {
-  if (!navigator.mediaDevices) {
-    throw new Error("browsers give a microphone only to https and to localhost; serve with --certificate");
-  }
-  const media = await navigator.mediaDevices.getUserMedia({
-    audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false },
-  });
-  const context = new AudioContext();
-  await context.audioWorklet.addModule("/page/capture.js");
-  const source = context.createMediaStreamSource(media);
-  const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
-  const address = new URL("/v1/listen", location.href);
-  address.protocol = address.protocol.replace("http", "ws");
-  address.searchParams.set("sample_rate", context.sampleRate);
-  address.searchParams.set("model", $("model").value);
-  const socket = new WebSocket(address, token ? ["wav2edge", `openai-insecure-api-key.${token}`] : ["wav2edge"]);
-  const recording = transcript.begin("Microphone", context.sampleRate);
-  const session = { media, context, socket, sent: [], seconds: 0 };
-  const waiting = [];
-  node.port.onmessage = ({ data }) => {
-    $("level").value = data.level;
-    recording.keep(new Int16Array(data.samples));
-    session.seconds += data.samples.byteLength / 2 / context.sampleRate;
-    session.sent.push([session.seconds, performance.now()]);
-    if (socket.readyState === WebSocket.OPEN) socket.send(data.samples);
-    else if (socket.readyState === WebSocket.CONNECTING) waiting.push(data.samples);
-  };
-  source.connect(node);
-  socket.onopen = () => {
-    for (const samples of waiting.splice(0)) socket.send(samples);
-  };
-  socket.onmessage = ({ data }) => onEvent(JSON.parse(data), session, recording);
-  socket.onclose = () => stopMicrophone(true);
-  return session;
-}
-
-function onEvent(event, session, recording) {
-  if (event.event === "partial") {
-    const [, when] = session.sent.find(([seconds]) => seconds >= event.end - 1e-6) || [0, performance.now()];
-    $("delay").textContent = `${((performance.now() - when) / 1000).toFixed(2)} s`;
-    recording.committed(event.stable);
-    $("tentative").textContent = event.tentative;
-  } else if (event.event === "final") {
-    recording.add({ start: event.start, end: event.end, text: event.text, words: event.words });
-    $("tentative").textContent = "";
-    $("spoken").textContent = event.text;
-    enable();
-  } else if (event.event === "stats") {
-    $("lost").textContent = `${event.dropped.toFixed(1)} s`;
-    session.sent = session.sent.filter(([seconds]) => seconds > event.time - 30);
-  } else if (event.event === "error") {
-    showMessage(event.message);
-  } else if (event.event === "end") {
-    session.socket.close();
-  }
-}
-
-function stopMicrophone(closed = false) {
-  const session = microphone;
-  if (!session) return;
-  session.media.getTracks().forEach((track) => track.stop());
-  if (session.context.state !== "closed") session.context.close();
-  if (closed) {
-    microphone = null;
-    $("tentative").textContent = "";
-    $("level").value = -60;
-  } else if (session.socket.readyState === WebSocket.OPEN) {
-    session.socket.send('{"type": "finish"}');
-  }
-  $("microphone").textContent = "Start microphone";
-  $("microphone").setAttribute("aria-pressed", "false");
-}
-
-$("microphone").addEventListener("click", async () => {
-  if (microphone) {
-    stopMicrophone();
-    return;
-  }
-  showMessage("");
-  try {
-    microphone = await startMicrophone();
-    $("microphone").textContent = "Stop microphone";
-    $("microphone").setAttribute("aria-pressed", "true");
-  } catch (error) {
-    showMessage(error.name === "NotAllowedError" ? "the browser was not allowed to use the microphone" : error.message);
-  }
-});
+$("microphone").addEventListener("click", () => microphone.press());
 
 // Recordings.
-
-async function* eventsOf(answer) {
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let unfinished = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    unfinished += value;
-    const blocks = unfinished.split("\n\n");
-    unfinished = blocks.pop();
-    for (const block of blocks) {
-      if (block.startsWith("data: ")) yield JSON.parse(block.slice(6));
-    }
-  }
-}
 
 async function transcribe(file) {
   const item = document.createElement("li");
@@ -187,8 +79,10 @@ async function transcribe(file) {
     form.append("model", $("model").value);
     form.append("file", file);
     const answer = await request("/v1/recordings", { method: "POST", body: form });
+    let finished = false;
     for await (const event of eventsOf(answer)) {
       if (event.type === "progress") {
+        recording.length = event.total;
         bar.max = event.total;
         bar.value = event.done;
         label.textContent = `${file.name}: ${event.done.toFixed(0)} of ${event.total.toFixed(0)} s`;
@@ -201,14 +95,19 @@ async function transcribe(file) {
       } else if (event.type === "done") {
         bar.max = bar.value = 1;
         recording.done(event);
+        finished = true;
         const warnings = event.transcript.warnings.join("; ");
         label.textContent = `${file.name}: done${warnings && ` (${warnings})`}`;
       }
     }
+    if (!finished) throw new Error(`${file.name}: the server ended before the recording was transcribed`);
   } catch (error) {
     bar.remove();
     label.textContent = `${file.name}: failed`;
+    if (error.status === 401) $("ask").hidden = false;
     showMessage(error.message);
+  } finally {
+    recording.close();
   }
 }
 
@@ -254,6 +153,7 @@ for (const button of document.querySelectorAll("[data-form]")) {
 $("clear").addEventListener("click", () => {
   transcript.clear();
   $("uploads").replaceChildren();
+  $("tentative").textContent = "";
   enable();
 });
 

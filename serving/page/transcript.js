@@ -1,12 +1,25 @@
 // The transcript: recordings, their segments and words, shown as buttons that play their sound.
 
+import { oneLine, srt, vtt } from "/page/subtitles.js";
+
 const PLAYABLE = 30 * 60; // the last seconds of the microphone that are kept for playing
 
-function clock(seconds, mark) {
-  const ms = Math.round(seconds * 1000);
-  const two = (value) => String(Math.floor(value)).padStart(2, "0");
-  return `${two(ms / 3600000)}:${two((ms / 60000) % 60)}:${two((ms / 1000) % 60)}${mark}${String(ms % 1000).padStart(3, "0")}`;
+const thousandths = (seconds) => Math.round(1000 * seconds) / 1000;
+
+// Words that no final has confirmed, as a segment; without times of their own they share the utterance's by length.
+function unconfirmed({ start, end, stable, tentative }) {
+  const texts = `${stable} ${tentative}`.split(/\s+/).filter(Boolean);
+  const each = (end - start) / texts.join("").length;
+  let at = start;
+  const words = texts.map((text) => {
+    const from = at;
+    at += each * text.length;
+    return { text, start: thousandths(from), end: thousandths(at) };
+  });
+  return { start, end, text: texts.join(" "), words, final: false };
 }
+
+const lines = (segments) => segments.map(({ text }) => `${oneLine(text)}\n`).join("");
 
 class Recording {
   constructor(name, rate, file, place, play) {
@@ -15,30 +28,46 @@ class Recording {
     this.file = file;
     this.segments = [];
     this.blocks = [];
+    this.pending = null; // what was said since the last segment: the last partial
+    this.length = 0; // seconds of sound so far
+    this.open = true; // whether more words may come
+    this.cut = false; // whether words were cleared
     this.formats = null;
     this.document = null;
     this.play = play;
     this.place = document.createElement("section");
-    const title = document.createElement("h3");
-    title.textContent = name;
+    this.title = document.createElement("h3");
+    this.title.textContent = name;
     this.running = document.createElement("p");
     this.running.className = "quiet";
-    this.place.append(title, this.running);
+    this.place.append(this.title, this.running);
     place.append(this.place);
+    this.scroll = () => {
+      place.scrollTop = 1e9;
+    };
   }
 
   keep(block) {
     this.blocks.push(block);
+    this.length += block.length / this.rate;
     if (this.blocks.length > PLAYABLE * 10) this.blocks.shift(), (this.lost = (this.lost || 0) + 0.1);
   }
 
-  committed(text) {
-    this.running.textContent = text;
-    this.running.parentElement.parentElement.scrollTop = 1e9;
+  partial(event) {
+    this.pending = event;
+    this.running.textContent = event.stable;
+    this.scroll();
+  }
+
+  final({ utterance, start, end, text, words }) {
+    if (this.pending && this.pending.utterance <= utterance) {
+      this.pending = null;
+      this.running.textContent = "";
+    }
+    if (words.length) this.add({ start, end, text, words });
   }
 
   add(segment) {
-    this.running.textContent = "";
     this.segments.push(segment);
     const line = document.createElement("p");
     segment.words.forEach((word, index) => {
@@ -51,12 +80,31 @@ class Recording {
       line.append(index ? " " : "", button);
     });
     this.running.before(line);
-    line.parentElement.parentElement.scrollTop = 1e9;
+    this.scroll();
   }
 
   done(event) {
+    this.length = event.transcript.duration;
+    if (this.cut) return; // the server's files have the words that were cleared
     this.formats = event.formats;
     this.document = event.transcript;
+  }
+
+  // No more words come: those that no final confirmed stay as they are.
+  close() {
+    this.open = false;
+    const { pending } = this;
+    this.pending = null;
+    this.running.textContent = "";
+    if (pending && unconfirmed(pending).text) this.add(unconfirmed(pending));
+  }
+
+  clear() {
+    this.cut = true;
+    this.segments = [];
+    this.pending = null;
+    this.running.textContent = "";
+    this.place.replaceChildren(this.title, this.running);
   }
 
   sound() {
@@ -71,8 +119,14 @@ class Recording {
     return new Blob([wav, ...this.blocks], { type: "audio/wav" });
   }
 
-  get text() {
-    return this.segments.map((segment) => segment.text).join("\n");
+  // All words that are shown: the segments, and what was said since.
+  get spoken() {
+    const running = this.pending ? unconfirmed(this.pending) : { text: "" };
+    return running.text ? [...this.segments, running] : this.segments;
+  }
+
+  get seconds() {
+    return Math.max(this.length, ...this.spoken.slice(-1).map((segment) => segment.end));
   }
 }
 
@@ -84,7 +138,7 @@ export class Transcript {
   }
 
   get empty() {
-    return !this.recordings.some((recording) => recording.segments.length);
+    return !this.recordings.some((recording) => recording.spoken.length);
   }
 
   begin(name, rate, file = null) {
@@ -95,8 +149,14 @@ export class Transcript {
 
   clear() {
     this.player.pause();
-    this.recordings = [];
-    this.place.replaceChildren();
+    this.recordings = this.recordings.filter((recording) => recording.open);
+    this.recordings.forEach((recording) => recording.clear());
+    this.place.replaceChildren(...this.recordings.map((recording) => recording.place));
+  }
+
+  remove(recording) {
+    this.recordings = this.recordings.filter((each) => each !== recording);
+    recording.place.remove();
   }
 
   play(recording, word, button) {
@@ -126,24 +186,17 @@ export class Transcript {
     return count;
   }
 
-  // A single uploaded recording has files written by the server; live speech is written here.
+  // The transcript as a file: of a single uploaded recording the server's, else one written here.
   as(form) {
-    const [only] = this.recordings;
-    if (this.recordings.length === 1 && only.formats) {
+    const recordings = this.recordings.filter((recording) => recording.spoken.length);
+    const [only] = recordings;
+    if (recordings.length === 1 && only.formats) {
       if (form === "json") return `${JSON.stringify(only.document, null, 2)}\n`;
       return only.formats[form === "txt" ? "text" : form];
     }
-    const segments = this.recordings.flatMap((recording) => recording.segments);
-    if (form === "json") {
-      const made = this.recordings.map(({ name, segments: spoken }) => ({ file: name, segments: spoken }));
-      return `${JSON.stringify(made, null, 2)}\n`;
-    }
-    if (form === "txt") return `${this.recordings.map((recording) => recording.text).join("\n\n")}\n`;
-    const mark = form === "srt" ? "," : ".";
-    const cues = segments.filter((segment) => segment.words.length).map(({ text, words }, index) => {
-      const times = `${clock(words[0].start, mark)} --> ${clock(words[words.length - 1].end, mark)}`;
-      return `${form === "srt" ? `${index + 1}\n` : ""}${times}\n${text}\n`;
-    });
-    return (form === "vtt" ? "WEBVTT\n\n" : "") + cues.join("\n");
+    const made = recordings.map(({ name, spoken }) => ({ file: name, segments: spoken }));
+    if (form === "json") return `${JSON.stringify(made, null, 2)}\n`;
+    if (form === "txt") return made.map(({ segments }) => lines(segments)).join("\n");
+    return (form === "srt" ? srt : vtt)(recordings.map(({ spoken, seconds }) => ({ segments: spoken, seconds })));
   }
 }

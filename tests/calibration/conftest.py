@@ -73,7 +73,10 @@ RandomBundle = Callable[..., Bundle]
 
 @pytest.fixture(scope="session")
 def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> RandomBundle:
-    """Export a Wav2Vec2ForCTC of random weights: ``random_bundle("group", hidden_size=32)``; each shape once."""
+    """Export a transcriber of random weights: ``random_bundle("group", hidden_size=32)``; each shape once.
+
+    family: Wav2Vec2, or another whose configuration has the same settings.
+    """
     torch = pytest.importorskip("torch", reason="needs the extra [export]")
     transformers = pytest.importorskip("transformers", reason="needs the extra [export]")
     from wav2edge.export.checkpoint import Checkpoint
@@ -82,13 +85,13 @@ def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> RandomBundle:
     made: dict[str, Bundle] = {}
     labels = ("<pad>", "<s>", "</s>", "<unk>", "|", "'", *"abcdefghijklmnopqrstuvwxyz")
 
-    def make(norm: str, **settings: object) -> Bundle:
-        key = f"{norm} {sorted(settings.items())}"
+    def make(norm: str, family: str = "Wav2Vec2", **settings: object) -> Bundle:
+        key = f"{family} {norm} {sorted(settings.items())}"
         if key in made:
             return made[key]
         folder = tmp_path_factory.mktemp("random")
         layer = norm == "layer"
-        config = transformers.Wav2Vec2Config(
+        config = getattr(transformers, f"{family}Config")(
             vocab_size=len(labels),
             feat_extract_norm=norm,
             do_stable_layer_norm=layer,
@@ -96,7 +99,7 @@ def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> RandomBundle:
             **settings,
         )
         torch.manual_seed(7)
-        model = transformers.Wav2Vec2ForCTC(config).eval()
+        model = getattr(transformers, f"{family}ForCTC")(config).eval()
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if parameter.ndim == 1 and ("norm" in name or name.endswith("bias")):

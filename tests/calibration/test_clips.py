@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import soundfile
 from wav2edge.calibration.clips import BUILT_IN, calibration_clips, choose_speech, dev_clips, hold_out, without_dev
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.heads import xvector
 
 
 @pytest.fixture
@@ -148,3 +151,49 @@ def test_digest_follows_bytes_and_texts(rows: Path, ctc_spec: ModelSpec) -> None
 def test_built_in_clips_are_speech_with_text(ctc_spec: ModelSpec) -> None:
     clips = calibration_clips(BUILT_IN, ctc_spec, longest=10.0)
     assert clips.amount > 40 and len(clips.rows) >= 6
+
+
+def pairs_of(folder: Path) -> Path:
+    """A list of 100 pairs of 200 recordings; the same speaker and two take turns."""
+    lines = [f"{index % 2} {2 * index}.wav {2 * index + 1}.wav" for index in range(100)]
+    (folder / "pairs.txt").write_text("\n".join(lines), "utf-8")
+    return folder / "pairs.txt"
+
+
+def speakers_of(folder: Path) -> Path:
+    """200 recordings of 100 speakers, in the speakers' order."""
+    lines = [json.dumps({"path": f"{index}.wav", "speaker": f"s{index // 2}"}) for index in range(200)]
+    (folder / "speakers.jsonl").write_text("\n".join(lines), "utf-8")
+    return folder / "speakers.jsonl"
+
+
+@pytest.mark.parametrize("write", [pairs_of, speakers_of])
+def test_the_pairs_of_a_speaker_model_stay_together(
+    write: Callable[[Path], Path], tmp_path: Path, ctc_spec: ModelSpec
+) -> None:
+    """Every second recording, or every third, is of another pair: there was nothing to judge on."""
+    spec = dataclasses.replace(ctc_spec, head="xvector", head_options=xvector.Options())
+    random = np.random.default_rng(0)
+    for index in range(200):
+        soundfile.write(tmp_path / f"{index}.wav", random.normal(0, 0.1, 500), 16000)
+    dev = write(tmp_path)
+    found = choose_speech(spec, BUILT_IN, dev, 10.0, dev_limit=90)
+    assert 80 <= len(found.judging.rows) <= 90 and found.judging.amount >= 20
+    held = choose_speech(spec, dev, None, 10.0, limit=30)
+    assert len(held.judging.rows) == 100 and held.judging.amount >= 25
+    assert len(held.calibrating.rows) == 30 and not set(names(held.judging)) & set(names(held.calibrating))
+    limited = choose_speech(spec, dev, None, 10.0, dev_limit=90).judging
+    assert 80 <= len(limited.rows) <= 90 and limited.amount >= 20
+
+
+def test_pairs_that_share_recordings_leave_some_to_calibrate_on(tmp_path: Path, ctc_spec: ModelSpec) -> None:
+    """Each recording is in 19 pairs, so that the recordings of every second pair are all of them."""
+    spec = dataclasses.replace(ctc_spec, head="xvector", head_options=xvector.Options())
+    random = np.random.default_rng(0)
+    for index in range(20):
+        soundfile.write(tmp_path / f"{index}.wav", random.normal(0, 0.1, 500), 16000)
+    pairs = [(a, b) for a in range(20) for b in range(a + 1, 20)]
+    lines = [f"{int((a + b) % 2 == 0)} {a}.wav {b}.wav" for a, b in pairs]
+    (tmp_path / "pairs.txt").write_text("\n".join(lines), "utf-8")
+    held = choose_speech(spec, tmp_path / "pairs.txt", None, 10.0)
+    assert len(held.judging.rows) == len(held.calibrating.rows) == 10 and held.judging.amount >= 20

@@ -99,6 +99,42 @@ def test_reports_to_compare_are_checked(capsys: pytest.CaptureFixture[str], extr
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--engine", "null"],
+        ["--variant", "fp32"],
+        ["--threads", "2"],
+        ["--device", "CPU"],
+        ["--seconds", "1"],
+        ["--manifest", "m.jsonl"],
+        ["--clips", "3"],
+        ["--checkpoint", "/nowhere"],
+        ["--with", "whisper", "/nowhere"],
+        ["--quick"],
+        ["--runs", "3"],
+        ["--limit", "1"],
+        ["--baseline", "null/fp32"],
+        ["--json"],
+        ["--markdown", "x.md"],
+        ["--report", "r"],
+        ["--tune"],
+        ["--max-wer-rise", "0"],
+        ["--max-latency", "1"],
+        ["my-bundle"],
+    ],
+)
+def test_nothing_goes_with_compare(
+    null: list[str], tmp_path: Path, option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Most options were ignored without a word, as if they had changed what is compared."""
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.json").write_text("not looked at")
+    assert main(["bench", "--compare", str(tmp_path / "a.json"), str(tmp_path / "b.json"), *option]) == 2
+    shown = option[0] if option[0].startswith("--") else "-m"
+    assert f"{shown} is for measuring" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "ten", "1,,2"])
 def test_lengths_must_be_numbers_above_zero(null: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*null, f"--seconds={text}"]) == 2

@@ -114,6 +114,21 @@ def test_a_partly_broken_manifest_is_evaluated_and_its_lines_are_named(
     assert len(values["problems"]) == 3
 
 
+def test_a_speed_is_shown_once_where_it_is_of_all_recordings(
+    corpus: Path, shapes_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The speed over all recordings stood beside each corpus, as if it were that corpus's."""
+    options = ["-m", str(shapes_bundle.path), "--engine", "null", "--report", str(tmp_path / "r")]
+    assert main(["evaluate", str(corpus), *options]) == 2
+    first, rest = capsys.readouterr().out.split("\nsecond: ")
+    second, whole = rest.split("\nall: ")
+    assert [part.count("× RT") for part in (first, second, whole)] == [0, 0, 1]
+    assert (tmp_path / "r" / "index.html").read_text("utf-8").count("× real time") == 1
+    corpus.write_text('{"path": "a.wav", "text": "one two"}\n', "utf-8")
+    assert main(["evaluate", str(corpus), *options]) == 0
+    assert capsys.readouterr().out.count("× RT") == 1
+
+
 def test_equal_systems_are_called_equal(
     corpus: Path, shapes_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:

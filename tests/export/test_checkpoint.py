@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from wav2edge.cli import main
 from wav2edge.export.checkpoint import Checkpoint
@@ -171,6 +171,31 @@ def test_weights_that_are_no_floats(
     assert f"q_proj.weight holds {str(dtype).removeprefix('torch.')}, not floating-point numbers" in said
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e300])
+def test_weights_that_are_not_finite(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float
+) -> None:
+    """The parity gate refused them at the end, as a difference of infinity at every point."""
+    weights = load_file(checkpoint / "model.safetensors")
+    name = next(name for name in weights if name.endswith("q_proj.weight"))
+    weights[name] = weights[name].double()
+    weights[name][3, 5] = value
+    save_file(weights, checkpoint / "model.safetensors")
+    said = refusal(checkpoint, tmp_path / "out", capsys)
+    assert f"weight {name} has 1 of 1024 values that are NaN or infinite" in said
+
+
+def test_weights_whose_sum_is_not_finite(checkpoint: Path) -> None:
+    """Large numbers are none that are damaged; neither is the vector that masks frames in training."""
+    weights = load_file(checkpoint / "model.safetensors")
+    weights["lm_head.weight"][:2] = 3e38
+    mask = weights["wav2vec2.masked_spec_embed"] = torch.full((32,), float("nan"))
+    save_file(weights, checkpoint / "model.safetensors")
+    found = Checkpoint.open(checkpoint).load().state_dict()
+    assert torch.equal(found["lm_head.weight"], weights["lm_head.weight"])
+    assert found["wav2vec2.masked_spec_embed"].shape == mask.shape
+
+
 def test_configuration_that_describes_no_model(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -249,8 +274,6 @@ def test_legacy_pickle_gives_the_same_model(checkpoint: Path) -> None:
 
 
 def test_sharded_weights(checkpoint: Path) -> None:
-    from safetensors.torch import save_file
-
     expected = Checkpoint.open(checkpoint).load().state_dict()
     state = load_file(checkpoint / "model.safetensors")
     names = sorted(state)

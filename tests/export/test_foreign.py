@@ -335,6 +335,86 @@ def test_lora_with_a_new_vocabulary_on_a_pre_trained_model(layer_checkpoint: Pat
     assert torch.equal(checkpoint.load().lm_head.weight, head["lm_head.weight"])
 
 
+def pre_trained(folder: Path, core: str) -> Path:
+    """A checkpoint without its head, its weights named as in a model that has one."""
+    state = load_file(folder / "model.safetensors")
+    save_file({f"{core}.{name}": value for name, value in state.items()}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("adapted", ["with a head", "bare"])
+@pytest.mark.parametrize("saved", ["with a head", "bare"])
+@pytest.mark.parametrize(("classes", "core"), [("Wav2Vec2", "wav2vec2"), ("WavLM", "wavlm")])
+def test_lora_where_one_of_the_two_is_without_a_head(
+    make_checkpoint: Callable[..., Path], tmp_path: Path, classes: str, core: str, saved: str, adapted: str
+) -> None:
+    """The base model has the layer, with or without the network's name in front; it was said to have none."""
+    base = make_checkpoint(classes=classes, head="Model")
+    own = load_file(base / "model.safetensors")
+    if saved == "with a head":
+        pre_trained(base, core)
+    layer, start = "encoder.layers.1.attention.q_proj", f"{core}." if adapted == "with a head" else ""
+    state = {f"{start}{layer}.lora_A.weight": A, f"{start}{layer}.lora_B.weight": B}
+    state[f"{start}feature_projection.projection.bias"] = torch.arange(32.0)
+    named: dict[str, object] = {"auto_mapping": {"base_model_class": f"{classes}Model"}}
+    if adapted == "with a head":
+        state.update({"lm_head.weight": torch.randn(32, 32), "lm_head.bias": torch.zeros(32)})
+        named = {}
+        (base / "vocab.json").write_text(json.dumps({f"x{index}": index for index in range(31)} | {"<pad>": 31}))
+    write_adapter(tmp_path / "adapter", base, state, **named)
+    checkpoint = Checkpoint.open(tmp_path / "adapter")
+    assert checkpoint.head.name == ("ctc" if adapted == "with a head" else "encoder")
+    found = checkpoint.load().state_dict()
+    torch.testing.assert_close(found[f"{start}{layer}.weight"], own[f"{layer}.weight"] + 2 * B @ A)
+    assert torch.equal(found[f"{start}feature_projection.projection.bias"], torch.arange(32.0))
+    assert torch.equal(found[f"{start}{layer}.bias"], own[f"{layer}.bias"])
+
+
+CLASSIFIERS: dict[str, State] = {
+    "ForSequenceClassification": {
+        "classifier.weight": torch.randn(5, 24),
+        "classifier.bias": torch.zeros(5),
+        "projector.weight": torch.randn(24, 32),
+        "projector.bias": torch.zeros(24),
+    },
+    "ForAudioFrameClassification": {"classifier.weight": torch.randn(5, 32), "classifier.bias": torch.zeros(5)},
+    "ForSpeechClassification": {
+        "classifier.dense.weight": torch.randn(32, 32),
+        "classifier.dense.bias": torch.zeros(32),
+        "classifier.out_proj.weight": torch.randn(5, 32),
+        "classifier.out_proj.bias": torch.zeros(5),
+    },
+}
+
+
+@pytest.mark.parametrize("suffix", CLASSIFIERS)
+def test_lora_of_a_classifier(make_checkpoint: Callable[..., Path], tmp_path: Path, suffix: str) -> None:
+    """Labels were counted in the base model's config.json, which knows nothing of those of the adapter."""
+    state = CLASSIFIERS[suffix]
+    base = pre_trained(make_checkpoint(head="Model"), "wav2vec2")
+    named = {"base_model_class": f"Wav2Vec2{suffix}"} if suffix != "ForSequenceClassification" else None
+    write_adapter(tmp_path / "adapter", base, state, auto_mapping=named)
+    checkpoint = Checkpoint.open(tmp_path / "adapter")
+    assert checkpoint.labels.names == ("LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3", "LABEL_4")
+    found = checkpoint.load().state_dict()
+    assert all(torch.equal(found[name], value) for name, value in state.items())
+    for labels, kept in ((["a", "b", "c"], False), (["a", "b", "c", "d", "e"], True)):
+        names = {str(index): label for index, label in enumerate(labels)}
+        (base / "config.json").write_text(json.dumps({**load_config(base), "id2label": names}))
+        assert (Checkpoint.open(tmp_path / "adapter").labels.names == tuple(labels)) is kept
+
+
+def test_lora_of_a_model_of_speakers(make_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+    """The number of speakers in training is in the loss alone; the classifier gives embeddings."""
+    base = make_checkpoint(head="ForXVector", num_labels=3)
+    state = load_file(base / "model.safetensors")
+    head = {"objective.weight": torch.randn(state["objective.weight"].shape[0], 7)}
+    head["classifier.weight"] = state["classifier.weight"] * 2
+    write_adapter(tmp_path / "adapter", base, head)
+    found = Checkpoint.open(tmp_path / "adapter").load().state_dict()
+    assert torch.equal(found["classifier.weight"], head["classifier.weight"])
+
+
 def test_adapters_that_cannot_be_merged(layer_checkpoint: Path, tmp_path: Path) -> None:
     write_adapter(tmp_path / "ia3", layer_checkpoint, {"x": torch.zeros(1)}, peft_type="IA3")
     with pytest.raises(CheckpointError, match=r"of the kind IA3.*merge_and_unload"):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import Wav2Vec2CTCTokenizer
+from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer
 
-from wav2edge.export.documents import ConfigJson
+from wav2edge.export.documents import AddedTokensJson, ConfigJson, ProcessorJson, read_document
 from wav2edge.export.families import HEADS
 from wav2edge.export.labels import Labels, read_labels
 from wav2edge.runtime.errors import CheckpointError
@@ -103,8 +104,69 @@ def test_nested_vocabularies(tmp_path: Path) -> None:
 
 def test_labels_of_a_classifier(tmp_path: Path) -> None:
     head = next(head for head in HEADS if head.name == "sequence_classification")
-    table = {"10": "k", **{str(i): c for i, c in enumerate("abcdefghij")}}
+    table: dict[str, str | float] = {"10": "k", **{str(i): c for i, c in enumerate("abcdefghij")}}
     assert read_labels(tmp_path, {"id2label": table}, head).names == tuple("abcdefghijk")
-    for broken, reason in (({"yes": "a", "1": "b"}, "not a number"), ({"0": "a", "2": "b"}, "from 0 on")):
+    wrong: list[dict[str, str | float]] = [{"yes": "a", "1": "b"}, {"0": "a", "2": "b"}]
+    for broken, reason in zip(wrong, ("not a number", "from 0 on")):
         with pytest.raises(CheckpointError, match=reason):
             read_labels(tmp_path, {"id2label": broken}, head)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"num_labels": 5},
+        {"num_labels": 5, "id2label": None},
+        {"num_labels": 3, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}},
+        {"num_labels": 2, "id2label": {"1": "no", "0": "yes"}},
+        {"num_labels": None, "id2label": {"0": "yes", "1": "no", "2": "maybe"}},
+        {"id2label": {"0": 0, "1": 1.5}},
+    ],
+    ids=str,
+)
+def test_labels_that_only_have_a_number(tmp_path: Path, config: ConfigJson) -> None:
+    """``num_labels`` was ignored: the whole export ran before the number of scores was wrong. Numbers are names too."""
+    write(tmp_path, config=config)
+    head = next(head for head in HEADS if head.name == "sequence_classification")
+    given = {key: value for key, value in config.items() if value is not None}
+    names: Any = Wav2Vec2Config.from_dict(given).id2label
+    found = read_labels(tmp_path, read_document(tmp_path / "config.json", ConfigJson), head).names
+    assert found == tuple(str(names[index]) for index in range(len(names)))
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"num_labels": 0}, "num_labels is 0; it must be the number of labels"),
+        ({"num_labels": 5, "id2label": {"0": "a", "1": "b"}}, "num_labels is 5, but id2label names 2 labels"),
+    ],
+)
+def test_numbers_of_labels_that_cannot_be(tmp_path: Path, config: ConfigJson, reason: str) -> None:
+    head = next(head for head in HEADS if head.name == "frame_classification")
+    with pytest.raises(CheckpointError, match=reason):
+        read_labels(tmp_path, config, head)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"id2label": {"0": "a", "1": None}}, r"id2label\.1 is None; it must be a text or a number$"),
+        ({"id2label": ["a", "b"]}, r"id2label is .*; it must be an object or null$"),
+        ({"architectures": ["Wav2Vec2ForCTC", 7]}, r"architectures\[1\] is 7; it must be a text$"),
+        ({"num_labels": 5.0}, r"num_labels is 5\.0; it must be a whole number or null$"),
+    ],
+)
+def test_a_value_inside_an_object_is_named(tmp_path: Path, values: dict[str, object], reason: str) -> None:
+    """The error said of an object that it must be an object."""
+    write(tmp_path, config=values)
+    with pytest.raises(CheckpointError, match=reason):
+        read_document(tmp_path / "config.json", ConfigJson)
+
+
+def test_a_value_deep_inside_is_named(tmp_path: Path) -> None:
+    write(tmp_path, processor={"feature_extractor": {"do_normalize": "yes"}}, added={"a": "1"})
+    with pytest.raises(CheckpointError, match=r"feature_extractor\.do_normalize is yes; it must be true or false$"):
+        read_document(tmp_path / "processor.json", ProcessorJson)
+    with pytest.raises(CheckpointError, match=r"added\.json: a is 1; it must be a whole number$"):
+        read_document(tmp_path / "added.json", AddedTokensJson)

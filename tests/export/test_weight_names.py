@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -147,3 +148,56 @@ def test_unused_weights_may_be_ignored(checkpoint: Path, tmp_path: Path, capsys:
         Checkpoint.open(checkpoint, ignore_weights=["head.*"]).load()
     found = Checkpoint.open(checkpoint, ignore_weights=["criterion.*"]).load().state_dict()
     assert torch.equal(found["lm_head.weight"], state["lm_head.weight"])
+
+
+def beside(copies: dict[str, float]) -> Callable[[State], State]:
+    """The model under several wrappers, its weights multiplied by a number of its own in each."""
+    return lambda state: {f"{at}{name}": value * by for at, by in copies.items() for name, value in state.items()}
+
+
+ADVISED: dict[str, tuple[Callable[[State], State], dict[str, object]]] = {
+    "a moving average": (beside({"": 1, "ema.": 0}), {}),
+    "a moving average, in a wrapper": (beside({"model.": 1, "model.ema.": 0}), {}),
+    "three copies": (beside({"ema.": 0, "model.": 0, "trained.": 1}), {}),
+    "two copies, in a wrapper": (beside({"outer.ema.": 0, "outer.model.": 1}), {}),
+    "a head that the architecture has not": (lambda state: state, {"architectures": ["Wav2Vec2Model"]}),
+    "more layers than config.json sets": (lambda state: state, {"num_hidden_layers": 1}),
+    "a name of shell patterns": (lambda state: {**state, "*": torch.zeros(1), "a[0].?": torch.zeros(1)}, {}),
+    "names that share a start with those of the model": (
+        lambda state: {**state, **{f"wav2vec2.more_{i}.x": torch.zeros(1) for i in range(20)}},
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ADVISED)
+def test_the_advice_to_ignore_weights_is_enough(checkpoint: Path, name: str) -> None:
+    """It named the first of several patterns, one that fits no weight (``ema.lm_head.*.*``), or one that fits all."""
+    change, config = ADVISED[name]
+    edit_json(checkpoint / "config.json", **config)
+    state = load_file(checkpoint / "model.safetensors")
+    save_file(change(state), checkpoint / "model.safetensors")
+    with pytest.raises(CheckpointError, match="ignore_weights=") as refused:
+        Checkpoint.open(checkpoint).load()
+    patterns = re.findall(r"ignore_weights='([^']*)'", str(refused.value))
+    assert "moving average" not in name or len(patterns) == 1
+    found = Checkpoint.open(checkpoint, ignore_weights=patterns).load().state_dict()
+    assert all(torch.equal(value, state[key if key in state else f"wav2vec2.{key}"]) for key, value in found.items())
+    if len(patterns) == 1:
+        Checkpoint.open(checkpoint, ignore_weights=patterns[0]).load()
+
+
+def test_advice_that_would_be_endless_is_left_out(checkpoint: Path) -> None:
+    state = load_file(checkpoint / "model.safetensors")
+    save_file({**state, **{f"w{i}": torch.zeros(1) for i in range(60)}}, checkpoint / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"60 weights of the file are unused: w.*…; ") as refused:
+        Checkpoint.open(checkpoint).load()
+    assert "ignore_weights" not in str(refused.value)
+
+
+def test_layers_of_an_adapter_are_not_those_of_the_encoder(make_checkpoint: Callable[..., Path]) -> None:
+    """The error blamed num_hidden_layers."""
+    folder = make_checkpoint(add_adapter=True, output_hidden_size=32, num_adapter_layers=2)
+    edit_json(folder / "config.json", num_adapter_layers=1)
+    with pytest.raises(CheckpointError, match="does not set add_adapter, or fewer layers of it"):
+        Checkpoint.open(folder).load()

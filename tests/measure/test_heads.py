@@ -200,3 +200,19 @@ def test_what_does_not_fit_the_head_is_named(shapes_bundle: Bundle, folder: Path
     first = heads.run(model, labels(folder))
     with pytest.raises(InputError, match="not of the same recordings"):
         first.change(heads.run(model, labels(folder, 2)))
+
+
+def test_a_recording_that_cannot_be_used_is_left_out_of_every_run_or_refused(
+    shapes_bundle: Bundle, folder: Path
+) -> None:
+    path = labels(folder)
+    (folder / "5.wav").write_bytes(b"")
+    path.write_text(path.read_text() + json.dumps({"path": "5.wav", "label": "calm"}))
+    model = classifier(shapes_bundle, RIGHT)
+    with pytest.raises(InputError, match=r"labels\.jsonl:5: .*5\.wav"):
+        heads.run(model, path)
+    scanned = heads.scan([model.spec] * 2, path)
+    given = heads.answers(model, scanned.rows)
+    lost = heads.Answers((None, *given.of[1:]), ("labels.jsonl:1: lost",))
+    runs = scanned.runs([given, lost])
+    assert [len(run.items()) for run in runs] == [3, 3] and runs[0].change(runs[1]).value == 0

@@ -90,10 +90,10 @@ def test_a_taken_port_and_a_wrong_certificate_are_one_line(catalogue: Catalogue,
         Server(catalogue, ServerOptions(port=0, certificate=tmp_path / "wrong.pem"))
 
 
-def test_the_token_opens_everything_but_health_and_page(guarded: Running) -> None:
-    for path in ("/healthz", "/readyz", "/", "/page/style.css"):
+def test_the_token_opens_everything_but_health_page_and_docs(guarded: Running) -> None:
+    for path in ("/healthz", "/readyz", "/", "/page/style.css", "/docs", "/openapi.json"):
         assert asked(guarded.url + path)[0] == 200, path
-    for path in ("/v1/models", "/metrics", "/v1/status", "/openapi.json"):
+    for path in ("/v1/models", "/metrics", "/v1/status"):
         status, body = asked(guarded.url + path)
         assert status == 401 and "requires its token" in message_of(body), path
         assert asked(guarded.url + path, Authorization="Bearer wrong")[0] == 401

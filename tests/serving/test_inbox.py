@@ -1,4 +1,4 @@
-"""Sound straight from a connection: none of it overtakes what came before, and none is lost."""
+"""Sound from a connection: none of it overtakes what came before, none is lost, and what is wrong is said."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.serving.conftest import Running, blocks_of
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from wav2edge.serving.limits import Limits
@@ -50,3 +51,32 @@ def test_sound_faster_than_it_is_decoded_keeps_its_order(
     np.testing.assert_array_equal(np.concatenate(offered), sound)
     assert True in direct and False in direct
     assert " ".join(event["text"] for event in events if event["event"] == "final") == listened[recordings[0]]
+
+
+def test_a_client_that_stops_sending_gets_the_final_of_its_utterance_and_then_the_error(
+    catalogue: Catalogue, recordings: list[Path]
+) -> None:
+    """The words before a microphone was muted were lost: the error came in place of them."""
+    sound = np.concatenate(blocks_of(recordings[0]))[: 2 * 16000].astype("<f4").tobytes()
+    with (
+        Running(catalogue, ServerOptions(port=0), Limits(idle_seconds=1.0)) as server,
+        connect(f"{server.url.replace('http', 'ws')}/v1/listen?encoding=f32le") as socket,
+    ):
+        for at in range(0, len(sound), 6400):
+            socket.send(sound[at : at + 6400])
+        events = []
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                events.append(json.loads(socket.recv(timeout=20)))
+        assert server.service.metrics.cut_clients == 0
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 1008
+    assert [event["text"] for event in events if event["event"] == "final"] != []
+    assert events[-1] == {"event": "error", "message": "nothing came for 1 s; the stream is over"}
+
+
+@pytest.mark.parametrize("rate", ["%C2%B2", "%D9%A1%D9%A6%D9%A0%D9%A0%D9%A0", "9" * 5000, "-16000", "1e4", ""])
+def test_a_rate_that_is_no_number_in_ascii_is_refused_in_one_line(server: Running, rate: str) -> None:
+    """A superscript two is a digit to str.isdigit; int refused it with a traceback."""
+    with connect(f"{server.url.replace('http', 'ws')}/v1/listen?sample_rate={rate}") as socket:
+        said = json.loads(socket.recv())
+    assert said["event"] == "error" and "give Hz from 4000 to 192000" in said["message"]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
+from urllib.request import Request, urlopen
 
 import numpy as np
 import openai
@@ -18,10 +21,12 @@ from openai.types.audio import TranscriptionVerbose
 from openai.types.realtime import RealtimeServerEvent
 from openai.types.realtime.realtime_audio_formats_param import AudioPCMA, AudioPCMU
 from tests.serving.conftest import Running
+from tests.serving.test_guard import FORM, asked, form
 
 import wav2edge
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.text.transcript import Transcript
+from wav2edge.serving.transcriptions import _doubts
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +106,13 @@ def test_the_models_are_listed_with_what_they_are(client: openai.OpenAI) -> None
         ({"response_format": "diarized_json"}, 400, "choose from json, text, srt, verbose_json, vtt"),
         ({"timestamp_granularities": ["word"]}, 400, "need response_format verbose_json"),
         ({"response_format": "srt", "stream": True}, 400, "not with srt"),
+        ({"response_format": "verbose_json", "stream": True}, 400, "not with verbose_json"),
+        ({"timestamp_granularities": ["word"], "stream": True}, 400, "need response_format verbose_json"),
+        ({"include": ["words"]}, 400, "include 'words' is not offered; choose from logprobs"),
+        ({"include": ["logprobs"], "response_format": "vtt"}, 400, "not with vtt"),
+        ({"include": ["logprobs"], "response_format": "verbose_json"}, 400, "not with verbose_json"),
+        ({"chunking_strategy": "foo"}, 400, "chunking_strategy 'foo' is not offered; choose from auto, server_vad"),
+        ({"chunking_strategy": {"type": "semantic"}}, 400, "chunking_strategy 'semantic' is not offered"),
         ({"file": ("a.wav", b"")}, 400, "a.wav: the file is empty"),
         ({"file": ("talk.wav", b"RIFF no sound at all")}, 400, "talk.wav"),
         ({"extra_body": {"keywords": ["a"] * 101}}, 400, "101 keywords"),
@@ -116,6 +128,56 @@ def test_what_cannot_be_done_is_refused_in_one_line(
     assert caught.value.status_code == status
     message = str(caught.value.body["message"] if isinstance(caught.value.body, dict) else "")
     assert sentence in message and "\n" not in message and "/tmp" not in message
+
+
+@pytest.mark.parametrize("strategy", ["auto", {"type": "server_vad", "threshold": 0.5}])
+def test_openais_chunking_strategies_are_accepted(
+    client: openai.OpenAI, recordings: list[Path], expected: Transcript, strategy: Literal["auto"]
+) -> None:
+    create = client.audio.transcriptions.create
+    assert create(model="wav2edge-demo", file=recordings[0], chunking_strategy=strategy).text == expected.text
+
+
+def test_a_recording_that_was_cut_short_is_said_in_every_format(
+    server: Running, recordings: list[Path], tmp_path: Path
+) -> None:
+    """Half of a file was answered as if it were all of it, but for ``verbose_json``."""
+    soundfile.write(tmp_path / "a.wav", read.load(recordings[0], 16000), 16000, subtype="PCM_16")
+    data = (tmp_path / "a.wav").read_bytes()
+
+    def answer(data: bytes, **fields: str) -> tuple[dict[str, str], str]:
+        url, body = f"{server.url}/v1/audio/transcriptions", form("é.wav", data, **fields)
+        with urlopen(Request(url, body, {"Content-Type": FORM}), timeout=30) as response:
+            return {name.lower(): value for name, value in response.headers.items()}, response.read().decode()
+
+    def values(data: bytes, **fields: str) -> dict[str, object]:
+        made: dict[str, object] = json.loads(answer(data, **fields)[1].strip().rpartition("data: ")[2])
+        return made
+
+    half, whole = data[: len(data) // 2], {"complete": True, "warnings": []}
+    for fields in ({}, {"response_format": "verbose_json"}, {"stream": "true"}):
+        found = values(half, **fields)
+        assert found["complete"] is False and found["warnings"] and found["text"]
+        found = values(data, **fields)
+        assert {name: found[name] for name in whole} == whole
+    for kind in ("text", "srt", "vtt"):
+        headers = answer(half, response_format=kind)[0]
+        assert headers["x-wav2edge-complete"] == "false"
+        assert headers["x-wav2edge-warnings"].isascii() and headers["x-wav2edge-warnings"]
+        assert not [name for name in answer(data, response_format=kind)[0] if name.startswith("x-wav2edge")]
+
+
+def test_warnings_in_a_header_are_one_line_of_ascii() -> None:
+    made = _doubts(Transcript("", 1.0, warnings=("é.wav: half\r\nX-Evil: 1", "b" * 3000)))
+    line = made["X-Wav2edge-Warnings"]
+    assert line.startswith("?.wav: half X-Evil: 1; bbb") and len(line) == 2000 and "X-Wav2edge-Complete" not in made
+
+
+def test_the_case_of_a_forms_type_does_not_matter(server: Running, recordings: list[Path]) -> None:
+    """``Multipart/Form-Data`` was refused with 415."""
+    body = form("a.opus", recordings[0].read_bytes())
+    url, kind = f"{server.url}/v1/audio/transcriptions", "Multipart/Form-Data; boundary=xx"
+    assert asked(url, body, Content_Type=kind)[0] == 200
 
 
 def test_another_language_than_the_models_is_refused(
@@ -217,7 +279,7 @@ def test_a_wrong_realtime_message_is_said_and_the_session_goes_on(client: openai
         connection.recv()
         connection.input_audio_buffer.commit()
         event = connection.recv()
-        assert event.type == "error" and "turn_detection commits" in event.error.message
+        assert event.type == "error" and event.error.code == "input_audio_buffer_commit_empty"
         connection.send({"type": "response.create"})
         event = connection.recv()
         assert event.type == "error" and "response.create" in event.error.message

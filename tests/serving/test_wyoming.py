@@ -15,7 +15,9 @@ from wyoming.asr import Transcribe, Transcript, TranscriptChunk, TranscriptStart
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncTcpClient
 from wyoming.error import Error
+from wyoming.event import Event
 from wyoming.info import Describe, Info
+from wyoming.ping import Ping, Pong
 
 from wav2edge.runtime.errors import InputError
 from wav2edge.serving.limits import Limits
@@ -95,6 +97,85 @@ def test_a_client_that_stays_does_not_keep_the_server_from_ending(
     assert "Traceback" not in caplog.text and "Exception" not in caplog.text
 
 
+def spoken(recording: Path) -> list[Event]:
+    """The events of a recording that does not stop, as Home Assistant sends them."""
+    audio = [(np.clip(block, -1, 1) * 32767).astype("<i2").tobytes() for block in blocks_of(recording)]
+    return [AudioStart(16000, 2, 1).event(), *(AudioChunk(16000, 2, 1, each).event() for each in audio)]
+
+
+def test_a_recording_gets_its_transcript_when_the_server_stops(
+    catalogue: Catalogue, recordings: list[Path], listened: dict[Path, str]
+) -> None:
+    """It got none, and the server waited for its client for 30 s."""
+    wyoming = WyomingServer("127.0.0.1", 0)
+    server = Server(catalogue, ServerOptions(port=0))
+    ready = threading.Event()
+    thread = threading.Thread(target=server.run, args=(ready.set, (wyoming.serve,)), daemon=True)
+    thread.start()
+    assert ready.wait(20)
+
+    async def talk() -> list[Event]:
+        async with AsyncTcpClient("127.0.0.1", wyoming.port) as client:
+            for event in spoken(recordings[0]):
+                await client.write_event(event)
+            await client.write_event(Ping().event())
+            found = [await client.read_event()]
+            while found[-1] is not None and not Pong.is_type(found[-1].type):  # then the server has all of the sound
+                found.append(await client.read_event())
+            server.stop()
+            for _ in range(20):  # the client goes on sending
+                await client.write_event(AudioChunk(16000, 2, 1, bytes(3200)).event())
+            while found[-1] is not None:
+                found.append(await client.read_event())
+            return [event for event in found if event is not None]
+
+    events = asyncio.run(asyncio.wait_for(talk(), 20))
+    thread.join(10)
+    assert not thread.is_alive()
+    [text] = [Transcript.from_event(event).text for event in events if Transcript.is_type(event.type)]
+    assert text == listened[recordings[0]] != ""
+
+
+def test_a_client_that_stops_sending_gets_its_transcript_and_then_the_error(
+    port: int, recordings: list[Path], listened: dict[Path, str]
+) -> None:
+    async def talk() -> list[Event]:
+        async with AsyncTcpClient("127.0.0.1", port) as client:
+            for event in spoken(recordings[0]):
+                await client.write_event(event)
+            found = []
+            while (event := await client.read_event()) is not None:
+                found.append(event)
+            return found
+
+    events = asyncio.run(asyncio.wait_for(talk(), 20))
+    [text] = [Transcript.from_event(event).text for event in events if Transcript.is_type(event.type)]
+    assert text == listened[recordings[0]]
+    assert Error.is_type(events[-1].type) and "nothing came for 2 s" in Error.from_event(events[-1]).text
+
+
+@pytest.mark.parametrize("refused", ["width", "model"])
+def test_a_client_that_is_still_sending_gets_the_error(port: int, recordings: list[Path], refused: str) -> None:
+    """The connection was closed with sound unread, so that the system answered with a reset in place of it."""
+
+    async def talk() -> Event | None:
+        async with AsyncTcpClient("127.0.0.1", port) as client:
+            if refused == "model":
+                await client.write_event(Transcribe(name="none").event())
+            width = 3 if refused == "width" else 2
+            await client.write_event(AudioStart(16000, width, 1).event())
+            for _ in range(50):
+                await client.write_event(AudioChunk(16000, width, 1, bytes(3200)).event())
+                await asyncio.sleep(0.002)
+            await client.write_event(AudioStop().event())
+            event: Event | None = await client.read_event()
+            return event
+
+    for _ in range(3):
+        event = asyncio.run(asyncio.wait_for(talk(), 20))
+        assert event is not None and Error.is_type(event.type)
+
+
 @pytest.mark.parametrize(
     ("sent", "message"),
     [
@@ -123,11 +204,13 @@ def test_what_is_wrong_is_said_in_one_line_and_ends_the_connection(port: int, se
     assert message in text and "\n" not in text
 
 
-def test_the_server_is_announced_until_it_ends() -> None:
+def test_the_server_is_announced_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """A browser of the same machine finds the port, and loses it when the server stops."""
     zeroconf = pytest.importorskip("zeroconf", reason="needs the extra [zeroconf]")
+    from wav2edge.serving import announcement
     from wav2edge.serving.announcement import KIND, Announcement
 
+    monkeypatch.setattr(announcement, "_addresses", lambda host: [host])
     found: asyncio.Queue[int | None] = asyncio.Queue()
 
     class Browser(zeroconf.ServiceListener):  # type: ignore[misc, name-defined]
@@ -164,3 +247,6 @@ def test_an_address_that_cannot_be_announced_is_said_first() -> None:
 
     with pytest.raises(InputError, match="::1 has no address of IPv4"):
         Announcement("::1", 10_400)
+    for host in ("127.0.0.1", "localhost"):  # --announce without --host
+        with pytest.raises(InputError, match=f"no other device reaches {host}, so .* give --host"):
+            Announcement(host, 10_400)

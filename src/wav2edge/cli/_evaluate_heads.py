@@ -66,29 +66,30 @@ def run(
     worst: int,
     thresholds: Thresholds,
 ) -> int:
-    """Run every system on the manifest and print its figures; raises InputError for bundles of different heads."""
-    from wav2edge.devices.open import open_model
-    from wav2edge.measure import evaluation, heads
+    """Run every system on the manifest and print its figures; 2 where some recordings could not be used, else 0.
+
+    Raises InputError for bundles of different heads.
+    """
+    from wav2edge.measure import evaluation
 
     of = {bundle.spec.head for bundle, _ in systems}
     if len(of) > 1:
         raise InputError(f"bundles of different heads ({', '.join(sorted(of))}) have no figure in common")
     labels = evaluation.labels([system for _, system in systems])
-    runs: list[Run] = []
-    with Progress() as progress, _foreign.without_lines(_foreign.MP3_DECODER):
-        for label, (bundle, system) in zip(labels, systems):
-            with open_model(
-                bundle, system.engine, system.variant, threads=several.threads, device=several.device
-            ) as model:
-                runs.append(heads.run(model, manifest, split=split, progress=functools.partial(progress.update, label)))
+    runs, problems = _run(systems, labels, several, manifest, split)
     points = [thresholds.measured(run, manifest, system.variant) for run, (_, system) in zip(runs, systems)]
-    document = {"head": next(iter(of)), "manifest": manifest, "systems": _documents(systems, runs, points)}
+    document = {
+        "head": next(iter(of)),
+        "manifest": manifest,
+        "systems": _documents(systems, runs, points),
+        "problems": list(problems),
+    }
     _terminal.write_json(document, json)
     if folder is not None:
         from wav2edge.measure import heads_page
         from wav2edge.runtime import files
 
-        files.write_whole(folder / "index.html", heads_page.page(runs, labels, manifest, worst))
+        files.write_whole(folder / "index.html", heads_page.page(runs, labels, manifest, worst, problems))
         _terminal.write_json(document, folder / "evaluate.json")
         _terminal.note(f"the page is {folder / 'index.html'}")
     if json != "-":
@@ -98,7 +99,37 @@ def run(
                 _terminal.out(f"{label}: threshold {point.threshold:g} {point}")
     if thresholds.keep:
         _keep(systems, points)
-    return 0
+    if problems:
+        _terminal.note(f"{len(problems)} rows of {manifest} could not be used; the rates are without them")
+    return 2 if problems else 0
+
+
+def _run(
+    systems: Sequence[tuple[Bundle, System]],
+    labels: Sequence[str],
+    several: Several,
+    manifest: str,
+    split: str | None,
+) -> tuple[list[Run], tuple[str, ...]]:
+    """Every system's results on what all could use, and a line for each row that one could not, which is noted too."""
+    from wav2edge.devices.open import open_model
+    from wav2edge.measure import heads
+
+    scanned = heads.scan([bundle.spec for bundle, _ in systems], manifest, split)
+    for problem in scanned.problems:
+        _terminal.note(problem)
+    answers = []
+    with Progress() as progress, _foreign.without_lines(_foreign.MP3_DECODER):
+        for label, (bundle, system) in zip(labels, systems):
+            with open_model(
+                bundle, system.engine, system.variant, threads=several.threads, device=several.device
+            ) as model:
+                answers.append(heads.answers(model, scanned.rows, functools.partial(progress.update, label)))
+    runs = scanned.runs(answers)
+    unheard = tuple(dict.fromkeys(problem for each in answers for problem in each.problems))
+    for problem in unheard:
+        _terminal.note(problem)
+    return runs, (*scanned.problems, *unheard)
 
 
 def _keep(systems: Sequence[tuple[Bundle, System]], points: Sequence[Sequence[OperatingPoint]]) -> None:

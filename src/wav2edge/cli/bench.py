@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+from click.core import ParameterSource
+
 from wav2edge.runtime.errors import InputError
 
 from . import _options, _terminal
@@ -143,7 +146,7 @@ class TuneOptions:
 )
 @option(
     "--compare",
-    "measure nothing; print two earlier runs side by side",
+    "measure nothing; print two earlier runs side by side (no other option goes with it)",
     group=OUTPUT,
     metavar="A.json B.json",
     nargs=2,
@@ -192,7 +195,7 @@ def run(
     from wav2edge.measure.bench import run as bench
 
     if compare:
-        _check_alone(what, outputs, tuning, (*model, *more))
+        _check_alone()
         first, second = (document.read(Path(path)) for path in compare)
         names = (Path(compare[0]).stem, Path(compare[1]).stem)
         _terminal.out(table.compare(first, second, names if names[0] != names[1] else ("first", "second")))
@@ -251,20 +254,15 @@ def _plan(
     )
 
 
-def _check_alone(what: What, outputs: Outputs, tuning: TuneOptions, bundles: tuple[str, ...]) -> None:
-    """Raise InputError for options that --compare, which measures nothing, has no use for."""
-    given = {
-        "-m": bundles,
-        "--manifest": what.manifest,
-        "--json": outputs.json,
-        "--csv": outputs.csv,
-        "--markdown": outputs.markdown,
-        "--report": outputs.report,
-        "--tune": tuning.tune,
-    }
-    for name, value in given.items():
-        if value:
-            raise InputError(f"--compare prints two reports side by side; {name} is for measuring")
+def _check_alone() -> None:
+    """Raise InputError for every other option: --compare, which measures nothing, has no use for it."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE and context.params.get(name) != ()
+        if given and name != "compare":
+            shown = parameter.opts[0] if isinstance(parameter, click.Option) else "-m"
+            raise InputError(f"--compare prints two reports side by side; {shown} is for measuring")
 
 
 def _check(several: Several, what: What, tuning: TuneOptions) -> None:

@@ -206,19 +206,15 @@ def _print(result: Evaluation, labels: list[str], worst: int) -> None:
         lines = [line for line in result.lines if line.corpus == corpus]
         first = lines[0].scores.wer
         out(f"\n{corpus}: {_count(first.clips, 'recording')}, {_count(first.length, 'word')}")
-        rows = [
-            (
-                labels[line.system],
-                str(line.scores.wer),
-                str(line.scores.cer),
-                f"{result.hypotheses[line.system].speed:.1f}× RT",
-                _against(result, corpus, line.system, labels[0]),
-            )
-            for line in lines
-        ]
-        headings = ("", "WER", "CER", "speed", f"WER against {labels[0]}")
-        shown = 5 if len(rows) > 1 else 4
-        out(tables.table(headings[:shown], [row[:shown] for row in rows]))
+        columns = [("", [labels[line.system] for line in lines])]
+        columns += [("WER", [str(line.scores.wer) for line in lines])]
+        columns += [("CER", [str(line.scores.cer) for line in lines])]
+        if corpus == result.whole:
+            columns += [("speed", [f"{result.hypotheses[line.system].speed:.1f}× RT" for line in lines])]
+        if len(lines) > 1:
+            against = [_against(result, corpus, line.system, labels[0]) for line in lines]
+            columns += [(f"WER against {labels[0]}", against)]
+        out(tables.table([heading for heading, _ in columns], list(zip(*(cells for _, cells in columns)))))
     for number, index in enumerate(result.worst(worst)):
         if number == 0:
             out(f"\nmost errors of {labels[0]}:")

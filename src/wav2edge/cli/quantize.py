@@ -87,7 +87,7 @@ class QuantizeOptions:
     option(
         "--dev",
         "recordings with path and text to judge on; for other heads label, values, rttm, speaker, or a list of pairs "
-        "(default: every second recording of --speech)",
+        "(default: every second recording of --speech, or pair of them)",
         group=_SPEECH,
         metavar="MANIFEST",
         type=_options.FILE,
@@ -102,7 +102,7 @@ class QuantizeOptions:
     ),
     option(
         "--dev-limit",
-        "judge on at most N recordings, evenly spread (default: 200)",
+        "judge on at most N recordings, evenly spread, those of a pair together (default: 200)",
         group=_SPEECH,
         metavar="N",
         type=COUNT,

@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from wav2edge.calibration.build import VariantBuilder
+from wav2edge.calibration.closeness import sqnr
 from wav2edge.calibration.observe import observe
 from wav2edge.calibration.passes.channels_last import channels_last
 from wav2edge.calibration.passes.first_alone import first_alone
@@ -30,6 +31,7 @@ TINY: dict[str, object] = {
     "num_conv_pos_embedding_groups": 4,
 }
 RandomBundle = Callable[..., Bundle]
+Logits = Callable[[Graph, np.ndarray], np.ndarray]
 
 
 def outputs(model: onnx.ModelProto, samples: np.ndarray, lengths: list[int]) -> list[np.ndarray]:
@@ -221,3 +223,19 @@ def test_int8_of_it_keeps_layers_stages_and_quality(
     some = Graph.load(tmp_path / shop.build("int8-s8s8", frozenset(kept), stages=False).graphs["full"])
     layer = [node for node in some.nodes if "conv_layers.2/" in node.name and node.op_type == "MatMul"]
     assert len(layer) == 2 and not [node for node in layer if dequantized(some, node)]
+
+
+@pytest.mark.slow
+def test_int8_of_a_model_without_a_norm_before_its_projection(
+    random_bundle: RandomBundle, speech: list[np.ndarray], logits: Logits, tmp_path: Path
+) -> None:
+    """DistilHuBERT: its projection reads ``features``, of which only the transposed convolutions were observed."""
+    bundle, graph = tiny(random_bundle, "group", family="Hubert", feat_proj_layer_norm=False)
+    sites = find_sites(graph)
+    seen = observe(graph, observed(sites), speech, tmp_path)
+    assert "features" not in seen
+    shop = VariantBuilder(bundle, graph, sites, seen, "min-max", tmp_path)
+    made = Graph.load(tmp_path / shop.build("int8-s8s8", frozenset()).graphs["full"])
+    (projection,) = (site for site in sites if site.path == "feature_projection.projection")
+    assert dequantized(made, made.node(projection.node))
+    assert sqnr([logits(graph, speech[0])], [logits(made, speech[0])]) > 15

@@ -17,6 +17,7 @@ from wav2edge.calibration.passes.remove_parts import Moments, Seen, fitted_rows,
 from wav2edge.graphs.graph import Graph
 from wav2edge.graphs.split import split_stages
 from wav2edge.graphs.storage import save_model
+from wav2edge.runtime.bundle.read import Bundle
 
 Logits = Callable[[Graph, np.ndarray], np.ndarray]
 
@@ -50,6 +51,33 @@ def test_finds_every_half_of_every_layer(fp32_graph: Graph) -> None:
     assert [layer.path for layer in layers] == [f"encoder.layers.{number}" for number in range(8)]
     kinds = [(branch.layer, branch.kind, branch.units) for branch in branches]
     assert kinds == [(layer.path, *each) for layer in layers for each in (("heads", 4), ("inner units", 640))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("family", "settings"), [("Data2VecAudio", {}), ("Wav2Vec2", {"add_adapter": True})])
+def test_only_the_layers_of_the_transformer_count(
+    random_bundle: Callable[..., Bundle],
+    family: str,
+    settings: dict[str, object],
+    speech: list[np.ndarray],
+    logits: Logits,
+    tmp_path: Path,
+) -> None:
+    """The layers of position convolutions and adapters were taken for some too, and have no linear layer in them."""
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    bundle = random_bundle("layer", family, conv_dim=(16,) * 7, num_conv_pos_embeddings=5, **sizes, **settings)
+    graph = Graph.load(bundle.graph(bundle.variant("fp32"), "full"))
+    layers = find_layers(graph)
+    assert [layer.path for layer in layers] == ["encoder.layers.0", "encoder.layers.1"]
+    names = tuple(dict.fromkeys(name for layer in layers for name in (layer.source, layer.output)))
+    shapes: list[tuple[int, ...]] = []
+    run_with_outputs(graph, names, speech[:1], tmp_path, lambda found: shapes.extend(v.shape for v in found.values()))
+    assert len(set(shapes)) == 1 and shapes[0][-1] == 32
+    convolutions = sum(node.op_type == "Conv" for node in graph.nodes)
+    remove_parts(graph, Removal(frozenset({"encoder.layers.0"})))
+    assert sum(node.op_type == "Conv" for node in graph.nodes) == convolutions
+    assert [branch.layer for branch in find_branches(graph)] == ["encoder.layers.1"] * 2
+    assert np.isfinite(logits(graph, speech[0])).all()
 
 
 def test_a_unit_that_is_zero_goes_without_a_change(fp32_graph: Graph, speech: list[np.ndarray], logits: Logits) -> None:

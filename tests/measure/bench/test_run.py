@@ -13,6 +13,7 @@ import soundfile
 from wav2edge.measure import manifest
 from wav2edge.measure.bench import audio, document, run, table
 from wav2edge.measure.bench import plan as bench_plan
+from wav2edge.measure.bench.figures import of_plan
 from wav2edge.measure.bench.plan import BenchPlan, Configuration
 from wav2edge.measure.bench.verdicts import verdicts
 from wav2edge.measure.bench.worker import Worker
@@ -21,7 +22,7 @@ from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import Convolution, ModelSpec, Output
 from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
 from wav2edge.runtime.errors import BundleError, EngineError, InputError
-from wav2edge.runtime.heads import sequence_classification
+from wav2edge.runtime.heads import sequence_classification, xvector
 
 
 def configuration(bundle: Bundle, engine: str = "null", **values: object) -> Configuration:
@@ -106,10 +107,38 @@ def test_names_that_do_not_exist_are_refused(shapes_bundle: Bundle, tmp_path: Pa
 
 
 def test_the_speech_is_as_long_as_asked_for() -> None:
-    for seconds in (0.5, 9.0, 60.0):
-        samples = audio.speech_of(seconds)
-        assert samples.shape == (int(seconds * 16000),)
+    for seconds, rate in ((0.5, 16000), (9.0, 8000), (60.0, 16000)):
+        samples = audio.speech_of(seconds, rate=rate)
+        assert samples.shape == (int(seconds * rate),)
         assert 0.001 < np.abs(samples).mean() < 0.5
+
+
+def test_a_second_is_a_second_of_each_models_own_rate(shapes_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of 8 kHz was given 16 000 samples for each second: twice the audio, of 16 kHz."""
+    asked: list[tuple[int, int]] = []
+    loaded: dict[Worker, int] = {}
+
+    def load(worker: Worker, one: Configuration, longest: float, speech: Path) -> tuple[float, int | None]:
+        loaded[worker] = len(np.load(speech))
+        return 0.1, None
+
+    def time(worker: Worker, samples: int, runs: int, limit: float, warm: int) -> list[float]:
+        asked.append((samples, loaded[worker]))
+        return [0.01]
+
+    monkeypatch.setattr(Worker, "load", load)
+    monkeypatch.setattr(Worker, "time", time)
+    monkeypatch.setattr(Worker, "memory", lambda worker: (None, None))
+    wide = configuration(shapes_bundle)
+    write_manifest(
+        shapes_bundle.path, dataclasses.replace(shapes_bundle.spec, sample_rate=8000), shapes_bundle.variants, {}
+    )
+    chosen, _ = bench_plan.configurations([Bundle.open(shapes_bundle.path)], 1, only_engines=["null"])
+    run.measure(BenchPlan((chosen[0],), lengths=(0.5, 2.0), runs=1, limit=1.0))
+    assert set(asked) == {(4000, 16000), (16000, 16000)}
+    asked.clear()
+    run.measure(BenchPlan((wide,), lengths=(0.5, 2.0), runs=1, limit=1.0))
+    assert set(asked) == {(8000, 32000), (32000, 32000)}
 
 
 def test_a_worker_answers_with_errors_and_a_dead_one_is_noticed() -> None:
@@ -239,3 +268,27 @@ def test_a_recording_cut_short_is_not_scored(shapes_bundle: Bundle, tmp_path: Pa
     found = run.measure(BenchPlan((configuration(shapes_bundle),), lengths=(0.5,), runs=2, limit=1.0, manifest=listed))
     assert [result.wer for result in found.results] == [None]
     assert any("cut.wav: it breaks off" in skipped.reason for skipped in found.skipped)
+
+
+def test_few_of_many_pairs_are_of_both_kinds(tmp_path: Path, shapes_bundle: Bundle) -> None:
+    """Every second pair of a list where the same speaker and two take turns is of one kind."""
+    spec = dataclasses.replace(
+        shapes_bundle.spec,
+        head="xvector",
+        labels=(),
+        head_options=xvector.Options(),
+        blank=None,
+        delimiter=None,
+        outputs=(Output("out", ("batch", "embedding"), "for a test"),),
+    )
+    write_manifest(shapes_bundle.path, spec, shapes_bundle.variants, {})
+    for number in range(16):
+        soundfile.write(tmp_path / f"{number}.wav", np.full(160, 0.1), 16000)
+    lines = [f"{number % 2} {2 * number}.wav {2 * number + 1}.wav" for number in range(8)]
+    (tmp_path / "pairs.txt").write_text("\n".join(lines))
+    rows = [json.dumps({"path": f"{number}.wav", "speaker": f"s{number // 2}"}) for number in range(16)]
+    (tmp_path / "speakers.jsonl").write_text("\n".join(rows))
+    for name in ("pairs.txt", "speakers.jsonl"):
+        plan = BenchPlan((configuration(shapes_bundle),), lengths=(0.5,), manifest=tmp_path / name, clips=8)
+        found = of_plan(plan, tmp_path)
+        assert len(found.rows) == 8

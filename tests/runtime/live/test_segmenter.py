@@ -27,7 +27,7 @@ def finals_of(events: list[Event]) -> list[Final]:
 def test_a_long_utterance_is_cut_at_a_pause_and_loses_nothing(booth: Booth) -> None:
     rules = EndpointRules(longest_utterance=6.0)
     said = [f"{a}{b}" for a in "abcdef" for b in "ghijkl"]
-    text = "__________ ".join(" ".join(said[i : i + 6]) for i in range(0, 36, 6))
+    text = ".......... ".join(" ".join(said[i : i + 6]) for i in range(0, 36, 6))
     decoder = booth.decoder(replace(PLAIN, endpoint=rules))
     model = booth.model(booth.spec())
     events = booth.listen(decoder, model, np.concatenate((booth.speak(text), booth.quiet(2))))
@@ -39,6 +39,25 @@ def test_a_long_utterance_is_cut_at_a_pause_and_loses_nothing(booth: Booth) -> N
         assert before.end == after.start
         assert before.end - before.start <= 6.5
     assert sum(final.revised for final in finals) == 0
+
+
+@pytest.mark.parametrize("every", [1, 3, 40, None], ids=["each hop", "each third", "rarely", "finals alone"])
+def test_finals_do_not_depend_on_when_partials_are_run(booth: Booth, every: int | None) -> None:
+    """A busy server delays partials or leaves them out; long speech must be cut where it is cut by ``listen``."""
+    said = " ".join(f"{a}{b}" for a in "abcdefgh" for b in "ghijkl")
+    stream = np.concatenate((booth.speak(said), booth.quiet(2)))
+    rules = replace(PLAIN, endpoint=EndpointRules(longest_utterance=5.0))
+
+    decoder, model = booth.decoder(rules), booth.model(booth.spec())
+    expected = finals_of(booth.listen(decoder, model, stream))
+    assert [final.reason for final in expected[:2]] == ["length", "length"]
+
+    decoder, model = booth.decoder(rules), booth.model(booth.spec())
+    events: list[Event] = []
+    for i, at in enumerate(range(0, len(stream), 800)):
+        events += decoder.push(stream[at : at + 800], at)
+        events += booth.drain(decoder, model, finals_only=every is None or i % every != 0)
+    assert [(f.start, f.end, f.text) for f in finals_of(events)] == [(f.start, f.end, f.text) for f in expected]
 
 
 def test_an_utterance_reaches_up_to_digital_silence_and_not_into_it(booth: Booth) -> None:
