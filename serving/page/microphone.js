@@ -12,6 +12,7 @@ const LABELS = {
 const AGAIN = "start the microphone again to go on";
 const LOST = `the connection to the server was lost; the words so far are kept; ${AGAIN}`;
 const REFUSED = "the server did not accept the connection of the microphone; try again";
+const UNPLUGGED = "the microphone is gone: it was unplugged, or the browser took it back";
 const ENDED = `the server ended the live captions; ${AGAIN}`;
 
 const $ = (id) => document.getElementById(id);
@@ -68,8 +69,10 @@ export class Microphone {
     session.media = await navigator.mediaDevices.getUserMedia({
       audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false },
     });
+    session.media.getAudioTracks()[0].onended = () => this.unplugged(session);
     const context = session.context = new AudioContext();
     await context.audioWorklet.addModule("/page/capture.js");
+    if (session.problem) throw new Error(session.problem);
     const source = context.createMediaStreamSource(session.media);
     const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
     const socket = session.socket = openSocket(context.sampleRate, $("model").value);
@@ -119,6 +122,14 @@ export class Microphone {
       session.ended = true;
       session.socket.close();
     }
+  }
+
+  unplugged(session) {
+    if (this.session !== session || session.stopping) return;
+    session.problem = UNPLUGGED;
+    this.showMessage(UNPLUGGED);
+    if (session.opened) this.finish(session); // the last words still come
+    else if (session.socket) this.close(session);
   }
 
   finish(session) {

@@ -121,6 +121,18 @@ def test_a_lost_connection_is_said_and_loses_no_word_that_was_shown(page: sync_a
     assert (kept["text"], kept["final"], kept["words"][0]["start"]) == ("three four five", False, 1.5)
 
 
+def test_a_microphone_that_is_unplugged_is_said_and_its_last_words_come(page: sync_api.Page, server: Running) -> None:
+    received = captions(page, partial(0, 0.0, 1.0, "hello", "there"))
+    opened(page, server)
+    page.click("#microphone")
+    page.wait_for_selector("#tentative:has-text('there')")
+    page.evaluate("window.tracks[0].dispatchEvent(new Event('ended'))")
+    page.wait_for_selector("#message:has-text('unplugged')")
+    page.wait_for_selector("#microphone:has-text('Finishing')")
+    page.wait_for_timeout(200)
+    assert '{"type": "finish"}' in received
+
+
 def test_words_that_are_shown_before_their_final_are_in_the_files(page: sync_api.Page, server: Running) -> None:
     captions(page, partial(0, 0.0, 1.0, "hello", "there"))
     opened(page, server)
