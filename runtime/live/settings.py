@@ -34,7 +34,7 @@ class LiveSettings:
 
     kept_context: float = 4.5
     """The same where convolution features are kept between hops, which makes a longer one affordable. Default 4.5:
-    0.3 % of characters differ from whole-utterance partials on commands, 1.2 % with 1.0 (benchmarks/live_partials.py).
+    0.4 % of characters differ from whole-utterance partials on commands, 2.2 % with 1.0 (benchmarks/live_partials.py).
     """
 
     behind_context: float = 1.0
