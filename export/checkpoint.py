@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from .labels import Labels, read_labels
 from .network import Network
 from .preprocessing import Preprocessing, read_preprocessing
 from .sources import CheckpointSource, open_source
-from .weight_names import NEEDLESS, match_names
+from .weight_names import NEEDLESS, any_fits, match_names
 from .weights import load_weights, unfilled
 
 if TYPE_CHECKING:
@@ -176,7 +175,7 @@ class Checkpoint:
         with torch.no_grad():
             for name, value in found.items():
                 own[name].copy_(value)
-                if not any(fnmatchcase(name, pattern) for pattern in NEEDLESS):
+                if not any_fits(name, NEEDLESS):
                     self._refuse_damaged(name, own[name])
 
     def _refuse_damaged(self, name: str, weight: Tensor) -> None:

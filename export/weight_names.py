@@ -57,16 +57,16 @@ def match_names(
 
     Raises CheckpointError that lists what is missing and what is left over, with the cause where it is known.
     """
-    kept = {name: value for name, value in state.items() if not _any_fits(name, ignored)}
+    kept = {name: value for name, value in state.items() if not any_fits(name, ignored)}
     now = {old: _modern(name, own) for old, name in _unwrapped(kept, own, where).items()}
     renamed = {name: kept[old] for old, name in now.items()}
     known = {name: value for name, value in renamed.items() if name in own}
-    missing = [name for name in own if name not in known and not _any_fits(name, NEEDLESS)]
+    missing = [name for name in own if name not in known and not any_fits(name, NEEDLESS)]
     left_over = [
-        name for name in renamed if name not in own and not _any_fits(name, (*PRETRAINING, *RECOMPUTED, *ignored))
+        name for name in renamed if name not in own and not any_fits(name, (*PRETRAINING, *RECOMPUTED, *ignored))
     ]
     if missing:
-        needed = sum(not _any_fits(name, NEEDLESS) for name in own)
+        needed = sum(not any_fits(name, NEEDLESS) for name in own)
         rest = f"; unused in the file: {', '.join(_patterns(left_over))}" if left_over else ""
         cause = _cause(left_over, own) or f"is it a fine-tuned {kind}?"
         raise CheckpointError(
@@ -132,7 +132,8 @@ def _modern(name: str, own: Collection[str]) -> str:
     return name
 
 
-def _any_fits(name: str, patterns: Iterable[str]) -> bool:
+def any_fits(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a weight's name fits one of some patterns."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 

@@ -66,14 +66,15 @@ def among(rows: Sequence[Row], pairs: Sequence[Trial] = ()) -> tuple[Trial, ...]
 
 
 def fewer(rows: Sequence[Row], pairs: Sequence[Trial], limit: int) -> tuple[Row, ...]:
-    """At most ``limit`` of some recordings (two at least), evenly picked by pairs, half of them of each kind.
+    """At most ``limit`` of some recordings, evenly picked: pairs of a list, at least one, half of them of each kind.
 
-    pairs: those of a list; empty: the recordings name their speakers, and each speaker's stay together in twos.
+    pairs: those of a list; empty: the recordings name their speakers, and each speaker's stay together in twos, at
+    least two of these. None where no two belong together.
     """
     if limit >= len(rows):
         return tuple(rows)
     kinds = _kinds(_together(rows, pairs))
-    count = max(1, limit // 2)
+    count = max(1 if pairs else 2, limit // 2)
     of_first = min(len(kinds[0]), max(count // 2, count - len(kinds[1])))
     chosen = [*_evenly(kinds[0], of_first), *_evenly(kinds[1], min(len(kinds[1]), count - of_first))]
     there = {path for pair in chosen for path in (pair.first, pair.second)}

@@ -106,7 +106,7 @@ async def _give(socket: WebSocket, service: Service, outbox: Outbox, subscribers
             for each in subscribers:
                 each.emit((event,))
             await send(socket, events.to_line(event), service.limits)
-        if outbox.over:
+        if outbox.done:
             if outbox.error is not None:
                 if outbox.cut:
                     service.metrics.cut()
@@ -138,7 +138,7 @@ async def subscribe(request: Request) -> StreamingResponse:
                     continue
                 for event in found:
                     yield f"event: {event.kind}\ndata: {events.to_line(event)}\n\n"
-                if outbox.over:
+                if outbox.done:
                     message = str(outbox.error) if outbox.error else ""
                     yield f"event: end\ndata: {json.dumps({'event': 'end', 'message': message})}\n\n"
                     return

@@ -120,7 +120,7 @@ class _Session:
                     if error.status == 408:
                         raise
                     await send(self.socket, _error(error), self.service.limits)
-                if self.feed is not None and self._began + self.feed.seconds > self.service.limits.stream_seconds:
+                if self.feed is not None and self.feed.is_longest:
                     break
         if self.feed is not None:
             self.feed.finish(inbox.idle)
@@ -171,7 +171,7 @@ class _Session:
         form = FORMATS[self.format]
         if self.turns is not None:
             if self.feed is None:
-                self.feed = Feed(self.service, tuned(self.served.live, self.turns), self.outbox, form)
+                self.feed = Feed(self.service, tuned(self.served.live, self.turns), self.outbox, form, self._began)
             await self.feed.push(data)
             return
         if sum(map(len, self._buffered)) / RATE + len(data) / second_bytes(form) > _LONGEST_ITEM:
@@ -242,7 +242,7 @@ class _Session:
             for event in found:
                 if isinstance(event, (Partial, Final)):
                     await self.items.add(event, self._began)
-            if outbox.over:
+            if outbox.done:
                 if outbox.error is not None:
                     raise outbox.error
                 if self._ending is None:

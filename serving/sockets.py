@@ -38,6 +38,11 @@ class Outbox:
         self.over = False
         self.cut = False
 
+    @property
+    def done(self) -> bool:
+        """Whether the stream is over and no event of it waits; at once where the client was cut off."""
+        return self.over and (self.cut or not self._items)
+
     def emit(self, events: Sequence[Event]) -> None:
         """Take events from any thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -103,9 +108,12 @@ class Conversion:
 class Feed:
     """Converts one client's bytes, of one encoding and rate, to samples at 16 kHz and gives them to a stream."""
 
-    def __init__(self, service: Service, live: LiveTranscriber, outbox: Outbox, form: RawFormat) -> None:
-        """Open a stream on ``live``; its events go to the outbox."""
+    def __init__(
+        self, service: Service, live: LiveTranscriber, outbox: Outbox, form: RawFormat, before: float = 0.0
+    ) -> None:
+        """Open a stream on ``live``; its events go to the outbox. before: seconds of the client's sound before it."""
         self._form = form
+        self._before = before
         self._convert = Conversion(form)
         self._outbox = outbox
         self._reason: Refused | None = None
@@ -122,18 +130,18 @@ class Feed:
 
     @property
     def is_longest(self) -> bool:
-        """Whether it is as long as a stream may be."""
-        return self.seconds > self._service.limits.stream_seconds
+        """Whether the client's sound is as long as a stream may be."""
+        return self._before + self.seconds > self._service.limits.stream_seconds
 
     async def push(self, data: bytes) -> None:
         """Take bytes, a second of sound at a time; waits a while where too much is waiting to be decoded.
 
-        Whoever calls it ends the stream once it ``is_longest``.
+        What comes after the server began to stop is left out. Whoever calls it ends the stream once it ``is_longest``.
         """
         self._pushing = True
         try:
             for piece in seconds_of(self._form, data):
-                if self.is_longest:
+                if self.is_longest or self._service.stopping.is_set():
                     return
                 samples, waited = self._convert(piece), 0.0
                 while self._full and waited < _STALLED:

@@ -118,15 +118,15 @@ class CaptionStream(LiveStream):
             self.over = True
             self._ended(error)
 
-    # What follows is called by the scheduler, by one thread at a time.
-
     def take(self) -> Taken:
-        """Take what waits, for ``serve``."""
+        """Take what waits, for ``serve`` or to be forgotten."""
         with self._lock:
             incoming, self._incoming = self._incoming, deque()
             lost, self._lost = self._lost, deque()
             self._waiting = 0
             return Taken(_joined(incoming), lost, self._ending)
+
+    # What follows is called by the scheduler, by one thread at a time.
 
     def voice_windows(self, taken: Taken) -> list[NDArray[np.float32]]:
         """The windows about which ``serve`` will ask the voice; the blocks after a gap are left out."""

@@ -92,9 +92,10 @@ def _check_chunking(form: Form) -> None:
     with contextlib.suppress(ValueError, RecursionError):
         values = json.loads(value or "")
         kind = str(values.get("type")) if isinstance(values, dict) else kind
-    if kind == "server_vad" or (kind is None and value in (None, "auto")):
+    kind = kind or value or "auto"
+    if kind in ("auto", "server_vad"):
         return
-    given = (kind or value or "")[:40]
+    given = kind[:40]
     raise Refused(
         400, f"chunking_strategy {given!r} is not offered; choose from auto, server_vad", param="chunking_strategy"
     )

@@ -227,7 +227,7 @@ class _Connection:
                 if isinstance(event, Final) and event.text:
                     await self.send("transcript-chunk", {"text": f" {event.text}" if texts else event.text})
                     texts.append(event.text)
-            if self._outbox.over:
+            if self._outbox.done:
                 if self._outbox.error is not None:
                     raise self._outbox.error
                 break

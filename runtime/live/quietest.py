@@ -9,18 +9,18 @@ import numpy as np
 from .vad import VoiceActivity
 
 _TOGETHER = 3
-"""Windows of the speech detector (96 ms) whose probabilities are averaged."""
+"""Windows of the speech detector (96 ms) whose probabilities are averaged. On 18 recordings of 100 s, joined from dev
+sentences without the pauses between them, `listen --measure` gave a WER of 59.9 % with 3 and of 61.3 % with 5."""
 
 _ALIKE = 0.01
-"""Averages that differ by less are taken for equal."""
+"""Averages that differ by less are taken for equal; a round number, not measured."""
 
 
 class QuietestPlace:
     """The speech detector's last probabilities, and the place of the lowest.
 
-    It depends on the samples alone: hypotheses, which come when the machine has time for them, would cut elsewhere in
-    each run. On 18 recordings of 100 s, joined from sentences without the pauses between them, cuts between the words
-    of hypotheses gave a WER of 59.7 %, these 59.9 %.
+    It depends on the samples alone: hypotheses come when the machine has time for them, so cuts between their words
+    would differ from run to run. Such cuts gave 59.7 % on the recordings of ``_TOGETHER``.
     """
 
     def __init__(self, windows: int) -> None:

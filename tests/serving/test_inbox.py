@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from starlette.websockets import WebSocket
 from tests.serving.conftest import Running, blocks_of
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from wav2edge.serving import captions
 from wav2edge.serving.limits import Limits
 from wav2edge.serving.models import Catalogue
 from wav2edge.serving.server import ServerOptions
-from wav2edge.serving.sockets import Feed
+from wav2edge.serving.sockets import Feed, send
 from wav2edge.serving.streams import CaptionStream
 
 
@@ -51,6 +54,28 @@ def test_sound_faster_than_it_is_decoded_keeps_its_order(
     np.testing.assert_array_equal(np.concatenate(offered), sound)
     assert True in direct and False in direct
     assert " ".join(event["text"] for event in events if event["event"] == "final") == listened[recordings[0]]
+
+
+def test_a_client_that_takes_events_slowly_gets_all_of_them(
+    catalogue: Catalogue, recordings: list[Path], listened: dict[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came while a message was being sent, with the end, was never sent."""
+
+    async def slow(socket: WebSocket, text: str, limits: Limits) -> None:
+        await send(socket, text, limits)
+        await asyncio.sleep(0.3)
+
+    monkeypatch.setattr(captions, "send", slow)
+    with (
+        Running(catalogue, ServerOptions(port=0)) as server,
+        connect(f"{server.url.replace('http', 'ws')}/v1/listen?encoding=f32le") as socket,
+    ):
+        for block in blocks_of(recordings[0]):
+            socket.send(block.astype("<f4").tobytes())
+        socket.send(json.dumps({"type": "finish"}))
+        events = [json.loads(line) for line in socket]
+    assert " ".join(event["text"] for event in events if event["event"] == "final") == listened[recordings[0]]
+    assert events[-1]["event"] == "end"
 
 
 def test_a_client_that_stops_sending_gets_the_final_of_its_utterance_and_then_the_error(

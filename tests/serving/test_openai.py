@@ -130,7 +130,7 @@ def test_what_cannot_be_done_is_refused_in_one_line(
     assert sentence in message and "\n" not in message and "/tmp" not in message
 
 
-@pytest.mark.parametrize("strategy", ["auto", {"type": "server_vad", "threshold": 0.5}])
+@pytest.mark.parametrize("strategy", ["auto", "server_vad", {"type": "server_vad", "threshold": 0.5}])
 def test_openais_chunking_strategies_are_accepted(
     client: openai.OpenAI, recordings: list[Path], expected: Transcript, strategy: Literal["auto"]
 ) -> None:

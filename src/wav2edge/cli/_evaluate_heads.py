@@ -97,9 +97,11 @@ def run(
         for label, of_system in zip(labels, points):
             for point in of_system:
                 _terminal.out(f"{label}: threshold {point.threshold:g} {point}")
-    if thresholds.keep:
+    if thresholds.keep and not problems:
         _keep(systems, points)
     if problems:
+        if thresholds.keep:
+            _terminal.note("the thresholds were not kept: they would be of a part of the manifest")
         _terminal.note(f"{len(problems)} rows of {manifest} could not be used; the rates are without them")
     return 2 if problems else 0
 

@@ -292,3 +292,6 @@ def test_few_of_many_pairs_are_of_both_kinds(tmp_path: Path, shapes_bundle: Bund
         plan = BenchPlan((configuration(shapes_bundle),), lengths=(0.5,), manifest=tmp_path / name, clips=8)
         found = of_plan(plan, tmp_path)
         assert len(found.rows) == 8
+        numbers = {int(row.path.stem) for row in found.rows}
+        twos = [number // 2 for number in numbers if {number, number ^ 1} <= numbers]
+        assert len(twos) == 8 and (name != "pairs.txt" or sum(two % 2 for two in twos) == 4)
