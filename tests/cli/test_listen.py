@@ -16,16 +16,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from wav2edge.cli import listen, main
-from wav2edge.devices.open import open_model
+from wav2edge.cli import main
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import ModelSpec, Output
 from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
 from wav2edge.runtime.heads.sequence_classification import Options
 from wav2edge.runtime.live import events
-from wav2edge.runtime.live.sources import FileSource
-from wav2edge.runtime.live.transcriber import LiveTranscriber
 
 COMMAND = [sys.executable, "-m", "wav2edge", "listen"]
 
@@ -303,16 +300,35 @@ def test_a_classifier_gives_labels(
     assert "--measure is for models that transcribe" in capsys.readouterr().err
 
 
-def test_a_second_ctrl_c_ends_at_once(shapes_bundle: Bundle, clips: list[tuple[Path, str]]) -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with LiveTranscriber(open_model(shapes_bundle, "null")) as live:
-        session = live.session(FileSource(clips[0][0], fast=True))
-        with pytest.raises(KeyboardInterrupt), listen._stops(session):
+_TWICE = """
+import signal, sys
+from wav2edge.cli import listen
+from wav2edge.devices.open import open_model
+from wav2edge.runtime.live import events
+from wav2edge.runtime.live.sources import FileSource
+from wav2edge.runtime.live.transcriber import LiveTranscriber
+
+before = signal.getsignal(signal.SIGINT)
+with LiveTranscriber(open_model(sys.argv[1], "null")) as live:
+    session = live.session(FileSource(sys.argv[2], fast=True))
+    try:
+        with listen._stops(session):
             signal.raise_signal(signal.SIGINT)
             assert all(isinstance(event, events.Stats) for event in session), "it did not stop"
             assert session.seconds < 1
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+            sys.exit("the second did not end it")
+    except KeyboardInterrupt:
+        assert signal.getsignal(signal.SIGINT) is before
+        print("ended")
+"""
+
+
+def test_a_second_ctrl_c_ends_at_once(shapes_bundle: Bundle, clips: list[tuple[Path, str]]) -> None:
+    """In a process of its own, whose main thread has nothing else to do with signals."""
+    command = [sys.executable, "-c", _TWICE, str(shapes_bundle.path), str(clips[0][0])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "ended\n"), done.stderr
 
 
 @pytest.mark.parametrize(
