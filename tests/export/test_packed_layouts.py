@@ -209,7 +209,12 @@ def test_int8_of_fixed_length_gives_the_numbers_of_its_own_run(
     padded = np.random.default_rng(0).normal(size=(1, 32000)).astype(np.float32)
     padded[0, : len(clip)] = clip
     found = static.run(["logits"], {"input_values": padded, "input_lengths": lengths})[0]
-    np.testing.assert_array_equal(found[:, : expected.shape[1]], expected)
+    found = found[:, : expected.shape[1]]
+    if joined:  # the shipped one has layers in float, the head among them, whose sums differ in their last bit
+        np.testing.assert_allclose(found, expected, rtol=2e-6, atol=1e-5)
+        np.testing.assert_array_equal(found.argmax(-1), expected.argmax(-1))
+    else:
+        np.testing.assert_array_equal(found, expected)
     assert ("disabled_optimizers" in (made.path / "README.md").read_text("utf-8")) == joined
 
 
