@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from wav2edge.devices.open import open_model
 from wav2edge.export import layouts
+from wav2edge.export.layouts import static
 from wav2edge.measure import manifest
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle import embedded
@@ -288,7 +289,7 @@ def in_fixed_length(
         expected = reference(bundle, variant, cut)
         with tempfile.TemporaryDirectory() as place:
             made = layouts.pack(bundle, f"static:{seconds}s", Path(place) / "packed", variants=[variant])
-            without = ["MatMulAddFusion"] if variant == "int8-s8s8" else []  # as its README says
+            without = [*static.FUSIONS] if variant == "int8-s8s8" else []  # as its README says
             file = str(made.path / f"{variant}.onnx")
             graph = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"], disabled_optimizers=without)
         found: Reference = []

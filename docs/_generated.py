@@ -169,8 +169,8 @@ same clips, a little softer, shows that the last digits are the cause: its graph
 the loudness. On CPUs `wav2edge transcribe` runs the convolutions in pieces, which also changes the rounding of INT8:
 here INT8 is compared with the whole graph in one run.
 
-int8-s8s8 of fixed length runs without ONNX Runtime's MatMulAddFusion, as its README says: this joins product and bias
-to one operator where shapes are fixed, and changes the rounding.
+int8-s8s8 of fixed length runs without ONNX Runtime's MatMulAddFusion and SkipLayerNormFusion, as its README says: they
+make one operator of two where shapes are fixed, and change the rounding.
 
 `group-norm` is the checkpoint of the tests (tests/data/group_norm, 0.1 M parameters, about a word for each clip)."""
 """Why the rows of the table that differ do."""

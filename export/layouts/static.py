@@ -20,6 +20,8 @@ NAME = "static"
 CLIENT = "compilers that require fixed shapes (RKNN, QNN, NPU of OpenVINO, CoreML …)"
 ARGUMENT = ":SECONDSs"
 _LENGTH = re.compile(r"(\d{1,4}(?:\.\d{1,3})?)s")
+FUSIONS = ("MatMulAddFusion", "SkipLayerNormFusion")
+"""ONNX Runtime's optimisers of fixed shapes alone: product and bias, and sum and norm, become one operator each."""
 _UNSIGNED = ("u8s8", "u7s8")
 _PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
@@ -62,8 +64,8 @@ def write(job: Job, folder: Path) -> Readme:
     ]
     if joined:
         notes.append(
-            "ONNX Runtime joins product and bias of fixed shapes to one operator, which rounds signed INT8 otherwise: "
-            'for the numbers of wav2edge give it `disabled_optimizers=["MatMulAddFusion"]`.'
+            "ONNX Runtime joins product and bias, and sum and norm, of fixed shapes to one operator each, which round "
+            f"otherwise: for the numbers of wav2edge give it `disabled_optimizers={json.dumps(FUSIONS)}`."
         )
     first = next(iter(files.values()))
     return Readme(
