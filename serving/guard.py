@@ -34,7 +34,8 @@ A subprotocol's characters are those of RFC 6455, section 4.1; padding (``=``) i
 _OPEN = ("/", "/healthz", "/readyz", "/docs", "/openapi.json")  # a browser's links to them cannot send a token
 _SITE = re.compile(r"([a-z][a-z0-9+.-]*)://([\w.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?/?", re.IGNORECASE)
 _USUAL_PORTS = {"http": 80, "https": 443}
-_DRAINED_BYTES, _DRAINED_SECONDS = 64_000_000, 2.0  # of a refused upload
+DRAINED_BYTES, DRAINED_SECONDS = 64_000_000, 2.0
+"""What is read on from a client that was refused: one that is still sending would not see the answer."""
 _log = logging.getLogger("wav2edge.serving")
 
 
@@ -163,14 +164,14 @@ def _decoded(text: str) -> bytes:
 
 
 def _name(host: str) -> str | None:
-    """A Host header's name without its port; None where it is no host."""
+    """A Host header's name without its port; None where it is malformed."""
     with contextlib.suppress(ValueError):
         return urlsplit(f"//{host}").hostname or ""
     return None
 
 
 def _place(origin: str) -> str | None:
-    """An Origin header's host with its port; None where it is no origin."""
+    """An Origin header's host with its port; None where it is malformed."""
     with contextlib.suppress(ValueError):
         return urlsplit(origin).netloc
     return None
@@ -211,14 +212,14 @@ async def _drained(scope: Scope, receive: Receive) -> None:
 
     async def read() -> None:
         taken = 0
-        while taken < _DRAINED_BYTES:
+        while taken < DRAINED_BYTES:
             message = await receive()
             taken += len(message.get("body", b""))
             if not message.get("more_body", False):
                 return
 
     with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(read(), _DRAINED_SECONDS)
+        await asyncio.wait_for(read(), DRAINED_SECONDS)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, error: Refused) -> None:

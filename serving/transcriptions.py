@@ -95,9 +95,8 @@ def _check_chunking(form: Form) -> None:
     kind = kind or value or "auto"
     if kind in ("auto", "server_vad"):
         return
-    given = kind[:40]
     raise Refused(
-        400, f"chunking_strategy {given!r} is not offered; choose from auto, server_vad", param="chunking_strategy"
+        400, f"chunking_strategy {kind[:40]!r} is not offered; choose from auto, server_vad", param="chunking_strategy"
     )
 
 

@@ -16,6 +16,7 @@ from typing import Literal
 from .. import __version__
 from ..runtime.audio.raw import Encoding, RawFormat
 from ..runtime.live.events import Event, Final
+from .guard import DRAINED_BYTES, DRAINED_SECONDS
 from .listening import listening
 from .models import ServedModel
 from .refusals import Refused, refusal
@@ -25,7 +26,6 @@ from .sockets import Feed, Outbox, note
 Json = Mapping[str, object]
 _LINE = 64 * 1024
 _DATA = 1 << 20
-_DRAINED_BYTES, _DRAINED_SECONDS = 64_000_000, 2.0  # that a client sends after the server ended its connection
 _ENCODINGS: dict[int, Encoding] = {2: "s16le"}
 
 
@@ -123,13 +123,13 @@ class _Connection:
 
         async def read() -> None:
             taken = 0
-            while taken < _DRAINED_BYTES and (data := await self._reader.read(_LINE)):
+            while taken < DRAINED_BYTES and (data := await self._reader.read(_LINE)):
                 taken += len(data)
 
         if self._writer.can_write_eof():
             self._writer.write_eof()
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(read(), _DRAINED_SECONDS)
+            await asyncio.wait_for(read(), DRAINED_SECONDS)
 
     def close(self) -> None:
         """Release what an unfinished recording holds."""

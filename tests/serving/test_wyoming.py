@@ -73,16 +73,22 @@ def test_a_recording_gets_the_text_of_listen_in_chunks_and_whole(
     assert "".join(chunks) == whole == listened[recordings[0]]
 
 
-def test_a_client_that_stays_does_not_keep_the_server_from_ending(
-    catalogue: Catalogue, caplog: pytest.LogCaptureFixture
-) -> None:
-    """From Python 3.12 on the server waited for it; before, a traceback was printed."""
+def started(catalogue: Catalogue) -> tuple[WyomingServer, Server, threading.Thread]:
+    """A server of both protocols, and the thread that runs it."""
     wyoming = WyomingServer("127.0.0.1", 0)
     server = Server(catalogue, ServerOptions(port=0))
     ready = threading.Event()
     thread = threading.Thread(target=server.run, args=(ready.set, (wyoming.serve,)), daemon=True)
     thread.start()
     assert ready.wait(20)
+    return wyoming, server, thread
+
+
+def test_a_client_that_stays_does_not_keep_the_server_from_ending(
+    catalogue: Catalogue, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From Python 3.12 on the server waited for it; before, a traceback was printed."""
+    wyoming, server, thread = started(catalogue)
 
     async def stay() -> None:
         async with AsyncTcpClient("127.0.0.1", wyoming.port) as client:
@@ -107,12 +113,7 @@ def test_a_recording_gets_its_transcript_when_the_server_stops(
     catalogue: Catalogue, recordings: list[Path], listened: dict[Path, str]
 ) -> None:
     """It got none, and the server waited for its client for 30 s."""
-    wyoming = WyomingServer("127.0.0.1", 0)
-    server = Server(catalogue, ServerOptions(port=0))
-    ready = threading.Event()
-    thread = threading.Thread(target=server.run, args=(ready.set, (wyoming.serve,)), daemon=True)
-    thread.start()
-    assert ready.wait(20)
+    wyoming, server, thread = started(catalogue)
 
     async def talk() -> list[Event]:
         async with AsyncTcpClient("127.0.0.1", wyoming.port) as client:
