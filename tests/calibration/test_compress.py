@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -112,8 +113,14 @@ def test_what_contributes_nothing_goes_first(idle: Bundle, twin: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("brief")
 def test_where_nothing_can_go_one_line_says_so(
-    own_bundle: Bundle, twin: Path, capsys: pytest.CaptureFixture[str]
+    own_bundle: Bundle, twin: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """With whole layers first, none of which can go; a head that no clip needs might."""
+
+    def layers_first(steps: Sequence[RemovalStep]) -> tuple[RemovalStep, ...]:
+        return tuple(sorted(ordered(steps), key=lambda step: bool(step.units)))
+
+    monkeypatch.setattr("wav2edge.calibration.compress.ordered", layers_first)
     before = {path.name: path.read_bytes() for path in own_bundle.path.iterdir()}
     arguments = ["quantize", str(own_bundle.path), "--compress", "--variant", "int8-dynamic", "--no-search"]
     arguments += ["--max-wer-rise", "0", "--min-token-agreement", "100", "--speech", str(twin), "--dev", str(DEV)]
