@@ -35,7 +35,7 @@ def helps(flags: frozenset[str] | None = None) -> bool:
     flags: of the CPU; by default those in /proc/cpuinfo. Where they cannot be read the answer is no: without VNNI
     unsigned activations could saturate.
     """
-    flags = _flags() if flags is None else flags
+    flags = cpu_flags() if flags is None else flags
     return bool(flags & {"avx512_vnni", "avx_vnni"}) and "amx_int8" not in flags
 
 
@@ -121,7 +121,7 @@ def _linear(node: Node) -> NDArray[np.float64] | None:
     return sums
 
 
-def _flags() -> frozenset[str]:
+def cpu_flags() -> frozenset[str]:
     try:
         text = Path("/proc/cpuinfo").read_text("utf-8")
     except OSError:

@@ -31,6 +31,7 @@ from . import (
     Purpose,
     _mapped,
     _openvino_first,
+    _openvino_groups,
     _openvino_moves,
     _openvino_padding,
     _openvino_unsigned,
@@ -142,7 +143,7 @@ def _compiled(
         with ThreadPoolExecutor(1) as beside:  # what was compiled is checked while the graph is read
             checking = beside.submit(_unchanged, kept)
             model = core.read_model(str(graph))
-            if family == "CPU" and variant.precision == "int8":
+            if family == "CPU" and (variant.precision == "int8" or variant.bfloat16):
                 adapt(model, variant.bfloat16)
         unchanged = checking.result()
         compiled = core.compile_model(model, device, settings)
@@ -160,10 +161,12 @@ def _unchanged(kept: Path | None) -> dict[str, str]:
 
 
 def adapt(model: Model, bfloat16: bool = False) -> None:
-    """Rewrite an INT8 model in place for this CPU, where that is faster; it gives the same numbers.
+    """Rewrite an INT8 or bfloat16 model in place for this CPU, where that is faster or needed for the right numbers.
 
-    bfloat16: what is not INT8 will be computed in bfloat16.
+    bfloat16: what is not INT8 will be computed in bfloat16. Raises EngineError for what this CPU computes wrongly.
     """
+    if _openvino_groups.needed():
+        _openvino_groups.join_groups(model, bfloat16)
     if not bfloat16:
         _openvino_first.quantize_as_written(model)
     _openvino_padding.pad_before(model)

@@ -341,20 +341,20 @@ def test_attention_in_training_is_scaled_dot_product_attention(recipe: Recipe) -
     torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.parametrize("layers", [2, 3, 5])
-def test_a_deeper_encoder_begins_with_the_output_of_the_one_it_takes_over(
-    recipe: Recipe, tmp_path: Path, layers: int
+@pytest.mark.parametrize(("layers", "inner"), [(2, 64), (3, 64), (5, 64), (2, 96), (3, 128)])
+def test_a_larger_encoder_begins_with_the_output_of_the_one_it_takes_over(
+    recipe: Recipe, tmp_path: Path, layers: int, inner: int
 ) -> None:
     model = recipe("student.model")
     torch.manual_seed(0)
-    model.save_checkpoint(model.new_model(model.embedded_config(32, 2, 64, 2)), tmp_path / "shallow")
-    shallow = model.open_checkpoint(tmp_path / "shallow").eval()
-    deeper = model.new_model(model.embedded_config(32, layers, 64, 2)).eval()
-    random = model.adopt(deeper, tmp_path / "shallow")
+    model.save_checkpoint(model.new_model(model.embedded_config(32, 2, 64, 2)), tmp_path / "small")
+    small = model.open_checkpoint(tmp_path / "small").eval()
+    larger = model.new_model(model.embedded_config(32, layers, inner, 2)).eval()
+    random = model.adopt(larger, tmp_path / "small")
     assert len({name.split(".")[3] for name in random}) == layers - 2
     audio = torch.randn(1, 8000)
-    assert shallow(audio).logits.std() > 1e-3
-    torch.testing.assert_close(deeper(audio).logits, shallow(audio).logits)
+    assert small(audio).logits.std() > 1e-3
+    torch.testing.assert_close(larger(audio).logits, small(audio).logits)
 
 
 def test_a_store_follows_its_manifest(recipe: Recipe, tmp_path: Path) -> None:

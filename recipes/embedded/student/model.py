@@ -199,17 +199,19 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def adopt(model: Wav2Vec2ForCTC, folder: Path) -> list[str]:
-    """Copy weights of equal shape from another checkpoint folder and return the names that kept their own.
+    """Copy the weights that fit from another checkpoint folder and return the names that kept their own.
 
-    Where the model is deeper, the other's layers are spread evenly over its own, and those between begin as the
-    identity (output projections at zero), so that it starts with the other's output.
+    A deeper or wider model starts with the other's output: the other's layers are spread evenly over its own, and
+    those between begin as the identity (output projections at zero); inner units beyond the other's are random and
+    nothing reads them yet (Chen et al., "Net2Net: accelerating learning via knowledge transfer", 2016).
     """
     ours, theirs = model.state_dict(), load_weights(folder)
     depth = len({name.split(".")[3] for name in theirs if name.startswith(_LAYERS)})
     layers = model.wav2vec2.encoder.layers
     places = [i * max(len(layers), depth) // depth for i in range(depth)]
     spread = {_moved(name, places): value for name, value in theirs.items()}
-    fitting = {k: v for k, v in spread.items() if k in ours and v.shape == ours[k].shape}
+    widened = {k: _widened(k, v, ours[k]) for k, v in spread.items() if k in ours}
+    fitting = {k: v for k, v in widened.items() if v.shape == ours[k].shape}
     model.load_state_dict(fitting, strict=False)
     adopted = any(name.startswith(_LAYERS) for name in fitting)
     for i, layer in enumerate(layers):
@@ -217,6 +219,16 @@ def adopt(model: Wav2Vec2ForCTC, folder: Path) -> list[str]:
             for linear in (layer.attention.out_proj, layer.feed_forward.output_dense):
                 nn.init.zeros_(linear.weight)
     return sorted(set(ours) - set(fitting))
+
+
+def _widened(name: str, theirs: Tensor, ours: Tensor) -> Tensor:
+    """Return the weights of a feed-forward network with the inner units that only ours has; any others as they are."""
+    axes = {"intermediate_dense.weight": 0, "intermediate_dense.bias": 0, "output_dense.weight": 1}
+    axis = next((a for end, a in axes.items() if name.startswith(_LAYERS) and name.endswith(end)), None)
+    if axis is None or theirs.shape[axis] >= ours.shape[axis]:
+        return theirs
+    more = ours.narrow(axis, theirs.shape[axis], ours.shape[axis] - theirs.shape[axis])
+    return torch.cat([theirs, more if axis == 0 else torch.zeros_like(more)], axis)
 
 
 def _moved(name: str, places: list[int]) -> str:

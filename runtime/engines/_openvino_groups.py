@@ -1,0 +1,130 @@
+"""Join groups of a long convolution that have few channels, where OpenVINO's AMX kernels compute such groups wrongly.
+
+With OpenVINO 2026.4 on a CPU with AMX, a convolution over time of 8 taps and more gives wrong numbers in INT8 where its
+groups have fewer than 32 channels, and in bfloat16 fewer than 16; not for every number of taps (in INT8: 16 channels and
+8, 12, 16 … taps; 24 and 128). Those are the positional convolutions of small encoders: 384 channels in 16 groups.
+
+1. Only convolutions of at least 8 taps whose groups have 2 to 31 channels, on a CPU that has AMX.
+2. Neighbouring groups become one, whose weights from the channels of another group are zero: the same sums, of twice
+   the products or more.
+3. What cannot be joined, because there is one group or its weights are in another form, is refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import EngineError
+from ._library import library
+from ._openvino_chains import constant_of, converted_of
+from ._openvino_unsigned import cpu_flags
+
+if TYPE_CHECKING:
+    from openvino import Model, Node
+
+_LONG = 8
+_FEWEST = 32
+
+
+def needed(flags: frozenset[str] | None = None) -> bool:
+    """Whether this CPU multiplies INT8 or bfloat16 with AMX; ``flags``: of the CPU, by default those of this one."""
+    flags = cpu_flags() if flags is None else flags
+    return bool(flags & {"amx_int8", "amx_bf16"})
+
+
+def join_groups(model: Model, bfloat16: bool = False) -> int:
+    """Rewrite an ``openvino.Model`` in place; returns the number of convolutions.
+
+    bfloat16: whether what is not INT8 will be computed in bfloat16, not in float32.
+    Raises EngineError for those of rule 3.
+    """
+    found = [node for node in model.get_ordered_ops() if _is_short(node) and (bfloat16 or _integers(node) is not None)]
+    for node in found:
+        groups = _groups(node)
+        joined = next((n for n in range(2, groups + 1) if groups % n == 0 and n * _channels(node) >= _FEWEST), None)
+        weights = None if joined is None else _joined_weights(node, joined)
+        if weights is None:
+            raise EngineError(
+                f"openvino computes {node.get_friendly_name()} wrongly on this CPU: a convolution of {_taps(node)} taps "
+                f"and {_channels(node)} channels in a group, with AMX; use --engine onnxruntime"
+            )
+        _replace(node, weights)
+    return len(found)
+
+
+def _is_short(node: Node) -> bool:
+    """Rule 1."""
+    if node.get_type_name() not in ("Convolution", "GroupConvolution"):
+        return False
+    shape = node.input_value(1).get_partial_shape()
+    one_axis = len(node.get_attributes()["strides"]) == 1
+    return one_axis and shape.is_static and _taps(node) >= _LONG and 1 < _channels(node) < _FEWEST
+
+
+def _taps(node: Node) -> int:
+    return int(node.input_value(1).get_shape()[-1])
+
+
+def _channels(node: Node) -> int:
+    return int(node.input_value(1).get_shape()[-2])
+
+
+def _groups(node: Node) -> int:
+    return int(node.input_value(1).get_shape()[0]) if node.get_type_name() == "GroupConvolution" else 1
+
+
+def _joined_weights(node: Node, count: int) -> Any | None:
+    """Rule 2: the weights with every ``count`` groups as one; None where they are not as the bundle writes them."""
+    operators = library("openvino.opset13")
+
+    groups, outputs, channels, taps = node.input_value(1).get_shape()
+    shape = (groups // count, count * outputs, count * channels, taps)
+    real = constant_of(node.input_value(1))
+    if real is not None:
+        return operators.constant(_diagonal(real.astype(np.float32), shape, count))
+    integers = _integers(node)
+    scale = None if integers is None else constant_of(_before_reshape(node).input_value(1))
+    if integers is None or scale is None:
+        return None
+    scales = np.broadcast_to(scale.reshape(-1), groups * outputs).reshape(*shape[:2], 1, 1).astype(np.float32)
+    stored = operators.convert(operators.constant(_diagonal(integers, shape, count)), "f32")
+    return operators.multiply(stored, operators.constant(scales))
+
+
+def _integers(node: Node) -> NDArray[np.int8] | None:
+    """The weights of a convolution in symmetric INT8, before they are reshaped; None where they are float."""
+    weights = _before_reshape(node)
+    real = converted_of(weights) if weights.get_type_name() == "Multiply" else None
+    values = None if real is None else constant_of(real.input_value(0))
+    return values if values is not None and values.dtype == np.int8 else None
+
+
+def _before_reshape(node: Node) -> Node:
+    weights = node.input_value(1).get_node()
+    while weights.get_type_name() == "Reshape":
+        weights = weights.input_value(0).get_node()
+    return weights
+
+
+def _diagonal(values: NDArray[Any], shape: tuple[int, ...], count: int) -> NDArray[Any]:
+    """Weights of ``shape`` [groups, outputs, channels, taps], zero but for the blocks of the ``count`` groups in each."""
+    groups, outputs, channels, taps = shape
+    blocks = values.reshape(groups, count, outputs // count, channels // count, taps)
+    wide = np.zeros((groups, count, outputs // count, count, channels // count, taps), values.dtype)
+    for index in range(count):
+        wide[:, index, :, index] = blocks[:, index]
+    return wide.reshape(shape)
+
+
+def _replace(node: Node, weights: Any) -> None:
+    operators = library("openvino.opset13")
+
+    attributes = node.get_attributes()
+    settings = [attributes[name] for name in ("strides", "pads_begin", "pads_end", "dilations", "auto_pad")]
+    joined = operators.group_convolution(node.input_value(0), weights, *settings)
+    joined.set_friendly_name(node.get_friendly_name())
+    for target in list(node.output(0).get_target_inputs()):
+        target.replace_source_output(joined.output(0))
