@@ -1,8 +1,8 @@
 """Join groups of a long convolution that have few channels, where OpenVINO's AMX kernels compute such groups wrongly.
 
 With OpenVINO 2026.4 on a CPU with AMX, a convolution over time of 8 taps and more gives wrong numbers in INT8 where its
-groups have fewer than 32 channels, and in bfloat16 fewer than 16; not for every number of taps (in INT8: 16 channels and
-8, 12, 16 … taps; 24 and 128). Those are the positional convolutions of small encoders: 384 channels in 16 groups.
+groups have fewer than 32 channels, and in bfloat16 fewer than 16; not for every number of taps (in INT8: 16 channels
+and 8, 12, 16 … taps; 24 and 128). Those are the positional convolutions of small encoders: 384 channels in 16 groups.
 
 1. Only convolutions of at least 8 taps whose groups have 2 to 31 channels, on a CPU that has AMX.
 2. Neighbouring groups become one, whose weights from the channels of another group are zero: the same sums, of twice
@@ -48,8 +48,8 @@ def join_groups(model: Model, bfloat16: bool = False) -> int:
         weights = None if joined is None else _joined_weights(node, joined)
         if weights is None:
             raise EngineError(
-                f"openvino computes {node.get_friendly_name()} wrongly on this CPU: a convolution of {_taps(node)} taps "
-                f"and {_channels(node)} channels in a group, with AMX; use --engine onnxruntime"
+                f"openvino computes {node.get_friendly_name()} wrongly on this CPU: a convolution of {_taps(node)} "
+                f"taps and {_channels(node)} channels in a group, with AMX; use --engine onnxruntime"
             )
         _replace(node, weights)
     return len(found)
@@ -99,7 +99,7 @@ def _integers(node: Node) -> NDArray[np.int8] | None:
     weights = _before_reshape(node)
     real = converted_of(weights) if weights.get_type_name() == "Multiply" else None
     values = None if real is None else constant_of(real.input_value(0))
-    return values if values is not None and values.dtype == np.int8 else None
+    return values.astype(np.int8) if values is not None and values.dtype == np.int8 else None
 
 
 def _before_reshape(node: Node) -> Node:
@@ -110,7 +110,7 @@ def _before_reshape(node: Node) -> Node:
 
 
 def _diagonal(values: NDArray[Any], shape: tuple[int, ...], count: int) -> NDArray[Any]:
-    """Weights of ``shape`` [groups, outputs, channels, taps], zero but for the blocks of the ``count`` groups in each."""
+    """Weights of ``shape`` [groups, outputs, channels, taps], zero but for the blocks of its ``count`` groups."""
     groups, outputs, channels, taps = shape
     blocks = values.reshape(groups, count, outputs // count, channels // count, taps)
     wide = np.zeros((groups, count, outputs // count, count, channels // count, taps), values.dtype)

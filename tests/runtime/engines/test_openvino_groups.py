@@ -95,7 +95,7 @@ def test_float_weights_are_joined_for_bfloat16_only() -> None:
 
 
 def test_what_cannot_be_joined_is_refused() -> None:
-    with pytest.raises(EngineError, match="16 taps and 16 channels .* AMX; use --engine onnxruntime"):
+    with pytest.raises(EngineError, match=r"16 taps and 16 channels .* AMX; use --engine onnxruntime"):
         join_groups(model(1, 16))
 
 
