@@ -168,7 +168,7 @@ def adapt(model: Model, bfloat16: bool = False) -> None:
     if _openvino_groups.needed():
         _openvino_groups.join_groups(model, bfloat16)
     if not bfloat16:
-        _openvino_first.quantize_as_written(model)
+        _openvino_first.quantize_apart(model)
     _openvino_padding.pad_before(model)
     if _openvino_unsigned.helps():
         _openvino_unsigned.read_unsigned(model)

@@ -24,6 +24,7 @@ from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import FEATURES, ModelSpec, Stage
 from wav2edge.runtime.bundle.write import add_variants
 from wav2edge.runtime.engines import EngineOptions
+from wav2edge.runtime.engines._openvino_first import quantize_apart
 from wav2edge.runtime.engines._ort import OnnxRuntimeSession
 from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.live.sample_buffer import SampleBuffer
@@ -84,6 +85,14 @@ def test_equals_the_whole_graph(tiny_bundles: dict[str, Bundle], norm: str, vari
                 assert np.abs(found - expected).max() < (1e-3 if variant == "fp32" else 1e-2) * spread
             else:  # a rounding that falls to the other side is a step of the quantiser
                 assert np.sqrt(np.mean((found - expected) ** 2)) < 0.05 * spread
+
+
+def test_the_quantizer_after_the_first_product_is_kept_apart(tiny_bundles: dict[str, Bundle]) -> None:
+    """With layer norm. The variant has its GELU written out, for engines without that operator."""
+    openvino = pytest.importorskip("openvino", reason='needs `pip install "wav2edge[openvino]"`')
+    bundle = tiny_bundles["layer"]
+    graph = bundle.graph(bundle.variant("int8-s8s8"), "frontend")
+    assert quantize_apart(openvino.Core().read_model(graph)) == 1
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
