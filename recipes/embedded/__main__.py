@@ -25,7 +25,7 @@ SHARES = (
     ' "common-voice-en-first-clips": 0.3, "rhasspy-kathleen-arctic": 0.7, "ljspeech": 0.7,'
     ' "free-spoken-digit-dataset": 0.2, "picovoice-speech-to-intent": 1.7, "picovoice-wake-words": 1.0}'
 )
-SHAPE = ("--shape", 160, 8, 640, 4)
+SHAPE = ("--shape", 160, 12, 896, 4)
 
 
 def check_whisper(folder: Path, decoder: bool) -> None:
