@@ -185,6 +185,8 @@ def _row(manifest: Path, source: str, values: Mapping[str, object], need: Need |
     seconds = records.seconds_of(values, _SECONDS, source)
     if records.seconds_of(values, ["offset"], source):
         raise InputError(f"{source}: `offset` names a part of a recording; cut it into a file of its own")
+    if values.get("channel"):
+        raise InputError(f"{source}: `channel` names one channel of a recording; write it to a file of its own")
     language, split = (records.word_of(values, [key], source) for key in ("language", "split"))
     return Row(path, text or "", corpus, source, seconds, language, speaker, split, label, rttm, numbers)
 

@@ -175,6 +175,7 @@ class _Decoding:
         self._problems = problems
         self._seconds = 0.0
         self._damaged = False
+        self._lost_at = -BREAKS_OFF  # seconds, of the last damage that was noted
 
     def pieces(self, stretches: Sequence[tuple[int, int]]) -> Iterator[Piece]:
         """Everything that can be decoded, of each of the joined files."""
@@ -185,14 +186,14 @@ class _Decoding:
                 with _opened(view, self._source, self._why, stretch) as container:
                     begun = self._seconds
                     try:
-                        yield from self._file(container)
+                        yield from self._file(container, films.avi_seconds(view, *stretch))
                     except (av.FFmpegError, OverflowError, MemoryError) as error:
                         self._problems.lost(f"it cannot be decoded after {self._seconds:.1f} s ({first_line(error)})")
                     if "aac" in container.format.name.split(","):  # FFmpeg passes over what is between ADTS frames
                         for seconds in films.adts_holes(view, *stretch):
                             self._lost(begun + seconds, 0.0)
 
-    def _file(self, container: InputContainer) -> Iterator[Piece]:
+    def _file(self, container: InputContainer, announced: float) -> Iterator[Piece]:
         form = _described(container, self._source.name)
         kinds = set(container.format.name.split(","))
         longest = BREAKS_OFF if kinds & _SPARSE else _LONGEST_JUMP
@@ -212,10 +213,12 @@ class _Decoding:
             for part in planar[1].resample(frame):
                 yield self._piece(part)
         yield from self._flushed(planar)
-        missing = (form.seconds or 0.0) - (self._seconds - begun) if form.trusted else 0.0
-        if self._damaged or missing > BREAKS_OFF:
-            whole = f" of {self._seconds + missing:.1f} s" if missing > BREAKS_OFF else ""
-            self._problems.lost(f"it breaks off after {self._seconds:.1f} s{whole}; copy or convert it again")
+        whole = max(form.seconds or 0.0, announced)
+        missing = whole - (self._seconds - begun) if form.trusted else 0.0
+        noted = self._seconds - self._lost_at < BREAKS_OFF and whole > (form.seconds or 0.0)
+        if self._damaged or (missing > BREAKS_OFF and not noted):
+            of = f" of {self._seconds + missing:.1f} s" if missing > BREAKS_OFF else ""
+            self._problems.lost(f"it breaks off after {self._seconds:.1f} s{of}; copy or convert it again")
         if form.tracks > 1:
             self._problems.note(f"the first of its {form.tracks} sound tracks is transcribed")
 
@@ -257,6 +260,7 @@ class _Decoding:
             yield Piece(frame.sample_rate, np.zeros((round(seconds * frame.sample_rate), channels), np.float32))
 
     def _lost(self, seconds: float, missing: float) -> None:
+        self._lost_at = seconds
         length = f" ({missing:.1f} s are missing)" if missing > 0.05 else ""
         self._problems.lost(f"it is damaged at {seconds:.1f} s{length}; copy or convert it again")
 

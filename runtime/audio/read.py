@@ -58,6 +58,7 @@ with ``array`` and ``sampling_rate``."""
 _LARGEST = 1e12
 """Larger values mean that the bytes are not floating-point samples (integers of 32 bits go to 2e9); resampling them
 overflows."""
+_SPIKE = 500.0
 _ACCEPTED = (
     "give a file's name, its bytes, an open binary file, or samples as an array or list of [samples], "
     "[samples, channels] or [channels, samples]"
@@ -257,6 +258,24 @@ def _resampled(pieces: Iterable[tuple[int, Samples]], rate: int) -> Iterator[Sam
         yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
+def _without_spikes(block: Samples, problems: Problems) -> Samples:
+    """A block with single damaged samples as silence: one of them is louder than all speech and would hide it.
+
+    Samples of any scale are accepted, so only a jump tells: over ``_SPIKE`` times both neighbours and full scale.
+    """
+    level = np.abs(block)
+    if level.max(initial=0.0) < _SPIKE:
+        return block
+    around = np.pad(level, 1)
+    spikes = level >= _SPIKE * np.maximum(1.0, np.maximum(around[:-2], around[2:]))
+    if not spikes.any():
+        return block
+    problems.lost(
+        f"some of its samples are damaged, {level[spikes].max():.3g} among small ones; copy or convert it again"
+    )
+    return np.where(spikes, np.float32(0), block)
+
+
 class _Resampler(Protocol):
     """soxr's stream of one channel."""
 
@@ -297,6 +316,6 @@ def _mono(track: Track, channel: Channel, name: str, problems: Problems) -> Iter
             block = samples[:, index]
         if not float(np.abs(block).max(initial=0.0)) <= _LARGEST:
             raise AudioError(f"{name}: it holds NaN, infinite or huge samples; record or convert it again")
-        yield own, block
+        yield own, _without_spikes(block, problems)
     if warning := compared.warning():
         problems.note(warning)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -82,7 +83,8 @@ class Alphabet:
 
     def checked(self, hotword: str) -> str:
         """A hotword in the decoder's case; raises InputError naming letters that the model does not have."""
-        word = "".join(self._spelled(letter) for letter in self._case(" ".join(hotword.split())))
+        composed = unicodedata.normalize("NFC", " ".join(hotword.split()))
+        word = "".join(self._spelled(letter) for letter in self._case(composed))
         unknown = "".join(dict.fromkeys(letter for letter in word if letter not in self._indices))
         if not word:
             raise InputError("a hotword is empty")

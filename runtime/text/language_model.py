@@ -7,9 +7,11 @@ mean what they mean in greedy decoding.
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import importlib.util
 import platform
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,17 +229,28 @@ def _listed_words(file: Path) -> tuple[str, ...]:
 def _check_weights(settings: AttributesJson, file: Path) -> None:
     """Raise InputError for weights that no search can use."""
     for name, value in settings.items():
-        if isinstance(value, float) and not abs(value) <= _LARGEST_WEIGHT:
+        if isinstance(value, (int, float)) and not abs(value) <= _LARGEST_WEIGHT:
             raise InputError(f"{file}: {name} is {value}; a weight is from -{_LARGEST_WEIGHT} to {_LARGEST_WEIGHT}")
 
 
 def _unigrams(path: Path) -> tuple[str, ...] | None:
-    """The words that an ARPA file lists; None for a binary, which does not list them."""
-    if not path.name.endswith(".arpa"):
+    """The words that an ARPA file lists, compressed or not; None for a binary, which does not list them."""
+    if not path.name.endswith((".arpa", ".arpa.gz")):
         return None
+    try:
+        words = _first_grams(path)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: it cannot be read ({first_line(error)})") from error
+    if not words:
+        raise InputError(f"{path}: not an ARPA file (no \\1-grams: section)")
+    return words
+
+
+def _first_grams(path: Path) -> tuple[str, ...]:
     words: list[str] = []
     inside = False
-    with path.open(encoding="utf-8", errors="replace") as file:
+    opened = gzip.open if path.name.endswith(".gz") else open
+    with opened(path, "rt", encoding="utf-8", errors="replace") as file:
         for line in file:
             if line.startswith("\\"):
                 if inside:
@@ -245,6 +258,4 @@ def _unigrams(path: Path) -> tuple[str, ...] | None:
                 inside = line.strip() == "\\1-grams:"
             elif inside and len(fields := line.split("\t")) >= 2:
                 words.append(fields[1].strip())
-    if not words:
-        raise InputError(f"{path}: not an ARPA file (no \\1-grams: section)")
     return tuple(words)

@@ -119,6 +119,36 @@ def test_each_channel_is_compared(bundle_of: Make, tmp_path: Path, capsys: pytes
     ]  # fmt: skip
 
 
+def test_a_silent_channel_leaves_the_others(
+    bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = bundle_of("xvector", ("batch", "embedding"), xvector.Options(threshold=-0.5))
+    call, alone = str(tmp_path / "call.wav"), str(tmp_path / "alone.wav")
+    samples = np.random.default_rng(0).normal(0, 0.1, (16000, 2)) * (0, 1)
+    soundfile.write(call, samples, 16000)
+    soundfile.write(alone, samples[:, 1], 16000)
+    assert main(["verify", alone, call, "-m", bundle, *NULL, "--channel", "each"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "channel 2 of B: the same speaker: cosine 0.000, threshold -0.5\n"
+    assert "channel 1 of " in printed.err and "call.wav: it is silent" in printed.err
+    assert main(["embed", call, "-m", bundle, *NULL, "--channel", "each"]) == 2
+    printed = capsys.readouterr()
+    assert [json.loads(line)["channel"] for line in printed.out.splitlines()] == [2]
+    assert main(["embed", call, "-m", bundle, *NULL, "--channel", "1"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_a_pattern_for_one_of_two_recordings_names_one(
+    bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = bundle_of("xvector", ("batch", "embedding"), xvector.Options())
+    for name in ("a", "b"):
+        soundfile.write(tmp_path / f"{name}.wav", np.random.default_rng(0).normal(0, 0.1, 16000), 16000)
+    pattern = str(tmp_path / "*.wav")
+    assert main(["verify", pattern, str(tmp_path / "a.wav"), "-m", bundle, *NULL]) == 2
+    assert "2 recordings fit this pattern; name one" in capsys.readouterr().err
+
+
 def test_a_threshold_is_measured_for_a_false_accept_rate(
     bundle_of: Make, clips: list[tuple[Path, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -290,11 +292,19 @@ def test_a_library_that_breaks_when_it_is_loaded_is_said_and_another_engine_trie
     assert "its library fails when it is imported (GLIBCXX_3.4.99 not found)" in line
 
 
+@pytest.mark.parametrize("spelled", ["same", "relative", "linked"])
 def test_a_reference_beside_its_recording_is_not_written_over(
-    talks: Path, null_options: list[str], capsys: pytest.CaptureFixture[str]
+    talks: Path,
+    null_options: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    spelled: str,
 ) -> None:
     (talks / "a.txt").write_text("what was really said")
-    assert main(["transcribe", str(talks / "a.wav"), *null_options, "-o", str(talks)]) == 2
+    (talks.parent / "link").symlink_to(talks)
+    monkeypatch.chdir(talks.parent)
+    folder = {"same": str(talks), "relative": f"./{talks.name}/../{talks.name}", "linked": "link"}[spelled]
+    assert main(["transcribe", str(talks / "a.wav"), *null_options, "-o", folder]) == 2
     assert "exists beside its recording" in capsys.readouterr().err
     assert (talks / "a.txt").read_text() == "what was really said"
 
@@ -379,3 +389,17 @@ def test_channels_and_raw_formats_that_cannot_be(
     assert main(["transcribe", str(call), *null_options, *options]) == 2
     out, err = capsys.readouterr()
     assert out == "" and says in err and len(err.splitlines()) == 1
+
+
+def test_standard_input_is_no_row_of_a_manifest(
+    talks: Path, null_options: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO((talks / "a.wav").read_bytes())))
+    assert main(["transcribe", "-", *null_options, "-f", "jsonl"]) == 2
+    assert "standard input as jsonl: a line of a manifest names its recording" in capsys.readouterr().err
+
+
+def test_closed_standard_output_is_said(clips: list[tuple[Path, str]]) -> None:
+    command = f'exec "{sys.executable}" -m wav2edge transcribe "{clips[0][0]}" --engine onnxruntime >&-'
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 2 and "standard output is closed" in done.stderr

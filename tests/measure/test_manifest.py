@@ -102,6 +102,7 @@ BROKEN = [
     ('{"path": "sub", "text": "hi"}', "is a directory"),
     ('{"path": "a.wav", "text": "hi", "seconds": "long"}', "must be a number"),
     ('{"audio_filepath": "a.wav", "text": "hi", "offset": 12.5}', "`offset` names a part of a recording"),
+    ('{"path": "a.wav", "text": "hi", "channel": 2}', "`channel` names one channel of a recording"),
 ]
 
 

@@ -49,14 +49,14 @@ def of_channels(
             progress.update(os.path.basename(name), number - 1, len(sources))
             try:
                 opened = recordings(runner, source, held)
-                found = [runner.result(recording) for recording in opened]
+                found = results(runner, opened)
             except AudioError as error:
                 failed.append(name)
                 _terminal.note(_sound.with_flags(str(error)))
                 continue
-            for channel, result in enumerate(found, 1):
+            for channel, result in found:
                 yield name, channel if held.channel == "each" else None, result
-            if not note_warnings(opened):
+            if not note_warnings(opened) or len(found) < len(opened):
                 failed.append(name)
     if failed and len(sources) > 1:
         _terminal.note(f"{len(sources) - len(failed)} of {len(sources)} recordings could be used in full")
@@ -71,6 +71,25 @@ def recordings(runner: Runner[Result], source: AudioSource, held: Held) -> tuple
         return read.open_channels(source, runner.spec.sample_rate, raw=held.raw())
     channel = checked_channel(held.channel, named(source))
     return (runner.open_recording(source, channel=channel, raw=held.raw()),)
+
+
+def results(runner: Runner[Result], opened: Sequence[Recording]) -> list[tuple[int, Result]]:
+    """The number of each channel and its result; one that cannot be used gives one line, if another can.
+
+    Raises AudioError where none can.
+    """
+    found: list[tuple[int, Result]] = []
+    unusable: list[tuple[int, AudioError]] = []
+    for number, recording in enumerate(opened, 1):
+        try:
+            found.append((number, runner.result(recording)))
+        except AudioError as error:
+            unusable.append((number, error))
+    if unusable and not found:
+        raise unusable[0][1]
+    for number, reason in unusable:
+        _terminal.note(_sound.with_flags(f"channel {number} of {reason}"))
+    return found
 
 
 def note_warnings(opened: Sequence[Recording]) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wav2edge.runtime import escape
+from wav2edge.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from ._progress import Progress
@@ -25,6 +26,8 @@ _shown: list[Progress] = []  # the progress line that is on the terminal now, if
 def out(text: str = "", end: str = "\n", as_json: bool = False) -> None:
     """Write to standard output at once; as_json: the text is JSON, which has escapes of its own."""
     _clear_progress()
+    if sys.stdout is None:  # closed by the caller: >&-
+        raise InputError("standard output is closed; nothing can be written to it")
     print(_json_escaped(text) if as_json else escape.lines(text), end=end, flush=True)
 
 

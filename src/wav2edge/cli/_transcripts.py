@@ -112,8 +112,8 @@ class TranscriptFiles:
         self._layout = layout
         self._names = output_names([named(source) for source in sources], form.SUFFIX)
         for source in sources:  # the reference beside a recording of a folder of data
-            path = directory / self._names[named(source)]
-            if form.SUFFIX == ".txt" and path == Path(named(source)).with_suffix(".txt") and path.exists():
+            path, beside = directory / self._names[named(source)], Path(named(source)).with_suffix(".txt")
+            if form.SUFFIX == ".txt" and path.exists() and os.path.realpath(path) == os.path.realpath(beside):
                 raise InputError(f"{path}: exists beside its recording; choose another folder, or move it away")
         _options.make_folder(str(directory))
 
@@ -144,6 +144,10 @@ def writer(
     """A Printer or TranscriptFiles for the options; raises InputError where they contradict each other."""
     from wav2edge.runtime.text import formats
 
+    if format == "jsonl" and any(named(source) == "-" for source in sources):
+        raise InputError(
+            "standard input as jsonl: a line of a manifest names its recording; name a file, or use -f json"
+        )
     if output is not None:
         return TranscriptFiles(Path(output), formats.get(format), layout, sources, each_channel)
     if (len(sources) > 1 or each_channel) and format in ("srt", "vtt", "tsv"):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from wav2edge.runtime.audio.read import AudioSource as Source
     from wav2edge.runtime.heads.xvector import OperatingPoint, Verification
     from wav2edge.runtime.recordings.heads import Embedder
 
@@ -99,9 +100,10 @@ def run(
         _foreign.without_lines(_foreign.MP3_DECODER),
     ):
         threshold, point = wanted.of(embed)
-        opened = [_each.recordings(embed, source, held) for source in inputs((first, second))]
-        pair = [[embed.result(recording) for recording in channels] for channels in opened]
-        results = list(_compared(embed, pair, threshold))
+        opened = [_each.recordings(embed, source, held) for source in _two(first, second)]
+        pair = [_each.results(embed, channels) for channels in opened]
+        several = [len(channels) > 1 for channels in opened]
+        results = list(_compared(embed, pair, several, threshold))
     documents = [_document(channels, verification, point) for channels, verification in results]
     _terminal.write_json(documents if held.channel == "each" else documents[0], json)
     if json != "-":
@@ -114,13 +116,22 @@ def run(
     return 0 if any(verification.same for _, verification in results) else 1
 
 
+def _two(*names: str) -> list[Source]:
+    """The two recordings; raises InputError for a pattern that fits several."""
+    for name in names:
+        if len(found := inputs((name,))) > 1:
+            raise InputError(f"{name}: {len(found)} recordings fit this pattern; name one")
+    return inputs(names)
+
+
 def _compared(
-    embed: Embedder, pair: Sequence[Sequence[NDArray[np.float32]]], threshold: float
+    embed: Embedder,
+    pair: Sequence[Sequence[tuple[int, NDArray[np.float32]]]],
+    several: Sequence[bool],
+    threshold: float,
 ) -> Iterator[tuple[tuple[int, int], Verification]]:
     """Each channel of one recording compared with each of the other, after their numbers; 0 for a mono recording."""
-    several = [len(vectors) > 1 for vectors in pair]
-    numbered = [list(enumerate(vectors, 1)) for vectors in pair]
-    for (first, one), (second, other) in itertools.product(*numbered):
+    for (first, one), (second, other) in itertools.product(*pair):
         yield (first * several[0], second * several[1]), embed.compare(one, other, threshold)
 
 

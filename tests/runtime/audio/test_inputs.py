@@ -255,3 +255,19 @@ def test_floats_that_no_recording_holds(value: float) -> None:
     samples = np.full(2000, value, "<f4")
     with pytest.raises(AudioError, match="NaN, infinite or huge"):
         list(read.open_recording(samples.tobytes(), raw=RawFormat("f32le", 8000)).blocks)
+
+
+@pytest.mark.parametrize("scale", [1.0, 32768.0])
+@pytest.mark.parametrize("value", [1e3, -1e7])
+def test_single_damaged_samples_become_silence(value: float, scale: float) -> None:
+    """One of 1e3 among samples below one hid all speech of a recording, whose text was empty."""
+    samples = (np.random.default_rng(0).normal(0, 0.1, 20000) * scale).astype("<f4")
+    whole = read.open_recording(samples.tobytes(), raw=RawFormat("f32le", 16000))
+    assert np.array_equal(np.concatenate(list(whole.blocks)), samples) and whole.complete
+    damaged = samples.copy()
+    damaged[[5000, 12000]] = value * scale
+    recording = read.open_recording(damaged.tobytes(), raw=RawFormat("f32le", 16000))
+    found = np.concatenate(list(recording.blocks))
+    assert not recording.complete and "some of its samples are damaged" in recording.warnings[0]
+    samples[[5000, 12000]] = 0
+    assert np.array_equal(found, samples)

@@ -29,6 +29,7 @@ CONTAINERS = {
     "mkv": ("matroska", "aac", 16000),
     "adts": ("adts", "aac", 44100),
     "avi": ("avi", "pcm_s16le", 16000),
+    "avi with mp3": ("avi", "libmp3lame", 44100),
     "ac3": ("ac3", "ac3", 48000),
     "flv": ("flv", "aac", 44100),
     "mpegts": ("mpegts", "aac", 44100),
@@ -78,7 +79,7 @@ def test_whole_and_joined_files(film: Callable[[str], bytes], second_of: SecondO
     assert second_of(samples, 2 * one + 11.3) == 11
 
 
-@pytest.mark.parametrize("name", ["webm", "mkv", "flv", "adts", "avi"])
+@pytest.mark.parametrize("name", ["webm", "mkv", "flv", "adts", "avi", "avi with mp3"])
 def test_cut_files_are_read_as_far_as_they_go(film: Callable[[str], bytes], second_of: SecondOf, name: str) -> None:
     data = film(name)
     samples, recording = taken(data[: len(data) // 2])

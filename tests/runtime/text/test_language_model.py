@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import importlib.util
 import json
 import re
@@ -89,9 +90,11 @@ def test_words_keep_the_times_of_an_alignment(arpa: Path, ctc_spec: ModelSpec) -
     assert beam == ctc.greedy(logits, ctc_spec, 50)
 
 
-def test_a_model_in_capitals_fits_a_vocabulary_in_small_letters(tmp_path: Path, ctc_spec: ModelSpec) -> None:
-    path = tmp_path / "CATS.arpa"
-    path.write_text(ARPA.replace("the", "THE").replace("cat", "CAT").replace("sat", "SAT"), "utf-8")
+@pytest.mark.parametrize("name", ["CATS.arpa", "CATS.arpa.gz"])
+def test_a_model_in_capitals_fits_a_vocabulary_in_small_letters(tmp_path: Path, ctc_spec: ModelSpec, name: str) -> None:
+    path = tmp_path / name
+    text = ARPA.replace("the", "THE").replace("cat", "CAT").replace("sat", "SAT").encode()
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
     logits = logits_as(ctc_spec, "the cat sat", {4: ("k", 0.5)})
     assert text_of(BeamDecoder(ctc_spec, open_language_model(path)), logits, ctc_spec) == "the cat sat"
 
@@ -102,6 +105,13 @@ def test_hotwords_without_a_language_model(ctc_spec: ModelSpec) -> None:
     assert text_of(BeamDecoder(ctc_spec, hotwords=["bryan"]), logits, ctc_spec) == "call bryan now"
     with pytest.raises(InputError, match="vocabulary has no 3"):
         BeamDecoder(ctc_spec, hotwords=["mp3"])
+
+
+def test_hotwords_may_have_their_accents_apart(ctc_spec: ModelSpec) -> None:
+    spec = dataclasses.replace(ctc_spec, labels=tuple("ä" if label == "z" else label for label in ctc_spec.labels))
+    apart = "a\N{COMBINING DIAERESIS}hnlich"
+    logits = logits_as(spec, "ähnlich", {0: ("o", 1.0)})
+    assert text_of(BeamDecoder(spec, hotwords=[apart]), logits, spec) == "ähnlich"
 
 
 @pytest.mark.parametrize("hotword", ["Bryan", "BRYAN", "bryan"])
@@ -172,6 +182,11 @@ def test_the_whole_path_with_a_language_model(
 
 def test_what_cannot_be_used_says_so(tmp_path: Path, ctc_spec: ModelSpec, shapes_bundle: Bundle) -> None:
     (tmp_path / "x.arpa").write_text("these are words\n")
+    (tmp_path / "x.arpa.gz").write_bytes(b"no gzip")
+    (tmp_path / "cut.arpa.gz").write_bytes(gzip.compress(ARPA.encode())[:40])
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/x.arpa").write_text(ARPA)
+    (tmp_path / "weights/attrs.json").write_text('{"alpha": 99999}')
     (tmp_path / "x.bin").write_bytes(b"no model" * 100)
     (tmp_path / "x.txt").write_text("a")
     (tmp_path / "empty").mkdir()
@@ -180,6 +195,9 @@ def test_what_cannot_be_used_says_so(tmp_path: Path, ctc_spec: ModelSpec, shapes
         "x.txt": "not a language model",
         "x.arpa": "not an ARPA file",
         "empty": "0 language models",
+        "x.arpa.gz": "it cannot be read",
+        "cut.arpa.gz": "it cannot be read",
+        "weights": "a weight is from",
     }.items():
         with pytest.raises(InputError, match=says):
             open_language_model(tmp_path / name)
