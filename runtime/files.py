@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import os
 import re
@@ -28,6 +29,10 @@ _RANDOM = re.compile("[a-z0-9_]{8}")
 """What tempfile puts between the beginning and the ending of a name."""
 
 _LONGEST_NAME = 200  # bytes of a target's name in its temporary's, of the 255 that file systems take
+
+_OF_THE_DISK = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG)
+)
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
@@ -48,22 +53,24 @@ def replace_whole(path: str | Path) -> Iterator[Path]:
     and nothing is left.
     """
     target = Path(path)
-    remove_left_over(target)
-    handle, temporary = _own_temporary(target, folder=False)
-    try:
-        yield temporary
-        temporary.chmod(_permissions(target))
-        flush(temporary)
-        os.replace(temporary, target)
-        flush(target.parent)
-    except OSError as error:
-        if error.filename is None:  # a full disk is met in write(2), which knows no name
-            error.filename = str(target)
-        raise
-    finally:
-        if handle is not None:
-            os.close(handle)
-        temporary.unlink(missing_ok=True)
+    with _errors_name(target):
+        remove_left_over(target)
+        handle, temporary = _own_temporary(target, folder=False)
+        try:
+            yield temporary
+            temporary.chmod(_permissions(target))
+            flush(temporary)
+            os.replace(temporary, target)
+            flush(target.parent)
+        finally:
+            if handle is not None:
+                os.close(handle)
+            temporary.unlink(missing_ok=True)
+
+
+def concerns_others(error: OSError) -> bool:
+    """Whether other files cannot be written either: the disk is full or damaged, or the process has no more files."""
+    return error.errno in _OF_THE_DISK
 
 
 @contextlib.contextmanager
@@ -127,6 +134,19 @@ def flush_tree(folder: Path) -> None:
     for path in folder.rglob("*"):
         flush(path)
     flush(folder)
+
+
+@contextlib.contextmanager
+def _errors_name(target: Path) -> Iterator[None]:
+    """Let errors of a target's temporary name the target; so too those without a name, as write(2) knows none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(target)
+        elif os.path.basename(str(error.filename)).startswith(_prefix(target.name)):
+            raise OSError(error.errno, error.strerror, str(target)) from error
+        raise
 
 
 def _exchange_at_once(first: Path, second: Path) -> bool:

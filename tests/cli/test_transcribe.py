@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+
+
+import errno
 import json
 import os
 import pty
@@ -167,6 +170,36 @@ def test_an_output_directory_that_cannot_be_written(
 ) -> None:
     assert main(["transcribe", str(talks / "a.wav"), *null_options, "-o", str(talks / "text.wav" / "x")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_an_output_whose_name_is_taken_costs_no_other_recording(
+    talks: Path, tmp_path: Path, null_options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command ended with the name of a temporary file, and the second recording was not transcribed."""
+    taken = tmp_path / "out" / "a.txt"
+    taken.mkdir(parents=True)
+    names = [str(talks / "a.wav"), str(talks / "narrow.wav")]
+    assert main(["transcribe", *names, *null_options, "-o", str(taken.parent)]) == 2
+    said = capsys.readouterr().err
+    assert f"{names[0]}: {taken} cannot be written (" in said and ".tmp" not in said
+    assert "1 of 2 recordings transcribed, 1 could not be used" in said
+    assert sorted(path.name for path in taken.parent.iterdir()) == ["a.txt", "narrow.txt"]
+
+
+def test_a_full_disk_ends_the_command(
+    talks: Path,
+    tmp_path: Path,
+    null_options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(path: Path, content: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("wav2edge.runtime.files.write_whole", full)
+    names = [str(talks / "a.wav"), str(talks / "narrow.wav")]
+    assert main(["transcribe", *names, *null_options, "-o", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == f"wav2edge: {tmp_path / 'out' / 'a.txt'}: No space left on device\n"
 
 
 @pytest.mark.parametrize(

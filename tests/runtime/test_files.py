@@ -57,6 +57,28 @@ def test_a_disk_that_is_full_is_named(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_name_that_is_taken_by_a_folder_is_named_itself(tmp_path: Path) -> None:
+    """The error named the temporary: .talk.txt.43ygrs2s.tmp: Is a directory."""
+    (tmp_path / "talk.txt").mkdir()
+    with pytest.raises(OSError) as caught:
+        write_whole(tmp_path / "talk.txt", "x")
+    assert caught.value.filename == str(tmp_path / "talk.txt") and caught.value.filename2 is None
+    assert os.listdir(tmp_path) == ["talk.txt"]
+
+
+def test_a_folder_that_is_missing_is_an_error_of_the_target(tmp_path: Path) -> None:
+    """The error named a temporary with a random name."""
+    with pytest.raises(FileNotFoundError) as caught:
+        write_whole(tmp_path / "gone" / "talk.txt", "x")
+    assert caught.value.filename == str(tmp_path / "gone" / "talk.txt")
+
+
+def test_an_error_of_another_file_keeps_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, replace_whole(tmp_path / "a"):
+        (tmp_path / "b").read_text()
+    assert caught.value.filename == str(tmp_path / "b")
+
+
 def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     """A bundle of unknown origin may hold links; what is written into it must stay in it."""
     victim, link = tmp_path / "victim", tmp_path / "bundle.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import sys
@@ -121,7 +122,10 @@ class TranscriptFiles:
         """Nothing: files are written whole."""
 
     def result(self, result: Result) -> None:
-        """Write a recording's file."""
+        """Write a recording's file.
+
+        Raises InputError where it cannot be written, and OSError where the files of the others cannot be either.
+        """
         if result.transcript is None:
             return
         from wav2edge.runtime import files
@@ -129,7 +133,13 @@ class TranscriptFiles:
         path = self._directory / self._names[named(result.source)]
         if self._each_channel:
             path = path.with_name(f"{path.name.removesuffix(self._format.SUFFIX)}.ch{result.channel}{path.suffix}")
-        files.write_whole(path, self._format.render(result.transcript, named(result.source), self._layout))
+        text = self._format.render(result.transcript, named(result.source), self._layout)
+        try:
+            files.write_whole(path, text)
+        except OSError as error:
+            if files.concerns_others(error):
+                raise
+            raise InputError(f"{named(result.source)}: {_not_written(path, error)}") from error
 
     def __enter__(self) -> TranscriptFiles:
         return self
@@ -154,6 +164,12 @@ def writer(
         what = f"{len(sources)} recordings" if len(sources) > 1 else "each channel"
         raise InputError(f"{what} as {format}: add -o DIR, one file is written for each")
     return Printer(format, layout, len(sources) > 1, each_channel)
+
+
+def _not_written(path: Path, error: OSError) -> str:
+    if error.errno == errno.ENAMETOOLONG:
+        return "the name of its file would be too long; rename the recording"
+    return f"{path} cannot be written ({error.strerror})"
 
 
 def output_names(names: Sequence[str], suffix: str) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -228,11 +227,9 @@ def _deliver(results: Iterable[Result], writer: Printer | TranscriptFiles, count
         if result.transcript is not None:
             try:
                 writer.result(result)
-            except OSError as error:
-                if error.errno != errno.ENAMETOOLONG:
-                    raise
+            except InputError as error:  # its file cannot be written
                 failed.add(number)
-                _terminal.note(f"{named(result.source)}: the name of its file would be too long; rename the recording")
+                _terminal.note(str(error))
             for line in result.transcript.warnings:
                 warning = f"{named(result.source)}: {_sound.with_flags(line)}"
                 if warning not in warned:  # all channels of a file have it
