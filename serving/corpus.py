@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Literal, TypedDict, cast
 
 from ..measure import records
@@ -41,6 +43,18 @@ class CorpusOutcome(TypedDict):
     status: Literal["done", "in part", "failed"]
     seconds: float
     message: str
+    time: float
+    """When it was so, in seconds since 1970."""
+
+
+_FIELDS: Mapping[str, tuple[type, ...]] = {
+    "path": (str,),
+    "output": (str, NoneType),
+    "status": (str,),
+    "seconds": (int, float),
+    "message": (str,),
+    "time": (int, float),
+}
 
 
 @dataclass(frozen=True)
@@ -111,8 +125,9 @@ def items(manifest: Path, output: Path, suffix: str) -> list[CorpusItem]:
 
 def pending(all_items: Iterable[CorpusItem], shard: Shard, output: Path) -> list[CorpusItem]:
     """The recordings of a shard that have no output yet, or that no list names (a run was killed between the two)."""
-    listed = {outcome["path"] for outcome in outcomes(output)}
-    return [item for item in all_items if shard.holds(item.name) and not (item.name in listed and item.output.exists())]
+    mine = [item for item in all_items if shard.holds(item.name)]
+    written = {outcome["path"] for outcome in outcomes(output, mine) if outcome["status"] != "failed"}
+    return [item for item in mine if item.name not in written]
 
 
 def run(
@@ -157,7 +172,9 @@ def outcome_of(
 ) -> CorpusOutcome:
     """Write a recording's output, whole or not at all, and return its status."""
     if transcript is None:
-        return CorpusOutcome(path=item.name, output=None, status="failed", seconds=0.0, message=error)
+        return CorpusOutcome(
+            path=item.name, output=None, status="failed", seconds=0.0, message=error, time=round(time.time(), 3)
+        )
     item.output.parent.mkdir(parents=True, exist_ok=True)
     write_whole(item.output, formats.get(form).render(transcript, item.name, layout or CaptionLayout()))
     return CorpusOutcome(
@@ -166,30 +183,64 @@ def outcome_of(
         status="done" if transcript.complete else "in part",
         seconds=round(transcript.seconds, 3),
         message="; ".join(transcript.warnings),
+        time=round(time.time(), 3),
     )
 
 
-def outcomes(output: Path) -> list[CorpusOutcome]:
-    """The last status of every recording so far, from the lists of all shards."""
-    last: dict[str, CorpusOutcome] = {}
-    for path in sorted((output / RESULTS).glob("*.jsonl")):
-        for line in path.read_text("utf-8").splitlines():
-            try:
-                values = json.loads(line)
-            except ValueError:
-                continue  # a shard that was killed while it wrote
-            outcome = cast(CorpusOutcome, values)
-            if last.get(outcome["path"], outcome)["status"] == "failed" or outcome["status"] != "failed":
-                last[outcome["path"]] = outcome
-    return list(last.values())
+def outcomes(output: Path, all_items: Iterable[CorpusItem]) -> list[CorpusOutcome]:
+    """The status of each recording that has one, in the corpus's order, from the lists of all shards.
+
+    It is that of the last transcript while its output exists, else the last failure.
+    """
+    listed = _listed(output)
+    found = (_status(item, listed.get(item.name, ())) for item in all_items)
+    return [outcome for outcome in found if outcome is not None]
 
 
 def write_manifest(output: Path, all_items: Iterable[CorpusItem]) -> Path:
-    """Write the last outcome of each recording that has one, as one list; returns its file."""
-    known = {outcome["path"]: outcome for outcome in outcomes(output)}
-    lines = [json.dumps(known[item.name]) + "\n" for item in all_items if item.name in known]
-    write_whole(output / MANIFEST, "".join(lines))
+    """Write the status of each recording that has one, as one list; returns its file."""
+    write_whole(output / MANIFEST, "".join(json.dumps(outcome) + "\n" for outcome in outcomes(output, all_items)))
     return output / MANIFEST
+
+
+def _status(item: CorpusItem, tries: Sequence[CorpusOutcome]) -> CorpusOutcome | None:
+    """tries: what the lists say of the recording, oldest first."""
+    written = [outcome for outcome in tries if outcome["output"] == item.output.name]
+    if written and os.path.isfile(item.output):
+        return written[-1]
+    of_this_output = [outcome for outcome in tries if outcome["output"] in (None, item.output.name)]
+    return of_this_output[-1] if of_this_output and of_this_output[-1]["status"] == "failed" else None
+
+
+def _listed(output: Path) -> dict[str, list[CorpusOutcome]]:
+    """The lines of all lists by recording, oldest first."""
+    lines: list[tuple[float, CorpusOutcome]] = []
+    for path in sorted((output / RESULTS).glob("*.jsonl")):
+        when = 0.0
+        for line in path.read_text("utf-8", errors="replace").splitlines():
+            outcome = _outcome(line)
+            if outcome is not None:
+                when = max(when, outcome["time"])  # in one list the order is that of the lines, whatever the clock did
+                lines.append((when, outcome))
+    found: dict[str, list[CorpusOutcome]] = {}
+    for _, outcome in sorted(lines, key=lambda each: each[0]):
+        found.setdefault(outcome["path"], []).append(outcome)
+    return found
+
+
+def _outcome(line: str) -> CorpusOutcome | None:
+    """A line of a list; None for a damaged one, such as that of a shard which was killed while it wrote."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(values, dict):
+        return None
+    values.setdefault("time", 0.0)  # a list without times counts as the oldest
+    for name, kinds in _FIELDS.items():
+        if not isinstance(values.get(name), kinds):
+            return None
+    return cast(CorpusOutcome, values)
 
 
 def _name(line: str, where: str) -> str:

@@ -139,10 +139,11 @@ class CorpusWorker:
 
     def _again(self, items: Sequence[CorpusItem], begun: _Begun) -> Iterator[CorpusOutcome]:
         """Run what a lost worker left, one at a time, so that a recording which kills workers affects no other."""
-        known = {outcome["path"]: outcome for outcome in corpus.outcomes(self._job.output)}
+        listed = corpus.outcomes(self._job.output, items)
+        written = {outcome["path"]: outcome for outcome in listed if outcome["status"] != "failed"}
         for item in items:
-            if item.name in known and item.output.exists():
-                yield known[item.name]
+            if item.name in written:
+                yield written[item.name]
             elif begun.before[item.name] >= _LOSSES:
                 message = f"{item.path}: the worker that ran it was lost {_LOSSES + 1} times"
                 outcome = corpus.outcome_of(item, None, message, self._job.form)

@@ -13,7 +13,7 @@ import soundfile
 import wav2edge
 from wav2edge.cli import main
 from wav2edge.runtime.errors import InputError
-from wav2edge.serving.corpus import Shard, items, outcomes
+from wav2edge.serving.corpus import CorpusOutcome, Shard, items, outcomes
 
 
 @pytest.fixture
@@ -33,6 +33,12 @@ def run(manifest: Path, *words: str) -> int:
     return main(["transcribe", "--manifest", str(manifest), "-f", "json", "-o", str(manifest.parent / "out"), *words])
 
 
+def statuses(manifest: Path) -> list[CorpusOutcome]:
+    """The status of every recording that has one."""
+    out = manifest.parent / "out"
+    return outcomes(out, items(manifest, out, ".json"))
+
+
 def texts(manifest: Path) -> dict[str, str]:
     """The texts of all outputs, by what they are of."""
     found = [json.loads(path.read_text("utf-8")) for path in (manifest.parent / "out").glob("*.json")]
@@ -49,7 +55,7 @@ def test_shards_together_have_every_recording_once(
         names = ("a/talk.opus", "b/talk.opus", "c/other.opus")
         expected = {name: transcribe(path).text for name, path in zip(names, recordings)}
     assert texts(manifest) == expected
-    found = {outcome["path"]: outcome["status"] for outcome in outcomes(manifest.parent / "out")}
+    found = {outcome["path"]: outcome["status"] for outcome in statuses(manifest)}
     assert found == {**dict.fromkeys(expected, "done"), "broken.wav": "failed", "missing.wav": "failed"}
     assert "missing.wav: no such file" in capsys.readouterr().err
 
@@ -67,6 +73,101 @@ def test_a_second_run_does_only_what_is_left(manifest: Path, capsys: pytest.Capt
     assert [path for path in before if after[path] != before[path]] == [gone]
 
 
+@pytest.fixture
+def partial(recordings: list[Path], tmp_path: Path) -> Path:
+    """A manifest of a whole recording, one that was cut short, and one that is missing; whole.wav is beside them."""
+    samples, rate = soundfile.read(recordings[0])
+    soundfile.write(tmp_path / "whole.wav", samples, rate)
+    shutil.copy(tmp_path / "whole.wav", tmp_path / "a.wav")
+    data = (tmp_path / "whole.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(data[: len(data) // 2])
+    path = tmp_path / "corpus.txt"
+    path.write_text("a.wav\ncut.wav\nlate.wav\n")
+    return path
+
+
+def listed(manifest: Path) -> dict[str, str]:
+    """The statuses in results.jsonl."""
+    lines = (manifest.parent / "out" / "results.jsonl").read_text("utf-8").splitlines()
+    return {each["path"]: each["status"] for each in map(json.loads, lines)}
+
+
+def output_of(manifest: Path, name: str) -> Path:
+    out = manifest.parent / "out"
+    return next(item.output for item in items(manifest, out, ".json") if item.name == name)
+
+
+def test_a_transcript_in_part_counts_in_every_later_run(partial: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run that had something left to do counted its own failures only, and ended with 0."""
+    assert run(partial) == 2
+    shutil.copy(partial.parent / "whole.wav", partial.parent / "late.wav")
+    capsys.readouterr()
+    assert run(partial) == 2
+    said = capsys.readouterr().err
+    assert "1 of 3 recordings were transcribed in part before, such as cut.wav" in said
+    assert "1 of 1 recordings transcribed in full" in said
+    assert listed(partial) == {"a.wav": "done", "cut.wav": "in part", "late.wav": "done"}
+    assert run(partial) == 2
+
+
+def test_the_status_is_that_of_the_last_run_whatever_its_lists_are_called(partial: Path) -> None:
+    """Among lists of several shards the last by its name counted, so the corpus stayed in part, with exit code 2."""
+    partial.write_text("cut.wav\n")
+    codes = {run(partial, "--shard", f"{number}/2") for number in (1, 2)}
+    assert codes == {0, 2}
+    shutil.copy(partial.parent / "whole.wav", partial.parent / "cut.wav")
+    output_of(partial, "cut.wav").unlink()
+    assert run(partial) == 0 and listed(partial) == {"cut.wav": "done"}
+    assert run(partial) == 0
+
+
+def test_a_failure_counts_where_the_output_is_gone(partial: Path) -> None:
+    """The list said done, and named an output that did not exist."""
+    partial.write_text("a.wav\n")
+    assert run(partial) == 0
+    output_of(partial, "a.wav").unlink()
+    (partial.parent / "a.wav").unlink()
+    assert run(partial) == 2 and listed(partial) == {"a.wav": "failed"}
+    [outcome] = statuses(partial)
+    assert outcome["output"] is None and "no such file" in outcome["message"]
+
+
+def test_outputs_of_another_form_have_their_own_status(partial: Path) -> None:
+    """What a run with -f srt left in part was called done because its JSON was."""
+    partial.write_text("cut.wav\n")
+    assert run(partial) == 2
+    shutil.copy(partial.parent / "whole.wav", partial.parent / "cut.wav")
+    assert run(partial, "-f", "srt") == 0
+    assert run(partial) == 2 and listed(partial) == {"cut.wav": "in part"}
+
+
+def test_lists_without_times_count_as_older(partial: Path) -> None:
+    partial.write_text("a.wav\n")
+    results = partial.parent / "out" / "results" / "9-of-9.jsonl"
+    results.parent.mkdir(parents=True)
+    old = {
+        "path": "a.wav",
+        "output": output_of(partial, "a.wav").name,
+        "status": "in part",
+        "seconds": 1,
+        "message": "",
+    }
+    results.write_text(json.dumps(old) + "\n")
+    assert run(partial) == 0 and listed(partial) == {"a.wav": "done"}
+
+
+@pytest.mark.parametrize(
+    "line", [b"5", b"[]", b"{}", b'{"path": 5}', b'{"path": "a.wav"}', b"[" * 100_000, b"\xff", b'"\xff"']
+)
+def test_a_damaged_line_of_a_list_is_left_out(partial: Path, line: bytes) -> None:
+    """Valid JSON that is no object ended every later run with an internal TypeError."""
+    partial.write_text("a.wav\n")
+    assert run(partial) == 0
+    with (partial.parent / "out" / "results" / "1-of-1.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    assert run(partial) == 0 and listed(partial) == {"a.wav": "done"}
+
+
 def test_what_was_transcribed_in_part_is_said_again_where_nothing_is_left(
     recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,7 +179,7 @@ def test_what_was_transcribed_in_part_is_said_again_where_nothing_is_left(
     manifest.write_text("whole.wav\ncut.wav\n")
     for _ in range(2):
         assert run(manifest) == 2
-    assert "1 of 2 recordings were transcribed in part, such as cut.wav" in capsys.readouterr().err
+    assert "1 of 2 recordings were transcribed in part before, such as cut.wav" in capsys.readouterr().err
 
 
 def test_the_list_of_the_whole_corpus_is_written_after_its_shards(manifest: Path) -> None:
@@ -96,7 +197,7 @@ def test_a_line_after_a_half_written_one_is_kept(manifest: Path) -> None:
     results.parent.mkdir(parents=True)
     results.write_text('{"path": "a/talk.opus", "output": "a-1')
     assert run(manifest) == 0
-    assert {outcome["path"] for outcome in outcomes(manifest.parent / "out")} == {"a/talk.opus", "b/talk.opus"}
+    assert {outcome["path"] for outcome in statuses(manifest)} == {"a/talk.opus", "b/talk.opus"}
 
 
 def test_a_corpus_is_read_as_single_recordings_are(
@@ -126,9 +227,9 @@ def test_a_corpus_is_read_as_single_recordings_are(
 def test_a_half_written_list_is_read_as_far_as_it_goes(manifest: Path) -> None:
     run(manifest)
     results = manifest.parent / "out" / "results" / "1-of-1.jsonl"
-    count = len(outcomes(manifest.parent / "out"))
+    count = len(statuses(manifest))
     results.write_text(results.read_text("utf-8") + '{"path": "a/ta', "utf-8")
-    assert len(outcomes(manifest.parent / "out")) == count == 5
+    assert len(statuses(manifest)) == count == 5
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,10 +114,12 @@ def run(
     _options.make_folder(output)
     left = corpus.pending(everything, shard, folder)
     _terminal.note(f"{len(mine)} recordings in shard {shard}, {len(mine) - len(left)} of them done before")
+    trying = {item.name for item in left}
+    before = _before(corpus.outcomes(folder, [item for item in mine if item.name not in trying]), len(mine))
     if not left:
         if shard.of == 1:
             corpus.write_manifest(folder, everything)
-        return _before(corpus.outcomes(folder), {item.name for item in mine})
+        return before
     failed = 0
     with contextlib.ExitStack() as stack:
         if options.on is None:
@@ -140,14 +142,17 @@ def run(
     if shard.of == 1:
         listed = corpus.write_manifest(folder, everything)
     _terminal.note(f"{len(left) - failed} of {len(left)} recordings transcribed in full; {listed} lists them all")
-    return 2 if failed else 0
+    return 2 if failed else before
 
 
-def _before(outcomes: Sequence[CorpusOutcome], names: Collection[str]) -> int:
-    """The exit code where nothing is left to run: that of the runs before."""
-    in_part = [each["path"] for each in outcomes if each["path"] in names and each["status"] == "in part"]
+def _before(outcomes: Sequence[CorpusOutcome], count: int) -> int:
+    """The exit code for the recordings that are not run again: 2 where a transcript is only in part.
+
+    count: recordings of the shard.
+    """
+    in_part = [each["path"] for each in outcomes if each["status"] == "in part"]
     if in_part:
-        _terminal.note(f"{len(in_part)} of {len(names)} recordings were transcribed in part, such as {in_part[0]}")
+        _terminal.note(f"{len(in_part)} of {count} recordings were transcribed in part before, such as {in_part[0]}")
     return 2 if in_part else 0
 
 
