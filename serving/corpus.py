@@ -21,7 +21,7 @@ from ..runtime.audio.channels import Channel
 from ..runtime.audio.raw import RawFormat
 from ..runtime.audio.read import AudioSource, Recording
 from ..runtime.errors import InputError
-from ..runtime.files import write_whole
+from ..runtime.files import concerns_others, write_whole
 from ..runtime.recordings.batch import transcribe_all
 from ..runtime.recordings.transcriber import Transcriber
 from ..runtime.text import formats
@@ -46,6 +46,9 @@ class CorpusOutcome(TypedDict):
     time: float
     """When it was so, in seconds since 1970."""
 
+
+_STEM_CHARACTERS = 80
+_NAME_BYTES = 255  # of a name, in the file systems of Linux (path_resolution(7), NAME_MAX)
 
 _FIELDS: Mapping[str, tuple[type, ...]] = {
     "path": (str,),
@@ -170,13 +173,16 @@ def add_line(path: Path, line: str) -> None:
 def outcome_of(
     item: CorpusItem, transcript: Transcript | None, error: str, form: str, layout: CaptionLayout | None = None
 ) -> CorpusOutcome:
-    """Write a recording's output, whole or not at all, and return its status."""
-    if transcript is None:
+    """Write a recording's output, whole or not at all, and return its status.
+
+    Raises OSError where the outputs of other recordings cannot be written either, such as on a full disk.
+    """
+    if transcript is not None:
+        error = _write(item, formats.get(form).render(transcript, item.name, layout or CaptionLayout()))
+    if transcript is None or error:
         return CorpusOutcome(
             path=item.name, output=None, status="failed", seconds=0.0, message=error, time=round(time.time(), 3)
         )
-    item.output.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(item.output, formats.get(form).render(transcript, item.name, layout or CaptionLayout()))
     return CorpusOutcome(
         path=item.name,
         output=item.output.name,
@@ -185,6 +191,18 @@ def outcome_of(
         message="; ".join(transcript.warnings),
         time=round(time.time(), 3),
     )
+
+
+def _write(item: CorpusItem, text: str) -> str:
+    """Write an output; returns why it cannot be written, in words, or nothing."""
+    try:
+        item.output.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(item.output, text)
+    except OSError as error:
+        if concerns_others(error):
+            raise
+        return f"{item.path}: its output {item.output} cannot be written ({error.strerror})"
+    return ""
 
 
 def outcomes(output: Path, all_items: Iterable[CorpusItem]) -> list[CorpusOutcome]:
@@ -259,4 +277,8 @@ def _name(line: str, where: str) -> str:
 def _output(name: str, suffix: str) -> Path:
     """The name of a recording's output: the recording's, and a digest, so that no two are equal."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:10]
-    return Path(f"{Path(name).stem[:80]}-{digest}{suffix}")
+    end = f"-{digest}{suffix}"
+    stem = Path(name).stem[:_STEM_CHARACTERS]
+    while len(os.fsencode(stem + end)) > _NAME_BYTES:
+        stem = stem[:-1]
+    return Path(stem + end)

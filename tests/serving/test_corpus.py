@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -230,6 +231,45 @@ def test_a_half_written_list_is_read_as_far_as_it_goes(manifest: Path) -> None:
     count = len(statuses(manifest))
     results.write_text(results.read_text("utf-8") + '{"path": "a/ta', "utf-8")
     assert len(statuses(manifest)) == count == 5
+
+
+@pytest.mark.parametrize("character", ["a", "é", "あ", "😀"])
+@pytest.mark.parametrize("count", [60, 79, 82, 200])
+def test_the_name_of_an_output_is_short_enough_for_the_file_system(tmp_path: Path, character: str, count: int) -> None:
+    """It was cut to 80 characters, of which each may be four bytes."""
+    (tmp_path / "m.txt").write_text(character * count + ".wav", "utf-8")
+    [item] = items(tmp_path / "m.txt", tmp_path, ".jsonl")
+    end = len("-0123456789.jsonl")
+    kept = min(count, 80, (255 - end) // len(character.encode()))
+    assert item.output.name[:-end] == character * kept
+    item.output.touch()
+
+
+def test_an_output_that_cannot_be_written_costs_no_other(partial: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The run ended, with the name of a temporary file, and so did every restart."""
+    shutil.copy(partial.parent / "whole.wav", partial.parent / "late.wav")
+    taken = output_of(partial, "a.wav")
+    taken.mkdir(parents=True)
+    for _ in range(2):
+        assert run(partial) == 2
+        assert f"a.wav: its output {taken} cannot be written (" in capsys.readouterr().err
+    assert listed(partial) == {"a.wav": "failed", "cut.wav": "in part", "late.wav": "done"}
+    taken.rmdir()
+    (partial.parent / "cut.wav").unlink()
+    partial.write_text("a.wav\nlate.wav\n")
+    assert run(partial) == 0 and listed(partial) == {"a.wav": "done", "late.wav": "done"}
+
+
+def test_a_full_disk_ends_the_run(
+    partial: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, content: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("wav2edge.serving.corpus.write_whole", full)
+    assert run(partial) == 2
+    assert capsys.readouterr().err.endswith(f"{output_of(partial, 'a.wav')}: No space left on device\n")
+    assert not statuses(partial)
 
 
 @pytest.mark.parametrize(
