@@ -9,6 +9,7 @@ are understood too. A classifier's manifest has ``label`` in place of ``text``, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Literal
 
 from ..runtime.audio import media
 from ..runtime.errors import InputError
+from ..runtime.escape import one_line
 from . import records
 from .records import Record, Refuse
 
@@ -93,6 +95,36 @@ def scan(
         raise InputError("; ".join([*problems[:3], str(error)])) from None
 
 
+def recordings(path: str | Path, refuse: Refuse) -> Iterator[tuple[str, str]]:
+    """The place and the name of each recording of a manifest, there or not; no other field is needed.
+
+    A line that does not begin with ``{`` is a name, so that a list of names is a manifest too. Names are relative to
+    ``base(path)``. refuse: called with one line for each row that names no recording. Raises InputError where the
+    manifest cannot be read.
+    """
+    manifest = _existing(path)
+    if manifest.is_dir():
+        for found in _audio(manifest):
+            yield str(found), str(found.relative_to(manifest))
+        return
+    _check_no_recording(manifest)
+    if manifest.suffix.lower() in (".tsv", ".csv"):
+        entries = records.table(manifest, refuse, _PATH, "`path`")
+    else:
+        entries = _lines(manifest, refuse)
+    for source, values in entries:
+        try:
+            yield source, _name(source, values)
+        except InputError as error:
+            refuse(str(error))
+
+
+def base(path: str | Path) -> Path:
+    """The folder that the names of a manifest are relative to."""
+    manifest = Path(path)
+    return manifest if manifest.is_dir() else manifest.parent
+
+
 def read_trials(path: str | Path) -> tuple[Trial, ...]:
     """Pairs of recordings: ``first``, ``second`` and ``same`` in JSON Lines, .tsv or .csv; or VoxCeleb's list.
 
@@ -130,9 +162,8 @@ def _rows(path: str | Path, split: str | None, need: Need | None, refuse: Refuse
     manifest = _existing(path)
     if manifest.is_dir():
         entries = _folder(manifest, need, refuse)
-    elif manifest.suffix.lower() in AUDIO_SUFFIXES:
-        raise InputError(f"{manifest}: is a recording; a manifest is JSON Lines, .tsv, .csv or a folder")
     else:
+        _check_no_recording(manifest)
         entries = _entries(manifest, refuse, _PATH, "`path` and `text`")
     rows = []
     for source, values in entries:
@@ -159,6 +190,44 @@ def _existing(path: str | Path) -> Path:
     return manifest
 
 
+def _check_no_recording(manifest: Path) -> None:
+    if manifest.suffix.lower() in AUDIO_SUFFIXES:
+        raise InputError(f"{manifest}: is a recording; a manifest is JSON Lines, .tsv, .csv or a folder")
+
+
+def _lines(manifest: Path, refuse: Refuse) -> Iterator[Record]:
+    """Lines of JSON or of names."""
+    for number, line in enumerate(records.read_text(manifest).split("\n"), 1):
+        source, name = f"{manifest}:{number}", line.strip()
+        if not name:
+            continue
+        try:
+            yield source, records.json_object(line) if name.startswith("{") else {_PATH[0]: name}
+        except InputError as error:
+            refuse(f"{source}: {error}")
+
+
+def _name(source: str, values: Mapping[str, object]) -> str:
+    _, name = records.first(values, _PATH)
+    if not isinstance(name, str) or not name:
+        raise InputError(f"{source}: no `path` of a recording")
+    try:
+        possible = b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise InputError(f"{source}: {one_line(name)[:80]}: not a possible file name")
+    _check_whole(source, values)
+    return name
+
+
+def _check_whole(source: str, values: Mapping[str, object]) -> None:
+    if records.seconds_of(values, ["offset"], source):
+        raise InputError(f"{source}: `offset` names a part of a recording; cut it into a file of its own")
+    if values.get("channel"):
+        raise InputError(f"{source}: `channel` names one channel of a recording; write it to a file of its own")
+
+
 def _entries(manifest: Path, refuse: Refuse, needed: tuple[str, ...], named: str) -> Iterator[Record]:
     if manifest.suffix.lower() in (".tsv", ".csv"):
         return records.table(manifest, refuse, needed, named)
@@ -166,15 +235,15 @@ def _entries(manifest: Path, refuse: Refuse, needed: tuple[str, ...], named: str
 
 
 def _row(manifest: Path, source: str, values: Mapping[str, object], need: Need | None) -> Row:
-    base = manifest if manifest.is_dir() else manifest.parent
+    folder = base(manifest)
     wanted = f"each row needs `path` and `{need or 'text'}`"
     if not records.text_of(values, _PATH, source):
         raise InputError(f"{source}: no `path`; {wanted}")
     text, label = records.text_of(values, TEXT, source), records.word_of(values, ["label"], source)
     if (need == "text" and text is None) or (need == "label" and label is None):
         raise InputError(f"{source}: no `{need}`; {wanted}")
-    path = records.file_of(values, _PATH, source, base)
-    rttm = records.file_of(values, ["rttm"], source, base)
+    path = records.file_of(values, _PATH, source, folder)
+    rttm = records.file_of(values, ["rttm"], source, folder)
     numbers = records.numbers_of(values, "values", source)
     speaker = records.word_of(values, ["speaker"], source)
     if (need == "rttm" and rttm is None) or (need == "values" and not numbers) or (need == "speaker" and not speaker):
@@ -183,18 +252,18 @@ def _row(manifest: Path, source: str, values: Mapping[str, object], need: Need |
     name = manifest.name if manifest.is_dir() else manifest.stem
     corpus = records.word_of(values, ["corpus"], source) or name
     seconds = records.seconds_of(values, _SECONDS, source)
-    if records.seconds_of(values, ["offset"], source):
-        raise InputError(f"{source}: `offset` names a part of a recording; cut it into a file of its own")
-    if values.get("channel"):
-        raise InputError(f"{source}: `channel` names one channel of a recording; write it to a file of its own")
+    _check_whole(source, values)
     language, split = (records.word_of(values, [key], source) for key in ("language", "split"))
     return Row(path, text or "", corpus, source, seconds, language, speaker, split, label, rttm, numbers)
 
 
+def _audio(folder: Path) -> Iterator[Path]:
+    """The recordings of a folder and of the folders in it, in order."""
+    return (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
+
+
 def _folder(folder: Path, need: Need | None, refuse: Refuse) -> Iterator[Record]:
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in AUDIO_SUFFIXES or not path.is_file():
-            continue
+    for path in _audio(folder):
         beside, rttm = path.with_suffix(".txt"), path.with_suffix(".rttm")
         values: dict[str, object] = {"path": str(path.relative_to(folder))}
         if rttm.is_file():

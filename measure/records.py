@@ -53,12 +53,13 @@ def json_lines(path: Path, refuse: Refuse) -> Iterator[Record]:
             continue
         source = f"{path}:{number}"
         try:
-            yield source, _json_object(line)
+            yield source, json_object(line)
         except InputError as error:
             refuse(f"{source}: {error}")
 
 
-def _json_object(line: str) -> Mapping[str, object]:
+def json_object(line: str) -> Mapping[str, object]:
+    """The object in a line of JSON; raises InputError."""
     if len(line) > MAX_LINE:
         raise InputError(f"{len(line)} characters in a line; at most {MAX_LINE} are read")
     try:
@@ -66,13 +67,13 @@ def _json_object(line: str) -> Mapping[str, object]:
     except json.JSONDecodeError as error:
         raise InputError(f"broken JSON ({error.msg} at column {error.colno}); each line is one JSON object") from None
     except RecursionError:
-        raise InputError("nested too deeply; each line is one JSON object, with `path` and `text`") from None
+        raise InputError("nested too deeply; each line is one JSON object") from None
     except ValueError as error:  # a number of too many digits
         raise InputError(f"broken JSON ({one_line(str(error))[:80]})") from None
     if not isinstance(values, dict):
-        raise InputError("not a JSON object; each line is one, with `path` and `text`")
+        raise InputError("not a JSON object; each line is one")
     if _depth(values) > MAX_DEPTH:
-        raise InputError(f"nested more than {MAX_DEPTH} deep; each line is one JSON object, with `path` and `text`")
+        raise InputError(f"nested more than {MAX_DEPTH} deep; each line is one JSON object")
     return values
 
 

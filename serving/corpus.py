@@ -16,7 +16,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Literal, TypedDict, cast
 
-from ..measure import records
+from ..measure.manifest import base, recordings
+from ..measure.records import Refuse
 from ..runtime.audio.channels import Channel
 from ..runtime.audio.raw import RawFormat
 from ..runtime.audio.read import AudioSource, Recording
@@ -107,23 +108,23 @@ class CorpusItem:
 
 
 def items(manifest: Path, output: Path, suffix: str) -> list[CorpusItem]:
-    """The recordings of a JSON Lines manifest (``path``, relative to it) or of a list of names, one a line.
+    """The recordings of a manifest (``measure.manifest``) or of a list of names, one a line.
 
-    Raises InputError where it cannot be read, a line names no recording, or two name the same.
+    Raises InputError where it cannot be read, a row names no recording, or two name the same.
     """
-    lines = records.read_text(manifest).split("\n")
-    found: dict[Path, CorpusItem] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        name = _name(line, f"{manifest}:{number}")
-        path = manifest.parent / name  # `a.wav` and `./a.wav` are one recording
-        if path in found:
-            raise InputError(f"{manifest}:{number}: {name} occurs twice")
-        found[path] = CorpusItem(name, path, output / _output(name, suffix))
-    if not found:
-        raise InputError(f"{manifest}: it names no recording")
-    return list(found.values())
+    return _items(manifest, output, suffix, _raise)
+
+
+def scan_items(manifest: Path, output: Path, suffix: str) -> tuple[list[CorpusItem], tuple[str, ...]]:
+    """As ``items``, but with one line for each row that names no recording.
+
+    Raises InputError where nothing is left, and where two rows name the same recording.
+    """
+    problems: list[str] = []
+    try:
+        return _items(manifest, output, suffix, problems.append), tuple(problems)
+    except InputError as error:
+        raise InputError("; ".join([*problems[:3], str(error)])) from None
 
 
 def pending(all_items: Iterable[CorpusItem], shard: Shard, output: Path) -> list[CorpusItem]:
@@ -261,17 +262,21 @@ def _outcome(line: str) -> CorpusOutcome | None:
     return cast(CorpusOutcome, values)
 
 
-def _name(line: str, where: str) -> str:
-    if not line.lstrip().startswith("{"):
-        return line.strip()
-    try:
-        values = json.loads(line)
-    except ValueError:
-        raise InputError(f"{where}: not one JSON object") from None
-    name = values.get("path")
-    if not isinstance(name, str) or not name:
-        raise InputError(f"{where}: it has no path")
-    return name
+def _items(manifest: Path, output: Path, suffix: str, refuse: Refuse) -> list[CorpusItem]:
+    found: dict[Path, CorpusItem] = {}
+    folder = base(manifest)
+    for source, name in recordings(manifest, refuse):
+        path = folder / name  # `a.wav` and `./a.wav` are one recording
+        if path in found:
+            raise InputError(f"{source}: {name} occurs twice")
+        found[path] = CorpusItem(name, path, output / _output(name, suffix))
+    if not found:
+        raise InputError(f"{manifest}: it names no recording")
+    return list(found.values())
+
+
+def _raise(problem: str) -> None:
+    raise InputError(problem)
 
 
 def _output(name: str, suffix: str) -> Path:

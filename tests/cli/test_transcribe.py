@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
-
-
 import errno
+import io
 import json
 import os
 import pty

@@ -276,8 +276,13 @@ def test_a_full_disk_ends_the_run(
     ("lines", "message"),
     [
         ("", "names no recording"),
-        ("{", "not one JSON object"),
-        ('{"text": "x"}', "has no path"),
+        ("{", "broken JSON"),
+        ('{"text": "x"}', "no `path`"),
+        ('{"path": ""}', "no `path`"),
+        ('{"path": "\\ud800.wav"}', "not a possible file name"),
+        ('{"path": "a\\u0000.wav"}', "not a possible file name"),
+        ('{"path": "a.wav", "offset": 2.5}', "`offset` names a part"),
+        ('{"path": ' + "[" * 100_000, "nested too deeply"),
         ("a.wav\na.wav", "twice"),
         ("a.wav\n./a.wav", "twice"),
     ],
@@ -286,6 +291,54 @@ def test_a_manifest_that_cannot_be_is_one_line(tmp_path: Path, lines: str, messa
     (tmp_path / "m.jsonl").write_text(lines)
     with pytest.raises(InputError, match=message):
         items(tmp_path / "m.jsonl", tmp_path, ".json")
+
+
+@pytest.mark.parametrize("row", ['{"path": "\\ud800.wav"}', '{"path": ' + "[" * 100_000, "{", '{"text": "x"}'])
+def test_a_row_that_names_no_recording_costs_no_other(
+    partial: Path, row: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A surrogate or many brackets ended the run in an internal error."""
+    partial.write_text(f"{row}\na.wav\n")
+    for _ in range(2):
+        assert run(partial) == 2
+        said = capsys.readouterr().err
+        assert f"{partial}:1: " in said and "internal" not in said
+    assert listed(partial) == {"a.wav": "done"}
+    partial.write_text(f"{row}\n")
+    assert run(partial) == 2
+    said = capsys.readouterr().err
+    assert f"{partial}:1: " in said and "names no recording" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("m.csv", "path,text\na.wav,x\nsub/b.wav,y\n"),
+        ("m.tsv", "file_name\ttranscription\na.wav\tx\nsub/b.wav\ty\n"),
+        ("m.jsonl", '{"audio_filepath": "a.wav", "offset": 0}\n{"audio_filepath": "sub/b.wav"}\n'),
+        ("m.txt", "a.wav\nsub/b.wav\n"),
+        ("", ""),
+    ],
+)
+def test_every_manifest_of_the_other_commands_names_recordings(tmp_path: Path, name: str, content: str) -> None:
+    """A table was read as a list of names, NeMo's name of the path was not understood, a folder could not be read."""
+    folder = tmp_path / "data"
+    (folder / "sub").mkdir(parents=True)
+    for recording in ("a.wav", "sub/b.wav"):
+        (folder / recording).touch()
+    (folder / "notes.md").touch()
+    if name:
+        (folder / name).write_text(content)
+    found = items(folder / name, tmp_path, ".json")
+    assert [(item.name, item.path) for item in found] == [
+        ("a.wav", folder / "a.wav"),
+        ("sub/b.wav", folder / "sub" / "b.wav"),
+    ]
+
+
+def test_a_recording_is_no_manifest(partial: Path) -> None:
+    with pytest.raises(InputError, match="is a recording"):
+        items(partial.parent / "a.wav", partial.parent, ".json")
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/2"])

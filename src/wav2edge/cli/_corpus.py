@@ -70,8 +70,8 @@ corpus = gathered(
     "corpus",
     option(
         "--manifest",
-        "recordings of a JSON Lines file with `path`, or of a list of names; those that have their file in DIR "
-        "already are left out, so that it can be stopped and started again",
+        "recordings of a manifest (JSON Lines, .tsv, .csv or a folder; no text is needed) or of a list of names; those "
+        "that have their file in DIR already are left out, so that it can be stopped and started again",
         group=_GROUP,
         metavar="FILE",
         type=_options.FILE,
@@ -109,17 +109,20 @@ def run(
 
     shard = corpus.Shard.parsed(options.shard) if options.shard else corpus.Shard()
     folder = Path(output)
-    everything = corpus.items(Path(options.manifest or ""), folder, formats.get(form).SUFFIX)
+    everything, problems = corpus.scan_items(Path(options.manifest or ""), folder, formats.get(form).SUFFIX)
     mine = [item for item in everything if shard.holds(item.name)]
     _options.make_folder(output)
     left = corpus.pending(everything, shard, folder)
     _terminal.note(f"{len(mine)} recordings in shard {shard}, {len(mine) - len(left)} of them done before")
+    for problem in problems:
+        _terminal.note(problem)
     trying = {item.name for item in left}
-    before = _before(corpus.outcomes(folder, [item for item in mine if item.name not in trying]), len(mine))
+    code = _before(corpus.outcomes(folder, [item for item in mine if item.name not in trying]), len(mine))
+    code = 2 if problems else code
     if not left:
         if shard.of == 1:
             corpus.write_manifest(folder, everything)
-        return before
+        return code
     failed = 0
     with contextlib.ExitStack() as stack:
         if options.on is None:
@@ -142,7 +145,7 @@ def run(
     if shard.of == 1:
         listed = corpus.write_manifest(folder, everything)
     _terminal.note(f"{len(left) - failed} of {len(left)} recordings transcribed in full; {listed} lists them all")
-    return 2 if failed else before
+    return 2 if failed else code
 
 
 def _before(outcomes: Sequence[CorpusOutcome], count: int) -> int:
