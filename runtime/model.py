@@ -147,8 +147,11 @@ class Model:
         """Every output of clips [samples] at the model's rate, run as one padded batch.
 
         For each clip its outputs by name, without the batch axis; those with a time axis are cut to the clip's own
-        frames, of which a clip that is too short has none. Raises EngineError, also where every clip is too short.
+        frames, of which a clip that is too short has none. Raises EngineError, also where every clip is too short and
+        for no clips.
         """
+        if not len(clips):
+            raise EngineError("no clips to run")
         return engines.outputs_of(self.spec, self.run("full", engines.as_feeds(*tiling.batched(clips)), options))
 
     def outputs_of_normalized(

@@ -74,6 +74,17 @@ class Job:
             self.used.append(variant)
         return graph
 
+    def client_graph(self, variant: Variant) -> Graph:
+        """A graph for clients that know nothing of the model's spec: a transcribing one where the head is CTC.
+
+        Clips that are too short for a frame are padded with zeros.
+        """
+        if self.spec.head == "ctc":
+            return self.transcribing_graph(variant)
+        graph = self.graph(variant)
+        interface.pad_to_minimum(graph, self.spec.min_samples)
+        return graph
+
     def transcribing_graph(self, variant: Variant) -> Graph:
         """A graph whose best labels, frame by frame, give wav2edge's text to a client without the model's spec.
 

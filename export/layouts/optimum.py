@@ -41,7 +41,7 @@ def write(job: Job, folder: Path) -> Readme:
     spec = job.spec
     files = {}
     for precision, variant in job.chosen(*_FILES).items():
-        graph = job.transcribing_graph(variant) if spec.head == "ctc" else job.graph(variant)
+        graph = job.client_graph(variant)
         interface.lengths_from_padding(graph, PADDING)
         job.end_of(graph)
         name = _FILES[precision]

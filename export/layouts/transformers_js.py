@@ -31,7 +31,7 @@ def write(job: Job, folder: Path) -> Readme:
     files, large = {}, {}
     chosen = job.chosen(*_FILES)
     for precision, variant in chosen.items():
-        graph = job.transcribing_graph(variant) if spec.head == "ctc" else job.graph(variant)
+        graph = job.client_graph(variant)
         interface.lengths_from_shape(graph)
         job.end_of(graph)
         name = _FILES[precision]

@@ -16,8 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...graphs import interface
-from ...graphs.graph import Graph
-from ...runtime.bundle.read import Variant
 from ...runtime.bundle.spec import INPUT_LENGTHS, INPUT_VALUES, OUTPUT_LENGTHS
 from ...runtime.errors import InputError
 from ._job import Job, Readme
@@ -46,21 +44,13 @@ def write(job: Job, folder: Path) -> Readme:
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", job.name)
     version = folder / "models" / name / "1"
     version.mkdir(parents=True)
-    graph = _graph(job, variant)
+    graph = job.client_graph(variant)
     if job.argument:
         interface.flat_batch(graph, INPUT_VALUES, SIZES)
     job.save(graph, version / "model.onnx", data="model.onnx.data")
     (version.parent / "config.pbtxt").write_text(_config(job, name, bool(job.argument)), encoding="utf-8")
     (version.parent / "labels.txt").write_text("".join(f"{label}\n" for label in spec.labels), encoding="utf-8")
     return _readme(job, name, variant.name)
-
-
-def _graph(job: Job, variant: Variant) -> Graph:
-    if job.spec.head == "ctc":
-        return job.transcribing_graph(variant)
-    graph = job.graph(variant)
-    interface.pad_to_minimum(graph, job.spec.min_samples)
-    return graph
 
 
 def _config(job: Job, name: str, ragged: bool) -> str:

@@ -11,7 +11,7 @@ import json
 import math
 import sys
 import tempfile
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from wav2edge.runtime.errors import Wav2EdgeError
 
 from .labels import Writer
 from .speech import LONGEST, SHORTEST, Speech, read_speech
-from .train import Settings, fine_tune, open_checkpoint, word_error_rate
+from .train import Settings, fine_tune, open_checkpoint, trainable, word_error_rate
 
 
 def arguments() -> argparse.Namespace:
@@ -30,12 +30,28 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("manifest", type=Path, help="recordings and what is said: `path` and `text`, as for evaluate")
     parser.add_argument("--checkpoint", required=True, help="folder or hub name of a Wav2Vec 2.0 family checkpoint")
     parser.add_argument("--out", type=Path, required=True, help="folder of the fine-tuned checkpoint")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=positive, default=torch.get_num_threads())
+    parser.add_argument("--device", type=device, default="cuda" if torch.cuda.is_available() else "cpu")
     for field in fields(Settings):
         name = "--" + field.name.replace("_", "-")
         parser.add_argument(name, type=type(field.default), default=field.default, help=f"default {field.default}")
     return parser.parse_args()
+
+
+def positive(text: str) -> int:
+    """Return a number of at least 1; raises ValueError."""
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+def device(text: str) -> str:
+    """Return a device of torch that is here; raises argparse.ArgumentTypeError."""
+    try:
+        torch.empty(1, device=text)
+    except (RuntimeError, AssertionError) as error:
+        raise argparse.ArgumentTypeError(f"{text}: {str(error).splitlines()[0]}") from error
+    return text
 
 
 def check_out(folder: Path, checkpoint: str) -> None:
@@ -80,15 +96,23 @@ def main() -> None:
         checkpoint = open_checkpoint(options.checkpoint, texts, settings)
     except (OSError, ValueError) as error:
         sys.exit(f"error: {str(error).splitlines()[0]}")
-    checkpoint.model.to(options.device)
     writer = Writer(checkpoint.tokenizer)
     for text in texts:
         writer.write(text)
     if writer.dropped:
         print(f"left out, because the checkpoint has no label for them: {dict(writer.dropped.most_common(10))}")
+    kept, reasons = trainable(checkpoint, speech.train)
+    for reason, count in reasons.items():
+        print(f"train: {count} recordings left out ({reason})")
+    if not kept:
+        sys.exit(f"error: {options.manifest}: none of its transcripts can be learned; look at the lines above")
+    speech = replace(speech, train=kept)
+    checkpoint.model.to(options.device)
     before = word_error_rate(checkpoint, speech.test) if speech.test else None
     history = fine_tune(checkpoint, speech, settings, lambda row: print(json.dumps(row), flush=True))
     best = min(row["dev_wer"] for row in history)
+    if history[0]["dev_wer"] == 0:
+        sys.exit("error: WER on dev is 0.0 % before any training, so nothing is written; give other speech as dev")
     if best >= history[0]["dev_wer"]:
         sys.exit(
             f"error: no pass lowered the error rate on dev ({100 * best:.1f} %), so nothing is written; give more "

@@ -27,15 +27,18 @@ class Writer:
 
     def __post_init__(self) -> None:
         """Find the case and the characters of the labels."""
-        self._known = {label for label in self.tokenizer.get_vocab() if len(label) == 1}
+        self._vocabulary = self.tokenizer.get_vocab()
+        self._known = {label for label in self._vocabulary if len(label) == 1}
         letters = {label for label in self._known if label.isalpha()}
-        self._lower = not any(label != label.lower() for label in letters)
-        self._upper = not any(label != label.upper() for label in letters)
+        self._lower = not any(label != _small(label) for label in letters)
+        self._upper = not any(label != _capital(label) for label in letters)
+        self._apostrophe = "’" if "’" in self._known and "'" not in self._known else "'"
 
     def write(self, text: str) -> str:
         """Return a transcript in characters that are labels, words apart by single spaces."""
-        text = _composed(text)
-        text = text.lower() if self._lower else text.upper() if self._upper else text
+        text = _composed(text).replace("'", self._apostrophe)
+        if self._lower or self._upper:
+            text = "".join(map(_small if self._lower else _capital, text))
         words = []
         for word in text.split():
             self.dropped.update(character for character in word if character not in self._known)
@@ -43,8 +46,22 @@ class Writer:
         return " ".join(word for word in words if word)
 
     def ids(self, text: str) -> list[int]:
-        """Return the label ids of a transcript."""
-        return list(self.tokenizer(self.write(text)).input_ids)
+        """Return the label ids of a transcript.
+
+        They are looked up here, because a tokenizer with `do_lower_case` takes capitals for its labels.
+        """
+        space = self.tokenizer.word_delimiter_token
+        return [self._vocabulary[space if character == " " else character] for character in self.write(text)]
+
+
+def _small(character: str) -> str:
+    """A character in lower case, where that is one character."""
+    return character.lower() if len(character.lower()) == 1 else character
+
+
+def _capital(character: str) -> str:
+    """A character in upper case, where that is one character: `ß` stays."""
+    return character.upper() if len(character.upper()) == 1 else character
 
 
 def _composed(text: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForCTC, Auto
 from wav2edge.measure.scoring import score
 
 from .labels import Writer, new_tokenizer
-from .speech import Clip, Speech, at_another_speed, batch_of, by_length
+from .speech import RATE, Clip, Speech, at_another_speed, batch_of, by_length
 
 
 @dataclass(frozen=True)
@@ -77,15 +79,27 @@ class Checkpoint:
 def open_checkpoint(name: str, texts: Sequence[str], settings: Settings) -> Checkpoint:
     """Open a checkpoint in float32 with SpecAugment on and its convolutions frozen.
 
-    `name` is a folder or a hub's name. One without labels gets those of `texts`, and a new head. Raises OSError or
-    ValueError for what is not a checkpoint.
+    `name` is a folder or a hub's name. One that was only pre-trained gets a new head, and where it has no labels those
+    of `texts`. Raises ValueError for what is not a checkpoint at 16 kHz, or one with a head and no labels.
     """
-    extractor = AutoFeatureExtractor.from_pretrained(name)
     try:
-        tokenizer, new_head = AutoTokenizer.from_pretrained(name), False
-    except (OSError, ValueError, TypeError):  # transformers raises any of these for a folder without a tokenizer
-        tokenizer, new_head = new_tokenizer(texts), True
-    config = AutoConfig.from_pretrained(name)
+        return _opened(name, texts, settings)
+    except Exception as error:  # transformers raises of many families, by what is damaged
+        raise ValueError(f"{name}: it cannot be opened ({str(error).strip().splitlines()[0]})") from error
+
+
+def _opened(name: str, texts: Sequence[str], settings: Settings) -> Checkpoint:
+    extractor, config = AutoFeatureExtractor.from_pretrained(name), AutoConfig.from_pretrained(name)
+    if extractor.sampling_rate != RATE:
+        raise ValueError(f"it takes sound at {extractor.sampling_rate} Hz; only {RATE} Hz can be fine-tuned")
+    new_head = not any(architecture.endswith("ForCTC") for architecture in config.architectures or ())
+    own_labels = True
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, TypeError) as error:  # transformers raises any of these without a tokenizer
+        if not new_head:
+            raise ValueError("it has an output layer, but its labels (vocab.json) are missing or damaged") from error
+        tokenizer, own_labels = new_tokenizer(texts), False
     changes: dict[str, object] = {
         "apply_spec_augment": True,
         "mask_time_prob": settings.time_masked,
@@ -99,9 +113,31 @@ def open_checkpoint(name: str, texts: Sequence[str], settings: Settings) -> Chec
     if new_head:
         changes |= {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
     config.update(changes)
-    model = AutoModelForCTC.from_pretrained(name, config=config, dtype=torch.float32, ignore_mismatched_sizes=new_head)
+    model = AutoModelForCTC.from_pretrained(
+        name, config=config, dtype=torch.float32, ignore_mismatched_sizes=not own_labels
+    )
     model.freeze_feature_encoder()
     return Checkpoint(model, extractor, tokenizer, new_head)
+
+
+def trainable(checkpoint: Checkpoint, clips: Sequence[Clip]) -> tuple[list[Clip], dict[str, int]]:
+    """Return the clips whose transcript can be learned, and how many others there are, by reason.
+
+    Clips in which nothing is said are kept: they are learned as silence.
+    """
+    writer, left_out = Writer(checkpoint.tokenizer), Counter[str]()
+    kept = []
+    for clip in clips:
+        ids = writer.ids(clip.text)
+        samples = torch.tensor(len(clip.samples))
+        frames = int(checkpoint.model._get_feat_extract_output_lengths(samples))
+        if clip.text.strip() and not ids:
+            left_out["no character of the transcript is a label"] += 1
+        elif len(ids) + sum(one == other for one, other in itertools.pairwise(ids)) > frames:  # CTC parts equal labels
+            left_out["the transcript is too long for the sound"] += 1
+        else:
+            kept.append(clip)
+    return kept, dict(left_out)
 
 
 @torch.inference_mode()
@@ -129,7 +165,7 @@ def fine_tune(
     """Train, and leave the checkpoint with the weights of the lowest WER on dev; return the history by pass.
 
     A new output layer writes nothing at first: while its WER stays the same, the pass of the lowest loss is the best.
-    Passes that train the output layer alone do not count towards `patience`.
+    Passes that train the output layer alone do not count towards `patience`. A WER of 0 before leaves nothing to learn.
 
     A row has `epoch`, `loss` (CTC, a clip), `dev_wer` (a fraction) and `minutes`.
     """
@@ -144,6 +180,8 @@ def fine_tune(
     best, weights = word_error_rate(checkpoint, speech.dev), copy.deepcopy(model.state_dict())
     history = [{"epoch": 0.0, "dev_wer": best, "minutes": 0.0}]
     log(history[0])
+    if best == 0:
+        return history
     since_best, least = 0, float("inf")
     for epoch in range(1, settings.epochs + 1):
         model.train()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -52,16 +53,26 @@ def checked_rate(rate: object, name: str) -> int:
     return number
 
 
-def samples_of(values: SupportsArray | Iterable[object], name: str) -> NDArray[np.float32]:
+@dataclass
+class Orientation:
+    """Which axis of a stream's blocks is that of the channels, from its first block that can be only one way."""
+
+    channels: int | None = None
+
+
+def samples_of(
+    values: SupportsArray | Iterable[object], name: str, orientation: Orientation | None = None
+) -> NDArray[np.float32]:
     """An array or list as float32 [samples, channels] in [-1, 1].
 
+    orientation: of the stream that it is a block of; it is kept there. A block of few samples then needs none.
     Raises AudioError, naming what is accepted, for other shapes, number types and scales, for NaN and infinite values,
     and for no samples.
     """
     array = _scaled(_array(values, name), name)
     if array.size == 0:
         raise AudioError(f"{name}: it holds no samples")
-    return _oriented(checked_samples(array, name), name)
+    return _oriented(checked_samples(array, name), name, orientation or Orientation())
 
 
 def checked_samples(samples: NDArray[np.float32], name: str) -> NDArray[np.float32]:
@@ -104,7 +115,7 @@ def _scaled(array: NDArray[np.generic], name: str) -> NDArray[np.float32]:
     return np.asarray(scaled, dtype=np.float32)
 
 
-def _oriented(array: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+def _oriented(array: NDArray[np.float32], name: str, orientation: Orientation) -> NDArray[np.float32]:
     """[samples], [samples, channels] or [channels, samples] as [samples, channels]."""
     if array.ndim == 1:
         return array[:, None]
@@ -115,9 +126,11 @@ def _oriented(array: NDArray[np.float32], name: str) -> NDArray[np.float32]:
         )
     rows, columns = array.shape
     if columns == 1 or rows > MOST_CHANNELS >= columns:
-        return array
-    if rows == 1 or columns > MOST_CHANNELS >= rows:
-        return np.ascontiguousarray(array.T)
+        orientation.channels = 1
+    elif rows == 1 or columns > MOST_CHANNELS >= rows:
+        orientation.channels = 0
+    if orientation.channels is not None and array.shape[orientation.channels] <= MOST_CHANNELS:
+        return array if orientation.channels == 1 else np.ascontiguousarray(array.T)
     few = "both could be the channels" if rows <= MOST_CHANNELS else f"more than {MOST_CHANNELS} channels either way"
     raise AudioError(f"{name}: an array of shape [{rows}, {columns}]: {few}; give one channel as [samples]")
 

@@ -104,7 +104,15 @@ def cosine(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
 
 
 def verify(first: NDArray[np.float32], second: NDArray[np.float32], threshold: float | None) -> Verification:
-    """Compare two embeddings [size]; threshold: None takes ``DEFAULT_THRESHOLD``."""
+    """Compare two embeddings [size]; threshold: None takes ``DEFAULT_THRESHOLD``.
+
+    Raises InputError for embeddings of two sizes, and for NaN or infinite numbers in them or as threshold.
+    """
     wanted = DEFAULT_THRESHOLD if threshold is None else threshold
+    first, second = np.asarray(first, np.float32), np.asarray(second, np.float32)
+    if first.ndim != 1 or first.shape != second.shape:
+        raise InputError(f"embeddings of shapes {list(first.shape)} and {list(second.shape)}; both must be [size]")
+    if not (np.isfinite(first).all() and np.isfinite(second).all() and np.isfinite(wanted)):
+        raise InputError("an embedding or the threshold is NaN or infinite")
     score = cosine(first, second)
     return Verification(score >= wanted, round(score, 4), wanted)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..audio.arrays import SupportsArray, checked_rate, samples_of
+from ..audio.arrays import Orientation, SupportsArray, checked_rate, samples_of
 from ..bundle.spec import Stage
 from ..engines import Arrays, EngineOptions
 from ..errors import InputError
@@ -53,6 +53,7 @@ class LiveModel(ABC):
         self._stream: LiveStream | None = None
         self._rate = RATE
         self._resampler: Resampler | None = None
+        self._orientation = Orientation()
 
     @abstractmethod
     def decoder(self) -> StreamDecoder:
@@ -83,12 +84,12 @@ class LiveModel(ABC):
         rate = checked_rate(RATE if sample_rate is None else sample_rate, _NAME)
         if self._stream is None:
             self._stream = LiveStream(self.decoder(), self.run, self.loop)
-            self._rate, self._resampler = rate, Resampler(rate, RATE)
+            self._rate, self._resampler, self._orientation = rate, Resampler(rate, RATE), Orientation()
         if rate != self._rate or self._resampler is None:
             raise InputError(f"{_NAME}: {rate} Hz after {self._rate} Hz in one stream; call finish() between them")
         if isinstance(samples, Sized) and len(samples) == 0:
             return []
-        mono = samples_of(samples, _NAME).mean(axis=1, dtype=np.float32)
+        mono = samples_of(samples, _NAME, self._orientation).mean(axis=1, dtype=np.float32)
         return self._events(self._stream, self._resampler(mono))
 
     def finish(self) -> list[Event]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from wav2edge.cli import main
 from wav2edge.export import layouts
 from wav2edge.runtime.audio import read
-from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle import embedded, shipped
 from wav2edge.runtime.bundle.read import MANIFEST, Bundle
 from wav2edge.runtime.bundle.spec import Convolution, ModelSpec
 from wav2edge.runtime.errors import InputError
@@ -315,3 +315,23 @@ def test_the_readme_of_a_fixed_length_runs(packed: dict[str, Path], workspace: P
     code = code.replace("[0]\n", "[0][:70000]\n", 1)
     done = subprocess.run([sys.executable, "-c", code], cwd=workspace, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "array" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("name", ["transformers.js", "optimum", "triton"])
+def test_a_classifier_takes_clips_shorter_than_a_frame(tmp_path: Path, name: str) -> None:
+    """The client's error was that of a convolution, ``Invalid input shape: {100}``."""
+    folder = layouts.pack(
+        Bundle.open(shipped.directory_of("keyword")), name, tmp_path / "made", variants=["int8-u8s8"]
+    ).path
+    [graph] = folder.rglob("*.onnx")
+    session = ort.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+    feeds = {"input_values": np.full((1, 100), 0.1, np.float32)}
+    if "input_lengths" in {value.name for value in session.get_inputs()}:
+        feeds["input_lengths"] = np.array([[100]] if name == "triton" else [100])
+    assert np.isfinite(session.run(None, feeds)[0]).all()
+
+
+def test_an_unknown_name_says_all_that_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pack", str(embedded.bundle_path()), "--for", "sherpa", str(tmp_path / "made")]) == 2
+    line = capsys.readouterr().err
+    assert "--for sherpa: no board or tool of this name" in line and "raspberry-pi-5" in line and "sherpa-onnx" in line

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,28 @@ def test_transcripts_are_written_in_the_labels_of_the_checkpoint(finetune: Recip
     (tmp_path / "vocab.json").write_text(json.dumps({"<pad>": 0, "<unk>": 1, "|": 2, "A": 3, "B": 4}))
     upper = labels.Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"), pad_token="<pad>", unk_token="<unk>")
     assert labels.Writer(upper).ids("ab a") == [3, 4, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("letters", "lowers", "text", "written"),
+    [
+        ("STRAßE", False, "Straße", "STRAßE"),  # ß in capitals is two letters, and none of the labels
+        ("l’eau", False, "l'eau, l’eau", "l’eau l’eau"),
+        ("he's", True, "He's", "he's"),  # a tokenizer that takes capitals for small labels
+    ],
+)
+def test_labels_of_any_vocabulary_are_found(
+    finetune: Recipe, tmp_path: Path, letters: str, lowers: bool, text: str, written: str
+) -> None:
+    labels = ["<pad>", "<unk>", "|", *dict.fromkeys(letters)]
+    (tmp_path / "vocab.json").write_text(json.dumps({label: i for i, label in enumerate(labels)}), "utf-8")
+    module = finetune("labels")
+    tokenizer = module.Wav2Vec2CTCTokenizer(
+        str(tmp_path / "vocab.json"), pad_token="<pad>", unk_token="<unk>", do_lower_case=lowers
+    )
+    writer = module.Writer(tokenizer)
+    assert writer.write(text) == written
+    assert writer.ids(text) == [labels.index("|" if character == " " else character) for character in written]
 
 
 def test_a_new_vocabulary_keeps_vowel_signs_and_accents(finetune: Recipe, tmp_path: Path) -> None:
@@ -116,6 +139,73 @@ def test_a_new_head_is_trained_until_it_writes(
     assert len(history) > 1 + settings.head_steps
     after = checkpoint.model.state_dict()
     assert any(not torch.equal(after[name], before[name]) for name in before if "encoder.layers" in name)
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """A copy of the tiny checkpoint."""
+    return Path(shutil.copytree(TINY, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "why"),
+    [
+        ("vocab.json", "{oops", r"its labels \(vocab.json\) are missing or damaged"),
+        ("model.safetensors", "cut", "it cannot be opened"),
+        ("config.json", '{"model_type": "wav2vec2", "hidden_size": "many"}', "it cannot be opened"),
+        (
+            "preprocessor_config.json",
+            '{"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 8000}',
+            "8000 Hz",
+        ),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused_in_one_line(
+    finetune: Recipe, copied: Path, file: str, content: str, why: str
+) -> None:
+    (copied / file).write_text(content)
+    with pytest.raises(ValueError, match=why) as caught:
+        finetune("train").open_checkpoint(str(copied), ["a"], finetune("train").Settings())
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_without_an_output_layer_get_a_new_one(finetune: Recipe, copied: Path) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps({**config, "architectures": ["Wav2Vec2ForPreTraining"]}))
+    checkpoint = finetune("train").open_checkpoint(str(copied), ["a"], finetune("train").Settings())
+    assert checkpoint.new_head and len(checkpoint.tokenizer) == config["vocab_size"]
+
+
+def test_transcripts_that_cannot_be_learned_are_left_out(finetune: Recipe) -> None:
+    """Empty targets taught silence, and too long ones gave a loss of 0."""
+    train, clip = finetune("train"), finetune("speech").Clip
+    checkpoint = train.open_checkpoint(str(TINY), [], train.Settings())
+    second = np.zeros(16000, np.float32)
+    clips = [clip(second, "hello"), clip(second, ""), clip(second, "привет"), clip(second, "hello " * 20)]
+    kept, reasons = train.trainable(checkpoint, clips)
+    assert kept == clips[:2]
+    assert reasons == {
+        "no character of the transcript is a label": 1,
+        "the transcript is too long for the sound": 1,
+    }
+
+
+def test_a_dev_without_errors_ends_at_once(
+    finetune: Recipe, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetune("train"), "word_error_rate", lambda *_: 0.0)
+    with pytest.raises(SystemExit, match=r"WER on dev is 0.0 % before any training"):
+        run_main(finetune, monkeypatch, str(manifest), "--checkpoint", str(TINY), "--out", str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("words", [["--threads", "0"], ["--device", "nowhere"]])
+def test_wrong_options_are_refused(
+    finetune: Recipe, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    line = [str(manifest), "--checkpoint", str(TINY), "--out", str(tmp_path / "out"), *words]
+    with pytest.raises(SystemExit) as caught:
+        run_main(finetune, monkeypatch, *line)
+    assert caught.value.code == 2
 
 
 def test_a_run_that_learns_nothing_writes_nothing(

@@ -118,6 +118,8 @@ def test_clips_that_are_too_short_are_refused_by_their_length(bundle: Bundle, en
                 run([short])
         with pytest.raises(EngineError, match=needs):
             model.outputs_of_normalized([clip, short])
+        with pytest.raises(EngineError, match="no clips to run"):
+            model.logits([])
         with pytest.raises(EngineError, match=f"{shortest - 1} samples give no frame"):
             lengths = np.array([16000, shortest - 1], np.int64)
             model.run("frontend", {NORMALIZED: np.zeros((2, 16000), np.float32), INPUT_LENGTHS: lengths})

@@ -98,6 +98,8 @@ def run(
             raise InputError(f"--for {profile}: the options for boards are of no use to another tool; leave them out")
         _pack_layout(profile, name, Path(file), variant, overwrite)
         return
+    if profile not in profiles.names():
+        raise InputError(f"--for {profile}: no board or tool of this name; there are {', '.join(_boards())}")
     board = profiles.load(profile)
     bundle = _options.open_bundle(name)
     if python and not wheels:

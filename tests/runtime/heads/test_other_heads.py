@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from wav2edge.runtime.bundle.spec import ModelSpec
+from wav2edge.runtime.errors import InputError
 from wav2edge.runtime.heads import frame_classification, regression, sequence_classification, xvector
 
 
@@ -57,6 +58,23 @@ def test_speakers_are_compared_by_cosine() -> None:
     assert xvector.verify(first, second, 0.95).same and not xvector.verify(first, second, 0.97).same
     assert xvector.verify(first, -first, None) == xvector.Verification(False, -1.0, xvector.DEFAULT_THRESHOLD)
     assert xvector.cosine(first, logits(0, 0)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "threshold", "why"),
+    [
+        ([1.0, 0.0], [1.0, 0.0], float("nan"), "NaN or infinite"),
+        ([1.0, 0.0], [np.nan, 0.0], None, "NaN or infinite"),
+        ([1.0, 0.0], [1.0], None, r"shapes \[2\] and \[1\]"),
+        ([[1.0, 0.0]], [[1.0, 0.0]], None, r"both must be \[size\]"),
+    ],
+)
+def test_embeddings_that_cannot_be_compared_are_refused(
+    first: list[Any], second: list[Any], threshold: float | None, why: str
+) -> None:
+    """They were different speakers."""
+    with pytest.raises(InputError, match=why):
+        xvector.verify(np.array(first), np.array(second), threshold)
 
 
 def test_a_pooled_embedding_weighs_chunks_by_length_and_not_by_loudness() -> None:

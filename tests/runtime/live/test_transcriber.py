@@ -134,6 +134,11 @@ def test_pushed_samples_of_other_types_rates_and_channels_are_taken(booth: Booth
     ):
         events = live.push(samples, rate) + live.push([], rate) + live.finish()  # type: ignore[arg-type]
         assert [event.text for event in events if isinstance(event, Final)] == ["hello there"], rate
+    blocks = [*np.array_split(stereo.T[:-20], 50), stereo.T[-20:]]  # 20 samples of 2 channels, or the other way round
+    events = [event for block in blocks for event in live.push(block)] + live.finish()
+    assert [event.text for event in events if isinstance(event, Final)] == ["hello there"]
+    with pytest.raises(AudioError, match="both could be the channels"):
+        live.push(stereo.T[:20])
     live.push(sound)
     with pytest.raises(InputError, match="8000 Hz after 16000 Hz"):
         live.push(sound, 8000)
