@@ -120,10 +120,21 @@ def sign(bundle: Bundle, private_key: str | Path) -> Path:
     key = Path(private_key)
     if not key.is_file():
         raise InputError(f"{key}: no such key; {_NO_KEY}")
+    content = _signature_of(bundle.path, key)
+    try:
+        write_whole(bundle.path / SIGNATURE, content)
+    except OSError as error:
+        raise InputError(f"{bundle.path / SIGNATURE}: cannot be written ({error.strerror or error})") from error
+    return bundle.path / SIGNATURE
+
+
+def _signature_of(directory: Path, key: Path) -> bytes:
+    """The signature of every file of a directory but the signature that is there."""
     from model_signing import hashing, signing
 
     hashed = hashing.Config()  # type: ignore[no-untyped-call]
-    hashed.set_ignored_paths(paths=[bundle.path / SIGNATURE], ignore_git_paths=False)
+    # Its paths are relative to the model's folder.
+    hashed.set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / SIGNATURE
         try:
@@ -134,13 +145,8 @@ def sign(bundle: Bundle, private_key: str | Path) -> Path:
                 f"{key}: not a private key that signs ({first_line(error)}): it must be PEM without a password, of the "
                 f"curve P-256, P-384 or P-521; {_NO_KEY}"
             ) from error
-        signer.set_hashing_config(hashed).sign(bundle.path, made)
-        content = made.read_bytes()
-    try:
-        write_whole(bundle.path / SIGNATURE, content)
-    except OSError as error:
-        raise InputError(f"{bundle.path / SIGNATURE}: cannot be written ({error.strerror or error})") from error
-    return bundle.path / SIGNATURE
+        signer.set_hashing_config(hashed).sign(directory, made)
+        return made.read_bytes()
 
 
 def verify(directory: Path, public_keys: Sequence[Path]) -> Path:

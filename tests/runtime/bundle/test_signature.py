@@ -64,6 +64,16 @@ def test_signed_and_verified_by_the_commands(
     assert Bundle.open(shapes_bundle.path) == shapes_bundle
 
 
+def test_signed_again_by_a_relative_path(
+    signed: Bundle, team: Keys, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The signature that was there was signed itself where the path was relative, so that the new one did not fit."""
+    monkeypatch.chdir(signed.path.parent)
+    assert main(["sign", signed.path.name, "--key", str(team[0])]) == 0
+    assert main(["verify-bundle", signed.path.name, "--key", str(team[1])]) == 0
+    assert capsys.readouterr().out.endswith(f"{signed.path.name}: signed by {team[1]}, unchanged\n")
+
+
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)
 def test_every_curve(shapes_bundle: Bundle, tmp_path: Path, curve: ec.EllipticCurve) -> None:
     private, public = make_keys(tmp_path, "key", curve)
