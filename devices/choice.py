@@ -87,7 +87,8 @@ def _preferred(bundle: Bundle, machine: Machine, profile: DeviceProfile, tuned: 
 
 
 def _runs(bundle: Bundle, engine: str, variant: Variant) -> bool:
-    if engine not in engines.names():
+    """Whether an engine for inference runs a variant here; what a cache file names need not be one."""
+    if engine not in engines.names() or engines.get(engine).PURPOSE != "inference":
         return False
     return all(candidate.runs for candidate in engines.runnable(bundle, (engine,), (variant.name,)))
 

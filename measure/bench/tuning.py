@@ -19,8 +19,8 @@ def keep(
     """Keep the best measurement of a bundle inside a budget; returns it and the file it is kept in.
 
     max_wer_rise: points of WER, or of another head's figure; max_latency: seconds at the report's reference length.
-    Reference engines are left out, because a device has no checkpoint. Raises GateRefused when nothing is inside the
-    budget.
+    Only engines for inference are chosen from: a device has no checkpoint for a reference engine, and one for testing
+    gives no words. Raises GateRefused when nothing is inside the budget.
     """
     measurements = tuple(_measurements(report, bundle))
     if not measurements:
@@ -32,12 +32,12 @@ def keep(
 
 def _measurements(report: BenchReport, bundle: Bundle) -> Iterator[Measurement]:
     seconds = report.reference_length
-    references = engines.names(("reference",))
+    usable = engines.names(("inference",))
     for result in report.results:
         timing = result.timing(seconds) if seconds is not None else None
         if timing is None or result.bundle != str(bundle.path) or result.device is not None:
             continue
-        if result.engine in references or bundle.variant(result.variant).forced:
+        if result.engine not in usable or bundle.variant(result.variant).forced:
             continue
         yield Measurement(
             result.engine,

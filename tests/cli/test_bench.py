@@ -49,10 +49,12 @@ def test_two_runs_are_set_side_by_side(null: list[str], tmp_path: Path, capsys: 
 
 
 def test_tune_keeps_the_choice_and_a_budget_can_refuse(
-    null: list[str], shapes_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+    null: list[str], shapes_bundle: Bundle, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from wav2edge.devices import detect, tuning
+    from wav2edge.runtime import engines
 
+    monkeypatch.setattr(engines.get("null"), "PURPOSE", "inference")
     assert main([*null, "--tune"]) == 0
     assert "now runs fp32 on null here" in capsys.readouterr().err
     kept = tuning.load(shapes_bundle, detect.detect())
@@ -60,6 +62,17 @@ def test_tune_keeps_the_choice_and_a_budget_can_refuse(
     assert (kept.chosen.engine, kept.chosen.variant, kept.chosen.threads) == ("null", "fp32", 1)
     assert main([*null, "--tune", "--max-latency", "0.000000001"]) == 1
     assert "nothing stays inside" in capsys.readouterr().err
+
+
+def test_tune_never_keeps_an_engine_for_testing(
+    null: list[str], shapes_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The null engine, which gives no words, became the default because it is the fastest."""
+    from wav2edge.devices import detect, tuning
+
+    assert main([*null, "--tune"]) == 1
+    assert "add an engine for inference" in capsys.readouterr().err
+    assert tuning.load(shapes_bundle, detect.detect()) is None
 
 
 @pytest.mark.parametrize(

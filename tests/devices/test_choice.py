@@ -14,6 +14,7 @@ from wav2edge.devices.tuning import Measurement, Tuning, within_budget
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
+from wav2edge.runtime.engines import null
 from wav2edge.runtime.errors import BundleError, EngineError, GateRefused, InputError
 
 Board = Callable[[str], Path]
@@ -165,6 +166,14 @@ def test_a_tuned_engine_that_is_gone_is_passed_over(bundle_of: Make, laptop: Mac
     assert choice.choose(bundle, machine=laptop).engine == "openvino"
 
 
+def test_a_tuned_engine_for_testing_is_passed_over(bundle_of: Make, laptop: Machine) -> None:
+    """A tuning that named the null engine made every later transcript empty, without an error."""
+    bundle = bundle_of(*ALL)
+    tuning.save(bundle, laptop, tuned("null", "fp32"))
+    found = choice.choose(bundle, machine=laptop)
+    assert (found.engine, found.variant.name) == ("openvino", "int8-s8s8")
+
+
 @pytest.mark.parametrize("content", ['{"format": 1}', '{"format": 99}', "{", '{"format": 2, "measurements": [3]}'])
 def test_a_damaged_tuning_is_no_tuning(bundle_of: Make, laptop: Machine, content: str) -> None:
     bundle = bundle_of(*ALL)
@@ -207,10 +216,11 @@ def test_a_budget_that_nothing_meets_names_the_closest() -> None:
 def test_the_command_follows_the_tuning(
     shapes_bundle: Bundle, clips: list[tuple[Path, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Its graph is no graph, so ONNX Runtime cannot load it; the null engine, chosen by a tuning, needs none."""
+    """Its graph is no graph, so ONNX Runtime cannot load it; the null engine, for inference here, needs none."""
     monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path / "cache"))
     command = ["transcribe", str(clips[0][0]), "-m", str(shapes_bundle.path)]
     assert main(command) == 3
     tuning.save(shapes_bundle, detect(), tuned("null", "fp32"))
+    monkeypatch.setattr(null, "PURPOSE", "inference")
     assert main(command) == 0
     assert main([*command, "--engine", "onnxruntime"]) == 3, "the user wins"

@@ -28,6 +28,7 @@ def test_it_follows_what_was_measured_on_this_machine(
     shapes_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(engines.get("null"), "PURPOSE", "inference")
     measured = Measurement("null", "fp32", 3, 0.1)
     tuning.save(shapes_bundle, detect(), Tuning(measured, (measured,), "2026-11-23T00:00:00"))
     with wav2edge.Transcriber(shapes_bundle.path) as transcriber:
