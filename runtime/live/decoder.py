@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..audio.arrays import checked_samples
-from ..bundle.spec import OUTPUT_LENGTHS, ModelSpec
-from ..engines import Arrays, checked
+from ..bundle.spec import ModelSpec
+from ..engines import Arrays, checked, outputs_of
 from ..errors import InputError
 from ..heads import ctc
 from ..recordings import chunking
@@ -149,7 +149,10 @@ class LiveDecoder:
         return "ahead" if utterance.final is None and utterance.may_end(self.received) else None
 
     def accept(self, window: Window, outputs: Arrays) -> list[Event]:
-        """Take the outputs of a window's stage; returns the events that follow."""
+        """Take the outputs of a window's stage; returns the events that follow.
+
+        Raises BundleError where they do not fit the labels, EngineError for NaN.
+        """
         if window.purpose == "final":
             return self._accept_final(window, outputs)
         utterance = self.utterance
@@ -169,8 +172,8 @@ class LiveDecoder:
         return samples / self.spec.sample_rate
 
     def _logits(self, outputs: Arrays) -> NDArray[np.float32]:
-        frames = int(outputs[OUTPUT_LENGTHS][0])
-        return checked(np.asarray(outputs[self.spec.outputs[0].name][0, :frames], dtype=np.float32))
+        [clip] = outputs_of(self.spec, outputs)
+        return checked(np.asarray(clip[self.spec.outputs[0].name], dtype=np.float32))
 
     def _shifted(self, word: Word, start: int) -> Word:
         """A word with times in the stream; start: the absolute sample of the logits' first frame."""

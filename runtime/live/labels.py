@@ -155,11 +155,15 @@ class LabelDecoder:
         return self._running
 
     def accept(self, window: Window, outputs: Arrays) -> list[Event]:
-        """Take the outputs of a window; returns the labels that it confirms."""
+        """Take the outputs of a window; returns the labels that it confirms.
+
+        Raises BundleError where they do not fit the labels, EngineError for NaN.
+        """
         if window is not self._running:
             return []  # a gap came while it ran
         self._running = None
-        logits = engines.checked(np.asarray(outputs[self.spec.outputs[0].name][0], np.float32))
+        [clip] = engines.outputs_of(self.spec, outputs)
+        logits = engines.checked(np.asarray(clip[self.spec.outputs[0].name], np.float32))
         probabilities = sequence_classification.scores(logits, self.spec)
         found = [
             event

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wav2edge.runtime.errors import AudioError, EngineError, InputError
+from wav2edge.runtime.errors import AudioError, BundleError, EngineError, InputError
 from wav2edge.runtime.live.decoder import LiveDecoder
 from wav2edge.runtime.live.events import Event, Final, Partial, Silence
 from wav2edge.runtime.live.settings import LiveSettings
@@ -68,6 +68,15 @@ def test_an_utterance_becomes_partials_and_one_final(booth: Booth) -> None:
     assert final.words[0].start == pytest.approx(2.0, abs=0.03)
     assert final.start == pytest.approx(2.0 - PLAIN.pre_roll, abs=0.04)
     assert partials[0].end - final.words[0].start <= 0.5
+
+
+def test_scores_that_do_not_fit_the_labels_are_refused(booth: Booth) -> None:
+    """Without the last labels captions were wrong without an error, and with one label alone it was an internal one."""
+    spec, sound = booth.spec(), np.concatenate((booth.speak("hello"), booth.quiet(2.0)))
+    for count in (1, 24):
+        decoder = LiveDecoder(replace(spec, labels=spec.labels[:count], delimiter=None), booth.vad(), PLAIN)
+        with pytest.raises(BundleError, match=f"gives 28 scores for {count} labels"):
+            booth.listen(decoder, booth.model(spec), sound)
 
 
 def test_the_final_is_decoded_from_exactly_the_samples_it_names(booth: Booth) -> None:

@@ -13,7 +13,7 @@ import wav2edge
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import INPUT_LENGTHS, INPUT_VALUES, ModelSpec, Output
 from wav2edge.runtime.engines import Arrays
-from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.errors import BundleError, InputError
 from wav2edge.runtime.heads.sequence_classification import Options
 from wav2edge.runtime.live.events import Event, Label, SourceLost, Stats
 from wav2edge.runtime.live.labels import LabelDecoder, LabelSettings, LiveClassifier
@@ -113,6 +113,13 @@ def test_several_labels_may_hold_at_once(booth: Booth) -> None:
 
     events = played(LabelDecoder(classifier_spec(booth, True), booth.vad()), Both(), phrase("other", 2.0))
     assert {event.label for event in events if isinstance(event, Label)} == {"hey mirror", "lights off"}
+
+
+def test_scores_that_do_not_fit_the_labels_are_refused(booth: Booth) -> None:
+    """A label's probability was that of a softmax over labels that the model does not name."""
+    spec = replace(classifier_spec(booth), labels=LABELS[:2])
+    with pytest.raises(BundleError, match="gives 3 scores for 2 labels"):
+        played(LabelDecoder(spec, booth.vad()), Classifier(), phrase("hey mirror", 3.0))
 
 
 def test_late_windows_are_skipped_but_for_the_newest(booth: Booth) -> None:
