@@ -64,7 +64,11 @@ class TuningJson(_TuningRequired, total=False):
 
 
 def save(bundle: Bundle, machine: Machine, tuning: Tuning) -> Path:
-    """Keep a tuning; returns its file. Raises InputError where the cache cannot be written."""
+    """Keep a tuning; returns its file.
+
+    Raises InputError where the cache cannot be written, or others may write to it.
+    """
+    cache.directory("tuning")
     path = _path(bundle, machine)
     values = {"format": _FORMAT, "bundle": fingerprint(bundle), **dataclasses.asdict(tuning)}
     cache.atomic_write_json(path, values)
@@ -72,7 +76,9 @@ def save(bundle: Bundle, machine: Machine, tuning: Tuning) -> Path:
 
 
 def load(bundle: Bundle, machine: Machine) -> Tuning | None:
-    """The tuning of this bundle on this machine; None where there is none that can be read."""
+    """The tuning of this bundle on this machine; None where there is none that can be read, or others may write it."""
+    if cache.others_may_write():
+        return None
     values = cache.read_json(_path(bundle, machine))
     if values is None or values.get("format") != _FORMAT:
         return None

@@ -45,6 +45,14 @@ def directory(*parts: str) -> Path:
     return path
 
 
+def others_may_write() -> bool:
+    """Whether what the cache holds may come from others, so that nothing is to be read from it; raises as ``root``."""
+    try:
+        return _is_open_to_others(root())
+    except OSError:  # nothing is there
+        return False
+
+
 def _is_open_to_others(place: Path) -> bool:
     if not hasattr(os, "geteuid"):  # Windows: the folder is in the user's profile
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -180,6 +181,19 @@ def test_a_damaged_tuning_is_no_tuning(bundle_of: Make, laptop: Machine, content
     tuning.save(bundle, laptop, tuned()).write_text(content)
     assert tuning.load(bundle, laptop) is None
     assert choice.choose(bundle, machine=laptop).engine == "openvino"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="POSIX permissions")
+def test_a_tuning_that_others_may_write_is_not_used(bundle_of: Make, laptop: Machine, tmp_path: Path) -> None:
+    """It was read from, and written to, a cache directory that the engines refuse."""
+    bundle = bundle_of(*ALL)
+    tuning.save(bundle, laptop, tuned())
+    assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "cache").chmod(0o777)
+    assert tuning.load(bundle, laptop) is None
+    assert choice.choose(bundle, machine=laptop).engine == "openvino"
+    with pytest.raises(InputError, match="others may write to it"):
+        tuning.save(bundle, laptop, tuned())
 
 
 MEASUREMENTS = (

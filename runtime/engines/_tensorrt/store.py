@@ -44,9 +44,12 @@ class Key:
 
     @property
     def path(self) -> Path:
-        """The plan's file, whether or not it exists."""
+        """The plan's file, whether or not it exists, in a folder that others cannot write to.
+
+        Raises InputError as ``cache.directory``: a plan is code that is run.
+        """
         same = {name: value for name, value in self.to_json().items() if name not in ("version", "driver")}
-        return cache.root() / "engines" / f"{self.library}-{cache.key(same)}.engine"
+        return cache.directory("engines") / f"{self.library}-{cache.key(same)}.engine"
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,10 @@ class Found:
 
 
 def read(key: Key) -> Found:
-    """Look a plan up; a truncated, outdated or unrelated file is never used, and the reason is returned."""
+    """Look a plan up; a truncated, outdated or unrelated file is never used, and the reason is returned.
+
+    Raises InputError for a cache that others may write to.
+    """
     try:
         content = key.path.read_bytes()
     except FileNotFoundError:
@@ -90,7 +96,7 @@ def read(key: Key) -> Found:
 
 
 def write(key: Key, plan: bytes, *, proven: bool) -> None:
-    """Keep a plan; raises InputError where the cache cannot be written."""
+    """Keep a plan; raises InputError where the cache cannot be written, or others may write to it."""
     header = {
         "key": key.to_json(),
         "bytes": len(plan),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from wav2edge.runtime.engines._profiles import ShapeProfile
 from wav2edge.runtime.engines._tensorrt import store
 from wav2edge.runtime.engines._tensorrt.store import Key
+from wav2edge.runtime.errors import InputError
 
 KEY = Key(
     graph=("aa", "bb"),
@@ -68,6 +70,17 @@ def test_another_engine_has_another_file(change: dict[str, object]) -> None:
     other = dataclasses.replace(KEY, **change)  # type: ignore[arg-type]
     assert other.path != KEY.path
     assert store.read(other) == store.Found()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="POSIX permissions")
+def test_a_cache_that_others_may_write_to_is_neither_read_nor_written(own_cache: Path) -> None:
+    """A plan is code that is run; it was read from such a cache before anything looked at its permissions."""
+    store.write(KEY, PLAN, proven=True)
+    own_cache.chmod(0o777)
+    with pytest.raises(InputError, match="others may write to it"):
+        store.read(KEY)
+    with pytest.raises(InputError, match="others may write to it"):
+        store.write(KEY, PLAN, proven=True)
 
 
 def test_a_file_cut_anywhere_is_never_trusted() -> None:
