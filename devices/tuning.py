@@ -20,6 +20,8 @@ from ..runtime.errors import GateRefused, InputError
 from .detect import Machine
 
 _FORMAT = 2
+MAX_THREADS = 1024
+"""The most CPU threads that a measurement may name, as on the command line; engines fail without a reason on more."""
 
 
 @dataclass(frozen=True)
@@ -161,4 +163,7 @@ def _path(bundle: Bundle, machine: Machine) -> Path:
 
 def _measurement(values: Mapping[str, object]) -> Measurement:
     documents.check(values, Measurement, "the measurement is damaged")
-    return documents.build(Measurement, values)
+    measurement = documents.build(Measurement, values)
+    if not 1 <= measurement.threads <= MAX_THREADS:
+        raise InputError(f"the measurement is damaged: {measurement.threads} threads")
+    return measurement

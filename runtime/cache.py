@@ -130,7 +130,7 @@ def read_json(path: Path) -> dict[str, object] | None:
     """The JSON object in a cache file; None where it is missing, unreadable or damaged (then it is made again)."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

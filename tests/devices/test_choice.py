@@ -175,12 +175,24 @@ def test_a_tuned_engine_for_testing_is_passed_over(bundle_of: Make, laptop: Mach
     assert (found.engine, found.variant.name) == ("openvino", "int8-s8s8")
 
 
-@pytest.mark.parametrize("content", ['{"format": 1}', '{"format": 99}', "{", '{"format": 2, "measurements": [3]}'])
+@pytest.mark.parametrize(
+    "content", ['{"format": 1}', '{"format": 99}', "{", '{"format": 2, "measurements": [3]}', "[" * 100_000]
+)
 def test_a_damaged_tuning_is_no_tuning(bundle_of: Make, laptop: Machine, content: str) -> None:
     bundle = bundle_of(*ALL)
     tuning.save(bundle, laptop, tuned()).write_text(content)
     assert tuning.load(bundle, laptop) is None
     assert choice.choose(bundle, machine=laptop).engine == "openvino"
+
+
+@pytest.mark.parametrize("threads", [-1, 0, 1025, 10**9, 2**40])
+def test_a_tuning_with_threads_that_no_machine_has_is_damaged(bundle_of: Make, laptop: Machine, threads: int) -> None:
+    """Engines took them for a number to allocate, and failed with an internal error or without memory."""
+    bundle = bundle_of(*ALL)
+    tuning.save(bundle, laptop, tuned(threads=threads))
+    assert tuning.load(bundle, laptop) is None
+    tuning.save(bundle, laptop, tuned(threads=1024))
+    assert tuning.load(bundle, laptop) == tuned(threads=1024)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="POSIX permissions")

@@ -57,7 +57,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
 def test_damaged_json_is_as_good_as_none(tmp_path: Path) -> None:
     assert cache.read_json(tmp_path / "missing.json") is None
-    for content in (b'{"a": ', b"\xff\xfe", b"[1]", b""):
+    for content in (b'{"a": ', b"\xff\xfe", b"[1]", b"", b"[" * 100_000, b'{"a":' * 100_000):
         (tmp_path / "x.json").write_bytes(content)
         assert cache.read_json(tmp_path / "x.json") is None
 

@@ -84,7 +84,7 @@ def read(key: Key) -> Found:
         values = json.loads(header)
         made_of, size, digest = values["key"], int(values["bytes"]), str(values["sha256"])
         proven = bool(values["proven"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return Found(reason="the cached engine's header is damaged")
     if changed := _changes(made_of, key.to_json()):
         return Found(reason=f"the cached engine was made with {changed}")

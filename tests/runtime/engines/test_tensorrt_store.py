@@ -83,6 +83,14 @@ def test_a_cache_that_others_may_write_to_is_neither_read_nor_written(own_cache:
         store.write(KEY, PLAN, proven=True)
 
 
+@pytest.mark.parametrize("header", [b"[" * 100_000, b'{"key": {}, "bytes": Infinity, "sha256": "", "proven": true}'])
+def test_a_damaged_header_is_a_reason_to_build_again(header: bytes) -> None:
+    """Nested deeply, or with an infinite size, it was an internal error for good."""
+    store.write(KEY, PLAN, proven=True)
+    KEY.path.write_bytes(b"wav2edge engine 1\n" + header + b"\n" + PLAN)
+    assert store.read(KEY) == store.Found(reason="the cached engine's header is damaged")
+
+
 def test_a_file_cut_anywhere_is_never_trusted() -> None:
     store.write(KEY, PLAN, proven=True)
     whole = KEY.path.read_bytes()
