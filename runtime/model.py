@@ -123,7 +123,9 @@ class Model:
             return self._sessions[key]
 
     def run(self, stage: Stage, feeds: Arrays, options: EngineOptions | None = None) -> Arrays:
-        """Run a stage once on its inputs (see ``spec.STAGES``); raises EngineError.
+        """Run a stage once on its inputs (see ``spec.STAGES``).
+
+        Raises EngineError, and BundleError where the graph gives other frames than the bundle's spec says.
 
         Where ``runs_in_tiles`` says so, the front end is run in pieces, and ``full`` as the front end and the encoder;
         the outputs are the same, up to rounding. ``session("full")`` is the whole graph. Features are padded to few
@@ -139,7 +141,9 @@ class Model:
             return tiling.run_stage(self._run_whole(options), self.spec, stage, feeds)
         if stage == "encoder":
             feeds = self._of_few_lengths(feeds)
-        return self.session(stage, options).run(feeds)
+        outputs = self.session(stage, options).run(feeds)
+        engines.check_lengths(self.spec, stage, feeds, outputs)
+        return outputs
 
     def outputs(
         self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None = None

@@ -32,7 +32,7 @@ from .bundle.spec import (
     ModelSpec,
     Stage,
 )
-from .engines import Arrays
+from .engines import Arrays, contradiction
 from .errors import EngineError
 
 SECONDS = 1.0
@@ -54,13 +54,13 @@ def stages(spec: ModelSpec) -> tuple[Stage, ...]:
 
 def frames(spec: ModelSpec, samples: int) -> int:
     """How many frames of features a clip has; 0 where it is too short."""
-    return max(0, _frames(spec.feature_time, samples))
+    return spec.feature_frames(samples)
 
 
 def features(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> NDArray[np.float32]:
     """The features [frames, channels] of one clip [samples] that is normalised already and has at least one frame.
 
-    Raises EngineError as ``run`` does.
+    Raises EngineError as ``run`` does, and BundleError where a stage gives other frames than the spec says.
     """
     statistics = {} if spec.norm == "layer" else _statistics(run, spec, normalized)
     return _in_pieces(run, spec, normalized, statistics, _longest(spec))
@@ -69,7 +69,7 @@ def features(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> NDAr
 def run_stage(run: Run, spec: ModelSpec, stage: Stage, feeds: Arrays) -> dict[str, NDArray[np.generic]]:
     """The outputs of one of ``stages`` on stretches of any length, a batch of them; features are padded with zeros.
 
-    Raises EngineError as ``run`` does.
+    Raises as ``features``.
     """
     batch = np.asarray(feeds[NORMALIZED], dtype=np.float32)
     if stage == "statistics":
@@ -124,6 +124,9 @@ def _in_pieces(
             outputs = run("tile", {NORMALIZED: values, **statistics})
         else:
             outputs = run("frontend", {NORMALIZED: values, INPUT_LENGTHS: np.array([values.shape[1]], np.int64)})
+        given, expected = outputs[FEATURES].shape[1], _frames(steps, values.shape[1])
+        if given != expected:
+            raise contradiction(given, expected)
         parts.append(np.asarray(outputs[FEATURES][0, :count], dtype=np.float32))
     if not parts:
         raise EngineError(f"{len(normalized)} samples give no frame; the front end needs {_samples(steps, 1)}")

@@ -157,11 +157,15 @@ class ModelSpec:
 
     def frames(self, samples: int) -> int:
         """Output frames of a clip of ``samples`` samples, by exact arithmetic; 0 when it is too short."""
-        for kernel, stride, padding in self.time:
-            samples = (samples + 2 * padding - kernel) // stride + 1
-            if samples <= 0:
-                return 0
-        return samples
+        return _frames(self.time, samples)
+
+    def feature_frames(self, samples: int) -> int:
+        """Frames of ``features`` of a clip of ``samples`` samples; 0 when it is too short."""
+        return _frames(self.feature_time, samples)
+
+    def encoded_frames(self, features: int) -> int:
+        """Output frames of a clip with so many frames of ``features``; 0 when there are too few."""
+        return _frames(self.time[len(self.feature_time) :], features)
 
     @property
     def stride(self) -> int:
@@ -243,6 +247,15 @@ class ModelSpec:
         for problem in _problems(spec):
             raise BundleError(f"{where}: spec.{problem}; export the model again")
         return spec
+
+
+def _frames(steps: tuple[Convolution, ...], length: int) -> int:
+    """What steps of the time arithmetic leave of a length; 0 when it is too short."""
+    for kernel, stride, padding in steps:
+        length = (length + 2 * padding - kernel) // stride + 1
+        if length <= 0:
+            return 0
+    return length
 
 
 def _problems(spec: ModelSpec) -> Iterator[str]:

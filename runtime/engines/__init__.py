@@ -25,8 +25,10 @@ from ._library import library as library
 from ._network import Network as Network
 from ._network import open_network as open_network
 from ._one_clip import OneClip
+from ._outputs import check_lengths as check_lengths
 from ._outputs import check_outputs
 from ._outputs import checked as checked
+from ._outputs import contradiction as contradiction
 from ._outputs import outputs_of as outputs_of
 
 Arrays = Mapping[str, NDArray[np.generic]]

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle.spec import OUTPUT_LENGTHS, ModelSpec
+from ..bundle.spec import FEATURE_LENGTHS, OUTPUT_LENGTHS, STAGES, ModelSpec, Stage
 from ..errors import BundleError, EngineError
 
 if TYPE_CHECKING:
     from . import Arrays, Session
+
+_ARITHMETIC: Mapping[Stage, Callable[[ModelSpec, int], int]] = {
+    "full": ModelSpec.frames,
+    "frontend": ModelSpec.feature_frames,
+    "encoder": ModelSpec.encoded_frames,
+}
+"""From the length of a stage's input to that of its output; the other stages take stretches of any length."""
 
 
 def outputs_of(spec: ModelSpec, outputs: Arrays) -> list[dict[str, NDArray[np.generic]]]:
@@ -30,6 +38,26 @@ def outputs_of(spec: ModelSpec, outputs: Arrays) -> list[dict[str, NDArray[np.ge
             value = np.asarray(outputs[output.name][index])
             row[output.name] = value if lengths is None or "frames" not in output.axes else value[: int(lengths[index])]
     return rows
+
+
+def check_lengths(spec: ModelSpec, stage: Stage, feeds: Arrays, outputs: Arrays) -> None:
+    """Raise BundleError where a run gave clips of another number of frames than the spec's time arithmetic.
+
+    By that arithmetic clips are cut, and words timed, so that words would be lost or misplaced.
+    """
+    name = FEATURE_LENGTHS if stage == "frontend" else OUTPUT_LENGTHS
+    arithmetic = _ARITHMETIC.get(stage)
+    if arithmetic is None or name not in outputs:
+        return
+    for length, found in zip(feeds[STAGES[stage][1]], outputs[name]):
+        expected = arithmetic(spec, int(length))
+        if expected not in (0, int(found)):  # the graph need not count the frames of a clip that is too short
+            raise contradiction(int(found), expected)
+
+
+def contradiction(found: int, expected: int) -> BundleError:
+    """The error for a graph that gave other frames than the spec says."""
+    return BundleError(f"the model gives {found} frames where spec.time says {expected}; export it again")
 
 
 def checked(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,6 +5,8 @@ Each output is zeros, except that a CTC head's logits put the blank first; outpu
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,11 +51,11 @@ class NullSession:
         """Zeros of the right shapes."""
         values = feeds[self.inputs[0]]
         lengths = feeds[self.inputs[1]]
-        if self.stage == "encoder":
-            frames, output_lengths = values.shape[1], lengths
-        else:
-            frames = self.spec.frames(values.shape[1])
-            output_lengths = np.array([self.spec.frames(int(length)) for length in lengths], dtype=np.int64)
+        count: Callable[[int], int] = self.spec.frames
+        if self.stage != "full":
+            count = self.spec.encoded_frames if self.stage == "encoder" else self.spec.feature_frames
+        frames = count(values.shape[1])
+        output_lengths = np.array([count(int(length)) for length in lengths], dtype=np.int64)
         if self.stage == "frontend":
             return {FEATURES: np.zeros((len(values), frames, 1), np.float32), FEATURE_LENGTHS: output_lengths}
         sizes = {"batch": len(values), "frames": frames, "labels": len(self.spec.labels)}
