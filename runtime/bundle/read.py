@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from .trust import sha256 as sha256
 FORMAT = 1
 SELFTEST = "selftest.npz"
 _WHAT = "a wav2edge bundle"
+_DIGEST = re.compile("[0-9a-f]{64}")
 _MAX_BYTES = 16 << 20
 """Largest bundle.json: the labels of 1 000 000 pieces have about 14 MB."""
 
@@ -220,4 +222,6 @@ def _variant(values: VariantJson, where: str) -> Variant:
     for name in variant.files:
         if name not in variant.sha256 or name not in variant.sizes:
             raise BundleError(f"{where} ({variant.name}): it lists no size or digest for {name}; export it again")
+        if not _DIGEST.fullmatch(variant.sha256[name]):
+            raise BundleError(f"{where} ({variant.name}): the digest of {name} is not a SHA-256; export it again")
     return variant

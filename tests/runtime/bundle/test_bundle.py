@@ -274,6 +274,15 @@ def test_a_listed_file_without_its_digest_is_damage(shapes_bundle: Bundle) -> No
         Bundle.open(shapes_bundle.path)
 
 
+@pytest.mark.parametrize("digest", ["\ud800", "", "a" * 63, "g" * 64, "A" * 64])
+def test_a_digest_that_is_none_is_damage(shapes_bundle: Bundle, digest: str) -> None:
+    """A lone surrogate was an internal error of what hashed it."""
+    [fp32] = shapes_bundle.document["variants"]
+    rewrite(shapes_bundle, variants=[{**fp32, "sha256": {**shapes_bundle.variants[0].sha256, "fp32.onnx": digest}}])
+    with pytest.raises(BundleError, match=r"\(fp32\): the digest of fp32\.onnx is not a SHA-256"):
+        Bundle.open(shapes_bundle.path)
+
+
 def test_what_appears_at_the_destination_meanwhile_is_kept(tmp_path: Path, ctc_spec: ModelSpec) -> None:
     """An export takes minutes; a folder that came to its place meanwhile was deleted at its end."""
     place = tmp_path / "thesis"
