@@ -145,8 +145,11 @@ def _signature_of(directory: Path, key: Path) -> bytes:
                 f"{key}: not a private key that signs ({first_line(error)}): it must be PEM without a password, of the "
                 f"curve P-256, P-384 or P-521; {_NO_KEY}"
             ) from error
-        signer.set_hashing_config(hashed).sign(directory, made)
-        return made.read_bytes()
+        try:
+            signer.set_hashing_config(hashed).sign(directory, made)
+            return made.read_bytes()
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{directory}: cannot be signed ({first_line(error)})") from error
 
 
 def verify(directory: Path, public_keys: Sequence[Path]) -> Path:
@@ -284,6 +287,15 @@ def _check_files(directory: Path, signed: dict[str, str]) -> None:
             raise BundleError(f"{path}: was changed after the bundle was signed; do not trust it")
 
 
+def _is_utf8(name: str) -> bool:
+    """Whether the operating system gave a name of UTF-8, without stand-ins for other bytes."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _files(directory: Path) -> Iterator[tuple[str, Path]]:
     """Every file of a bundle but the signature, by its name in the bundle; raises BundleError for what is not plain."""
     for folder, folders, names in os.walk(directory):
@@ -292,6 +304,8 @@ def _files(directory: Path) -> Iterator[tuple[str, Path]]:
             mode = path.lstat().st_mode
             if stat.S_ISLNK(mode) or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 raise BundleError(f"{path}: is not a plain file; a signed bundle holds its files itself")
+            if not _is_utf8(name):
+                raise BundleError(f"{path}: its name is not UTF-8, which a signature cannot hold; remove or rename it")
             relative = path.relative_to(directory).as_posix()
             if stat.S_ISREG(mode) and relative != SIGNATURE:
                 yield relative, path

@@ -74,6 +74,32 @@ def test_signed_again_by_a_relative_path(
     assert capsys.readouterr().out.endswith(f"{signed.path.name}: signed by {team[1]}, unchanged\n")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
+def test_a_name_that_is_not_utf8_is_one_line(
+    shapes_bundle: Bundle, team: Keys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was an internal error."""
+    Path(os.fsdecode(os.fsencode(shapes_bundle.path) + b"/caf\xe9.txt")).write_text("x")
+    assert main(["sign", str(shapes_bundle.path), "--key", str(team[0])]) == 2
+    error = capsys.readouterr().err
+    assert "caf" in error and "its name is not UTF-8" in error and len(error.splitlines()) == 1
+    assert not (shapes_bundle.path / "model.sig").exists()
+
+
+def test_a_file_that_cannot_be_hashed_is_one_line(
+    shapes_bundle: Bundle, team: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Errors of model-signing, such as those of a file that another user may read alone, were internal ones."""
+    from model_signing import signing
+
+    def sign(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "notes.txt")
+
+    monkeypatch.setattr(signing.Config, "sign", sign)
+    with pytest.raises(BundleError, match=r"cannot be signed \(.*Permission denied"):
+        signature.sign(shapes_bundle, team[0])
+
+
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)
 def test_every_curve(shapes_bundle: Bundle, tmp_path: Path, curve: ec.EllipticCurve) -> None:
     private, public = make_keys(tmp_path, "key", curve)
