@@ -186,11 +186,17 @@ def which(bundle: str | None, model: str | None) -> str | None:
 
 
 def named(bundle: str | None, model: str | None) -> Bundle:
-    """The bundle that a line must name, to sign it or to check its signature; raises InputError where it names none."""
+    """The bundle that a line must name, to sign it or to check its signature.
+
+    Raises InputError where it names none, or one that ships, whose files are the program's.
+    """
+    from wav2edge.runtime.bundle import shipped
     from wav2edge.runtime.bundle.read import Bundle
 
     if (given := which(bundle, model)) is None:
         raise InputError("name the bundle; the embedded one is part of the program")
+    if shipped.is_shipped(shipped.directory_of(given)):
+        raise InputError(f"{given}: is part of the program, which is neither signed nor verified apart; copy it first")
     return Bundle.open(given, ask_signature=False)
 
 

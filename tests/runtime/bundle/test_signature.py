@@ -24,7 +24,7 @@ from wav2edge.devices.pack import pack
 from wav2edge.runtime import documents
 from wav2edge.runtime.bundle import embedded, shipped, signature
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.bundle.write import set_head_options
+from wav2edge.runtime.bundle.write import set_head_options, write_manifest
 from wav2edge.runtime.errors import BundleError, InputError, Wav2EdgeError
 
 pytest.importorskip("model_signing", reason="needs the extra [trust]")
@@ -84,6 +84,20 @@ def test_a_name_that_is_not_utf8_is_one_line(
     error = capsys.readouterr().err
     assert "caf" in error and "its name is not UTF-8" in error and len(error.splitlines()) == 1
     assert not (shapes_bundle.path / "model.sig").exists()
+
+
+def test_a_bundle_that_ships_is_not_signed_in_place(
+    team: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The signature was written into the installed package."""
+    shutil.copytree(shipped.root() / "keyword", tmp_path / "ships" / "keyword")
+    monkeypatch.setattr(shipped, "root", lambda: tmp_path / "ships")
+    for given in ("keyword", str(tmp_path / "ships" / "keyword")):
+        assert main(["sign", given, "--key", str(team[0])]) == 2
+        assert f"{given}: is part of the program" in capsys.readouterr().err
+        assert main(["verify-bundle", given, "--key", str(team[1])]) == 2
+        assert f"{given}: is part of the program" in capsys.readouterr().err
+    assert not (tmp_path / "ships" / "keyword" / "model.sig").exists()
 
 
 def test_a_file_that_cannot_be_hashed_is_one_line(
@@ -231,14 +245,18 @@ def test_trusted_keys_are_asked_by_open_and_pack(
 
 
 def test_a_package_is_signed_for_the_board_or_says_that_it_is_not(
-    signed: Bundle, team: Keys, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shapes_bundle: Bundle, team: Keys, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A package holds other variants than the bundle, so the bundle's signature does not fit it."""
     wheel = tmp_path / "wav2edge-0.1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("wav2edge/__init__.py", "")
         archive.writestr("wav2edge-0.1.0.dist-info/METADATA", "Name: wav2edge\n")
-    words = ["pack", str(signed.path), "--for", "aarch64", "--wheel", str(wheel)]
+    (shapes_bundle.path / "selftest.npz").write_bytes(b"clips and outputs")
+    files = [*shapes_bundle.files, "selftest.npz"]
+    write_manifest(shapes_bundle.path, shapes_bundle.spec, list(shapes_bundle.variants), {}, files)
+    signature.sign(Bundle.open(shapes_bundle.path), team[0])
+    words = ["pack", str(shapes_bundle.path), "--for", "aarch64", "--wheel", str(wheel)]
     for name, key in (("with", ["--key", str(team[0])]), ("without", [])):
         assert main([*words, str(tmp_path / f"{name}.tar"), *key]) == 0
         with tarfile.open(tmp_path / f"{name}.tar") as archive:
