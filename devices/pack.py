@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import IO
 
 from ..runtime.bundle import signature
-from ..runtime.bundle.read import MANIFEST, Bundle, Variant, sha256, variant_to_json
+from ..runtime.bundle.read import MANIFEST, SELFTEST, Bundle, Variant, sha256, variant_to_json
 from ..runtime.errors import BundleError, InputError
 from ..runtime.files import replace_whole
 from .board import program
@@ -94,6 +94,8 @@ def pack(
     if chosen.wheel is not None and not program.is_wheel(chosen.wheel):
         raise InputError(f"{chosen.wheel}: not a wheel of wav2edge; leave it out, and the one that runs is packed")
     check_bundle_name(bundle.path.resolve().name)
+    if not profile.install.commands and SELFTEST not in bundle.files:
+        raise BundleError(f"{bundle.path}: it lists no {SELFTEST}, without which no board installs it; export again")
     variants = tuple(bundle.variant(name) for name in chosen.variants) or used(bundle, profile)
     for variant in variants:
         bundle.verify(variant)

@@ -42,7 +42,8 @@ def bundle_of(tmp_path: Path, ctc_spec: ModelSpec) -> Make:
             (directory / "vocab.json").write_text('{"ü": 1}', encoding="utf-8")
             (directory / "language_model").mkdir()
             (directory / "language_model" / "unigrams.txt").write_text("coffee\n")
-            files = ["vocab.json", "language_model/unigrams.txt"]
+            (directory / "selftest.npz").write_bytes(b"clips and outputs")
+            files = ["vocab.json", "selftest.npz", "language_model/unigrams.txt"]
             write_manifest(directory, ctc_spec, variants, {"checkpoint": "x"}, files, unknown={"later": 1})
         (tmp_path / "my-model" / "leftover.tmp").write_text("not listed")
         return Bundle.open(tmp_path / "my-model")
@@ -115,6 +116,17 @@ def test_the_round_trip(
     assert "selftest ~/.local/share/wav2edge/pi/current/my-model" in readme and "libportaudio2" in readme
     assert {"install.sh", "pi.service", program_wheel.name} <= every
     assert os.access(board / "install.sh", os.X_OK) and not os.access(board / "pi.service", os.X_OK)
+
+
+def test_a_bundle_without_a_selftest_is_not_packed_for_install_sh(
+    bundle_of: Make, ctc_spec: ModelSpec, tmp_path: Path, options: PackOptions
+) -> None:
+    """It was packed, and install.sh refused it on every board."""
+    bundle = bundle_of("fp32")
+    bare = write_manifest(bundle.path, ctc_spec, list(bundle.variants), {}, ["vocab.json"])
+    with pytest.raises(BundleError, match=r"lists no selftest\.npz, without which no board installs it"):
+        pack(bare, profile.load("x86-64"), tmp_path / "a.tar", options)
+    assert not (tmp_path / "a.tar").exists()
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tgz"])
