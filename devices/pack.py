@@ -19,6 +19,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import tarfile
 import tempfile
@@ -268,6 +269,7 @@ def _readme(package: BoardPackage, variants: Iterable[Variant]) -> str:
     rows = [f"    {variant.name:<14} {variant.bytes / 1e6:8.1f} MB" for variant in variants]
     place = "" if profile.install.commands else f"~/.local/share/wav2edge/{package.name}/current/"
     program = f"{place}env/bin/wav2edge" if place else "wav2edge"
+    named = f"{place}{shlex.quote(name)}"
     parts = [f"{name} for {profile.title}", ""]
     parts += ["Install, or update what is installed:", *(f"    {line}" for line in install_lines(profile, package))]
     if profile.install.commands:
@@ -278,10 +280,10 @@ def _readme(package: BoardPackage, variants: Iterable[Variant]) -> str:
     parts += [
         "",
         "Use it:",
-        f"    {program} selftest {place}{name}",
-        f"    {program} transcribe talk.wav -m {place}{name}",
+        f"    {program} selftest {named}",
+        f"    {program} transcribe talk.wav -m {named}",
     ]
-    parts += [f"    {program} listen -m {place}{name}", "", "Variants:", *rows]
+    parts += [f"    {program} listen -m {named}", "", "Variants:", *rows]
     if package.service:
         parts += ["", "The service:", *(f"    {line}" for line in service_notes(package))]
     parts += ["", "Notes:", *(f"    {note}" for note in profile.notes)] if profile.notes else []

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import tarfile
@@ -127,6 +128,27 @@ def test_a_bundle_without_a_selftest_is_not_packed_for_install_sh(
     with pytest.raises(BundleError, match=r"lists no selftest\.npz, without which no board installs it"):
         pack(bare, profile.load("x86-64"), tmp_path / "a.tar", options)
     assert not (tmp_path / "a.tar").exists()
+
+
+def test_names_with_spaces_are_quoted_in_the_lines_to_type(
+    bundle_of: Make, tmp_path: Path, program_wheel: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`tar xf talk now.tar` looked for two files, and the commands of README.txt for another folder."""
+    shutil.move(bundle_of("fp32").path, tmp_path / "my bundle")
+    words = ["pack", str(tmp_path / "my bundle"), "--for", "x86-64", str(tmp_path / "talk now.tar")]
+    assert main([*words, "--wheel", str(program_wheel)]) == 0
+    assert "On the board:\n  tar xf 'talk now.tar'\n" in capsys.readouterr().out
+    with tarfile.open(tmp_path / "talk now.tar") as archive:
+        readme = archive.extractfile("README.txt")
+        assert readme is not None
+        lines = [shlex.split(line) for line in readme.read().decode().splitlines() if "my bundle" in line]
+    installed = "~/.local/share/wav2edge/talk-now/current"
+    program, there = f"{installed}/env/bin/wav2edge", f"{installed}/my bundle"
+    assert lines[1:] == [
+        [program, "selftest", there],
+        [program, "transcribe", "talk.wav", "-m", there],
+        [program, "listen", "-m", there],
+    ]
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tgz"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from wav2edge.runtime.errors import InputError
@@ -109,7 +110,7 @@ def run(
     packed = pack.pack(bundle, board, Path(file), options, overwrite=overwrite)
     names = ", ".join(f"{variant.name} ({variant.bytes / 1e6:.1f} MB)" for variant in packed.variants)
     _terminal.out(f"{packed.path}: {packed.bytes / 1e6:.1f} MB for {board.title}, with {names}")
-    _terminal.out(f"\nOn the board:\n  tar xf {packed.path.name}")
+    _terminal.out(f"\nOn the board:\n  tar xf {shlex.quote(packed.path.name)}")
     for line in packed.install:
         _terminal.out(f"  {line}")
     if not packed.signed and (bundle.path / signature.SIGNATURE).exists():
