@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..runtime import engines
 from ..runtime.bundle.read import Bundle, Variant
-from ..runtime.errors import BundleError, EngineError
+from ..runtime.errors import EngineError
 from . import profile as profiles
 from . import tuning
 from .detect import Machine, detect
@@ -109,8 +109,6 @@ def _first_that_runs(bundle: Bundle, order: Sequence[str], variant: str | None) 
             return candidate.engine, found
         refused = "" if candidate.variant is None else f" does not run {candidate.variant.name}"
         reasons.append(f"{candidate.engine}{refused}: {candidate.reason}")
-    if not bundle.variants:
-        raise BundleError(f"{bundle.path}: it holds no variant; export the model again")
     raise EngineError("; ".join(reasons) or f"{bundle.path}: no variant for the engines {', '.join(order)}")
 
 

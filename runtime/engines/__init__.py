@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import ModelSpec, Stage
-from ..errors import EngineError, InputError, first_line
+from ..errors import BundleError, EngineError, InputError, first_line
 from ._gpu import gpu_memory_used as gpu_memory_used
 from ._library import library as library
 from ._network import Network as Network
@@ -206,8 +206,10 @@ def runnable(
 
     engines: their names, in the order to go through (None: all of the given purposes). variants: their names (None:
     all, those first that the engine prefers; see ``Bundle.ranked``). A missing engine gives one candidate without a
-    variant. Raises InputError for an engine, BundleError for a variant that does not exist.
+    variant. Raises InputError for an engine, BundleError for a variant that does not exist or a bundle without any.
     """
+    if not bundle.variants:
+        raise BundleError(f"{bundle.path}: it holds no variant; export the model again")
     chosen = None if variants is None else tuple(bundle.variant(name) for name in variants)
     for name in names(purposes) if engines is None else engines:
         if reason := missing(name):

@@ -227,3 +227,26 @@ def test_an_archive_of_unknown_origin(bundle: Bundle, what: str) -> None:
     (bundle.path / "bundle.json").write_text(json.dumps(document))
     with pytest.raises(BundleError, match=r"damaged|do not trust it"):
         read_archive(Bundle.open(bundle.path))
+
+
+@pytest.mark.parametrize("command", [["selftest"], ["bench", "--quick"], ["transcribe", "talk.wav"]])
+def test_commands_agree_about_a_bundle_without_variants(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    """The selftest and the benchmark named engines that are missing, as if installing one helped."""
+    path = tmp_path / "none"
+    shutil.copytree(embedded.bundle_path(), path)
+    document = json.loads((path / "bundle.json").read_text("utf-8"))
+    (path / "bundle.json").write_text(json.dumps({**document, "variants": []}))
+    (tmp_path / "talk.wav").write_bytes(b"")
+    words = [str(tmp_path / word) if word == "talk.wav" else word for word in command]
+    assert main([*words, "-m", str(path)]) == 2
+    assert capsys.readouterr().err == f"wav2edge: {path}: it holds no variant; export the model again\n"
+
+
+def test_the_reasons_why_nothing_could_run_name_engines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(engines, "missing", lambda name: "not here")
+    assert main(["selftest", "-m", str(embedded.bundle_path())]) == 3
+    assert "nothing could run here (onnxruntime: not here; " in capsys.readouterr().err

@@ -51,9 +51,14 @@ def run(bundle: str | None, model: str | None, json: str | None, several: Severa
         names = ", ".join(f"{result.variant} on {result.engine}" for result in failed)
         raise GateRefused(f"selftest failed: {names}; do not use it on this machine")
     if not ran:
-        reasons = "; ".join(f"{result.engine} {result.variant}: {result.reason}" for result in results)
+        reasons = "; ".join(f"{_name(result)}: {result.reason}" for result in results)
         raise EngineError(f"nothing could run here ({reasons})")
     return 0
+
+
+def _name(result: SelftestResult) -> str:
+    """The engine, and the variant where it was a variant that did not run."""
+    return f"{result.engine} {result.variant}".rstrip()
 
 
 def _print(results: Sequence[SelftestResult]) -> None:
@@ -77,4 +82,4 @@ def _print(results: Sequence[SelftestResult]) -> None:
     for status in ("failed", "refused", "missing"):
         for result in results:
             if result.status == status:
-                _terminal.out(f"{status}: {result.engine} {result.variant}".rstrip() + f": {result.reason}")
+                _terminal.out(f"{status}: {_name(result)}: {result.reason}")
