@@ -19,7 +19,7 @@ from ..engines import Arrays, EngineOptions
 from ..errors import InputError
 from ..heads import sequence_classification
 from ..model import Model
-from .bounds import LONGEST, check
+from .bounds import LONGEST, check, check_counts, check_kinds
 from .documents import EndReason
 from .events import Event, Label
 from .model import LiveModel
@@ -64,7 +64,9 @@ class LabelSettings:
 
     def __post_init__(self) -> None:
         """Raises InputError for a value out of bounds."""
-        check(self, window=(0.1, LONGEST), hop=(0.02, LONGEST), confirm=(1, 1000))
+        check(self, window=(0.1, LONGEST), hop=(0.02, LONGEST))
+        check_counts(self, confirm=(1, 1000))
+        check_kinds(self, vad=(VadSettings,))
         check(self, hysteresis=(0.0, 1.0))
         if self.threshold is not None:
             check(self, threshold=(0.0, 1.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .bounds import LONGEST, check
+from .bounds import LONGEST, check, check_counts, check_kinds
 from .endpoint import EndpointRules
 from .vad import VadSettings
 
@@ -94,12 +94,14 @@ class LiveSettings:
     """When speech begins and ends."""
 
     def __post_init__(self) -> None:
-        """Raises InputError for a value out of bounds."""
+        """Raises InputError for a value out of bounds, or of another type."""
         time = (0.0, LONGEST)
         check(self, hop=(0.05, LONGEST), long_hop=time, left_context=time, kept_context=time, behind_context=time)
         check(self, edge=time, settle=time, hold=time)
         check(self, tolerance=time, pre_roll=time, post_roll=time, ahead=time)
-        check(self, agreement=(1, 1000), confirm=(1, 1000), min_confidence=(0.0, 2.0))
+        check(self, min_confidence=(0.0, 2.0))
+        check_counts(self, agreement=(1, 1000), confirm=(1, 1000))
+        check_kinds(self, keep_features=(bool, None), endpoint=(EndpointRules,), vad=(VadSettings,))
 
     @property
     def window(self) -> float:

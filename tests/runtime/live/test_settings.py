@@ -14,6 +14,7 @@ from wav2edge.runtime.errors import InputError
 from wav2edge.runtime.live.capture import CaptureSettings
 from wav2edge.runtime.live.endpoint import EndpointRules
 from wav2edge.runtime.live.energy_gate import EnergyGateSettings
+from wav2edge.runtime.live.labels import LabelSettings
 from wav2edge.runtime.live.settings import LiveSettings, LoopSettings
 from wav2edge.runtime.live.vad import VadSettings
 
@@ -48,6 +49,25 @@ def test_a_hop_of_nothing_and_a_bad_microphone_are_refused() -> None:
     ):
         with pytest.raises(InputError):
             make()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "wanted"),
+    [
+        (LiveSettings, "endpoint", None, "EndpointRules"),
+        (LiveSettings, "vad", None, "VadSettings"),
+        (LiveSettings, "keep_features", "yes", "bool or None"),
+        (LiveSettings, "keep_features", 1, "bool or None"),
+        (LiveSettings, "agreement", 1.5, "from 1 to 1000, a whole number"),
+        (LiveSettings, "confirm", 3.0, "from 1 to 1000, a whole number"),
+        (LabelSettings, "confirm", 1.5, "from 1 to 1000, a whole number"),
+        (LabelSettings, "vad", None, "VadSettings"),
+    ],
+)
+def test_values_of_another_type_are_refused(kind: type, name: str, value: object, wanted: str) -> None:
+    """They failed later, in the middle of a stream, or meant something else."""
+    with pytest.raises(InputError, match=rf"^{kind.__name__}\.{name} must be {wanted}, it is {value!r}$"):
+        kind(**{name: value})
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
