@@ -35,6 +35,12 @@ def pad_to_minimum(graph: Graph, samples: int) -> None:
     new.put_first({INPUT_VALUES: padded})
 
 
+def lengths_at_least(graph: Graph, samples: int) -> None:
+    """Take shorter clips as of so many samples, the zeros after them included: a mean over no frame is NaN."""
+    new = _Nodes(graph, "lengths_at_least")
+    new.put_first({INPUT_LENGTHS: new("Max", INPUT_LENGTHS, new.constant(np.int64(samples)))})
+
+
 def lengths_from_shape(graph: Graph) -> None:
     """Take the input's length as each clip's length, for clients that run clips one by one (rule 1)."""
     new = _Nodes(graph, "lengths_from_shape")

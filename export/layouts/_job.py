@@ -83,6 +83,7 @@ class Job:
             return self.transcribing_graph(variant)
         graph = self.graph(variant)
         interface.pad_to_minimum(graph, self.spec.min_samples)
+        interface.lengths_at_least(graph, self.spec.min_samples)
         return graph
 
     def transcribing_graph(self, variant: Variant) -> Graph:

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from wav2edge.cli import main
+from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 
 
@@ -138,8 +139,8 @@ def test_build_takes_its_old_window(path: str, capsys: pytest.CaptureFixture[str
     assert "--live-window 0: give seconds above 0" in capsys.readouterr().err
 
 
-def test_pack_takes_the_bundle_both_ways(path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    target = str(tmp_path / "a.tar")
+def test_pack_takes_the_bundle_both_ways(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, target = str(embedded.bundle_path()), str(tmp_path / "a.tar")
     for words in (["pack", path, target], ["pack", "-m", path, target]):
         assert main([*words, "--for", "raspberry-pi-5", "--overwrite"]) == 0
         assert "On the board:" in capsys.readouterr().out
