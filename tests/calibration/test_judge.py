@@ -49,14 +49,16 @@ class Speaks:
     outputs: tuple[str, ...] = ("logits", OUTPUT_LENGTHS)
 
     def __init__(self, spec: ModelSpec, text: str, clock: Clock | None = None, seconds: float = 0.0) -> None:
-        path = [label for name in text for label in (spec.labels.index(name), 0)] or [0]
-        self.logits = np.eye(len(spec.labels), dtype=np.float32)[path][None] * 5
+        self.spec, self.path = spec, [label for name in text for label in (spec.labels.index(name), 0)]
         self.clock, self.seconds, self.first = clock or Clock(), seconds, True
 
     def run(self, feeds: Arrays) -> Arrays:
         self.clock.now += self.seconds * (10 if self.first else 1)
         self.first = False
-        return {"logits": self.logits, OUTPUT_LENGTHS: np.array([self.logits.shape[1]])}
+        frames = self.spec.frames(int(feeds["input_lengths"][0]))
+        path = [*self.path, *[0] * (frames - len(self.path))]
+        logits = np.eye(len(self.spec.labels), dtype=np.float32)[path][None] * 5
+        return {"logits": logits, OUTPUT_LENGTHS: np.array([frames])}
 
     def close(self) -> None:
         pass
