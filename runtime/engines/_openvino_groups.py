@@ -12,7 +12,7 @@ and 8, 12, 16 … taps; 24 and 128). Those are the positional convolutions of sm
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from ._openvino_unsigned import cpu_flags
 
 if TYPE_CHECKING:
     from openvino import Model, Node
+
+Number = TypeVar("Number", np.int8, np.float32)
 
 _LONG = 8
 _FEWEST = 32
@@ -76,7 +78,7 @@ def _groups(node: Node) -> int:
     return int(node.input_value(1).get_shape()[0]) if node.get_type_name() == "GroupConvolution" else 1
 
 
-def _joined_weights(node: Node, count: int) -> Any | None:
+def _joined_weights(node: Node, count: int) -> Node | None:
     """Rule 2: the weights with every ``count`` groups as one; None where they are not as the bundle writes them."""
     operators = library("openvino.opset13")
 
@@ -109,7 +111,7 @@ def _before_reshape(node: Node) -> Node:
     return weights
 
 
-def _diagonal(values: NDArray[Any], shape: tuple[int, ...], count: int) -> NDArray[Any]:
+def _diagonal(values: NDArray[Number], shape: tuple[int, ...], count: int) -> NDArray[Number]:
     """Weights of ``shape`` [groups, outputs, channels, taps], zero but for the blocks of its ``count`` groups."""
     groups, outputs, channels, taps = shape
     blocks = values.reshape(groups, count, outputs // count, channels // count, taps)
@@ -119,7 +121,7 @@ def _diagonal(values: NDArray[Any], shape: tuple[int, ...], count: int) -> NDArr
     return wide.reshape(shape)
 
 
-def _replace(node: Node, weights: Any) -> None:
+def _replace(node: Node, weights: Node) -> None:
     operators = library("openvino.opset13")
 
     attributes = node.get_attributes()
