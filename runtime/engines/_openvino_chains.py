@@ -67,3 +67,10 @@ def readers_of(*nodes: Node) -> Iterator[Node]:
     """What reads the nodes, each once, without the nodes themselves."""
     found = dict.fromkeys(target.get_node() for node in nodes for target in node.output(0).get_target_inputs())
     return (reader for reader in found if reader not in nodes)
+
+
+def take_place(node: Node, other: Node) -> None:
+    """Let everything that reads a node read another in its place, which gets its name."""
+    other.set_friendly_name(node.get_friendly_name())
+    for target in list(node.output(0).get_target_inputs()):
+        target.replace_source_output(other.output(0))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import EngineError
 from ._library import library
-from ._openvino_chains import constant_of, converted_of
+from ._openvino_chains import constant_of, converted_of, take_place
 from ._openvino_unsigned import cpu_flags
 
 if TYPE_CHECKING:
@@ -126,7 +126,4 @@ def _replace(node: Node, weights: Node) -> None:
 
     attributes = node.get_attributes()
     settings = [attributes[name] for name in ("strides", "pads_begin", "pads_end", "dilations", "auto_pad")]
-    joined = operators.group_convolution(node.input_value(0), weights, *settings)
-    joined.set_friendly_name(node.get_friendly_name())
-    for target in list(node.output(0).get_target_inputs()):
-        target.replace_source_output(joined.output(0))
+    take_place(node, operators.group_convolution(node.input_value(0), weights, *settings))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._library import library
+from ._openvino_chains import take_place
 
 if TYPE_CHECKING:
     from openvino import Model, Node
@@ -43,9 +44,7 @@ def pad_before(model: Model) -> int:
         make = operators.group_convolution if node.get_type_name() == "GroupConvolution" else operators.convolution
         values, weights = node.input_value(0), node.input_value(1)
         bare = make(values, weights, attributes["strides"], [0], [0], attributes["dilations"])
-        bare.set_friendly_name(node.get_friendly_name())
-        for target in list(node.output(0).get_target_inputs()):
-            target.replace_source_output(bare.output(0))
+        take_place(node, bare)
         moved += 1
     return moved
 

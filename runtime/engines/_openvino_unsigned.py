@@ -122,6 +122,7 @@ def _linear(node: Node) -> NDArray[np.float64] | None:
 
 
 def cpu_flags() -> frozenset[str]:
+    """The instruction sets that /proc/cpuinfo names; none where it cannot be read."""
     try:
         text = Path("/proc/cpuinfo").read_text("utf-8")
     except OSError:

@@ -242,7 +242,7 @@ def test_a_budget_that_nothing_meets_names_the_closest() -> None:
 def test_the_command_follows_the_tuning(
     shapes_bundle: Bundle, clips: list[tuple[Path, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Its graph is no graph, so ONNX Runtime cannot load it; the null engine, for inference here, needs none."""
+    """ONNX Runtime cannot load its graph file; the null engine, which counts as one for inference here, reads none."""
     monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path / "cache"))
     command = ["transcribe", str(clips[0][0]), "-m", str(shapes_bundle.path)]
     assert main(command) == 3

@@ -161,7 +161,7 @@ def test_lists_without_times_count_as_older(partial: Path) -> None:
     "line", [b"5", b"[]", b"{}", b'{"path": 5}', b'{"path": "a.wav"}', b"[" * 100_000, b"\xff", b'"\xff"']
 )
 def test_a_damaged_line_of_a_list_is_left_out(partial: Path, line: bytes) -> None:
-    """Valid JSON that is no object ended every later run with an internal TypeError."""
+    """Valid JSON that is not an object is left out as a damaged line is."""
     partial.write_text("a.wav\n")
     assert run(partial) == 0
     with (partial.parent / "out" / "results" / "1-of-1.jsonl").open("ab") as file:

@@ -116,8 +116,7 @@ def run(
     _terminal.note(f"{len(mine)} recordings in shard {shard}, {len(mine) - len(left)} of them done before")
     for problem in problems:
         _terminal.note(problem)
-    trying = {item.name for item in left}
-    code = _before(corpus.outcomes(folder, [item for item in mine if item.name not in trying]), len(mine))
+    code = _before(corpus.outcomes(folder, mine), len(mine))
     code = 2 if problems else code
     if not left:
         if shard.of == 1:
