@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from wav2edge.graphs.split import split_stages
 from wav2edge.graphs.storage import save_model
 from wav2edge.runtime.bundle.read import Bundle
 
+CONFIG = Path(__file__).parents[3] / "recipes/embedded/checkpoint/config.json"
 Logits = Callable[[Graph, np.ndarray], np.ndarray]
 
 
@@ -47,10 +49,12 @@ def seen(fp32_graph: Graph, speech: list[np.ndarray], tmp_path: Path) -> dict[st
 
 
 def test_finds_every_half_of_every_layer(fp32_graph: Graph) -> None:
+    shape = json.loads(CONFIG.read_text("utf-8"))
     branches, layers = find_branches(fp32_graph), find_layers(fp32_graph)
-    assert [layer.path for layer in layers] == [f"encoder.layers.{number}" for number in range(8)]
+    assert [layer.path for layer in layers] == [f"encoder.layers.{n}" for n in range(shape["num_hidden_layers"])]
+    halves = (("heads", shape["num_attention_heads"]), ("inner units", shape["intermediate_size"]))
     kinds = [(branch.layer, branch.kind, branch.units) for branch in branches]
-    assert kinds == [(layer.path, *each) for layer in layers for each in (("heads", 4), ("inner units", 640))]
+    assert kinds == [(layer.path, *each) for layer in layers for each in halves]
 
 
 @pytest.mark.slow
