@@ -1,12 +1,16 @@
-"""Join groups of a long convolution that have few channels, where OpenVINO's AMX kernels compute such groups wrongly.
+"""Join groups of a convolution over time whose channels are too few for OpenVINO's AMX kernels to compute them right.
 
-With OpenVINO 2026.4 on a CPU with AMX, a convolution over time of 8 taps and more gives wrong numbers in INT8 where its
-groups have fewer than 32 channels, and in bfloat16 fewer than 16; not for every number of taps (in INT8: 16 channels
-and 8, 12, 16 … taps; 24 and 128). Those are the positional convolutions of small encoders: 384 channels in 16 groups.
+With OpenVINO 2026.4 on a CPU with AMX:
+a. 8 taps and more give wrong numbers in INT8 where groups have fewer than 32 channels, and in bfloat16 fewer than 16;
+   not for every number of taps (in INT8: 16 channels and 8, 12, 16 … taps; 24 and 128). Those are the positional
+   convolutions of small encoders: 384 channels in 16 groups.
+b. 1 tap gives wrong numbers in INT8 where there are several groups of more than 64 channels, unless those are a
+   multiple of 64, and for some odd numbers.
 
-1. Only convolutions of at least 8 taps whose groups have 2 to 31 channels, on a CPU that has AMX.
-2. Neighbouring groups become one, whose weights from the channels of another group are zero: the same sums, of twice
-   the products or more.
+1. Only convolutions whose groups have 2 to 31 channels and at least 8 taps, or in INT8 several groups of more than 64
+   channels, no multiple of 64, and 1 tap, on a CPU that has AMX.
+2. Neighbouring groups become one, of at least 32 channels or a multiple of 64, whose weights from the channels of
+   another group are zero: the same sums, of twice the products or more.
 3. What cannot be joined, because there is one group or its weights are in another form, is refused.
 """
 
@@ -27,8 +31,8 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", np.int8, np.float32)
 
-_LONG = 8
-_FEWEST = 32
+_LONG, _FEWEST = 8, 32
+_BLOCK = 64
 
 
 def needed(flags: frozenset[str] | None = None) -> bool:
@@ -43,27 +47,37 @@ def join_groups(model: Model, bfloat16: bool = False) -> int:
     bfloat16: whether what is not INT8 will be computed in bfloat16, not in float32.
     Raises EngineError for those of rule 3.
     """
-    found = [node for node in model.get_ordered_ops() if _is_short(node) and (bfloat16 or _integers(node) is not None)]
+    found = [node for node in model.get_ordered_ops() if _is_wrong(node, bfloat16)]
     for node in found:
-        groups = _groups(node)
-        joined = next((n for n in range(2, groups + 1) if groups % n == 0 and n * _channels(node) >= _FEWEST), None)
-        weights = None if joined is None else _joined_weights(node, joined)
+        groups, channels, taps = _groups(node), _channels(node), _taps(node)
+        counts = [n for n in range(2, groups + 1) if groups % n == 0 and _enough(n * channels, taps)]
+        weights = _joined_weights(node, counts[0]) if counts else None
         if weights is None:
             raise EngineError(
-                f"openvino computes {node.get_friendly_name()} wrongly on this CPU: a convolution of {_taps(node)} "
-                f"taps and {_channels(node)} channels in a group, with AMX; use --engine onnxruntime"
+                f"openvino computes {node.get_friendly_name()} wrongly on this CPU: a convolution of {taps} "
+                f"tap{'s' if taps > 1 else ''} and {channels} channels in a group, with AMX; use --engine onnxruntime"
             )
         _replace(node, weights)
     return len(found)
 
 
-def _is_short(node: Node) -> bool:
+def _is_wrong(node: Node, bfloat16: bool) -> bool:
     """Rule 1."""
     if node.get_type_name() not in ("Convolution", "GroupConvolution"):
         return False
     shape = node.input_value(1).get_partial_shape()
-    one_axis = len(node.get_attributes()["strides"]) == 1
-    return one_axis and shape.is_static and _taps(node) >= _LONG and 1 < _channels(node) < _FEWEST
+    if len(node.get_attributes()["strides"]) != 1 or not shape.is_static:
+        return False
+    taps, channels = _taps(node), _channels(node)
+    if taps >= _LONG:
+        return channels > 1 and not _enough(channels, taps) and (bfloat16 or _integers(node) is not None)
+    several = taps == 1 and _groups(node) > 1 and channels > _BLOCK
+    return several and not _enough(channels, taps) and _integers(node) is not None
+
+
+def _enough(channels: int, taps: int) -> bool:
+    """Whether groups of so many channels are computed right."""
+    return channels >= _FEWEST if taps >= _LONG else channels % _BLOCK == 0
 
 
 def _taps(node: Node) -> int:

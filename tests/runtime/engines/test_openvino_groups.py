@@ -67,11 +67,25 @@ def noise(groups: int, channels: int, frames: int = 49) -> np.ndarray:
 
 @pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
 @pytest.mark.parametrize(
-    ("groups", "channels", "taps"), [(16, 24, 128), (4, 8, 16), (4, 16, 8), (3, 12, 32), (2, 16, 20), (2, 40, 31)]
+    ("groups", "channels", "taps", "joined"),
+    [
+        (16, 24, 128, True),
+        (4, 8, 16, True),
+        (4, 16, 8, True),
+        (3, 12, 32, True),
+        (2, 16, 20, True),
+        (2, 40, 31, False),
+        (2, 64, 1, False),
+        (4, 80, 1, True),
+        (8, 72, 1, True),
+        (2, 160, 1, True),
+        (2, 80, 3, False),
+        (2, 128, 1, False),
+    ],
 )
-def test_integers_give_the_right_numbers(groups: int, channels: int, taps: int, signed: bool) -> None:
+def test_integers_give_the_right_numbers(groups: int, channels: int, taps: int, joined: bool, signed: bool) -> None:
     graph = model(groups, channels, taps, signed=signed)
-    assert join_groups(graph) == (channels < 32)
+    assert join_groups(graph) == joined
     samples = noise(groups, channels)
     expected = convolved(groups, channels, taps, samples)
     np.testing.assert_allclose(run(graph, samples), expected, atol=1e-3 * expected.std())
@@ -86,6 +100,7 @@ def test_joins_no_more_groups_than_needed() -> None:
 
 def test_float_weights_are_joined_for_bfloat16_only() -> None:
     assert join_groups(model(4, 8, quantized=False)) == 0
+    assert join_groups(model(2, 72, 1, quantized=False), bfloat16=True) == 0
     graph, samples = model(4, 8, quantized=False), noise(4, 8)
     assert join_groups(graph, bfloat16=True) == 1
     expected = run(model(4, 8, quantized=False), samples)
@@ -97,6 +112,8 @@ def test_float_weights_are_joined_for_bfloat16_only() -> None:
 def test_what_cannot_be_joined_is_refused() -> None:
     with pytest.raises(EngineError, match=r"16 taps and 16 channels .* AMX; use --engine onnxruntime"):
         join_groups(model(1, 16))
+    with pytest.raises(EngineError, match=r"1 tap and 72 channels in a group"):
+        join_groups(model(2, 72, 1))
 
 
 def test_needed_on_cpus_with_amx() -> None:
