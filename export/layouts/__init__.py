@@ -16,10 +16,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import IO, Protocol, TypedDict, cast
 
 from ... import __version__
-from ...runtime import remedies
+from ...runtime import documents, remedies
 from ...runtime.bundle.read import Bundle, Variant
 from ...runtime.errors import EngineError, InputError
 from ...runtime.files import exchange, flush, flush_tree, replace_whole, staging, write_whole
@@ -28,7 +28,12 @@ from ._job import Job, Readme
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
 """Endings of a destination that becomes one file; any other is a folder."""
 MARK = "wav2edge.json"
-"""The file that says what a packed folder was made from; only a folder that has it is ever replaced."""
+"""The file that says what a packed folder was made from, and lists its files; only a folder that has it, and no file
+besides those, is ever replaced."""
+
+
+class _MarkJson(TypedDict, total=False):
+    files: list[str]
 
 
 class Layout(Protocol):
@@ -98,7 +103,8 @@ def pack(
             made.mkdir()
             readme = chosen.write(job, made)
             write_whole(made / "README.md", readme.text(chosen.CLIENT, job))
-            write_whole(made / MARK, json.dumps(_origin(name, job), indent=1) + "\n")
+            origin = {**_origin(name, job), "files": sorted(_files(made))}
+            write_whole(made / MARK, json.dumps(origin, indent=1) + "\n")
             size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
             if archive:
                 with replace_whole(destination) as temporary, temporary.open("wb") as file:
@@ -149,6 +155,20 @@ def _check_free(destination: Path, archive: bool, overwrite: bool) -> None:
         raise InputError(f"{destination}: exists and was not written by pack; choose another name")
     if not overwrite:
         raise InputError(f"{destination}: already exists; choose another name, or allow to overwrite it")
+    _check_own(destination)
+
+
+def _check_own(folder: Path) -> None:
+    """Raise InputError where a packed folder has a file that is not on its list: replacing it would remove the file."""
+    listed = documents.read(folder / MARK, _MarkJson, "a list of packed files").get("files", [])
+    others = sorted(_files(folder) - {MARK, *listed})
+    if others:
+        raise InputError(f"{folder}: {others[0]} was not written by pack; move it away, or choose another name")
+
+
+def _files(folder: Path) -> set[str]:
+    """The names of all files below a folder, relative to it."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or path.is_file()}
 
 
 def _put_in_place(made: Path, destination: Path) -> None:

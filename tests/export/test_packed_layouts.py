@@ -125,6 +125,23 @@ def test_what_is_there_is_replaced_only_where_pack_wrote_it(bundle: Bundle, tmp_
     assert [path.name for path in mine.iterdir()] == ["letter.txt"]
 
 
+def test_a_folder_with_files_of_others_is_not_replaced(bundle: Bundle, tmp_path: Path) -> None:
+    """They were removed with what pack had written."""
+    folder = tmp_path / "model"
+    layouts.pack(bundle, "sherpa-onnx", folder, variants=["int8-u8s8"])
+    (folder / "recordings").mkdir()
+    note = folder / "recordings" / "note.txt"
+    note.write_text("dear")
+    with pytest.raises(InputError, match=r"recordings/note\.txt was not written by pack"):
+        layouts.pack(bundle, "onnx-asr", folder, variants=["int8-u8s8"], overwrite=True)
+    assert note.read_text() == "dear" and (folder / "tokens.txt").exists()
+    note.unlink()
+    layouts.pack(bundle, "onnx-asr", folder, variants=["int8-u8s8"], overwrite=True)
+    (folder / layouts.MARK).write_text("{}")
+    with pytest.raises(InputError, match=r"README\.md was not written by pack"):
+        layouts.pack(bundle, "onnx-asr", folder, overwrite=True)
+
+
 def test_nothing_is_left_of_a_layout_that_fails(bundle: Bundle, tmp_path: Path) -> None:
     changed = bundle_with(tmp_path)
     (changed.path / "int8-u8s8.data").write_bytes(b"x" * changed.variant("int8-u8s8").sizes["int8-u8s8.data"])
