@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ..runtime import engines
 from ..runtime.bundle.read import Bundle, Variant
 from ..runtime.errors import EngineError
+from ..runtime.threads import check_threads
 from . import profile as profiles
 from . import tuning
 from .detect import Machine, detect
@@ -42,9 +43,11 @@ def choose(
     """The engine, variant and threads for a bundle; machine, profile: detected when omitted.
 
     Variants that were kept against the gate (``Variant.forced``) are used only when named. Raises InputError for an
-    engine that does not exist, BundleError for a variant that the bundle lacks and for one without variants,
-    EngineError, saying why, when nothing runs.
+    engine that does not exist and a number of threads that none takes, BundleError for a variant that the bundle lacks
+    and for one without variants, EngineError, saying why, when nothing runs.
     """
+    if threads is not None:
+        check_threads(threads)
     machine = machine or detect()
     profile = profile or profiles.for_machine(machine)
     default_threads = threads or threads_for(machine, profile)

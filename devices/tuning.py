@@ -17,11 +17,10 @@ from typing import TypedDict
 from ..runtime import cache, documents
 from ..runtime.bundle.read import Bundle
 from ..runtime.errors import GateRefused, InputError
+from ..runtime.threads import check_threads
 from .detect import Machine
 
 _FORMAT = 2
-MAX_THREADS = 1024
-"""The most CPU threads that a measurement may name, as on the command line; engines fail without a reason on more."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +163,5 @@ def _path(bundle: Bundle, machine: Machine) -> Path:
 def _measurement(values: Mapping[str, object]) -> Measurement:
     documents.check(values, Measurement, "the measurement is damaged")
     measurement = documents.build(Measurement, values)
-    if not 1 <= measurement.threads <= MAX_THREADS:
-        raise InputError(f"the measurement is damaged: {measurement.threads} threads")
+    check_threads(measurement.threads)
     return measurement

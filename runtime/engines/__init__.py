@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import ModelSpec, Stage
 from ..errors import BundleError, EngineError, InputError, first_line
+from ..threads import check_threads
 from ._gpu import gpu_memory_used as gpu_memory_used
 from ._library import library as library
 from ._network import Network as Network
@@ -58,6 +59,11 @@ class EngineOptions:
     long on two of them), and it takes processor time everywhere."""
     keep_compiled: bool = True
     """Write what an engine compiles to the cache directory; false for a variant that the gate may still refuse."""
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a number of threads that no engine takes."""
+        if self.threads is not None:
+            check_threads(self.threads)
 
 
 EVERY_OPTION = frozenset(field.name for field in dataclasses.fields(EngineOptions))

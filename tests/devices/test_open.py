@@ -18,7 +18,7 @@ from wav2edge.devices.tuning import Measurement, Tuning
 from wav2edge.runtime import engines
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.engines import Arrays
+from wav2edge.runtime.engines import Arrays, EngineOptions
 from wav2edge.runtime.errors import EngineError, InputError
 from wav2edge.runtime.live.transcriber import LiveTranscriber
 from wav2edge.runtime.recordings.transcriber import Transcriber
@@ -95,3 +95,12 @@ def test_listen_does_what_the_command_does(
     assert python.settings.left_context == profile.window.value - profile.hop.value
     if name.startswith("jetson"):
         assert python.model.engine.startswith("tensorrt")
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1025, 1.5, True, "2"])
+def test_threads_that_no_engine_takes_are_refused(threads: object) -> None:
+    """They were given to the engine, which failed without a reason, or took another number."""
+    with pytest.raises(InputError, match="give a whole number from 1 to 1024"):
+        wav2edge.open(threads=threads)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"threads=.*: give a whole number"):
+        EngineOptions(threads=threads)  # type: ignore[arg-type]

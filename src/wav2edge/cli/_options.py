@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.threads import MAX_THREADS
 
 from . import _terminal
 from ._command import Function, argument, gathered, listed, option, single
@@ -26,7 +27,7 @@ MODEL = "Model and engine"
 OUTPUT = "What comes out"
 BUNDLE = click.Path(file_okay=False)  # for the shell's completion; what is wrong with a name the library says
 FILE = click.Path()
-THREADS = Number(int, 1, 1024, "a whole number")
+THREADS = Number(int, 1, MAX_THREADS, "a whole number")
 THREADS_HELP = "CPU threads (default: one per fast core, or what the board's profile or `bench --tune` found better)"
 
 
