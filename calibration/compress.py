@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from wav2edge.runtime.bundle.read import Bundle, Variant
 from wav2edge.runtime.bundle.write import describe_variant
+from wav2edge.runtime.errors import InputError
 
 from ..graphs.graph import Graph
 from ..graphs.nodes import Tensor
@@ -109,6 +110,15 @@ def compress(
         work.write("removals", {"count": np.array(count)})
     removal = compressor.removal(count)
     return removal, compressor.without(removal) if removal else graph
+
+
+def need_parts(bundle: Bundle, graph: Graph) -> None:
+    """Raise InputError for a graph in which no layer and no part of one is found."""
+    if not find_layers(graph) and not find_branches(graph):
+        raise InputError(
+            f"{bundle.path}: no layers are found in its graph, so none can be removed; export the model again from its "
+            "checkpoint, or leave out compress"
+        )
 
 
 def prepare_removals(

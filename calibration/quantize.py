@@ -21,7 +21,7 @@ from ..graphs.graph import Graph
 from .build import COMPRESSED, DEFAULT, LOCAL, planned
 from .candidates import Candidates
 from .clips import Clips, choose_speech
-from .compress import NOTHING, compress
+from .compress import NOTHING, compress, need_parts
 from .judge import Judge, engine_for
 from .observe import Progress
 from .options import Options, Outcome
@@ -89,6 +89,8 @@ def quantize(
     graph = Graph.load(graph_file)
     if options.local_attention is not None:
         localize(graph, block_of(bundle.spec, options.local_attention))
+    if options.compress:
+        need_parts(bundle, graph)
     sites = find_sites(graph)
     keep_float = match_sites(sites, options.keep_float)
     with staging(bundle) as folder, kept_work(bundle, chosen, options, say) as work:

@@ -42,7 +42,7 @@ class Site:
     @property
     def layer(self) -> str:
         """The block it belongs to: one convolution, or one half (attention, feed-forward) of a transformer layer."""
-        match = re.match(r"(.*\blayers\.\d+\.[a-z_0-9]+|.*\bconv_layers\.\d+)\b", self.path)
+        match = re.match(r"(.*\blayers?\.\d+\.[a-z_0-9]+|.*\bconv_layers\.\d+)\b", self.path)
         return match.group(1) if match else self.path
 
 

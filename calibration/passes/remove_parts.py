@@ -10,6 +10,7 @@ and a layer is replaced by the identity, which changes no shape and costs the sa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -84,8 +85,11 @@ def remove_parts(graph: Graph, removal: Removal, seen: Mapping[str, Seen] | None
 
 def remove_units(graph: Graph, branch: Branch, units: Iterable[int], seen: Seen | None = None) -> None:
     """Rule 1, in place."""
+    units = list(units)
     gone = np.concatenate([np.arange(unit * branch.size, (unit + 1) * branch.size) for unit in units])
     kept = np.setdiff1d(np.arange(branch.units * branch.size), gone)
+    if branch.kind == "heads":
+        _keep_heads(graph, branch, np.setdiff1d(np.arange(branch.units), units))
     for name in branch.writers:
         node = graph.node(name)
         graph.own_weight(node, 1)
@@ -103,6 +107,26 @@ def remove_units(graph: Graph, branch: Branch, units: Iterable[int], seen: Seen 
     fitted, shift = fitted_rows(seen.own, weight, kept)
     graph.weights[reader.input[1]] = fitted
     graph.weights[bias] = (graph.floats(bias) + shift).astype(np.float32)
+
+
+def _keep_heads(graph: Graph, branch: Branch, kept: NDArray[np.int64]) -> None:
+    """What has an axis of heads between the layers of a branch."""
+    for name in branch.splits:
+        node = graph.node(name)
+        graph.own_weight(node, 1)
+        graph.weights[node.input[1]] = np.array([0, 0, -1, branch.size], np.int64)
+    for name, place in branch.by_head:
+        node = graph.node(name)
+        graph.own_weight(node, place)
+        graph.weights[node.input[place]] = np.ascontiguousarray(graph.weights[node.input[place]][:, kept])
+    for number, pick in enumerate(branch.picks):
+        stem = f"{branch.reader.rpartition('/')[0]}/kept_heads_{number}"
+        indices = graph.free_weight_name(f"{stem}/heads")
+        graph.weights[indices] = kept
+        readers = [graph.node(name) for name in pick.readers]
+        graph.replace_uses(pick.tensor, f"{stem}/output", readers)
+        gather = make_node("Gather", [pick.tensor, indices], [f"{stem}/output"], f"{stem}/Gather", axis=pick.axis)
+        graph.substitute(readers[0], [gather, readers[0]])
 
 
 def fitted_rows(
@@ -128,7 +152,7 @@ def replace_layer(graph: Graph, layer: Layer, seen: Seen | None = None) -> None:
         weight = (np.eye(width) + np.linalg.solve(damped(seen.own.covariance), change)).astype(np.float32)
         source, target = seen.target.means
         bias = (target - source @ weight).astype(np.float32)
-    stem = "/" + layer.path.replace(".layers.", "/layers.") + "/linear"
+    stem = "/" + re.sub(r"\.(layers?\.\d+)$", r"/\1", layer.path) + "/linear"
     names = {part: f"{stem}/{part}" for part in ("weight", "bias", "product")}
     graph.weights[names["weight"]], graph.weights[names["bias"]] = weight, bias
     last = graph.producer[layer.output]

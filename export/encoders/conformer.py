@@ -35,14 +35,11 @@ class Encoder(nn.Module):
     def __init__(self, core: Network, config: PreTrainedConfig) -> None:
         """Take over transformers' encoder, and Wav2Vec2-BERT's feed-forward part after it."""
         super().__init__()
-        self.layers = core.encoder.layers
+        self.layers = nn.ModuleList(Layer(layer) for layer in core.encoder.layers)
         self.layer_norm = getattr(core.encoder, "layer_norm", None)
         self.intermediate_ffn = getattr(core, "intermediate_ffn", None)
         self.kind = config.position_embeddings_type
         self.size = config.hidden_size
-        for layer in self.layers:
-            layer.self_attn = Attention(layer.self_attn)
-            layer.conv_module = ConvolutionModule(layer.conv_module)
         if self.kind == "rotary":
             size = config.hidden_size // config.num_attention_heads
             steps = torch.arange(0, size, 2, dtype=torch.int64).float() / size
@@ -59,7 +56,7 @@ class Encoder(nn.Module):
         positions = self._positions(hidden.shape[1])
         states = [hidden]
         for layer in self.layers:
-            states.append(_layer(layer, states[-1], positions, bias, inside))
+            states.append(layer(states[-1], positions, bias, inside))
         last = states[-1] if self.layer_norm is None else self.layer_norm(states[-1])
         if self.intermediate_ffn is not None:
             last = last + 0.5 * self.intermediate_ffn(last)
@@ -80,12 +77,25 @@ class Encoder(nn.Module):
         return pairs.reshape(1, pairs.shape[0], self.size)
 
 
-def _layer(layer: Network, hidden: Tensor, positions: Tensor, bias: Tensor, inside: Tensor) -> Tensor:
-    hidden = layer.ffn1(layer.ffn1_layer_norm(hidden)) * 0.5 + hidden
-    hidden = layer.self_attn(layer.self_attn_layer_norm(hidden), positions, bias) + hidden
-    hidden = layer.conv_module(hidden, inside) + hidden
-    result: Tensor = layer.final_layer_norm(layer.ffn2(layer.ffn2_layer_norm(hidden)) * 0.5 + hidden)
-    return result
+class Layer(nn.Module):
+    """One layer: half a feed-forward part, attention, a convolution and the other half."""
+
+    def __init__(self, layer: Network) -> None:
+        """Take over transformers' layer."""
+        super().__init__()
+        self.ffn1_layer_norm, self.ffn1 = layer.ffn1_layer_norm, layer.ffn1
+        self.self_attn_layer_norm, self.self_attn = layer.self_attn_layer_norm, Attention(layer.self_attn)
+        self.conv_module = ConvolutionModule(layer.conv_module)
+        self.ffn2_layer_norm, self.ffn2 = layer.ffn2_layer_norm, layer.ffn2
+        self.final_layer_norm = layer.final_layer_norm
+
+    def forward(self, hidden: Tensor, positions: Tensor, bias: Tensor, inside: Tensor) -> Tensor:
+        """[batch, frames, hidden]; the others as ``Attention`` and ``ConvolutionModule`` take them."""
+        hidden = self.ffn1(self.ffn1_layer_norm(hidden)) * 0.5 + hidden
+        hidden = self.self_attn(self.self_attn_layer_norm(hidden), positions, bias) + hidden
+        hidden = self.conv_module(hidden, inside) + hidden
+        result: Tensor = self.final_layer_norm(self.ffn2(self.ffn2_layer_norm(hidden)) * 0.5 + hidden)
+        return result
 
 
 class Attention(nn.Module):

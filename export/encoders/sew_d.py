@@ -32,10 +32,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.squeeze = Squeeze(core.encoder, config)
         inner = core.encoder.encoder
-        self.layer, self.conv = inner.layer, inner.conv
         vectors = inner.get_rel_embedding()
-        for layer in self.layer:
-            layer.attention.self = DisentangledAttention(layer.attention.self, vectors)
+        self.layer, self.conv = nn.ModuleList(Layer(layer, vectors) for layer in inner.layer), inner.conv
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Last hidden state [batch, frames, hidden]; the states between have other frames and are left out."""
@@ -43,9 +41,7 @@ class Encoder(nn.Module):
         valid = valid_positions(values.shape[1], squeezed)
         bias, distances = mask_bias(valid), relative_positions(values.shape[1])
         for index, layer in enumerate(self.layer):
-            before = values
-            mixed = layer.attention.output(layer.attention.self(values, distances, bias), values)
-            values = layer.output(layer.intermediate(mixed), mixed)
+            before, values = values, layer(values, distances, bias)
             if index == 0 and self.conv is not None:
                 values = self._convolved(before, values, valid.unsqueeze(2))
         return self.squeeze.widen(values, squeezed, hidden), []
@@ -56,6 +52,36 @@ class Encoder(nn.Module):
 
         convolved = self.conv.conv(zero_outside(hidden, inside).transpose(1, 2)).transpose(1, 2)
         result: Tensor = self.conv.LayerNorm(residual + ACT2FN[self.conv.conv_act](convolved))
+        return result
+
+
+class Layer(nn.Module):
+    """One layer: attention, then a feed-forward part."""
+
+    def __init__(self, layer: Network, vectors: Tensor | None) -> None:
+        """Take over transformers' layer; ``vectors`` as ``DisentangledAttention`` takes them."""
+        super().__init__()
+        self.attention = Attention(layer.attention, vectors)
+        self.intermediate, self.output = layer.intermediate, layer.output
+
+    def forward(self, hidden: Tensor, distances: Tensor, bias: Tensor) -> Tensor:
+        """Hidden states [batch, frames, hidden]; the others as ``DisentangledAttention`` takes them."""
+        mixed = self.attention(hidden, distances, bias)
+        result: Tensor = self.output(self.intermediate(mixed), mixed)
+        return result
+
+
+class Attention(nn.Module):
+    """Attention, its projection and the norm after it."""
+
+    def __init__(self, attention: Network, vectors: Tensor | None) -> None:
+        """Take over transformers' attention; ``vectors`` as ``DisentangledAttention`` takes them."""
+        super().__init__()
+        self.self, self.output = DisentangledAttention(attention.self, vectors), attention.output
+
+    def forward(self, hidden: Tensor, distances: Tensor, bias: Tensor) -> Tensor:
+        """Hidden states [batch, frames, hidden]; the others as ``DisentangledAttention`` takes them."""
+        result: Tensor = self.output(self.self(hidden, distances, bias), hidden)
         return result
 
 

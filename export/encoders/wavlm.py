@@ -35,8 +35,7 @@ class Encoder(transformer.Encoder):
         distances = torch.arange(-self.farthest, self.farthest + 1)
         rows = attention._relative_positions_bucket(distances)
         self.register_buffer("bias_table", attention.rel_attn_embed.weight.detach()[rows].clone())
-        for layer in self.layers:
-            layer.attention = GatedAttention(layer.attention)
+        self.layers = nn.ModuleList(Layer(layer, self.norm_last) for layer in self.layers)
 
     def run_layers(self, hidden: Tensor, bias: Tensor) -> list[Tensor]:
         """The states before, between and after the layers; ``bias`` is added to attention scores."""
@@ -45,17 +44,29 @@ class Encoder(transformer.Encoder):
         positions = functional.embedding(distances + self.farthest, self.bias_table).permute(2, 0, 1).unsqueeze(0)
         states = [hidden]
         for layer in self.layers:
-            states.append(self._layer(layer, states[-1], positions, bias))
+            states.append(layer(states[-1], positions, bias))
         return states
 
-    def _layer(self, layer: Network, hidden: Tensor, positions: Tensor, bias: Tensor) -> Tensor:
-        """One layer, with the norms before attention and feed-forward part or after them."""
+
+class Layer(nn.Module):
+    """One layer, with the norms before attention and feed-forward part or after them."""
+
+    def __init__(self, layer: Network, norm_last: bool) -> None:
+        """Take over transformers' layer. norm_last: whether the norms are before."""
+        super().__init__()
+        self.norm_last = norm_last
+        self.attention = GatedAttention(layer.attention)
+        self.layer_norm, self.final_layer_norm = layer.layer_norm, layer.final_layer_norm
+        self.feed_forward = layer.feed_forward
+
+    def forward(self, hidden: Tensor, positions: Tensor, bias: Tensor) -> Tensor:
+        """Hidden states [batch, frames, hidden]; ``positions`` and ``bias`` as ``GatedAttention`` takes them."""
         if self.norm_last:
-            hidden = hidden + layer.attention(layer.layer_norm(hidden), positions, bias)
-            hidden = hidden + layer.feed_forward(layer.final_layer_norm(hidden))
+            hidden = hidden + self.attention(self.layer_norm(hidden), positions, bias)
+            hidden = hidden + self.feed_forward(self.final_layer_norm(hidden))
             return hidden
-        hidden = layer.layer_norm(hidden + layer.attention(hidden, positions, bias))
-        result: Tensor = layer.final_layer_norm(hidden + layer.feed_forward(hidden))
+        hidden = self.layer_norm(hidden + self.attention(hidden, positions, bias))
+        result: Tensor = self.final_layer_norm(hidden + self.feed_forward(hidden))
         return result
 
 

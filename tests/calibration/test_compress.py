@@ -21,6 +21,7 @@ from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import MANIFEST, Bundle, variant_to_json
 from wav2edge.runtime.bundle.write import describe_variant
 from wav2edge.runtime.engines import EngineOptions
+from wav2edge.runtime.errors import InputError
 from wav2edge.runtime.model import Model
 
 DEV = embedded.clips_manifest()
@@ -80,12 +81,28 @@ def idle(own_bundle: Bundle) -> Bundle:
         weight = graph.floats(name).copy()
         weight[: branch.size if branch.kind == "heads" else branch.units // 2] = 0
         graph.weights[name] = weight
-    save_model(graph.to_model(), own_bundle.path / variant.graphs["full"], variant.data[0])
-    new = describe_variant(own_bundle.path, "fp32", "fp32", {"full": variant.graphs["full"]}, data=variant.data)
-    values = json.loads((own_bundle.path / MANIFEST).read_text("utf-8"))
+    return with_graph(own_bundle, graph)
+
+
+def with_graph(bundle: Bundle, graph: Graph) -> Bundle:
+    """The bundle with another whole graph in fp32."""
+    variant = bundle.variant("fp32")
+    save_model(graph.to_model(), bundle.path / variant.graphs["full"], variant.data[0])
+    new = describe_variant(bundle.path, "fp32", "fp32", {"full": variant.graphs["full"]}, data=variant.data)
+    values = json.loads((bundle.path / MANIFEST).read_text("utf-8"))
     values["variants"] = [variant_to_json(new)]
-    (own_bundle.path / MANIFEST).write_text(json.dumps(values), "utf-8")
-    return Bundle.open(own_bundle.path)
+    (bundle.path / MANIFEST).write_text(json.dumps(values), "utf-8")
+    return Bundle.open(bundle.path)
+
+
+def test_a_graph_that_does_not_name_its_layers_is_refused_at_once(own_bundle: Bundle, twin: Path) -> None:
+    """As bundles of WavLM, Conformer and SEW-D were once exported: it said that the gate allowed nothing."""
+    graph = Graph.load(own_bundle.graph(own_bundle.variant("fp32"), "full"))
+    for node in graph.nodes:
+        node.name = node.name.replace("/layers.", "/layer_")
+    options = Options(variants=("int8-dynamic",), limit=2, threads=1, compress=True)
+    with pytest.raises(InputError, match=r"no layers are found in its graph.* export the model again"):
+        quantize(with_graph(own_bundle, graph), twin, DEV, options)
 
 
 @pytest.mark.slow

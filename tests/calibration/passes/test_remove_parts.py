@@ -84,6 +84,57 @@ def test_only_the_layers_of_the_transformer_count(
     assert np.isfinite(logits(graph, speech[0])).all()
 
 
+TINY = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+SQUEEZED = {"squeeze_factor": 2, "conv_kernel": (10, 3, 1, 3, 1, 2, 2), "conv_stride": (5, 2, 1, 2, 2, 2, 2)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "settings", "halves"),
+    [
+        ("WavLM", {"num_buckets": 32, "max_bucket_distance": 80}, 2),
+        ("Wav2Vec2Conformer", {"position_embeddings_type": "relative"}, 3),
+        ("Wav2Vec2Conformer", {"position_embeddings_type": "rotary"}, 3),
+        ("Wav2Vec2Conformer", {"position_embeddings_type": None}, 3),
+        ("Wav2Vec2Bert", {}, 3),
+        ("SEW", SQUEEZED, 2),
+        ("SEWD", {**SQUEEZED, "max_position_embeddings": 64, "position_buckets": 16}, 2),
+    ],
+)
+def test_every_family_has_parts_that_go_without_a_change_where_they_are_zero(
+    random_bundle: Callable[..., Bundle],
+    family: str,
+    settings: dict[str, object],
+    halves: int,
+    speech: list[np.ndarray],
+    logits: Logits,
+) -> None:
+    """WavLM, Conformer and SEW-D had no parts at all: their nodes were not named after the layers."""
+    shape = {**TINY, "conv_dim": (16,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
+    bundle = random_bundle("layer", family, **shape, **settings)
+    graph = Graph.load(bundle.graph(bundle.variant("fp32"), "full"))
+    names = [layer.path for layer in find_layers(graph)]
+    assert [name.rpartition(".")[2] for name in names] == ["0", "1"], names
+    branches = find_branches(graph)
+    assert [branch.layer for branch in branches] == [name for name in names for _ in range(halves)]
+    heads = [branch for branch in branches if branch.kind == "heads"]
+    inner = [branch for branch in branches if branch.kind == "inner units"]
+    assert [branch.units for branch in heads] == [4, 4] and {branch.units for branch in inner} == {48}
+    gone = {branch.path: (2,) if branch in inner else (1, 2) for branch in branches}
+    for branch in branches:
+        for unit in gone[branch.path]:
+            _silence(graph, branch, unit)
+    whole = logits(graph, speech[0])
+    remove_parts(graph, Removal(units=gone))
+    np.testing.assert_allclose(logits(graph, speech[0]), whole, atol=1e-4 * float(np.abs(whole).max()))
+    shorter = Graph.load(bundle.graph(bundle.variant("fp32"), "full"))
+    remove_parts(shorter, Removal(frozenset(names[:1]), {heads[1].path: (0,)}))
+    assert np.isfinite(logits(shorter, speech[0])).all()
+    assert not any(
+        names[0].rpartition("encoder.")[2] in node.name and node.op_type == "Softmax" for node in shorter.nodes
+    )
+
+
 def test_a_unit_that_is_zero_goes_without_a_change(fp32_graph: Graph, speech: list[np.ndarray], logits: Logits) -> None:
     graph = fp32_graph.copy()
     heads, inner = find_branches(graph)[:2]
