@@ -124,7 +124,7 @@ class UtteranceSegmenter:
         utterance.silent_from = self._silence.first_start(utterance.voice_end)
         reason = self.settings.endpoint.ended(
             silence=self._seconds(activity.end - utterance.voice_end),
-            blank=self._seconds(utterance.decoded - utterance.last_label),
+            blank=self._seconds(utterance.blank),
             length=self._seconds(activity.end - utterance.start),
             has_text=utterance.may_have_text,
         )

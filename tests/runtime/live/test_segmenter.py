@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from wav2edge.runtime.live.endpoint import EndpointRules
 from wav2edge.runtime.live.events import Event, Final, Partial, Silence
 from wav2edge.runtime.live.settings import LiveSettings
+from wav2edge.runtime.live.window import Window
 
 if TYPE_CHECKING:
     from tests.runtime.live.conftest import Booth
@@ -120,6 +122,21 @@ def test_voice_without_labels_ends_an_utterance(booth: Booth) -> None:
     first, second = finals_of(booth.listen(decoder, model, sound))
     assert (first.text, first.reason) == ("words", "blank")
     assert (second.text, second.reason) == ("more", "silence")
+
+
+def test_words_that_short_windows_cannot_show_are_kept(booth: Booth) -> None:
+    """The partials of `listen --hop 0.05 --left-context 0.1` found no words, and the utterance was discarded."""
+
+    def no_words_in_partials(window: Window, logits: NDArray[np.float32]) -> None:
+        if window.purpose == "partial":
+            logits[...] = 0
+            logits[..., 0] = 10
+
+    settings = replace(PLAIN, hop=0.05, left_context=0.1, kept_context=0.1)
+    decoder, model = booth.decoder(settings), booth.model(booth.spec(), change=no_words_in_partials)
+    said = " ".join(f"{a}{b}" for a in "abcdef" for b in "ghi")
+    events = booth.listen(decoder, model, np.concatenate((booth.speak(said), booth.quiet(3))))
+    assert [(final.text, final.reason) for final in finals_of(events)] == [(said, "silence")]
 
 
 def test_quiet_after_a_voice_without_labels_is_reported(booth: Booth) -> None:
