@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..runtime.errors import InputError
+from ..runtime.heads import ctc
 from ..runtime.live.events import Event, Final, Partial
 from ..runtime.live.sources import RATE
 from .inbox import Inbox
@@ -222,12 +223,12 @@ class _Session:
             raise Refused(400, "there is too little sound to commit", code="input_audio_buffer_commit_empty")
         await self.items.commit()
         transcriber = self.served.transcriber
-        decoding = transcriber.decoding()
+        decoding, gap = transcriber.decoding(), ctc.gap(transcriber.spec)
         for chunk in transcriber.chunks(transcriber.open_recording(samples, RATE)):
             future = self.service.scheduler.submit(transcriber, chunk, 0.0)
             found = decoding.push(chunk, await asyncio.wrap_future(future))
             for segment in found:
-                await self.items.delta(f" {segment.text}" if self.items.said else segment.text)
+                await self.items.delta(gap + segment.text if self.items.said else segment.text)
         self.service.metrics.received("streams", len(samples) / RATE)
         await self.items.complete(decoding.transcript().text, len(samples) / RATE)
 

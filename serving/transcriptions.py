@@ -14,6 +14,7 @@ from typing import Literal
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
+from ..runtime.heads import ctc
 from ..runtime.recordings.decoding import WordDecoder
 from ..runtime.text import formats
 from ..runtime.text.formats.json import SegmentJson, document
@@ -221,11 +222,11 @@ def _openai_events(
     service: Service, served: ServedModel, upload: Upload, decoder: WordDecoder | None, logprobs: bool
 ) -> AsyncGenerator[Json, None]:
     async def job(cancelled: threading.Event, put: _Put) -> Json:
-        said = False
+        said, gap = False, ctc.gap(served.model.spec)
 
         def segment(found: Segment) -> None:
             nonlocal said
-            put({"type": "transcript.text.delta", "delta": f" {found.text}" if said else found.text})
+            put({"type": "transcript.text.delta", "delta": gap + found.text if said else found.text})
             said = True
 
         transcript = await transcribe(service, served, upload, cancelled, decoder, segment)

@@ -15,6 +15,7 @@ from typing import Literal
 
 from .. import __version__
 from ..runtime.audio.raw import Encoding, RawFormat
+from ..runtime.heads import ctc
 from ..runtime.live.events import Event, Final
 from .guard import DRAINED_BYTES, DRAINED_SECONDS
 from .listening import listening
@@ -219,19 +220,20 @@ class _Connection:
     async def _give(self) -> None:
         """Send the text of each utterance as it ends, then the whole."""
         texts: list[str] = []
+        gap = ctc.gap(self._served.model.spec)
         await self.send("transcript-start", {"language": self._served.model.spec.language})
         while True:
             events: list[Event] = await self._outbox.take()
             note(self._service, events)
             for event in events:
                 if isinstance(event, Final) and event.text:
-                    await self.send("transcript-chunk", {"text": f" {event.text}" if texts else event.text})
+                    await self.send("transcript-chunk", {"text": gap + event.text if texts else event.text})
                     texts.append(event.text)
             if self._outbox.done:
                 if self._outbox.error is not None:
                     raise self._outbox.error
                 break
-        await self.send("transcript", {"text": " ".join(texts), "language": self._served.model.spec.language})
+        await self.send("transcript", {"text": gap.join(texts), "language": self._served.model.spec.language})
         await self.send("transcript-stop", {})
 
     async def _end(self) -> None:

@@ -164,8 +164,12 @@ def words(found: list[Token], spec: ModelSpec, first_frame: int = 0, word_gap: f
 
 def joined(found: Sequence[Word], spec: ModelSpec) -> str:
     """Words as text: with spaces, or without in a vocabulary of characters that has no word delimiter."""
-    gap = "" if spec.delimiter is None and spec.tokenizer == "char" else " "
-    return gap.join(word.text for word in found)
+    return gap(spec).join(word.text for word in found)
+
+
+def gap(spec: ModelSpec) -> str:
+    """What is between two words, and between the texts of two segments, of a model."""
+    return "" if spec.delimiter is None and spec.tokenizer == "char" else " "
 
 
 def frames_of(seconds: float, spec: ModelSpec) -> int:

@@ -199,7 +199,7 @@ class LiveDecoder:
             return []
         utterance.shown = shown
         utterance.announced = True
-        return [Partial(utterance.number, self._seconds(utterance.start), end, *shown)]
+        return [Partial(utterance.number, self._seconds(utterance.start), end, *shown, ctc.gap(self.spec))]
 
     def _accept_final(self, window: Window, outputs: Arrays) -> list[Event]:
         passes = [ended.final for ended in self._ended]

@@ -29,6 +29,7 @@ class PartialJson(TypedDict):
     end: float
     stable: str
     tentative: str
+    gap: str
 
 
 class FinalJson(TypedDict):

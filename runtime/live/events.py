@@ -39,7 +39,8 @@ class Partial:
     """The text of an utterance so far.
 
     start, end: the utterance's first sample and the last one decoded, s. stable: text that later Partials of the
-    utterance repeat unchanged. tentative: text after it that may change.
+    utterance repeat unchanged. tentative: text after it that may change. gap: what is between the two where neither is
+    empty: a space, or nothing where the model writes words without spaces.
     """
 
     kind: ClassVar[str] = "partial"
@@ -48,11 +49,12 @@ class Partial:
     end: float
     stable: str
     tentative: str
+    gap: str = " "
 
     @property
     def text(self) -> str:
         """Stable and tentative text together."""
-        return " ".join(part for part in (self.stable, self.tentative) if part)
+        return self.gap.join(part for part in (self.stable, self.tentative) if part)
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,12 @@ export function oneLine(text) {
 const shown = (text) => oneLine(text).replace(TIMING, "$1 ->");
 const width = (text) => [...text].length;
 
+// What is between two words of a segment: nothing in languages that are written without spaces.
+export const gapOf = ({ text, words }) =>
+  words.length > 1 && text === words.map((word) => word.text).join("") ? "" : " ";
+
 function split({ text, words }) {
-  const gap = words.length > 1 && text === words.map((word) => word.text).join("") ? "" : " ";
+  const gap = gapOf({ text, words });
   const cues = [];
   let cue = null;
   for (const word of words) {

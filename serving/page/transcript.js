@@ -1,14 +1,14 @@
 // The transcript: recordings, their segments and words, shown as buttons that play their sound.
 
-import { oneLine, srt, vtt } from "/page/subtitles.js";
+import { gapOf, oneLine, srt, vtt } from "/page/subtitles.js";
 
 const PLAYABLE = 30 * 60; // the last seconds of the microphone that are kept for playing
 
 const thousandths = (seconds) => Math.round(1000 * seconds) / 1000;
 
 // Words that no final has confirmed, as a segment; without times of their own they share the utterance's by length.
-function unconfirmed({ start, end, stable, tentative }) {
-  const texts = `${stable} ${tentative}`.split(/\s+/).filter(Boolean);
+function unconfirmed({ start, end, stable, tentative, gap }) {
+  const texts = [stable, tentative].filter(Boolean).join(gap).split(/\s+/).filter(Boolean);
   const each = (end - start) / texts.join("").length;
   let at = start;
   const words = texts.map((text) => {
@@ -70,6 +70,7 @@ class Recording {
   add(segment) {
     this.segments.push(segment);
     const line = document.createElement("p");
+    const gap = gapOf(segment);
     segment.words.forEach((word, index) => {
       const button = document.createElement("button");
       button.className = "word";
@@ -77,7 +78,7 @@ class Recording {
       button.textContent = word.text;
       button.title = `${word.start.toFixed(2)} s`;
       button.addEventListener("click", () => this.play(this, word, button));
-      line.append(index ? " " : "", button);
+      line.append(index ? gap : "", button);
     });
     this.running.before(line);
     this.scroll();

@@ -91,10 +91,10 @@ def final(utterance: int, start: float, *texts: str) -> dict[str, object]:
     return {"event": "final", "utterance": utterance, **spoken}
 
 
-def partial(utterance: int, start: float, end: float, stable: str, tentative: str) -> dict[str, object]:
+def partial(utterance: int, start: float, end: float, stable: str, tentative: str, gap: str = " ") -> dict[str, object]:
     """A partial."""
     times = {"utterance": utterance, "start": start, "end": end}
-    return {"event": "partial", **times, "stable": stable, "tentative": tentative}
+    return {"event": "partial", **times, "stable": stable, "tentative": tentative, "gap": gap}
 
 
 def downloaded(page: sync_api.Page, form: str) -> str:
@@ -139,6 +139,16 @@ def test_words_that_are_shown_before_their_final_are_in_the_files(page: sync_api
     page.click("#microphone")
     page.wait_for_selector("#tentative:has-text('there')")
     assert downloaded(page, "txt") == "hello there\n"
+
+
+def test_a_text_without_spaces_stays_without(page: sync_api.Page, server: Running) -> None:
+    said = {**final(0, 0.0, "你", "好"), "text": "你好"}
+    captions(page, said, partial(1, 1.0, 2.0, "世", "界", gap=""))
+    opened(page, server)
+    page.click("#microphone")
+    page.wait_for_selector("#tentative:has-text('界')")
+    assert downloaded(page, "txt") == "你好\n世界\n"
+    assert page.text_content("#transcript p") == "你好"
 
 
 def test_words_after_clear_are_shown(page: sync_api.Page, server: Running) -> None:

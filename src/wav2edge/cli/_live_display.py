@@ -121,7 +121,7 @@ class Captions:
         caption = self._text("")
         if self._partial is not None:
             caption.append(escape.one_line(self._partial.stable), style="bold white")
-            gap = " " if self._partial.stable and self._partial.tentative else ""
+            gap = self._partial.gap if self._partial.stable and self._partial.tentative else ""
             caption.append(gap + escape.one_line(self._partial.tentative), style="grey50")
         self._live.update(self._group(caption, self._status()), refresh=True)
 

@@ -272,6 +272,17 @@ def test_a_pass_ahead_may_still_run_when_its_utterance_ends_or_goes_on(booth: Bo
             assert finals_of(booth.drain(decoder, model)) == []
 
 
+def test_partials_of_a_model_without_spaces_read_as_its_finals(booth: Booth) -> None:
+    spec = replace(booth.spec(), delimiter=None)
+    decoder, model = LiveDecoder(spec, booth.vad(), replace(PLAIN, agreement=2)), booth.model(spec)
+    events = booth.listen(decoder, model, np.concatenate((booth.speak("abcdefghijklmnopqrst"), booth.quiet(3))))
+    [final] = finals_of(events)
+    assert final.text == "abcdefghijklmnopqrst"
+    partials = partials_of(events, final.utterance)
+    assert any(partial.stable and partial.tentative for partial in partials)
+    assert all(final.text.startswith(partial.text) for partial in partials)
+
+
 def test_words_that_only_the_whole_pass_recognises_end_the_utterance_as_soon_as_others(booth: Booth) -> None:
     """Without text in partials the endpoint waited for 2.4 s instead of 1.2, and then gave a final with words."""
 
