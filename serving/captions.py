@@ -62,7 +62,7 @@ async def listen(socket: WebSocket) -> None:
         problem = error if isinstance(error, Refused) else Refused(400, str(error))
         with contextlib.suppress(Exception):
             await socket.send_text(json.dumps({"event": "error", "message": problem.message}))
-            await socket.close(problem.close_code, problem.message[:120])
+            await socket.close(problem.close_code, problem.close_reason)
     except WebSocketDisconnect:
         pass
 

@@ -52,7 +52,7 @@ class Guard:
         """
         self.app = app
         self.service = service
-        self._token = token.encode() if token else None
+        self._token = token.encode(errors="surrogateescape") if token else None
         self._origins = frozenset(origins)
         self._hosts = None if hosts is None else frozenset(hosts)
 
@@ -225,7 +225,7 @@ async def _drained(scope: Scope, receive: Receive) -> None:
 async def _refuse(scope: Scope, receive: Receive, send: Send, error: Refused) -> None:
     if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
         await receive()
-        await send({"type": "websocket.close", "code": error.close_code, "reason": error.message[:120]})
+        await send({"type": "websocket.close", "code": error.close_code, "reason": error.close_reason})
         return
     await as_response(error)(scope, receive, send)
 

@@ -49,6 +49,11 @@ class Refused(Exception):
         """The code with which a socket is closed (RFC 6455): try again later for 503, else policy violation."""
         return 1013 if self.status == 503 else 1008
 
+    @property
+    def close_reason(self) -> str:
+        """The sentence as a socket's close takes it: at most 123 bytes of UTF-8 (RFC 6455, section 5.5)."""
+        return self.message.encode(errors="replace")[:123].decode(errors="ignore")
+
     def body(self) -> ErrorBody:
         """The same as JSON values."""
         kind = "server_error" if self.status >= 500 else "invalid_request_error"

@@ -133,6 +133,12 @@ class Feed:
         """Whether the client's sound is as long as a stream may be."""
         return self._before + self.seconds > self._service.limits.stream_seconds
 
+    def change(self, form: RawFormat) -> None:
+        """Take what comes now in another form; nothing changes where it is the same."""
+        if form != self._form:
+            self._offer(self._convert.flush())
+            self._form, self._convert = form, Conversion(form)
+
     async def push(self, data: bytes) -> None:
         """Take bytes, a second of sound at a time; waits a while where too much is waiting to be decoded.
 
@@ -263,7 +269,7 @@ async def conversation(
             await asyncio.wait_for(socket.send_text(say(problem)), 1.0)
         if socket.application_state is WebSocketState.CONNECTED:
             code = problem.close_code if problem else 1001 if service.stopping.is_set() else 1000
-            await asyncio.wait_for(socket.close(code, problem.message[:120] if problem else ""), 1.0)
+            await asyncio.wait_for(socket.close(code, problem.close_reason if problem else ""), 1.0)
 
 
 def note(service: Service, events: Sequence[Event]) -> None:

@@ -253,6 +253,24 @@ def test_streams_are_bounded_in_number_and_idle_time(guarded: Running) -> None:
         assert said["event"] == "error" and "nothing came for 1 s" in said["message"]
 
 
+@pytest.mark.parametrize("path", ["/v1/listen", "/v1/realtime"])
+def test_a_socket_is_closed_with_its_code_whatever_was_asked_for(server: Running, path: str) -> None:
+    """A reason of more than 123 bytes cannot be sent: the connection broke instead."""
+    with connect(f"{server.url.replace('http', 'ws')}{path}?model={'%C3%A9' * 100}") as socket:
+        assert "no model" in str(socket.recv(timeout=10))
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(timeout=10)
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 1008
+    assert closed.value.rcvd.reason.startswith("no model")
+
+
+def test_a_token_of_bytes_that_are_no_text_is_taken(catalogue: Catalogue) -> None:
+    """The environment of a process holds bytes; such a token ended the server in an internal error."""
+    with Running(catalogue, ServerOptions(port=0, token="\udcff\udcfe")) as running:
+        assert asked(running.url + "/v1/models", Authorization="Bearer \xff\xfe")[0] == 200
+        assert asked(running.url + "/v1/models", Authorization="Bearer \xff")[0] == 401
+
+
 def test_headers_must_come_soon_and_a_stream_outlives_that_bound(catalogue: Catalogue) -> None:
     """Every socket was closed 20 s after its connection: the bound on headers went on counting after the upgrade."""
     with Running(catalogue, ServerOptions(port=0), Limits(header_seconds=0.5)) as running:
