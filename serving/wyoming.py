@@ -97,6 +97,7 @@ class _Connection:
         self._client = client
         self._served: ServedModel = service.model(None)
         self._feed: Feed | None = None
+        self._format: Json = {}  # as the recording's first message states it
         self._outbox = Outbox(service.limits)
         self._place = contextlib.ExitStack()
         self._giving: asyncio.Task[None] | None = None
@@ -195,9 +196,9 @@ class _Connection:
         elif kind == "audio-start":
             self._begin(data)
         elif kind == "audio-chunk":
-            if self._feed is None:
-                self._begin(data)
+            self._begin(data)
             assert self._feed is not None
+            self._feed.change(_form({**self._format, **data}))  # each chunk states the form of its samples
             await self._feed.push(payload)
             if self._feed.is_longest:
                 await self._end()
@@ -208,11 +209,9 @@ class _Connection:
     def _begin(self, data: Json) -> None:
         if self._feed is not None:
             return
-        width, rate, channels = (_number(data, name) for name in ("width", "rate", "channels"))
-        if width not in _ENCODINGS:
-            raise Refused(400, f"samples of {width} bytes; send 16-bit samples (width 2)")
+        form = _form(data)
+        self._format = data
         self._place.enter_context(self._service.stream_place(self._client))
-        form = RawFormat(_ENCODINGS[width], rate, channels)
         self._outbox = Outbox(self._service.limits)
         self._feed = Feed(self._service, self._served.live, self._outbox, form)
         self._giving = asyncio.ensure_future(self._give())
@@ -291,6 +290,13 @@ def _count(head: Json, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _DATA:
         raise Refused(400, f"{name} must be a number of bytes up to {_DATA}")
     return value
+
+
+def _form(data: Json) -> RawFormat:
+    width, rate, channels = (_number(data, name) for name in ("width", "rate", "channels"))
+    if width not in _ENCODINGS:
+        raise Refused(400, f"samples of {width} bytes; send 16-bit samples (width 2)")
+    return RawFormat(_ENCODINGS[width], rate, channels)
 
 
 def _number(data: Json, name: str) -> int:

@@ -73,6 +73,26 @@ def test_a_recording_gets_the_text_of_listen_in_chunks_and_whole(
     assert "".join(chunks) == whole == listened[recordings[0]]
 
 
+def test_a_chunk_of_another_form_than_the_start_is_taken_by_its_own(
+    port: int, recordings: list[Path], listened: dict[Path, str]
+) -> None:
+    """Samples of two channels at 32 kHz were read as one at 16 kHz: other words, and no error."""
+
+    async def talk() -> str:
+        async with AsyncTcpClient("127.0.0.1", port) as client:
+            await client.write_event(AudioStart(16000, 2, 1).event())
+            for block in blocks_of(recordings[0]):
+                audio = np.repeat((np.clip(block, -1, 1) * 32767).astype("<i2"), 4).tobytes()
+                await client.write_event(AudioChunk(32000, 2, 2, audio).event())
+            await client.write_event(AudioStop().event())
+            while (event := await client.read_event()) is not None:
+                if Transcript.is_type(event.type):
+                    return Transcript.from_event(event).text
+            return ""
+
+    assert asyncio.run(talk()) == listened[recordings[0]]
+
+
 def started(catalogue: Catalogue) -> tuple[WyomingServer, Server, threading.Thread]:
     """A server of both protocols, and the thread that runs it."""
     wyoming = WyomingServer("127.0.0.1", 0)
