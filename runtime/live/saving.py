@@ -61,7 +61,7 @@ class CaptionFile:
             self._file.close()
 
     def _write(self, text: str) -> None:
-        with _writing(self._path, "captions"):
+        with writing(self._path, "captions"):
             self._file.write(text)
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -102,7 +102,7 @@ class SoundRecorder:
         self.check(path)
         _create(path).close()
         self._path = path
-        with _writing(path, "sound"):
+        with writing(path, "sound"):
             self._file: _SoundFile = soundfile.SoundFile(os.fsencode(path), "w", RATE, 1, "PCM_16")
         self._flac = path.suffix.lower() == ".flac"
         self._next = 0
@@ -118,7 +118,7 @@ class SoundRecorder:
     def __call__(self, block: Block) -> None:
         """Add a block, and zeros for what is missing before it; raises InputError when the disk is full."""
         missing = block.start - self._next
-        with _writing(self._path, "sound"):
+        with writing(self._path, "sound"):
             while missing > 0:
                 step = min(missing, RATE)
                 self._add(np.zeros(step, np.int16))
@@ -129,7 +129,7 @@ class SoundRecorder:
 
     def close(self) -> None:
         """Finish the file; raises InputError when the disk is full."""
-        with _writing(self._path, "sound"):
+        with writing(self._path, "sound"):
             self._file.close()
 
     def _add(self, samples: NDArray[np.int16]) -> None:
@@ -190,8 +190,8 @@ def _create(path: Path) -> IO[str]:
 
 
 @contextmanager
-def _writing(path: Path, what: str) -> Iterator[None]:
-    """Translate the errors of writing."""
+def writing(path: Path, what: str) -> Iterator[None]:
+    """Raise InputError, which names the file, in place of the errors of writing."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # soundfile's errors are RuntimeErrors

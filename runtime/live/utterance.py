@@ -19,7 +19,7 @@ _GRID = 5  # windows end on multiples of 5 frames (0.1 s), so that engines meet 
 
 _TELLING = 0.5
 """Seconds of a window from which its blanks count: a model finds no words in very short ones. With windows of 0.1 s,
-five of the six clips that ship lost up to two thirds of their words; with 0.2 s none did. Other models may need more."""
+five of the six clips that ship lost up to two thirds of their words; with 0.2 s none did."""
 
 _LONG = 4.0  # seconds of an utterance, pre-roll included, below which captions must come early: commands
 

@@ -74,6 +74,17 @@ def test_events_go_to_a_file_and_captions_are_still_printed(
     assert capsys.readouterr().out.splitlines() == [event["text"] for event in found if event["event"] == "final"]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
+def test_events_on_a_full_disk_end_in_a_line_that_names_the_file(
+    shapes: list[str], clips: list[tuple[Path, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "events.jsonl").symlink_to("/dev/full")
+    given = ["--file", str(clips[0][0]), "--fast", "--json", str(tmp_path / "events.jsonl")]
+    assert main(["listen", *shapes, *given]) == 2
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "written" in line]
+    assert "events.jsonl: the events cannot be written" in line
+
+
 def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["listen", "--schema"]) == 0
     assert json.loads(capsys.readouterr().out) == events.schema()

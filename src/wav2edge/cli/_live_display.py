@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from wav2edge.runtime import escape, remedies
 from wav2edge.runtime.live.events import Dropped, Event, Final, Label, Partial, SourceBack, SourceLost, Stats, to_line
+from wav2edge.runtime.live.saving import writing
 
 from . import _terminal
 from ._progress import clock
@@ -63,15 +65,18 @@ class JsonFile:
 
     def __init__(self, path: Path) -> None:
         """Start the file anew."""
+        self._path = path
         self._file = path.open("w", encoding="utf-8", newline="\n")
 
     def __call__(self, event: Event) -> None:
-        """Write the event at once."""
-        print(to_line(event), file=self._file, flush=True)
+        """Write the event at once; raises InputError on a full disk."""
+        with writing(self._path, "events"):
+            print(to_line(event), file=self._file, flush=True)
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # what a full disk refused was reported
+            self._file.close()
 
 
 class Captions:
