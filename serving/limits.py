@@ -55,7 +55,7 @@ class Limits:
     """Resident memory from which work is refused; None: 85 % of the machine's or container's. Status 503."""
 
     connections: int = 4096
-    """Connections at once; default 4096. Further ones are closed."""
+    """Connections at once, of HTTP and of Wyoming each; default 4096. Further ones are closed."""
 
     keywords: int = 100
     """Keywords of one request; default 100. Status 400."""

@@ -56,6 +56,9 @@ class WyomingServer:
             await asyncio.gather(*self._clients, return_exceptions=True)
 
     async def _client(self, service: Service, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._clients) >= service.limits.connections:
+            writer.close()
+            return
         task = asyncio.current_task()
         assert task is not None
         self._clients.add(task)

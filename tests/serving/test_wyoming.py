@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,10 +95,10 @@ def test_a_chunk_of_another_form_than_the_start_is_taken_by_its_own(
     assert asyncio.run(talk()) == listened[recordings[0]]
 
 
-def started(catalogue: Catalogue) -> tuple[WyomingServer, Server, threading.Thread]:
+def started(catalogue: Catalogue, limits: Limits | None = None) -> tuple[WyomingServer, Server, threading.Thread]:
     """A server of both protocols, and the thread that runs it."""
     wyoming = WyomingServer("127.0.0.1", 0)
-    server = Server(catalogue, ServerOptions(port=0))
+    server = Server(catalogue, ServerOptions(port=0), limits)
     ready = threading.Event()
     thread = threading.Thread(target=server.run, args=(ready.set, (wyoming.serve,)), daemon=True)
     thread.start()
@@ -121,6 +123,25 @@ def test_a_client_that_stays_does_not_keep_the_server_from_ending(
 
     asyncio.run(asyncio.wait_for(stay(), 20))
     assert "Traceback" not in caplog.text and "Exception" not in caplog.text
+
+
+def test_connections_are_bounded(catalogue: Catalogue) -> None:
+    wyoming, server, thread = started(catalogue, Limits(connections=2))
+
+    def answer(client: socket.socket) -> bytes:
+        with contextlib.suppress(ConnectionError):
+            client.sendall(b'{"type": "ping"}\n')
+            return client.recv(100)
+        return b""
+
+    try:
+        with contextlib.ExitStack() as stack:
+            place = ("127.0.0.1", wyoming.port)
+            clients = [stack.enter_context(socket.create_connection(place, timeout=20)) for _ in range(3)]
+            assert [b"pong" in answer(client) for client in clients] == [True, True, False]
+    finally:
+        server.stop()
+        thread.join(20)
 
 
 def spoken(recording: Path) -> list[Event]:
