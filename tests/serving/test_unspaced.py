@@ -45,7 +45,8 @@ def unspaced(catalogue: Catalogue) -> Iterator[Both]:
     bundle = replace(model.bundle, spec=replace(model.spec, delimiter=None))
     live = LiveTranscriber(Model(bundle, model.engine, model.variant, model.options))
     served = ServedModel("characters", live.model, live, live.transcriber())
-    with Both(Catalogue((served,), catalogue.settings)) as running:
+    running = Both(Catalogue((served,), catalogue.settings))
+    with running:
         yield running
     live.close()
 
