@@ -101,6 +101,7 @@ class _Connection:
         self._served: ServedModel = service.model(None)
         self._feed: Feed | None = None
         self._format: Json = {}  # as the recording's first message states it
+        self._is_full = False  # whether a recording reached its longest, and its audio-stop has not come
         self._outbox = Outbox(service.limits)
         self._place = contextlib.ExitStack()
         self._giving: asyncio.Task[None] | None = None
@@ -205,15 +206,18 @@ class _Connection:
             await self._feed.push(payload)
             if self._feed.is_longest:
                 await self._end()
-        elif kind == "audio-stop":
+                self._is_full = True
+        elif kind == "audio-stop" and not self._is_full:
             await self._end()
+        elif kind == "audio-stop":
+            self._is_full = False
         # Other events of the protocol are for other services; they are ignored, as the protocol's servers do.
 
     def _begin(self, data: Json) -> None:
         if self._feed is not None:
             return
         form = _form(data)
-        self._format = data
+        self._format, self._is_full = data, False
         self._place.enter_context(self._service.stream_place(self._client))
         self._outbox = Outbox(self._service.limits)
         self._feed = Feed(self._service, self._served.live, self._outbox, form)

@@ -144,6 +144,27 @@ def test_connections_are_bounded(catalogue: Catalogue) -> None:
         thread.join(20)
 
 
+def test_the_stop_of_a_recording_that_was_as_long_as_may_be_is_no_error(catalogue: Catalogue) -> None:
+    wyoming, server, thread = started(catalogue, Limits(stream_seconds=1.0))
+
+    async def talk() -> list[str]:
+        kinds = []
+        async with AsyncTcpClient("127.0.0.1", wyoming.port) as client:
+            await client.write_event(AudioStart(16000, 2, 1).event())
+            await client.write_event(AudioChunk(16000, 2, 1, bytes(2 * 24000)).event())
+            await client.write_event(AudioStop().event())
+            await client.write_event(Ping(text="on").event())
+            while (event := await client.read_event()) is not None:
+                kinds.append(event.type)
+                if Pong.is_type(event.type) or Error.is_type(event.type):
+                    break
+        return kinds
+
+    assert asyncio.run(talk()) == ["transcript-start", "transcript", "transcript-stop", "pong"]
+    server.stop()
+    thread.join(20)
+
+
 def spoken(recording: Path) -> list[Event]:
     """The events of a recording that does not stop, as Home Assistant sends them."""
     audio = [(np.clip(block, -1, 1) * 32767).astype("<i2").tobytes() for block in blocks_of(recording)]
