@@ -17,7 +17,7 @@ from tests.serving.conftest import Running, blocks_of
 from tests.serving.test_guard import FORM, asked, form
 from tests.serving.test_realtime import append as append_sound
 from tests.serving.test_realtime import opened, pcm, send, until, update
-from wyoming.asr import Transcript, TranscriptChunk, TranscriptStop
+from tests.serving.test_wyoming import answer_of
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncTcpClient
 
@@ -81,20 +81,13 @@ def test_deltas_of_a_commit(unspaced: Both, sound: NDArray[np.float32]) -> None:
 
 def test_chunks_of_wyoming(unspaced: Both, sound: NDArray[np.float32]) -> None:
     async def talk() -> tuple[list[str], str]:
-        texts: list[str] = []
-        whole = ""
         async with AsyncTcpClient("127.0.0.1", unspaced.wyoming.port) as client:
             await client.write_event(AudioStart(16000, 2, 1).event())
             data = (np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes()
             for at in range(0, len(data), 32000):
                 await client.write_event(AudioChunk(16000, 2, 1, data[at : at + 32000]).event())
             await client.write_event(AudioStop().event())
-            while (event := await client.read_event()) is not None and not TranscriptStop.is_type(event.type):
-                if TranscriptChunk.is_type(event.type):
-                    texts.append(TranscriptChunk.from_event(event).text)
-                elif Transcript.is_type(event.type):
-                    whole = Transcript.from_event(event).text
-        return texts, whole
+            return await answer_of(client)
 
     texts, whole = asyncio.run(talk())
     assert len(texts) > 1

@@ -42,6 +42,19 @@ def port(catalogue: Catalogue) -> Iterator[int]:
     assert not thread.is_alive()
 
 
+async def answer_of(client: AsyncTcpClient) -> tuple[list[str], str]:
+    """The chunks of a transcript, and the whole."""
+    texts, whole = [], ""
+    while (event := await client.read_event()) is not None and not TranscriptStop.is_type(event.type):
+        if TranscriptChunk.is_type(event.type):
+            texts.append(TranscriptChunk.from_event(event).text)
+        elif Transcript.is_type(event.type):
+            whole = Transcript.from_event(event).text
+        else:
+            assert TranscriptStart.is_type(event.type), event
+    return texts, whole
+
+
 def test_a_recording_gets_the_text_of_listen_in_chunks_and_whole(
     port: int, recordings: list[Path], listened: dict[Path, str]
 ) -> None:
@@ -51,22 +64,14 @@ def test_a_recording_gets_the_text_of_listen_in_chunks_and_whole(
             event = await client.read_event()
             assert event is not None
             info = Info.from_event(event)
-            texts: list[str] = []
             for _ in range(2):  # Home Assistant keeps a connection for several
-                texts = []
                 await client.write_event(Transcribe(name="wav2edge-demo", language="en").event())
                 await client.write_event(AudioStart(16000, 2, 1).event())
                 for block in blocks_of(recordings[0]):
                     audio = (np.clip(block, -1, 1) * 32767).astype("<i2").tobytes()
                     await client.write_event(AudioChunk(16000, 2, 1, audio).event())
                 await client.write_event(AudioStop().event())
-                while (event := await client.read_event()) is not None and not TranscriptStop.is_type(event.type):
-                    if TranscriptChunk.is_type(event.type):
-                        texts.append(TranscriptChunk.from_event(event).text)
-                    elif Transcript.is_type(event.type):
-                        whole = Transcript.from_event(event).text
-                    else:
-                        assert TranscriptStart.is_type(event.type), event
+                texts, whole = await answer_of(client)
             return info, texts, whole
 
     info, chunks, whole = asyncio.run(talk())
