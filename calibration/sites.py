@@ -60,6 +60,11 @@ def module_path(node: str) -> str:
     return ".".join(head) if head else node
 
 
+def is_linear(graph: Graph, node: Node) -> bool:
+    """Whether a node is the product of a linear layer: by a weight, not by another tensor."""
+    return node.op_type == "MatMul" and node.input[1] in graph.weights
+
+
 def linear_bias(graph: Graph, add: Node) -> tuple[Node, str] | None:
     """The MatMul with a weight and the bias that an Add joins; None where it joins something else."""
     first, second = add.input
