@@ -21,7 +21,7 @@ from .network import Network
 from .preprocessing import Preprocessing, read_preprocessing
 from .sources import CheckpointSource, open_source
 from .weight_names import NEEDLESS, any_fits, match_names
-from .weights import load_weights, unfilled
+from .weights import unfilled
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -62,7 +62,7 @@ class Checkpoint:
 
     @property
     def weights(self) -> tuple[Path, ...]:
-        """Its weight files; that of its language, where there is one, is last and overrides the others."""
+        """Its weight files; that of its language, where there is one, is last."""
         return (*self.source.weights, *(() if self.labels.adapter is None else (self.labels.adapter,)))
 
     @property
@@ -112,7 +112,7 @@ class Checkpoint:
             name=str(source),
             family=family,
             head=head,
-            labels=read_labels(path, config, head, language, file, label_groups),
+            labels=read_labels(path, config, head, language, file, label_groups, found.languages),
             preprocessing=read_preprocessing(path, normalize, family.frontend),
             ignored=(ignore_weights,) if isinstance(ignore_weights, str) else tuple(ignore_weights),
         )
@@ -122,9 +122,7 @@ class Checkpoint:
         import torch
         import transformers
 
-        state = self.source.load()
-        if self.labels.adapter is not None:
-            state.update(load_weights((self.labels.adapter,)))
+        state = self.source.load(() if self.labels.adapter is None else (self.labels.adapter,))
         check_amount(self._model_config(), sum(tensor.numel() for tensor in state.values()), self.path)
         transformers_config: type[PreTrainedConfig] = getattr(transformers, f"{self.family.classes}Config")
         try:

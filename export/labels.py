@@ -12,7 +12,7 @@ from .documents import ConfigJson, TokenizerJson, read_document
 from .families import Head
 from .foreign import SPECIAL, read_dictionary
 from .label_groups import label_groups
-from .languages import choose_language
+from .languages import LanguageFiles, choose_language
 from .vocabulary import VOCABULARY, Table, read_table, token
 
 SINGLE_LABEL = "single_label_classification"
@@ -54,11 +54,13 @@ def read_labels(
     language: str | None = None,
     vocabulary: Path | None = None,
     groups: Sequence[int] = (),
+    files: LanguageFiles | None = None,
 ) -> Labels:
     """The labels of a checkpoint; ``language`` names one of several vocabularies.
 
     vocabulary: a file in place of vocab.json, of its format or a dictionary of fairseq (.txt). groups: sizes of groups
-    of a classifier's labels. Raises CheckpointError where labels are missing or do not fit its output layer.
+    of a classifier's labels. files: where the weights of single languages are; None: in ``path``. Raises
+    CheckpointError where labels are missing or do not fit its output layer.
     """
     one_of_all = head.name == "sequence_classification" and config.get("problem_type") in (None, SINGLE_LABEL)
     if groups and not one_of_all:
@@ -69,7 +71,7 @@ def read_labels(
     if head.name == "ctc":
         if vocabulary is not None and vocabulary.suffix != ".json":
             return _dictionary_labels(vocabulary, config, language)
-        return _ctc_labels(path, config, language, vocabulary or path / VOCABULARY)
+        return _ctc_labels(path, config, language, vocabulary or path / VOCABULARY, files)
     if head.name in ("xvector", "encoder"):
         return Labels(())
     names = _class_names(path / "config.json", config)
@@ -122,9 +124,9 @@ def _vocabulary_size(path: Path, config: ConfigJson) -> int:
     return size
 
 
-def _ctc_labels(path: Path, config: ConfigJson, asked: str | None, file: Path) -> Labels:
+def _ctc_labels(path: Path, config: ConfigJson, asked: str | None, file: Path, files: LanguageFiles | None) -> Labels:
     settings = _tokenizer_settings(path)
-    language = choose_language(path, settings.get("target_lang") or None, asked, file)
+    language = choose_language(path, settings.get("target_lang") or None, asked, file, files)
     size = language.size or _vocabulary_size(path, config)
     table = read_table(path, settings, language.vocabulary, size)
     phonemes = settings.get("tokenizer_class") == "Wav2Vec2PhonemeCTCTokenizer"

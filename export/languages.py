@@ -20,6 +20,23 @@ _OUTPUT_LAYER = "lm_head.weight"
 
 
 @dataclass(frozen=True)
+class LanguageFiles:
+    """Where a checkpoint keeps the weights of single languages."""
+
+    folder: Path
+    """Its directory; of a LoRA adapter that of the base model."""
+    output_layer: bool = True
+    """Whether the output layer in such a file is the model's; a LoRA adapter may bring its own."""
+
+    def find(self, language: str | None) -> Path | None:
+        """The file with a language's weights; None where there is none, or no language is asked for."""
+        if language is None or Path(language).name != language:
+            return None
+        files = (self.folder / name.format(language) for name in _ADAPTERS)
+        return next((file for file in files if is_file(file)), None)
+
+
+@dataclass(frozen=True)
 class Language:
     """The language that was chosen."""
 
@@ -29,18 +46,22 @@ class Language:
     """Its labels and their indices; None where there is no vocab.json."""
     adapter: Path | None = None
     """Its weights, where they are in a separate file."""
+    output_layer: bool = True
+    """Whether the output layer in that file is the model's."""
 
     @property
     def size(self) -> int | None:
-        """The size of the adapter's output layer; None without an adapter."""
-        return None if self.adapter is None else tensor_shape(self.adapter, _OUTPUT_LAYER)[0]
+        """The size of the adapter's output layer; None where it has none that counts."""
+        return tensor_shape(self.adapter, _OUTPUT_LAYER)[0] if self.adapter is not None and self.output_layer else None
 
 
-def choose_language(path: Path, target: str | None, asked: str | None, file: Path) -> Language:
+def choose_language(
+    path: Path, target: str | None, asked: str | None, file: Path, files: LanguageFiles | None = None
+) -> Language:
     """The language that the user asks for, else the one that the tokenizer names (``target``), else the only one.
 
-    file: vocab.json. Raises CheckpointError where there are several and none is named, and where the one that is asked
-    for has no weights.
+    file: vocab.json. files: where the weights of single languages are; None: in ``path``. Raises CheckpointError where
+    there are several and none is named, and where the one that is asked for has no weights.
     """
     if asked is not None and "," in asked:
         first, *rest = asked.split(",")
@@ -48,12 +69,16 @@ def choose_language(path: Path, target: str | None, asked: str | None, file: Pat
             f"{path}: a bundle has one language, its vocabulary, its test clips and its INT8 ranges with it; export "
             f"{first.strip()!r} and {rest[0].strip()!r} as separate bundles"
         )
+    files = files or LanguageFiles(path)
     vocabulary = read_object(file)
     if not vocabulary:
-        return Language(_same(path, target, asked), None)
+        return Language(_same(path, target, asked, files), None)
     nested = {key: value for key, value in vocabulary.items() if isinstance(value, dict)}
     if not nested:
-        return Language(_same(path, target, asked), vocabulary)
+        code = _same(path, target, asked, files)
+        # A LoRA adapter's own vocabulary says nothing of the base model's weights.
+        adapter = None if files.folder == path else files.find(asked)
+        return Language(code, vocabulary, adapter, files.output_layer)
     place = file
     if len(nested) < len(vocabulary):
         raise CheckpointError(
@@ -63,27 +88,27 @@ def choose_language(path: Path, target: str | None, asked: str | None, file: Pat
     if asked is not None and asked not in nested:
         raise CheckpointError(f"{place}: holds no vocabulary for {asked!r}; it has {have}")
     if len(nested) == 1:
-        return Language(*next(iter(nested.items())), _adapter(path, asked))
+        return Language(*next(iter(nested.items())), files.find(asked), files.output_layer)
     code = asked or (target if target in nested else None)
     if code is None:
         raise CheckpointError(
             f"{place}: holds one vocabulary for each of {len(nested)} languages ({have}); "
             "name the one to export with language=CODE"
         )
-    adapter = _adapter(path, asked)
+    adapter = files.find(asked)
     if adapter is None and asked is not None:
-        _check_own_weights(path, asked, target if target in nested else None, nested)
-    return Language(code, nested[code], adapter)
+        _check_own_weights(files, asked, target if target in nested else None, nested)
+    return Language(code, nested[code], adapter, files.output_layer)
 
 
-def _same(path: Path, target: str | None, asked: str | None) -> str | None:
+def _same(path: Path, target: str | None, asked: str | None, files: LanguageFiles) -> str | None:
     """The language of a checkpoint that has one vocabulary."""
     if asked is not None and target is not None and asked != target:
         raise CheckpointError(
             f"{path}: its weights are of {target!r}, as tokenizer_config.json says, and {VOCABULARY} holds one "
             f"vocabulary; {asked!r} needs a vocabulary and weights of its own"
         )
-    if asked is not None and target is None and _adapter(path, asked) is not None:
+    if asked is not None and target is None and files.folder == path and files.find(asked) is not None:
         raise CheckpointError(
             f"{path}: has weights for {asked!r}, but {VOCABULARY} holds one vocabulary without a language; "
             "add the vocabulary of all languages that the checkpoint was published with"
@@ -91,26 +116,18 @@ def _same(path: Path, target: str | None, asked: str | None) -> str | None:
     return asked or target
 
 
-def _adapter(path: Path, language: str | None) -> Path | None:
-    """The file with a language's weights; None where there is none, or no language is asked for."""
-    if language is None or Path(language).name != language:
-        return None
-    files = (path / name.format(language) for name in _ADAPTERS)
-    return next((file for file in files if is_file(file)), None)
-
-
-def _check_own_weights(path: Path, asked: str, target: str | None, nested: Mapping[str, object]) -> None:
+def _check_own_weights(files: LanguageFiles, asked: str, target: str | None, nested: Mapping[str, object]) -> None:
     """Raise CheckpointError unless the checkpoint's weights are those of a language without an adapter file."""
     if target is not None and asked != target:
         raise CheckpointError(
-            f"{path}: its weights are of {target!r}, as tokenizer_config.json says, and there is no "
+            f"{files.folder}: its weights are of {target!r}, as tokenizer_config.json says, and there is no "
             f"adapter.{asked}.safetensors; download that file, or save the checkpoint with the adapter of {asked!r}"
         )
-    others = [language for language in nested if _adapter(path, language) is None]
+    others = [language for language in nested if files.find(language) is None]
     has_adapters = len(others) < len(nested)
     if target is None and has_adapters and len(others) > 1:
         raise CheckpointError(
-            f"{path}: there is no adapter.{asked}.safetensors, and nothing says that its own weights are of {asked!r} "
-            f"rather than of {next(code for code in others if code != asked)!r}; download that file, or name the "
-            "language of the weights as target_lang in tokenizer_config.json"
+            f"{files.folder}: there is no adapter.{asked}.safetensors, and nothing says that its own weights are of "
+            f"{asked!r} rather than of {next(code for code in others if code != asked)!r}; download that file, or name "
+            "the language of the weights as target_lang in tokenizer_config.json"
         )

@@ -66,6 +66,10 @@ class LoraAdapter:
         name = self.settings.get("base_model_name_or_path") or ""
         return str(self.path / name) if is_file(self.path / name / "config.json") else name
 
+    def brings(self, weight: str) -> bool:
+        """Whether a weight was trained whole, so that the base model's is replaced."""
+        return weight in self._state()
+
     def config(self, base: ConfigJson, classes: str) -> ConfigJson:
         """The base model's config.json with the head that the adapter brings; classes: its family's class names.
 

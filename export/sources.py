@@ -16,6 +16,7 @@ from .bounds import check_sizes
 from .documents import ConfigJson, is_file, read_document
 from .families import family_of
 from .foreign import find_dictionary, foreign_config, load_foreign
+from .languages import LanguageFiles
 from .lora import LoraAdapter, open_adapter
 from .weights import load_weights, weight_files
 
@@ -64,8 +65,10 @@ class CheckpointSource:
     """config.json, or the same made from a foreign file."""
     weights: tuple[Path, ...]
     """The files that its digest covers."""
-    load: Callable[[], dict[str, Tensor]]
-    """Its weights by name, as they are in the files."""
+    load: Callable[[tuple[Path, ...]], dict[str, Tensor]]
+    """Its weights by name, those of a language from the files that are given; a LoRA adapter's matrices are merged."""
+    languages: LanguageFiles | None = None
+    """Where the weights of single languages are, if elsewhere than in ``path``."""
     vocabulary: Path | None = None
     """A file of labels elsewhere, or of another format, than vocab.json in ``path``."""
     normalize: bool | None = None
@@ -82,9 +85,9 @@ def open_source(source: str | Path, revision: str | None, language: str | None) 
     path = find_checkpoint(source, revision, language)
     adapter = open_adapter(path)
     if adapter is not None:
-        return _open_adapter(adapter)
+        return _open_adapter(adapter, language)
     config, files = read_config(path), weight_files(path)
-    return CheckpointSource(path, config, files, lambda: load_weights(files))
+    return CheckpointSource(path, config, files, lambda language: load_weights((*files, *language)))
 
 
 def find_checkpoint(source: str | Path, revision: str | None, language: str | None = None) -> Path:
@@ -142,9 +145,12 @@ def _named_snapshot(file: Path) -> str | None:
     return name if name.isalnum() else None
 
 
-def _open_adapter(adapter: LoraAdapter) -> CheckpointSource:
-    """An adapter with the base model that it names; the small files are the adapter's where it has them."""
-    path = find_checkpoint(adapter.base, adapter.settings.get("revision"))
+def _open_adapter(adapter: LoraAdapter, language: str | None) -> CheckpointSource:
+    """An adapter with the base model that it names; the small files are the adapter's where it has them.
+
+    The weights of a language are the base model's, so they are loaded before the adapter is merged.
+    """
+    path = find_checkpoint(adapter.base, adapter.settings.get("revision"), language)
     base = read_config(path)
     files, family = weight_files(path), family_of(base, str(path))
     own = any((adapter.path / name).is_file() for name in ("vocab.json", "tokenizer.json", "preprocessor_config.json"))
@@ -152,7 +158,8 @@ def _open_adapter(adapter: LoraAdapter) -> CheckpointSource:
         path=adapter.path if own else path,
         config=adapter.config(base, family.classes),
         weights=(*files, adapter.file),
-        load=lambda: adapter.merge(load_weights(files), family.core),
+        load=lambda language: adapter.merge(load_weights((*files, *language)), family.core),
+        languages=LanguageFiles(path, output_layer=not adapter.brings("lm_head.weight")),
     )
 
 
@@ -165,7 +172,7 @@ def _open_foreign(file: Path) -> CheckpointSource:
         path=file,
         config=config,
         weights=(file,),
-        load=lambda: load_foreign(file)[0],
+        load=lambda language: load_foreign(file)[0],
         vocabulary=find_dictionary(file),
         normalize=bool(normalize),
     )

@@ -17,6 +17,9 @@ from wav2edge.runtime.errors import CheckpointError
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "|"]
 ALPHABETS = {"eng": "etaoinshrdlu", "rus": "аеиоунтсрвлк", "fra": "esaintruoléàçêè"}
 
+ADAPTED = "wav2vec2.encoder.layers.1.attention.q_proj"
+FILE = "adapter_model.safetensors"
+
 
 @pytest.fixture
 def mms(make_checkpoint: Callable[..., Path]) -> Path:
@@ -38,6 +41,16 @@ def write_vocabulary(folder: Path, *codes: str, target: str | None = None) -> No
     (folder / "vocab.json").write_text(json.dumps(tables))
     settings = {"pad_token": "<pad>", "word_delimiter_token": "|", "target_lang": target}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
+def write_lora(folder: Path, base: Path, **weights: torch.Tensor) -> None:
+    """A LoRA adapter that adds 4 to each weight of one layer, and brings some weights whole."""
+    layer = f"base_model.model.{ADAPTED}"
+    state = {f"{layer}.lora_A.weight": torch.ones(4, 32), f"{layer}.lora_B.weight": torch.ones(32, 4)}
+    folder.mkdir()
+    save_file({**state, **{f"base_model.model.{name}": value for name, value in weights.items()}}, folder / FILE)
+    settings = {"peft_type": "LORA", "base_model_name_or_path": str(base), "r": 4, "lora_alpha": 4}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
 
 
 def test_adapter_and_vocabulary_come_together(mms: Path) -> None:
@@ -87,3 +100,36 @@ def test_one_vocabulary_cannot_serve_another_language(mms: Path) -> None:
 def test_one_language_in_a_bundle(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"has one language.* export 'swh' and 'eng' as separate bundles"):
         choose_language(tmp_path, None, "swh,eng", tmp_path / "vocab.json")
+
+
+@pytest.mark.parametrize("vocabulary", ["the base model's", "its own", "its own, of one language"])
+def test_lora_on_the_weights_of_a_language(mms: Path, tmp_path: Path, vocabulary: str) -> None:
+    """The language's file replaced the output layer that came with the adapter, or it was not searched at the base.
+
+    Both were exported without a word: with the untrained output layer, or with the attention adapters of English.
+    """
+    folder = tmp_path / "adapter"
+    head = {"lm_head.weight": torch.randn(20, 32), "lm_head.bias": torch.randn(20)}
+    write_lora(folder, mms, **head)
+    if vocabulary != "the base model's":
+        write_vocabulary(folder, *ALPHABETS, target="fra")
+        (folder / "preprocessor_config.json").write_text(json.dumps({"do_normalize": True}))
+    if vocabulary == "its own, of one language":
+        table = json.loads((folder / "vocab.json").read_text())["fra"]
+        (folder / "vocab.json").write_text(json.dumps(table))
+    checkpoint = Checkpoint.open(folder, language="fra")
+    found = checkpoint.load().state_dict()
+    assert checkpoint.labels.names[5:] == tuple(ALPHABETS["fra"])
+    assert all(torch.equal(found[name], value) for name, value in head.items())
+    french = {name: value for name, value in load_file(mms / "adapter.fra.safetensors").items() if name not in head}
+    assert french and all(torch.equal(found[name], value) for name, value in french.items())
+    own = load_file(mms / "model.safetensors")[f"{ADAPTED}.weight"]
+    torch.testing.assert_close(found[f"{ADAPTED}.weight"], own + 4)
+    assert mms / "adapter.fra.safetensors" in checkpoint.weights
+
+
+def test_output_layer_of_a_language_under_lora(mms: Path, tmp_path: Path) -> None:
+    """An adapter without an output layer takes the language's, of that size."""
+    write_lora(tmp_path / "adapter", mms)
+    found = Checkpoint.open(tmp_path / "adapter", language="fra").load()
+    assert torch.equal(found.lm_head.weight, load_file(mms / "adapter.fra.safetensors")["lm_head.weight"])
