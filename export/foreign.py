@@ -1,7 +1,8 @@
 """Weight files of fairseq and torchaudio: one ``.pt`` file with other names and no config.json.
 
 1. The configuration is taken from the weights' shapes. What shapes do not tell (attention heads, strides, whether clips
-   are normalised) is taken from fairseq's settings in the file, else from the published models.
+   are normalised) is taken from fairseq's settings in the file, else from the published models of these shapes; where
+   there is none, the file is refused: the parity gate cannot detect a wrong guess, which its reference has too.
 2. Nothing in the file is run: torch loads it with ``weights_only``, and objects of classes that torch does not know
    become ``Inert`` ones, which keep their data and do nothing.
 3. fairseq's CTC blank is its ``<s>``, label 0; the labels follow in the order of its dictionary (``dict.ltr.txt``).
@@ -10,7 +11,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,9 +53,11 @@ _TORCHAUDIO = (
 _POSITIONS = re.compile(r"pos_conv_embed.*(weight_v|original1)$")
 _PRETRAINING = re.compile(r"\.(final_proj|label_embs_concat|target_glu|project_q|project_hid|quantizer)(\.|$)")
 _HEAD_SIZE = 64
+"""Of every published model but those of ``_HEADS``."""
+_HEADS = {1280: 16, 1920: 16}
+"""Attention heads by width: XLS-R of 10^9 and 2 · 10^9 weights, MMS, HuBERT X-Large."""
+_KERNELS, _STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)
 """Of every published model."""
-_STRIDES = (5, 2, 2, 2, 2, 2, 2)
-"""Of every published model; the kernels are in the weights' shapes."""
 
 
 class Inert:
@@ -94,6 +97,8 @@ def foreign_config(file: Path, state: Mapping[str, Tensor], settings: Mapping[st
     """config.json for such weights; raises CheckpointError where one that it needs is missing."""
     try:
         return _config(state, settings)
+    except CheckpointError as error:
+        raise CheckpointError(f"{file}: {error}") from error
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(f"{file}: not the weights of a fine-tuned Wav2Vec2 model ({error} is missing)") from error
 
@@ -191,12 +196,12 @@ def _config(state: Mapping[str, Tensor], settings: Mapping[str, object]) -> Conf
         "architectures": ["Wav2Vec2ForCTC"],
         "hidden_size": width,
         "num_hidden_layers": len(layers),
-        "num_attention_heads": settings.get("encoder_attention_heads", width // _HEAD_SIZE),
+        "num_attention_heads": settings.get("encoder_attention_heads") or _heads(width),
         "intermediate_size": state["wav2vec2.encoder.layers.0.feed_forward.intermediate_dense.weight"].shape[0],
         "num_feat_extract_layers": len(convolutions),
         "conv_dim": [weight.shape[0] for weight in convolutions],
         "conv_kernel": [weight.shape[2] for weight in convolutions],
-        "conv_stride": _strides(settings, len(convolutions)),
+        "conv_stride": _strides(settings, [weight.shape[2] for weight in convolutions]),
         "conv_bias": f"{extractor}.0.conv.bias" in state,
         "hidden_act": _activation(settings),
         "feat_extract_norm": "layer" if layer_norm else "group",
@@ -219,10 +224,32 @@ def _activation(settings: Mapping[str, object]) -> str:
     return names[named]
 
 
-def _strides(settings: Mapping[str, object], count: int) -> list[int]:
-    """The strides in fairseq's Python expression, ``[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512, 2, 2)] * 2``."""
-    strides: list[int] = []
-    text = str(settings.get("conv_feature_layers", ""))
-    for stride, times in re.findall(r"\(\s*\d+\s*,\s*\d+\s*,\s*(\d{1,9})\s*\)\s*\]\s*(?:\*\s*(\d{1,9}))?", text):
-        strides += [int(stride)] * min(int(times or 1), count + 1)
-    return strides if len(strides) == count else list(_STRIDES[:count])
+def _heads(width: int) -> int:
+    """The attention heads of the published models of a width."""
+    if width % _HEAD_SIZE:
+        raise CheckpointError(
+            f"the file does not state its attention heads, and no published model is {width} wide; save the model with "
+            "transformers and export that"
+        )
+    return _HEADS.get(width, width // _HEAD_SIZE)
+
+
+def _strides(settings: Mapping[str, object], kernels: Sequence[int]) -> list[int]:
+    """The strides in fairseq's Python expression, ``[(512, 10, 5)] + [(512, 3, 2)] * 4 + [(512, 2, 2)] * 2``.
+
+    kernels: those of the weights, which the expression must have too.
+    """
+    text = settings.get("conv_feature_layers")
+    if text is None and tuple(kernels) == _KERNELS:
+        return list(_STRIDES)
+    steps: list[tuple[int, int]] = []
+    for inside, times in re.findall(r"\[([^]]*)\]\s*(?:\*\s*(\d{1,9}))?", str(text)):
+        layers = re.findall(r"\(\s*\d+\s*,\s*(\d{1,9})\s*,\s*(\d{1,9})\s*\)", inside)
+        steps += [(int(kernel), int(stride)) for kernel, stride in layers] * min(int(times or 1), len(kernels) + 1)
+    if [kernel for kernel, _ in steps] != list(kernels):
+        stated = "has no conv_feature_layers" if text is None else f"states conv_feature_layers as {str(text)[:80]!r}"
+        raise CheckpointError(
+            f"the file {stated}, and its convolutions have kernels of {', '.join(map(str, kernels))}, so their strides "
+            "are not known; save the model with transformers and export that"
+        )
+    return [stride for _, stride in steps]

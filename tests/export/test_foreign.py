@@ -20,6 +20,7 @@ from torch import Tensor
 
 from wav2edge.cli import main
 from wav2edge.export.checkpoint import Checkpoint
+from wav2edge.export.foreign import foreign_config
 from wav2edge.runtime.errors import CheckpointError
 
 State = dict[str, Tensor]
@@ -210,13 +211,60 @@ def test_sizes_in_a_fairseq_file_are_bounded(
         Checkpoint.open(tmp_path / "checkpoint_best.pt")
 
 
-def test_strides_without_end_are_those_of_the_tensors(original: Path, tmp_path: Path) -> None:
+def test_strides_without_end_are_refused(original: Path, tmp_path: Path) -> None:
     """A list of 10^12 strides was made before it was compared with the layers."""
     state = fairseq_names(load_file(original / "model.safetensors"))
     settings = {"conv_feature_layers": "[(32, 10, 5)] * 999999999999", "layer_norm_first": True}
     torch.save({"cfg": settings, "model": state}, tmp_path / "checkpoint_best.pt")
     write_dictionary(tmp_path)
-    assert sum(Checkpoint.open(tmp_path / "checkpoint_best.pt").config["conv_stride"]) < 100  # type: ignore[typeddict-item]
+    with pytest.raises(CheckpointError, match=r"checkpoint_best\.pt: the file states conv_feature_layers as '\[\(32"):
+        Checkpoint.open(tmp_path / "checkpoint_best.pt")
+
+
+@pytest.mark.parametrize(
+    ("kernels", "stated", "strides"),
+    [
+        ((10, 3, 3, 3, 3, 2, 2), None, [5, 2, 2, 2, 2, 2, 2]),
+        ((10, 3, 3), "[(512, 10, 5), (512, 3, 2)] + [(512, 3, 4)]", [5, 2, 4]),
+        ((10, 8, 4), None, "has no conv_feature_layers"),
+        ((10, 3, 3, 3, 3, 2, 2), "[(512, 10, 5)] + 6 * [(512, 3, 1)]", "states conv_feature_layers as"),
+    ],
+)
+def test_strides_that_a_file_does_not_state(
+    kernels: tuple[int, ...], stated: str | None, strides: list[int] | str
+) -> None:
+    """Those of the published models were taken for any other: the wrong model, which parity confirmed."""
+    settings = {} if stated is None else {"conv_feature_layers": stated}
+    if isinstance(strides, list):
+        assert foreign_config(Path("a.pt"), shapes(64, kernels), settings)["conv_stride"] == strides  # type: ignore[typeddict-item]
+        return
+    with pytest.raises(CheckpointError, match=f"^a.pt: the file {strides}"):
+        foreign_config(Path("a.pt"), shapes(64, kernels), settings)
+
+
+def test_attention_heads_that_a_file_does_not_state() -> None:
+    """XLS-R of 10^9 weights has 16 heads of 80; 20 of 64 were taken, and parity confirmed it."""
+    found = {}
+    for width in (768, 1024, 1280, 1920):
+        config = foreign_config(Path("a.pt"), shapes(width), {})
+        found[width] = config["num_attention_heads"]  # type: ignore[typeddict-item]
+    assert found == {768: 12, 1024: 16, 1280: 16, 1920: 16}
+    with pytest.raises(CheckpointError, match=r"^a\.pt: the file does not state its attention heads.* is 96 wide"):
+        foreign_config(Path("a.pt"), shapes(96), {})
+    stated = foreign_config(Path("a.pt"), shapes(96), {"encoder_attention_heads": 3})
+    assert stated["num_attention_heads"] == 3  # type: ignore[typeddict-item]
+
+
+def shapes(width: int, kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)) -> State:
+    """What a configuration is made from: weights without values."""
+    sizes: dict[str, tuple[int, ...]] = {
+        f"feature_extractor.conv_layers.{i}.conv.weight": (512, 512, kernel) for i, kernel in enumerate(kernels)
+    }
+    sizes["encoder.pos_conv_embed.conv.weight_v"] = (width, width // 16, 128)
+    sizes["feature_projection.projection.weight"] = (width, 512)
+    sizes["encoder.layers.0.feed_forward.intermediate_dense.weight"] = (4 * width, width)
+    weights = {f"wav2vec2.{name}": torch.empty(size, device="meta") for name, size in sizes.items()}
+    return {**weights, "lm_head.weight": torch.empty((32, width), device="meta")}
 
 
 def test_pre_trained_fairseq_file(tmp_path: Path) -> None:
