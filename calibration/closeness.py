@@ -18,12 +18,18 @@ BEST_DB = 200.0
 """The signal to noise given for equal logits, in dB: more than fp32 reaches, whose rounding leaves 144 dB."""
 
 
-def agreement(reference: Sequence[Logits], other: Sequence[Logits]) -> float:
-    """Share of frames (or clips) whose best label is the same, from 0 to 1; those with NaN count as different."""
+def agreement(reference: Sequence[Logits], other: Sequence[Logits], groups: Sequence[int] = ()) -> float:
+    """Share of frames (or clips) whose best label is the same, from 0 to 1; those with NaN count as different.
+
+    groups: sizes of consecutive groups of labels, of which the best label of each must be the same.
+    """
     same = total = 0
+    ends = np.cumsum(groups, dtype=np.int64)[:-1]
     for first, second in zip(reference, other):
         valid = np.isfinite(second).all(axis=-1)
-        same += int(((first.argmax(axis=-1) == np.nan_to_num(second).argmax(axis=-1)) & valid).sum())
+        parts = zip(np.split(first, ends, axis=-1), np.split(np.nan_to_num(second), ends, axis=-1))
+        equal = np.all([one.argmax(axis=-1) == two.argmax(axis=-1) for one, two in parts], axis=0)
+        same += int((equal & valid).sum())
         total += valid.size
     return same / max(total, 1)
 
@@ -41,13 +47,20 @@ def sqnr(reference: Sequence[Logits], other: Sequence[Logits]) -> float:
     return float(10 * np.log10(max(power, smallest) / max(noise, power * 10 ** (-BEST_DB / 10), smallest)))
 
 
-def likeness(kind: Likeness, reference: Sequence[Answer], other: Sequence[Answer], decisions: bool = False) -> float:
+def likeness(
+    kind: Likeness,
+    reference: Sequence[Answer],
+    other: Sequence[Answer],
+    decisions: bool = False,
+    groups: Sequence[int] = (),
+) -> float:
     """How alike two runs' answers are, 1 for equal ones; answers that are not finite count as different.
 
     decisions: whether each number of an answer is the probability of its label alone, which holds from one half on.
+    groups: as ``agreement`` takes them.
     """
     if kind == "labels":
-        return agreement(reference, other) if not decisions else _same_decisions(reference, other)
+        return agreement(reference, other, groups) if not decisions else _same_decisions(reference, other)
     first = np.stack(reference).astype(np.float64)
     second = np.nan_to_num(np.stack(other).astype(np.float64), posinf=0.0, neginf=0.0)
     if kind == "cosine":

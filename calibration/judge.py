@@ -20,6 +20,7 @@ from wav2edge.runtime.bundle.read import Bundle, Variant
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.engines import EngineOptions
 from wav2edge.runtime.errors import EngineError, InputError
+from wav2edge.runtime.heads import sequence_classification
 from wav2edge.runtime.model import Model
 from wav2edge.runtime.recordings.chunking import Chunking, Stitcher, chunks
 
@@ -189,7 +190,7 @@ class Judge:
         kind = self.task.likeness
         if self.bundle.spec.head == "frame_classification" or kind != "labels":
             return likeness(kind, self.reference.answers, hypotheses.answers, decisions=kind == "labels")
-        return likeness(kind, self.reference.logits, hypotheses.logits)
+        return likeness(kind, self.reference.logits, hypotheses.logits, groups=_groups(self.bundle.spec))
 
     def latency_ratio(self, staged: Bundle, variant: Variant, seconds: float) -> tuple[float, float]:
         """Time of a variant over fp32's on the same engine, runs taken in turns; and the variant's time in ms.
@@ -218,6 +219,13 @@ def _figure(first: Run, run: Run) -> Estimate:
     if isinstance(first, EncoderRun) and isinstance(run, EncoderRun):
         return cosines.score(first.states, run.states)
     return run.estimates()[0]
+
+
+def _groups(spec: ModelSpec) -> tuple[int, ...]:
+    """The sizes of a classifier's groups of labels; empty where all are one group."""
+    if spec.head != "sequence_classification":
+        return ()
+    return spec.options(sequence_classification.Options).groups
 
 
 def engine_for(bundle: Bundle, variant: Variant) -> str:

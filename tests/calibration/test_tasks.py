@@ -13,7 +13,9 @@ import pytest
 import soundfile
 
 from wav2edge.calibration import report
+from wav2edge.calibration.clips import Clips
 from wav2edge.calibration.closeness import agreement, likeness
+from wav2edge.calibration.judge import Hypotheses, Judge
 from wav2edge.calibration.options import Options
 from wav2edge.calibration.quantize import quantize
 from wav2edge.measure import tasks
@@ -86,6 +88,23 @@ def test_answers_are_alike_by_what_they_are() -> None:
 def classifier_bundle(random_head: RandomHead) -> Bundle:
     """An exported classifier of random weights."""
     return random_head("ForSequenceClassification")
+
+
+def test_the_best_label_of_each_group_counts(classifier_bundle: Bundle, tmp_path: Path) -> None:
+    """Of several groups only that with the largest score was compared, so the others could change within the gate."""
+    options = sequence_classification.Options(groups=(2, 1))
+    spec = dataclasses.replace(classifier_bundle.spec, head_options=options)
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 8000), 16000)
+    label = f"{LABEL_NAMES[0]}, {LABEL_NAMES[2]}"
+    clips = Clips((Row(tmp_path / "a.wav", "", "c", "c:1", label=label),), spec, 10.0)
+    judge = Judge(dataclasses.replace(classifier_bundle, spec=spec), clips, None)
+    own = judge.reference.logits[0]
+    last_is_best = np.array([*own[:2], 1 + own.max()], np.float32)
+    for scores, alike in ((last_is_best, 1), (np.array([own[1], own[0], 1 + own.max()], np.float32), 0)):
+        answers = (judge.task.answer(scores),)
+        measured = judge.compare("onnxruntime", Hypotheses((scores,), answers, judge.task.run(clips.rows, answers)))
+        assert measured.likeness == alike
+    assert agreement([last_is_best], [last_is_best[[1, 0, 2]]]) == 1  # as one group
 
 
 @pytest.mark.slow
