@@ -19,7 +19,6 @@ import torch
 from wav2edge.measure.scoring import score
 from wav2edge.runtime.errors import Wav2EdgeError
 
-from .labels import Writer
 from .speech import LONGEST, SHORTEST, Speech, read_speech
 from .train import Settings, fine_tune, open_checkpoint, trainable, word_error_rate
 
@@ -96,7 +95,7 @@ def main() -> None:
         checkpoint = open_checkpoint(options.checkpoint, texts, settings)
     except (OSError, ValueError) as error:
         sys.exit(f"error: {str(error).splitlines()[0]}")
-    writer = Writer(checkpoint.tokenizer)
+    writer = checkpoint.writer()
     for text in texts:
         writer.write(text)
     if writer.dropped:

@@ -19,15 +19,22 @@ DELIMITER = "|"
 
 @dataclass
 class Writer:
-    """Writes transcripts in the labels of a tokenizer: its case, and only characters that it has."""
+    """Writes transcripts in the labels of a tokenizer: its case, and only characters that it has.
+
+    ``gap``: a space, or nothing where no label parts words.
+    """
 
     tokenizer: Any
+    outputs: int | None = None
+    """How many labels the output layer has: a tokenizer may add some after them. None: all."""
     dropped: Counter[str] = field(default_factory=Counter)
     """How often each character that is not a label was left out."""
 
     def __post_init__(self) -> None:
         """Find the case and the characters of the labels."""
-        self._vocabulary = self.tokenizer.get_vocab()
+        labels = self.tokenizer.get_vocab()
+        self._vocabulary = {label: i for label, i in labels.items() if self.outputs is None or i < self.outputs}
+        self.gap = " " if self.tokenizer.word_delimiter_token in self._vocabulary else ""
         self._known = {label for label in self._vocabulary if len(label) == 1}
         letters = {label for label in self._known if label.isalpha()}
         self._lower = not any(label != _small(label) for label in letters)
@@ -35,7 +42,7 @@ class Writer:
         self._apostrophe = "’" if "’" in self._known and "'" not in self._known else "'"
 
     def write(self, text: str) -> str:
-        """Return a transcript in characters that are labels, words apart by single spaces."""
+        """Return a transcript in characters that are labels, words apart by single spaces where there is a label."""
         text = _composed(text).replace("'", self._apostrophe)
         if self._lower or self._upper:
             text = "".join(map(_small if self._lower else _capital, text))
@@ -43,7 +50,7 @@ class Writer:
         for word in text.split():
             self.dropped.update(character for character in word if character not in self._known)
             words.append("".join(character for character in word if character in self._known))
-        return " ".join(word for word in words if word)
+        return self.gap.join(word for word in words if word)
 
     def ids(self, text: str) -> list[int]:
         """Return the label ids of a transcript.

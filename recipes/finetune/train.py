@@ -70,6 +70,10 @@ class Checkpoint:
     new_head: bool
     """Whether the output layer is new: the checkpoint had no CTC labels."""
 
+    def writer(self) -> Writer:
+        """What writes transcripts in its labels."""
+        return Writer(self.tokenizer, self.model.config.vocab_size)
+
     def save(self, folder: Path) -> None:
         """Write a Hugging Face directory that `wav2edge export` takes."""
         for part in (self.model, self.extractor, self.tokenizer):
@@ -125,7 +129,7 @@ def trainable(checkpoint: Checkpoint, clips: Sequence[Clip]) -> tuple[list[Clip]
 
     Clips in which nothing is said are kept: they are learned as silence.
     """
-    writer, left_out = Writer(checkpoint.tokenizer), Counter[str]()
+    writer, left_out = checkpoint.writer(), Counter[str]()
     kept = []
     for clip in clips:
         ids = writer.ids(clip.text)
@@ -143,7 +147,7 @@ def trainable(checkpoint: Checkpoint, clips: Sequence[Clip]) -> tuple[list[Clip]
 @torch.inference_mode()
 def transcribe(checkpoint: Checkpoint, clips: Sequence[Clip], seconds: float = 60.0) -> list[str]:
     """Return greedy transcripts of clips, in their order."""
-    model, writer = checkpoint.model.eval(), Writer(checkpoint.tokenizer)
+    model, writer = checkpoint.model.eval(), checkpoint.writer()
     texts = [""] * len(clips)
     for numbers in by_length(clips, seconds):
         batch = batch_of([clips[i] for i in numbers], writer, checkpoint.extractor)
@@ -155,8 +159,13 @@ def transcribe(checkpoint: Checkpoint, clips: Sequence[Clip], seconds: float = 6
 
 
 def word_error_rate(checkpoint: Checkpoint, clips: Sequence[Clip]) -> float:
-    """Return the WER of greedy transcripts as a fraction; case and punctuation are ignored."""
-    return score([clip.text for clip in clips], transcribe(checkpoint, clips)).wer.value
+    """Return the WER of greedy transcripts as a fraction; case and punctuation are ignored.
+
+    Where no label parts words, a transcript is one word.
+    """
+    gap = checkpoint.writer().gap
+    references = [clip.text if gap else "".join(clip.text.split()) for clip in clips]
+    return score(references, transcribe(checkpoint, clips)).wer.value
 
 
 def fine_tune(
@@ -169,7 +178,7 @@ def fine_tune(
 
     A row has `epoch`, `loss` (CTC, a clip), `dev_wer` (a fraction) and `minutes`.
     """
-    model, writer = checkpoint.model, Writer(checkpoint.tokenizer)
+    model, writer = checkpoint.model, checkpoint.writer()
     generator = random.Random(settings.seed)
     torch.manual_seed(settings.seed)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]

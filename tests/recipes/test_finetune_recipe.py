@@ -169,6 +169,27 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("delimiter", ["|", None])
+def test_a_checkpoint_without_a_label_between_words(
+    finetune: Recipe, manifest: Path, copied: Path, delimiter: str | None
+) -> None:
+    """A space ended in a traceback: it had no label, or one that transformers adds after those of the output layer."""
+    table = json.loads((copied / "vocab.json").read_text())
+    table["ä"] = table.pop("|")
+    (copied / "vocab.json").write_text(json.dumps(table))
+    settings = json.loads((copied / "tokenizer_config.json").read_text())
+    (copied / "tokenizer_config.json").write_text(json.dumps({**settings, "word_delimiter_token": delimiter}))
+    train, speech = finetune("train"), finetune("speech")
+    checkpoint = train.open_checkpoint(str(copied), [], train.Settings())
+    writer = checkpoint.writer()
+    written = writer.write("Go on")
+    assert " " not in written and len(written) == 4 and max(writer.ids("Go on")) < checkpoint.model.config.vocab_size
+    clips = [speech.Clip(clip.samples, "Go on") for clip in speech.read_speech(manifest).train[:4]]
+    kept, _ = train.trainable(checkpoint, clips)
+    history = train.fine_tune(checkpoint, speech.Speech(kept, kept[:1], [], {}), train.Settings(epochs=1))
+    assert len(kept) == 4 and np.isfinite(history[1]["loss"])
+
+
 def test_labels_without_an_output_layer_get_a_new_one(finetune: Recipe, copied: Path) -> None:
     config = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps({**config, "architectures": ["Wav2Vec2ForPreTraining"]}))
