@@ -62,6 +62,7 @@ class ProcessorJson(TypedDict, total=False):
     """``processor_config.json``: transformers 5 writes the extractor's settings inside."""
 
     feature_extractor: PreprocessorJson | None
+    audio_processor: PreprocessorJson | None
 
 
 class TokenizerJson(TypedDict, total=False):

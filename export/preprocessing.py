@@ -88,9 +88,7 @@ def read_preprocessing(path: Path, normalize: bool | None, frontend: Frontend = 
     frontend: what the architecture takes. Raises CheckpointError where it is not stated whether clips are normalised.
     """
     stated = normalize is True
-    values = read_document(path / "preprocessor_config.json", PreprocessorJson)
-    if not values:
-        values = read_document(path / "processor_config.json", ProcessorJson).get("feature_extractor") or {}
+    values = _extractor_settings(path)
     if normalize is None:
         if not values and frontend == "waveform":
             raise CheckpointError(
@@ -108,6 +106,13 @@ def read_preprocessing(path: Path, normalize: bool | None, frontend: Frontend = 
             raise CheckpointError(f"{path}: normalize=True is for models of waveforms, not of log-mel")
         return _log_mel(path, values, int(rate))
     return Preprocessing(normalize, int(rate))
+
+
+def _extractor_settings(path: Path) -> PreprocessorJson:
+    """The feature extractor's settings; those inside processor_config.json count, as in transformers 5."""
+    processor = read_document(path / "processor_config.json", ProcessorJson)
+    inside = processor.get("feature_extractor") or processor.get("audio_processor")
+    return inside or read_document(path / "preprocessor_config.json", PreprocessorJson)
 
 
 def _log_mel(path: Path, values: PreprocessorJson, rate: int) -> Preprocessing:

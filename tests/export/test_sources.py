@@ -138,3 +138,15 @@ def test_weights_as_speechbrain_and_s3prl_save_them(checkpoint: Path, container:
     shutil.copyfile(checkpoint / "wav2vec2.ckpt", checkpoint / "last.ckpt")
     with pytest.raises(CheckpointError, match=r"last\.ckpt and wav2vec2\.ckpt may both be its weights; copy the one"):
         Checkpoint.open(checkpoint)
+
+
+def test_the_settings_of_the_extractor_that_transformers_reads(checkpoint: Path) -> None:
+    """A checkpoint saved again by transformers 5 was normalised as the file says that it had before."""
+    (checkpoint / "preprocessor_config.json").write_text(json.dumps({"do_normalize": True, "sampling_rate": 16000}))
+    for key in ("feature_extractor", "audio_processor"):
+        settings = {key: {"do_normalize": False, "sampling_rate": 8000}}
+        (checkpoint / "processor_config.json").write_text(json.dumps(settings))
+        opened = Checkpoint.open(checkpoint)
+        assert (opened.normalize, opened.sample_rate) == (False, 8000)
+    (checkpoint / "processor_config.json").write_text(json.dumps({"processor_class": "Wav2Vec2Processor"}))
+    assert Checkpoint.open(checkpoint).normalize
