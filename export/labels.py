@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..runtime.bundle.spec import Tokenizer
 from ..runtime.errors import CheckpointError
-from .documents import ConfigJson, TokenizerJson, read_document
+from .documents import ConfigJson, TokenizerJson, is_file, read_document
 from .families import Head
 from .foreign import SPECIAL, read_dictionary
 from .label_groups import label_groups
@@ -69,6 +69,8 @@ def read_labels(
         given = "a vocabulary" if vocabulary is not None else f"language {language!r}"
         raise CheckpointError(f"{path}: {given} is for a model that transcribes; this one's head is {head.name}")
     if head.name == "ctc":
+        if vocabulary is not None and not is_file(vocabulary):
+            raise CheckpointError(f"{vocabulary}: no such file; name a vocab.json, or a dictionary of fairseq")
         if vocabulary is not None and vocabulary.suffix != ".json":
             return _dictionary_labels(vocabulary, config, language)
         return _ctc_labels(path, config, language, vocabulary or path / VOCABULARY, files)

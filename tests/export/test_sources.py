@@ -150,3 +150,12 @@ def test_the_settings_of_the_extractor_that_transformers_reads(checkpoint: Path)
         assert (opened.normalize, opened.sample_rate) == (False, 8000)
     (checkpoint / "processor_config.json").write_text(json.dumps({"processor_class": "Wav2Vec2Processor"}))
     assert Checkpoint.open(checkpoint).normalize
+
+
+def test_a_vocabulary_that_is_not_there(checkpoint: Path, tmp_path: Path) -> None:
+    """The tokenizer.json of the checkpoint was taken in its place, without a word."""
+    table = json.loads((checkpoint / "vocab.json").read_text())
+    (checkpoint / "tokenizer.json").write_text(json.dumps({"model": {"vocab": table}}))
+    for name in ("vocab.json", "dict.ltr.txt"):
+        with pytest.raises(CheckpointError, match=rf"{name}: no such file; name a vocab\.json"):
+            Checkpoint.open(checkpoint, vocab=tmp_path / name)
