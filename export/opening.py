@@ -10,7 +10,7 @@ from ..runtime.bundle.read import Bundle
 from ..runtime.errors import CheckpointError
 from .checkpoint import Checkpoint
 from .onnx_files import OnnxCheckpoint, find_onnx, open_onnx
-from .sources import find_checkpoint
+from .sources import find_checkpoint, refuse_revision
 
 if TYPE_CHECKING:
     from ..runtime.bundle.documents import ParityPointJson
@@ -41,6 +41,8 @@ def open_checkpoint(
     place = source if local else find_checkpoint(source, revision, language)
     found = open_onnx(place, normalize, language, vocab, label_groups)
     if found is not None:
+        if local:
+            refuse_revision(Path(source), revision)
         if ignore_weights:
             raise CheckpointError(f"{found.name}: ignore_weights is for weights that torch loads, not for an ONNX file")
         return found

@@ -81,6 +81,7 @@ def open_source(source: str | Path, revision: str | None, language: str | None) 
     language: whose weights are downloaded with it. Raises CheckpointError where there is none, or of another kind.
     """
     if is_file(Path(source)) and Path(source).suffix in _FOREIGN:
+        refuse_revision(Path(source), revision)
         return _open_foreign(Path(source))
     path = find_checkpoint(source, revision, language)
     adapter = open_adapter(path)
@@ -97,12 +98,18 @@ def find_checkpoint(source: str | Path, revision: str | None, language: str | No
     """
     path = Path(source)
     if os.path.isdir(path):  # False for a name that no directory can have, where Path.is_dir raises
-        if revision is not None:
-            raise CheckpointError(f"{path}: revision {revision!r} is for a name on the hub; this is a directory")
+        refuse_revision(path, revision)
         return _snapshot(path) or path
     from .hub import download
 
     return download(str(source), revision, language)
+
+
+def refuse_revision(path: Path, revision: str | None) -> None:
+    """Raise CheckpointError for a revision of what is on this machine."""
+    if revision is not None:
+        kind = "directory" if os.path.isdir(path) else "file"
+        raise CheckpointError(f"{path}: revision {revision!r} is for a name on the hub; this is a {kind}")
 
 
 def read_config(path: Path) -> ConfigJson:

@@ -12,8 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from wav2edge.export.checkpoint import Checkpoint
+from wav2edge.export.opening import open_checkpoint
 from wav2edge.runtime.errors import CheckpointError
 
+OPTIMUM = Path(__file__).parent / "onnx_files/optimum-group-ctc"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 377667514\n"
 
 
@@ -159,3 +161,11 @@ def test_a_vocabulary_that_is_not_there(checkpoint: Path, tmp_path: Path) -> Non
     for name in ("vocab.json", "dict.ltr.txt"):
         with pytest.raises(CheckpointError, match=rf"{name}: no such file; name a vocab\.json"):
             Checkpoint.open(checkpoint, vocab=tmp_path / name)
+
+
+def test_a_revision_is_for_the_hub(checkpoint: Path, tmp_path: Path) -> None:
+    """A revision of a weight file or of an ONNX file was ignored."""
+    (tmp_path / "model.pt").write_bytes(b"")
+    for local, kind in ((checkpoint, "directory"), (tmp_path / "model.pt", "file"), (OPTIMUM, "directory")):
+        with pytest.raises(CheckpointError, match=f"revision 'v2' is for a name on the hub; this is a {kind}"):
+            open_checkpoint(local, revision="v2")
