@@ -5,7 +5,6 @@ Nothing of it is executed: weights are safetensors, or pickles that torch loads 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from .families import POOLED, Family, Head, family_of, head_of
 from .labels import Labels, read_labels
 from .network import Network
 from .preprocessing import Preprocessing, read_preprocessing
-from .sources import CheckpointSource, open_source
+from .sources import CheckpointSource, joined_digest, open_source
 from .weight_names import NEEDLESS, any_fits, match_names
 from .weights import unfilled
 
@@ -194,5 +193,4 @@ class Checkpoint:
 
     def digest(self) -> str:
         """The SHA-256 of its weights (of the files' digests, where there are several)."""
-        digests = [sha256(path) for path in self.weights]
-        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+        return joined_digest([sha256(path) for path in self.weights])

@@ -25,7 +25,7 @@ from .head_spec import OUTPUTS, THEIRS
 from .labels import Labels, read_labels
 from .onnx_graph import MASK
 from .preprocessing import Preprocessing, read_preprocessing
-from .sources import CONFIG, read_config
+from .sources import CONFIG, joined_digest, read_config
 
 if TYPE_CHECKING:
     import onnx
@@ -103,7 +103,7 @@ class OnnxCheckpoint:
             raise CheckpointError(
                 f"{self.file}: not a readable ONNX graph ({announced_line(error)}); download it again"
             ) from error
-        for entry in {e.value for t in model.graph.initializer for e in t.external_data if e.key == "location"}:
+        for entry in _data_files(model):
             if Path(entry).name != entry or not is_file(self.file.parent / entry):
                 raise CheckpointError(
                     f"{self.file}: its weights are in {entry}, which is not beside it; download it too"
@@ -114,8 +114,9 @@ class OnnxCheckpoint:
         return model
 
     def digest(self) -> str:
-        """The SHA-256 of the file."""
-        return sha256(self.file)
+        """The SHA-256 of the file (of the files' digests, where its weights are in others)."""
+        files = (self.file, *(self.file.parent / name for name in _data_files(self.graph)))
+        return joined_digest([sha256(file) for file in files])
 
 
 def open_onnx(
@@ -149,6 +150,11 @@ def open_onnx(
     return OnnxCheckpoint(
         path, file, str(source), config, family, head, labels, read_preprocessing(path, normalize, "waveform")
     )
+
+
+def _data_files(model: onnx.ModelProto) -> list[str]:
+    """The files beside a graph that hold its weights, in the order of their names."""
+    return sorted({e.value for t in model.graph.initializer for e in t.external_data if e.key == "location"})
 
 
 def find_onnx(source: Path) -> tuple[Path, Path] | None:

@@ -24,7 +24,7 @@ from wav2edge.export.opening import export_checkpoint, open_checkpoint
 from wav2edge.export.parity import speech_clips
 from wav2edge.export.pipeline import export
 from wav2edge.runtime import engines
-from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.read import Bundle, sha256
 from wav2edge.runtime.errors import CheckpointError
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
@@ -300,3 +300,17 @@ def test_no_torch_is_needed(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert export_checkpoint is not None and Bundle.open(tmp_path / "b").spec.head == "ctc"
+
+
+def test_the_digest_is_of_weights_in_other_files_too(tmp_path: Path) -> None:
+    """Two trainings of one shape had one digest where their weights were beside the graph."""
+    folder = Path(shutil.copytree(OPTIMUM, tmp_path / "original"))
+    model = onnx.load(str(folder / "model.onnx"))
+    inside = open_checkpoint(folder).digest()
+    assert inside == sha256(folder / "model.onnx")
+    onnx.save_model(model, str(folder / "model.onnx"), save_as_external_data=True, location="model.onnx_data")
+    before = open_checkpoint(folder).digest()
+    data = bytearray((folder / "model.onnx_data").read_bytes())
+    data[-2] ^= 1
+    (folder / "model.onnx_data").write_bytes(data)
+    assert open_checkpoint(folder).digest() != before
