@@ -6,13 +6,17 @@ positions, buckets, squeezing, time-delay layers.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from wav2edge.export.checkpoint import Checkpoint
 from wav2edge.export.parity import LOG_MEL_SHORTEST
+from wav2edge.export.pipeline import export
 from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.errors import CheckpointError
 
 TWO_TIME_DELAY_LAYERS: dict[str, object] = {
     "tdnn_dim": (16, 20),
@@ -233,3 +237,17 @@ def test_padding_never_reaches_a_clip(
 def test_export(name: str, shared_checkpoint: Callable[..., Path], bundle_of: Callable[[Path], Bundle]) -> None:
     bundle = bundle_of(shared_checkpoint(**UNUSUAL[name]))
     assert all(point["passed"] for point in bundle.provenance["parity"]["points"])
+
+
+@pytest.mark.parametrize("bands", [40, 0])
+def test_features_of_another_size_than_the_model_takes(
+    make_checkpoint: Callable[..., Path], tmp_path: Path, bands: int
+) -> None:
+    """It ended in torch's traceback."""
+    folder = make_checkpoint(classes="Wav2Vec2Bert", conv_depthwise_kernel_size=7)
+    (folder / "preprocessor_config.json").write_text(json.dumps({"num_mel_bins": bands, "sampling_rate": 16000}))
+    with pytest.raises(
+        CheckpointError, match=r"cannot run this model on a clip of \d+ samples .*is preprocessor_config"
+    ):
+        export(Checkpoint.open(folder), tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
