@@ -38,8 +38,9 @@ class Limits:
     """Seconds that the headers of a request may take; default 20. Then its connection is closed."""
 
     stalled_seconds: float = 10.0
-    """Seconds that a client may take to receive one event; default 10. Then its connection is closed. A socket is asked
-    for a sign of life every so many seconds, and closed when none came for twice as many."""
+    """Seconds that a client may take to receive one event, or take nothing of an answer; default 10. Then its
+    connection is closed. A socket is asked for a sign of life every so many seconds, and closed when none came for
+    twice as many."""
 
     events: int = 256
     """Events that wait for a client; default 256. A newer partial replaces an older one; beyond that the client is

@@ -26,6 +26,7 @@ from .limits import Limits
 from .listening import listening
 from .models import Catalogue
 from .service import Service
+from .unread import UnreadWatch
 
 _SWITCH_SECONDS = (
     1e-4  # that a thread of Python may make another wait, here the one that reads sockets; Python's is 5 ms
@@ -189,15 +190,17 @@ class _Uvicorn(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's HTTP/1.1 with a bound on connections, and on the time that a request's headers may take."""
+    """uvicorn's HTTP/1.1 with bounds: connections, seconds for a request's headers and for taking an answer."""
 
     most = 4096
     header_seconds = 20.0
+    stalled_seconds = 10.0
     _waiting: asyncio.TimerHandle | None = None
     _upgraded = False  # whether the connection was handed to a socket's protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._unread = UnreadWatch(self.stalled_seconds)
         if len(self.connections) > self.most:
             transport.abort()
         self._expect()
@@ -211,10 +214,20 @@ class _Protocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unexpect()
+        self._unread.resumed()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread.paused(self.transport)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unread.resumed()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         self._upgraded = True
+        self._unread.resumed()  # the socket's protocol has its own
         super().handle_websocket_upgrade(event)
 
     def _in_request(self) -> bool:
@@ -235,7 +248,9 @@ class _Protocol(H11Protocol):
 
 
 def _protocol(limits: Limits) -> type[asyncio.Protocol]:
-    bounds = {"most": limits.connections, "header_seconds": limits.header_seconds}
+    bounds = {
+        "most": limits.connections, "header_seconds": limits.header_seconds, "stalled_seconds": limits.stalled_seconds,
+    }  # fmt: skip
     return type("_BoundedProtocol", (_Protocol,), bounds)
 
 

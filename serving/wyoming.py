@@ -72,9 +72,7 @@ class WyomingServer:
             pass  # the client is gone, or the server ends
         finally:
             connection.close()
-            writer.close()
-            with contextlib.suppress(Exception):
-                await writer.wait_closed()
+            await connection.closed()
 
     async def _talk(self, service: Service, connection: _Connection) -> None:
         try:
@@ -136,6 +134,15 @@ class _Connection:
             self._writer.write_eof()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(read(), DRAINED_SECONDS)
+
+    async def closed(self) -> None:
+        """Close the connection; what the client does not take for too long is left unsent."""
+        self._writer.close()
+        try:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(self._writer.wait_closed(), self._service.limits.stalled_seconds)
+        finally:
+            self._writer.transport.abort()
 
     def close(self) -> None:
         """Release what an unfinished recording holds."""

@@ -18,6 +18,7 @@ from tests.serving.test_guard import FORM, asked, form
 from websockets.sync.client import connect
 
 from wav2edge.runtime.audio import read
+from wav2edge.runtime.live.events import Final
 from wav2edge.serving.guard import JsonLines
 from wav2edge.serving.limits import Limits
 from wav2edge.serving.models import Catalogue
@@ -88,6 +89,74 @@ def test_a_socket_that_is_never_read_is_cut_and_another_stream_keeps_its_pace(
             events = [json.loads(line) for line in healthy]
         assert events[-1] == {"event": "end"} and not any(event["event"] == "dropped" for event in events)
         client.close()
+
+
+def is_ended(client: socket.socket, more: bytes) -> bool:
+    """Whether the server ends the connection of a client that sends for as long as it can, and never reads."""
+    client.settimeout(0.5)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            client.sendall(more)
+        except TimeoutError:
+            continue
+        except OSError:
+            return True
+    return False
+
+
+UPGRADE = (
+    b"GET /v1/listen HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+PING = b"\x89\xfd" + bytes(4) + bytes(125)
+
+
+@pytest.mark.parametrize(
+    ("first", "more"), [(b"", b"GET /docs HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 100), (UPGRADE, PING * 100)]
+)
+def test_a_connection_whose_client_takes_nothing_is_ended(catalogue: Catalogue, first: bytes, more: bytes) -> None:
+    """A connection that was closed with unsent answers waited for its client for as long as that stayed."""
+    with Running(catalogue, ServerOptions(port=0), Limits(stalled_seconds=0.5)) as running, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        client.connect(place(running))
+        client.sendall(first)
+        assert is_ended(client, more)
+
+
+def test_a_connection_whose_client_is_slow_goes_on(catalogue: Catalogue) -> None:
+    """It takes something in each third of the time in which it must."""
+    with Running(catalogue, ServerOptions(port=0), Limits(stalled_seconds=0.6)) as running, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        client.connect(place(running))
+        asks, taken = 60, b""
+        client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * asks)
+        began = time.monotonic()
+        while taken.count(b"HTTP/1.1 200") < asks:
+            piece = client.recv(1 << 20 if time.monotonic() - began > 4 else 30_000)
+            assert piece, "it was ended"
+            taken += piece
+            time.sleep(0.2 if time.monotonic() - began < 4 else 0)
+
+
+def test_a_watcher_of_a_stream_that_takes_nothing_is_cut(catalogue: Catalogue) -> None:
+    """It had its place among the stream's subscribers for as long as it stayed connected."""
+    with (
+        Running(catalogue, ServerOptions(port=0), Limits(stalled_seconds=0.5)) as running,
+        connect(running.url.replace("http", "ws") + "/v1/listen") as stream,
+        socket.socket() as client,
+    ):
+        name = json.loads(stream.recv())["stream"]
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        client.connect(place(running))
+        client.sendall(f"GET /v1/streams/{name}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        subscribers = running.service.subscribers[name]
+        assert until(lambda: len(subscribers) == 1)
+        for number in range(200):  # more than the system's buffers and the connection's
+            for each in list(subscribers):
+                each.emit((Final(number, 0.0, 1.0, "x" * 50_000),))
+            time.sleep(0.005)
+        assert until(lambda: not subscribers)
 
 
 def speech(recordings: list[Path], folder: Path, seconds: int) -> Path:

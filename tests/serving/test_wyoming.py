@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.serving.conftest import blocks_of
+from tests.serving.test_slow_clients import is_ended
 from wyoming.asr import Transcribe, Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.client import AsyncTcpClient
@@ -144,6 +145,19 @@ def test_connections_are_bounded(catalogue: Catalogue) -> None:
             place = ("127.0.0.1", wyoming.port)
             clients = [stack.enter_context(socket.create_connection(place, timeout=20)) for _ in range(3)]
             assert [b"pong" in answer(client) for client in clients] == [True, True, False]
+    finally:
+        server.stop()
+        thread.join(20)
+
+
+def test_a_connection_whose_client_takes_nothing_is_ended(catalogue: Catalogue) -> None:
+    """The server gave it up and then waited until what it had sent was taken: for as long as the client stayed."""
+    wyoming, server, thread = started(catalogue, Limits(stalled_seconds=0.5))
+    try:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            client.connect(("127.0.0.1", wyoming.port))
+            assert is_ended(client, b'{"type": "describe"}\n' * 200)
     finally:
         server.stop()
         thread.join(20)
