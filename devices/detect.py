@@ -72,11 +72,28 @@ def detect(root: str | Path = "/") -> Machine:
         os=_os(tree) or other_systems.release(tree),
         kernel=tree.read("/proc/sys/kernel/osrelease"),
         cpu=cpu.detect(tree),
-        memory=_memory(tree),
+        memory=memory(tree),
         gpus=gpu.detect(tree, board),
         jetson=board,
         power_mode=_power_mode(tree),
     )
+
+
+def memory(tree: Tree) -> Memory:
+    """The memory by /proc/meminfo and the control groups of this process, or by another system's calls."""
+    sizes = {}
+    for line in (tree.read("/proc/meminfo") or "").splitlines():
+        words = line.replace(":", " ").split()
+        if len(words) >= 2 and words[1].isdigit():
+            sizes[words[0]] = int(words[1]) * 1024
+    total = sizes.get("MemTotal", 0) or other_systems.memory(tree) or 0
+    limits = []
+    for group in cpu.control_groups(tree, "memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            limit = tree.number(f"{group}/{name}")
+            if limit is not None and (total == 0 or limit < total):  # version 1 writes a huge number for no limit
+                limits.append(limit)
+    return Memory(total, sizes.get("MemAvailable"), min(limits, default=None))
 
 
 def _model(tree: Tree) -> str | None:
@@ -95,22 +112,6 @@ def _os(tree: Tree) -> str | None:
         if line.startswith("PRETTY_NAME="):
             return line.partition("=")[2].strip("\"'")
     return None
-
-
-def _memory(tree: Tree) -> Memory:
-    sizes = {}
-    for line in (tree.read("/proc/meminfo") or "").splitlines():
-        words = line.replace(":", " ").split()
-        if len(words) >= 2 and words[1].isdigit():
-            sizes[words[0]] = int(words[1]) * 1024
-    total = sizes.get("MemTotal", 0) or other_systems.memory(tree) or 0
-    limits = []
-    for group in cpu.control_groups(tree, "memory"):
-        for name in ("memory.max", "memory.limit_in_bytes"):
-            limit = tree.number(f"{group}/{name}")
-            if limit is not None and (total == 0 or limit < total):  # version 1 writes a huge number for no limit
-                limits.append(limit)
-    return Memory(total, sizes.get("MemAvailable"), min(limits, default=None))
 
 
 def _power_mode(tree: Tree) -> str | None:

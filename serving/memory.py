@@ -6,7 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-_CGROUP = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+from ..devices import detect
+from ..devices.tree import Tree
+
 _SHARE = 0.85
 
 
@@ -21,14 +23,13 @@ def resident() -> int:
         return 0
 
 
-def bound() -> int:
-    """85 % of the bytes of memory of the machine, or of the container where that has less; on Windows a huge number."""
+def bound(root: str | Path = "/") -> int:
+    """85 % of the bytes of memory of the machine, or of what this process's control groups allow where that is less.
+
+    On Windows a huge number. root: below which /proc and /sys are.
+    """
     if sys.platform == "win32":
         return sys.maxsize
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for name in _CGROUP:
-        try:
-            total = min(total, int(Path(name).read_text()))
-        except (OSError, ValueError):
-            continue
-    return int(total * _SHARE)
+    limit = detect.memory(Tree(root)).limit
+    return int((total if limit is None else min(total, limit)) * _SHARE)
