@@ -77,9 +77,10 @@ def concerns_others(error: OSError) -> bool:
 def staging(target: str | Path) -> Iterator[Path]:
     """Yield an empty folder beside ``target``; what is left of it at the end is removed.
 
-    Raises OSError where it cannot be made.
+    Raises OSError where it cannot be made. The folder's name is absolute: a relative one may name something else once
+    ``exchange`` has moved the working directory.
     """
-    place = Path(target)
+    place = fixed(target)
     place.parent.mkdir(parents=True, exist_ok=True)
     remove_left_over(place)
     handle, folder = _own_temporary(place, folder=True)
@@ -97,6 +98,7 @@ def exchange(first: Path, second: Path) -> None:
     By renameat2(2) with RENAME_EXCHANGE. Where the system or the file system does not offer it, by three renames: a
     crash between them leaves ``second`` missing and its old content in a folder beside it. Raises OSError.
     """
+    first, second = fixed(first), fixed(second)
     if _exchange_at_once(first, second):
         return
     with staging(second) as aside:
@@ -107,6 +109,12 @@ def exchange(first: Path, second: Path) -> None:
             os.rename(aside / "old", second)
             raise
         os.rename(aside / "old", first)
+
+
+def fixed(path: str | Path) -> Path:
+    """A path as an absolute one that has a name: neither the working directory nor a link above it changes it."""
+    given = Path(path)
+    return given.resolve() if given.name in ("", "..") else given.parent.resolve() / given.name
 
 
 def remove_left_over(target: Path) -> None:

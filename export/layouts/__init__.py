@@ -22,7 +22,7 @@ from ... import __version__
 from ...runtime import documents, remedies
 from ...runtime.bundle.read import Bundle, Variant
 from ...runtime.errors import EngineError, InputError
-from ...runtime.files import exchange, flush, flush_tree, replace_whole, staging, write_whole
+from ...runtime.files import exchange, fixed, flush, flush_tree, replace_whole, staging, write_whole
 from ._job import Job, Readme
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
@@ -98,7 +98,8 @@ def pack(
     stem = _stem(destination.name) if archive else destination.absolute().name
     job = Job(bundle, tuple(bundle.variant(wanted) for wanted in variants), argument, stem)
     try:
-        with staging(destination) as place:
+        target = fixed(destination)
+        with staging(target) as place:
             made = place / stem
             made.mkdir()
             readme = chosen.write(job, made)
@@ -107,10 +108,10 @@ def pack(
             write_whole(made / MARK, json.dumps(origin, indent=1) + "\n")
             size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
             if archive:
-                with replace_whole(destination) as temporary, temporary.open("wb") as file:
+                with replace_whole(target) as temporary, temporary.open("wb") as file:
                     _write_archive(file, destination.suffix != ".tar", made)
             else:
-                _put_in_place(made, destination)
+                _put_in_place(made, target)
     except OSError as error:
         raise InputError(f"{destination}: cannot be written ({error.strerror or error})") from error
     return PackedLayout(destination, chosen.CLIENT, tuple(job.used), size, readme)
@@ -177,7 +178,7 @@ def _put_in_place(made: Path, destination: Path) -> None:
         exchange(made, destination)  # the old one is removed with the staging folder
     else:
         os.rename(made, destination)  # onto nothing or an empty folder; fails on anything else
-    flush(destination.absolute().parent)
+    flush(destination.parent)
 
 
 def _stem(name: str) -> str:

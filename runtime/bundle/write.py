@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 from .. import documents
 from ..errors import BundleError, InputError
-from ..files import exchange, flush, flush_tree, staging, write_whole
+from ..files import exchange, fixed, flush, flush_tree, staging, write_whole
 from .documents import BundleJson, FileJson, MetricsJson
 from .read import FORMAT, MANIFEST, Bundle, Variant, sha256, variant_to_json
 from .spec import ModelSpec, Stage
@@ -41,12 +41,13 @@ def new_bundle(destination: Path, overwrite: bool = False) -> Iterator[Path]:
     if replaces and not _is_bundle(destination):
         raise InputError(f"{destination}: exists and is not a wav2edge bundle; choose another name")
     try:
-        with staging(destination) as folder:
+        place = fixed(destination)
+        with staging(place) as folder:
             made = folder / "bundle"
             made.mkdir()
             yield made
             flush_tree(made)
-            _put_in_place(made, destination, replaces)
+            _put_in_place(made, place, replaces)
     except OSError as error:
         raise InputError(f"{destination}: cannot be written ({error.strerror or error})") from error
 

@@ -58,6 +58,20 @@ def packed(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return found
 
 
+@pytest.mark.parametrize("has_one", [False, True])
+def test_a_folder_is_packed_from_inside(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_one: bool
+) -> None:
+    """``pack … ../d`` inside of ``d`` replaced it, and then said that it could not be written."""
+    (tmp_path / "d").mkdir()
+    if has_one:
+        layouts.pack(bundle, "onnx-asr", tmp_path / "d")
+    monkeypatch.chdir(tmp_path / "d")
+    packed = layouts.pack(bundle, "onnx-asr", Path("../d"), overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+    assert (tmp_path / "d" / layouts.MARK).is_file() and packed.variants
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_a_folder_says_how_it_is_run_and_what_it_was_made_of(
     packed: dict[str, Path], bundle: Bundle, name: str

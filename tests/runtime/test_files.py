@@ -160,6 +160,24 @@ def test_folders_are_exchanged_where_the_system_cannot_do_it_at_once(
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("name", ["../d", "."])
+def test_a_folder_is_replaced_from_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, at_once: bool
+) -> None:
+    """The working directory moved with the old folder: its relative name meant another place from then on."""
+    if not at_once:
+        monkeypatch.setattr("wav2edge.runtime.files._exchange_at_once", lambda *_: False)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "old").touch()
+    monkeypatch.chdir(tmp_path / "d")
+    with staging(name) as folder:
+        (folder / "made").mkdir()
+        (folder / "made" / "new").touch()
+        exchange(folder / "made", Path(name))
+    assert os.listdir(tmp_path) == ["d"] and os.listdir(tmp_path / "d") == ["new"]
+
+
 @pytest.mark.parametrize("name", ["n" * 251 + ".srt", "\u8a71" * 80 + ".srt"])
 def test_a_name_as_long_as_names_may_be(tmp_path: Path, name: str) -> None:
     """That of the temporary file was longer."""
