@@ -9,7 +9,8 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -31,6 +32,7 @@ from .unread import UnreadWatch
 _SWITCH_SECONDS = (
     1e-4  # that a thread of Python may make another wait, here the one that reads sockets; Python's is 5 ms
 )
+_HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
 _SOCKET_BYTES = 1 << 20  # of one message on a socket: 30 s of 16-bit sound at 16 kHz
 
 
@@ -169,6 +171,10 @@ class _Uvicorn(uvicorn.Server):
         if self.started:
             self._ready()
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        with _hang_up(self.handle_exit):
+            await super().serve(sockets)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; the second time, stop at once."""
         asyncio.get_running_loop().call_soon_threadsafe(self.end, sig)
@@ -176,6 +182,8 @@ class _Uvicorn(uvicorn.Server):
     def end(self, sig: int) -> None:
         """The same on the event loop."""
         if self._service.stopping.is_set():  # the second time: at once
+            if sig == _HANG_UP:  # a terminal that is closed, and its shell, may both say so
+                return
             self.should_exit = True
             self.force_exit = sig == signal.SIGINT
             return
@@ -187,6 +195,20 @@ class _Uvicorn(uvicorn.Server):
         while self._service.busy and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.05)
         self.should_exit = True
+
+
+@contextlib.contextmanager
+def _hang_up(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle the end of the terminal in a block, unless it is ignored as by nohup; in the main thread alone."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if _HANG_UP is None or not is_main or signal.getsignal(_HANG_UP) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(_HANG_UP, handler)
+    try:
+        yield
+    finally:
+        signal.signal(_HANG_UP, signal.SIG_DFL)
 
 
 class _Protocol(H11Protocol):

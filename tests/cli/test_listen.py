@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import os
+import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -156,6 +160,30 @@ def test_ctrl_c_ends_with_a_summary(
     assert process.returncode == 0
     assert "s of sound" in err.splitlines()[-1]
     assert len(soundfile.read(recording)[0]) >= 16000
+
+
+def test_a_terminal_that_is_closed_ends_with_the_final_of_what_was_said(
+    clips: list[tuple[Path, str]], tmp_path: Path
+) -> None:
+    """It ended ``listen`` at once: the running utterance was lost, and the end of the recording."""
+    found, recording, long = tmp_path / "events.jsonl", tmp_path / "x.wav", tmp_path / "long.wav"
+    soundfile.write(long, np.tile(read.load(clips[0][0], 16000), 20), 16000)
+    terminal, inner = os.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "--file", str(long), "--json", str(found), "--record", str(recording)],
+        stdin=inner, stdout=inner, stderr=inner, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(inner)
+    deadline = time.monotonic() + 60
+    while not (found.exists() and '"stats"' in found.read_text()) and time.monotonic() < deadline:
+        if select.select([terminal], [], [], 0.05)[0]:
+            os.read(terminal, 1 << 16)
+    os.close(terminal)
+    assert process.wait(20) == 0
+    kinds = [json.loads(line) for line in found.read_text().splitlines()]
+    assert any(each["event"] == "final" for each in kinds)
+    assert len(soundfile.read(recording)[0]) / 16000 == max(each["time"] for each in kinds if each["event"] == "stats")
 
 
 def test_a_closed_pipe_is_no_error(shapes: list[str], clips: list[tuple[Path, str]]) -> None:

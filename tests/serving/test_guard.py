@@ -437,12 +437,15 @@ def test_the_log_has_no_words_and_metrics_count(
         assert f"wav2edge_{name}" in text
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_server_that_is_told_to_stop_finishes_what_it_was_sent(
-    recordings: list[Path], listened: dict[Path, str], tmp_path: Path
+    recordings: list[Path], listened: dict[Path, str], tmp_path: Path, number: signal.Signals
 ) -> None:
+    """A terminal that was closed (SIGHUP) ended it at once, and its folder of uploads stayed."""
     process = subprocess.Popen(
         [sys.executable, "-m", "wav2edge", "serve", "--port", "0"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     )  # fmt: skip
     assert process.stderr is not None
     address = next(line.split("at http")[1].split(";")[0] for line in process.stderr if " at http" in line)
@@ -451,10 +454,12 @@ def test_a_server_that_is_told_to_stop_finishes_what_it_was_sent(
             ws.send(block.astype("<f4").tobytes())
         while json.loads(ws.recv(timeout=20))["event"] != "stats":
             pass
-        process.send_signal(signal.SIGTERM)
+        assert os.listdir(tmp_path) != []
+        for _ in range(2 if number == signal.SIGHUP else 1):  # the system and the shell may both send it
+            process.send_signal(number)
         events = [json.loads(line) for line in ws]
     finals = " ".join(each["text"] for each in events if each["event"] == "final")
     assert finals and listened[recordings[2]].startswith(finals.split()[0])
     assert events[-1] == {"event": "end"}
     assert process.wait(30) == 0
-    assert "stopped" in process.stderr.read()
+    assert "stopped" in process.stderr.read() and os.listdir(tmp_path) == []

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from wav2edge.runtime.live.watchdog import Watchdog
     from wav2edge.runtime.model import Model
 
+_HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
 _ENGINES_DEVICE = re.compile(r"(?i)(cpu|cuda|gpu|npu|dla|auto)([.:]\d+)?")
 
 
@@ -249,15 +250,30 @@ def _summary(session: LiveSession) -> str:
 
 @contextmanager
 def _stops(session: LiveSession) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the session in order; a second Ctrl-C ends it at once."""
+    """Ctrl-C, SIGTERM and the end of the terminal end the session in order; a second Ctrl-C ends it at once."""
+    terminals = [number for number in (1, 2) if os.isatty(number)]
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if _HANG_UP is not None and signal.getsignal(_HANG_UP) is signal.SIG_DFL:  # nohup has it ignored
+        numbers.append(_HANG_UP)
 
     def stop(number: int, frame: object) -> None:
         session.stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        if number == _HANG_UP:
+            before[_HANG_UP] = signal.SIG_IGN  # the shell may say again that the terminal is gone
+            _silence(terminals)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _silence(terminals: list[int]) -> None:
+    """Let what is still written to terminals that are gone go nowhere: it would be an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in terminals:
+        os.dup2(nowhere, number)
+    os.close(nowhere)
