@@ -111,10 +111,11 @@ class Stitcher:
         """Take a chunk's logits [frames, labels]; returns the frames that are now settled, in order."""
         held, start = self._held, 0
         settled: list[NDArray[np.float32]] = []
-        if held is not None:
-            start = seam(held, logits, self._blank)
-            settled.append(held[:start])
         end = len(logits) if chunk.next_frame is None else chunk.next_frame - chunk.first_frame
+        if held is not None:
+            # With the widest contexts the next chunk may begin within this overlap, in its second half.
+            start = min(seam(held, logits, self._blank), end)
+            settled.append(held[:start])
         settled.append(logits[start:end])
         self._held = None if chunk.next_frame is None else logits[end:]
         return np.concatenate(settled)

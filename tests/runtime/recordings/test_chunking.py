@@ -53,6 +53,19 @@ def test_windows_cover_every_frame_with_context(ctc_spec: ModelSpec, samples: in
         assert len(found) == 1
 
 
+@pytest.mark.parametrize("samples", [24_320, 33_920, 40_640, 48_960, 56_320])
+def test_frames_come_once_where_half_of_each_chunk_is_context(ctc_spec: ModelSpec, samples: int) -> None:
+    """The next chunk may begin before the seam with the one before; the frames between came twice."""
+    stitcher = Stitcher(blank=0)
+    spoken = np.random.default_rng(samples).random(ctc_spec.frames(samples)) < 0.7
+    logits = np.stack([~spoken, spoken, np.arange(len(spoken)) - 1e6], axis=1).astype(np.float32)
+    joined = []
+    for chunk in chunks(blocks_of(samples, []), ctc_spec, Chunking(length=1.0, context=0.25)):
+        own = logits[chunk.first_frame : chunk.first_frame + ctc_spec.frames(len(chunk.samples))]
+        joined.append(stitcher.push(chunk, own))
+    np.testing.assert_array_equal(np.concatenate(joined), logits)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.integers(400, 150_000))
 def test_stitched_frames_are_the_recordings_frames(ctc_spec: ModelSpec, samples: int) -> None:
