@@ -1,8 +1,9 @@
 """WAV (RIFF, RIFX, RF64) and AIFF (FORM): chunks with a name and a size.
 
 1. The sound is one chunk (``data``, ``SSND``). What follows a recording may be another one, joined on.
-2. A size of all ones, or near 2 GiB, in a shorter file was written by a recorder that did not know the size; a size of
-0 with bytes after it, by a recorder that was stopped. All bytes up to the next header, or to the end, are sound then.
+2. A size of all ones, or near 2 or 4 GiB, in a shorter file was written by a recorder that did not know the size; a
+size of 0 with bytes after it, by a recorder that was stopped. All bytes up to the next header, or to the end, are sound
+then.
 3. A size that goes beyond the file, or beyond the next recording's header, belongs to a recording that was cut short.
 """
 
@@ -16,8 +17,9 @@ from ..source import Segment, View
 from . import mpeg
 from .part import Parsed, Part
 
-_UNKNOWN = 0x7FFF_0000
-"""Sizes from here on mean "unknown" where the file is shorter: sox, arecord and ffmpeg write such."""
+_UNKNOWN = (range(0x7FFF_0000, 0x8001_0000), range(0xFFFF_0000, 0x1_0000_0000), range(1 << 62, 1 << 64))
+"""Sizes that mean "unknown" where the file is shorter: sox, arecord and ffmpeg write such, the last ones in RF64. Other
+sizes are those of long recordings: 3 GB are four hours of 48 kHz stereo in 16 bits."""
 
 SLACK = 64
 """Bytes that a header may state too many: writers count it, or their padding, among the samples."""
@@ -52,7 +54,7 @@ def parse(view: View, start: int) -> Parsed:
     available = view.size - sound.start
     end = sound.start + sound.size
     unfinished = sound.size == 0 and available > 0 and _after_chunks(view, sound.start, big) is None
-    unknown = sound.size > available and sound.size >= _UNKNOWN
+    unknown = sound.size > available and any(sound.size in sizes for sizes in _UNKNOWN)
     after = None if unfinished or sound.size > available else _after(view, end, big)
     if after is not None:
         return Parsed([Part(((start, end),), announced=sound.size // sound.block)], after)

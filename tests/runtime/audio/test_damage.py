@@ -281,6 +281,23 @@ def test_rf64_whose_recorder_never_wrote_its_size(encode: Encode, size: int) -> 
     assert recording.complete and len(samples) == 12 * 16000
 
 
+@pytest.mark.parametrize(("form", "size"), [("WAV", 2_400_000_000), ("WAV", 4_000_000_000), ("RF64", 6_000_000_000)])
+def test_a_long_recording_that_was_cut_short_is_no_stream_without_a_size(
+    encode: Encode, second_of: SecondOf, form: str, size: int
+) -> None:
+    """Every size above 2 GiB was taken for that of a recorder that did not know it, and nothing was missing then."""
+    data = bytearray(encode(form))
+    if form == "RF64":
+        at = data.index(b"ds64") + 8
+        data[at : at + 16] = struct.pack("<QQ", size + 36, size)
+    else:
+        at = data.index(b"data") + 4
+        data[at : at + 4] = struct.pack("<I", size)
+    samples, recording = taken(bytes(data))
+    assert not recording.complete and recording.warnings[0].startswith("it breaks off after 12.0 s of ")
+    assert second_of(samples, 11.4) == 11
+
+
 def pages_of(data: bytes) -> list[tuple[int, int]]:
     """Where the pages of an Ogg file begin and end."""
     starts = [place for place in range(len(data)) if data.startswith(b"OggS\0", place)]
