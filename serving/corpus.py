@@ -179,7 +179,9 @@ def outcome_of(
     Raises OSError where the outputs of other recordings cannot be written either, such as on a full disk.
     """
     if transcript is not None:
-        error = _write(item, formats.get(form).render(transcript, item.name, layout or CaptionLayout()))
+        # A line of jsonl names its recording for readers who do not know the folder of the corpus.
+        name = str(item.path) if form == "jsonl" else item.name
+        error = _write(item, formats.get(form).render(transcript, name, layout or CaptionLayout()))
     if transcript is None or error:
         return CorpusOutcome(
             path=item.name, output=None, status="failed", seconds=0.0, message=error, time=round(time.time(), 3)

@@ -13,6 +13,7 @@ import soundfile
 
 import wav2edge
 from wav2edge.cli import main
+from wav2edge.measure import manifest as manifests
 from wav2edge.runtime.errors import InputError
 from wav2edge.serving.corpus import CorpusOutcome, Shard, items, outcomes
 
@@ -223,6 +224,16 @@ def test_a_corpus_is_read_as_single_recordings_are(
         [expected], [found] = alone.glob("*.srt"), out.glob("*.srt")
         assert found.read_text() == expected.read_text()
     capsys.readouterr()
+
+
+def test_the_lines_of_a_corpus_are_a_manifest(manifest: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Their paths were relative to the folder where the command was called, not to that of the corpus."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    out = tmp_path / "lines"
+    assert main(["transcribe", "--manifest", str(manifest), "-f", "jsonl", "-o", str(out)]) == 2
+    found = {str(row.path) for path in out.glob("*-*.jsonl") for row in manifests.read(path)}
+    assert found == {str(tmp_path / name) for name in ("a/talk.opus", "b/talk.opus", "c/other.opus")}
 
 
 def test_a_half_written_list_is_read_as_far_as_it_goes(manifest: Path) -> None:
