@@ -243,6 +243,37 @@ def test_recordings_of_one_name_do_not_overwrite_each_other(
     assert [document["audio"] for document in json.loads(capsys.readouterr().out)] == both
 
 
+@pytest.mark.parametrize(("form", "ending"), [("rttm", ".rttm"), ("text", ".txt")])
+def test_turns_are_not_written_over_a_reference(
+    bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str, ending: str
+) -> None:
+    """As with ``transcribe``: the reference of a folder of data, beside its recording, was lost."""
+    bundle = bundle_of("frame_classification", ("batch", "frames", "labels"), frame_classification.Options(), ("one",))
+    soundfile.write(tmp_path / "x.wav", np.zeros(16000), 16000)
+    reference = tmp_path / f"x{ending}"
+    reference.write_text("by hand")
+    line = ["diarize", str(tmp_path / "x.wav"), "-m", bundle, *NULL, "-f", form, "-o"]
+    assert main([*line, str(tmp_path)]) == 2
+    assert "exists beside its recording" in capsys.readouterr().err
+    assert reference.read_text() == "by hand"
+    assert main([*line, str(tmp_path / "out")]) == 0 and (tmp_path / "out" / f"x{ending}").exists()
+
+
+def test_turns_that_cannot_be_written_cost_no_other_recording(
+    bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that is taken by a folder ended the command with the others undone."""
+    bundle = bundle_of("frame_classification", ("batch", "frames", "labels"), frame_classification.Options(), ("one",))
+    for name in "ab":
+        soundfile.write(tmp_path / f"{name}.wav", np.zeros(16000), 16000)
+    (tmp_path / "out" / "a.rttm").mkdir(parents=True)
+    both = [str(tmp_path / f"{name}.wav") for name in "ab"]
+    assert main(["diarize", *both, "-m", bundle, *NULL, "-f", "rttm", "-o", str(tmp_path / "out")]) == 2
+    assert (tmp_path / "out" / "b.rttm").is_file()
+    error = capsys.readouterr().err
+    assert "a.rttm cannot be written" in error and "1 of 2 recordings could be used" in error
+
+
 def test_a_recording_cut_short_is_labelled_and_named(
     bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

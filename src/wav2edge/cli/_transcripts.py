@@ -6,7 +6,7 @@ import errno
 import glob
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from wav2edge.runtime.recordings.batch import Result
     from wav2edge.runtime.text.formats import CaptionLayout, Format
     from wav2edge.runtime.text.transcript import Segment
+
+_REFERENCES = (".txt", ".rttm")
+"""Endings of what is said in a recording, and of who speaks when (``measure.manifest``)."""
 
 
 def inputs(names: Sequence[str]) -> list[Source]:
@@ -112,10 +115,7 @@ class TranscriptFiles:
         self._format = form
         self._layout = layout
         self._names = output_names([named(source) for source in sources], form.SUFFIX)
-        for source in sources:  # the reference beside a recording of a folder of data
-            path, beside = directory / self._names[named(source)], Path(named(source)).with_suffix(".txt")
-            if form.SUFFIX == ".txt" and path.exists() and os.path.realpath(path) == os.path.realpath(beside):
-                raise InputError(f"{path}: exists beside its recording; choose another folder, or move it away")
+        check_references(self._names, directory)
         _options.make_folder(str(directory))
 
     def segment(self, source: Source, segment: Segment) -> None:
@@ -139,7 +139,7 @@ class TranscriptFiles:
         except OSError as error:
             if files.concerns_others(error):
                 raise
-            raise InputError(f"{named(result.source)}: {_not_written(path, error)}") from error
+            raise InputError(f"{named(result.source)}: {not_written(path, error)}") from error
 
     def __enter__(self) -> TranscriptFiles:
         return self
@@ -166,7 +166,19 @@ def writer(
     return Printer(format, layout, len(sources) > 1, each_channel)
 
 
-def _not_written(path: Path, error: OSError) -> str:
+def check_references(names: Mapping[str, str], directory: Path) -> None:
+    """Raise InputError where a file to be written is the reference beside its recording, as in a folder of data.
+
+    names: of the files in ``directory``, by recording (``output_names``).
+    """
+    for name, file in names.items():
+        path, beside = directory / file, Path(name).with_suffix(Path(file).suffix)
+        if beside.suffix in _REFERENCES and path.exists() and os.path.realpath(path) == os.path.realpath(beside):
+            raise InputError(f"{path}: exists beside its recording; choose another folder, or move it away")
+
+
+def not_written(path: Path, error: OSError) -> str:
+    """Why a recording's file was not written, and what to do."""
     if error.errno == errno.ENAMETOOLONG:
         return "the name of its file would be too long; rename the recording"
     return f"{path} cannot be written ({error.strerror})"

@@ -14,7 +14,7 @@ from . import _each, _options, _sound, _terminal
 from ._command import command, gathered, option
 from ._options import OUTPUT, One
 from ._sound import Held
-from ._transcripts import inputs, named, output_names
+from ._transcripts import check_references, inputs, named, not_written, output_names
 from ._values import Number, OneOf
 
 if TYPE_CHECKING:
@@ -114,21 +114,23 @@ def run(
 
     A recording that cannot be used is named in one line, the others are processed, and the exit code is 2.
     """
-    from wav2edge.runtime.files import write_whole
     from wav2edge.runtime.recordings.heads import FrameClassifier
 
     opened = _each.open_named(model, one, "a diarizer")
-    folder = _options.make_folder(output)
     sources = inputs(audio)
     ending = f".{_ENDINGS.get(format, format)}"
     names = output_names([named(source) for source in sources], ending)
+    if output is not None:
+        check_references(names, Path(output))
+    folder = _options.make_folder(output)
     failed: list[str] = []
     documents = []
     with FrameClassifier(opened, options=rules.options(opened.spec)) as turns_of:
         for name, channel, found in _each.of_channels(turns_of, sources, held, failed):
             if folder is not None:
                 file = names[name] if channel is None else f"{names[name].removesuffix(ending)}.ch{channel}{ending}"
-                write_whole(folder / file, _text(name, channel, found, format))
+                if not _written(folder / file, _text(name, channel, found, format), name) and name not in failed:
+                    failed.append(name)
             elif format == "json":
                 documents.append(_document(name, channel, found))
             else:
@@ -137,6 +139,23 @@ def run(
         several = len(sources) > 1 or held.channel == "each" or len(documents) != 1
         _terminal.write_json(documents if several else documents[0])
     return 2 if failed else 0
+
+
+def _written(path: Path, text: str, name: str) -> bool:
+    """Write a recording's file; one that cannot be written gives one line.
+
+    Raises OSError where those of the other recordings cannot be written either.
+    """
+    from wav2edge.runtime import files
+
+    try:
+        files.write_whole(path, text)
+    except OSError as error:
+        if files.concerns_others(error):
+            raise
+        _terminal.note(f"{name}: {not_written(path, error)}")
+        return False
+    return True
 
 
 def _document(name: str, channel: int | None, turns: Turns) -> dict[str, object]:
