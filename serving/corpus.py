@@ -21,6 +21,7 @@ from ..measure.records import Refuse
 from ..runtime.audio.channels import Channel
 from ..runtime.audio.raw import RawFormat
 from ..runtime.audio.read import AudioSource, Recording
+from ..runtime.cache import read_json
 from ..runtime.errors import InputError
 from ..runtime.files import concerns_others, write_whole
 from ..runtime.recordings.batch import transcribe_all
@@ -132,6 +133,26 @@ def pending(all_items: Iterable[CorpusItem], shard: Shard, output: Path) -> list
     mine = [item for item in all_items if shard.holds(item.name)]
     written = {outcome["path"] for outcome in outcomes(output, mine) if outcome["status"] != "failed"}
     return [item for item in mine if item.name not in written]
+
+
+def other_settings(
+    output: Path, form: str, settings: Mapping[str, object], all_items: Iterable[CorpusItem]
+) -> tuple[str, ...]:
+    """The names of the settings with which the transcripts in a folder were made otherwise; empty where none were.
+
+    settings: JSON values that decide what transcripts hold; they are kept in the folder for later runs where no
+    transcript contradicts them. form: of the outputs, each of which has its own settings.
+    """
+    path = output / RESULTS / f"settings-{form}.json"
+    wanted = json.loads(json.dumps(settings))
+    before = read_json(path) or {}
+    changed = tuple(name for name, value in wanted.items() if before.get(name, value) != value)
+    if changed and any(outcome["status"] != "failed" for outcome in outcomes(output, all_items)):
+        return changed
+    if wanted != before:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(wanted, indent=1) + "\n")
+    return ()
 
 
 def run(

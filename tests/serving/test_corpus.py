@@ -14,7 +14,9 @@ import soundfile
 import wav2edge
 from wav2edge.cli import main
 from wav2edge.measure import manifest as manifests
+from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.files import write_whole
 from wav2edge.serving.corpus import CorpusOutcome, Shard, items, outcomes
 
 
@@ -236,6 +238,40 @@ def test_the_lines_of_a_corpus_are_a_manifest(manifest: Path, monkeypatch: pytes
     assert found == {str(tmp_path / name) for name in ("a/talk.opus", "b/talk.opus", "c/other.opus")}
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [(("-m", "other"), "-m"), (("--channel", "right"), "--channel"), (("--variant", "fp32"), "--variant")],
+)
+def test_transcripts_of_two_settings_are_not_mixed(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], name: str
+) -> None:
+    """A run with another model found the transcripts of the first one, and ended as if it had done the work."""
+    other = tmp_path / "other"
+    shutil.copytree(embedded.bundle_path(), other)
+    document = json.loads((other / "bundle.json").read_text("utf-8"))
+    for digests in (variant["sha256"] for variant in document["variants"]):
+        digests.update({file: f"{digest[:-1]}{'1' if digest[-1] == '0' else '0'}" for file, digest in digests.items()})
+    (other / "bundle.json").write_text(json.dumps(document), "utf-8")
+    run(manifest, "--shard", "1/2")
+    run(manifest, "--shard", "2/2")
+    before = texts(manifest)
+    capsys.readouterr()
+    given = [str(other) if word == "other" else word for word in words]
+    for shard in ("1/2", "2/2"):
+        assert run(manifest, "--shard", shard, *given) == 2
+        assert f"its transcripts were made with another {name}; give another folder" in capsys.readouterr().err
+    assert texts(manifest) == before
+    assert run(manifest, "--threads", "1") == 2 and "3 of them done before" in capsys.readouterr().err
+
+
+def test_settings_without_a_transcript_bind_nobody(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest.write_text(json.dumps({"path": "later.wav"}) + "\n")
+    assert run(manifest, "--channel", "right") == 2
+    shutil.copy(manifest.parent / "a" / "talk.opus", manifest.parent / "later.wav")
+    assert run(manifest) == 0 and run(manifest) == 0
+    assert "made with another" not in capsys.readouterr().err
+
+
 def test_a_half_written_list_is_read_as_far_as_it_goes(manifest: Path) -> None:
     run(manifest)
     results = manifest.parent / "out" / "results" / "1-of-1.jsonl"
@@ -275,6 +311,9 @@ def test_a_full_disk_ends_the_run(
     partial: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(path: Path, content: str) -> None:
+        if path.parent.name == "results":  # what comes before the first transcript
+            write_whole(path, content)
+            return
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr("wav2edge.serving.corpus.write_whole", full)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,11 +98,13 @@ def run(
     opened: Opened,
     threads: int | None,
     reading: Reading,
+    settings: Callable[[], Mapping[str, object]],
 ) -> int:
     """Transcribe what is left of a corpus or shard; the exit code.
 
     opened: gives the transcriber for a number of recordings and of threads (None: what suits the machine). reading: how
-    recordings are read.
+    recordings are read. settings: gives the options that decide what transcripts hold, by their names. Raises
+    InputError where the folder has transcripts that were made with others.
     """
     from wav2edge.runtime.text import formats
     from wav2edge.serving import corpus
@@ -112,6 +114,9 @@ def run(
     everything, problems = corpus.scan_items(Path(options.manifest or ""), folder, formats.get(form).SUFFIX)
     mine = [item for item in everything if shard.holds(item.name)]
     _options.make_folder(output)
+    if changed := corpus.other_settings(folder, form, settings(), everything):
+        names = ", ".join("-m" if name == "model" else f"--{name.replace('_', '-')}" for name in changed)
+        raise InputError(f"{folder}: its transcripts were made with another {names}; give another folder, or empty it")
     left = corpus.pending(everything, shard, folder)
     _terminal.note(f"{len(mine)} recordings in shard {shard}, {len(mine) - len(left)} of them done before")
     for problem in problems:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -179,7 +180,8 @@ def run(
         from wav2edge.serving.corpus import Reading
 
         reading = Reading(checked_channel(held.channel, "--channel"), raw, layout)
-        return _corpus.run(corpus, output, format, batch, transcriber_of, one.threads, reading)
+        settings = functools.partial(_settings, model, one.variant, skip_silence, held, lines, cut, words)
+        return _corpus.run(corpus, output, format, batch, transcriber_of, one.threads, reading, settings)
     sources = inputs(audio)
     writer = _transcripts.writer(format, output, layout, sources, held.channel == "each")
     bundle = _options.open_bundle(model)
@@ -213,6 +215,25 @@ def run(
             opened=lambda source: _each.recordings(transcriber, source, held),
         )
         return _deliver(results, writer, len(sources))
+
+
+def _settings(
+    model: str | None, variant: str | None, skip_silence: bool, *options: Held | LineOptions | Cut | Words
+) -> dict[str, object]:
+    """What decides which words a corpus gets, and how they are written; the model by the files of its first variant."""
+    from wav2edge.runtime import cache
+    from wav2edge.runtime.bundle import embedded
+    from wav2edge.runtime.bundle.read import Bundle
+
+    bundle = Bundle.open(embedded.bundle_path() if model is None else model)
+    given: dict[str, object] = {
+        "model": next((cache.key(dict(each.sha256)) for each in bundle.variants), ""),
+        "variant": variant,
+        "skip_silence": skip_silence,
+    }
+    for group in options:
+        given |= dataclasses.asdict(group)
+    return given
 
 
 def _deliver(results: Iterable[Result], writer: Printer | TranscriptFiles, count: int) -> int:
