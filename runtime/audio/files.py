@@ -95,7 +95,12 @@ def raw_track(source: Source, raw: RawFormat) -> Track:
         size = int(BLOCK_SECONDS * raw.rate) * raw.frame_bytes
         with source.opened() as view:
             for start in range(0, view.size, size):
-                yield Piece(raw.rate, raw.decode(view.at(start, size)))
+                data = view.at(start, size)
+                yield Piece(raw.rate, raw.decode(data))
+                if len(data) < min(size, view.size - start):  # the file became shorter meanwhile
+                    seconds = (start + len(data)) // raw.frame_bytes / raw.rate
+                    problems.lost(f"it breaks off after {seconds:.1f} s; copy or convert it again")
+                    return
 
     return Track(raw.rate, raw.channels, source.size // raw.frame_bytes / raw.rate, pieces)
 

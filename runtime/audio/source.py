@@ -26,18 +26,29 @@ _LONGEST_PATTERN = 16
 class Source:
     """A recording's bytes: ``name`` for messages, ``size``; ``opened`` gives a view of them for one pass."""
 
-    def __init__(self, name: str, size: int, path: Path | None = None, file: BinaryIO | None = None) -> None:
-        """Use ``open_source``."""
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        path: Path | None = None,
+        file: BinaryIO | None = None,
+        status: os.stat_result | None = None,
+    ) -> None:
+        """Use ``open_source``. status: of the file at ``path`` when it was opened first."""
         self.name = name
         self.size = size
         self._path = path
+        self._status = status
         self._file = file
         self._begin = file.tell() if file is not None else 0
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[View]:
-        """The bytes for one pass; several passes may run at the same time."""
+        """The bytes for one pass; several passes may run at the same time.
+
+        Raises AudioError where the name leads to another file by now: what is known of its structure is not of that.
+        """
         if self._file is not None:
             yield View(self._file, self._begin, self.size, self._lock)
             return
@@ -47,6 +58,8 @@ class Source:
         except OSError as error:
             raise AudioError(f"{self.name}: cannot be read ({error.strerror or error})") from error
         with file:
+            if self._status is not None and _is_another(os.fstat(file.fileno()), self._status):
+                raise AudioError(f"{self.name}: it was replaced or cut while it was read; transcribe it again")
             yield View(file, 0, self.size, threading.Lock())
 
 
@@ -194,10 +207,21 @@ def _named(source: str | os.PathLike[str]) -> Source:
     try:
         with open_binary(path) as file:
             if file.seekable():
-                return Source(str(path), os.fstat(file.fileno()).st_size, path=path)
+                status = os.fstat(file.fileno())
+                return Source(str(path), status.st_size, path=path, status=status)
             return _spooled(file, str(path))
     except OSError as error:
         raise AudioError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _is_another(now: os.stat_result, before: os.stat_result) -> bool:
+    """Whether a name leads to another file, or to less of it; a file that grew is the same.
+
+    Some file systems have no numbers of their own for files, and give new ones at any time.
+    """
+    renumbered = (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino)
+    changed = (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
+    return now.st_size < before.st_size or (renumbered and changed)
 
 
 def _opened(file: BinaryIO) -> Source:

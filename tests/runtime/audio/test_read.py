@@ -206,3 +206,47 @@ def test_without_pyav_the_line_names_the_extra(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(AudioError, match="not a recording") as caught:
         read.load(tmp_path / "a.wav")
     assert "PyAV" not in str(caught.value)
+
+
+def write_beside(path: Path, level: float, seconds: int) -> None:
+    """Put a recording of one level in a file's place, as programs that write whole files do."""
+    beside = path.with_name("beside.wav")
+    soundfile.write(beside, np.full(16000 * seconds, level), 16000)
+    beside.replace(path)
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_not_read_by_the_structure_of_the_old_one(tmp_path: Path) -> None:
+    """The longer file was decoded up to the length of the shorter one, and counted as complete."""
+    path = tmp_path / "a.wav"
+    write_beside(path, 0.1, 2)
+    recording = read.open_recording(path)
+    write_beside(path, 0.5, 4)
+    with pytest.raises(AudioError, match="it was replaced or cut while it was read"):
+        next(recording.blocks)
+    recording = read.open_recording(path)
+    first = next(recording.blocks)
+    write_beside(path, 0.1, 4)
+    assert sum(map(len, recording.blocks)) + len(first) == 4 * 16000, "what is open already is the old file"
+    with pytest.raises(AudioError, match="was replaced"):
+        next(recording.again())
+
+
+def test_a_file_that_grows_is_read_as_far_as_it_went_when_it_was_opened(tmp_path: Path) -> None:
+    path = tmp_path / "a.raw"
+    path.write_bytes(bytes(2 * 16000))
+    recording = read.open_recording(path, raw=read.RawFormat())
+    with path.open("ab") as file:
+        file.write(bytes(2 * 16000))
+    assert sum(map(len, recording.blocks)) == 16000 and recording.complete
+
+
+def test_samples_without_a_header_that_become_fewer_break_off(tmp_path: Path) -> None:
+    """The rest was missing without a word."""
+    path = tmp_path / "a.raw"
+    path.write_bytes(bytes(2 * 16000 * 20))
+    recording = read.open_recording(path, raw=read.RawFormat())
+    first = next(recording.blocks)
+    os.truncate(path, 2 * 16000 * 7)
+    assert len(first) + sum(map(len, recording.blocks)) == 7 * 16000
+    assert not recording.complete
+    assert recording.warnings == ("it breaks off after 7.0 s; copy or convert it again",)
