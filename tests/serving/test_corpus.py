@@ -264,7 +264,7 @@ def test_transcripts_of_two_settings_are_not_mixed(
     assert run(manifest, "--threads", "1") == 2 and "3 of them done before" in capsys.readouterr().err
 
 
-def test_settings_without_a_transcript_bind_nobody(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_without_a_transcript_do_not_bind(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest.write_text(json.dumps({"path": "later.wav"}) + "\n")
     assert run(manifest, "--channel", "right") == 2
     shutil.copy(manifest.parent / "a" / "talk.opus", manifest.parent / "later.wav")
