@@ -12,6 +12,7 @@ import pytest
 
 import wav2edge
 from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.recordings import transcriber
 
 NAMES = [name for name in wav2edge.__all__ if name != "__version__"]
 
@@ -66,6 +67,13 @@ def test_evaluate_compares_models_on_the_same_recordings(clips: list[tuple[Path,
 def test_bench_measures_what_is_named(shapes_bundle: Bundle) -> None:
     report = wav2edge.bench(shapes_bundle, engines=["null"], threads=1, lengths=[0.5], runs=3)
     assert [result.name for result in report.results] == ["null/fp32"]
+
+
+def test_a_transcriber_takes_every_option_of_the_class_below() -> None:
+    """Its options are written out a second time, and one of them was forgotten."""
+    below = transcriber.Transcriber.__init__
+    for public in (wav2edge.Transcriber.__init__, wav2edge.Transcriber.open):
+        assert set(inspect.signature(below).parameters) - {"self"} <= {"model", *inspect.signature(public).parameters}
 
 
 def test_a_batch_gives_each_recording_its_transcript_or_its_error(

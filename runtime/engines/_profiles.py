@@ -34,7 +34,7 @@ class ShapeProfile:
     window: bool = False
 
     def padded(self, length: int) -> int:
-        """The length to pad to: at most 7 values (one for a profile of one length), never below ``shortest``."""
+        """The length to pad to: at most 8 values (one for a profile of one length), never below ``shortest``."""
         step = max(1, self.longest // _STEPS)
         return max(self.shortest, self.longest - (self.longest - length) // step * step)
 

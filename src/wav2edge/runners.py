@@ -43,14 +43,23 @@ class Transcriber(transcriber.Transcriber):
         chunking: Chunking | None = None,
         segmentation: Segmentation | None = None,
         lanes: int = 1,
+        skip_silence: bool = False,
     ) -> None:
         """Take a model, or open a bundle by its path as ``wav2edge.open`` does (None: the embedded demo model).
 
         decoder: how logits become words: greedy by default, a BeamDecoder with a language model. chunking: how long
         recordings are cut; segmentation: where segments end. lanes: chunks that ``batch`` runs at once on a CPU.
+        skip_silence: do not run the pauses of recordings longer than one chunk.
         Raises InputError for a head that does not transcribe, EngineError and BundleError as ``wav2edge.open`` does.
         """
-        super().__init__(as_model(model), decoder=decoder, chunking=chunking, segmentation=segmentation, lanes=lanes)
+        super().__init__(
+            as_model(model),
+            decoder=decoder,
+            chunking=chunking,
+            segmentation=segmentation,
+            lanes=lanes,
+            skip_silence=skip_silence,
+        )
 
     @classmethod
     def open(
@@ -64,10 +73,18 @@ class Transcriber(transcriber.Transcriber):
         chunking: Chunking | None = None,
         segmentation: Segmentation | None = None,
         lanes: int = 1,
+        skip_silence: bool = False,
     ) -> Transcriber:
         """The same as ``Transcriber(wav2edge.open(bundle, engine=…, variant=…, threads=…), …)``."""
         model = open_model(bundle, engine, variant, threads=threads)
-        return cls(model, decoder=decoder, chunking=chunking, segmentation=segmentation, lanes=lanes)
+        return cls(
+            model,
+            decoder=decoder,
+            chunking=chunking,
+            segmentation=segmentation,
+            lanes=lanes,
+            skip_silence=skip_silence,
+        )
 
 
 class Classifier(heads.Classifier):
