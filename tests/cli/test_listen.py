@@ -169,10 +169,15 @@ def test_a_terminal_that_is_closed_ends_with_the_final_of_what_was_said(
     found, recording, long = tmp_path / "events.jsonl", tmp_path / "x.wav", tmp_path / "long.wav"
     soundfile.write(long, np.tile(read.load(clips[0][0], 16000), 20), 16000)
     terminal, inner = os.openpty()
+
+    def take_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+
     process = subprocess.Popen(
         [*COMMAND, "--file", str(long), "--json", str(found), "--record", str(recording)],
         stdin=inner, stdout=inner, stderr=inner, start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=take_terminal,
     )  # fmt: skip
     os.close(inner)
     deadline = time.monotonic() + 60

@@ -446,6 +446,7 @@ def test_a_server_that_is_told_to_stop_finishes_what_it_was_sent(
         [sys.executable, "-m", "wav2edge", "serve", "--port", "0"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "TMPDIR": str(tmp_path)},
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests may run under nohup
     )  # fmt: skip
     assert process.stderr is not None
     address = next(line.split("at http")[1].split(";")[0] for line in process.stderr if " at http" in line)
