@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..runtime.bundle.read import sha256
+from ..runtime.bundle.trust import joined_sha256
 from ..runtime.errors import CheckpointError
 from .bounds import check_amount
 from .documents import ConfigJson, announced_line
@@ -18,7 +18,7 @@ from .families import POOLED, Family, Head, family_of, head_of
 from .labels import Labels, read_labels
 from .network import Network
 from .preprocessing import Preprocessing, read_preprocessing
-from .sources import CheckpointSource, joined_digest, open_source
+from .sources import CheckpointSource, open_source
 from .weight_names import NEEDLESS, any_fits, match_names
 from .weights import unfilled
 
@@ -62,7 +62,12 @@ class Checkpoint:
     @property
     def weights(self) -> tuple[Path, ...]:
         """Its weight files; that of its language, where there is one, is last."""
-        return (*self.source.weights, *(() if self.labels.adapter is None else (self.labels.adapter,)))
+        return (*self.source.weights, *self._of_language)
+
+    @property
+    def _of_language(self) -> tuple[Path, ...]:
+        """The files with the weights of its language alone: one or none."""
+        return () if self.labels.adapter is None else (self.labels.adapter,)
 
     @property
     def normalize(self) -> bool:
@@ -121,7 +126,7 @@ class Checkpoint:
         import torch
         import transformers
 
-        state = self.source.load(() if self.labels.adapter is None else (self.labels.adapter,))
+        state = self.source.load(self._of_language)
         check_amount(self._model_config(), sum(tensor.numel() for tensor in state.values()), self.path)
         transformers_config: type[PreTrainedConfig] = getattr(transformers, f"{self.family.classes}Config")
         try:
@@ -193,4 +198,4 @@ class Checkpoint:
 
     def digest(self) -> str:
         """The SHA-256 of its weights (of the files' digests, where there are several)."""
-        return joined_digest([sha256(path) for path in self.weights])
+        return joined_sha256(self.weights)

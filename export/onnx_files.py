@@ -16,8 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..runtime.bundle.read import sha256
 from ..runtime.bundle.spec import INPUT_VALUES
+from ..runtime.bundle.trust import joined_sha256
 from ..runtime.errors import CheckpointError
 from .documents import ConfigJson, announced_line, is_file
 from .families import POOLED, Family, Head, family_of, head_of
@@ -25,7 +25,7 @@ from .head_spec import OUTPUTS, THEIRS
 from .labels import Labels, read_labels
 from .onnx_graph import MASK
 from .preprocessing import Preprocessing, read_preprocessing
-from .sources import CONFIG, joined_digest, read_config
+from .sources import CONFIG, read_config
 
 if TYPE_CHECKING:
     import onnx
@@ -115,8 +115,7 @@ class OnnxCheckpoint:
 
     def digest(self) -> str:
         """The SHA-256 of the file (of the files' digests, where its weights are in others)."""
-        files = (self.file, *(self.file.parent / name for name in _data_files(self.graph)))
-        return joined_digest([sha256(file) for file in files])
+        return joined_sha256((self.file, *(self.file.parent / name for name in _data_files(self.graph))))
 
 
 def open_onnx(

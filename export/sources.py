@@ -5,9 +5,8 @@ For other kinds of files the error names the kind and what to do.
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,11 +103,6 @@ def find_checkpoint(source: str | Path, revision: str | None, language: str | No
     from .hub import download
 
     return download(str(source), revision, language)
-
-
-def joined_digest(digests: Sequence[str]) -> str:
-    """One digest of the SHA-256 of several files; of one file its own."""
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def refuse_revision(path: Path, revision: str | None) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from ..errors import BundleError
@@ -72,6 +72,12 @@ def sha256(path: Path) -> str:
     except OSError as error:
         raise BundleError(f"{path}: {error.strerror or error}") from error
     return digest.hexdigest()
+
+
+def joined_sha256(paths: Iterable[Path]) -> str:
+    """One SHA-256 for several files, of their digests; of one file its own. Raises BundleError as ``sha256`` does."""
+    digests = [sha256(path) for path in paths]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

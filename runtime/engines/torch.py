@@ -8,7 +8,6 @@ as the parity gate's reference does: transformers itself lets padding change the
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -21,8 +20,9 @@ from numpy.typing import NDArray
 
 from .. import remedies
 from ..audio.loudness import measure
-from ..bundle.read import Bundle, Variant, sha256
+from ..bundle.read import Bundle, Variant
 from ..bundle.spec import OUTPUT_LENGTHS, STAGES, ModelSpec, Stage
+from ..bundle.trust import joined_sha256
 from ..errors import EngineError, first_line
 from . import EVERY_OPTION, Arrays, Build, EngineOptions, Purpose, _gpu
 
@@ -95,11 +95,9 @@ def matches(bundle: Bundle, directory: Path) -> bool:
         return True
     # As the export digests them: safetensors before pickles, shards in order.
     for pattern in ("model*.safetensors", "pytorch_model*.bin"):
-        digests = [sha256(path) for path in sorted(directory.glob(pattern))]
-        if digests:
-            digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-            if digest == wanted:
-                return True
+        files = sorted(directory.glob(pattern))
+        if files and joined_sha256(files) == wanted:
+            return True
     return False
 
 
