@@ -15,7 +15,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from .refusals import Refused
 from .service import Service
-from .unread import UnreadWatch
+from .unread import WatchedProtocol
 
 if TYPE_CHECKING:
     from websockets.frames import Frame
@@ -31,37 +31,19 @@ _EXTENSION = "wav2edge.direct"
 _REALTIME_BYTES = 21 << 20  # of a message: 15 MiB of sound in base64, and what is around it
 
 
-class SocketProtocol(WebSocketsSansIOProtocol):
+class SocketProtocol(WatchedProtocol, WebSocketsSansIOProtocol):
     """uvicorn's WebSocket, which hands binary messages to the application's ``Direct`` where there is one."""
 
     _direct: Direct | None = None
-    _unread: UnreadWatch | None = None
 
-    def pause_writing(self) -> None:
-        """The client takes less than it is sent: end its connection once it takes nothing."""
-        super().pause_writing()
-        if self.ping_interval is not None:
-            self._unread = self._unread or UnreadWatch(2 * self.ping_interval)
-            self._unread.paused(self.transport)
-
-    def resume_writing(self) -> None:
-        """The client has caught up."""
-        super().resume_writing()
-        self._end_watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is over."""
-        self._end_watch()
-        super().connection_lost(exc)
+    def unread_seconds(self) -> float | None:
+        """As long as it may give no sign of life."""
+        return None if self.ping_interval is None else 2 * self.ping_interval
 
     def keepalive_timeout(self) -> None:
         """End a connection that gave no sign of life: closed in order it would wait for its client to read."""
         super().keepalive_timeout()
         self.transport.abort()
-
-    def _end_watch(self) -> None:
-        if self._unread is not None:
-            self._unread.resumed()
 
     def handle_connect(self, event: Request) -> None:
         """Begin a connection; how long its messages may be depends on its path."""

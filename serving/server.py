@@ -19,6 +19,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ..runtime import hang_up
 from ..runtime.errors import InputError, first_line
 from .app import application
 from .guard import JsonLines, is_local, site
@@ -27,12 +28,11 @@ from .limits import Limits
 from .listening import listening
 from .models import Catalogue
 from .service import Service
-from .unread import UnreadWatch
+from .unread import WatchedProtocol
 
 _SWITCH_SECONDS = (
     1e-4  # that a thread of Python may make another wait, here the one that reads sockets; Python's is 5 ms
 )
-_HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
 _SOCKET_BYTES = 1 << 20  # of one message on a socket: 30 s of 16-bit sound at 16 kHz
 
 
@@ -182,7 +182,7 @@ class _Uvicorn(uvicorn.Server):
     def end(self, sig: int) -> None:
         """The same on the event loop."""
         if self._service.stopping.is_set():  # the second time: at once
-            if sig == _HANG_UP:  # a terminal that is closed, and its shell, may both say so
+            if sig == hang_up.HANG_UP:  # a terminal that is closed, and its shell, may both say so
                 return
             self.should_exit = True
             self.force_exit = sig == signal.SIGINT
@@ -200,18 +200,18 @@ class _Uvicorn(uvicorn.Server):
 @contextlib.contextmanager
 def _hang_up(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Handle the end of the terminal in a block, unless it is ignored as by nohup; in the main thread alone."""
-    is_main = threading.current_thread() is threading.main_thread()
-    if _HANG_UP is None or not is_main or signal.getsignal(_HANG_UP) is not signal.SIG_DFL:
+    number = hang_up.ending()
+    if number is None or threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(_HANG_UP, handler)
+    signal.signal(number, handler)
     try:
         yield
     finally:
-        signal.signal(_HANG_UP, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_DFL)
 
 
-class _Protocol(H11Protocol):
+class _Protocol(WatchedProtocol, H11Protocol):
     """uvicorn's HTTP/1.1 with bounds: connections, seconds for a request's headers and for taking an answer."""
 
     most = 4096
@@ -222,7 +222,6 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._unread = UnreadWatch(self.stalled_seconds)
         if len(self.connections) > self.most:
             transport.abort()
         self._expect()
@@ -236,20 +235,14 @@ class _Protocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unexpect()
-        self._unread.resumed()
         super().connection_lost(exc)
 
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._unread.paused(self.transport)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._unread.resumed()
+    def unread_seconds(self) -> float:
+        return self.stalled_seconds
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         self._upgraded = True
-        self._unread.resumed()  # the socket's protocol has its own
+        self.end_watch()  # the socket's protocol has its own
         super().handle_websocket_upgrade(event)
 
     def _in_request(self) -> bool:

@@ -5,34 +5,51 @@ from __future__ import annotations
 import asyncio
 
 
-class UnreadWatch:
+class WatchedProtocol(asyncio.Protocol):
     """Ends a connection once nothing of what waits for its client was taken for a number of seconds.
 
-    Its protocol says when the transport's buffer is full (``paused``) and when it no longer is (``resumed``). Closing
-    in order would not end it: a transport that is closed first sends what it holds, for which it waits without end.
+    A base before uvicorn's protocol. Closing in order would not end the connection: a transport that is closed first
+    sends what it holds, for which it waits without end.
     """
 
-    def __init__(self, seconds: float) -> None:
-        """seconds: how long a client may take nothing."""
-        self._seconds = seconds
-        self._waiting = 0  # bytes at the last look
-        self._timer: asyncio.TimerHandle | None = None
+    transport: asyncio.Transport
+    _unread_timer: asyncio.TimerHandle | None = None
 
-    def paused(self, transport: asyncio.Transport) -> None:
+    def unread_seconds(self) -> float | None:
+        """How long a client may take nothing; None: without end."""
+        raise NotImplementedError
+
+    def pause_writing(self) -> None:
         """The buffer is full: look at it from time to time."""
-        self.resumed()
-        self._waiting = transport.get_write_buffer_size()
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._look, transport)
+        super().pause_writing()
+        self._watch()
 
-    def resumed(self) -> None:
-        """The buffer has room, or the connection is over."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def resume_writing(self) -> None:
+        """The buffer has room."""
+        super().resume_writing()
+        self.end_watch()
 
-    def _look(self, transport: asyncio.Transport) -> None:
-        if transport.get_write_buffer_size() < self._waiting:
-            self.paused(transport)  # it is slow, and goes on
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is over."""
+        self.end_watch()
+        super().connection_lost(exc)
+
+    def end_watch(self) -> None:
+        """Do not look any more, until the buffer is full again."""
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
+    def _watch(self) -> None:
+        self.end_watch()
+        seconds = self.unread_seconds()
+        if seconds is not None:
+            waiting = self.transport.get_write_buffer_size()
+            self._unread_timer = asyncio.get_running_loop().call_later(seconds, self._look, waiting)
+
+    def _look(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() < before:
+            self._watch()  # the client is slow, and goes on
         else:
-            self._timer = None
-            transport.abort()
+            self._unread_timer = None
+            self.transport.abort()

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wav2edge.runtime import hang_up
 from wav2edge.runtime.errors import InputError
 
 from . import _decoding, _foreign, _live_options, _options, _sound, _terminal
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from wav2edge.runtime.live.watchdog import Watchdog
     from wav2edge.runtime.model import Model
 
-_HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
 _ENGINES_DEVICE = re.compile(r"(?i)(cpu|cuda|gpu|npu|dla|auto)([.:]\d+)?")
 
 
@@ -252,15 +252,14 @@ def _summary(session: LiveSession) -> str:
 def _stops(session: LiveSession) -> Iterator[None]:
     """Ctrl-C, SIGTERM and the end of the terminal end the session in order; a second Ctrl-C ends it at once."""
     terminals = [number for number in (1, 2) if os.isatty(number)]
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if _HANG_UP is not None and signal.getsignal(_HANG_UP) is signal.SIG_DFL:  # nohup has it ignored
-        numbers.append(_HANG_UP)
+    hung_up = hang_up.ending()
+    numbers = [signal.SIGINT, signal.SIGTERM, *([] if hung_up is None else [hung_up])]
 
     def stop(number: int, frame: object) -> None:
         session.stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if number == _HANG_UP:
-            before[_HANG_UP] = signal.SIG_IGN  # the shell may say again that the terminal is gone
+        if number == hung_up:
+            before[hung_up] = signal.SIG_IGN  # the shell may say again that the terminal is gone
             _silence(terminals)
 
     before = {number: signal.signal(number, stop) for number in numbers}
