@@ -128,18 +128,11 @@ class TranscriptFiles:
         """
         if result.transcript is None:
             return
-        from wav2edge.runtime import files
-
         path = self._directory / self._names[named(result.source)]
         if self._each_channel:
             path = path.with_name(f"{path.name.removesuffix(self._format.SUFFIX)}.ch{result.channel}{path.suffix}")
         text = self._format.render(result.transcript, named(result.source), self._layout)
-        try:
-            files.write_whole(path, text)
-        except OSError as error:
-            if files.concerns_others(error):
-                raise
-            raise InputError(f"{named(result.source)}: {not_written(path, error)}") from error
+        write_output(path, text, named(result.source))
 
     def __enter__(self) -> TranscriptFiles:
         return self
@@ -177,11 +170,22 @@ def check_references(names: Mapping[str, str], directory: Path) -> None:
             raise InputError(f"{path}: exists beside its recording; choose another folder, or move it away")
 
 
-def not_written(path: Path, error: OSError) -> str:
-    """Why a recording's file was not written, and what to do."""
-    if error.errno == errno.ENAMETOOLONG:
-        return "the name of its file would be too long; rename the recording"
-    return f"{path} cannot be written ({error.strerror})"
+def write_output(path: Path, text: str, name: str) -> None:
+    """Write the file of the recording ``name``, whole or not at all.
+
+    Raises InputError where it cannot be written, and OSError where the files of the others cannot be either.
+    """
+    from wav2edge.runtime import files
+
+    try:
+        files.write_whole(path, text)
+    except OSError as error:
+        if files.concerns_others(error):
+            raise
+        why = f"{path} cannot be written ({error.strerror})"
+        if error.errno == errno.ENAMETOOLONG:
+            why = "the name of its file would be too long; rename the recording"
+        raise InputError(f"{name}: {why}") from error
 
 
 def output_names(names: Sequence[str], suffix: str) -> dict[str, str]:

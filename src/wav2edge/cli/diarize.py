@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wav2edge.runtime import escape
+from wav2edge.runtime.errors import InputError
 
 from . import _each, _options, _sound, _terminal
 from ._command import command, gathered, option
 from ._options import OUTPUT, One
 from ._sound import Held
-from ._transcripts import check_references, inputs, named, not_written, output_names
+from ._transcripts import check_references, inputs, named, output_names, write_output
 from ._values import Number, OneOf
 
 if TYPE_CHECKING:
@@ -129,8 +130,12 @@ def run(
         for name, channel, found in _each.of_channels(turns_of, sources, held, failed):
             if folder is not None:
                 file = names[name] if channel is None else f"{names[name].removesuffix(ending)}.ch{channel}{ending}"
-                if not _written(folder / file, _text(name, channel, found, format), name) and name not in failed:
-                    failed.append(name)
+                try:
+                    write_output(folder / file, _text(name, channel, found, format), name)
+                except InputError as error:
+                    _terminal.note(str(error))
+                    if name not in failed:
+                        failed.append(name)
             elif format == "json":
                 documents.append(_document(name, channel, found))
             else:
@@ -139,23 +144,6 @@ def run(
         several = len(sources) > 1 or held.channel == "each" or len(documents) != 1
         _terminal.write_json(documents if several else documents[0])
     return 2 if failed else 0
-
-
-def _written(path: Path, text: str, name: str) -> bool:
-    """Write a recording's file; one that cannot be written gives one line.
-
-    Raises OSError where those of the other recordings cannot be written either.
-    """
-    from wav2edge.runtime import files
-
-    try:
-        files.write_whole(path, text)
-    except OSError as error:
-        if files.concerns_others(error):
-            raise
-        _terminal.note(f"{name}: {not_written(path, error)}")
-        return False
-    return True
 
 
 def _document(name: str, channel: int | None, turns: Turns) -> dict[str, object]:

@@ -223,9 +223,8 @@ def _settings(
     """What decides which words a corpus gets, and how they are written; the model by the files of its first variant."""
     from wav2edge.runtime import cache
     from wav2edge.runtime.bundle import embedded
-    from wav2edge.runtime.bundle.read import Bundle
 
-    bundle = Bundle.open(embedded.bundle_path() if model is None else model)
+    bundle = embedded.resolve(model)
     given: dict[str, object] = {
         "model": next((cache.key(dict(each.sha256)) for each in bundle.variants), ""),
         "variant": variant,
