@@ -114,19 +114,20 @@ def prepare(options: argparse.Namespace) -> tuple[list[Path], Path]:
 def train(options: argparse.Namespace, stores: list[Path], dev: Path) -> list[Path]:
     """Train front end, encoder and the whole; return the folders of the runs."""
     work = options.work
-    common = ["--dev", dev, "--shares", SHARES, "--threads", options.threads, "--seed", options.seed]
-    common += ["--stores", *stores]
+    common = ["--dev", dev, "--shares", SHARES, "--seed", options.seed, "--stores", *stores]
     runs, start = [], options.init_from
     if start is None:
         budget = ["--hours", options.front_hours, "--front-hours", options.front_hours, "--rate", 3e-3]
-        stage("student.train", work / "front", *budget, "--whisper", options.whisper, *common)
+        front = ["--whisper", options.whisper, "--threads", options.threads]
+        stage("student.train", work / "front", *budget, *front, *common)
         runs.append(work / "front")
         start = work / "front/checkpoint"
-    rates = ["--rate", 1.2e-3, "--matrix-rate", 2e-3, "--batch-seconds", 40, *SHAPE, *common]
-    encoder = ["--hours", options.encoder_hours, "--front-hours", 0, "--frozen", 7, "--decay-from", 0.8]
-    stage("student.train", work / "encoder", *encoder, "--init-from", start, *rates)
-    whole = ["--hours", options.whole_hours, "--front-hours", 0, "--whisper", options.whisper, "--joined", 0.3]
-    stage("student.train", work / "whole", *whole, "--init-from", work / "encoder/checkpoint", *rates)
+    count = options.threads  # Processes of one thread each, which share the hours.
+    rates = ["--front-hours", 0, "--rate", 1.1e-3, "--matrix-rate", 2.75e-3, "--batch-seconds", 60, *SHAPE, *common]
+    encoder = ["--hours", options.encoder_hours / count, "--frozen", 7, "--decay-from", 0.8]
+    stage("student.train", work / "encoder", *encoder, "--init-from", start, *rates, processes=count)
+    whole = ["--hours", options.whole_hours / count, "--whisper", options.whisper, "--joined", 0.1, "--piece", 5]
+    stage("student.train", work / "whole", *whole, "--init-from", work / "encoder/checkpoint", *rates, processes=count)
     return [*runs, work / "encoder", work / "whole"]
 
 

@@ -14,9 +14,13 @@ PACKAGE = "recipes.embedded"
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def stage(module: str, *arguments: object) -> None:
-    """Run one module of the recipe as a command; where it fails or is ended, stop with its exit code."""
-    line = [sys.executable, "-m", f"{PACKAGE}.{module}", *(str(argument) for argument in arguments)]
+def stage(module: str, *arguments: object, processes: int = 1) -> None:
+    """Run one module of the recipe as a command; where it fails or is ended, stop with its exit code.
+
+    More than one process train together (`student.replicas`).
+    """
+    together = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    line = [sys.executable, *(together if processes > 1 else []), "-m", f"{PACKAGE}.{module}", *map(str, arguments)]
     print("+", " ".join(line[1:]), flush=True)
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     code = subprocess.run(line, env={**os.environ, "PYTHONPATH": paths}).returncode

@@ -277,17 +277,18 @@ TOLD_TO_END = """
 import signal
 from types import SimpleNamespace
 from recipes.embedded.student import train
+from recipes.embedded.student.replicas import Replicas
 
 def learn(batch):
     signal.raise_signal(signal.SIGTERM)  # to this thread: it is handled before the next line
     return {}
 
-run = SimpleNamespace(plan=train.Plan(), step=0, hours=0.0, worked=0.0, progress=0.0, device="cpu")
+run = SimpleNamespace(plan=train.Plan(), step=0, hours=0.0, worked=0.0, progress=0.0, device="cpu", parameters=[])
 run.learn, run.save = learn, lambda: print("saved", flush=True)
 train.Collator = train.draw = train.to_device = lambda *_: None
 train.ahead = lambda *_: iter(("batch", "batch"))
 dataset = SimpleNamespace(feature_scale=lambda generator: None)
-train.train(run, dataset, dataset, {}, 5.0)
+train.train(run, dataset, dataset, {}, 5.0, Replicas(1))
 """
 
 
@@ -296,6 +297,25 @@ def test_a_training_run_told_to_end_saves_and_is_not_at_its_end() -> None:
     command = [sys.executable, "-c", TOLD_TO_END]
     done = subprocess.run(command, cwd=RECIPE.parents[1], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (143, "saved\n"), done.stderr
+
+
+def test_processes_that_train_together_end_with_the_same_weights(recipe: Recipe, tmp_path: Path) -> None:
+    clips = recipe("speech.clips").ClipStore(tmp_path / "store")
+    for i in range(8):
+        clips.append(0.1 * np.sin(np.arange(24000) / (20 + i)), "a latte", "", "mine")
+    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    line += ["-m", "recipes.embedded.student.train", str(tmp_path / "run"), "--no-targets", "--front-hours", "0"]
+    line += ["--stores", str(tmp_path / "store"), "--dev", str(tmp_path / "store"), "--shape", "32", "2", "64", "2"]
+    line += ["--hours", "0.02", "--meet-every", "2", "--batch-seconds", "6", "--device", "cpu"]
+    done = subprocess.run(line, cwd=RECIPE.parents[1], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    states = [torch.load(tmp_path / "run" / name / "state.pt", weights_only=True) for name in (".", "replica-1")]
+    first, second = (state["student"] for state in states)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    moments = [state["optimizers"][0]["state"][0]["exp_avg"] for state in states]
+    assert not torch.equal(*moments)  # Each took steps of its own.
+    assert [state["step"] % 2 for state in states] == [0, 0]
+    assert all((tmp_path / "run" / name / "checkpoint/model.safetensors").exists() for name in (".", "replica-1"))
 
 
 def test_synthetic_speech_says_what_to_install_and_can_be_named(

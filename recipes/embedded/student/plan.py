@@ -75,6 +75,9 @@ class Plan:
     in_pieces: float = 0.85
     """Share of the draws in which a longer clip gives such a piece."""
 
+    meet_every: int = 20
+    """Steps between the means of the weights of processes that train together (torchrun)."""
+
     seed: int = 1
     """Seed of weights, draws and augmentation."""
 

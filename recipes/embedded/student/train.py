@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ from .losses import Heads, losses
 from .model import Student, adopt, embedded_config, new_model, save_checkpoint, set_mel_bank
 from .muon import Muon
 from .plan import Plan, rate_at
+from .replicas import Replicas, State
 
 _LOGGER = logging.getLogger("train")
 
@@ -166,9 +167,12 @@ def ahead(collate: Collator, drawn: list[list[Chain]]) -> Iterator[Batch]:
             yield coming.popleft().result()
 
 
-def train(run: Run, dataset: Dataset, dev: Dataset, shares: dict[str, float], every: float) -> None:
-    """Train to the end of the budget; measure on dev and save every `every` minutes, and save on SIGTERM."""
-    plan = run.plan
+def train(run: Run, dataset: Dataset, dev: Dataset, shares: dict[str, float], every: float, replicas: Replicas) -> None:
+    """Train to the end of the budget; measure on dev and save every `every` minutes, and save on SIGTERM.
+
+    Processes that train together all end where one of them has used up its budget or is told to end.
+    """
+    plan, state = run.plan, State.TRAINING
     generator = np.random.default_rng([plan.seed, run.step])
     scale = dataset.feature_scale(np.random.default_rng(0))
     collate = Collator(dataset, Augmentation(strength=plan.strength), plan.seed + run.step, scale)
@@ -176,7 +180,8 @@ def train(run: Run, dataset: Dataset, dev: Dataset, shares: dict[str, float], ev
     began, totals, counted = time.monotonic(), dict[str, float](), 0
     ended: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: ended.append(number))
-    while run.progress < 1:
+    replicas.follow(run.parameters)
+    while state == State.TRAINING and (replicas.count > 1 or run.progress < 1):
         longest = plan.longest_first if run.hours < plan.longest_until else 18.0
         drawn = draw(dataset, shares, plan.batch_seconds, longest, generator, plan.joined, plan.chained, pieces)
         for batch in ahead(collate, drawn):
@@ -200,12 +205,13 @@ def train(run: Run, dataset: Dataset, dev: Dataset, shares: dict[str, float], ev
                     run.log({"dev": measure(run.averaged(), dev, run.device)})
                 dataset.refresh()
                 began = time.monotonic()
-            if ended:
-                run.save()
-                raise SystemExit(143)  # The exit code of a process ended by SIGTERM: the run is unfinished.
-            if run.progress >= 1:
+            state = State.STOPPED if ended else State.FINISHED if run.progress >= 1 else State.TRAINING
+            state = replicas.meet(run.parameters, state)
+            if state != State.TRAINING:
                 break
     run.save()
+    if state == State.STOPPED:
+        raise SystemExit(143)  # The exit code of a process ended by SIGTERM: the run is unfinished.
     result = measure(run.averaged(), dev, run.device)
     run.log({"dev": result})
     save_checkpoint(run.averaged().net, run.folder / "checkpoint")
@@ -238,11 +244,13 @@ def main() -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     plan = Plan(**{name: getattr(options, name) for name in asdict(Plan())})
     teacher = Whisper(options.whisper, device) if options.whisper else None
-    run = Run(options.folder, plan, options.init_from, device, tuple(options.shape), options.frozen, teacher)
+    replicas = Replicas(plan.meet_every)
+    folder, plan = replicas.folder(options.folder), replace(plan, seed=plan.seed + replicas.rank)
+    run = Run(folder, plan, options.init_from, device, tuple(options.shape), options.frozen, teacher)
     dataset = Dataset(options.stores, not options.no_targets, portion=options.portion)
     shares = dict.fromkeys(dataset.groups, 1.0) | json.loads(options.shares)
     run.log({"hours": {k: round(v, 3) for k, v in dataset.hours().items()}, "shares": shares})
-    train(run, dataset, Dataset([options.dev], False), shares, options.every)
+    train(run, dataset, Dataset([options.dev], False), shares, options.every, replicas)
 
 
 if __name__ == "__main__":
