@@ -22,7 +22,7 @@ from pathlib import Path
 import _kit
 import numpy as np
 
-from wav2edge.calibration.clips import CLOSED, Clips, dev_clips
+from wav2edge.calibration.clips import Clips, dev_clips
 from wav2edge.calibration.closeness import agreement
 from wav2edge.calibration.judge import Judge
 from wav2edge.calibration.quantize import Calibration, Options, quantize
@@ -91,7 +91,7 @@ def closing(output: _kit.Output, bundle: Bundle, path: str) -> None:
     """fp32 and every variant on each corpus of EVAL."""
     rows = manifest.read(path)
     # Of a manifest with several splits the test split is used; of one with one split or none, all of it.
-    rows = tuple(row for row in rows if row.split in CLOSED) or rows
+    rows = tuple(row for row in rows if manifest.part_of(row.split or "") == "test") or rows
     for corpus, clips in by_corpus(Clips(rows, bundle.spec, 10.0)).items():
         judge = Judge(bundle, clips, None)
         output.say(

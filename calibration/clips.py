@@ -32,9 +32,6 @@ SHORTEST_REST = 0.5
 """Seconds: a shorter rest of a recording is left out; a word takes about as long (150 words a minute are 0.4 s
 each)."""
 
-CLOSED = frozenset({"eval", "test"})
-"""Splits of a manifest that nothing may be chosen on."""
-
 Samples: TypeAlias = NDArray[np.float32]
 Verb: TypeAlias = Literal["calibrate", "judge"]
 
@@ -250,7 +247,7 @@ def _rows(source: str | Path) -> tuple[Row, ...]:
         source = embedded.clips_manifest()
     rows = manifest.read(source, need=None)
     # The test split of a manifest neither calibrates nor judges, unless the manifest holds nothing else.
-    return tuple(row for row in rows if row.split not in CLOSED) or rows
+    return tuple(row for row in rows if manifest.part_of(row.split or "") != "test") or rows
 
 
 def _rows_or_pairs(source: str | Path, spec: ModelSpec) -> tuple[tuple[Row, ...], tuple[Trial, ...]]:

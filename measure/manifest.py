@@ -10,6 +10,7 @@ are understood too. A classifier's manifest has ``label`` in place of ``text``, 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,13 @@ AUDIO_SUFFIXES = media.SUFFIXES | frozenset(
 
 Need = Literal["text", "label", "rttm", "values", "speaker"]
 """What each row must have besides its recording."""
+
+Part = Literal["train", "dev", "test"]
+"""What a split is for: to learn from, to choose by, or only to be measured."""
+_PARTS: Mapping[str, Part] = {
+    "train": "train", "dev": "dev", "valid": "dev", "validation": "dev", "test": "test", "eval": "test"
+}  # fmt: skip
+"""The word that a split's name begins with, in small letters, and what the split is for."""
 
 _PATH = ("path", "audio_filepath", "file_name")
 TEXT = ("text", "sentence", "transcription")
@@ -70,6 +78,11 @@ class Trial:
     second: Path
     same: bool
     source: str
+
+
+def part_of(split: str) -> Part | None:
+    """What a split is for by the word that its name begins with (``Test``, ``dev-clean``); None for another word."""
+    return _PARTS.get(re.split(r"[^a-z]", split.lower(), maxsplit=1)[0])
 
 
 def read(path: str | Path, *, split: str | None = None, need: Need | None = "text") -> tuple[Row, ...]:

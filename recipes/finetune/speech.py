@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wav2edge.measure.manifest import Row, read
+from wav2edge.measure.manifest import Row, part_of, read
 from wav2edge.runtime.audio.read import load
 from wav2edge.runtime.errors import InputError
 
@@ -29,11 +28,6 @@ SHORTEST, LONGEST = 0.3, 30.0
 
 FEWEST_SPEAKERS = 5
 """Named speakers from which dev is taken by whole speakers."""
-
-_SPLITS = {
-    "train": "train", "dev": "dev", "valid": "dev", "validation": "dev", "test": "test", "eval": "test"
-}  # fmt: skip
-"""The word that a manifest's split begins with, in any case, and what it means: `Test`, `dev-clean`, `validation`."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +75,7 @@ def read_speech(manifest: Path, dev_share: float = 0.15) -> Speech:
 def _split(row: Row, manifest: Path) -> str:
     """Return train, dev or test."""
     named = row.split or "train"
-    found = _SPLITS.get(re.split(r"[^a-z]", named.lower(), maxsplit=1)[0])
+    found = part_of(named)
     if found is None:
         raise InputError(f"{manifest}: split {named!r} of {row.path.name}; give train, dev or test")
     return found

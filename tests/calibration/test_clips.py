@@ -39,6 +39,13 @@ def test_what_a_manifest_sets_aside_is_never_touched(rows: Path, ctc_spec: Model
     assert names(dev_clips(rows, ctc_spec, longest=10.0)) == names(clips)
 
 
+def test_splits_are_recognised_as_corpora_name_them(rows: Path, ctc_spec: ModelSpec) -> None:
+    """Only the names ``test`` and ``eval`` were set aside: with LibriSpeech's, test sets calibrated and judged."""
+    text = rows.read_text("utf-8").replace('"test"', '"test-clean"').replace('"eval"', '"Test"')
+    rows.write_text(text, "utf-8")
+    assert names(calibration_clips(rows, ctc_spec, longest=10.0)) == ["0.wav", "1.wav", "3.wav", "5.wav"]
+
+
 def test_hold_out_shares_nothing(rows: Path, ctc_spec: ModelSpec) -> None:
     rest, dev = hold_out(calibration_clips(rows, ctc_spec, longest=10.0), "all.jsonl")
     assert names(rest) == ["0.wav", "3.wav"] and names(dev) == ["1.wav", "5.wav"]
