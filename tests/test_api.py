@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import wav2edge
@@ -64,6 +65,40 @@ def test_evaluate_compares_models_on_the_same_recordings(clips: list[tuple[Path,
     assert done == [*range(1, len(clips) + 1)] * 2 and len(found.rows) == len(clips)
 
 
+def test_evaluate_leaves_models_open_and_names_the_decoder(clips: list[tuple[Path, str]]) -> None:
+    """It closed the caller's model, so that the same one given twice failed; beam search was reported as greedy."""
+    pytest.importorskip("onnxruntime", reason="it runs the embedded model")
+    pytest.importorskip("jiwer", reason="it counts word errors")
+    manifest = clips[0][0].parent / "manifest.jsonl"
+    with wav2edge.open(engine="onnxruntime", variant="fp32") as model:
+        found = wav2edge.evaluate(manifest, model, model, decoder=wav2edge.BeamDecoder(model.spec))
+        assert [one.system.decoding for one in found.hypotheses] == ["beam", "beam"]
+        assert found.texts[0] == found.texts[1]
+
+
+def test_one_name_is_a_list_of_one(shapes_bundle: Bundle, tmp_path: Path) -> None:
+    """A text was taken for a list of letters."""
+    report = wav2edge.bench(shapes_bundle, engines="null", variants="fp32", threads=1, lengths=[0.5], runs=2)
+    assert [result.name for result in report.results] == ["null/fp32"]
+    with pytest.raises(wav2edge.errors.InputError, match="'int9'"):
+        wav2edge.quantize(shapes_bundle, tmp_path, variants="int9")
+
+
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        ({"lengths": [0]}, "lengths="),
+        ({"lengths": []}, "lengths="),
+        ({"runs": 0}, "runs=0"),
+        ({"threads": 0}, "threads=0"),
+    ],
+)
+def test_bench_refuses_what_cannot_be_measured(shapes_bundle: Bundle, named: dict[str, object], reason: str) -> None:
+    """Zero meant the default, and a length of zero an engine that fails."""
+    with pytest.raises(wav2edge.errors.InputError, match=reason):
+        wav2edge.bench(shapes_bundle, engines="null", **named)  # type: ignore[arg-type]
+
+
 def test_bench_measures_what_is_named(shapes_bundle: Bundle) -> None:
     report = wav2edge.bench(shapes_bundle, engines=["null"], threads=1, lengths=[0.5], runs=3)
     assert [result.name for result in report.results] == ["null/fp32"]
@@ -88,6 +123,19 @@ def test_a_batch_gives_each_recording_its_transcript_or_its_error(
         assert third.transcript is not None and third.transcript.text == first.transcript.text
         streamed = list(transcribe.stream(good))
         assert tuple(streamed) == first.transcript.segments
+
+
+def test_a_batch_of_one_recording_is_refused(shapes_bundle: Bundle, clips: list[tuple[Path, str]]) -> None:
+    """Each letter of its name, or each sample, was taken for a recording."""
+    with wav2edge.Transcriber.open(shapes_bundle.path, "null", threads=1) as transcribe:
+        for one in (str(clips[0][0]), clips[0][0], np.zeros(16000, np.float32), {"path": str(clips[0][0])}):
+            with pytest.raises(wav2edge.errors.InputError, match="a list of recordings, and this is one"):
+                transcribe.batch(one)  # type: ignore[arg-type]
+        assert len(transcribe.batch(np.zeros((2, 16000), np.float32))) == 2  # type: ignore[arg-type]
+        with pytest.raises(wav2edge.errors.InputError, match="size=0"):
+            transcribe.batch([], size=0)
+    with pytest.raises(wav2edge.errors.InputError, match="lanes=0"):
+        wav2edge.Transcriber.open(shapes_bundle.path, "null", lanes=0)
 
 
 def test_former_spellings_go_on_working(shapes_bundle: Bundle, clips: list[tuple[Path, str]]) -> None:

@@ -11,12 +11,15 @@ from ...runtime import engines
 from ...runtime.bundle.read import Bundle
 from ...runtime.engines import Candidate
 from ...runtime.errors import BundleError, InputError
+from ...runtime.threads import check_threads
 from .report import Skipped, configuration_name
 from .worker import WHISPER
 
 LENGTHS = (1.0, 5.0, 10.0, 30.0)
 """Seconds of audio that are timed where the user names none: a command, a sentence, an utterance, Whisper's window."""
 
+LONGEST = 3600
+"""Most seconds of audio in one run."""
 _WHISPER_TYPES = ("int8", "fp32")
 _WORKER_BYTES = 750_000_000
 """Memory of a worker besides its model: 150 MB of libraries, and 600 MB for the activations of 30 s at base shape."""
@@ -71,6 +74,13 @@ class BenchPlan:
     """Bytes that workers may take together; configurations that need more are measured in groups. None: most of the
     available memory."""
 
+    def __post_init__(self) -> None:
+        """Raise InputError for lengths and numbers of runs that cannot be measured."""
+        if not self.lengths or not all(0 < seconds <= LONGEST for seconds in self.lengths):
+            raise InputError(f"lengths={list(self.lengths)}: give seconds of audio above 0, at most {LONGEST}")
+        if self.runs < 1:
+            raise InputError(f"runs={self.runs}: give 1 or more")
+
 
 def configurations(
     bundles: Sequence[Bundle],
@@ -84,8 +94,9 @@ def configurations(
     """Every configuration that this machine can run, and those that it cannot, with the reason and what to do.
 
     device: for the engines that are named. checkpoints: directories for the reference engine; each bundle uses the one
-    whose weights it was made from. Raises InputError for engines, BundleError for variants that do not exist.
+    whose weights it was made from. Raises InputError for engines and threads, BundleError for variants that cannot be.
     """
+    check_threads(threads)
     for name in only_engines:
         engines.get(name)
     _require_variants(bundles, only_variants)

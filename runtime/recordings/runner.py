@@ -41,7 +41,8 @@ class Runner(Generic[T]):
     def __init__(self, model: Model, chunking: Chunking | None = None, lanes: int = 1) -> None:
         """Load the model's graph, so that what is missing is raised here.
 
-        Raises InputError for a head that this is not for, EngineError and BundleError as ``Model.session`` does.
+        Raises InputError for a head that this is not for and for no lanes, EngineError and BundleError as
+        ``Model.session`` does.
         """
         if model.spec.head not in self.heads:
             made_for = _made_for(model.spec.head)
@@ -49,6 +50,8 @@ class Runner(Generic[T]):
                 f"{model.bundle.path}: its head is {model.spec.head}, which does not {self.does}"
                 + (f"; use it to {made_for}" if made_for else "")
             )
+        if lanes < 1:
+            raise InputError(f"lanes={lanes}: give 1 or more")
         self.model = model
         self.spec = model.spec
         self.chunking = chunking or Chunking()

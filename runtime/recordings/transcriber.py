@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..audio.read import AudioSource, Channel, RawFormat, Recording
-from ..errors import AudioError
+from ..errors import AudioError, InputError
 from ..heads import ctc
 from ..model import Model
 from ..text.transcript import Segment, Transcript
@@ -101,10 +102,15 @@ class Transcriber(Runner[Transcript]):
         """Transcribe recordings; each Result has its source and either a transcript or the error for it.
 
         size: chunks that are run as one padded batch, of one recording or of several, as a GPU wants them.
-        ``batch.transcribe_all`` gives the results one by one as they come. Raises EngineError.
+        ``batch.transcribe_all`` gives the results one by one as they come. Raises EngineError, and InputError where
+        ``sources`` is one recording.
         """
         from .batch import transcribe_all
 
+        if isinstance(sources, (str, bytes, os.PathLike, Mapping)) or getattr(sources, "ndim", 2) < 2:
+            raise InputError("batch takes a list of recordings, and this is one; call the transcriber with it")
+        if size < 1:
+            raise InputError(f"size={size}: give 1 chunk or more")
         return list(transcribe_all(self, sources, batch=size))
 
     def run(self, chunks: Sequence[Chunk]) -> list[NDArray[np.float32]]:

@@ -5,6 +5,7 @@ Large packages are imported on use. The classes that run models are in ``wav2edg
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING
 from wav2edge.devices.open import open_model
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.model import Model
 from wav2edge.runtime.recordings.decoding import WordDecoder
 
-from .runners import ModelOrPath, Transcriber
+from .runners import ModelOrPath, Transcriber, as_model
 
 if TYPE_CHECKING:
     from wav2edge.calibration.options import Options
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from wav2edge.measure.evaluation import Evaluation
     from wav2edge.measure.scoring import Normalization
     from wav2edge.runtime.selftest import SelftestResult
+
+Names = str | Sequence[str]
+"""One name, or several."""
 
 
 def open(
@@ -56,7 +61,7 @@ def export(
     normalize: bool | None = None,
     revision: str | None = None,
     language: str | None = None,
-    ignore_weights: Sequence[str] = (),
+    ignore_weights: Names = (),
     vocab: str | Path | None = None,
     label_groups: Sequence[int] = (),
     overwrite: bool = False,
@@ -85,7 +90,7 @@ def export(
         normalize,
         revision,
         language,
-        ignore_weights=list(ignore_weights),
+        ignore_weights=_several(ignore_weights),
         vocab=vocab,
         label_groups=label_groups,
     )
@@ -97,7 +102,7 @@ def quantize(
     speech: str | Path,
     dev: str | Path | None = None,
     *,
-    variants: Sequence[str] | None = None,
+    variants: Names | None = None,
     max_wer_rise: float | None = None,
     threads: int | None = None,
     options: Options | None = None,
@@ -121,7 +126,7 @@ def quantize(
 
     chosen = options or Options()
     if variants is not None:
-        chosen = dataclasses.replace(chosen, variants=tuple(variants))
+        chosen = dataclasses.replace(chosen, variants=_several(variants))
     if max_wer_rise is not None:
         chosen = dataclasses.replace(chosen, budget=dataclasses.replace(chosen.budget, max_wer_rise=max_wer_rise))
     if threads is not None:
@@ -142,8 +147,8 @@ def evaluate(
     manifest: JSON Lines, .tsv or .csv with ``path`` and ``text``, or a folder of audio with a .txt beside each file.
     models: the others are compared with the first (none: the embedded demo model). split: only rows of that split.
     normalization: how texts are made comparable, see ``measure.scoring``. decoder: as for ``Transcriber``.
-    progress: called with the number of recordings that a model has done. Raises InputError for a manifest that cannot
-    be used. Needs the extra [eval].
+    progress: called with the number of recordings that a model has done. A Model stays open. Raises InputError for a
+    manifest that cannot be used. Needs the extra [eval].
 
     >>> import wav2edge
     >>> result = wav2edge.evaluate("test.jsonl", "my-bundle", "its-small-variant")  # doctest: +SKIP
@@ -154,10 +159,12 @@ def evaluate(
 
     rows, broken = manifests.scan(manifest, split=split)
     hypotheses = []
+    decoding: evaluation.DecodingName = "greedy" if decoder is None or isinstance(decoder, ctc.Greedy) else "beam"
     for model in models or (None,):
-        with Transcriber(model, decoder=decoder) as transcribe:
-            opened = transcribe.model
-            system = evaluation.System(str(opened.bundle.path), opened.engine, opened.variant.name)
+        opened = as_model(model)
+        with contextlib.nullcontext() if opened is model else opened:
+            transcribe = Transcriber(opened, decoder=decoder)
+            system = evaluation.System(str(opened.bundle.path), opened.engine, opened.variant.name, decoding)
             hypotheses.append(evaluation.transcribe_rows(transcribe, system, rows, progress))
     result = evaluation.evaluate(rows, hypotheses, normalization or scoring.DEFAULT_NORMALIZATION)
     return dataclasses.replace(result, problems=(*broken, *result.problems))
@@ -165,8 +172,8 @@ def evaluate(
 
 def bench(
     *bundles: str | Path | Bundle | None,
-    engines: Sequence[str] = (),
-    variants: Sequence[str] = (),
+    engines: Names = (),
+    variants: Names = (),
     threads: int | None = None,
     lengths: Sequence[float] | None = None,
     runs: int | None = None,
@@ -182,7 +189,8 @@ def bench(
     with text, for WER. baseline: the configuration that ratios are to, such as ``onnxruntime/fp32``. quick: fewer
     lengths and runs, where they are not named. progress: called with the share that is done and the name of the step.
 
-    Raises InputError and BundleError for names that do not exist, EngineError where nothing could be measured.
+    Raises InputError and BundleError for names that do not exist and numbers that cannot be measured, EngineError where
+    nothing could be measured.
 
     >>> import wav2edge
     >>> report = wav2edge.bench("my-bundle")  # doctest: +SKIP
@@ -193,13 +201,16 @@ def bench(
 
     opened = [embedded.resolve(bundle) for bundle in bundles or (None,)]
     chosen, skipped = plans.configurations(
-        opened, threads or detect().cpu.threads, only_engines=engines, only_variants=variants
+        opened,
+        detect().cpu.threads if threads is None else threads,
+        only_engines=_several(engines),
+        only_variants=_several(variants),
     )
     plan = plans.BenchPlan(
         tuple(chosen),
         tuple(skipped),
-        lengths=tuple(lengths or (QUICK_LENGTHS if quick else plans.LENGTHS)),
-        runs=runs or (QUICK_RUNS if quick else plans.BenchPlan.runs),
+        lengths=(QUICK_LENGTHS if quick else plans.LENGTHS) if lengths is None else tuple(lengths),
+        runs=(QUICK_RUNS if quick else plans.BenchPlan.runs) if runs is None else runs,
         limit=QUICK_LIMIT if quick else plans.BenchPlan.limit,
         manifest=None if manifest is None else Path(manifest),
         baseline=baseline,
@@ -226,3 +237,8 @@ def selftest(
     from wav2edge.runtime.selftest import run
 
     return list(run(embedded.resolve(bundle), engine, variant, threads))
+
+
+def _several(names: Names) -> tuple[str, ...]:
+    """The names, of which there may be one alone."""
+    return (names,) if isinstance(names, str) else tuple(names)
