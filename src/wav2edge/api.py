@@ -162,7 +162,9 @@ def evaluate(
     decoding: evaluation.DecodingName = "greedy" if decoder is None or isinstance(decoder, ctc.Greedy) else "beam"
     for model in models or (None,):
         opened = as_model(model)
-        with contextlib.nullcontext() if opened is model else opened:
+        with contextlib.ExitStack() as stack:
+            if opened is not model:
+                stack.enter_context(opened)
             transcribe = Transcriber(opened, decoder=decoder)
             system = evaluation.System(str(opened.bundle.path), opened.engine, opened.variant.name, decoding)
             hypotheses.append(evaluation.transcribe_rows(transcribe, system, rows, progress))

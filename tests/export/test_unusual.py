@@ -61,6 +61,21 @@ UNUSUAL: dict[str, dict[str, object]] = {
     "one layer, one head, coarse epsilon": {"num_hidden_layers": 1, "num_attention_heads": 1, "layer_norm_eps": 0.001},
     "odd positional kernel, two groups": {"num_conv_pos_embeddings": 15, "num_conv_pos_embedding_groups": 2},
     "attention adapters": {"adapter_attn_dim": 8},
+    "hubert with keys of wav2vec2's adapter and of sew": {
+        "classes": "Hubert",
+        "add_adapter": True,
+        "num_adapter_layers": 3,
+        "adapter_kernel_size": 3,
+        "adapter_stride": 2,
+        "output_hidden_size": 32,
+        "squeeze_factor": 2,
+    },
+    "wav2vec2-bert with keys of convolutions": {
+        "classes": "Wav2Vec2Bert",
+        "conv_depthwise_kernel_size": 5,
+        "conv_kernel": (10, 3, 3),
+        "conv_stride": (5, 2, 2),
+    },
     "hubert with batch norm of positions": {"classes": "Hubert", "conv_pos_batch_norm": True},
     "hubert without the projection's norm": {
         "classes": "Hubert",
