@@ -7,6 +7,7 @@ in ASR performance evaluation", 2004). Edit distances are jiwer's.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,12 @@ from .figures import Difference as Difference
 from .figures import known
 from .figures.bootstrap import DRAWS, interval_of_ratio
 
+_GAPLESS = (
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff]"
+)
+"""Scripts that are written without spaces between words: Thai, Lao, Burmese, Khmer, Japanese and Chinese."""
+
 
 def keep_text(text: str) -> str:
     """The text as it is written, white space squeezed."""
@@ -34,16 +41,27 @@ def lower_text(text: str) -> str:
 
 
 def basic_text(text: str) -> str:
-    """NFKC, lower case, punctuation and symbols as spaces; an apostrophe inside a word stays (``don't``)."""
+    """NFKC, lower case, punctuation and symbols as spaces; an apostrophe inside a word stays (``don't``).
+
+    Invisible characters, such as marks of direction, are left out but for the joiners, which are spelling.
+    """
     text = unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("ʼ", "'")
     kept = []
     for index, character in enumerate(text):
         if character == "'":
             inside = text[index - 1 : index].isalnum() and text[index + 1 : index + 2].isalnum()
             kept.append("'" if inside else " ")
-        else:
+        elif unicodedata.category(character) != "Cf" or character in "\u200c\u200d":
             kept.append(" " if unicodedata.category(character)[0] in "PSZ" else character)
     return keep_text("".join(kept))
+
+
+def without_gaps(text: str) -> str:
+    """A text without the spaces beside characters of Chinese, Japanese, Thai, Lao, Khmer and Burmese.
+
+    No word begins or ends there: such a space is from punctuation, or from the segmentation of a corpus.
+    """
+    return re.sub(f"(?<={_GAPLESS}) | (?={_GAPLESS})", "", text)
 
 
 Normalization = Literal["none", "lower", "basic"]
@@ -138,13 +156,14 @@ def score(
 ) -> Scores:
     """Compare hypotheses with references, clip by clip: WER and CER with 95 % intervals.
 
+    The CER counts no space beside a character of a script that is written without (``without_gaps``).
     Raises InputError when the numbers of texts differ or are zero, EngineError when the extra [eval] is missing.
     """
     if len(references) != len(hypotheses) or not references:
         raise InputError(f"{len(references)} references for {len(hypotheses)} hypotheses; score needs pairs")
     pairs = [(normalize(r, normalization), normalize(h, normalization)) for r, h in zip(references, hypotheses)]
     words = tuple(word_edits(*pair) for pair in pairs)
-    characters = tuple(character_edits(*pair) for pair in pairs)
+    characters = tuple(character_edits(without_gaps(r), without_gaps(h)) for r, h in pairs)
     return Scores(rate(words, seed=seed), rate(characters, seed=seed), words, characters, normalization)
 
 

@@ -16,7 +16,7 @@ from ..runtime.heads import ctc, sequence_classification
 from .figures import FIGURES, Figure
 from .manifest import Need, Row, Trial
 from .runs import ClassificationRun, EncoderRun, RegressionRun, TranscriptionRun
-from .scoring import normalize
+from .scoring import normalize, without_gaps
 from .speaker_tasks import Diarization, SpeakerVerification
 from .task import Answer, BaseTask, Likeness, Task, Unit, names_of
 
@@ -73,7 +73,7 @@ class Transcription(BaseTask):
     def amount(self, rows: Sequence[Row]) -> int:
         """How many words or characters the texts have."""
         texts = [normalize(row.text) for row in rows]
-        return sum(len(text) if gapless(self.spec) else len(text.split()) for text in texts)
+        return sum(len(without_gaps(text)) if gapless(self.spec) else len(text.split()) for text in texts)
 
     def run(self, rows: Sequence[Row], answers: Sequence[Answer]) -> TranscriptionRun:
         """The texts of logits, decoded greedily."""

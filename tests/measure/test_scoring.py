@@ -24,6 +24,8 @@ from wav2edge.runtime.errors import InputError
         (" Don’t\tSTOP, ", "lower", "don’t stop,"),
         (" Don’t\tSTOP, ", "none", "Don’t STOP,"),
         ("'", "basic", ""),
+        ("\u200fשלום\u200f, \u202bעולם\u202c co\u00adop", "basic", "שלום עולם coop"),
+        ("می\u200cخواهم", "basic", "می\u200cخواهم"),
     ],
 )
 def test_normalization(text: str, how: str, expected: str) -> None:
@@ -40,6 +42,24 @@ def test_edits_of_a_known_pair() -> None:
     assert scoring.word_edits("", "two words") == scoring.Edits(0, 0, 0, 2)
     assert scoring.word_edits("two words", "") == scoring.Edits(2, 0, 2, 0)
     assert scoring.character_edits("abc d", "abd") == scoring.Edits(5, 0, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "errors", "length"),
+    [
+        ("你好，世界。再见！", "你好世界再见", 0, 6),  # punctuation became spaces, which the model cannot write
+        ("我 用 iPhone 拍照", "我用iphone拍照", 0, 10),
+        ("東京 タワー", "東京タワ", 1, 5),
+        ("สวัสดี ครับ", "สวัสดีครับ", 0, 10),
+        ("안녕 하세요", "안녕하세요", 1, 6),  # Korean has spaces between words
+    ],
+)
+def test_spaces_in_scripts_without_spaces_are_no_errors(
+    reference: str, hypothesis: str, errors: int, length: int
+) -> None:
+    """Every comma inside a Chinese reference counted as a lost character, whatever the model said."""
+    cer = scoring.score([reference], [hypothesis]).cer
+    assert (cer.errors, cer.length) == (errors, length)
 
 
 def test_rates_pool_errors_and_hold_the_value() -> None:
