@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from .families import Head
 from .foreign import SPECIAL, read_dictionary
 from .label_groups import label_groups
 from .languages import LanguageFiles, choose_language
-from .vocabulary import VOCABULARY, Table, read_table, token
+from .vocabulary import PIECE, VOCABULARY, Table, read_table, token
 
 SINGLE_LABEL = "single_label_classification"
 """transformers' ``problem_type`` of a classifier of which exactly one label holds, its default."""
@@ -108,14 +109,25 @@ def _class_names(file: Path, config: ConfigJson) -> tuple[str, ...]:
 
 
 def _dictionary_labels(file: Path, config: ConfigJson, language: str | None) -> Labels:
-    """The labels of fairseq's dictionary: the padding token is the blank, and ``|`` ends words."""
+    """The labels of fairseq's dictionary: the padding token is the blank, and ``|`` ends words where it is a label."""
     names, size = tuple(read_dictionary(file)), _vocabulary_size(file.parent, config)
     if len(names) != size:
         raise CheckpointError(
             f"{file}: {len(names)} labels with the special ones, but the output layer has {size}; "
             "this dictionary belongs to another model"
         )
-    return Labels(names, 0, "|" if "|" in names else None, language=language, silent=SPECIAL[1:])
+    delimiter = "|" if "|" in names else None
+    return Labels(
+        names, 0, delimiter, _units(names) if delimiter is None else "char", language=language, silent=SPECIAL[1:]
+    )
+
+
+def _units(names: Sequence[str]) -> Tokenizer:
+    """What the labels of fairseq's dictionary are without a word delimiter; it writes a space between phonemes."""
+    own = [name for name in names if name not in SPECIAL]
+    if any(name.startswith(PIECE) for name in own):
+        return "piece"
+    return "char" if all(len(unicodedata.normalize("NFC", name)) == 1 for name in own) else "phoneme"
 
 
 def _vocabulary_size(path: Path, config: ConfigJson) -> int:

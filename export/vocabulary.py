@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..runtime.errors import CheckpointError
@@ -31,6 +31,8 @@ SPECIAL = {
 _NO_LABELS = "its labels have no meaning without a vocabulary, add the tokenizer's file or name one with vocab=FILE"
 PIECE = "▁"
 """Opens a word in SentencePiece vocabularies."""
+_BYTE_SPACE = "Ġ"
+"""A space in vocabularies of byte-level BPE, and a letter in Maltese."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ def read_table(path: Path, settings: TokenizerJson, vocabulary: Mapping[str, obj
         table = _with_added_tokens(path, settings, numbered, dict.fromkeys(vocabulary))
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path / VOCABULARY}: not a table of labels and their indices") from error
-    return _fit(path, VOCABULARY, table, _special(settings), size)
+    fitted = _fit(path, VOCABULARY, table, _special(settings), size)
+    parted = token(settings.get("word_delimiter_token", "|")) in fitted.names
+    return replace(fitted, pieces=not parted and any(label.startswith(PIECE) for label in fitted.names))
 
 
 def token(value: object) -> str | None:
@@ -98,7 +102,7 @@ def _with_added_tokens(
 
 
 def _fit(path: Path, source: str, table: Mapping[int, tuple[str, bool]], special: set[str], size: int) -> Table:
-    """Cut to the output layer; raises CheckpointError where a label is beyond it or the last ones are missing."""
+    """Cut to the output layer; raises CheckpointError for labels beyond it, for missing last ones, and for bytes."""
     beyond = [label for index, (label, added) in table.items() if index >= size and not added and label not in special]
     inside = {index: label for index, (label, _) in table.items() if 0 <= index < size}
     if beyond or min(table, default=0) < 0 or size - 1 not in inside:
@@ -106,6 +110,11 @@ def _fit(path: Path, source: str, table: Mapping[int, tuple[str, bool]], special
         raise CheckpointError(
             f"{path / source}: {count} labels up to index {max(table, default=-1)}, but the output layer has "
             f"{size}; this vocabulary belongs to another checkpoint"
+        )
+    if any(label.startswith(_BYTE_SPACE) and len(label) > 1 for label in inside.values()):
+        raise CheckpointError(
+            f"{path / source}: its labels are sequences of bytes (byte-level BPE), of which a bundle makes no text; "
+            "fine-tune the model with letters or SentencePiece's pieces"
         )
     holes = {index: f"<unused {index}>" for index in range(size) if index not in inside}
     names = tuple((inside | holes)[index] for index in range(size))

@@ -6,6 +6,7 @@ Alignment: the most probable frames of a given label sequence (Viterbi).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +26,7 @@ Without the bound the model joins the last word of one recording with the first 
 400 pairs; with it in none."""
 
 _PIECE = "▁"  # opens a word in SentencePiece vocabularies
+_BYTES = r"(?:<0x[0-9A-F]{2}>)+"  # its bytes of characters that have no piece (byte_fallback)
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def words(found: list[Token], spec: ModelSpec, first_frame: int = 0, word_gap: f
     first_frame: the absolute frame of the logits' first row. Times are in seconds: a word starts with the first frame
     of its first label and ends with the last frame of its last. Confidence is the geometric mean of its labels'
     probabilities, in (0, 1]. Without a delimiter (phonemes, characters of some languages) each label is a word; in a
-    vocabulary of pieces a leading ``▁`` opens a word.
+    vocabulary of pieces a leading ``▁`` opens a word, and labels such as ``<0xC3>`` are bytes of UTF-8.
     """
     options = spec.options(Options)
     pieces = spec.tokenizer == "piece"
@@ -134,7 +136,7 @@ def words(found: list[Token], spec: ModelSpec, first_frame: int = 0, word_gap: f
     def close() -> None:
         text = "".join(spec.labels[token.label] for token in run)
         if pieces:
-            text = text.replace(_PIECE, "")
+            text = re.sub(_BYTES, _from_bytes, text.replace(_PIECE, ""))
         if text:
             result.append(
                 Word(
@@ -160,6 +162,11 @@ def words(found: list[Token], spec: ModelSpec, first_frame: int = 0, word_gap: f
             close()
     close()
     return result
+
+
+def _from_bytes(found: re.Match[str]) -> str:
+    """The characters of labels that are bytes of UTF-8."""
+    return bytes(int(label[2:4], 16) for label in found[0].split("<")[1:]).decode("utf-8", "replace")
 
 
 def joined(found: Sequence[Word], spec: ModelSpec) -> str:

@@ -206,3 +206,47 @@ def test_indices_that_are_not_numbers(tmp_path: Path, vocab: dict[str, object]) 
     write(tmp_path, vocab=vocab)
     with pytest.raises(CheckpointError):
         read_labels(tmp_path, {"vocab_size": 2, "pad_token_id": 0}, CTC)
+
+
+def test_pieces_in_vocab_json(tmp_path: Path, spell: Spell) -> None:
+    """Each piece was a word, and the text was ``▁ab▁a``."""
+    labels = table("<pad>", "▁a", "b", "▁", "<unk>")
+    write(tmp_path, vocab=labels, tokenizer_config={"pad_token": "<pad>", "unk_token": "<unk>"})
+    found = read_labels(tmp_path, {"vocab_size": 5, "pad_token_id": 0}, CTC)
+    assert (found.tokenizer, spell([1, 2, 0, 1, 3, 2], found)) == ("piece", "ab a b")
+    write(tmp_path, vocab=labels, tokenizer_config={"pad_token": "<pad>", "word_delimiter_token": "▁"})
+    assert read_labels(tmp_path, {"vocab_size": 5, "pad_token_id": 0}, CTC).tokenizer == "char"
+
+
+def test_bytes_of_pieces(tmp_path: Path, spell: Spell) -> None:
+    """Characters that have no piece were written as ``<0xC3><0xA9>``."""
+    labels = table("<pad>", "▁caf", "<0xC3>", "<0xA9>", "s")
+    write(tmp_path, vocab=labels, tokenizer_config={"pad_token": "<pad>"})
+    found = read_labels(tmp_path, {"vocab_size": 5, "pad_token_id": 0}, CTC)
+    assert spell([1, 2, 3, 4, 1, 2], found) == "cafés caf\ufffd"
+
+
+def test_bytes_are_refused(tmp_path: Path) -> None:
+    """The text of byte-level BPE was ``ĠcafÃ©``."""
+    write(tmp_path, vocab=table("<pad>", "Ġcaf", "Ã©", "s"), tokenizer_config={"pad_token": "<pad>"})
+    with pytest.raises(CheckpointError, match=r"its labels are sequences of bytes \(byte-level BPE\)"):
+        read_labels(tmp_path, {"vocab_size": 4, "pad_token_id": 0}, CTC)
+    write(tmp_path, vocab=table("<pad>", "|", "Ġ", "s"), tokenizer_config={"pad_token": "<pad>"})  # Maltese
+    assert read_labels(tmp_path, {"vocab_size": 4, "pad_token_id": 0}, CTC).tokenizer == "char"
+
+
+@pytest.mark.parametrize(
+    ("own", "text"),
+    [
+        (("|", "A", "B"), "A B"),
+        (("hh", "aa", "b"), "hh aa b"),
+        (("▁the", "▁", "m"), "the m"),
+        (("你", "好", "é"), "你好é"),
+    ],
+)
+def test_dictionaries_of_fairseq(own: tuple[str, ...], text: str, tmp_path: Path, spell: Spell) -> None:
+    """Phonemes were joined without spaces, and pieces with their mark."""
+    file = tmp_path / "dict.phn.txt"
+    file.write_text("".join(f"{label} 1\n" for label in own), encoding="utf-8")
+    labels = read_labels(tmp_path, {"vocab_size": 7}, CTC, vocabulary=file)
+    assert spell([5, 4, 6] if own[0] == "|" else [4, 5, 6], labels) == text
