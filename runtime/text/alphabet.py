@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from ..heads import ctc
 
 _NEVER = -1e4
 """The log-probability of what must not be chosen; finite, because beam searches add and subtract it."""
+_SAMPLE = 5000
+"""Words of a language model that its case is taken from."""
 _UNUSED = 0xE000
 """Private-use characters, from this one on, are those of labels that never become text."""
 
@@ -27,7 +29,8 @@ class Alphabet:
     def __init__(self, spec: ModelSpec, unigrams: Sequence[str]) -> None:
         """Prepare a model's labels; unigrams: the language model's words, where they are listed.
 
-        Raises InputError for a vocabulary that is not one of single letters with a word delimiter.
+        Raises InputError for a vocabulary that is not one of single letters with a word delimiter, or that spells none
+        of these words.
         """
         silent = {label for label in spec.labels if label in spec.options(ctc.Options).silent}
         silent |= {label for label in spec.labels if label.startswith(("<", "[")) and label.endswith((">", "]"))}
@@ -43,9 +46,7 @@ class Alphabet:
         if long := [label for label in letters.values() if len(label) != 1]:
             raise InputError(f"language models and hotwords need single letters as labels, here is {long[0]!r}")
         self._case = _case(letters.values(), unigrams)
-        spelled = {i: self._case(label) for i, label in letters.items()}
-        if len(set(spelled.values())) < len(spelled) or any(len(text) != 1 for text in spelled.values()):
-            spelled, self._case = letters, str
+        spelled = {i: _changed(label, self._case) for i, label in letters.items()}
         self._indices = {text: i for i, text in spelled.items()} | {" ": self._delimiter}
         self.characters = [
             "" if i == spec.blank else " " if i == self._delimiter else spelled.get(i, chr(_UNUSED + i))
@@ -84,7 +85,7 @@ class Alphabet:
     def checked(self, hotword: str) -> str:
         """A hotword in the decoder's case; raises InputError naming letters that the model does not have."""
         composed = unicodedata.normalize("NFC", " ".join(hotword.split()))
-        word = "".join(self._spelled(letter) for letter in self._case(composed))
+        word = "".join(self._spelled(_changed(letter, self._case)) for letter in composed)
         unknown = "".join(dict.fromkeys(letter for letter in word if letter not in self._indices))
         if not word:
             raise InputError("a hotword is empty")
@@ -98,10 +99,25 @@ class Alphabet:
         return next((way for way in ways if way in self._indices), letter)
 
 
-def _case(letters: Iterable[str], unigrams: Sequence[str]) -> Callable[[str], str]:
-    """How to write letters so that they spell the language model's words: as they are, in capitals, or small."""
-    known = set(letters)
-    sample = [word for word in unigrams[:5000] if not word.startswith("<")]
+def _case(letters: Collection[str], unigrams: Sequence[str]) -> Callable[[str], str]:
+    """How to write letters so that they spell the language model's words: as they are, in capitals, or small.
+
+    Raises InputError where they spell none of its words.
+    """
+    sample = [word for word in unigrams[:_SAMPLE] if not word.startswith("<")]
     ways: tuple[Callable[[str], str], ...] = (str, str.upper, str.lower)
-    spelled = [sum(set(word) <= {change(letter) for letter in known} for word in sample) for change in ways]
-    return ways[spelled.index(max(spelled))]  # the first of equals: as they are
+    best, most = ways[0], 0
+    for way in ways:
+        known = {_changed(letter, way) for letter in letters}
+        count = sum(set(word) <= known for word in sample)
+        if len(known) == len(letters) and count > most:  # two letters must not become one
+            best, most = way, count
+    if sample and not most:
+        raise InputError(f"the model's vocabulary spells no word of the language model, such as {sample[0][:40]!r}")
+    return best
+
+
+def _changed(letter: str, way: Callable[[str], str]) -> str:
+    """A letter in capitals or small; as it is where that would be several (``ß``)."""
+    changed = way(letter)
+    return changed if len(changed) == 1 else letter

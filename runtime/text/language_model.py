@@ -126,7 +126,8 @@ class BeamDecoder:
         hotwords: words or phrases to favour; hotword_weight: how much. beam_width: hypotheses kept at each frame.
         word_gap: seconds without a label that end a word.
         Raises EngineError when the extra [lm] is missing, InputError for a vocabulary that is not one of single
-        characters with a word delimiter, for a damaged language model, and for hotwords that it cannot spell.
+        characters with a word delimiter, for a damaged language model, and for a language model or hotwords that it
+        cannot spell.
         """
         if reason := unavailable():
             raise EngineError(reason)

@@ -99,6 +99,24 @@ def test_a_model_in_capitals_fits_a_vocabulary_in_small_letters(tmp_path: Path, 
     assert text_of(BeamDecoder(ctc_spec, open_language_model(path)), logits, ctc_spec) == "the cat sat"
 
 
+def test_a_model_in_capitals_where_a_letter_has_no_single_capital(tmp_path: Path, ctc_spec: ModelSpec) -> None:
+    """With ``ß`` among the letters no word of a model in capitals was known, and the search took the wrong ones."""
+    spec = dataclasses.replace(ctc_spec, labels=tuple("ß" if label == "z" else label for label in ctc_spec.labels))
+    path = tmp_path / "CATS.arpa"
+    path.write_text(ARPA.replace("the", "THE").replace("cat", "CAT").replace("sat", "SAT"))
+    logits = logits_as(spec, "the cat sat", {4: ("k", 0.5)})
+    assert text_of(BeamDecoder(spec, open_language_model(path)), logits, spec) == "the cat sat"
+    assert BeamDecoder(spec, open_language_model(path), hotwords=["straße"])
+
+
+def test_a_model_of_another_script(tmp_path: Path, ctc_spec: ModelSpec) -> None:
+    """Every word was unknown to it, which made the text worse without a word."""
+    path = tmp_path / "other.arpa"
+    path.write_text(ARPA.replace("the", "это").replace("cat", "кот").replace("sat", "сел"), "utf-8")
+    with pytest.raises(InputError, match="vocabulary spells no word of the language model, such as 'это'"):
+        BeamDecoder(ctc_spec, open_language_model(path))
+
+
 def test_hotwords_without_a_language_model(ctc_spec: ModelSpec) -> None:
     logits = logits_as(ctc_spec, "call bryan now", {5: ("p", 1.0)})
     assert text_of(ctc.greedy, logits, ctc_spec) == "call pryan now"
