@@ -47,8 +47,8 @@ _LONGEST_JUMP = 0.1
 """Seconds between two frames that are not damage in the other formats, whose frames follow each other."""
 
 _LONGEST_JITTER = 0.06
-"""Gaps between two frames, in seconds, up to which no silence is inserted: times are rounded, and recorders of live
-streams write the times of arrival."""
+"""Seconds by which the sound may be behind its times before silence is inserted: times are rounded, and recorders of
+live streams write the times of arrival."""
 
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "none"}
 """No other file and no address is ever opened from within one."""
@@ -175,6 +175,7 @@ class _Decoding:
         self._problems = problems
         self._seconds = 0.0
         self._damaged = False
+        self._behind = 0.0  # seconds by which the present file's times are ahead of its sound
         self._lost_at = -BREAKS_OFF  # seconds, of the last damage that was noted
 
     def pieces(self, stretches: Sequence[tuple[int, int]]) -> Iterator[Piece]:
@@ -198,6 +199,7 @@ class _Decoding:
         kinds = set(container.format.name.split(","))
         longest = BREAKS_OFF if kinds & _SPARSE else _LONGEST_JUMP
         begun, ended, started = self._seconds, None, False
+        self._behind = 0.0
         planar: tuple[object, AudioResampler] | None = None
         for frame in self._frames(container):
             kind = (frame.sample_rate, frame.layout.name, frame.format.name)
@@ -245,12 +247,20 @@ class _Decoding:
             except av.FFmpegError:
                 self._damaged = True
 
-    def _gap(self, frame: AudioFrame, missing: float, longest: float) -> Iterator[Piece]:
-        """Silence in place of what is missing before a frame, so that it keeps its time."""
-        if missing > longest or self._damaged:
-            self._lost(self._seconds, missing)
+    def _gap(self, frame: AudioFrame, gap: float, longest: float) -> Iterator[Piece]:
+        """Silence in place of what is missing before a frame, so that it keeps its time; gap: to the frame before.
+
+        Gaps are added up: many short ones make words as early as a long one does, and after a frame that came late the
+        next one seems to overlap it.
+        """
+        if gap > -BREAKS_OFF:  # else times began anew
+            self._behind += gap
+        if min(gap, self._behind) > longest or self._damaged:
+            self._lost(self._seconds, self._behind)
             self._damaged = False
-        yield from self._silence(frame, missing)
+        if self._behind > _LONGEST_JITTER:
+            yield from self._silence(frame, self._behind)
+            self._behind = 0.0
 
     def _silence(self, frame: AudioFrame, seconds: float) -> Iterator[Piece]:
         """Silence before a frame, of the frame's form."""

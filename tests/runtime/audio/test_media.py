@@ -208,3 +208,36 @@ def test_a_film_whose_sound_breaks_off_is_named(picture: Callable[[str, float], 
         data.index(b"moov") - 4 - data.index(b"mdat") - len(data) // 4
     )
     assert not taken(bytes(broken))[1].complete
+
+
+def timed(starts: list[int], samples: NDArray[np.float32]) -> bytes:
+    """Packets of 20 ms in Matroska, at these samples of the clock."""
+    rate, file = 16000, io.BytesIO()
+    with av.open(file, "w", format="matroska") as container:
+        sound = container.add_stream("pcm_s16le", rate=rate)
+        sound.layout = "mono"
+        for number, pts in enumerate(starts):
+            values = (samples[None, number * 320 : (number + 1) * 320] * 32767).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(values, format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = rate, pts, Fraction(1, rate)
+            container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+    return file.getvalue()
+
+
+def test_short_gaps_add_up(tones: Callable[[float, int], NDArray[np.float32]], second_of: SecondOf) -> None:
+    """A recorder of a call leaves out packets that were lost: words after 100 of them were two seconds early."""
+    starts = [320 * (number + number // 9) for number in range(600)]  # every tenth packet of 20 ms is missing
+    samples, recording = taken(timed(starts, tones(12.0, 16000)))
+    assert recording.complete and recording.warnings == ()
+    assert len(samples) == pytest.approx(starts[-1] + 320, abs=1600)
+    places = [starts[second * 50 + 10] / 16000 for second in range(12)]
+    assert [second_of(samples, place) for place in places] == list(range(12))
+
+
+def test_times_that_waver_add_no_silence(tones: Callable[[float, int], NDArray[np.float32]]) -> None:
+    """A recorder that writes the times of arrival: each packet that was late by 80 ms made the recording longer."""
+    starts = [320 * number + (1280 if number % 10 == 9 else 0) for number in range(600)]
+    starts = [max(starts[: number + 1]) for number in range(600)]  # as a stream arrives, in order
+    samples, recording = taken(timed(starts, tones(12.0, 16000)))
+    assert recording.complete and len(samples) == pytest.approx(12 * 16000, abs=1600)
