@@ -7,6 +7,7 @@ its length, before they become scores.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,11 @@ class Classification:
     def label(self) -> str:
         """The best label, several joined by a comma; empty where none holds."""
         return ", ".join(score.label for score in self.best)
+
+    def top(self, count: int, spec: ModelSpec) -> tuple[Score, ...]:
+        """The first ``count`` labels of each group, group by group; spec: of the model."""
+        starts = np.cumsum((0, *_groups(spec.options(Options), len(self.scores))))
+        return tuple(score for begin, end in pairwise(starts) for score in self.scores[begin:end][:count])
 
 
 def scores(logits: NDArray[np.float32], spec: ModelSpec) -> NDArray[np.float32]:

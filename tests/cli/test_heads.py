@@ -58,6 +58,17 @@ def test_labels_of_recordings(
     assert json.loads(capsys.readouterr().out)["seconds"] == pytest.approx(documents[0]["seconds"])
 
 
+def test_the_best_labels_of_each_group(
+    bundle_of: Make, clips: list[tuple[Path, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``--top 2`` of a model of intents printed two actions, and neither object nor place."""
+    options = sequence_classification.Options(groups=(3, 2))
+    bundle = bundle_of("sequence_classification", ("batch", "labels"), options, ("on", "off", "up", "lamp", "heat"))
+    file = str(clips[0][0])
+    assert main(["classify", file, "-m", bundle, *NULL, "--top", "2"]) == 0
+    assert capsys.readouterr().out == f"{file}: on 0.33, off 0.33, lamp 0.50, heat 0.50\n"
+
+
 def test_each_channel_is_labelled(bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = bundle_of("sequence_classification", ("batch", "labels"), sequence_classification.Options())
     call = str(tmp_path / "call.wav")

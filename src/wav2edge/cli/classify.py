@@ -14,6 +14,7 @@ from ._transcripts import inputs
 from ._values import COUNT, OneOf
 
 if TYPE_CHECKING:
+    from wav2edge.runtime.bundle.spec import ModelSpec
     from wav2edge.runtime.heads.regression import Regression
     from wav2edge.runtime.heads.sequence_classification import Classification
     from wav2edge.runtime.recordings.runner import Runner
@@ -32,7 +33,14 @@ if TYPE_CHECKING:
     type=OneOf(lambda: ("text", "json", "jsonl"), "text|json|jsonl"),
     default="text",
 )
-@option("--top", "labels to print for each recording (default: 1)", group=OUTPUT, metavar="N", type=COUNT, default=1)
+@option(
+    "--top",
+    "labels to print for each recording, or of each group of labels (default: 1)",
+    group=OUTPUT,
+    metavar="N",
+    type=COUNT,
+    default=1,
+)
 @_options.model("bundle of a classifier", embedded=False)
 @_options.one_engine
 @_sound.held(each=True)
@@ -54,7 +62,7 @@ def run(audio: tuple[str, ...], format: str, top: int, model: str | None, one: O
         for name, channel, found in _each.of_channels(either, sources, held, failed):
             if format == "text":
                 which = "" if channel is None else f" channel {channel}"
-                _terminal.out(f"{name}{which}: {_line(found, top)}")
+                _terminal.out(f"{name}{which}: {_line(found, top, opened.spec)}")
                 continue
             of = {"audio": name} if channel is None else {"audio": name, "channel": channel}
             document = {**of, **dataclasses.asdict(found)}
@@ -67,10 +75,10 @@ def run(audio: tuple[str, ...], format: str, top: int, model: str | None, one: O
     return 2 if failed else 0
 
 
-def _line(result: Classification | Regression, top: int) -> str:
+def _line(result: Classification | Regression, top: int, spec: ModelSpec) -> str:
     from wav2edge.runtime.heads.regression import Regression
 
     if isinstance(result, Regression):
         return ", ".join(f"{value.label} {value.value:g}" for value in result.values)
-    shown = result.best if top == 1 else result.scores[:top]
+    shown = result.best if top == 1 else result.top(top, spec)
     return ", ".join(f"{score.label} {score.score:.2f}" for score in shown) or "no label"
