@@ -143,7 +143,7 @@ def words(found: list[Token], spec: ModelSpec, first_frame: int = 0, word_gap: f
                     text=text.lower() if options.lowercase else text,
                     start=round((first_frame + run[0].start) * seconds, 3),
                     end=round((first_frame + run[-1].end) * seconds, 3),
-                    confidence=round(float(np.exp(sum(t.log_probability for t in run) / len(run))), 4),
+                    confidence=max(1e-4, round(float(np.exp(sum(t.log_probability for t in run) / len(run))), 4)),
                 )
             )
         run.clear()

@@ -117,3 +117,10 @@ def test_labels_that_are_silent_never_become_text(ctc_spec: ModelSpec) -> None:
     )
     found = ctc.greedy(logits_of([2, 1, 3, 4, 0, 1, 2], 5), phonemes)
     assert [word.text for word in found] == ["t", "dʒ", "t"]
+
+
+def test_confidence_is_never_zero(ctc_spec: ModelSpec) -> None:
+    """A word that a language model chose against the sound had the confidence 0, which its type rules out."""
+    logits = logits_of([5, 0, 6], len(ctc_spec.labels), height=40.0)
+    [word] = ctc.words(ctc.align(logits, [7, 8], 0), ctc_spec)
+    assert word.confidence == 1e-4
