@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..runtime.bundle.spec import Output
 from ..runtime.heads import ctc, encoder, frame_classification, regression, sequence_classification, xvector
 from .families import Head
-from .labels import Labels
+from .labels import MULTI_LABEL, REGRESSION, Labels
 
 if TYPE_CHECKING:
     from .steps import Config
@@ -44,7 +44,7 @@ def head_options(head: Head, config: Config, labels: Labels) -> tuple[str, objec
     if head.name == "frame_classification":
         numbered = all(_NUMBERED.search(name) for name in labels.names)
         return head.name, frame_classification.Options(exchangeable=numbered)
-    if problem == "regression":
+    if problem == REGRESSION:
         return "regression", regression.Options()
-    several = problem == "multi_label_classification"
+    several = problem == MULTI_LABEL
     return head.name, sequence_classification.Options(multi_label=several, groups=labels.groups)

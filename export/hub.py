@@ -9,10 +9,14 @@ from pathlib import Path
 from ..runtime.errors import CheckpointError
 from .documents import announced_line
 
-_WANTED = ("*.json", "*.txt", "*.model", "model*.safetensors", "adapter_model.safetensors", "language_model/*")
-_LEGACY = ("pytorch_model*.bin",)
-_ONNX = ("model.onnx", "model.onnx_data", "onnx/model.onnx", "onnx/model.onnx_data")
-"""What a repository for transformers.js or of optimum holds instead."""
+_SMALL = ("*.json", "*.txt", "*.model", "language_model/*")
+_WEIGHTS = (
+    ("model.safetensors", "model-*.safetensors", "adapter_model.safetensors"),
+    ("pytorch_model.bin", "pytorch_model-*.bin", "adapter_model.bin"),
+    ("model.onnx*", "onnx/model.onnx*"),
+)
+"""Names of weight files, of which the first that a repository has are downloaded: safetensors, pickles, or the ONNX
+files of a repository for transformers.js or of optimum."""
 _REPOSITORY = re.compile(r"^[A-Za-z0-9][\w.\-]*/[\w.\-]+$")
 
 
@@ -27,14 +31,12 @@ def download(name: str, revision: str | None = None, language: str | None = None
         raise CheckpointError(f"{name}: no such directory, and no name of the Hugging Face hub (OWNER/MODEL) either")
     from huggingface_hub import snapshot_download
 
-    wanted = list(_WANTED) if language is None else [*_WANTED, f"adapter.{language}.*"]
-
+    small = list(_SMALL) if language is None else [*_SMALL, f"adapter.{language}.*"]
     try:
-        path = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
-        if not list(path.glob("model*.safetensors")):
-            path = Path(snapshot_download(name, revision=revision, allow_patterns=[*wanted, *_LEGACY]))
-        if not list(path.glob("*.safetensors")) and not list(path.glob("pytorch_model*.bin")):
-            path = Path(snapshot_download(name, revision=revision, allow_patterns=[*wanted, *_ONNX]))
+        for names in _WEIGHTS:
+            path = Path(snapshot_download(name, revision=revision, allow_patterns=[*small, *names]))
+            if any(any(path.glob(each)) for each in names):
+                break
     except Exception as error:  # the hub's client passes on its HTTP library's errors, of many classes
         raise CheckpointError(
             f"{name}: no such directory, and the Hugging Face hub did not give it ({announced_line(error)[:160]}); "

@@ -16,8 +16,9 @@ from .label_groups import label_groups
 from .languages import LanguageFiles, choose_language
 from .vocabulary import PIECE, VOCABULARY, Table, read_table, token
 
-SINGLE_LABEL = "single_label_classification"
-"""transformers' ``problem_type`` of a classifier of which exactly one label holds, its default."""
+SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+"""The ``problem_type`` of transformers' classifiers of clips: exactly one label holds (its default), any number of
+them, or each label is a number."""
 DEFAULT_LABELS = 2
 """transformers' own number of a classifier's labels where config.json has none."""
 VOCAB_SIZE = 32
@@ -63,7 +64,7 @@ def read_labels(
     of a classifier's labels. files: where the weights of single languages are; None: in ``path``. Raises
     CheckpointError where labels are missing or do not fit its output layer.
     """
-    one_of_all = head.name == "sequence_classification" and config.get("problem_type") in (None, SINGLE_LABEL)
+    one_of_all = head.name == "sequence_classification" and _one_holds(path / "config.json", config)
     if groups and not one_of_all:
         raise CheckpointError(f"{path}: only a classifier of which one label holds has groups of labels")
     if head.name != "ctc" and (vocabulary is not None or language is not None):
@@ -78,12 +79,27 @@ def read_labels(
     if head.name in ("xvector", "encoder"):
         return Labels(())
     names = _class_names(path / "config.json", config)
+    if one_of_all and len(names) == 1:
+        raise CheckpointError(
+            f'{path / "config.json"}: one label, whose share of all labels is always 1; write "problem_type" there, '
+            f'"{REGRESSION}" where the model gives a number or "{MULTI_LABEL}" where it gives a probability'
+        )
     return Labels(names, groups=label_groups(names, groups, str(path)) if one_of_all else ())
 
 
 def numbered_names(count: int) -> tuple[str, ...]:
     """The names that transformers gives to labels where nothing names them."""
     return tuple(f"LABEL_{index}" for index in range(count))
+
+
+def _one_holds(file: Path, config: ConfigJson) -> bool:
+    """Whether exactly one label of a clip holds; raises CheckpointError for a ``problem_type`` of no meaning."""
+    problem = config.get("problem_type")
+    if problem not in (None, SINGLE_LABEL, MULTI_LABEL, REGRESSION):
+        raise CheckpointError(
+            f"{file}: problem_type is {problem[:60]!r}; it must be {SINGLE_LABEL}, {MULTI_LABEL} or {REGRESSION}"
+        )
+    return problem in (None, SINGLE_LABEL)
 
 
 def _class_names(file: Path, config: ConfigJson) -> tuple[str, ...]:

@@ -63,6 +63,36 @@ def test_hub_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         download("someone/some-model")
 
 
+@pytest.mark.parametrize(
+    ("repository", "taken"),
+    [
+        (["model.safetensors", "pytorch_model.bin"], ["model.safetensors"]),
+        (["adapter_config.json", "adapter_model.bin"], ["adapter_config.json", "adapter_model.bin"]),
+        (["adapter_model.safetensors", "adapter_model.bin"], ["adapter_model.safetensors"]),
+        (["model.fp16.safetensors", "pytorch_model.bin"], ["pytorch_model.bin"]),
+        (["adapter.fra.safetensors", "pytorch_model.bin"], ["adapter.fra.safetensors", "pytorch_model.bin"]),
+        (["onnx/model.onnx", "onnx/model.onnx.data"], ["onnx/model.onnx", "onnx/model.onnx.data"]),
+        (["model-00001-of-00002.safetensors", "model.onnx"], ["model-00001-of-00002.safetensors"]),
+    ],
+    ids=str,
+)
+def test_what_is_downloaded_is_what_a_directory_may_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: list[str], taken: list[str]
+) -> None:
+    """An adapter saved as a pickle was called one without its weights, and large weights beside ONNX were left out."""
+    import huggingface_hub
+
+    def snapshot_download(name: str, revision: str | None, allow_patterns: list[str]) -> str:
+        for file in huggingface_hub.utils.filter_repo_objects(repository, allow_patterns=allow_patterns):
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            (tmp_path / file).touch()
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    found = download("someone/some-model", language="fra")
+    assert sorted(str(file.relative_to(found)) for file in found.rglob("*") if file.is_file()) == taken
+
+
 def test_other_family(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit_json(checkpoint / "config.json", model_type="whisper")
     assert "'whisper' is not of this family" in refusal(checkpoint, tmp_path / "out", capsys)

@@ -303,6 +303,23 @@ def test_lora_is_merged(layer_checkpoint: Path, tmp_path: Path, settings: dict[s
     assert checkpoint.digest() != Checkpoint.open(layer_checkpoint).digest()
 
 
+def test_an_adapter_that_is_a_pickle(layer_checkpoint: Path, tmp_path: Path) -> None:
+    """It gives the weights of the same adapter in safetensors; one that would run code is not loaded."""
+    layer = "wav2vec2.encoder.layers.1.attention.q_proj"
+    state = {f"{layer}.lora_A.weight": torch.randn(4, 32), f"{layer}.lora_B.weight": torch.randn(32, 4)}
+    for name in ("safe", "pickle", "unsafe"):
+        write_adapter(tmp_path / name, layer_checkpoint, state)
+    named = load_file(tmp_path / "pickle/adapter_model.safetensors")
+    for name, saved in (("pickle", named), ("unsafe", {**named, "run": Path("x")})):
+        (tmp_path / name / "adapter_model.safetensors").unlink()
+        torch.save(saved, tmp_path / name / "adapter_model.bin")
+    found = Checkpoint.open(tmp_path / "pickle").load().state_dict()
+    expected = Checkpoint.open(tmp_path / "safe").load().state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    with pytest.raises(CheckpointError, match="this pickle would run code"):
+        Checkpoint.open(tmp_path / "unsafe").load()
+
+
 def test_the_base_of_an_adapter_is_of_the_revision_that_it_names(
     layer_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer
 
 from wav2edge.export.documents import AddedTokensJson, ConfigJson, ProcessorJson, read_document
-from wav2edge.export.families import HEADS
+from wav2edge.export.families import HEADS, POOLED
 from wav2edge.export.labels import Labels, read_labels
 from wav2edge.runtime.errors import CheckpointError
 
@@ -146,6 +146,29 @@ def test_numbers_of_labels_that_cannot_be(tmp_path: Path, config: ConfigJson, re
     head = next(head for head in HEADS if head.name == "frame_classification")
     with pytest.raises(CheckpointError, match=reason):
         read_labels(tmp_path, config, head)
+
+
+ONE = {"0": "age"}
+
+
+@pytest.mark.parametrize("suffix", ["ForSequenceClassification", "ForSpeechClassification"])
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"num_labels": 1}, 'one label, .* always 1; write "problem_type" there, "regression" where .* a number'),
+        ({"id2label": ONE}, "one label"),
+        ({"id2label": ONE, "problem_type": "single_label_classification"}, "one label"),
+        ({"problem_type": "multi_label"}, "problem_type is 'multi_label'; it must be single_label_classification, "),
+        ({"id2label": ONE, "problem_type": "Regression"}, "problem_type is 'Regression'"),
+    ],
+)
+def test_a_classifier_whose_scores_mean_nothing(tmp_path: Path, config: ConfigJson, reason: str, suffix: str) -> None:
+    """One label was given the score 1.0 for every clip, and a misspelt kind of labels was one label of all."""
+    head = next(head for head in (*HEADS, POOLED) if head.suffix == suffix)
+    with pytest.raises(CheckpointError, match=rf"config\.json: {reason}"):
+        read_labels(tmp_path, config, head)
+    for problem in ("regression", "multi_label_classification"):
+        assert read_labels(tmp_path, {"id2label": {"0": "age"}, "problem_type": problem}, head).names == ("age",)
 
 
 @pytest.mark.parametrize(
