@@ -12,14 +12,15 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from wav2edge.measure import manifest, trials
-from wav2edge.measure.manifest import Row, Trial
+from wav2edge.measure import manifest, trial_list, trials
+from wav2edge.measure.manifest import Row
 from wav2edge.measure.task import Task
 from wav2edge.measure.tasks import task_of
+from wav2edge.measure.trial_list import Trial
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.spec import ModelSpec
-from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.errors import AudioError, InputError
 
 BUILT_IN = "built-in"
 """The name of the clips that ship with the package."""
@@ -50,9 +51,11 @@ class Clips:
     """The listed pairs, for a speaker model; empty: all pairs of recordings with named speakers."""
 
     def whole(self) -> Iterator[tuple[Row, Samples]]:
-        """Each recording whole; raises AudioError for one that cannot be read."""
+        """Each recording whole; raises AudioError for one that cannot be read or a row of a part."""
         for row in self.rows:
             samples = read.load(row.path, self.spec.sample_rate)
+            if problem := row.not_whole(len(samples) / self.spec.sample_rate):
+                raise AudioError(f"{row.source}: {problem}")
             if len(samples) < self.spec.min_samples:
                 samples = np.pad(samples, (0, self.spec.min_samples - len(samples)))
             yield row, samples
@@ -252,7 +255,7 @@ def _rows(source: str | Path) -> tuple[Row, ...]:
 
 def _rows_or_pairs(source: str | Path, spec: ModelSpec) -> tuple[tuple[Row, ...], tuple[Trial, ...]]:
     """The recordings of a manifest, and the pairs of a list of pairs."""
-    if spec.head == "xvector" and str(source) != BUILT_IN and manifest.lists_pairs(source):
+    if spec.head == "xvector" and str(source) != BUILT_IN and trial_list.lists_pairs(source):
         return trials.read(source)
     return _rows(source), ()
 

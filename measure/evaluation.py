@@ -156,6 +156,9 @@ def transcribe_rows(
         elif not result.transcript.complete:  # the reference text is of the whole recording
             problems.append(f"{row.source}: {row.path}: {result.transcript.warnings[0]}")
             texts.append(None)
+        elif problem := row.not_whole(result.transcript.seconds):
+            problems.append(f"{row.source}: {problem}")
+            texts.append(None)
         else:
             seconds += result.transcript.seconds
             texts.append(result.transcript.text)

@@ -4,7 +4,7 @@ JSON Lines with at least ``path`` (relative to the file) and ``text``; a .tsv or
 same columns; or a folder of audio with a .txt of the same name beside each recording. The names that NeMo
 (``audio_filepath``), Hugging Face audio folders (``file_name``, ``transcription``) and Common Voice (``sentence``) use
 are understood too. A classifier's manifest has ``label`` in place of ``text``, a diarizer's ``rttm``, a regression's
-``values`` such as ``{"arousal": 0.4}``; a speaker model's ``speaker``, or it is a list of pairs (``read_trials``).
+``values`` such as ``{"arousal": 0.4}``; a speaker model's ``speaker``, or it is a list of pairs (``trial_list``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..runtime.audio import media
+from ..runtime.audio import read as read_audio
 from ..runtime.errors import InputError
 from ..runtime.escape import one_line
 from . import records
@@ -37,12 +38,10 @@ _PARTS: Mapping[str, Part] = {
 }  # fmt: skip
 """The word that a split's name begins with, in small letters, and what the split is for."""
 
-_PATH = ("path", "audio_filepath", "file_name")
+PATH = ("path", "audio_filepath", "file_name")
+"""Names of the column with the recording; the first is ours."""
 TEXT = ("text", "sentence", "transcription")
 _SECONDS = ("seconds", "duration")
-_FIRST, _SECOND, _SAME = ("first", "enroll", "path1"), ("second", "test", "path2"), ("same", "label", "target")
-_PAIR = "`first`, `second` and `same`"
-_YES, _NO = ("1", "true", "target", "same"), ("0", "false", "nontarget", "different")
 
 
 @dataclass(frozen=True)
@@ -69,15 +68,17 @@ class Row:
     values: Mapping[str, float] | None = None
     """A number for each label, for a regression."""
 
+    def not_whole(self, seconds: float) -> str | None:
+        """One line where it is of a part of its recording, as the recording's length in seconds tells; else None.
 
-@dataclass(frozen=True)
-class Trial:
-    """Two recordings, and whether the same person speaks in both. source: the row's place."""
-
-    first: Path
-    second: Path
-    same: bool
-    source: str
+        NeMo reads no more of a file than the row's ``duration``. One more second may come of rounded lengths.
+        """
+        if not self.seconds or seconds <= self.seconds + 1:
+            return None
+        return (
+            f"{self.path}: its row is of {self.seconds:g} s, and it has {seconds:.4g} s; cut the part into a file of "
+            "its own, or correct the row"
+        )
 
 
 def part_of(split: str) -> Part | None:
@@ -91,7 +92,7 @@ def read(path: str | Path, *, split: str | None = None, need: Need | None = "tex
     need: what each row must have (None: a recording is enough). Raises InputError, naming the line, for the first row
     that is broken or whose recording is missing, and for a manifest without rows.
     """
-    return _rows(path, split, need, _raise)
+    return _rows(path, split, need, records.strict)
 
 
 def scan(
@@ -101,11 +102,7 @@ def scan(
 
     Raises InputError only where nothing is left: no such manifest, or no usable row.
     """
-    problems: list[str] = []
-    try:
-        return _rows(path, split, need, problems.append), tuple(problems)
-    except InputError as error:
-        raise InputError("; ".join([*problems[:3], str(error)])) from None
+    return records.scanned(lambda refuse: _rows(path, split, need, refuse))
 
 
 def recordings(path: str | Path, refuse: Refuse) -> Iterator[tuple[str, str]]:
@@ -115,16 +112,14 @@ def recordings(path: str | Path, refuse: Refuse) -> Iterator[tuple[str, str]]:
     ``base(path)``. refuse: called with one line for each row that names no recording. Raises InputError where the
     manifest cannot be read.
     """
-    manifest = _existing(path)
+    manifest = records.existing(path)
     if manifest.is_dir():
         for found in _audio(manifest):
             yield str(found), str(found.relative_to(manifest))
         return
     _check_no_recording(manifest)
-    if manifest.suffix.lower() in (".tsv", ".csv"):
-        entries = records.table(manifest, refuse, _PATH, "`path`")
-    else:
-        entries = _lines(manifest, refuse)
+    is_table = manifest.suffix.lower() in records.TABLES
+    entries = records.table(manifest, refuse, PATH, "`path`") if is_table else _lines(manifest, refuse)
     for source, values in entries:
         try:
             yield source, _name(source, values)
@@ -138,46 +133,13 @@ def base(path: str | Path) -> Path:
     return manifest if manifest.is_dir() else manifest.parent
 
 
-def read_trials(path: str | Path) -> tuple[Trial, ...]:
-    """Pairs of recordings: ``first``, ``second`` and ``same`` in JSON Lines, .tsv or .csv; or VoxCeleb's list.
-
-    A list is a .txt file of lines such as ``1 speaker/a.wav speaker/b.wav``. Paths are relative to the file. Raises
-    InputError, naming the line, for a pair that is broken or whose recording is missing.
-    """
-    return _trials(Path(path), _raise)
-
-
-def scan_trials(path: str | Path) -> tuple[tuple[Trial, ...], tuple[str, ...]]:
-    """The pairs of a list (``read_trials``) that can be used, and one line for each that cannot.
-
-    Raises InputError only where nothing is left: no such list, or no usable pair.
-    """
-    problems: list[str] = []
-    try:
-        return _trials(Path(path), problems.append), tuple(problems)
-    except InputError as error:
-        raise InputError("; ".join([*problems[:3], str(error)])) from None
-
-
-def lists_pairs(path: str | Path) -> bool:
-    """Whether a manifest is a list of pairs, by its first line; raises InputError where there is none."""
-    manifest = _existing(path)
-    if manifest.is_dir() or manifest.suffix.lower() in AUDIO_SUFFIXES:
-        return False
-    if manifest.suffix.lower() == ".txt":
-        return True
-    for _, values in _entries(manifest, lambda problem: None, (*_FIRST, *_PATH), "`first` and `second`"):
-        return not any(name in values for name in _PATH) and any(name in values for name in _FIRST)
-    return False
-
-
 def _rows(path: str | Path, split: str | None, need: Need | None, refuse: Refuse) -> tuple[Row, ...]:
-    manifest = _existing(path)
+    manifest = records.existing(path)
     if manifest.is_dir():
         entries = _folder(manifest, need, refuse)
     else:
         _check_no_recording(manifest)
-        entries = _entries(manifest, refuse, _PATH, "`path` and `text`")
+        entries = records.entries(manifest, refuse, PATH, "`path` and `text`")
     rows = []
     for source, values in entries:
         try:
@@ -192,17 +154,6 @@ def _rows(path: str | Path, split: str | None, need: Need | None, refuse: Refuse
     return tuple(rows)
 
 
-def _existing(path: str | Path) -> Path:
-    manifest = Path(path)
-    try:
-        there = manifest.exists()
-    except (OSError, ValueError):
-        there = False
-    if not there:
-        raise InputError(f"{manifest}: no such manifest")
-    return manifest
-
-
 def _check_no_recording(manifest: Path) -> None:
     if manifest.suffix.lower() in AUDIO_SUFFIXES:
         raise InputError(f"{manifest}: is a recording; a manifest is JSON Lines, .tsv, .csv or a folder")
@@ -215,13 +166,13 @@ def _lines(manifest: Path, refuse: Refuse) -> Iterator[Record]:
         if not name:
             continue
         try:
-            yield source, records.json_object(line) if name.startswith("{") else {_PATH[0]: name}
+            yield source, records.json_object(line) if name.startswith("{") else {PATH[0]: name}
         except InputError as error:
             refuse(f"{source}: {error}")
 
 
 def _name(source: str, values: Mapping[str, object]) -> str:
-    _, name = records.first(values, _PATH)
+    _, name = records.first(values, PATH)
     if not isinstance(name, str) or not name:
         raise InputError(f"{source}: no `path` of a recording")
     try:
@@ -241,21 +192,15 @@ def _check_whole(source: str, values: Mapping[str, object]) -> None:
         raise InputError(f"{source}: `channel` names one channel of a recording; write it to a file of its own")
 
 
-def _entries(manifest: Path, refuse: Refuse, needed: tuple[str, ...], named: str) -> Iterator[Record]:
-    if manifest.suffix.lower() in (".tsv", ".csv"):
-        return records.table(manifest, refuse, needed, named)
-    return records.json_lines(manifest, refuse)
-
-
 def _row(manifest: Path, source: str, values: Mapping[str, object], need: Need | None) -> Row:
     folder = base(manifest)
     wanted = f"each row needs `path` and `{need or 'text'}`"
-    if not records.text_of(values, _PATH, source):
+    if not records.text_of(values, PATH, source):
         raise InputError(f"{source}: no `path`; {wanted}")
     text, label = records.text_of(values, TEXT, source), records.word_of(values, ["label"], source)
     if (need == "text" and text is None) or (need == "label" and label is None):
         raise InputError(f"{source}: no `{need}`; {wanted}")
-    path = records.file_of(values, _PATH, source, folder)
+    path = records.file_of(values, PATH, source, folder)
     rttm = records.file_of(values, ["rttm"], source, folder)
     numbers = records.numbers_of(values, "values", source)
     speaker = records.word_of(values, ["speaker"], source)
@@ -267,7 +212,18 @@ def _row(manifest: Path, source: str, values: Mapping[str, object], need: Need |
     seconds = records.seconds_of(values, _SECONDS, source)
     _check_whole(source, values)
     language, split = (records.word_of(values, [key], source) for key in ("language", "split"))
-    return Row(path, text or "", corpus, source, seconds, language, speaker, split, label, rttm, numbers)
+    row = Row(path, text or "", corpus, source, seconds, language, speaker, split, label, rttm, numbers)
+    if seconds and values.get("offset") not in (None, "") and (problem := row.not_whole(_length(path))):
+        raise InputError(f"{source}: {problem}")
+    return row
+
+
+def _length(path: Path) -> float:
+    """A recording's length in seconds by its header, 0 where that does not tell."""
+    try:
+        return read_audio.open_recording(path).seconds or 0.0
+    except InputError:  # who reads the recording reports what is wrong with it
+        return 0.0
 
 
 def _audio(folder: Path) -> Iterator[Path]:
@@ -293,39 +249,3 @@ def _folder(folder: Path, need: Need | None, refuse: Refuse) -> Iterator[Record]
             refuse(f"{path}: no {beside.name} beside it with what is said")
             continue
         yield str(path), values
-
-
-def _trials(path: Path, refuse: Refuse) -> tuple[Trial, ...]:
-    manifest = _existing(path)
-    listed = manifest.suffix.lower() == ".txt"
-    entries = _list(manifest, refuse) if listed else _entries(manifest, refuse, _FIRST, _PAIR)
-    trials = []
-    for source, values in entries:
-        try:
-            trials.append(_trial(manifest, source, values))
-        except InputError as error:
-            refuse(str(error))
-    if not trials:
-        raise InputError(f"{path}: no pairs; each needs {_PAIR}")
-    return tuple(trials)
-
-
-def _trial(manifest: Path, source: str, values: Mapping[str, object]) -> Trial:
-    first, second = (records.file_of(values, names, source, manifest.parent) for names in (_FIRST, _SECOND))
-    same = (records.word_of(values, _SAME, source) or "").lower()
-    if first is None or second is None or same not in (*_YES, *_NO):
-        raise InputError(f"{source}: a pair needs {_PAIR}, which is true or false")
-    return Trial(first, second, same in _YES, source)
-
-
-def _list(path: Path, refuse: Refuse) -> Iterator[Record]:
-    for number, line in enumerate(records.read_text(path).split("\n"), 1):
-        fields = line.split()
-        if len(fields) == 3:
-            yield f"{path}:{number}", dict(zip(("same", "first", "second"), fields))
-        elif fields:
-            refuse(f"{path}:{number}: a pair is `1 first.wav second.wav` (1: the same speaker, 0: not)")
-
-
-def _raise(problem: str) -> None:
-    raise InputError(problem)

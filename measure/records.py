@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..runtime.errors import InputError
 from ..runtime.escape import one_line
@@ -29,6 +29,42 @@ MAX_DEPTH = 20
 Record = tuple[str, Mapping[str, object]]
 Refuse = Callable[[str], None]
 """Called with one line for each record that cannot be used; it may raise."""
+Found = TypeVar("Found")
+TABLES = (".tsv", ".csv")
+"""Endings of tables; other files are JSON Lines."""
+
+
+def strict(problem: str) -> None:
+    """A ``Refuse`` that raises InputError."""
+    raise InputError(problem)
+
+
+def scanned(read: Callable[[Refuse], Found]) -> tuple[Found, tuple[str, ...]]:
+    """What ``read`` gives, and a line for each record that it refused; its own InputError begins with three of them."""
+    problems: list[str] = []
+    try:
+        return read(problems.append), tuple(problems)
+    except InputError as error:
+        raise InputError("; ".join([*problems[:3], str(error)])) from None
+
+
+def existing(path: str | Path) -> Path:
+    """The path of a manifest; raises InputError where there is none."""
+    manifest = Path(path)
+    try:
+        there = manifest.exists()
+    except (OSError, ValueError):
+        there = False
+    if not there:
+        raise InputError(f"{manifest}: no such manifest")
+    return manifest
+
+
+def entries(manifest: Path, refuse: Refuse, needed: tuple[str, ...], named: str) -> Iterator[Record]:
+    """The records of a table or of JSON Lines, by the file's ending; see ``table`` for the arguments."""
+    if manifest.suffix.lower() in TABLES:
+        return table(manifest, refuse, needed, named)
+    return json_lines(manifest, refuse)
 
 
 def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:

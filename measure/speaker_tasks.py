@@ -11,9 +11,10 @@ from ..runtime.errors import InputError
 from ..runtime.heads import frame_classification, xvector
 from . import trials as trials_of
 from .figures import FIGURES, Figure, diarization
-from .manifest import Need, Row, Trial
+from .manifest import Need, Row
 from .runs import DiarizationRun, VerificationRun
 from .task import Answer, BaseTask, Likeness, Unit, names_of
+from .trial_list import Trial
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from ..runtime.bundle.spec import ModelSpec
 from ..runtime.errors import InputError
 from ..runtime.heads import ctc, sequence_classification
 from .figures import FIGURES, Figure
-from .manifest import Need, Row, Trial
+from .manifest import Need, Row
 from .runs import ClassificationRun, EncoderRun, RegressionRun, TranscriptionRun
 from .scoring import normalize, without_gaps
 from .speaker_tasks import Diarization, SpeakerVerification
 from .task import Answer, BaseTask, Likeness, Task, Unit, names_of
+from .trial_list import Trial
 
 _MOST_CLASSES = 10_000
 """The most combinations of labels of several groups: SUPERB's intents have 336."""

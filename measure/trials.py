@@ -10,7 +10,9 @@ import numpy as np
 
 from ..runtime.errors import InputError
 from . import manifest as manifests
-from .manifest import Row, Trial
+from . import trial_list
+from .manifest import Row
+from .trial_list import Trial
 
 MOST = 20_000
 """The most pairs of named speakers: half of the same speaker, half of two, drawn with a fixed seed where there are
@@ -25,7 +27,7 @@ def read(source: str | Path, split: str | None = None) -> tuple[tuple[Row, ...],
     path = Path(source)
     if not _lists_pairs(path, split):
         return manifests.read(path, split=split, need="speaker"), ()
-    trials = manifests.read_trials(path)
+    trials = trial_list.read(path)
     return recordings(trials, path), trials
 
 
@@ -38,7 +40,7 @@ def scan(source: str | Path, split: str | None = None) -> tuple[tuple[Row, ...],
     if not _lists_pairs(path, split):
         rows, problems = manifests.scan(path, split=split, need="speaker")
         return rows, (), problems
-    trials, problems = manifests.scan_trials(path)
+    trials, problems = trial_list.scan(path)
     return recordings(trials, path), trials, problems
 
 
@@ -97,7 +99,7 @@ def half(rows: Sequence[Row], pairs: Sequence[Trial]) -> frozenset[Path]:
 
 
 def _lists_pairs(path: Path, split: str | None) -> bool:
-    listed = manifests.lists_pairs(path)
+    listed = trial_list.lists_pairs(path)
     if listed and split is not None:
         raise InputError(f"{path}: a list of pairs has no splits")
     return listed

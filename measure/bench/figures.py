@@ -16,6 +16,7 @@ from ..figures import Change, Estimate, known
 from ..manifest import Row
 from ..task import Answer, Task
 from ..tasks import task_of
+from ..trial_list import Trial
 from . import plan as bench_plan
 from .audio import manifest_rows, spread_out
 from .plan import BenchPlan, Configuration
@@ -59,7 +60,7 @@ def of_plan(plan: BenchPlan, folder: Path) -> ManifestFigure:
         return WordFigure(manifest_rows(plan))
     if len(heads) > 1:
         raise InputError(f"models of different heads ({', '.join(heads)}) have no figure in common on one manifest")
-    pairs: tuple[manifest.Trial, ...] = ()
+    pairs: tuple[Trial, ...] = ()
     if heads == ["xvector"]:
         rows, pairs = trials.read(plan.manifest)
         rows = trials.fewer(rows, pairs, len(rows) if plan.clips is None else plan.clips)

@@ -82,6 +82,16 @@ def test_a_recording_that_was_cut_short_is_not_scored(shapes_bundle: Bundle, tmp
     assert len(found.problems) == 1 and "cut.flac: it breaks off after" in found.problems[0]
 
 
+def test_a_row_of_a_part_of_its_recording_is_not_scored(shapes_bundle: Bundle, tmp_path: Path) -> None:
+    """NeMo takes a row's duration for how much of the file it is of; the whole was scored."""
+    soundfile.write(tmp_path / "a.wav", np.zeros(16000 * 3, np.float32), 16000)
+    rows = [Row(tmp_path / "a.wav", "a b", "mine", f"m:{seconds}", seconds) for seconds in (3.0, 1.5)]
+    with Transcriber(Model(shapes_bundle, "null", "fp32")) as transcriber:
+        found = transcribe_rows(transcriber, System("bundle", "null", "fp32"), rows)
+    assert found.texts == ("", None)
+    assert len(found.problems) == 1 and "m:1.5: " in found.problems[0] and "its row is of 1.5 s" in found.problems[0]
+
+
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     for name in "ab":

@@ -6,11 +6,13 @@ import contextlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from wav2edge.measure import manifest, records
+from wav2edge.measure import manifest, records, trial_list
 from wav2edge.measure.figures import diarization
 from wav2edge.runtime.errors import InputError
 
@@ -104,6 +106,29 @@ BROKEN = [
     ('{"audio_filepath": "a.wav", "text": "hi", "offset": 12.5}', "`offset` names a part of a recording"),
     ('{"path": "a.wav", "text": "hi", "channel": 2}', "`channel` names one channel of a recording"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("row", "refused"),
+    [
+        ({"offset": 0, "duration": 1.5}, True),
+        ({"offset": "0.0", "seconds": 1.9}, True),
+        ({"offset": 0, "duration": 3}, False),
+        ({"offset": 0, "duration": 2}, False),  # rounded
+        ({"offset": 0, "duration": 0}, False),  # NeMo's form for the whole
+        ({"offset": 0}, False),
+        ({"duration": 1.5}, False),  # it is not opened
+    ],
+)
+def test_a_row_of_the_first_part_of_a_recording(tmp_path: Path, row: dict[str, object], refused: bool) -> None:
+    """NeMo's `offset` of 0 was taken for none, and the whole recording was scored by the text of its beginning."""
+    soundfile.write(tmp_path / "a.wav", np.zeros(16000 * 3), 16000)
+    path = write_lines(tmp_path, {"audio_filepath": "a.wav", "text": "hi", **row})
+    if not refused:
+        assert manifest.read(path)[0].seconds in (row.get("duration"), None)
+        return
+    with pytest.raises(InputError, match=r"test.jsonl:1: .*a\.wav: its row is of 1\.\d s, and it has 3 s"):
+        manifest.read(path)
 
 
 @pytest.mark.parametrize(("line", "says"), BROKEN)
@@ -215,7 +240,7 @@ def test_a_folder_for_each_class(folder: Path) -> None:
 )
 def test_pairs_in_every_shape(folder: Path, name: str, content: str) -> None:
     (folder / name).write_text(content)
-    same, different = manifest.read_trials(folder / name)
+    same, different = trial_list.read(folder / name)
     assert (same.first, same.second, same.same) == (folder / "a.wav", folder / "b.flac", True)
     assert (different.second, different.same) == (folder / "sub/c.mp3", False)
 
@@ -234,7 +259,7 @@ def test_pairs_in_every_shape(folder: Path, name: str, content: str) -> None:
 def test_broken_pairs_are_named(folder: Path, name: str, content: str, says: str) -> None:
     (folder / name).write_text(content)
     with pytest.raises(InputError, match=says):
-        manifest.read_trials(folder / name)
+        trial_list.read(folder / name)
 
 
 HOSTILE = [
@@ -305,6 +330,6 @@ def test_whatever_a_manifest_holds_is_read_or_refused_in_words(folder: Path, lin
             rows, problems = (), (str(error),)
         assert all(row.path.is_file() for row in rows)
         assert all("\n" not in problem for problem in problems)
-    for reader in (manifest.read_trials, diarization.read_rttm):
+    for reader in (trial_list.read, diarization.read_rttm):
         with contextlib.suppress(InputError):
             reader(path)

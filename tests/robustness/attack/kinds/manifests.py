@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 from numpy.random import Generator
 
-from wav2edge.measure import manifest
+from wav2edge.measure import manifest, trial_list
 from wav2edge.measure.figures import diarization
 
 from ..mutation import NAMES, TEXTS, damaged, edited, pick, value
@@ -43,7 +43,7 @@ class Inputs:
             return _turns(random, folder)
         path = self._manifest(random, folder, way)
         if random.random() < 0.2:
-            return f"{len(manifest.read_trials(path)) > 0}"
+            return f"{len(trial_list.read(path)) > 0}"
         if random.random() < 0.5:
             manifest.read(path, need=need)  # type: ignore[arg-type]
             return "all rows"
