@@ -22,6 +22,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from .errors import InputError
+
 TEMPORARY = ".tmp"
 """The ending of temporary names."""
 
@@ -42,6 +44,22 @@ def write_whole(path: str | Path, content: bytes | str) -> None:
     data = content.encode("utf-8") if isinstance(content, str) else content
     with replace_whole(path) as temporary:
         temporary.write_bytes(data)
+
+
+def write_output(path: Path, text: str, name: str) -> None:
+    """Write the file of the recording ``name``, whole or not at all.
+
+    Raises InputError where it cannot be written, and OSError where the files of the others cannot be either.
+    """
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        if concerns_others(error):
+            raise
+        why = f"{path} cannot be written ({error.strerror})"
+        if error.errno == errno.ENAMETOOLONG:
+            why = "the name of its file would be too long; rename the recording"
+        raise InputError(f"{name}: {why}") from error
 
 
 @contextlib.contextmanager

@@ -17,13 +17,13 @@ from types import NoneType
 from typing import Literal, TypedDict, cast
 
 from ..measure.manifest import base, recordings
-from ..measure.records import Refuse
+from ..measure.records import Refuse, scanned, strict
 from ..runtime.audio.channels import Channel
 from ..runtime.audio.raw import RawFormat
 from ..runtime.audio.read import AudioSource, Recording
 from ..runtime.cache import read_json
 from ..runtime.errors import InputError
-from ..runtime.files import concerns_others, write_whole
+from ..runtime.files import write_output, write_whole
 from ..runtime.recordings.batch import transcribe_all
 from ..runtime.recordings.transcriber import Transcriber
 from ..runtime.text import formats
@@ -113,7 +113,7 @@ def items(manifest: Path, output: Path, suffix: str) -> list[CorpusItem]:
 
     Raises InputError where it cannot be read, a row names no recording, or two name the same.
     """
-    return _items(manifest, output, suffix, _raise)
+    return _items(manifest, output, suffix, strict)
 
 
 def scan_items(manifest: Path, output: Path, suffix: str) -> tuple[list[CorpusItem], tuple[str, ...]]:
@@ -121,11 +121,7 @@ def scan_items(manifest: Path, output: Path, suffix: str) -> tuple[list[CorpusIt
 
     Raises InputError where nothing is left, and where two rows name the same recording.
     """
-    problems: list[str] = []
-    try:
-        return _items(manifest, output, suffix, problems.append), tuple(problems)
-    except InputError as error:
-        raise InputError("; ".join([*problems[:3], str(error)])) from None
+    return scanned(lambda refuse: _items(manifest, output, suffix, refuse))
 
 
 def pending(all_items: Iterable[CorpusItem], shard: Shard, output: Path) -> list[CorpusItem]:
@@ -202,7 +198,12 @@ def outcome_of(
     if transcript is not None:
         # A line of jsonl names its recording for readers who do not know the folder of the corpus.
         name = str(item.path) if form == "jsonl" else item.name
-        error = _write(item, formats.get(form).render(transcript, name, layout or CaptionLayout()))
+        text = formats.get(form).render(transcript, name, layout or CaptionLayout())
+        item.output.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write_output(item.output, text, str(item.path))
+        except InputError as problem:
+            error = str(problem)
     if transcript is None or error:
         return CorpusOutcome(
             path=item.name, output=None, status="failed", seconds=0.0, message=error, time=round(time.time(), 3)
@@ -215,18 +216,6 @@ def outcome_of(
         message="; ".join(transcript.warnings),
         time=round(time.time(), 3),
     )
-
-
-def _write(item: CorpusItem, text: str) -> str:
-    """Write an output; returns why it cannot be written, in words, or nothing."""
-    try:
-        item.output.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(item.output, text)
-    except OSError as error:
-        if concerns_others(error):
-            raise
-        return f"{item.path}: its output {item.output} cannot be written ({error.strerror})"
-    return ""
 
 
 def outcomes(output: Path, all_items: Iterable[CorpusItem]) -> list[CorpusOutcome]:
@@ -296,10 +285,6 @@ def _items(manifest: Path, output: Path, suffix: str, refuse: Refuse) -> list[Co
     if not found:
         raise InputError(f"{manifest}: it names no recording")
     return list(found.values())
-
-
-def _raise(problem: str) -> None:
-    raise InputError(problem)
 
 
 def _output(name: str, suffix: str) -> Path:

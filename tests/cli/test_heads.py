@@ -254,6 +254,42 @@ def test_recordings_of_one_name_do_not_overwrite_each_other(
     assert [document["audio"] for document in json.loads(capsys.readouterr().out)] == both
 
 
+def test_each_turn_says_of_which_recording_it_is(
+    bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lines of text named no recording, and in RTTM two recordings of one name in other folders were one."""
+    bundle = bundle_of("frame_classification", ("batch", "frames", "labels"), frame_classification.Options(), ("one",))
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "x.wav", np.zeros(16000), 16000)
+    both = [str(tmp_path / folder / "x.wav") for folder in "ab"]
+    line = ["diarize", *both, "-m", bundle, *NULL]
+    assert main(line) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [text.split(": ")[0] for text in printed] == both and printed[0].split()[1] == "0.00"
+    assert main([*line, "-f", "rttm"]) == 0
+    assert [row.split()[1] for row in capsys.readouterr().out.splitlines()] == ["x.wav", "b-x.wav"]
+    assert main([*line, "-o", str(tmp_path / "out")]) == 0
+    assert all(path.read_text().split()[0] == "0.00" for path in (tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("command", ["classify", "diarize"])
+def test_a_name_that_is_not_utf_8(
+    bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """JSON had a lone surrogate for it, which is not valid text."""
+    head, axes, options = {
+        "classify": ("sequence_classification", ("batch", "labels"), sequence_classification.Options()),
+        "diarize": ("frame_classification", ("batch", "frames", "labels"), frame_classification.Options()),
+    }[command]
+    bundle = bundle_of(head, axes, options, ("one", "two"))
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.wav")
+    soundfile.write(tmp_path / "x.wav", np.zeros(16000), 16000)
+    os.rename(tmp_path / "x.wav", path)
+    assert main([command, path, "-m", bundle, *NULL, "-f", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["audio"] == f"{tmp_path}/\ufffd.wav"
+
+
 @pytest.mark.parametrize(("form", "ending"), [("rttm", ".rttm"), ("text", ".txt")])
 def test_turns_are_not_written_over_a_reference(
     bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str, ending: str

@@ -299,7 +299,7 @@ def test_an_output_that_cannot_be_written_costs_no_other(partial: Path, capsys: 
     taken.mkdir(parents=True)
     for _ in range(2):
         assert run(partial) == 2
-        assert f"a.wav: its output {taken} cannot be written (" in capsys.readouterr().err
+        assert f"a.wav: {taken} cannot be written (" in capsys.readouterr().err
     assert listed(partial) == {"a.wav": "failed", "cut.wav": "in part", "late.wav": "done"}
     taken.rmdir()
     (partial.parent / "cut.wav").unlink()
@@ -316,7 +316,7 @@ def test_a_full_disk_ends_the_run(
             return
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr("wav2edge.serving.corpus.write_whole", full)
+    monkeypatch.setattr("wav2edge.runtime.files.write_whole", full)
     assert run(partial) == 2
     assert capsys.readouterr().err.endswith(f"{output_of(partial, 'a.wav')}: No space left on device\n")
     assert not statuses(partial)

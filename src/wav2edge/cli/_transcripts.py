@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
 import sys
@@ -10,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wav2edge.runtime import escape
+from wav2edge.runtime import escape, files
 from wav2edge.runtime.errors import InputError
 
 from . import _options, _terminal
@@ -132,7 +131,7 @@ class TranscriptFiles:
         if self._each_channel:
             path = path.with_name(f"{path.name.removesuffix(self._format.SUFFIX)}.ch{result.channel}{path.suffix}")
         text = self._format.render(result.transcript, named(result.source), self._layout)
-        write_output(path, text, named(result.source))
+        files.write_output(path, text, named(result.source))
 
     def __enter__(self) -> TranscriptFiles:
         return self
@@ -168,24 +167,6 @@ def check_references(names: Mapping[str, str], directory: Path) -> None:
         path, beside = directory / file, Path(name).with_suffix(Path(file).suffix)
         if beside.suffix in _REFERENCES and path.exists() and os.path.realpath(path) == os.path.realpath(beside):
             raise InputError(f"{path}: exists beside its recording; choose another folder, or move it away")
-
-
-def write_output(path: Path, text: str, name: str) -> None:
-    """Write the file of the recording ``name``, whole or not at all.
-
-    Raises InputError where it cannot be written, and OSError where the files of the others cannot be either.
-    """
-    from wav2edge.runtime import files
-
-    try:
-        files.write_whole(path, text)
-    except OSError as error:
-        if files.concerns_others(error):
-            raise
-        why = f"{path} cannot be written ({error.strerror})"
-        if error.errno == errno.ENAMETOOLONG:
-            why = "the name of its file would be too long; rename the recording"
-        raise InputError(f"{name}: {why}") from error
 
 
 def output_names(names: Sequence[str], suffix: str) -> dict[str, str]:

@@ -6,6 +6,8 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, cast
 
+from wav2edge.runtime import escape
+
 from . import _each, _options, _sound, _terminal
 from ._command import command, option
 from ._options import OUTPUT, One
@@ -51,6 +53,7 @@ def run(audio: tuple[str, ...], format: str, top: int, model: str | None, one: O
     that cannot be used is named in one line, the others are labelled, and the exit code is 2.
     """
     from wav2edge.runtime.recordings.heads import Classifier, Regressor
+    from wav2edge.runtime.text.formats import printable
 
     opened = _each.open_named(model, one, "a classifier")
     sources = inputs(audio)
@@ -62,9 +65,9 @@ def run(audio: tuple[str, ...], format: str, top: int, model: str | None, one: O
         for name, channel, found in _each.of_channels(either, sources, held, failed):
             if format == "text":
                 which = "" if channel is None else f" channel {channel}"
-                _terminal.out(f"{name}{which}: {_line(found, top, opened.spec)}")
+                _terminal.out(f"{escape.one_line(name)}{which}: {_line(found, top, opened.spec)}")
                 continue
-            of = {"audio": name} if channel is None else {"audio": name, "channel": channel}
+            of = {"audio": printable(name)} if channel is None else {"audio": printable(name), "channel": channel}
             document = {**of, **dataclasses.asdict(found)}
             if format == "jsonl":
                 _terminal.out(json.dumps(document, ensure_ascii=False), as_json=True)

@@ -8,14 +8,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wav2edge.runtime import escape
+from wav2edge.runtime import escape, files
 from wav2edge.runtime.errors import InputError
 
 from . import _each, _options, _sound, _terminal
 from ._command import command, gathered, option
 from ._options import OUTPUT, One
 from ._sound import Held
-from ._transcripts import check_references, inputs, named, output_names, write_output
+from ._transcripts import check_references, inputs, named, output_names
 from ._values import Number, OneOf
 
 if TYPE_CHECKING:
@@ -128,10 +128,12 @@ def run(
     documents = []
     with FrameClassifier(opened, options=rules.options(opened.spec)) as turns_of:
         for name, channel, found in _each.of_channels(turns_of, sources, held, failed):
+            stem = names[name].removesuffix(ending)
             if folder is not None:
-                file = names[name] if channel is None else f"{names[name].removesuffix(ending)}.ch{channel}{ending}"
+                file = names[name] if channel is None else f"{stem}.ch{channel}{ending}"
                 try:
-                    write_output(folder / file, _text(name, channel, found, format), name)
+                    text = "".join(f"{line}\n" for line in _lines(name, stem, channel, found, format))
+                    files.write_output(folder / file, text, name)
                 except InputError as error:
                     _terminal.note(str(error))
                     if name not in failed:
@@ -139,7 +141,9 @@ def run(
             elif format == "json":
                 documents.append(_document(name, channel, found))
             else:
-                _terminal.out(_text(name, channel, found, format), end="")
+                recording = f"{escape.one_line(name)}: " if format == "text" and len(sources) > 1 else ""
+                for line in _lines(name, stem, channel, found, format):
+                    _terminal.out(f"{recording}{line}")
     if format == "json" and folder is None:
         several = len(sources) > 1 or held.channel == "each" or len(documents) != 1
         _terminal.write_json(documents if several else documents[0])
@@ -147,25 +151,25 @@ def run(
 
 
 def _document(name: str, channel: int | None, turns: Turns) -> dict[str, object]:
+    from wav2edge.runtime.text.formats import printable
+
     which = {} if channel is None else {"channel": channel}
-    return {"audio": name, **which, **dataclasses.asdict(turns)}
+    return {"audio": printable(name), **which, **dataclasses.asdict(turns)}
 
 
-def _text(name: str, channel: int | None, turns: Turns, format: str) -> str:
+def _lines(name: str, stem: str, channel: int | None, turns: Turns, format: str) -> list[str]:
+    """The turns of a recording in a format. stem: its name among those of the other recordings."""
     if format == "json":
-        return json.dumps(_document(name, channel, turns), indent=1, ensure_ascii=False) + "\n"
+        return [json.dumps(_document(name, channel, turns), indent=1, ensure_ascii=False)]
     if format == "rttm":
         # NIST RT-09 evaluation plan, appendix A: type file channel onset duration ortho subtype name score lookahead.
-        file = _field(Path(name).stem)
-        lines = [
-            f"SPEAKER {file} {channel or 1} {turn.start:.3f} {turn.end - turn.start:.3f} <NA> <NA> "
+        return [
+            f"SPEAKER {_field(stem)} {channel or 1} {turn.start:.3f} {turn.end - turn.start:.3f} <NA> <NA> "
             f"{_field(turn.label)} {turn.score:.3f} <NA>"
             for turn in turns.turns
         ]
-    else:
-        which = "" if channel is None else f"  channel {channel}"
-        lines = [f"{turn.start:9.2f} {turn.end:9.2f}  {turn.label}  {turn.score:.2f}{which}" for turn in turns.turns]
-    return "".join(f"{line}\n" for line in lines)
+    which = "" if channel is None else f"  channel {channel}"
+    return [f"{turn.start:9.2f} {turn.end:9.2f}  {turn.label}  {turn.score:.2f}{which}" for turn in turns.turns]
 
 
 def _field(text: str) -> str:
