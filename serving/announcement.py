@@ -35,13 +35,14 @@ class Announcement:
         from zeroconf.asyncio import AsyncZeroconf
 
         addresses = self._addresses
-        name = socket.gethostname().split(".")[0]
-        info = ServiceInfo(
-            KIND, f"wav2edge on {name}.{KIND}", port=self._port, parsed_addresses=addresses, server=f"{name}.local."
-        )
+        host = socket.gethostname().split(".")[0]
+        # Home Assistant knows a server again by its name, so it has the port, not a number by who came first. Before
+        # the kind it has 63 bytes at most (RFC 6763, 4.1.1).
+        name = f"wav2edge on {host[:36]}, port {self._port}.{KIND}"
+        info = ServiceInfo(KIND, name, port=self._port, parsed_addresses=addresses, server=f"{host}.local.")
         announced = AsyncZeroconf(interfaces=addresses)
         try:
-            await announced.async_register_service(info)
+            await announced.async_register_service(info, allow_name_change=True)  # another host of this host's name
             await asyncio.Event().wait()
         finally:
             await announced.async_unregister_all_services()

@@ -205,6 +205,7 @@ class _Connection:
             name = data.get("name")
             self._served = self._service.model(str(name)) if name else self._service.model(None)
         elif kind == "audio-start":
+            self.close()  # a recording without audio-stop is dropped: a client that starts anew awaits one transcript
             self._begin(data)
         elif kind == "audio-chunk":
             self._begin(data)

@@ -101,6 +101,25 @@ def test_a_chunk_of_another_form_than_the_start_is_taken_by_its_own(
     assert asyncio.run(talk()) == listened[recordings[0]]
 
 
+def test_a_second_start_begins_a_new_recording(port: int, recordings: list[Path], listened: dict[Path, str]) -> None:
+    """It was ignored, so that the transcript began with what an earlier recording without an end had said."""
+
+    async def talk() -> str:
+        async with AsyncTcpClient("127.0.0.1", port) as client:
+            for recording in (recordings[1], recordings[0]):
+                await client.write_event(AudioStart(16000, 2, 1).event())
+                for block in blocks_of(recording):
+                    audio = (np.clip(block, -1, 1) * 32767).astype("<i2").tobytes()
+                    await client.write_event(AudioChunk(16000, 2, 1, audio).event())
+            await client.write_event(AudioStop().event())
+            while (event := await client.read_event()) is not None:
+                if Transcript.is_type(event.type):
+                    return Transcript.from_event(event).text
+            return ""
+
+    assert asyncio.run(talk()) == listened[recordings[0]]
+
+
 def started(catalogue: Catalogue, limits: Limits | None = None) -> tuple[WyomingServer, Server, threading.Thread]:
     """A server of both protocols, and the thread that runs it."""
     wyoming = WyomingServer("127.0.0.1", 0)
@@ -286,13 +305,17 @@ def test_what_is_wrong_is_said_in_one_line_and_ends_the_connection(port: int, se
     assert message in text and "\n" not in text
 
 
-def test_the_server_is_announced_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A browser of the same machine finds the port, and loses it when the server stops."""
+def test_servers_are_announced_until_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A browser of the same machine finds their ports, and loses them when the servers stop.
+
+    Two on one machine had one name, and the second was not found. Its name may be as long as a host's.
+    """
     zeroconf = pytest.importorskip("zeroconf", reason="needs the extra [zeroconf]")
     from wav2edge.serving import announcement
     from wav2edge.serving.announcement import KIND, Announcement
 
     monkeypatch.setattr(announcement, "_addresses", lambda host: [host])
+    monkeypatch.setattr(socket, "gethostname", lambda: "h" * 63)
     found: asyncio.Queue[int | None] = asyncio.Queue()
 
     class Browser(zeroconf.ServiceListener):  # type: ignore[misc, name-defined]
@@ -309,13 +332,14 @@ def test_the_server_is_announced_until_it_ends(monkeypatch: pytest.MonkeyPatch) 
     loop = asyncio.new_event_loop()
 
     async def run() -> None:
-        serving = asyncio.ensure_future(Announcement("127.0.0.1", 10_399).serve())
+        serving = [asyncio.ensure_future(Announcement("127.0.0.1", port).serve()) for port in (10_398, 10_399)]
         browsing = zeroconf.Zeroconf(interfaces=["127.0.0.1"])
         zeroconf.ServiceBrowser(browsing, KIND, Browser())
         try:
-            assert await asyncio.wait_for(found.get(), 30) == 10_399
-            serving.cancel()
-            assert await asyncio.wait_for(found.get(), 30) is None
+            assert {await asyncio.wait_for(found.get(), 30) for _ in serving} == {10_398, 10_399}
+            for each in serving:
+                each.cancel()
+            assert {await asyncio.wait_for(found.get(), 30) for _ in serving} == {None}
         finally:
             await asyncio.to_thread(browsing.close)
 
