@@ -10,7 +10,9 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+import anyio
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
@@ -20,7 +22,9 @@ from ..runtime.text.transcript import Segment, Transcript
 from .models import ServedModel
 from .refusals import Refused, room_on_disk
 from .service import Service
-from .uploads import Cancelled, Share
+from .uploads import Share
+
+Result = TypeVar("Result")
 
 _FIELD_BYTES = 64 * 1024
 _MOST_FIELDS = 400
@@ -160,24 +164,19 @@ async def kept(service: Service, form: Form) -> AsyncIterator[Upload]:
         service.files.spool.release(size)
 
 
-async def until_gone(request: Request, cancelled: threading.Event) -> None:
-    """Set ``cancelled`` when the client disconnects."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    cancelled.set()
-
-
 async def transcribe(
     service: Service,
     served: ServedModel,
     upload: Upload,
-    cancelled: threading.Event,
     decoder: WordDecoder | None = None,
     on_segment: Callable[[Segment], None] = lambda segment: None,
     on_progress: Callable[[float, float], None] = lambda done, total: None,
 ) -> Transcript:
-    """The transcript of an upload; the callbacks are called on the event loop's thread."""
-    loop = asyncio.get_running_loop()
+    """The transcript of an upload; the callbacks are called on the event loop's thread.
+
+    Where it is cancelled, no thread works at it once it ends: one that began ends within a chunk.
+    """
+    loop, cancelled = asyncio.get_running_loop(), threading.Event()
 
     def run() -> Transcript:
         return service.files.transcribe(
@@ -190,32 +189,48 @@ async def transcribe(
             on_progress=lambda done, total: _call(loop, on_progress, done, total),
         )
 
-    job = loop.run_in_executor(service.workers, run)
+    work = service.workers.submit(run)
+    job = asyncio.wrap_future(work)
     try:
         transcript = await asyncio.shield(job)
     except asyncio.CancelledError:
         cancelled.set()
-        job.cancel()
-        with contextlib.suppress(Cancelled, asyncio.CancelledError, Exception):
-            await job  # the file may be removed only after it
+        work.cancel()  # where no thread has begun it
+        await ended(job)  # the file may be removed only after it
         raise
     service.metrics.received("files", transcript.seconds)
     service.said("file", transcript.text)
     return transcript
 
 
+async def ended(job: asyncio.Future[Result]) -> None:
+    """Wait for the end of a job, whatever it is, also while the request that waits is cancelled by Starlette."""
+    with anyio.CancelScope(shield=True):
+        await asyncio.wait({job})
+    if not job.cancelled():
+        job.exception()  # asyncio logs one that nobody asked for
+
+
 async def transcribe_unless_gone(
     request: Request, service: Service, served: ServedModel, upload: Upload, decoder: WordDecoder | None
 ) -> Transcript:
-    """The transcript of an upload; stops computing when the client disconnects."""
-    cancelled = threading.Event()
-    watch = asyncio.ensure_future(until_gone(request, cancelled))
+    """The transcript of an upload; cancelled when the client disconnects, and Refused is raised."""
+    job = asyncio.ensure_future(transcribe(service, served, upload, decoder))
+    gone = asyncio.ensure_future(_disconnected(request))
     try:
-        return await transcribe(service, served, upload, cancelled, decoder)
-    except Cancelled:
-        raise Refused(499, "the client disconnected") from None
+        await asyncio.wait({job, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not job.done():
+            raise Refused(499, "the client disconnected")
+        return job.result()
     finally:
-        watch.cancel()
+        gone.cancel()
+        job.cancel()
+        await ended(job)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *values: object) -> None:

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import json
 import math
-import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,9 +20,8 @@ from ..runtime.text.formats.json import SegmentJson, document
 from ..runtime.text.transcript import Segment, Transcript
 from .models import ServedModel
 from .refusals import Refused, refusal
-from .requests import Form, Upload, check_language, form_of, hotwords, kept, transcribe, transcribe_unless_gone
+from .requests import Form, Upload, check_language, ended, form_of, hotwords, kept, transcribe, transcribe_unless_gone
 from .service import Service
-from .uploads import Cancelled
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment", "word")
@@ -198,30 +196,24 @@ def _logprobs(transcript: Transcript) -> list[Json]:
 _Put = Callable[[Json | None], None]
 
 
-async def _jobs_events(
-    run: Callable[[threading.Event, _Put], asyncio.Future[Json] | asyncio.Task[Json]],
-) -> AsyncGenerator[Json, None]:
+async def _jobs_events(run: Callable[[_Put], Coroutine[object, object, Json]]) -> AsyncGenerator[Json, None]:
     """The events that a job puts, then its result; leaving the iteration cancels it."""
     queue: asyncio.Queue[Json | None] = asyncio.Queue()
-    cancelled = threading.Event()
-    job = run(cancelled, queue.put_nowait)
+    job = asyncio.ensure_future(run(queue.put_nowait))
     job.add_done_callback(lambda _: queue.put_nowait(None))
     try:
         while (item := await queue.get()) is not None:
             yield item
         yield await job
     finally:
-        cancelled.set()
-        if not job.done():
-            job.cancel()
-            with contextlib.suppress(BaseException):
-                await job
+        job.cancel()
+        await ended(job)
 
 
 def _openai_events(
     service: Service, served: ServedModel, upload: Upload, decoder: WordDecoder | None, logprobs: bool
 ) -> AsyncGenerator[Json, None]:
-    async def job(cancelled: threading.Event, put: _Put) -> Json:
+    async def job(put: _Put) -> Json:
         said, gap = False, ctc.gap(served.model.spec)
 
         def segment(found: Segment) -> None:
@@ -229,16 +221,16 @@ def _openai_events(
             put({"type": "transcript.text.delta", "delta": gap + found.text if said else found.text})
             said = True
 
-        transcript = await transcribe(service, served, upload, cancelled, decoder, segment)
+        transcript = await transcribe(service, served, upload, decoder, segment)
         return {"type": "transcript.text.done", **_text(transcript, logprobs)}
 
-    return _jobs_events(lambda cancelled, put: asyncio.ensure_future(job(cancelled, put)))
+    return _jobs_events(job)
 
 
 def _own_events(
     service: Service, served: ServedModel, upload: Upload, decoder: WordDecoder | None
 ) -> AsyncGenerator[Json, None]:
-    async def job(cancelled: threading.Event, put: _Put) -> Json:
+    async def job(put: _Put) -> Json:
         count = 0
 
         def segment(found: Segment) -> None:
@@ -250,7 +242,7 @@ def _own_events(
         def progress(done: float, total: float) -> None:
             put({"type": "progress", "done": round(done, 2), "total": round(total, 2)})
 
-        transcript = await transcribe(service, served, upload, cancelled, decoder, segment, progress)
+        transcript = await transcribe(service, served, upload, decoder, segment, progress)
         kinds: tuple[Literal["srt", "vtt", "text"], ...] = ("srt", "vtt", "text")
         return {
             "type": "done",
@@ -259,7 +251,7 @@ def _own_events(
             "formats": {kind: _formatted(transcript, upload.name, kind) for kind in kinds},
         }
 
-    return _jobs_events(lambda cancelled, put: asyncio.ensure_future(job(cancelled, put)))
+    return _jobs_events(job)
 
 
 def _events(events: AsyncGenerator[Json, None], stack: contextlib.AsyncExitStack) -> StreamingResponse:
@@ -271,8 +263,6 @@ def _events(events: AsyncGenerator[Json, None], stack: contextlib.AsyncExitStack
                 async with contextlib.aclosing(events) as each:
                     async for event in each:
                         yield f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
-            except Cancelled:
-                return
             except Exception as error:
                 yield f"data: {json.dumps({'type': 'error', **refusal(error).body()}, ensure_ascii=False)}\n\n"
 
