@@ -340,6 +340,7 @@ def test_servers_are_announced_until_they_end(monkeypatch: pytest.MonkeyPatch) -
             for each in serving:
                 each.cancel()
             assert {await asyncio.wait_for(found.get(), 30) for _ in serving} == {None}
+            await asyncio.gather(*serving, return_exceptions=True)
         finally:
             await asyncio.to_thread(browsing.close)
 
