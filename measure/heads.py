@@ -143,6 +143,8 @@ def answers(model: Model, rows: Sequence[Row], progress: Progress = lambda done,
     give = answer_of(model)
     for number, row in enumerate(rows, 1):
         try:
+            if problem := row.not_whole():
+                raise AudioError(problem)
             found.append(give(row.path))
         except AudioError as error:
             found.append(None)

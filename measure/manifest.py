@@ -68,12 +68,16 @@ class Row:
     values: Mapping[str, float] | None = None
     """A number for each label, for a regression."""
 
-    def not_whole(self, seconds: float) -> str | None:
-        """One line where it is of a part of its recording, as the recording's length in seconds tells; else None.
+    def not_whole(self, seconds: float | None = None) -> str | None:
+        """One line where it is of a part of its recording, else None.
 
-        NeMo reads no more of a file than the row's ``duration``. One more second may come of rounded lengths.
+        seconds: the recording's length; None: as its header announces it. NeMo reads no more of a file than the row's
+        ``duration``. One more second may come of rounded lengths.
         """
-        if not self.seconds or seconds <= self.seconds + 1:
+        if not self.seconds:
+            return None
+        seconds = _announced_seconds(self.path) if seconds is None else seconds
+        if seconds <= self.seconds + 1:
             return None
         return (
             f"{self.path}: its row is of {self.seconds:g} s, and it has {seconds:.4g} s; cut the part into a file of "
@@ -103,6 +107,14 @@ def scan(
     Raises InputError only where nothing is left: no such manifest, or no usable row.
     """
     return records.scanned(lambda refuse: _rows(path, split, need, refuse))
+
+
+def whole(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """The rows; raises InputError for one of a part of its recording, by the recordings' headers."""
+    for row in rows:
+        if problem := row.not_whole():
+            raise InputError(f"{row.source}: {problem}")
+    return rows
 
 
 def recordings(path: str | Path, refuse: Refuse) -> Iterator[tuple[str, str]]:
@@ -213,13 +225,13 @@ def _row(manifest: Path, source: str, values: Mapping[str, object], need: Need |
     _check_whole(source, values)
     language, split = (records.word_of(values, [key], source) for key in ("language", "split"))
     row = Row(path, text or "", corpus, source, seconds, language, speaker, split, label, rttm, numbers)
-    if seconds and values.get("offset") not in (None, "") and (problem := row.not_whole(_length(path))):
+    if values.get("offset") not in (None, "") and (problem := row.not_whole()):
         raise InputError(f"{source}: {problem}")
     return row
 
 
-def _length(path: Path) -> float:
-    """A recording's length in seconds by its header, 0 where that does not tell."""
+def _announced_seconds(path: Path) -> float:
+    """A recording's length by its header, 0 where that does not tell."""
     try:
         return read_audio.open_recording(path).seconds or 0.0
     except InputError:  # who reads the recording reports what is wrong with it

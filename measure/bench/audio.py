@@ -40,7 +40,7 @@ def manifest_rows(plan: BenchPlan) -> tuple[manifest.Row, ...]:
     """
     if plan.manifest is None:
         return ()
-    rows = spread_out(manifest.read(plan.manifest), plan.clips)
+    rows = manifest.whole(spread_out(manifest.read(plan.manifest), plan.clips))
     if not any(scoring.normalize(row.text) for row in rows):
         which = "" if plan.clips is None else f" of the {len(rows)} that --clips picks"
         raise InputError(f"{plan.manifest}: no row{which} has a text with words, so there is no WER to measure")

@@ -68,7 +68,7 @@ def of_plan(plan: BenchPlan, folder: Path) -> ManifestFigure:
         rows = spread_out(manifest.read(plan.manifest, need=task_of(specs[0]).needs), plan.clips)
     for spec in specs:
         task_of(spec, pairs).check(rows)
-    return HeadFigure(rows, {path: task_of(spec, pairs) for path, spec in zip(bundles, specs)}, folder)
+    return HeadFigure(manifest.whole(rows), {path: task_of(spec, pairs) for path, spec in zip(bundles, specs)}, folder)
 
 
 @dataclass(eq=False)

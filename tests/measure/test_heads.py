@@ -202,6 +202,15 @@ def test_what_does_not_fit_the_head_is_named(shapes_bundle: Bundle, folder: Path
         first.change(heads.run(model, labels(folder, 2)))
 
 
+def test_a_row_of_a_part_of_its_recording_is_refused(shapes_bundle: Bundle, folder: Path) -> None:
+    """Its label is that of the part, and the whole was classified."""
+    path = labels(folder)
+    soundfile.write(folder / "5.wav", np.zeros(16000 * 3), 16000)
+    path.write_text(path.read_text() + json.dumps({"path": "5.wav", "label": "calm", "duration": 1.5}))
+    with pytest.raises(InputError, match=r"labels\.jsonl:5: .*5\.wav: its row is of 1\.5 s"):
+        heads.run(classifier(shapes_bundle, RIGHT), path)
+
+
 def test_a_recording_that_cannot_be_used_is_left_out_of_every_run_or_refused(
     shapes_bundle: Bundle, folder: Path
 ) -> None:

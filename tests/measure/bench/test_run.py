@@ -270,6 +270,15 @@ def test_a_recording_cut_short_is_not_scored(shapes_bundle: Bundle, tmp_path: Pa
     assert any("cut.wav: it breaks off" in skipped.reason for skipped in found.skipped)
 
 
+def test_a_row_of_a_part_of_its_recording_is_refused(shapes_bundle: Bundle, tmp_path: Path) -> None:
+    """The whole was scored by the text of the part."""
+    soundfile.write(tmp_path / "a.wav", np.zeros(16000 * 3), 16000)
+    listed = tmp_path / "m.jsonl"
+    listed.write_text(json.dumps({"path": "a.wav", "text": "words", "duration": 1.5}))
+    with pytest.raises(InputError, match=r"m\.jsonl:1: .*a\.wav: its row is of 1\.5 s"):
+        run.measure(BenchPlan((configuration(shapes_bundle),), lengths=(0.5,), manifest=listed))
+
+
 def test_few_of_many_pairs_are_of_both_kinds(tmp_path: Path, shapes_bundle: Bundle) -> None:
     """Every second pair of a list where the same speaker and two take turns is of one kind."""
     spec = dataclasses.replace(
