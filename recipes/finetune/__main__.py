@@ -34,7 +34,12 @@ def arguments() -> argparse.Namespace:
     for field in fields(Settings):
         name = "--" + field.name.replace("_", "-")
         parser.add_argument(name, type=type(field.default), default=field.default, help=f"default {field.default}")
-    return parser.parse_args()
+    options = parser.parse_args()
+    try:
+        options.settings = Settings(**{field.name: getattr(options, field.name) for field in fields(Settings)})
+    except ValueError as error:
+        parser.error("--" + str(error).replace("_", "-"))
+    return options
 
 
 def positive(text: str) -> int:
@@ -85,7 +90,7 @@ def main() -> None:
     """Fine-tune, measure before and after, write the checkpoint and `finetune.json` in its folder."""
     options = arguments()
     torch.set_num_threads(options.threads)
-    settings = Settings(**{field.name: getattr(options, field.name) for field in fields(Settings)})
+    settings: Settings = options.settings
     speech = checked_speech(options.manifest)
     minutes = {name: sum(clip.seconds for clip in getattr(speech, name)) / 60 for name in ("train", "dev", "test")}
     print(", ".join(f"{name}: {value:.1f} min" for name, value in minutes.items()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import random
 import time
 from collections import Counter
@@ -58,6 +59,18 @@ class Settings:
 
     seed: int = 1
     """Seed of order, masks and speeds."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a setting out of its range."""
+        for name in ("warm_up", "time_masked", "features_masked", "speed"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it is a share, from 0 to below 1")
+        for name in ("epochs", "minutes", "patience", "rate", "batch_seconds"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+        for name in ("head_steps", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
 
 
 @dataclass

@@ -91,6 +91,8 @@ def checked_samples(samples: NDArray[np.float32], name: str) -> NDArray[np.float
 def _array(values: object, name: str) -> NDArray[np.generic]:
     if hasattr(values, "detach") and hasattr(values, "cpu"):  # a torch tensor, perhaps on a GPU and with gradients
         values = values.detach().cpu()
+    if np.ma.is_masked(values):
+        raise AudioError(f"{name}: some of its samples are masked; fill them (numpy.ma.filled) or leave them out")
     try:
         return np.asarray(values)
     except Exception as error:  # whatever a foreign __array__ raises

@@ -29,6 +29,26 @@ def finetune() -> Recipe:
     return lambda module: importlib.import_module(f"{name}.{module}")
 
 
+@pytest.mark.parametrize(
+    "option, said",
+    [
+        ("--speed=1", "--speed is 1.0; it is a share, from 0 to below 1"),
+        ("--time-masked=nan", "--time-masked is nan; it is a share"),
+        ("--rate=0", "--rate is 0.0; it must be above 0"),
+        ("--epochs=-1", "--epochs is -1; it must be above 0"),
+        ("--head-steps=-1", "--head-steps is -1; it must be 0 or more"),
+    ],
+)
+def test_settings_out_of_range_are_refused_before_anything_is_read(
+    finetune: Recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str, said: str
+) -> None:
+    line = ["finetune", "absent.jsonl", "--checkpoint", "absent", "--out", "absent", option]
+    monkeypatch.setattr(sys, "argv", line)
+    with pytest.raises(SystemExit) as ended:
+        finetune("__main__").main()
+    assert ended.value.code == 2 and said in capsys.readouterr().err
+
+
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
     """Twelve one-second tones by six speakers, each with a word for its pitch."""

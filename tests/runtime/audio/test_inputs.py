@@ -109,6 +109,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "words in a list": (["a", "b"], "have no known scale"),
     "a ragged list": ([[1.0], [1.0, 2.0]], "cannot be taken as an array"),
     "truth values": (np.zeros(1000, bool), "have no known scale"),
+    "masked samples": (np.ma.masked_greater(np.linspace(0, 1, 1000), 0.5), "some of its samples are masked"),
     "complex numbers": (np.zeros(1000, complex), "have no known scale"),
     "objects": (np.array([object()] * 50), "have no known scale"),
     "a scalar": (np.float32(0.5), r"shape \[\]"),
