@@ -208,7 +208,7 @@ async def ended(job: asyncio.Future[Result]) -> None:
     with anyio.CancelScope(shield=True):
         await asyncio.wait({job})
     if not job.cancelled():
-        job.exception()  # asyncio logs one that nobody asked for
+        job.exception()  # asyncio logs an exception that is never read
 
 
 async def transcribe_unless_gone(
