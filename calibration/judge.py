@@ -248,7 +248,7 @@ def engine_for(bundle: Bundle, variant: Variant) -> str:
 
 def _logits(model: Model, samples: Samples) -> Logits:
     """The first output for a recording; where text is written, of its chunks, each normalised by itself."""
-    spec, chunking = model.spec, Chunking()
+    spec, chunking = model.spec, Chunking.suited(model.spec)
     if spec.blank is None or len(samples) <= chunking.length * spec.sample_rate:
         return model.logits([samples])[0]
     stitcher = Stitcher(spec.blank)

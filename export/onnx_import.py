@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -59,18 +60,20 @@ def import_onnx(
     checkpoint: OnnxCheckpoint,
     destination: Path,
     *,
+    trained_seconds: float | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] = lambda step: None,
     on_parity: Callable[[tuple[ParityPointJson, ...]], None] = lambda points: None,
 ) -> Bundle:
     """Write a bundle around an ONNX file, compared with the file on each clip alone.
 
-    progress is called with each step, on_parity with the gate's table whether it passes or not. Raises CheckpointError
-    for a file that cannot be imported, GateRefused for a mismatch; then nothing is written.
+    trained_seconds: the longest clip of its training, where known. progress is called with each step, on_parity with
+    the gate's table whether it passes or not. Raises CheckpointError for a file that cannot be imported, GateRefused
+    for a mismatch; then nothing is written.
     """
     with new_bundle(destination, overwrite) as staged:
         progress("reading the graph")
-        spec = onnx_spec(checkpoint)
+        spec = replace(onnx_spec(checkpoint), trained_seconds=trained_seconds)
         progress("running the file on each clip")
         reference = OriginalGraph(checkpoint, spec)
         for case in parity.cases(spec):
@@ -186,8 +189,6 @@ class OriginalGraph:
 
 def _write(checkpoint: OnnxCheckpoint, spec: ModelSpec, max_batch: int | None, staged: Path) -> tuple[Bundle, Variant]:
     """Write the graphs with the contract around them; the bundle is a draft without bundle.json."""
-    from dataclasses import replace
-
     import onnx
 
     model = onnx.ModelProto()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..runtime.bundle.read import Bundle
-from ..runtime.errors import CheckpointError
+from ..runtime.errors import CheckpointError, InputError
 from .checkpoint import Checkpoint
 from .onnx_files import OnnxCheckpoint, find_onnx, open_onnx
 from .sources import find_checkpoint, refuse_revision
@@ -55,15 +55,35 @@ def export_checkpoint(
     checkpoint: Checkpoint | OnnxCheckpoint,
     destination: Path,
     *,
+    trained_seconds: float | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] = lambda step: None,
     on_parity: Callable[[tuple[ParityPointJson, ...]], None] = lambda points: None,
 ) -> Bundle:
-    """Write a bundle of either kind: see ``pipeline.export`` and ``onnx_import.import_onnx``."""
+    """Write a bundle of either kind: see ``pipeline.export`` and ``onnx_import.import_onnx``.
+
+    Raises InputError, too, for ``trained_seconds`` that are no length.
+    """
+    if trained_seconds is not None and not 0 < trained_seconds < float("inf"):
+        raise InputError(f"trained_seconds={trained_seconds}: give the length of a clip in seconds")
     if isinstance(checkpoint, OnnxCheckpoint):
         from .onnx_import import import_onnx
 
-        return import_onnx(checkpoint, destination, overwrite=overwrite, progress=progress, on_parity=on_parity)
+        return import_onnx(
+            checkpoint,
+            destination,
+            trained_seconds=trained_seconds,
+            overwrite=overwrite,
+            progress=progress,
+            on_parity=on_parity,
+        )
     from .pipeline import export
 
-    return export(checkpoint, destination, overwrite=overwrite, progress=progress, on_parity=on_parity)
+    return export(
+        checkpoint,
+        destination,
+        trained_seconds=trained_seconds,
+        overwrite=overwrite,
+        progress=progress,
+        on_parity=on_parity,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -27,24 +28,27 @@ def export(
     checkpoint: Checkpoint,
     destination: Path,
     *,
+    trained_seconds: float | None = None,
     overwrite: bool = False,
     progress: Progress = lambda step: None,
     on_parity: Callable[[tuple[ParityPointJson, ...]], None] = lambda points: None,
 ) -> Bundle:
     """Export a checkpoint as a new bundle, compared with torch.
 
-    progress is called with each step, on_parity with the gate's table whether it passes or not. Raises CheckpointError
-    for a checkpoint that cannot be exported, GateRefused for a mismatch; then nothing is written.
+    trained_seconds: the longest clip of its training, where known. progress is called with each step, on_parity with
+    the gate's table whether it passes or not. Raises CheckpointError for a checkpoint that cannot be exported,
+    GateRefused for a mismatch; then nothing is written.
     """
     # torch makes this folder, by default in /tmp, although nothing is compiled here.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache.root() / "torchinductor"))
     with new_bundle(destination, overwrite) as staged:
-        _export_into(checkpoint, staged, progress, on_parity)
+        _export_into(checkpoint, trained_seconds, staged, progress, on_parity)
     return Bundle.open(destination, ask_signature=False)
 
 
 def _export_into(
     checkpoint: Checkpoint,
+    trained_seconds: float | None,
     staged: Path,
     progress: Progress,
     on_parity: Callable[[tuple[ParityPointJson, ...]], None],
@@ -56,7 +60,7 @@ def _export_into(
 
     progress("loading the checkpoint")
     model = checkpoint.load()
-    spec = model_spec(checkpoint, model)
+    spec = replace(model_spec(checkpoint, model), trained_seconds=trained_seconds)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     reference = Reference(model, spec, checkpoint.preprocessing)
     # Torch runs every clip before the modules are rewritten: the reference is the unchanged checkpoint.

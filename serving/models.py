@@ -100,7 +100,7 @@ def open_models(
             each = dataclasses.replace(model.options, threads=max(1, total // lanes))
             model = Model(model.bundle, model.engine, model.variant, each, reason=model.reason)
         live = LiveTranscriber(model, settings or live_settings())
-        models.append(ServedModel(name, model, live, live.transcriber()))
+        models.append(ServedModel(name, model, live, Transcriber(model)))
     if batch_seconds is None:
         batch_seconds = _BATCH_SECONDS if all(engines.compiles(model.engine) for _, model in opened) else 0.0
     return Catalogue(tuple(models), SchedulerSettings(lanes, batch_seconds))

@@ -20,6 +20,7 @@ from wav2edge.cli import main as wav2edge
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.write import add_variants
 
+from .speech.dataset import LONGEST
 from .speech.manifest import every, read_manifest, rows_of, write_manifest
 
 HERE = Path(__file__).resolve().parent
@@ -54,7 +55,7 @@ def main() -> int:
         command += ["--speech", str(write_manifest(calibration, Path(scratch) / "calibration.jsonl"))]
         command += ["--dev", str(write_manifest(dev, Path(scratch) / "dev.jsonl")), "--dev-limit", str(len(dev))]
         command += ["--report", str(Path(scratch) / "report")]
-        code = wav2edge(["export", str(CHECKPOINT), str(made)])
+        code = wav2edge(["export", str(CHECKPOINT), str(made), "--trained-seconds", f"{LONGEST:g}"])
         # A refused variant leaves the bundle without it, which is still a good bundle.
         if code or (arguments.variants and wav2edge(command) > 1):
             return code or 1

@@ -30,6 +30,12 @@ class Chunking:
     context: float = 2.0
     """Seconds at each inner end of a chunk that serve as context only."""
 
+    @classmethod
+    def suited(cls, spec: ModelSpec) -> Chunking:
+        """The default for a model: chunks no longer than the clips that it was trained on, where its bundle says so."""
+        longest = spec.trained_seconds or cls.length
+        return cls(max(4 * cls.context, min(cls.length, longest)))
+
     def __post_init__(self) -> None:
         """Raises InputError for lengths that leave nothing to decode."""
         if not (self.context >= 0.1 and 4 * self.context <= self.length < float("inf")):

@@ -39,7 +39,7 @@ class Runner(Generic[T]):
     """The verb of its error message: "its head is xvector, which does not transcribe"."""
 
     def __init__(self, model: Model, chunking: Chunking | None = None, lanes: int = 1) -> None:
-        """Load the model's graph, so that what is missing is raised here.
+        """Load the model's graph, so that what is missing is raised here; chunking: None for what suits the model.
 
         Raises InputError for a head that this is not for and for no lanes, EngineError and BundleError as
         ``Model.session`` does.
@@ -54,7 +54,7 @@ class Runner(Generic[T]):
             raise InputError(f"lanes={lanes}: give 1 or more")
         self.model = model
         self.spec = model.spec
-        self.chunking = chunking or Chunking()
+        self.chunking = chunking or Chunking.suited(self.spec)
         threads = model.options.threads
         self.lanes = max(1, min(lanes, threads or 1)) if engines.shares(model.engine) else 1
         self.options = replace(model.options, threads=threads if threads is None else max(1, threads // self.lanes))

@@ -64,6 +64,7 @@ def export(
     ignore_weights: Names = (),
     vocab: str | Path | None = None,
     label_groups: Sequence[int] = (),
+    trained_seconds: float | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Bundle:
@@ -74,8 +75,9 @@ def export(
     normalize: whether clips are brought to zero mean and unit variance, where the checkpoint does not say so. language:
     one of several that the checkpoint holds. ignore_weights: shell-style patterns of weights that may stay unused.
     vocab: a vocab.json or fairseq's dictionary, where the checkpoint has no labels. label_groups: sizes of consecutive
-    groups of a classifier's labels, one label of each of which holds. overwrite: replace a bundle that exists.
-    progress: called with each step, in words.
+    groups of a classifier's labels, one label of each of which holds. trained_seconds: the longest clip that the model
+    was trained on: longer recordings are cut to it. overwrite: replace a bundle that exists. progress: called with each
+    step, in words.
 
     Raises CheckpointError for a checkpoint that cannot be exported, GateRefused where parity fails (then no bundle is
     written), InputError where the bundle exists or cannot be written. Needs the extra [export].
@@ -94,7 +96,13 @@ def export(
         vocab=vocab,
         label_groups=label_groups,
     )
-    return export_checkpoint(opened, Path(bundle), overwrite=overwrite, progress=progress or (lambda step: None))
+    return export_checkpoint(
+        opened,
+        Path(bundle),
+        trained_seconds=trained_seconds,
+        overwrite=overwrite,
+        progress=progress or (lambda step: None),
+    )
 
 
 def quantize(

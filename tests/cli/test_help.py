@@ -112,7 +112,7 @@ def test_stated_defaults_are_the_librarys() -> None:
     quick = ",".join(f"{seconds:g}" for seconds in run.QUICK_LENGTHS)
     for name, options_and_words in {
         "transcribe": {
-            "--chunk": f"(default: {Chunking().length:g})",
+            "--chunk": f"(default: {Chunking().length:g}, or",
             "--context": f"(default: {Chunking().context:g})",
             "--pause": f"(default: {Segmentation().pause:g})",
             "--max-line-width": f"(default: {layout.max_line_width})",

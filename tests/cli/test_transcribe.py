@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,9 +21,13 @@ import pytest
 import soundfile
 
 from wav2edge.cli import _foreign, main
+from wav2edge.cli._decoding import Cut
 from wav2edge.cli._transcripts import output_names
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.bundle.spec import ModelSpec
+from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.recordings.chunking import Chunking
 from wav2edge.runtime.text import language_model
 
 
@@ -121,6 +126,15 @@ def test_only_the_decoders_own_lines_are_dropped(capfd: pytest.CaptureFixture[st
     with _foreign.without_lines(_foreign.MP3_DECODER):
         os.write(2, b"first\nNote: Trying to resync...\nlast")
     assert capfd.readouterr().err == "first\nlast"
+
+
+def test_chunks_suit_the_model_unless_their_length_is_given(ctc_spec: ModelSpec) -> None:
+    short = replace(ctc_spec, trained_seconds=12.0)
+    assert Cut(None, None).chunking(short) == Chunking(12.0, 2.0)
+    assert Cut(None, 1.0).chunking(short) == Chunking(12.0, 1.0)
+    assert Cut(20.0, None).chunking(short) == Chunking(20.0, 2.0)
+    with pytest.raises(InputError, match="at least four times"):
+        Cut(None, 4.0).chunking(short)
 
 
 def test_every_format_is_printed(talks: Path, null_options: list[str], capsys: pytest.CaptureFixture[str]) -> None:

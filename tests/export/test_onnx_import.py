@@ -25,7 +25,7 @@ from wav2edge.export.parity import speech_clips
 from wav2edge.export.pipeline import export
 from wav2edge.runtime import engines
 from wav2edge.runtime.bundle.read import Bundle, sha256
-from wav2edge.runtime.errors import CheckpointError
+from wav2edge.runtime.errors import CheckpointError, InputError
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
 FILES = Path(__file__).parent / "onnx_files"
@@ -314,3 +314,12 @@ def test_the_digest_is_of_weights_in_other_files_too(tmp_path: Path) -> None:
     data[-2] ^= 1
     (folder / "model.onnx_data").write_bytes(data)
     assert open_checkpoint(folder).digest() != before
+
+
+def test_the_longest_clip_of_the_training_is_noted(tmp_path: Path) -> None:
+    made = export_checkpoint(open_checkpoint(OPTIMUM), tmp_path / "made", trained_seconds=20)
+    assert made.spec.trained_seconds == 20
+    for length in (0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="trained_seconds"):
+            export_checkpoint(open_checkpoint(OPTIMUM), tmp_path / "other", trained_seconds=length)
+    assert not (tmp_path / "other").exists()

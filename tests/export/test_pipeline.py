@@ -282,7 +282,8 @@ def test_disk_full_leaves_nothing(layer_checkpoint: Path, tmp_path: Path) -> Non
 def test_command_tells_what_it_found_and_what_comes_next(
     layer_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["export", str(layer_checkpoint), str(tmp_path / "out")]) == 0
+    assert main(["export", str(layer_checkpoint), str(tmp_path / "out"), "--trained-seconds", "12.5"]) == 0
+    assert Bundle.open(tmp_path / "out").spec.trained_seconds == 12.5
     out = capsys.readouterr().out
     assert "wav2vec2, head ctc" in out and "layer-norm front end" in out and "blank '<pad>' (index 0)" in out
     assert "frames() at 100 lengths" in out and "MISMATCH" not in out
@@ -290,5 +291,6 @@ def test_command_tells_what_it_found_and_what_comes_next(
     assert main(["inspect", str(tmp_path / "out"), "--verify"]) == 0
     shown = capsys.readouterr().out
     assert "parity with torch" in shown and "fp32" in shown and "all files match" in shown
+    assert "clips of up to 12.5 s" in shown
     assert main(["inspect", str(tmp_path / "out"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["format"] == 1

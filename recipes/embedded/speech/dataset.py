@@ -14,6 +14,9 @@ from ..labels import encode
 from .clips import ClipStore
 from .targets import FEATURES, POSTERIORS, frame_starts, open_rows
 
+LONGEST = 18.0
+"""Seconds of the longest clip that a student is trained on."""
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -33,7 +36,7 @@ class Dataset:
     """All clips of some stores, grouped by corpus. `refresh` adds what other processes appended."""
 
     def __init__(
-        self, folders: Sequence[Path], targets: bool = True, longest: float = 18.0, portion: float = 1.0
+        self, folders: Sequence[Path], targets: bool = True, longest: float = LONGEST, portion: float = 1.0
     ) -> None:
         """Open the stores; clips longer than `longest` seconds are left out, and all but a `portion` of the others."""
         self.folders, self.targets, self.longest, self.portion = list(folders), targets, longest, portion

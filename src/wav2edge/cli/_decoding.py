@@ -15,6 +15,7 @@ from ._values import COUNT, Number
 
 if TYPE_CHECKING:
     from wav2edge.runtime.bundle.read import Bundle
+    from wav2edge.runtime.bundle.spec import ModelSpec
     from wav2edge.runtime.recordings.chunking import Chunking
     from wav2edge.runtime.recordings.decoding import WordDecoder
 
@@ -23,7 +24,6 @@ _CHUNK = Number(float, 0, 600, "seconds", above=True)
 _WORDS = "Language model and hotwords (beam search instead of greedy decoding)"
 _LONG = "Long recordings"
 _OWN = "bundle"
-_SECONDS, _CONTEXT = 30.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -172,19 +172,21 @@ def words(function: Callable[..., object]) -> Callable[..., object]:
 class Cut:
     """How long recordings are cut into chunks."""
 
-    chunk: float
-    context: float
+    chunk: float | None
+    context: float | None
 
     @property
     def given(self) -> bool:
-        """Whether they are not the defaults."""
-        return (self.chunk, self.context) != (_SECONDS, _CONTEXT)
+        """Whether one of them is."""
+        return self.chunk is not None or self.context is not None
 
-    def chunking(self) -> Chunking:
-        """Return the library's form of it; raises InputError for lengths that leave nothing to decode."""
+    def chunking(self, spec: ModelSpec) -> Chunking:
+        """Return both for a model; raises InputError for lengths that leave nothing to decode."""
         from wav2edge.runtime.recordings.chunking import Chunking
 
-        return Chunking(self.chunk, self.context)
+        suited = Chunking.suited(spec)
+        length = suited.length if self.chunk is None else self.chunk
+        return Chunking(length, suited.context if self.context is None else self.context)
 
 
 def cut(function: Callable[..., object]) -> Callable[..., object]:
@@ -194,11 +196,11 @@ def cut(function: Callable[..., object]) -> Callable[..., object]:
         "cut",
         option(
             "--chunk",
-            "seconds given to the model at once; longer recordings are cut and stitched (default: 30)",
+            "seconds given to the model at once; longer recordings are cut and stitched (default: 30, or less where "
+            "the model was trained on shorter clips)",
             group=_LONG,
             metavar="S",
             type=_CHUNK,
-            default=_SECONDS,
             old=("--window",),
         ),
         option(
@@ -207,7 +209,6 @@ def cut(function: Callable[..., object]) -> Callable[..., object]:
             group=_LONG,
             metavar="S",
             type=_CHUNK,
-            default=_CONTEXT,
         ),
     )(function)
 

@@ -117,7 +117,6 @@ def run(
 
     from . import _evaluate_heads, _foreign
 
-    chunking = cut.chunking()
     _check_files(manifest, json, html, report)
     bundles = [_options.open_bundle(name) for name in model or (None,)]
     _check_for_words(bundles, cut, words, text_norm, html)
@@ -139,13 +138,14 @@ def run(
         _terminal.note(problem)
     folder = _options.make_folder(report)
     beams = {bundle.path: words.decoder(bundle) for bundle in bundles}
+    chunkings = {bundle.path: cut.chunking(bundle.spec) for bundle in bundles}
     labels = evaluation.labels([system for _, system in systems])
     hypotheses = []
     with Progress() as progress, _foreign.without_lines(_foreign.MP3_DECODER):
         for label, (bundle, system) in zip(labels, systems):
             beam = beams[bundle.path] if system.decoding != "greedy" else None
             opened = open_model(bundle, system.engine, system.variant, threads=several.threads, device=several.device)
-            with Transcriber(opened, decoder=beam, chunking=chunking) as transcriber:
+            with Transcriber(opened, decoder=beam, chunking=chunkings[bundle.path]) as transcriber:
                 count = functools.partial(progress.update, label, total=len(rows))
                 hypotheses.append(evaluation.transcribe_rows(transcriber, system, rows, count))
     result = evaluation.evaluate(rows, hypotheses, text_norm)

@@ -14,7 +14,7 @@ from wav2edge.runtime.errors import EngineError
 from . import _options, _terminal
 from ._command import argument, command, option
 from ._memory import give_back_large_blocks
-from ._values import COUNT, Listed, OneOf
+from ._values import COUNT, Listed, Number, OneOf
 
 if TYPE_CHECKING:
     from wav2edge.export.checkpoint import Checkpoint
@@ -71,6 +71,13 @@ _CHECKPOINT = "The checkpoint"
     metavar="N,N…",
     type=Listed(COUNT),
 )
+@option(
+    "--trained-seconds",
+    "the longest clip that the model was trained on: longer recordings are cut to it (default: not known, 30 is used)",
+    group=_CHECKPOINT,
+    metavar="S",
+    type=Number(float, 0, 3600, "seconds", above=True),
+)
 @option("--overwrite", "replace a bundle that exists", is_flag=True)
 def run(
     checkpoint: str,
@@ -81,6 +88,7 @@ def run(
     ignore_weights: tuple[str, ...],
     vocab: str | None,
     label_groups: tuple[float, ...] | None,
+    trained_seconds: float | None,
     overwrite: bool,
 ) -> None:
     """Export a checkpoint as a bundle and check it against torch.
@@ -111,7 +119,14 @@ def run(
     def progress(step: str) -> None:
         _terminal.note(step, prefix=f"[{time.monotonic() - started:5.1f} s] ")
 
-    written = export_checkpoint(opened, Path(bundle), overwrite=overwrite, progress=progress, on_parity=_print_parity)
+    written = export_checkpoint(
+        opened,
+        Path(bundle),
+        trained_seconds=trained_seconds,
+        overwrite=overwrite,
+        progress=progress,
+        on_parity=_print_parity,
+    )
     _print_written(written, time.monotonic() - started)
 
 

@@ -49,6 +49,8 @@ def _print_spec(bundle: Bundle) -> None:
         f"input        {spec.sample_rate} Hz mono, at least {spec.min_samples} samples, "
         f"{'normalised inside the graph' if spec.normalize else 'not normalised'}, {spec.norm} norm"
     )
+    if spec.trained_seconds is not None:
+        _terminal.out(f"trained on   clips of up to {spec.trained_seconds:g} s")
     if spec.max_batch is not None:
         _terminal.out("batches      one clip at a time: its graph has no mask")
     for output in spec.outputs:

@@ -156,7 +156,7 @@ def run(
 
     from ._memory import give_back_large_blocks
 
-    chunking, segmentation, raw = cut.chunking(), Segmentation(lines.pause, word_gap=words.word_gap), held.raw()
+    segmentation, raw = Segmentation(lines.pause, word_gap=words.word_gap), held.raw()
     corpus.check(audio, output, held.channel == "each")
     layout = lines.layout(format)
     if corpus.asked and output is not None:
@@ -169,14 +169,14 @@ def run(
             return Transcriber(
                 opened,
                 decoder=decoder,
-                chunking=chunking,
+                chunking=cut.chunking(bundle.spec),
                 segmentation=segmentation,
                 lanes=at_once,
                 skip_silence=skip_silence,
             )
 
         if corpus.on is not None:  # what is wrong with the bundle is said here, not by each worker
-            _options.open_bundle(model)
+            cut.chunking(_options.open_bundle(model).spec)
         from wav2edge.serving.corpus import Reading
 
         reading = Reading(checked_channel(held.channel, "--channel"), raw, layout)
@@ -185,6 +185,7 @@ def run(
     sources = inputs(audio)
     writer = _transcripts.writer(format, output, layout, sources, held.channel == "each")
     bundle = _options.open_bundle(model)
+    chunking = cut.chunking(bundle.spec)
     opened = _options.open_model(one, bundle)
     with contextlib.ExitStack() as stack:
         if any(_may_be_mp3(source) for source in sources):
@@ -231,7 +232,8 @@ def _settings(
         "skip_silence": skip_silence,
     }
     for group in options:
-        given |= dataclasses.asdict(group)
+        chosen = group.chunking(bundle.spec) if isinstance(group, Cut) else group
+        given |= dataclasses.asdict(chosen)
     return given
 
 

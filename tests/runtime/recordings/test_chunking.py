@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -115,3 +116,15 @@ def test_what_a_model_gets_wrong_at_the_ends_of_windows_stays_out_of_the_text(
 def test_one_window_when_it_fits(ctc_spec: ModelSpec) -> None:
     (window,) = chunks([np.zeros(16000 * 30, np.float32)], ctc_spec, Chunking())
     assert isinstance(window, Chunk) and window.next_frame is None and len(window.samples) == 480000
+
+
+@pytest.mark.parametrize(("trained", "length"), [(None, 30.0), (18.0, 18.0), (3.0, 8.0), (60.0, 30.0)])
+def test_chunks_are_no_longer_than_the_clips_of_the_training(
+    trained: float | None, length: float, shapes_bundle: Bundle, ctc_spec: ModelSpec, level_session_class: Any
+) -> None:
+    spec = replace(ctc_spec, trained_seconds=trained)
+    assert Chunking.suited(spec) == Chunking(length, 2.0)
+    session = level_session_class(spec)
+    bundle = replace(shapes_bundle, spec=spec)
+    Transcriber(Model(bundle, "level", "fp32", sessions={"full": session}))(np.full(70 * 16000, 0.01, np.float32))
+    assert 0.75 * length * 16000 < max(session.lengths) <= length * 16000
