@@ -47,9 +47,9 @@ class LiveTranscriber(LiveModel):
         """Load the stages that captions need, so that what is missing is raised here.
 
         decoder: how the logits of a whole utterance become words: greedy by default, language_model.BeamDecoder with a
-        language model and hot words. segmentation, chunking: as a Transcriber has them, whose transcript of its samples
-        a Final equals; an utterance must fit into one chunk. vad: makes the voice activity model of one stream, which
-        has a state (None: Silero's after an EnergyGate).
+        language model and hot words. segmentation, chunking: of ``transcriber``, whose transcript of its samples a
+        Final equals; an utterance must fit into one chunk, of 30 s by default. vad: makes the voice activity model of
+        one stream, which has a state (None: Silero's after an EnergyGate).
 
         Where features are kept, partials of small models run on half of the model's threads: a window of few seconds
         costs less processor time on fewer threads, and a partial is less urgent than a Final. That takes sessions of
