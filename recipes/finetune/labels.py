@@ -15,6 +15,23 @@ from transformers import Wav2Vec2CTCTokenizer
 
 DELIMITER = "|"
 """The label of a space between words in a new vocabulary."""
+_CHARACTERS_ONLY = "only checkpoints whose labels are single characters can be fine-tuned, not pieces or phonemes"
+
+
+def check_labels(tokenizer: Any) -> None:
+    """Raise ValueError for a tokenizer whose labels are not characters: transcripts cannot be written in them."""
+    if not hasattr(tokenizer, "word_delimiter_token") or hasattr(tokenizer, "phone_delimiter_token"):
+        raise ValueError(f"its tokenizer is a {type(tokenizer).__name__}; {_CHARACTERS_ONLY}")
+    special = {*tokenizer.all_special_tokens, tokenizer.word_delimiter_token}
+    for label in tokenizer.get_vocab():
+        bracketed = label[:1] + label[-1:] in ("<>", "[]")
+        if label not in special and not bracketed and _letters(label) > 1:
+            raise ValueError(f"one of its labels is {label!r}; {_CHARACTERS_ONLY}")
+
+
+def _letters(label: str) -> int:
+    """How many characters a label has, without marks on others."""
+    return sum(not unicodedata.category(character).startswith("M") for character in label)
 
 
 @dataclass

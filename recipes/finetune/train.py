@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer
 
+from wav2edge.export.lengths import output_lengths
+from wav2edge.export.steps import LOG_MEL_STEPS
 from wav2edge.measure.scoring import score
 
-from .labels import Writer, new_tokenizer
+from .labels import Writer, check_labels, new_tokenizer
 from .speech import RATE, Clip, Speech, at_another_speed, batch_of, by_length
 
 
@@ -87,6 +89,14 @@ class Checkpoint:
         """What writes transcripts in its labels."""
         return Writer(self.tokenizer, self.model.config.vocab_size)
 
+    def frames(self, samples: int) -> int:
+        """Return how many frames the output has for a clip."""
+        length = torch.tensor(samples)
+        if "input_features" in self.extractor.model_input_names:  # Wav2Vec2-BERT's, before its own layers
+            for step in LOG_MEL_STEPS:
+                length = output_lengths(length, step)
+        return int(self.model._get_feat_extract_output_lengths(length))
+
     def save(self, folder: Path) -> None:
         """Write a Hugging Face directory that `wav2edge export` takes."""
         for part in (self.model, self.extractor, self.tokenizer):
@@ -117,6 +127,7 @@ def _opened(name: str, texts: Sequence[str], settings: Settings) -> Checkpoint:
         if not new_head:
             raise ValueError("it has an output layer, but its labels (vocab.json) are missing or damaged") from error
         tokenizer, own_labels = new_tokenizer(texts), False
+    check_labels(tokenizer)
     changes: dict[str, object] = {
         "apply_spec_augment": True,
         "mask_time_prob": settings.time_masked,
@@ -133,7 +144,7 @@ def _opened(name: str, texts: Sequence[str], settings: Settings) -> Checkpoint:
     model = AutoModelForCTC.from_pretrained(
         name, config=config, dtype=torch.float32, ignore_mismatched_sizes=not own_labels
     )
-    model.freeze_feature_encoder()
+    _freeze_convolutions(model)
     return Checkpoint(model, extractor, tokenizer, new_head)
 
 
@@ -146,8 +157,7 @@ def trainable(checkpoint: Checkpoint, clips: Sequence[Clip]) -> tuple[list[Clip]
     kept = []
     for clip in clips:
         ids = writer.ids(clip.text)
-        samples = torch.tensor(len(clip.samples))
-        frames = int(checkpoint.model._get_feat_extract_output_lengths(samples))
+        frames = checkpoint.frames(len(clip.samples))
         if clip.text.strip() and not ids:
             left_out["no character of the transcript is a label"] += 1
         elif len(ids) + sum(one == other for one, other in itertools.pairwise(ids)) > frames:  # CTC parts equal labels
@@ -259,7 +269,13 @@ def _step(
 def _train_head_only(model: Any, alone: bool) -> None:
     """Train the output layer alone, or the transformer layers too; the convolutions stay frozen."""
     model.base_model.requires_grad_(not alone)
-    model.freeze_feature_encoder()
+    _freeze_convolutions(model)
+
+
+def _freeze_convolutions(model: Any) -> None:
+    """Keep the front end as it is; Wav2Vec2-BERT has none, its features are computed."""
+    if hasattr(model, "freeze_feature_encoder"):
+        model.freeze_feature_encoder()
 
 
 def _on(inputs: dict[str, Tensor], model: Any) -> dict[str, Tensor]:

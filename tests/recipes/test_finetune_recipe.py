@@ -210,6 +210,70 @@ def test_a_checkpoint_without_a_label_between_words(
     assert len(kept) == 4 and np.isfinite(history[1]["loss"])
 
 
+@pytest.mark.parametrize("label", ["▁on", "tʃ"])
+@pytest.mark.parametrize("architecture", ["Wav2Vec2ForCTC", "Wav2Vec2ForPreTraining"])
+def test_labels_that_are_not_characters_are_refused(
+    finetune: Recipe, copied: Path, label: str, architecture: str
+) -> None:
+    """Transcripts were written in the labels of one character alone, so pieces and phonemes were unlearned."""
+    table = json.loads((copied / "vocab.json").read_text())
+    table[label] = table.pop("q")
+    (copied / "vocab.json").write_text(json.dumps(table))
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps({**config, "architectures": [architecture]}))
+    with pytest.raises(ValueError, match=f"one of its labels is '{label}'; only checkpoints whose labels are single"):
+        finetune("train").open_checkpoint(str(copied), ["a"], finetune("train").Settings())
+
+
+def test_a_tokenizer_of_another_kind_is_refused(finetune: Recipe) -> None:
+    """It ended in an AttributeError for its missing word delimiter."""
+    tokenizers = pytest.importorskip("tokenizers")
+    transformers = pytest.importorskip("transformers")
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizers.Tokenizer(tokenizers.models.BPE()))
+    with pytest.raises(ValueError, match=r"its tokenizer is a \w+; only checkpoints whose labels are single characters"):
+        finetune("labels").check_labels(fast)
+
+
+@pytest.fixture
+def bert(tmp_path: Path) -> Path:
+    """A tiny Wav2Vec2-BERT of random weights, with the labels of the other one."""
+    transformers = pytest.importorskip("transformers")
+    folder = Path(shutil.copytree(TINY, tmp_path / "bert", ignore=shutil.ignore_patterns("*.safetensors")))
+    sizes = dict.fromkeys(("hidden_size", "intermediate_size", "output_hidden_size"), 16)
+    config = transformers.Wav2Vec2BertConfig(
+        **sizes,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        conv_depthwise_kernel_size=7,
+        add_adapter=True,
+        vocab_size=len(json.loads((TINY / "vocab.json").read_text())),
+        pad_token_id=0,
+    )
+    transformers.Wav2Vec2BertForCTC(config).save_pretrained(folder)
+    transformers.SeamlessM4TFeatureExtractor().save_pretrained(folder)
+    return folder
+
+
+def test_a_checkpoint_that_takes_a_spectrogram_is_trained(finetune: Recipe, manifest: Path, bert: Path) -> None:
+    """It has no convolutions to freeze, and its frames are counted from those of the spectrogram."""
+    train, speech = finetune("train"), finetune("speech")
+    settings = train.Settings(epochs=1, batch_seconds=4.0)
+    checkpoint = train.open_checkpoint(str(bert), [], settings)
+    assert [checkpoint.frames(samples) for samples in (4800, 16000, 16159, 16160, 16320)] == [7, 25, 25, 25, 25]
+    for samples in (4800, 16000, 16160, 16480):
+        inputs = checkpoint.extractor(np.zeros(samples), sampling_rate=16000, return_tensors="pt")
+        lengths = checkpoint.model._get_feat_extract_output_lengths(inputs["attention_mask"].sum(-1))
+        assert checkpoint.frames(samples) == int(lengths)
+    read = speech.read_speech(manifest)
+    kept, _ = train.trainable(checkpoint, read.train)
+    before = checkpoint.model.lm_head.weight.clone()
+    history = train.fine_tune(checkpoint, speech.Speech(kept, read.dev, [], {}), settings)
+    assert len(kept) == 10 and np.isfinite(history[1]["loss"]) and history[1]["loss"] > 0
+    checkpoint.save(bert.parent / "tuned")
+    assert (bert.parent / "tuned/preprocessor_config.json").exists()
+    assert not torch.equal(before, checkpoint.model.lm_head.weight) or history[1]["dev_wer"] >= history[0]["dev_wer"]
+
+
 def test_labels_without_an_output_layer_get_a_new_one(finetune: Recipe, copied: Path) -> None:
     config = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps({**config, "architectures": ["Wav2Vec2ForPreTraining"]}))
