@@ -10,10 +10,12 @@ from __future__ import annotations
 import gzip
 import importlib
 import importlib.util
+import os
 import platform
+import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypedDict
 
@@ -35,6 +37,9 @@ HOTWORD_WEIGHT, BEAM_WIDTH = 10.0, 100
 _MODELS = (".arpa", ".bin", ".binary", ".klm", ".arpa.gz")
 _MAX_SETTINGS, _MAX_WORDS = 1 << 20, 256 << 20
 """Bytes of attrs.json and of unigrams.txt: 5 million words have about 50 MB."""
+_BINARY_MAGIC = b"mmap lm http://kheafield.com/code format version 5\n"
+_BINARY_HEADER = struct.Struct("<88x12x?7xQ")
+"""Of a KenLM binary: whether it ends with its words, and how many it has."""
 _LARGEST_WEIGHT = 10_000
 _SETTINGS = "the settings of a language model"
 
@@ -137,7 +142,20 @@ class BeamDecoder:
         self._hotword_weight = hotword_weight
         self._beam_width = beam_width
         self._word_gap = word_gap
+        self._model = model
         self._search = _build(self._alphabet, model)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Copies, and decoders that are sent to another process, read the language model's file again."""
+        path = self._model.path and self._model.path.absolute()
+        return {**self.__dict__, "_search": None, "_model": replace(self._model, path=path)}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Raises InputError where the file is missing or damaged, EngineError without the extra [lm]."""
+        self.__dict__.update(state)
+        if reason := unavailable():
+            raise EngineError(reason)
+        self._search = _build(self._alphabet, self._model)
 
     def __call__(self, logits: NDArray[np.float32], spec: ModelSpec, first_frame: int = 0) -> list[Word]:
         """The words of logits [frames, labels]; times as in ctc.words."""
@@ -235,16 +253,40 @@ def _check_weights(settings: AttributesJson, file: Path) -> None:
 
 
 def _unigrams(path: Path) -> tuple[str, ...] | None:
-    """The words that an ARPA file lists, compressed or not; None for a binary, which does not list them."""
-    if not path.name.endswith((".arpa", ".arpa.gz")):
-        return None
+    """The words that an ARPA file, compressed or not, or a binary lists; None for a binary without them."""
     try:
+        if not path.name.endswith((".arpa", ".arpa.gz")):
+            return _words_of_binary(path)
         words = _first_grams(path)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: it cannot be read ({first_line(error)})") from error
     if not words:
         raise InputError(f"{path}: not an ARPA file (no \\1-grams: section)")
     return words
+
+
+def _words_of_binary(path: Path) -> tuple[str, ...] | None:
+    """The words at the end of a KenLM binary (lm/binary_format.cc, lm/vocab.cc of KenLM: format 5).
+
+    None for one that was built without them (``build_binary -i``), and for other files, which the search refuses.
+    """
+    with path.open("rb") as file:
+        header = file.read(_BINARY_HEADER.size)
+        if not header.startswith(_BINARY_MAGIC) or len(header) < _BINARY_HEADER.size:
+            return None
+        listed, count = _BINARY_HEADER.unpack(header)
+        if not listed or count > _MAX_WORDS:
+            return None
+        size = file.seek(0, os.SEEK_END)
+        for length in (min(size, 16 * count + 64), min(size, _MAX_WORDS)):  # most words are short
+            file.seek(size - length)
+            _, found, words = file.read(length).rpartition(b"<unk>\0")
+            listing = words.split(b"\0")[:-1]
+            if found and len(listing) in (count - 1, count):  # KenLM adds <unk> where a model has none
+                return tuple(word.decode("utf-8", "replace") for word in listing)
+    if size > _MAX_WORDS:  # words of more than that may be whole
+        return None
+    raise InputError(f"{path}: the words at its end are cut off; copy the file again")
 
 
 def _first_grams(path: Path) -> tuple[str, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import gzip
 import importlib.util
 import json
+import pickle
 import re
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +48,23 @@ ngram 2=4
 
 \\end\\
 """
+
+PROBING = (
+    "c-qU&O)OBz$yLZGDJihh*U!#KO-##7%}LQq&d=3P&QD2INXswEO)OC;OD!tS%+FIW<zhg9274f}pAks>2Lg}?BUFY7OdhaD7Gs0b"
+    "EDWfCjR7~flKk5AM;=EbGnzP8&i9YC#SgMU_UQaM6z$ZgupMM>L7n1W%eGRmo%j63ij%`n-eAQr)!_ih@eB;d4$Yc5b00_m!f&vL"
+    "@X=`q;P}Lp(X!E4`0N><eT_wLKh##&w1U{XmNEB9t=hK@#8!x%vaf4`jW&pl%TG3?dD(UhHpM`!4<tf7Tp64lLl}aA7yy<RT-N"
+)
+TRIE = (
+    "c-qU&O)OBz$yLZGDJihh*U!#KO-##7%}LQq&d=3P&QD2INXswEO)OC;OD!tS%+FIW<zhg9274f}pAks>2Lg}?BUFY7Odhajf{KAK"
+    "8&r-3$pls?T~MdE*RrjYfh*_x$J*it*;kTZoBqh-Xw><0DB7t}Vf#IQvEt<LlQ$4L9S(pTfZ!iHG;8L}eMm;5$v5l=$upwynb7#m"
+    "45)yG0XxV|OZ&8R=FF4Z)6&%BXV08jgCc8FnwM?IU{egl`amMY!<E6=F@zx)hyfIzP6G"
+)
+WITHOUT_WORDS = (
+    "c-qU&O)OBz$yLZGDJihh*U!#KO-##7%}LQq&d=3P&QD2INXswEO)OC;OD!tS%+FIW<zhg9274f}pAks>2Lg}?BUFY7Odhajg7QJ)"
+    "Y*01}k_oI(x}Z*RuVq^)16R)XkF~`Qvack+HvN&u(Wvw1P_$E{!uEUqV#UefCvPBhIvfBw0Kq?YXx7Y``;d%AlW*7$l4nHYGokUB"
+    "8BhTW19p&`miB4s%$X;*r=_XM&z?E621OPCB!x$i"
+)
+"""KenLM binaries of ARPA in capitals, compressed by zlib, in Base85; the last was built by `build_binary -i`."""
 
 pytestmark = pytest.mark.skipif(
     language_model.unavailable() is not None, reason="the extra [lm] is not installed on this machine"
@@ -97,6 +117,41 @@ def test_a_model_in_capitals_fits_a_vocabulary_in_small_letters(tmp_path: Path, 
     path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
     logits = logits_as(ctc_spec, "the cat sat", {4: ("k", 0.5)})
     assert text_of(BeamDecoder(ctc_spec, open_language_model(path)), logits, ctc_spec) == "the cat sat"
+
+
+@pytest.mark.parametrize("content", [PROBING, TRIE])
+def test_a_binary_in_capitals_fits_a_vocabulary_in_small_letters(
+    tmp_path: Path, ctc_spec: ModelSpec, content: str
+) -> None:
+    """Its words were not read, so that none of them was known and each word cost the score of an unknown one."""
+    path = tmp_path / "cats.klm"
+    path.write_bytes(zlib.decompress(base64.b85decode(content)))
+    model = open_language_model(path)
+    assert model.unigrams is not None and {"THE", "CAT", "SAT"} <= set(model.unigrams)
+    logits = logits_as(ctc_spec, "the bat sat", {4: ("c", -0.1)})
+    assert text_of(BeamDecoder(ctc_spec, model), logits, ctc_spec) == "the cat sat"
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(InputError, match="the words at its end are cut off; copy the file again"):
+        open_language_model(path)
+
+
+def test_a_binary_without_its_words_is_used_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "cats.klm"
+    path.write_bytes(zlib.decompress(base64.b85decode(WITHOUT_WORDS)))
+    assert open_language_model(path).unigrams is None
+
+
+def test_a_decoder_is_copied_and_pickled(arpa: Path, ctc_spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The beam search holds pointers of a library; it reads the file again, wherever the other process runs."""
+    monkeypatch.chdir(arpa.parent)
+    decoder = BeamDecoder(ctc_spec, open_language_model(arpa.name), hotwords=["bryan"])
+    logits = logits_as(ctc_spec, "the bat sat", {4: ("c", -0.1)})
+    sent = pickle.dumps(decoder)
+    monkeypatch.chdir("/")
+    assert text_of(pickle.loads(sent), logits, ctc_spec) == text_of(decoder, logits, ctc_spec) == "the cat sat"
+    arpa.unlink()
+    with pytest.raises(InputError, match=r"cats\.arpa: "):
+        pickle.loads(sent)
 
 
 def test_a_model_in_capitals_where_a_letter_has_no_single_capital(tmp_path: Path, ctc_spec: ModelSpec) -> None:
