@@ -6,6 +6,8 @@ the same polynomial, read from the other end.
 3. Of several streams the first one of sound is taken; pages of pictures and captions may come between its pages.
 4. A gap in the page numbers splits a recording. What follows is decoded with the headers of its beginning; its last
 page states which sample of the recording it ends with, and so how much is missing.
+5. A page that states a later sample than its packets can reach splits a recording too: a program that left out pages
+numbered the others anew. Opus packets state their length (RFC 6716, 3.1); Vorbis ones are half of a long block at most.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..source import Segment, View
+from ..tracks import BREAKS_OFF
 from .part import Parsed, Part
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -57,17 +60,17 @@ def parse(view: View, start: int) -> Parsed:
         return Parsed([Part(((start, end),))] if link else [], end)
     own = [page for page in link if page.serial == sounds[0].serial]
     headers = _header_pages(own, _headers_of(view, sounds[0]) or 0)
-    runs = _runs(own[headers:])
-    shared = _segments(own[:headers])
+    runs = _runs(own[headers:], _LengthOf(view, sounds[0]))
+    first, shared = own[headers - 1].number + 1, _segments(own[:headers])
     parts = [
         Part(
             _merged([*shared, *_segments(run)]),
-            damage=None if run[0].number == before + 1 else "pages are missing or damaged",
+            damage=None if run is runs[0] and run[0].number == first else "pages are missing or damaged",
             cut=run is runs[-1] and not run[-1].ends,
             ends_at=_seconds(view, sounds[0], max(page.granule for page in run)),
             continues=run is not runs[0],
         )
-        for run, before in zip(runs, [own[headers - 1].number, *(run[-1].number for run in runs)])
+        for run in runs
     ]
     if not runs:
         parts = [Part(_merged(shared), cut=not own[-1].ends)]
@@ -126,7 +129,7 @@ def _checksum(data: bytes) -> int:
 
 def _headers_of(view: View, page: _Page) -> int | None:
     """How many header packets a stream of sound begins with (0: its first packet states it); None for other streams."""
-    head = view.at(page.start + 27 + len(page.lacing), 8)
+    head = _body(view, page, 8)
     return next((packets for magic, packets in _SOUND if head.startswith(magic)), None)
 
 
@@ -141,11 +144,54 @@ def _header_pages(own: list[_Page], packets: int) -> int:
     return len(own)
 
 
-def _runs(pages: list[_Page]) -> list[list[_Page]]:
-    """Pages whose numbers follow each other."""
+class _LengthOf:
+    """How many samples the packets that end on a page have at most, for the pages of one stream in order."""
+
+    def __init__(self, view: View, first: _Page) -> None:
+        self._view = view
+        head = _body(view, first, 29)
+        self.rate = _rate(head)
+        self._opus = head.startswith(b"OpusHead")
+        self._half_block = (1 << (head[28] >> 4)) // 2 if head.startswith(b"\x01vorbis") and len(head) > 28 else None
+        self._open: bytes | None = None  # the first bytes of a packet that goes on on the next page
+
+    def __call__(self, page: _Page) -> int | None:
+        """None where the packets do not say."""
+        if not self._opus:
+            return None if self._half_block is None else page.packets * self._half_block
+        data = _body(self._view, page, sum(page.lacing))
+        packet = self._open if page.flags & 1 else None
+        samples, at = 0, 0
+        for size in page.lacing:
+            packet = data[at : at + min(size, 2)] if packet is None else packet
+            at += size
+            if size < 255:
+                samples += _opus_samples(packet)
+                packet = None
+        self._open = packet
+        return samples
+
+
+def _opus_samples(packet: bytes) -> int:
+    """The length of a packet at 48 kHz, by its first two bytes; 0 for an empty one."""
+    if not packet:
+        return 0
+    kind, code = packet[0] >> 3, packet[0] & 3
+    lengths = (480, 960, 1920, 2880) if kind < 12 else (480, 960) * 2 if kind < 16 else (120, 240, 480, 960)
+    frames = packet[1] & 63 if code == 3 and len(packet) > 1 else (1, 2, 2, 0)[code]
+    return frames * lengths[kind & 3]
+
+
+def _runs(pages: list[_Page], length_of: _LengthOf) -> list[list[_Page]]:
+    """Pages whose numbers and samples follow each other."""
     runs: list[list[_Page]] = []
+    reached: int | None = None  # the last sample that the pages so far can have; None where it is not known
     for page in pages:
-        if not runs or page.number != runs[-1][-1].number + 1:
+        length = length_of(page)
+        reached = None if reached is None or length is None else reached + length
+        jumps = reached is not None and page.granule - reached > BREAKS_OFF * length_of.rate
+        reached = page.granule if page.granule >= 0 else reached
+        if not runs or jumps or page.number != runs[-1][-1].number + 1:
             runs.append([])
         runs[-1].append(page)
     return runs
@@ -153,14 +199,25 @@ def _runs(pages: list[_Page]) -> list[list[_Page]]:
 
 def _seconds(view: View, first: _Page, granule: int) -> float | None:
     """The second at which a page with this sample count ends; None where the rate is not known."""
-    head = view.at(first.start + 27 + len(first.lacing), 40)
-    if granule < 0:
+    head = _body(view, first, 40)
+    rate = _rate(head)
+    if granule < 0 or not rate:
         return None
-    if head.startswith(b"OpusHead"):  # counted at 48 kHz, with what the encoder put before the sound
-        return max(0, granule - int.from_bytes(head[10:12], "little")) / _OPUS_RATE
+    lead = int.from_bytes(head[10:12], "little") if head.startswith(b"OpusHead") else 0  # put before the sound
+    return max(0, granule - lead) / rate
+
+
+def _rate(head: bytes) -> int:
+    """The samples a second in which pages are counted, by a stream's first packet; 0 where it is not known."""
+    if head.startswith(b"OpusHead"):
+        return _OPUS_RATE
     place = 12 if head.startswith(b"\x01vorbis") else 36 if head.startswith(b"Speex") else None
-    rate = int.from_bytes(head[place : place + 4], "little") if place is not None else 0
-    return granule / rate if rate else None
+    return int.from_bytes(head[place : place + 4], "little") if place is not None else 0
+
+
+def _body(view: View, page: _Page, size: int) -> bytes:
+    """The first bytes of a page's packets."""
+    return view.at(page.start + 27 + len(page.lacing), size)
 
 
 def _segments(pages: list[_Page]) -> list[tuple[int, int]]:

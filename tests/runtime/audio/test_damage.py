@@ -6,6 +6,7 @@ Decoders stop at the first end, hole or wrong number, and say nothing: half of t
 from __future__ import annotations
 
 import io
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -325,6 +326,41 @@ def test_other_streams_between_the_pages_of_an_ogg_file(encode: Encode, subtype:
         samples, recording = taken(mixed * repeats)
         assert recording.complete and recording.warnings == () and len(samples) == len(plain) * repeats
         np.testing.assert_array_equal(samples[: len(plain)], plain)
+
+
+def numbered(pages: list[bytes]) -> bytes:
+    """Pages of one stream, numbered from 0 on."""
+    data = b""
+    for number, each in enumerate(pages):
+        page = bytearray(each)
+        page[18:22], page[22:26] = struct.pack("<I", number), bytes(4)
+        page[22:26] = struct.pack("<I", ogg._checksum(bytes(page)))
+        data += page
+    return data
+
+
+@pytest.mark.parametrize(("subtype", "cut"), [("OPUS", slice(5, 8)), ("VORBIS", slice(3, 4))])
+def test_pages_that_were_left_out_of_an_ogg_file_and_the_others_numbered_anew(
+    encode: Encode, second_of: SecondOf, subtype: str, cut: slice
+) -> None:
+    """What followed came too early, and the end was called missing."""
+    data = encode("OGG", subtype)
+    pages = [data[start:end] for start, end in pages_of(data)]
+    assert numbered(pages) == data
+    whole, _ = taken(data)
+    del pages[cut]
+    samples, recording = taken(numbered(pages))
+    assert not recording.complete and len(samples) / 16000 == pytest.approx(12, abs=0.2)
+    assert [bool(re.search(r"pages are missing or damaged, \d\.\d s", line)) for line in recording.warnings] == [True]
+    found, expected = ([second_of(each, second + 0.4) for second in range(12)] for each in (samples, whole))
+    assert set(found) - {-1} < set(expected) and -1 in found
+    assert all(one in (-1, other) for one, other in zip(found, expected))
+
+
+def test_the_length_of_opus_packets() -> None:
+    """By the table of RFC 6716, 3.1: SILK, hybrid, CELT; one frame, two, or a number of them."""
+    packets = [b"\x00", b"\x18", b"\x61", b"\x6a", b"\x83\x30", b"\xf8", b"\xfb\x86", b"\x03", b""]
+    assert [ogg._opus_samples(packet) for packet in packets] == [480, 2880, 960, 1920, 5760, 960, 5760, 0, 0]
 
 
 def test_an_ogg_file_whose_second_recording_lost_its_beginning(encode: Encode) -> None:
