@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,7 @@ from .bundle.spec import (
     Stage,
 )
 from .engines import Arrays, EngineOptions, Session
-from .errors import EngineError
+from .errors import BundleError, EngineError, InputError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -217,6 +218,18 @@ class Model:
         for session in sessions:
             session.close()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copies, and models that are sent to another process, open the bundle again and load sessions of their own.
+
+        Raises EngineError for a model that is closed, InputError for one whose sessions were given.
+        """
+        if self._closed:
+            raise EngineError("the model is closed; open it again")
+        if self._given:
+            raise InputError("a model with sessions that were given cannot be copied or pickled; make it where it runs")
+        path = self.bundle.path.absolute()
+        return _reopened, (path, self.spec, self.engine, self.variant, self.options, self.reason)
+
     def __enter__(self) -> Self:
         return self
 
@@ -225,3 +238,11 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<Model {self.bundle.path} {self.variant.name} on {self.engine}>"
+
+
+def _reopened(path: Path, spec: ModelSpec, engine: str, variant: Variant, options: EngineOptions, reason: str) -> Model:
+    """The model of a bundle that was opened before; raises BundleError where it is missing or was changed since."""
+    bundle = Bundle.open(path)
+    if bundle.spec != spec or bundle.variant(variant.name).sha256 != variant.sha256:
+        raise BundleError(f"{path}: this is not the bundle that the model was opened from; open the model again")
+    return Model(bundle, engine, variant.name, options, reason=reason)

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ..errors import InputError
 from .backlog import Block
 from .events import Event
 from .model import LiveModel
@@ -115,6 +116,10 @@ class Events:
         if hasattr(self, "_iteration"):
             with contextlib.suppress(Exception):
                 self._iteration.forget()
+
+    def __reduce__(self) -> str:
+        """Raise InputError: its source cannot be copied or sent to another process."""
+        raise InputError("events of a live source cannot be copied or pickled; call listen where they are used")
 
     def stop(self) -> None:
         """End in order: the running utterance gets its Final, then the iteration ends. Any thread may call it."""

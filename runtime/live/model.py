@@ -104,6 +104,12 @@ class LiveModel(ABC):
         self._stream = None
         self.model.close()
 
+    def __getstate__(self) -> dict[str, object]:
+        """What a copy, or a process that it is sent to, gets; raises InputError while a stream is running."""
+        if self._stream is not None:
+            raise InputError("a stream is running, which cannot be copied or pickled; call finish() first")
+        return {**self.__dict__, "_resampler": None}
+
     def __enter__(self) -> Self:
         return self
 

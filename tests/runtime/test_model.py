@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +17,7 @@ from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED
 from wav2edge.runtime.engines import Arrays, EngineOptions
-from wav2edge.runtime.errors import EngineError
+from wav2edge.runtime.errors import BundleError, EngineError, InputError
 from wav2edge.runtime.model import Model
 
 
@@ -134,3 +138,34 @@ def test_options_that_an_engine_does_not_read_load_nothing_again(bundle: Bundle)
         assert model.session("encoder") is model.session("encoder", live)
         assert model.session("encoder") is not model.session("encoder", EngineOptions(threads=2))
     assert engines.read_of("tensorrt", live) == live
+
+
+def test_a_model_is_copied_and_pickled_by_opening_its_bundle_again(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Joblib, Ray and multiprocessing ended in ONNX Runtime's error about its session."""
+    shutil.copytree(bundle.path, tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    options = EngineOptions(threads=1, keep_memory=False)
+    with Model(Bundle.open("mine"), "onnxruntime", "fp32", options, reason="measured") as model:
+        model.session()
+        clip = np.sin(np.arange(8000, dtype=np.float32))
+        expected, sent = model.logits([clip])[0], pickle.dumps(model)
+        monkeypatch.chdir(tmp_path.parent)
+        with pickle.loads(sent) as other:
+            assert (other.engine, other.variant, other.options) == ("onnxruntime", model.variant, options)
+            assert (other.reason, other.bundle.path) == ("measured", tmp_path / "mine")
+            np.testing.assert_array_equal(other.logits([clip])[0], expected)
+    document = tmp_path / "mine/bundle.json"
+    digest = model.variant.sha256["fp32.onnx"]
+    document.write_text(document.read_text("utf-8").replace(digest, "0" * 64), "utf-8")
+    with pytest.raises(BundleError, match="this is not the bundle that the model was opened from; open the model"):
+        pickle.loads(sent)
+    with pytest.raises(EngineError, match="the model is closed; open it again"):
+        copy.copy(model)
+
+
+def test_a_model_with_given_sessions_is_not_pickled(bundle: Bundle) -> None:
+    model = Model(bundle, "onnxruntime", "fp32", sessions={"encoder": Encoder()})
+    with pytest.raises(InputError, match="sessions that were given cannot be copied or pickled; make it where"):
+        pickle.dumps(model)

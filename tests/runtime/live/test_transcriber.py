@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import soundfile
 
+import wav2edge
 from wav2edge.devices.open import open_model
 from wav2edge.runtime import engines
 from wav2edge.runtime.bundle.read import Bundle, Variant
@@ -18,6 +22,7 @@ from wav2edge.runtime.live import transcriber
 from wav2edge.runtime.live.endpoint import EndpointRules
 from wav2edge.runtime.live.events import Event, Final, Stats
 from wav2edge.runtime.live.settings import LiveSettings
+from wav2edge.runtime.live.sources import FileSource
 from wav2edge.runtime.live.transcriber import LiveTranscriber
 from wav2edge.runtime.model import Model
 from wav2edge.runtime.recordings.chunking import Chunking
@@ -105,6 +110,25 @@ def test_closing_closes_every_session(monkeypatch: pytest.MonkeyPatch) -> None:
         live.transcriber()(np.zeros(40 * 16000, np.float32) + 0.01)
         assert len(open_now) >= 3, "the whole graph, and both stages"
     assert open_now == []
+
+
+def test_what_holds_a_model_is_pickled_with_it(tmp_path: Path) -> None:
+    """A lock, a session or a resampler could not be sent to another process; a running stream still cannot."""
+    sound = np.zeros(32000, np.float32)
+    with LiveTranscriber(open_model(engine="null")) as live, pickle.loads(pickle.dumps(live.transcriber())) as other:
+        assert (other.model.engine, other(sound).text) == ("null", live.transcriber()(sound).text)
+        live.push(sound, 44100)
+        with pytest.raises(InputError, match=r"a stream is running, .*; call finish\(\) first"):
+            pickle.dumps(live)
+        live.finish()
+        with pickle.loads(pickle.dumps(live)) as sent:
+            assert sent.settings == live.settings and sent.model is not live.model
+            assert [event.kind for event in (*sent.push(sound), *sent.finish())][-1] == "stats"
+    path = tmp_path / "silence.wav"
+    soundfile.write(path, sound, 16000)
+    refused = pytest.raises(InputError, match="events of a live source cannot be copied or pickled; call listen")
+    with wav2edge.listen(open_model(engine="null"), FileSource(path, fast=True)) as events, refused:
+        pickle.dumps(events)
 
 
 def test_samples_of_a_loop_of_ones_own_give_the_events_of_a_source(booth: Booth, live: LiveTranscriber) -> None:
