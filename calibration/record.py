@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
 FILE = "calibration.json"
-_TOOLS = ("wav2edge", "onnx", "onnxruntime", "openvino", "numpy", "jiwer")
+_ENGINES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx")
+_TOOLS = ("wav2edge", "onnx", *_ENGINES, "numpy", "jiwer")
 
 
 class Figures(TypedDict):

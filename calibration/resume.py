@@ -1,6 +1,7 @@
 """Where the work of a run is kept, and which run it belongs to.
 
-A run is identified by what decides its results: the fp32 graph, the settings, the recordings and the versions of tools.
+A run is identified by what decides its results: the fp32 graph, the settings, the recordings, the versions of tools
+and the machine, whose processor decides which instructions the engines use.
 Its folder in the cache is removed when the run is over, and after ``KEPT_DAYS`` without a run.
 """
 
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from wav2edge.devices.detect import detect
 from wav2edge.runtime import cache
 from wav2edge.runtime.bundle.read import Bundle, sha256
 from wav2edge.runtime.errors import Wav2EdgeError
@@ -69,6 +71,7 @@ def run_key(bundle: Bundle, speech: Speech, options: Options) -> str:
             "pairs": [repr(each.pairs) for each in clips],
             "turns": [sha256(row.rttm) for each in clips for row in each.rows if row.rttm is not None],
             "tools": tool_versions(),
+            "machine": detect().identity,
         }
     )
 

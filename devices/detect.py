@@ -56,6 +56,16 @@ class Machine:
         """The words that a profile may ask for: CPU features, ``nvidia-gpu``, ``intel-gpu``."""
         return frozenset(self.cpu.features) | {f"{gpu.vendor}-gpu" for gpu in self.gpus if gpu.usable}
 
+    @property
+    def identity(self) -> dict[str, object]:
+        """What results that are kept for one machine are known by, as plain JSON values."""
+        cpu = self.cpu
+        return {
+            "cpu": [cpu.architecture, cpu.name, *sorted(cpu.features), cpu.threads],
+            "gpus": [[gpu.name, gpu.driver] for gpu in self.gpus],
+            "model": self.model,
+        }
+
     def to_json(self) -> dict[str, object]:
         """The machine as plain JSON values."""
         return {**dataclasses.asdict(self), "threads": self.cpu.threads}

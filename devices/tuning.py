@@ -150,13 +150,7 @@ def _rise(measurement: Measurement) -> float:
 
 
 def _path(bundle: Bundle, machine: Machine) -> Path:
-    cpu = machine.cpu
-    parts = {
-        "bundle": fingerprint(bundle),
-        "cpu": [cpu.architecture, cpu.name, *sorted(cpu.features), cpu.threads],
-        "gpus": [[gpu.name, gpu.driver] for gpu in machine.gpus],
-        "model": machine.model,
-    }
+    parts = {"bundle": fingerprint(bundle), **machine.identity}
     return cache.root() / "tuning" / f"{cache.key(parts)}.json"
 
 

@@ -20,6 +20,7 @@ from wav2edge.calibration.gate import Budget
 from wav2edge.calibration.quantize import Options, quantize
 from wav2edge.calibration.resume import run_key
 from wav2edge.calibration.work import Series, Work
+from wav2edge.devices.detect import detect
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 
@@ -116,6 +117,23 @@ def test_other_settings_recordings_or_weights_are_other_runs(fp32_bundle: Bundle
     }
     assert len(keys) == 4
     assert run_key(fp32_bundle, choose_speech(fp32_bundle.spec, twin, DEV, 10.0, 3, 3), ONE) in keys
+
+
+@pytest.mark.parametrize(
+    "part", [{"name": "another"}, {"features": ("avx512-vnni", "another")}, {"allowed": 7, "fast": 7, "quota": None}]
+)
+def test_another_processor_is_another_run(
+    fp32_bundle: Bundle, twin: Path, monkeypatch: pytest.MonkeyPatch, part: dict[str, object]
+) -> None:
+    """In a home directory on the network the outputs of one processor were taken for those of another."""
+    speech = choose_speech(fp32_bundle.spec, twin, DEV, 10.0, 3, 3)
+    here = run_key(fp32_bundle, speech, ONE)
+    machine = detect()
+    other = dataclasses.replace(machine, cpu=dataclasses.replace(machine.cpu, **part))
+    monkeypatch.setattr(resume, "detect", lambda: other)
+    assert run_key(fp32_bundle, speech, ONE) != here
+    monkeypatch.undo()
+    assert run_key(fp32_bundle, speech, ONE) == here
 
 
 def test_what_is_damaged_or_of_another_part_is_missing(tmp_path: Path) -> None:
