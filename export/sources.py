@@ -18,38 +18,13 @@ from .families import family_of
 from .foreign import find_dictionary, foreign_config, load_foreign
 from .languages import LanguageFiles
 from .lora import LoraAdapter, open_adapter
+from .other_tools import SPEECHBRAIN, found_instead
 from .weights import load_weights, weight_files
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 CONFIG = "config.json"
-_SIGNS = (
-    (
-        "hyperparams.yaml",
-        "a SpeechBrain directory; save its transformers model with save_pretrained and export that",
-    ),
-    (
-        "dict.*.txt",
-        "a fairseq directory; name its .pt file",
-    ),
-    (
-        "*.ckpt",
-        "a training checkpoint of s3prl, SpeechBrain or Lightning; if it holds a model of transformers, put the "
-        "config.json, preprocessor_config.json and tokenizer files of that model beside it",
-    ),
-    ("*.nemo", "a NeMo model, which is of another family"),
-    (
-        "*.onnx",
-        "an ONNX graph without its configuration; put the model's config.json, preprocessor_config.json and "
-        "tokenizer files beside it",
-    ),
-    (
-        "*.h5",
-        "a TensorFlow model without config.json; save it with transformers' save_pretrained and convert it to PyTorch",
-    ),
-)
-"""Files by which directories of other kinds are recognised, and the kind in words."""
 _LONGEST_NAME = 100
 """Bytes read of a file that names a snapshot; a commit has 40 digits."""
 _FOREIGN = (".pt", ".pth", ".ckpt")
@@ -115,13 +90,11 @@ def refuse_revision(path: Path, revision: str | None) -> None:
 def read_config(path: Path) -> ConfigJson:
     """config.json; raises CheckpointError with what the directory is instead where it has none, or a foreign one."""
     if not (path / CONFIG).is_file():
-        for pattern, meaning in _SIGNS:
-            if any(path.glob(pattern)):
-                raise CheckpointError(f"{path}: no {CONFIG}; this is {meaning}")
-        raise CheckpointError(f"{path}: no {CONFIG}; not a Hugging Face checkpoint")
+        held = found_instead(file.name for file in path.glob("*"))
+        raise CheckpointError(f"{path}: no {CONFIG}; {held or 'not a Hugging Face checkpoint'}")
     config = read_document(path / CONFIG, ConfigJson)
     if "speechbrain_interface" in config:
-        raise CheckpointError(f"{path}: this is {dict(_SIGNS)['hyperparams.yaml']}")
+        raise CheckpointError(f"{path}: this is {SPEECHBRAIN}")
     check_sizes(config, path)
     return config
 

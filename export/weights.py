@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..runtime.errors import CheckpointError
 from .documents import WeightIndexJson, announced_line, is_file, read_document
+from .other_tools import found_instead, is_of_training
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,10 +19,8 @@ _NAMES = ("model.safetensors", "pytorch_model.bin")
 _CONTAINERS = ("state_dict", "model", "module", "model_state_dict", "Upstream")
 """Keys under which training loops save a model beside their own state (Lightning, fairseq, Accelerate, plain loops,
 s3prl)."""
-_TRAINED = ("*.ckpt", "*.pt", "*.pth")
+TRAINED = ("*.ckpt", "*.pt", "*.pth")
 """Names of weight files of SpeechBrain, s3prl and training loops."""
-_STATE_OF_TRAINING = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth")
-"""Files that transformers' Trainer writes beside them."""
 _LFS = b"version https://git-lfs.github.com/spec/"
 _TENSORFLOW = ("tf_model.h5", "flax_model.msgpack")
 
@@ -46,13 +45,24 @@ def weight_files(path: Path) -> tuple[Path, ...]:
                 f"{path}: its weights are of TensorFlow or Flax ({name}), which transformers 5 does not read; convert "
                 "them with transformers 4 (from_pretrained with from_tf or from_flax, then save_pretrained)"
             )
-    raise CheckpointError(f"{path}: no weights; it needs {' or '.join(_NAMES)}")
+    raise CheckpointError(f"{path}: no weights; it needs {' or '.join(_NAMES)}{_others(path)}")
+
+
+def _others(path: Path) -> str:
+    """What to do with files that may be weights under another name, for an error; empty where there are none."""
+    files = sorted(file.name for pattern in ("*.safetensors", "*.bin") for file in path.glob(pattern))
+    files = [name for name in files if not is_of_training(name)]
+    if files:
+        name = _NAMES[0] if files[0].endswith(".safetensors") else _NAMES[1]
+        return f"; if {files[0]} holds them, rename it to {name}"
+    held = found_instead(file.name for file in path.glob("*"))
+    return f"; {held}" if held else ""
 
 
 def _trained_file(path: Path) -> Path | None:
     """The only file of weights with another name; raises CheckpointError where there are several."""
-    files = sorted(file for pattern in _TRAINED for file in path.glob(pattern))
-    files = [file for file in files if not any(file.match(pattern) for pattern in _STATE_OF_TRAINING)]
+    files = sorted(file for pattern in TRAINED for file in path.glob(pattern))
+    files = [file for file in files if not is_of_training(file.name)]
     if len(files) > 1:
         raise CheckpointError(
             f"{path}: {' and '.join(file.name for file in files[:2])} may both be its weights; copy the one that holds "

@@ -94,6 +94,39 @@ def test_what_is_downloaded_is_what_a_directory_may_hold(
     assert sorted(str(file.relative_to(found)) for file in found.rglob("*") if file.is_file()) == taken
 
 
+@pytest.mark.parametrize(
+    ("repository", "reason"),
+    [
+        (["model.nemo", "README.md"], r"the repository has no config\.json; model\.nemo is a NeMo model"),
+        (["dict.ltr.txt", "best.pt"], r"no config\.json; dict\.ltr\.txt is a fairseq directory; name its \.pt file"),
+        (["config.json", "a.ckpt", "b.ckpt"], r"no weights under a name that is read .*; a\.ckpt is a training"),
+        (["config.json", "lm/5gram.bin"], r"no weights under a name that is read .*; lm/5gram\.bin is weights without"),
+        (["config.json", "optimizer.pt", "wav2vec2.ckpt"], None),
+        (["config.json", "README.md"], None),
+    ],
+    ids=str,
+)
+def test_a_repository_of_another_tool_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: list[str], reason: str | None
+) -> None:
+    """Only an empty folder of the cache was named: its files are of names that are not downloaded."""
+    import huggingface_hub
+
+    def snapshot_download(name: str, revision: str | None, allow_patterns: list[str]) -> str:
+        for file in (file for file in repository if any(fnmatch.fnmatchcase(file, each) for each in allow_patterns)):
+            (tmp_path / file).touch()
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda self, name, revision: repository)
+    if reason is None:
+        held = {file.name for file in download("someone/some-model").iterdir()}
+        assert held == {"config.json", "wav2vec2.ckpt"} & set(repository)
+        return
+    with pytest.raises(CheckpointError, match=reason):
+        download("someone/some-model")
+
+
 def test_other_family(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit_json(checkpoint / "config.json", model_type="whisper")
     assert "'whisper' is not of this family" in refusal(checkpoint, tmp_path / "out", capsys)

@@ -43,7 +43,13 @@ def test_git_lfs_pointer(checkpoint: Path, name: str) -> None:
         ({"tf_model.h5": {}}, "TensorFlow"),
         ({"states-200000.ckpt": {}}, r"s3prl, SpeechBrain or Lightning; .* put the config"),
         ({"model.onnx": {}}, "an ONNX graph without its configuration; put the model"),
-        ({"notes.txt": {}}, "not a Hugging Face checkpoint"),
+        ({"model.nemo": {}}, r"no config\.json; model\.nemo is a NeMo model"),
+        ({"best.pt": {}, "optimizer.pt": {}}, r"best\.pt is a file of fairseq, torchaudio .* name the file itself"),
+        ({"model.pth": {}}, r"model\.pth is a file of torchaudio .* name the file itself"),
+        ({"pytorch_model.bin": {}, "training_args.bin": {}}, r"pytorch_model\.bin is weights without their config"),
+        ({"ggml-base.bin": {}}, r"ggml-base\.bin is a model of whisper\.cpp"),
+        ({"model.safetensors": {}}, r"model\.safetensors is weights without their configuration; put the model's"),
+        ({"notes.txt": {}, "training_args.bin": {}}, "no config.json; not a Hugging Face checkpoint"),
     ],
 )
 def test_directories_that_are_not_checkpoints(tmp_path: Path, files: dict[str, object], reason: str) -> None:
@@ -51,6 +57,21 @@ def test_directories_that_are_not_checkpoints(tmp_path: Path, files: dict[str, o
         (tmp_path / name).write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match=reason):
         Checkpoint.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("wav2vec2.bin", r"; if wav2vec2\.bin holds them, rename it to pytorch_model\.bin$"),
+        ("fp16.safetensors", r"; if fp16\.safetensors holds them, rename it to model\.safetensors$"),
+        ("model.nemo", r"; model\.nemo is a NeMo model, which is of another family$"),
+        ("training_args.bin", r"it needs model\.safetensors or pytorch_model\.bin$"),
+    ],
+)
+def test_weights_of_another_name_are_named(checkpoint: Path, name: str, reason: str) -> None:
+    (checkpoint / "model.safetensors").rename(checkpoint / name)
+    with pytest.raises(CheckpointError, match=reason):
+        Checkpoint.open(checkpoint)
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "x/" * 3000, "a\0b", "x" * 5000])
