@@ -19,7 +19,6 @@ from ..runtime.heads import ctc
 from ..runtime.live.events import Event, Final
 from .guard import DRAINED_BYTES, DRAINED_SECONDS
 from .listening import listening
-from .models import ServedModel
 from .refusals import Refused, refusal
 from .service import Service
 from .sockets import Feed, Outbox, note
@@ -96,7 +95,7 @@ class _Connection:
         self._reader = reader
         self._writer = writer
         self._client = client
-        self._served: ServedModel = service.model(None)
+        self._asked = self._served = service.model(None)  # of the next recording, and of the running one
         self._feed: Feed | None = None
         self._format: Json = {}  # as the recording's first message states it
         self._is_full = False  # whether a recording reached its longest, and its audio-stop has not come
@@ -203,12 +202,13 @@ class _Connection:
             await self.send("pong", data)
         elif kind == "transcribe":
             name = data.get("name")
-            self._served = self._service.model(str(name)) if name else self._service.model(None)
+            self._asked = self._service.model(str(name) if name else None)
         elif kind == "audio-start":
             self.close()  # a recording without audio-stop is dropped: a client that starts anew awaits one transcript
             self._begin(data)
         elif kind == "audio-chunk":
             self._begin(data)
+            self._refuse_another_model()
             assert self._feed is not None
             self._feed.change(_form({**self._format, **data}))  # each chunk states the form of its samples
             await self._feed.push(payload)
@@ -216,6 +216,7 @@ class _Connection:
                 await self._end()
                 self._is_full = True
         elif kind == "audio-stop" and not self._is_full:
+            self._refuse_another_model()
             await self._end()
         elif kind == "audio-stop":
             self._is_full = False
@@ -225,11 +226,19 @@ class _Connection:
         if self._feed is not None:
             return
         form = _form(data)
-        self._format, self._is_full = data, False
+        self._format, self._is_full, self._served = data, False, self._asked
         self._place.enter_context(self._service.stream_place(self._client))
         self._outbox = Outbox(self._service.limits)
         self._feed = Feed(self._service, self._served.live, self._outbox, form)
         self._giving = asyncio.ensure_future(self._give())
+
+    def _refuse_another_model(self) -> None:
+        if self._feed is not None and self._asked is not self._served:
+            raise Refused(
+                400,
+                f"transcribe asks for {self._asked.name} in the middle of a recording for {self._served.name}; "
+                "send it before audio-start",
+            )
 
     async def _give(self) -> None:
         """Send the text of each utterance as it ends, then the whole."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import socket
 import threading
@@ -197,6 +198,43 @@ def test_the_stop_of_a_recording_that_was_as_long_as_may_be_is_no_error(catalogu
     assert asyncio.run(talk()) == ["transcript-start", "transcript", "transcript-stop", "pong"]
     server.stop()
     thread.join(20)
+
+
+@pytest.mark.parametrize(
+    ("order", "answer"),
+    [
+        (["start", "other"], "asks for second in the middle of a recording for wav2edge-demo; send it before"),
+        (["start", "chunk", "other"], "asks for second in the middle of a recording for wav2edge-demo; send it before"),
+        (["start", "chunk", "other", "start"], ""),
+        (["other", "start", "chunk", "other"], ""),
+    ],
+)
+def test_another_model_is_for_the_next_recording(catalogue: Catalogue, order: list[str], answer: str) -> None:
+    """In the middle of one it had the text of the model before, joined and named as the other's."""
+    [first] = catalogue.models
+    both = Catalogue((first, dataclasses.replace(first, name="second")), catalogue.settings)
+    wyoming, server, thread = started(both, Limits())
+    sent = {
+        "start": AudioStart(16000, 2, 1).event(),
+        "chunk": AudioChunk(16000, 2, 1, bytes(2 * 8000)).event(),
+        "other": Transcribe(name="second").event(),
+    }
+
+    async def talk() -> Event | None:
+        async with AsyncTcpClient("127.0.0.1", wyoming.port) as client:
+            for name in (*order, "chunk"):
+                await client.write_event(sent[name])
+            await client.write_event(AudioStop().event())
+            while (event := await client.read_event()) is not None and not Transcript.is_type(event.type):
+                if Error.is_type(event.type):
+                    return event
+            return event
+
+    event = asyncio.run(talk())
+    server.stop()
+    thread.join(20)
+    assert event is not None and Error.is_type(event.type) == bool(answer)
+    assert answer in str(event.data.get("text"))
 
 
 def spoken(recording: Path) -> list[Event]:
