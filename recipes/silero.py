@@ -120,5 +120,7 @@ def _cell(graph: _Graph, features: str, weights: dict[str, NDArray[np.float32]])
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("error: give the published network and the file to write, as the first lines of this file show")
     source, target = map(Path, sys.argv[1:])
     target.write_bytes(flat(onnx.load(source)).SerializeToString())

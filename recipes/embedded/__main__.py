@@ -26,6 +26,12 @@ SHARES = (
     ' "free-spoken-digit-dataset": 0.2, "picovoice-speech-to-intent": 1.7, "picovoice-wake-words": 1.0}'
 )
 SHAPE = ("--shape", 160, 12, 896, 4)
+NEEDED: dict[str, tuple[str, ...]] = {
+    "kokoro": ("kokoro", "kokoro_voices", "kokoro_symbols"),
+    "piper": ("piper",),
+    "flite": (),
+}
+"""The options without which an engine of synthetic speech has nothing to speak with."""
 
 
 def check_whisper(folder: Path, decoder: bool) -> None:
@@ -65,9 +71,23 @@ def arguments() -> argparse.Namespace:
             setattr(options, name, value.resolve())
         elif isinstance(value, list):
             setattr(options, name, [path.resolve() for path in value])
+    check_inputs(parser, options)
     if options.bundle and options.out != SHIPPED:
         parser.error(f"--bundle is made of the shipped weights, {SHIPPED}")
     return options
+
+
+def check_inputs(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End with one line for a file that is not there, or that synthetic speech needs and that was not named."""
+    files = [options.manifest, options.init_from, options.kokoro, options.kokoro_voices, options.kokoro_symbols]
+    for path in (*files, options.piper, *options.books, *options.dialogue):
+        if path is not None and not path.exists():
+            parser.error(f"{path}: no such file")
+    for engine, names in NEEDED.items():
+        if getattr(options, f"{engine}_hours") > 0:
+            missing = [name for name in (*names, "books") if not getattr(options, name)]
+            if missing:
+                parser.error(f"--{engine}-hours needs --{missing[0].replace('_', '-')}")
 
 
 def synthesise(options: argparse.Namespace) -> list[Path]:

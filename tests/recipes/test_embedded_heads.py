@@ -86,6 +86,15 @@ def test_no_utterance_that_the_encoder_or_a_head_learnt_is_tested(recipe: Recipe
     assert {manifest.split_of(row) for row in test} == {"dev", "eval"}
 
 
+def test_phrases_without_other_speech_are_chosen(recipe: Recipe, tmp_path: Path) -> None:
+    """It ended in an error about a slice step of zero."""
+    lines = [{"path": f"{n}.wav", "text": "hey", "corpus": "wake-words"} for n in range(40)]
+    (tmp_path / "m.jsonl").write_text("\n".join(json.dumps(line) for line in lines), "utf-8")
+    rows = recipe("speech.manifest").read_manifest(tmp_path / "m.jsonl")
+    found = recipe("heads.bundle").chosen(rows, "keyword", "train")
+    assert found == recipe("heads.splits").rows_for(rows, "train") and 20 < len(found) < 40
+
+
 @pytest.mark.slow
 def test_a_classifier_learns_two_phrases(recipe: Recipe, tmp_path: Path) -> None:
     keywords, windows = recipe("heads.keywords"), recipe("heads.windows")

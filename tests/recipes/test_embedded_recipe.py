@@ -34,8 +34,78 @@ def test_what_a_manifest_sets_aside_is_never_trained_on(recipe: Recipe, tmp_path
     rows = [{"path": f"{i}.wav", "split": split} for i in range(30) for split in meant]
     found = [data.split_of(row) for row in data.read_manifest(manifest(tmp_path, *rows))]
     assert found == [meant[str(row["split"])] for row in rows]
-    with pytest.raises(SystemExit, match=r"line 2: split 'tset' is not one of train, "):
+    with pytest.raises(SystemExit, match=r"manifest\.jsonl:2: split 'tset' is not one of train, "):
         data.read_manifest(manifest(tmp_path, {"path": "a.wav"}, {"path": "b.wav", "split": "tset"}))
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("{oops", "broken JSON"),
+        ('{"text": "a"}', "no `path`, or not a text"),
+        ('{"path": "a.wav"}', "no `text`, or not a text"),
+        ('{"path": "a.wav", "text": null}', "no `text`, or not a text"),
+    ],
+)
+def test_a_damaged_manifest_is_refused_in_one_line(recipe: Recipe, tmp_path: Path, line: str, reason: str) -> None:
+    """It ended in a traceback; empty lines are nothing."""
+    path = tmp_path / "manifest.jsonl"
+    path.write_text('{"path": "a.wav", "text": "a"}\n\n' + line + "\n", "utf-8")
+    with pytest.raises(SystemExit, match=rf"^error: .*manifest\.jsonl:3: {reason}"):
+        recipe("speech.manifest").read_manifest(path)
+    path.write_text('{"path": "a.wav", "text": "a"}\n\n', "utf-8")
+    assert len(recipe("speech.manifest").read_manifest(path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--init-from", "absent"], "absent: no such file"),
+        (["--flite-hours", "1"], "--flite-hours needs --books"),
+        (["--kokoro-hours", "1"], "--kokoro-hours needs --kokoro"),
+        (["--piper-hours", "1"], "--piper-hours needs --piper"),
+    ],
+)
+def test_what_synthetic_speech_needs_is_asked_for_before_any_work(
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    reason: str,
+) -> None:
+    """A stage ended in an error about a file `None`, after the speech had been read."""
+    line = ["embedded", "--manifest", str(manifest(tmp_path)), "--whisper", str(tmp_path), *options]
+    monkeypatch.setattr(sys, "argv", line)
+    with pytest.raises(SystemExit) as ended:
+        recipe("__main__").arguments()
+    assert ended.value.code == 2 and reason in capsys.readouterr().err
+
+
+def test_training_without_a_clip_ends(recipe: Recipe, tmp_path: Path) -> None:
+    """It drew nothing for ever: no clip had targets, or a misspelled corpus alone had a share."""
+    recipe("speech.clips").ClipStore(tmp_path / "store").append(np.zeros(16000), "a", "", "named")
+    generator = np.random.default_rng(0)
+    for targets, shares in ((True, {}), (False, {"nmaed": 1.0}), (False, {"named": 0.0})):
+        dataset = recipe("speech.dataset").Dataset([tmp_path / "store"], targets)
+        with pytest.raises(SystemExit, match="no clip to train on: none of at most 18 s, with the teacher's targets"):
+            recipe("speech.batches").draw(dataset, shares, 20.0, 18.0, generator)
+    found = recipe("speech.batches").draw(dataset, {"named": 1.0}, 20.0, 18.0, generator)
+    assert len(found) > 1
+
+
+@pytest.mark.parametrize("module", ["student.balance", "teacher.constrain"])
+def test_a_store_that_is_not_there_is_not_made(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], module: str
+) -> None:
+    """A misspelled folder became an empty store, and training went on without its speech."""
+    absent = str(tmp_path / "absent")
+    words = ["checkpoint", "--dev", absent] if module == "student.balance" else [absent]
+    monkeypatch.setattr(sys, "argv", [module, *words])
+    with pytest.raises(SystemExit) as ended:
+        recipe(module).main()
+    assert ended.value.code == 2 and "absent is not a clip store; make it first" in capsys.readouterr().err
+    assert not (tmp_path / "absent").exists()
 
 
 @pytest.mark.parametrize("speakers", [1, 4, 5, 40])

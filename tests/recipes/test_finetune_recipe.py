@@ -230,7 +230,9 @@ def test_a_tokenizer_of_another_kind_is_refused(finetune: Recipe) -> None:
     tokenizers = pytest.importorskip("tokenizers")
     transformers = pytest.importorskip("transformers")
     fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizers.Tokenizer(tokenizers.models.BPE()))
-    with pytest.raises(ValueError, match=r"its tokenizer is a \w+; only checkpoints whose labels are single characters"):
+    with pytest.raises(
+        ValueError, match=r"its tokenizer is a \w+; only checkpoints whose labels are single characters"
+    ):
         finetune("labels").check_labels(fast)
 
 

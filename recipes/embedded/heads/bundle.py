@@ -24,7 +24,7 @@ from wav2edge.runtime.bundle.write import write_manifest
 from wav2edge.runtime.heads import sequence_classification, xvector
 from wav2edge.runtime.model import Model
 
-from ..speech.manifest import Utterance, read_manifest
+from ..speech.manifest import Utterance, every, read_manifest
 from .results import note_reading
 from .speaker import CLIPS, SHORTEST, by_speaker, speaker_splits
 from .splits import phrases_of, rows_for, without_phrases, write
@@ -47,7 +47,7 @@ def chosen(rows: Sequence[Utterance], head: str, split: str) -> list[Utterance]:
         return [row for clips in by_speaker(long, CLIPS).values() for row in clips]
     own = rows_for(rows, split)
     others = without_phrases(own, phrases_of(rows))
-    return [*(row for row in own if "wake" in row.corpus), *others[:: -(-len(others) // OTHERS)]]
+    return [*(row for row in own if "wake" in row.corpus), *every(others, OTHERS)]
 
 
 def make(head: str, rows: Sequence[Utterance]) -> Bundle:

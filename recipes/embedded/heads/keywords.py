@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -195,6 +196,8 @@ def main() -> None:
     if options.measure:
         known = Wav2Vec2Config.from_pretrained(options.out).id2label
         phrases = [known[i] for i in range(1, len(known))]
+    elif not phrases:
+        sys.exit(f'error: {options.manifest}: no wake phrases to train on (corpora with "wake" in their name)')
     else:
         trained(options, rows, phrases).half().save_pretrained(options.out)
     # As it is kept, in half precision.

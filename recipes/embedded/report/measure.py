@@ -33,7 +33,10 @@ def transcribe_split(student: Student, manifest: Path, split: str, device: str) 
         store = ClipStore(Path(folder))
         for row in rows[:: TRAIN_EVERY if split == "train" else 1]:
             store.append(load(row.path), row.text, str(row.speaker), row.corpus)
-        return transcribe(student, Dataset([Path(folder)], False, longest=60.0), device)
+        found = transcribe(student, Dataset([Path(folder)], False, longest=60.0), device)
+    if left_out := len(store) - len(found):
+        print(f"{split}: {left_out} clips are longer than 60 s, or too short for their transcript: left out")
+    return found
 
 
 def main() -> None:

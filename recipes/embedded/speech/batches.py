@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -248,9 +249,15 @@ def draw(
     """Draw about twelve batches of at most `seconds`: corpora by `shares` of time, clips of at most `longest` s.
 
     A share `joined` of the time is in chains of up to `chained` s. `pieces`: most long clips give some words only.
+    Exits with one line where there is nothing to draw from.
     """
     pools = {c: [clip for clip in clips if clip.samples <= longest * RATE] for c, clips in dataset.groups.items()}
     pools = {corpus: clips for corpus, clips in pools.items() if clips and shares.get(corpus, 0) > 0}
+    if not pools:
+        sys.exit(
+            f"error: no clip to train on: none of at most {longest:g} s, with the teacher's targets where they are "
+            "asked for, is of a corpus with a share"
+        )
     total = sum(shares[corpus] for corpus in pools)
     chosen: list[Clip] = []
     for corpus, clips in pools.items():

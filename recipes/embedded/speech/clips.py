@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 from pathlib import Path
@@ -12,6 +13,13 @@ from ..frames import RATE
 
 LONGEST = 29.0
 """Seconds of the longest clip that the teacher takes whole."""
+
+
+def store_folder(text: str) -> Path:
+    """Return the folder of a store that is there; raises argparse.ArgumentTypeError for another."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is not a clip store; make it first")
+    return Path(text)
 
 
 class ClipStore:

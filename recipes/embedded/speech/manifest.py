@@ -13,13 +13,14 @@ import hashlib
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
-import soundfile
 
+from wav2edge.measure import records
 from wav2edge.runtime.audio import read as audio
 from wav2edge.runtime.errors import Wav2EdgeError
 
@@ -56,13 +57,13 @@ class Utterance:
 
 
 def read_manifest(path: Path) -> list[Utterance]:
-    """Read a JSON Lines manifest; paths in it are relative to it. Exits with one line at an unknown split."""
-    found = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    """Read a JSON Lines manifest; paths in it are relative to it.
+
+    Exits with one line at what is not a row with `path` and `text`, or of an unknown split.
+    """
+    found = list(_rows(path))
     speakers: defaultdict[str, set[str]] = defaultdict(set)
-    for number, row in enumerate(found, 1):
-        row["split"] = row.get("split") or "train"
-        if row["split"] not in SPLITS:
-            sys.exit(f"error: {path}, line {number}: split {row['split']!r} is not one of {', '.join(SPLITS)}")
+    for row in found:
         if SPLITS[row["split"]] == "train" and row.get("speaker") is not None:
             speakers[row.get("corpus", "speech")].add(str(row["speaker"]))
     # A speaker of several corpora is on the same side in all of them, however few speakers one of them names.
@@ -74,7 +75,7 @@ def read_manifest(path: Path) -> list[Utterance]:
         rows.append(
             Utterance(
                 path.parent / row["path"],
-                float(row.get("seconds", 0.0)),
+                float(row.get("seconds") or 0.0),
                 transcript(row["text"]),
                 row.get("speaker"),
                 corpus,
@@ -85,6 +86,24 @@ def read_manifest(path: Path) -> list[Utterance]:
             )
         )
     return rows
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a manifest."""
+
+    def refuse(problem: str) -> NoReturn:
+        sys.exit(f"error: {problem}")
+
+    try:
+        for source, values in records.json_lines(path, refuse):
+            if missing := [name for name in ("path", "text") if not isinstance(values.get(name), str)]:
+                refuse(f"{source}: no `{missing[0]}`, or not a text")
+            row = {**values, "split": values.get("split") or "train"}
+            if row["split"] not in SPLITS:
+                refuse(f"{source}: split {row['split']!r} is not one of {', '.join(SPLITS)}")
+            yield row
+    except Wav2EdgeError as error:
+        refuse(str(error))
 
 
 def split_of(row: Utterance) -> str:
@@ -138,7 +157,7 @@ def load(path: Path) -> np.ndarray:
     try:
         return audio.load(path, RATE)
     except Wav2EdgeError as error:
-        raise SystemExit(f"{error}") from error
+        raise SystemExit(f"error: {error}") from error
 
 
 def store_real(manifest: Path, folder: Path) -> None:
@@ -157,10 +176,13 @@ def store_real(manifest: Path, folder: Path) -> None:
             where = f"{folder / name} holds {foreign[0]}"
             raise SystemExit(f"{where}, which is not of {name} in {manifest}; choose another --work folder")
         for row in wanted:
-            if soundfile.info(row.path).duration > LONGEST:
+            if row.key in there:
+                continue
+            samples = load(row.path)
+            if len(samples) > LONGEST * RATE:
                 left_out += 1
-            elif row.key not in there:
-                store.append(load(row.path), row.text, str(row.speaker), row.corpus, row.key)
+            else:
+                store.append(samples, row.text, str(row.speaker), row.corpus, row.key)
     if left_out:
         print(f"{left_out} clips of train and dev are longer than {LONGEST:.0f} s: left out")
 

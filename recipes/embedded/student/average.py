@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..speech.clips import store_folder
 from ..speech.dataset import Dataset
 from .decode import measure
 from .model import Student, load_weights, open_checkpoint, save_checkpoint
@@ -42,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="a checkpoint folder whose weights are replaced")
     parser.add_argument("weights", nargs="+", metavar="STATE=SHARE", help="state.pt or checkpoint folder, and share")
-    parser.add_argument("--dev", type=Path, required=True, help="a clip store")
+    parser.add_argument("--dev", type=store_folder, required=True, help="a clip store")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

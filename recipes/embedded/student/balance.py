@@ -17,6 +17,7 @@ import torch
 
 from ..error_rates import Transcribed, error_rates
 from ..labels import BLANK, SPACE, decode_greedy
+from ..speech.clips import store_folder
 from ..speech.dataset import Dataset
 from .decode import label_scores
 from .model import Student, open_checkpoint, save_checkpoint
@@ -40,7 +41,7 @@ def main() -> None:
     """Choose the biases with the lowest mean WER over the corpora and write them into the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--dev", type=Path, required=True, help="a clip store")
+    parser.add_argument("--dev", type=store_folder, required=True, help="a clip store")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

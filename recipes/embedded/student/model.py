@@ -264,8 +264,9 @@ def save_checkpoint(model: Wav2Vec2ForCTC, folder: Path) -> int:
     tokenizer = {"tokenizer_class": "Wav2Vec2CTCTokenizer", "word_delimiter_token": "|", "do_lower_case": False}
     _write(folder / "tokenizer_config.json", {**special, **tokenizer, "replace_word_delimiter_char": " "})
     state = {name: value.detach().cpu().half().contiguous() for name, value in model.state_dict().items()}
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "model.safetensors").chmod(0o644)
+    save_file(state, folder / "model.tmp", metadata={"format": "pt"})
+    (folder / "model.tmp").chmod(0o644)
+    (folder / "model.tmp").replace(folder / "model.safetensors")
     return sum(p.numel() for p in model.parameters())
 
 

@@ -16,7 +16,7 @@ import torch
 
 from ..frames import EDGE
 from ..labels import BLANK, LABELS
-from ..speech.clips import ClipStore
+from ..speech.clips import ClipStore, store_folder
 from ..speech.dataset import Dataset
 from ..speech.targets import FREE_POSTERIORS, POSTERIORS, frame_starts, write_rows
 from .decode import label_scores
@@ -38,7 +38,7 @@ def main() -> None:
     """Write the posteriors of every store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("stores", type=Path, nargs="+")
+    parser.add_argument("stores", type=store_folder, nargs="+")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -20,6 +20,7 @@ from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices
 
 from ..speech.augment import Augmentation
 from ..speech.batches import Collator, draw
+from ..speech.clips import store_folder
 from ..speech.dataset import Dataset
 from .model import Student, adopt, embedded_config, new_model, save_checkpoint
 
@@ -112,7 +113,7 @@ def main() -> None:
     """Pre-train on the audio of some stores; transcripts are not used."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--stores", type=Path, nargs="+", required=True)
+    parser.add_argument("--stores", type=store_folder, nargs="+", required=True)
     parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument("--init-from", type=Path, required=True, help="the checkpoint whose convolutions are used")
     parser.add_argument("--shape", type=int, nargs=4, default=(160, 4, 640, 4))

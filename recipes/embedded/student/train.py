@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from ..precision import autocast
 from ..speech.augment import Augmentation
 from ..speech.batches import Batch, Chain, Collator, draw
+from ..speech.clips import store_folder
 from ..speech.dataset import Dataset
 from ..speech.pieces import Pieces
 from ..teacher.whisper import Whisper
@@ -222,8 +223,8 @@ def main() -> None:
     """Train in a folder, resuming what is there."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--stores", type=Path, nargs="+", required=True)
-    parser.add_argument("--dev", type=Path, required=True)
+    parser.add_argument("--stores", type=store_folder, nargs="+", required=True)
+    parser.add_argument("--dev", type=store_folder, required=True)
     parser.add_argument("--shares", default="{}", help="JSON: share of time of each corpus; others get 1")
     parser.add_argument("--init-from", type=Path, help="a checkpoint folder to start from")
     parser.add_argument("--shape", type=int, nargs=4, default=(), metavar=("HIDDEN", "LAYERS", "INNER", "HEADS"))

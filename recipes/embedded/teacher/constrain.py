@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..error_rates import Transcribed, error_rates
 from ..labels import LABELS, decode_greedy, encode
+from ..speech.clips import store_folder
 from ..speech.dataset import Clip, Dataset
 from ..speech.targets import FREE_POSTERIORS, POSTERIORS, write_rows
 
@@ -115,7 +116,7 @@ def _clip_occupation(clips: Sequence[Clip], table: np.ndarray) -> tuple[np.ndarr
 def main() -> None:
     """Constrain the posteriors of some stores and print the WER of their greedy texts before and after."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stores", type=Path, nargs="+")
+    parser.add_argument("stores", type=store_folder, nargs="+")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for store in options.stores:

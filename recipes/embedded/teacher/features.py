@@ -16,7 +16,7 @@ import torch
 
 from ..frames import RATE
 from ..precision import autocast
-from ..speech.clips import LONGEST, ClipStore
+from ..speech.clips import LONGEST, ClipStore, store_folder
 from ..speech.targets import FEATURES, WIDTHS, frame_starts, open_rows, rows_written
 from .whisper import Whisper
 
@@ -87,11 +87,15 @@ def main() -> None:
     parser.add_argument("whisper", type=Path, help="CTranslate2 Whisper directory")
     parser.add_argument("stores", type=Path, nargs="+")
     parser.add_argument(
-        "--perturb-from", type=Path, help="first fill the one store with speed-perturbed copies of this"
+        "--perturb-from", type=store_folder, help="first fill the one store with speed-perturbed copies of this"
     )
     parser.add_argument("--skip", default="", help="leave out corpora with this in their name when perturbing")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if options.perturb_from is None:
+        for folder in options.stores:
+            if not folder.is_dir():
+                parser.error(f"{folder} is not a clip store; make it first")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if options.perturb_from:
         perturb(ClipStore(options.perturb_from), ClipStore(options.stores[0]), options.seed, options.skip)

@@ -22,6 +22,7 @@ from ..frames import RATE
 from ..labels import LABELS, decode_greedy
 from ..speech.augment import Augmentation, mask_frames
 from ..speech.batches import Batch, Chain, Collator, draw, length_batches, standardize
+from ..speech.clips import store_folder
 from ..speech.dataset import Dataset
 from ..speech.targets import FEATURES, FREE_POSTERIORS, POSTERIORS, WIDTHS, frame_starts, rows_written
 
@@ -185,8 +186,8 @@ def main() -> None:
     """Train the head if it is not there, then write the posteriors of every store."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="file of the head's weights, such as head.pt")
-    parser.add_argument("--stores", type=Path, nargs="+", required=True)
-    parser.add_argument("--dev", type=Path, required=True)
+    parser.add_argument("--stores", type=store_folder, nargs="+", required=True)
+    parser.add_argument("--dev", type=store_folder, required=True)
     parser.add_argument("--hours", type=float, default=20.0)
     parser.add_argument("--shares", default="{}", help="JSON: share of time of each corpus; others get 1")
     parser.add_argument("--init-from", type=Path, help="a head to go on from")

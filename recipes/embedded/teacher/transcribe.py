@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 from ..frames import RATE
 from ..labels import LABELS
-from ..speech.clips import LONGEST, ClipStore
+from ..speech.clips import LONGEST, ClipStore, store_folder
 from ..speech.dataset import Dataset
 from ..speech.targets import FREE_POSTERIORS, POSTERIORS
 from ..speech.texts import transcript
@@ -86,7 +86,7 @@ def main() -> None:
     """Transcribe some stores."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("whisper", type=Path, help="CTranslate2 Whisper directory")
-    parser.add_argument("stores", type=Path, nargs="+")
+    parser.add_argument("stores", type=store_folder, nargs="+")
     parser.add_argument("--worst", type=float, default=2.0, help="most CTC loss a label (nats) of a kept text")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
