@@ -31,8 +31,9 @@ def download(name: str, revision: str | None = None, language: str | None = None
     Raises CheckpointError for a name that is not the hub's, or where the download fails.
     """
     if os.path.exists(name):
-        held = found_instead([os.path.basename(name)])
-        raise CheckpointError(f"{name}: a checkpoint is a directory, this is a file" + (f"; {held}" if held else ""))
+        meaning = found_instead([os.path.basename(name)])
+        more = f"; {meaning}" if meaning else ""
+        raise CheckpointError(f"{name}: a checkpoint is a directory, this is a file{more}")
     if not _REPOSITORY.match(name):
         raise CheckpointError(f"{name}: no such directory, and no name of the Hugging Face hub (OWNER/MODEL) either")
     from huggingface_hub import snapshot_download
