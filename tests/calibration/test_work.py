@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from wav2edge.calibration.gate import Budget
 from wav2edge.calibration.quantize import Options, quantize
 from wav2edge.calibration.resume import run_key
 from wav2edge.calibration.work import Series, Work
+from wav2edge.devices.cpu import Cpu
 from wav2edge.devices.detect import detect
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
@@ -120,16 +122,21 @@ def test_other_settings_recordings_or_weights_are_other_runs(fp32_bundle: Bundle
 
 
 @pytest.mark.parametrize(
-    "part", [{"name": "another"}, {"features": ("avx512-vnni", "another")}, {"allowed": 7, "fast": 7, "quota": None}]
+    "change",
+    [
+        lambda cpu: dataclasses.replace(cpu, name="another"),
+        lambda cpu: dataclasses.replace(cpu, features=("avx512-vnni", "another")),
+        lambda cpu: dataclasses.replace(cpu, allowed=7, fast=7, quota=None),
+    ],
 )
 def test_another_processor_is_another_run(
-    fp32_bundle: Bundle, twin: Path, monkeypatch: pytest.MonkeyPatch, part: dict[str, object]
+    fp32_bundle: Bundle, twin: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Cpu], Cpu]
 ) -> None:
     """In a home directory on the network the outputs of one processor were taken for those of another."""
     speech = choose_speech(fp32_bundle.spec, twin, DEV, 10.0, 3, 3)
     here = run_key(fp32_bundle, speech, ONE)
     machine = detect()
-    other = dataclasses.replace(machine, cpu=dataclasses.replace(machine.cpu, **part))
+    other = dataclasses.replace(machine, cpu=change(machine.cpu))
     monkeypatch.setattr(resume, "detect", lambda: other)
     assert run_key(fp32_bundle, speech, ONE) != here
     monkeypatch.undo()

@@ -225,9 +225,9 @@ def test_another_model_is_for_the_next_recording(catalogue: Catalogue, order: li
             for name in (*order, "chunk"):
                 await client.write_event(sent[name])
             await client.write_event(AudioStop().event())
-            while (event := await client.read_event()) is not None and not Transcript.is_type(event.type):
-                if Error.is_type(event.type):
-                    return event
+            event: Event | None = await client.read_event()
+            while event is not None and not (Transcript.is_type(event.type) or Error.is_type(event.type)):
+                event = await client.read_event()
             return event
 
     event = asyncio.run(talk())
