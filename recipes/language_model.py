@@ -11,6 +11,7 @@ sentences use KenLM's lmplz.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -50,6 +51,8 @@ def main() -> None:
         ]
         if not sentences:
             raise InputError("no sentences in these texts")
+        if marks := {START, END, UNKNOWN}.intersection(itertools.chain(*sentences)):
+            raise InputError(f"the texts have the word {min(marks)}, a mark of ARPA files; use --text-norm basic")
         counts = count(sentences, arguments.order)
         write_whole(output, "".join(arpa(counts)))
     except (InputError, OSError) as error:

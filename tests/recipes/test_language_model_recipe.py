@@ -71,10 +71,12 @@ def test_a_table_and_a_manifest_of_other_names_give_their_texts(tmp_path: Path) 
         (["gone.txt", "-o", "x.arpa"], "gone.txt: cannot be read"),
         (["broken.jsonl", "-o", "x.arpa"], "broken.jsonl:1: "),
         (["p.txt", "--order", "0", "-o", "x.arpa"], "at least 1"),
+        (["marks.txt", "--text-norm", "none", "-o", "x.arpa"], "the texts have the word <unk>, a mark of ARPA files"),
     ],
 )
 def test_what_cannot_be_made_is_one_line(tmp_path: Path, words: list[str], why: str) -> None:
     (tmp_path / "p.txt").write_text("make me a coffee\n")
+    (tmp_path / "marks.txt").write_text("make <unk> a coffee\n")
     (tmp_path / "broken.jsonl").write_text('{"path": "a.wav"}\n')
     done = make(tmp_path, *words)
     assert done.returncode and why in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
