@@ -21,15 +21,21 @@ def table(
     header, *body = [[escape.one_line(cell) for cell in row] for row in (headings, *rows)]
     ends = [([escape.one_line(cell) for cell in cells], escape.one_line(text)) for cells, text in sentences]
     columns = list(zip(header, *body))
-    widths = [max(len(cell) for cell in column) for column in columns]
+    widths = [max(map(escape.columns, column)) for column in columns]
     for cells, _ in ends:
-        widths[: len(cells)] = [max(width, len(cell)) for width, cell in zip(widths, cells)]
+        widths[: len(cells)] = [max(width, escape.columns(cell)) for width, cell in zip(widths, cells)]
     right = [bool(rows) and all(_is_number(cell) for cell in column[1:]) for column in columns]
     lines = []
     for row in (header, ["─" * width for width in widths], *body):
-        lines.append("  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right)))
-    lines += ["  ".join((*(cell.ljust(w) for cell, w in zip(cells, widths)), text)) for cells, text in ends]
+        lines.append("  ".join(_filled(cell, width, to_right) for cell, width, to_right in zip(row, widths, right)))
+    lines += ["  ".join((*(_filled(cell, width) for cell, width in zip(cells, widths)), text)) for cells, text in ends]
     return "\n".join((indent + line).rstrip() for line in lines)
+
+
+def _filled(cell: str, width: int, to_right: bool = False) -> str:
+    """A cell with spaces up to a number of columns, after it or before it."""
+    spaces = " " * (width - escape.columns(cell))
+    return spaces + cell if to_right else cell + spaces
 
 
 def size(count: int) -> str:

@@ -31,6 +31,23 @@ def lines(text: str) -> str:
     return re.sub(_CONTROL, lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
+def columns(text: str) -> int:
+    """Columns that text takes on a terminal or in a subtitle: wide and full-width characters (UAX 11) take two."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import east_asian_width
+
+    return len(text) + sum(east_asian_width(character) in "WF" for character in text)
+
+
+def cut(text: str, most: int) -> str:
+    """The beginning of a line that takes at most so many columns."""
+    text = text[: max(0, most)]
+    while columns(text) > max(0, most):
+        text = text[:-1]
+    return text
+
+
 def html(text: str) -> str:
     """Text between tags or in a quoted attribute; control characters, which HTML forbids, become U+FFFD."""
     from html import escape  # with a table of 2 000 names, which few commands need

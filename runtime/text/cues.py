@@ -47,7 +47,7 @@ def _split(words: Sequence[Word], layout: CaptionLayout, gap: str) -> Iterator[C
         shown = _shown(word.text)
         if not shown:
             continue
-        width = sum(len(text) + len(gap) for text in lines[-1]) + len(shown)
+        width = sum(escape.columns(text) + len(gap) for text in lines[-1]) + escape.columns(shown)
         too_wide = bool(lines[-1]) and width > layout.max_line_width
         full = too_wide and len(lines) == layout.max_line_count
         if inside and (full or len(inside) == layout.max_words_per_cue):

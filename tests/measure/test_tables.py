@@ -21,3 +21,11 @@ def test_sentences_follow_their_names_and_controls_are_escaped() -> None:
     lines = tables.table(("name", "ms"), rows, indent="", sentences=[(("longer than all",), "is missing")]).splitlines()
     assert lines[-1] == "longer than all  is missing"
     assert lines[2].startswith("a\\x1b[2J ") and lines[2].endswith("1.0")
+
+
+def test_columns_of_wide_characters_are_aligned() -> None:
+    """A Chinese character takes two columns of a terminal, and the cells after it stood to the right of the others."""
+    lines = tables.table(
+        ["corpus", "WER"], [["中文", "5"], ["en", "12"]], sentences=[(["日本語語"], "not here")]
+    ).split("\n")
+    assert lines == ["  corpus    WER", "  ────────  ───", "  中文        5", "  en         12", "  日本語語  not here"]

@@ -85,3 +85,14 @@ def test_any_text_stays_inside_its_place(text: str) -> None:
 
 def _control(character: str) -> bool:
     return ord(character) < 32 or 127 <= ord(character) < 160
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "cut"),
+    [("talk", 4, "tal"), ("会議.wav", 8, "会"), ("ｱab", 3, "ｱab"), ("é中", 3, "é中"), ("", 0, "")],
+)
+def test_columns_of_a_terminal(text: str, columns: int, cut: str) -> None:
+    """A line of progress with a Chinese name was wider than the terminal, and stood there again with each redrawing."""
+    assert escape.columns(text) == columns
+    assert escape.cut(text, 3) == cut
+    assert escape.cut(text, -1) == ""

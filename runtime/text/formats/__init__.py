@@ -19,7 +19,7 @@ class CaptionLayout:
     """How subtitles are laid out."""
 
     max_line_width: int = 42
-    """Characters in a line; default 42, as subtitles on television have."""
+    """Characters in a line, Chinese, Japanese and Korean ones as two; default 42, as subtitles on television have."""
 
     max_line_count: int = 2
     """Lines in a cue; default 2."""

@@ -72,7 +72,7 @@ class Progress:
     def _draw(self, line: str, now: float) -> None:
         import shutil
 
-        self._line = escape.one_line(line)[: shutil.get_terminal_size().columns - 1]
+        self._line = escape.cut(escape.one_line(line), shutil.get_terminal_size().columns - 1)
         self._written = now
         sys.stderr.write("\r\x1b[K" + self._line)
         sys.stderr.flush()

@@ -109,7 +109,7 @@ def _formats() -> tuple[str, ...]:
     ),
     option(
         "--max-line-width",
-        "characters in a line of subtitles (default: 42)",
+        "characters in a line of subtitles, Chinese, Japanese and Korean ones as two (default: 42)",
         group=_SUBTITLES,
         metavar="N",
         type=COUNT,

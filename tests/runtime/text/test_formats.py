@@ -177,6 +177,15 @@ def test_cues_of_a_language_without_spaces_have_none() -> None:
     assert "你好世界\n" in formats.get("vtt").render(transcript, "x", layout)
 
 
+def test_wide_characters_take_two_columns_of_a_line() -> None:
+    """A line of 42 Chinese characters is twice as wide as one of 42 letters."""
+    words = tuple(Word(text, i, i + 0.5, 0.9) for i, text in enumerate("你好世界ａb한글か"))
+    text = "".join(word.text for word in words)
+    transcript = Transcript(text, 10.0, words, (Segment(text, 0.0, 8.5, words),))
+    cue = next(iter(srt.parse(transcript.to_srt(layout=CaptionLayout(max_line_width=7, max_line_count=3)))))
+    assert cue.content.splitlines() == ["你好世", "界ａb한", "글か"]
+
+
 def test_a_name_that_is_not_utf8_still_gives_valid_json(transcript: Transcript) -> None:
     name = b"caf\xe9.wav".decode("utf-8", "surrogateescape")
     for form in ("json", "jsonl"):
