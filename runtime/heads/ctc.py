@@ -25,7 +25,8 @@ The longest pause inside 4 938 correctly recognised words of the embedded model 
 Without the bound the model joins the last word of one recording with the first of the next, across silence, in 294 of
 400 pairs; with it in none."""
 
-_PIECE = "▁"  # opens a word in SentencePiece vocabularies
+PIECE = "▁"
+"""What opens a word in SentencePiece vocabularies."""
 _BYTES = r"(?:<0x[0-9A-F]{2}>)+"  # its bytes of characters that have no piece (byte_fallback)
 
 
@@ -136,7 +137,7 @@ def words(found: list[Token], spec: ModelSpec, first_frame: int = 0, word_gap: f
     def close() -> None:
         text = "".join(spec.labels[token.label] for token in run)
         if pieces:
-            text = re.sub(_BYTES, _from_bytes, text.replace(_PIECE, ""))
+            text = re.sub(_BYTES, _from_bytes, text.replace(PIECE, ""))
         if text:
             result.append(
                 Word(
@@ -155,7 +156,7 @@ def words(found: list[Token], spec: ModelSpec, first_frame: int = 0, word_gap: f
         if label == spec.delimiter:
             close()
             continue
-        if (pieces and label.startswith(_PIECE)) or (run and token.start - run[-1].end > gap):
+        if (pieces and label.startswith(PIECE)) or (run and token.start - run[-1].end > gap):
             close()
         run.append(token)
         if spec.delimiter is None and not pieces:

@@ -54,20 +54,29 @@ class Segmenter:
         self._longest = max(2 * self._pause, round(segmentation.longest / seconds))
         self._word_gap = ctc.frames_of(min(segmentation.word_gap, segmentation.longest), spec)
         silent = {spec.blank} | {i for i, s in enumerate(spec.labels) if s in spec.options(ctc.Options).silent}
-        between = {spec.labels.index(spec.delimiter)} if spec.delimiter in spec.labels else silent
+        pieces = spec.tokenizer == "piece"
+        between: set[int | None] = set() if pieces else silent  # without a word delimiter every label is a word
+        if spec.delimiter in spec.labels:
+            between = {spec.labels.index(spec.delimiter)}
         self._silent = np.array([index in silent | between for index in range(len(spec.labels))])
         self._between = np.array([index in between for index in range(len(spec.labels))])
+        self._opening = np.array([pieces and label.startswith(ctc.PIECE) for label in spec.labels])
         self._pending: list[NDArray[np.float32]] = []
         self._spoken = np.zeros(0, dtype=bool)
-        self._parts = np.zeros(0, dtype=bool)  # frames of a label that separates words
+        self._begins = np.zeros(0, dtype=bool)  # frames with another label than the frame before
+        self._parts = np.zeros(0, dtype=bool)  # frames that separate words, or begin one
+        self._last = -1
         self._first = 0
 
     def push(self, logits: NDArray[np.float32]) -> list[Span]:
         """Take the next frames [frames, labels]; returns the spans that are complete now."""
         self._pending.append(logits)
         best = logits.argmax(axis=1)
+        begins = np.diff(best, prepend=self._last) != 0
+        self._last = int(best[-1]) if len(best) else self._last
         self._spoken = np.concatenate((self._spoken, ~self._silent[best]))
-        self._parts = np.concatenate((self._parts, self._between[best]))
+        self._begins = np.concatenate((self._begins, begins))
+        self._parts = np.concatenate((self._parts, self._between[best] | (self._opening[best] & begins)))
         spans = []
         while (cut := self._cut()) is not None:
             spans += self._take(cut)
@@ -89,7 +98,7 @@ class Segmenter:
         end = min(len(self._spoken), self._longest + self._pause)
         places = np.concatenate((spoken[spoken < end], [end]))
         gaps = np.diff(places) - 1
-        parted = np.concatenate(([0], np.cumsum(self._parts[:end])))
+        parted = np.cumsum(np.concatenate((self._parts[:end], [False])))
         # A pause inside a word does not end a segment, but one that is too long for a word separates two.
         parts_words = (parted[places[1:]] > parted[places[:-1]]) | (gaps > self._word_gap)
         cuts = places[:-1] + 1 + half
@@ -102,7 +111,9 @@ class Segmenter:
         if len(inside) == 0:
             return self._longest
         gaps = np.minimum(places[1:], self._longest) - places[:-1] - 1
-        best = inside[np.lexsort((-gaps[inside], ~parts_words[inside], gaps[inside] < self._pause))[0]]
+        same = ~np.append(self._begins[:end], True)[places[1:]]  # frames of one label, which the cut would repeat
+        order = np.lexsort((-gaps[inside], same[inside], ~parts_words[inside], gaps[inside] < self._pause))
+        best = inside[order[0]]
         return int(places[best]) + 1 + int(gaps[best]) // 2
 
     def _take(self, cut: int) -> list[Span]:
@@ -113,6 +124,7 @@ class Segmenter:
         span = Span(rows[:cut], self._first)
         self._pending = [rows[cut:].copy()]  # a view would keep everything before it in memory
         self._spoken = self._spoken[cut:]
+        self._begins = self._begins[cut:]
         self._parts = self._parts[cut:]
         self._first += cut
         return [span] if has_speech else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.recordings.segmentation import Segmentation, Segmenter
 from wav2edge.runtime.recordings.transcriber import Transcriber
 
@@ -74,6 +76,34 @@ def test_speech_without_pause_is_cut_at_its_longest_gap(ctc_spec: ModelSpec) -> 
     rows = frames_of("ab_" * 25 + "_" * 200, ctc_spec)
     first, *_ = spans_of(rows, [], ctc_spec, Segmentation(pause=0.3, longest=2.0))
     assert 75 < first[1] <= 100, "in the silence that follows"
+
+
+@pytest.mark.parametrize("word", ["gi", "g___i", "ggii", "g__i_i"])
+def test_speech_of_pieces_is_cut_before_a_piece_that_opens_a_word(ctc_spec: ModelSpec, word: str) -> None:
+    """Every blank counted as the end of a word, so a cut at 30 s made two of one: "go ing"."""
+    pieces = replace(ctc_spec, labels=("<pad>", "▁go", "ing"), delimiter=None, tokenizer="piece")
+    frames = [{"_": 0, "g": 1, "i": 2}[letter] for letter in (word + "_") * 100]
+    rows = np.eye(3, dtype=np.float32)[frames]
+    segmenter = Segmenter(pieces, Segmentation(pause=0.5, longest=2.0))
+    spans = [*segmenter.push(rows[:77]), *segmenter.push(rows[77:]), *segmenter.finish()]
+    assert len(spans) > 2
+    found = [word.text for span in spans for word in ctc.greedy(span.logits, pieces, span.first_frame)]
+    assert found == [word.text for word in ctc.greedy(rows, pieces)]
+
+
+def test_pieces_that_follow_each_other_without_a_blank_are_parted_before_an_opening_one(ctc_spec: ModelSpec) -> None:
+    pieces = replace(ctc_spec, labels=("<pad>", "▁go", "ing"), delimiter=None, tokenizer="piece")
+    rows = np.eye(3, dtype=np.float32)[[1, 1, 1, 2, 2, 2] * 50]
+    segmenter = Segmenter(pieces, Segmentation(pause=0.5, longest=2.0))
+    spans = [*segmenter.push(rows), *segmenter.finish()]
+    assert [span.first_frame % 6 for span in spans] == [0] * len(spans)
+
+
+def test_a_label_without_a_blank_around_it_is_not_cut(ctc_spec: ModelSpec) -> None:
+    """Its frames on both sides of the cut were two letters."""
+    rows = frames_of("aaabbb" * 50, ctc_spec)
+    found = spans_of(rows, [], ctc_spec, Segmentation(pause=0.5, longest=2.0))
+    assert len(found) > 2 and all(start % 3 == 0 for start, _ in found)
 
 
 def test_segments_of_a_transcript(level_transcriber: Transcriber, spell: Callable[[str], np.ndarray]) -> None:
