@@ -226,7 +226,7 @@ def recording(rows: tuple[manifest.Row, ...], seed: int, seconds: float, sample_
     texts: list[str] = []
     length = 0.0
     for index in order:
-        samples = read.load(rows[index].path, sample_rate)
+        samples = read.load(rows[index].audio, sample_rate)
         if length + len(samples) / sample_rate + GAP > seconds:
             break
         pieces += [samples, np.zeros(int(GAP * sample_rate), np.float32)]

@@ -138,7 +138,7 @@ def chosen(path: str) -> list[Clip]:
     picked: list[manifest.Row] = []
     while len(picked) < CLIPS and any(queues):
         picked += [queue.pop() for queue in queues if queue]
-    return [read.load(row.path, _kit.RATE) for row in picked[:CLIPS]]
+    return [read.load(row.audio, _kit.RATE) for row in picked[:CLIPS]]
 
 
 def measured(bundle: Bundle, clips: Sequence[Clip], options: argparse.Namespace) -> Iterator[Result]:

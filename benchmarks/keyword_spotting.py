@@ -62,7 +62,7 @@ def scene(phrases: Sequence[Row], speech: Sequence[Row], seed: int) -> tuple[Sam
     parts: list[Samples] = [np.zeros(2 * RATE, np.float32)]
     said: list[Said] = []
     for number, row in enumerate(phrases):
-        clip = read.load(row.path, RATE)
+        clip = read.load(row.audio, RATE)
         loud = _level(clip)
         if number % 2:
             parts.append(_stretch(speech, loud, generator))
@@ -77,7 +77,7 @@ def scene(phrases: Sequence[Row], speech: Sequence[Row], seed: int) -> tuple[Sam
 
 def _stretch(speech: Sequence[Row], loud: float, generator: np.random.Generator) -> Samples:
     """Two to four seconds of one recording, at a loudness."""
-    samples = read.load(speech[int(generator.integers(len(speech)))].path, RATE)
+    samples = read.load(speech[int(generator.integers(len(speech)))].audio, RATE)
     length = int(generator.uniform(2, 4) * RATE)
     start = int(generator.integers(max(1, len(samples) - length)))
     piece = samples[start : start + length]
@@ -138,7 +138,7 @@ def match(said: Sequence[Said], found: Sequence[Label]) -> tuple[list[bool], lis
 def spoken(rows: Sequence[Row]) -> Iterator[Samples]:
     """Recordings one after the other with a pause after each."""
     for row in rows:
-        yield read.load(row.path, RATE)
+        yield read.load(row.audio, RATE)
         yield np.zeros(int(PAUSE * RATE), np.float32)
 
 
@@ -183,7 +183,7 @@ def main() -> None:
         median = f"; label {np.median(lags):.2f} s after the end of the recording (median)" if lags else ""
         output.say(f"{len(wrong)} other labels in these {seconds / 60:.1f} minutes{median}.", "")
         false, _ = without_waiting(live, spoken(speech))
-        hours = sum(len(read.load(row.path, RATE)) for row in speech) / RATE / 3600
+        hours = sum(len(read.load(row.audio, RATE)) for row in speech) / RATE / 3600
         output.say("| speech without phrases | hours | false alarms | an hour |", "|---|---:|---:|---:|")
         corpora = ", ".join(sorted({row.corpus for row in speech}))
         output.say(f"| {corpora} | {hours:.2f} | {len(false)} | {len(false) / hours:.2f} |", "")

@@ -24,6 +24,7 @@ import _kit
 import numpy as np
 
 from wav2edge.measure import manifest, scoring
+from wav2edge.runtime.audio.read import AudioSource
 from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.recordings.chunking import Chunk
 from wav2edge.runtime.recordings.decoding import WordDecoder
@@ -59,7 +60,7 @@ def main() -> None:
         Transcriber(_kit.open_model(arguments)) as transcriber,
     ):
         model = make_model(sentences, Path(folder), arguments.order)
-        ran = [run(transcriber, row.path) for row in rows]
+        ran = [run(transcriber, row.audio) for row in rows]
         greedy = scoring.score(references, decode(transcriber, ran, ctc.greedy))
         beam = scoring.score(references, decode(transcriber, ran, BeamDecoder(transcriber.spec)))
         tried = {
@@ -114,9 +115,9 @@ def weighted(transcriber: Transcriber, model: LanguageModel, alpha: float, beta:
     return BeamDecoder(transcriber.spec, dataclasses.replace(model, alpha=alpha, beta=beta))
 
 
-def run(transcriber: Transcriber, path: Path) -> Ran:
+def run(transcriber: Transcriber, source: AudioSource) -> Ran:
     """The chunks of a recording and their logits."""
-    chunks = transcriber.chunks(transcriber.open_recording(path))
+    chunks = transcriber.chunks(transcriber.open_recording(source))
     return [(chunk, transcriber.run([chunk])[0]) for chunk in chunks]
 
 

@@ -30,7 +30,10 @@ def main() -> None:
     rows = [row for name in corpora for row in _kit.rows_of(options.manifest, corpora=[name], limit=options.limit)]
     with _kit.Output(options) as output, tempfile.TemporaryDirectory() as folder:
         chosen = Path(folder) / "clips.jsonl"
-        lines = [json.dumps({"path": str(row.path.resolve()), "text": row.text, "corpus": row.corpus}) for row in rows]
+        lines = []
+        for row in rows:
+            part = {"path": str(row.path.resolve()), "offset": row.offset, "seconds": row.seconds}
+            lines.append(json.dumps({**part, "text": row.text, "corpus": row.corpus}))
         chosen.write_text("\n".join(lines) + "\n", "utf-8")
         command = [sys.executable, "-m", "wav2edge", "listen", "--measure", str(chosen), "--player", options.player]
         command += _kit.command_options(options, "model", "engine", "variant", "threads")

@@ -39,7 +39,7 @@ def compare(
     shown: Known = {}
     for number, row in enumerate(rows):
         decoder = LiveDecoder(spec, live.vad(), settings)
-        samples = np.concatenate((on_grid(read.load(row.path, RATE)), np.zeros(RATE, np.float32)))
+        samples = np.concatenate((on_grid(read.load(row.audio, RATE)), np.zeros(RATE, np.float32)))
         for at in range(0, len(samples), 800):
             decoder.push(samples[at : at + 800], at)
             while (window := decoder.window()) is not None:

@@ -111,7 +111,7 @@ def main() -> int:
     rows = manifest.read(options.speech or embedded.clips_manifest())[: options.clips]
     # Every repetition has the same blocks and the same windows at the same places, so that times can be compared.
     pause = int(PAUSE * RATE)
-    clips = [on_grid(read.load(row.path, RATE)) for row in rows]
+    clips = [on_grid(read.load(row.audio, RATE)) for row in rows]
     padded = [np.concatenate((clip, np.zeros(pause + -(len(clip) + pause) % PHASE, np.float32))) for clip in clips]
     tally = Tally(padded)
     began, noted = time.perf_counter(), 0.0

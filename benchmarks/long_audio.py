@@ -52,7 +52,7 @@ def write(rows: tuple[manifest.Row, ...], path: Path, seconds: float) -> None:
     with soundfile.SoundFile(path, "w", 16000, 1) as file:
         while left > 0:
             for row in rows:
-                samples = read.load(row.path)[:left]
+                samples = read.load(row.audio)[:left]
                 file.write(np.concatenate((samples, np.zeros(4800, np.float32)))[:left])
                 left -= min(left, len(samples) + 4800)
                 if left <= 0:

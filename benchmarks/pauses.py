@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="recordings at most, evenly picked")
     arguments = parser.parse_args()
     rows = _kit.rows_of(arguments.manifest, split=arguments.split, corpora=arguments.corpora, limit=arguments.limit)
-    sound, text = meeting([(read.load(row.path), row.text or "") for row in rows], arguments.minutes, arguments.share)
+    sound, text = meeting([(read.load(row.audio), row.text or "") for row in rows], arguments.minutes, arguments.share)
     with _kit.open_model(arguments) as model, _kit.Output(arguments) as output:
         output.say(f"{model.engine} {model.variant.name}, {model.options.threads} threads, {len(sound) / 16000:.0f} s")
         ways = {

@@ -103,7 +103,7 @@ class Run:
         """folder: for the samples that the peers read."""
         self._arguments, self._folder = arguments, folder
         self.rows = _kit.rows_of(arguments.speech or str(embedded.clips_manifest()), limit=arguments.clips)
-        self._clips = [read.load(row.path, _kit.RATE) for row in self.rows]
+        self._clips = [read.load(row.audio, _kit.RATE) for row in self.rows]
         for place, clips in ("clips", self._clips), ("calibration", self._clips[:6]):
             (folder / place).mkdir()
             for number, clip in enumerate(clips):

@@ -80,7 +80,7 @@ def main() -> None:
     right: list[float] = []
     other: list[float] = []
     with _kit.open_model(options) as model, _kit.Output(options) as output:
-        clips = [read.load(row.path, model.spec.sample_rate) for row in rows]
+        clips = [read.load(row.audio, model.spec.sample_rate) for row in rows]
         for row, clip in zip(rows, clips):
             for gaps, more in zip((right, other), right_and_other(words_of(model, clip), row.text)):
                 gaps += more

@@ -20,7 +20,7 @@ from wav2edge.measure.trial_list import Trial
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.spec import ModelSpec
-from wav2edge.runtime.errors import AudioError, InputError
+from wav2edge.runtime.errors import InputError
 
 BUILT_IN = "built-in"
 """The name of the clips that ship with the package."""
@@ -51,11 +51,9 @@ class Clips:
     """The listed pairs, for a speaker model; empty: all pairs of recordings with named speakers."""
 
     def whole(self) -> Iterator[tuple[Row, Samples]]:
-        """Each recording whole; raises AudioError for one that cannot be read or a row of a part."""
+        """Each recording, or part that a row is of, whole; raises AudioError for one that cannot be read."""
         for row in self.rows:
-            samples = read.load(row.path, self.spec.sample_rate)
-            if problem := row.not_whole(len(samples) / self.spec.sample_rate):
-                raise AudioError(f"{row.source}: {problem}")
+            samples = read.load(row.audio, self.spec.sample_rate)
             if len(samples) < self.spec.min_samples:
                 samples = np.pad(samples, (0, self.spec.min_samples - len(samples)))
             yield row, samples
@@ -74,8 +72,9 @@ class Clips:
     def digest(self) -> str:
         """The SHA-256 over the recordings' bytes and texts: the same clips in the same order, the same digest."""
         total = hashlib.sha256()
+        of = {path: hashlib.sha256(path.read_bytes()).digest() for path in {row.path for row in self.rows}}
         for row in self.rows:
-            total.update(hashlib.sha256(row.path.read_bytes()).digest())
+            total.update(of[row.path] + row.audio.place.encode())
             total.update(self._reference(row).encode() + b"\0")
         return total.hexdigest()
 
@@ -96,7 +95,7 @@ class Clips:
     @property
     def seconds(self) -> float:
         """Their length together, by their headers; a recording whose header has no length counts as ``longest``."""
-        known = (row.seconds or read.open_recording(row.path, self.spec.sample_rate).seconds for row in self.rows)
+        known = (row.seconds or read.open_recording(row.audio, self.spec.sample_rate).seconds for row in self.rows)
         return sum(self.longest if seconds is None else seconds for seconds in known)
 
     def limited(self, limit: int | None, source: str = "speech", verb: Verb = "calibrate") -> Clips:

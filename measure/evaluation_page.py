@@ -96,5 +96,5 @@ def _clip(evaluation: Evaluation, labels: Sequence[str], index: int) -> Html:
     for label, texts in zip(labels, evaluation.texts):
         pieces = word_alignment(reference, normalize(texts[index], evaluation.normalization))
         items += [kit.element("dt", label), kit.element("dd", kit.word_differences(pieces))]
-    heading = kit.element("h3", f"{row.path.name} ({row.corpus})")
+    heading = kit.element("h3", f"{row.audio.name} ({row.corpus})")
     return kit.join([heading, kit.element("dl", *items)])

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..runtime.audio.read import Recording
+from ..runtime.audio.read import AudioSource, Recording
 from ..runtime.bundle.spec import ModelSpec
 from ..runtime.errors import AudioError, InputError
 from ..runtime.model import Model
@@ -143,9 +143,7 @@ def answers(model: Model, rows: Sequence[Row], progress: Progress = lambda done,
     give = answer_of(model)
     for number, row in enumerate(rows, 1):
         try:
-            if problem := row.not_whole():
-                raise AudioError(problem)
-            found.append(give(row.path))
+            found.append(give(row.audio))
         except AudioError as error:
             found.append(None)
             problems.append(f"{row.source}: {error}")
@@ -153,7 +151,7 @@ def answers(model: Model, rows: Sequence[Row], progress: Progress = lambda done,
     return Answers(tuple(found), tuple(problems))
 
 
-def answer_of(model: Model) -> Callable[[Path], Answer]:
+def answer_of(model: Model) -> Callable[[AudioSource], Answer]:
     """What a model that does not transcribe gives for a recording, in chunks where that is long.
 
     The function raises AudioError for a recording that cannot be used. Raises InputError for a head without figures.
@@ -163,36 +161,36 @@ def answer_of(model: Model) -> Callable[[Path], Answer]:
     return _ANSWERS[model.spec.head](model)
 
 
-def _scores(model: Model) -> Callable[[Path], Answer]:
+def _scores(model: Model) -> Callable[[AudioSource], Answer]:
     classifier = Classifier(model)
-    return lambda path: _of_whole(classifier, path, classifier.scores)
+    return lambda source: _of_whole(classifier, source, classifier.scores)
 
 
-def _numbers(model: Model) -> Callable[[Path], Answer]:
+def _numbers(model: Model) -> Callable[[AudioSource], Answer]:
     regressor = Regressor(model)
-    return lambda path: _of_whole(regressor, path, regressor.numbers)
+    return lambda source: _of_whole(regressor, source, regressor.numbers)
 
 
-def _probabilities(model: Model) -> Callable[[Path], Answer]:
+def _probabilities(model: Model) -> Callable[[AudioSource], Answer]:
     classifier = FrameClassifier(model)
-    return lambda path: _of_whole(classifier, path, lambda recording: classifier.probabilities(recording)[0])
+    return lambda source: _of_whole(classifier, source, lambda recording: classifier.probabilities(recording)[0])
 
 
-def _embedding(model: Model) -> Callable[[Path], Answer]:
+def _embedding(model: Model) -> Callable[[AudioSource], Answer]:
     embedder = Embedder(model)
-    return lambda path: np.asarray(_of_whole(embedder, path, embedder.result), np.float32)
+    return lambda source: np.asarray(_of_whole(embedder, source, embedder.result), np.float32)
 
 
-def _of_whole(runner: Runner[T], path: Path, outputs: Callable[[Recording], Output]) -> Output:
+def _of_whole(runner: Runner[T], source: AudioSource, outputs: Callable[[Recording], Output]) -> Output:
     """Outputs of a recording; raises AudioError for one that was cut short, since its label is of the whole."""
-    recording = runner.open_recording(path)
+    recording = runner.open_recording(source)
     values = outputs(recording)
     if not recording.complete:
-        raise AudioError(f"{path}: cut short or damaged, so it cannot be scored")
+        raise AudioError(f"{recording.name}: cut short or damaged, so it cannot be scored")
     return values
 
 
-_ANSWERS: dict[str, Callable[[Model], Callable[[Path], Answer]]] = {
+_ANSWERS: dict[str, Callable[[Model], Callable[[AudioSource], Answer]]] = {
     "sequence_classification": _scores,
     "regression": _numbers,
     "frame_classification": _probabilities,

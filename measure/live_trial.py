@@ -87,7 +87,7 @@ def play_files(
     def stream() -> Iterator[NDArray[np.float32]]:
         at = 0
         for number, row in enumerate(rows):
-            samples = read.load(row.path, RATE)
+            samples = read.load(row.audio, RATE)
             starts.append(at)
             lengths.append(len(samples))
             at += len(samples) + len(gap)
@@ -150,7 +150,7 @@ def play_microphone(
         raise EngineError(f"{player}: {failures[0]}")
     clips = []
     for row, about, batch in zip(rows, began, _batch(live, rows)):
-        samples = read.load(row.path, RATE)
+        samples = read.load(row.audio, RATE)
         clips.append(Clip(row, _find(received.sound, samples, about, row), len(samples), batch))
     return Playback(tuple(clips), received)
 
@@ -175,7 +175,7 @@ def _run(session: LiveSession) -> SessionLog:
 
 def _batch(live: LiveTranscriber, rows: Iterable[Row]) -> list[Transcript]:
     transcriber = live.transcriber()
-    return [transcriber(on_grid(read.load(row.path, RATE))) for row in rows]
+    return [transcriber(on_grid(read.load(row.audio, RATE))) for row in rows]
 
 
 def _gap(live: LiveTranscriber) -> int:
@@ -189,7 +189,7 @@ def _play(command: Sequence[str], row: Row) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.wav"
         try:
-            soundfile.write(path, read.load(row.path, RATE), RATE, subtype="PCM_16")
+            soundfile.write(path, read.load(row.audio, RATE), RATE, subtype="PCM_16")
             done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
         except OSError as error:
             return [str(error.strerror)]
@@ -206,5 +206,5 @@ def _find(sound: NDArray[np.int16], samples: NDArray[np.float32], about: int, ro
     best = int(match.argmax())
     power = float(np.dot(samples, samples))
     if power > 0 and match[best] < 0.3 * power:
-        raise EngineError(f"{row.path}: not in the microphone's sound; is the player's output its input?")
+        raise EngineError(f"{row.audio}: not in the microphone's sound; is the player's output its input?")
     return about + best

@@ -3,8 +3,9 @@
 JSON Lines with at least ``path`` (relative to the file) and ``text``; a .tsv or .csv with a header line that names the
 same columns; or a folder of audio with a .txt of the same name beside each recording. The names that NeMo
 (``audio_filepath``), Hugging Face audio folders (``file_name``, ``transcription``) and Common Voice (``sentence``) use
-are understood too. A classifier's manifest has ``label`` in place of ``text``, a diarizer's ``rttm``, a regression's
-``values`` such as ``{"arousal": 0.4}``; a speaker model's ``speaker``, or it is a list of pairs (``trial_list``).
+are understood too, and NeMo's ``offset`` and ``duration`` of a part of a recording. A classifier's manifest has
+``label`` in place of ``text``, a diarizer's ``rttm``, a regression's ``values`` such as ``{"arousal": 0.4}``; a speaker
+model's ``speaker``, or it is a list of pairs (``trial_list``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..runtime.audio import media
-from ..runtime.audio import read as read_audio
+from ..runtime.audio.parts import RecordingPart
 from ..runtime.errors import InputError
 from ..runtime.escape import one_line
 from . import records
@@ -67,22 +68,13 @@ class Row:
     """Who speaks when, for a diarizer."""
     values: Mapping[str, float] | None = None
     """A number for each label, for a regression."""
+    offset: float | None = None
+    """Where the part of the recording begins that it is of; None where only its length is given, or nothing."""
 
-    def not_whole(self, seconds: float | None = None) -> str | None:
-        """One line where it is of a part of its recording, else None.
-
-        seconds: the recording's length; None: as its header announces it. NeMo reads no more of a file than the row's
-        ``duration``. One more second may come of rounded lengths.
-        """
-        if not self.seconds:
-            return None
-        seconds = _announced_seconds(self.path) if seconds is None else seconds
-        if seconds <= self.seconds + 1:
-            return None
-        return (
-            f"{self.path}: its row is of {self.seconds:g} s, and it has {seconds:.4g} s; cut the part into a file of "
-            "its own, or correct the row"
-        )
+    @property
+    def audio(self) -> RecordingPart:
+        """What of its recording it is of, to be read."""
+        return RecordingPart(self.path, self.offset, self.seconds)
 
 
 def part_of(split: str) -> Part | None:
@@ -109,40 +101,27 @@ def scan(
     return records.scanned(lambda refuse: _rows(path, split, need, refuse))
 
 
-def whole(rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    """The rows; raises InputError for one of a part of its recording, by the recordings' headers."""
-    for row in rows:
-        if problem := row.not_whole():
-            raise InputError(f"{row.source}: {problem}")
-    return rows
+def recordings(path: str | Path, refuse: Refuse) -> Iterator[tuple[str, str, RecordingPart]]:
+    """The place and the name of each recording of a manifest, there or not, and what of it to read.
 
-
-def recordings(path: str | Path, refuse: Refuse) -> Iterator[tuple[str, str]]:
-    """The place and the name of each recording of a manifest, there or not; no other field is needed.
-
-    A line that does not begin with ``{`` is a name, so that a list of names is a manifest too. Names are relative to
-    ``base(path)``. refuse: called with one line for each row that names no recording. Raises InputError where the
-    manifest cannot be read.
+    No other field is needed. A line that does not begin with ``{`` is a name, so that a list of names is a manifest
+    too. refuse: called with one line for each row that names no recording. Raises InputError where the manifest cannot
+    be read.
     """
     manifest = records.existing(path)
     if manifest.is_dir():
         for found in _audio(manifest):
-            yield str(found), str(found.relative_to(manifest))
+            yield str(found), str(found.relative_to(manifest)), RecordingPart(found)
         return
     _check_no_recording(manifest)
     is_table = manifest.suffix.lower() in records.TABLES
     entries = records.table(manifest, refuse, PATH, "`path`") if is_table else _lines(manifest, refuse)
     for source, values in entries:
         try:
-            yield source, _name(source, values)
+            name = _name(source, values)
+            yield source, name, RecordingPart(manifest.parent / name, *_part(source, values))
         except InputError as error:
             refuse(str(error))
-
-
-def base(path: str | Path) -> Path:
-    """The folder that the names of a manifest are relative to."""
-    manifest = Path(path)
-    return manifest if manifest.is_dir() else manifest.parent
 
 
 def _rows(path: str | Path, split: str | None, need: Need | None, refuse: Refuse) -> tuple[Row, ...]:
@@ -193,19 +172,23 @@ def _name(source: str, values: Mapping[str, object]) -> str:
         possible = False
     if not possible:
         raise InputError(f"{source}: {one_line(name)[:80]}: not a possible file name")
-    _check_whole(source, values)
     return name
 
 
-def _check_whole(source: str, values: Mapping[str, object]) -> None:
-    if records.seconds_of(values, ["offset"], source):
-        raise InputError(f"{source}: `offset` names a part of a recording; cut it into a file of its own")
+def _part(source: str, values: Mapping[str, object]) -> tuple[float | None, float | None]:
+    """Where the part of a recording begins that a row is of, and its length; both None: all of the recording.
+
+    NeMo reads no more of a file than the row's ``duration``, and all of it where that is 0.
+    """
+    offset = records.seconds_of(values, ["offset"], source)
+    seconds = records.seconds_of(values, _SECONDS, source) or None
     if values.get("channel"):
         raise InputError(f"{source}: `channel` names one channel of a recording; write it to a file of its own")
+    return (offset or None if seconds is None else offset), seconds
 
 
 def _row(manifest: Path, source: str, values: Mapping[str, object], need: Need | None) -> Row:
-    folder = base(manifest)
+    folder = manifest if manifest.is_dir() else manifest.parent
     wanted = f"each row needs `path` and `{need or 'text'}`"
     if not records.text_of(values, PATH, source):
         raise InputError(f"{source}: no `path`; {wanted}")
@@ -221,21 +204,9 @@ def _row(manifest: Path, source: str, values: Mapping[str, object], need: Need |
     assert path is not None
     name = manifest.name if manifest.is_dir() else manifest.stem
     corpus = records.word_of(values, ["corpus"], source) or name
-    seconds = records.seconds_of(values, _SECONDS, source)
-    _check_whole(source, values)
+    offset, seconds = _part(source, values)
     language, split = (records.word_of(values, [key], source) for key in ("language", "split"))
-    row = Row(path, text or "", corpus, source, seconds, language, speaker, split, label, rttm, numbers)
-    if values.get("offset") not in (None, "") and (problem := row.not_whole()):
-        raise InputError(f"{source}: {problem}")
-    return row
-
-
-def _announced_seconds(path: Path) -> float:
-    """A recording's length by its header, 0 where that does not tell."""
-    try:
-        return read_audio.open_recording(path).seconds or 0.0
-    except InputError:  # who reads the recording reports what is wrong with it
-        return 0.0
+    return Row(path, text or "", corpus, source, seconds, language, speaker, split, label, rttm, numbers, offset)
 
 
 def _audio(folder: Path) -> Iterator[Path]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..runtime.audio.parts import ROUNDED
 from ..runtime.errors import InputError
 from ..runtime.heads import frame_classification, xvector
 from . import trials as trials_of
@@ -70,7 +72,7 @@ class SpeakerVerification(BaseTask):
 
     def reference(self, row: Row) -> str:
         """The speaker, or with a list of pairs the recording."""
-        return str(row.path) if self.pairs else row.speaker or ""
+        return str(row.audio) if self.pairs else row.speaker or ""
 
     def amount(self, rows: Sequence[Row]) -> int:
         """The number of pairs of the same speaker or of different ones, whichever is smaller."""
@@ -89,19 +91,29 @@ class SpeakerVerification(BaseTask):
     def run(self, rows: Sequence[Row], answers: Sequence[Answer]) -> VerificationRun:
         """The cosine of each pair of embeddings."""
         trials = trials_of.among(rows, self.pairs)
-        of = {row.path: answer for row, answer in zip(rows, answers)}
+        of = {row.audio: answer for row, answer in zip(rows, answers)}
         scores = [xvector.cosine(of[trial.first], of[trial.second]) for trial in trials]
         names = tuple(f"{trial.first.name}, {trial.second.name}" for trial in trials)
         return VerificationRun(names, np.array(scores, np.float64), np.array([trial.same for trial in trials], bool))
 
 
 def _turns_of(row: Row) -> tuple[diarization.SpeakerTurn, ...]:
-    """The turns of a row's recording: those under its file's name, else all where the RTTM is of one recording."""
+    """The turns of a row's recording: those under its file's name, else all where the RTTM is of one recording.
+
+    Of a row of a part: what is in the part of them, in seconds from its beginning.
+    """
     if row.rttm is None:
         return ()
     recordings = diarization.read_rttm(row.rttm)
     if row.path.stem in recordings:
-        return recordings[row.path.stem]
-    if len(recordings) > 1:
+        turns = recordings[row.path.stem]
+    elif len(recordings) > 1:
         raise InputError(f"{row.source}: {row.rttm} has no turns of {row.path.stem}, but of several other recordings")
-    return next(iter(recordings.values()), ())
+    else:
+        turns = next(iter(recordings.values()), ())
+    begin = row.offset or 0.0
+    end = math.inf if row.seconds is None else begin + row.seconds + (ROUNDED if row.offset is None else 0.0)
+    inside = (replace(turn, start=max(turn.start, begin), end=min(turn.end, end)) for turn in turns)
+    return tuple(
+        replace(turn, start=turn.start - begin, end=turn.end - begin) for turn in inside if turn.start < turn.end
+    )

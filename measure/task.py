@@ -77,5 +77,5 @@ class BaseTask:
 
 
 def names_of(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The names of recordings: those of their files."""
-    return tuple(row.path.name for row in rows)
+    """The names of recordings: those of their files, with the part."""
+    return tuple(row.audio.name for row in rows)

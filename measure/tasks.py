@@ -173,7 +173,7 @@ class Encoding(BaseTask):
 
     def reference(self, row: Row) -> str:
         """The recording."""
-        return str(row.path)
+        return str(row.audio)
 
     def answer(self, output: Answer) -> Answer:
         """The mean [size] of hidden states [frames, size]."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..runtime.audio.parts import RecordingPart
 from ..runtime.errors import InputError
 from . import records
 from .manifest import AUDIO_SUFFIXES, PATH
@@ -23,8 +24,8 @@ _YES, _NO = ("1", "true", "target", "same"), ("0", "false", "nontarget", "differ
 class Trial:
     """Two recordings, and whether the same person speaks in both. source: the row's place."""
 
-    first: Path
-    second: Path
+    first: RecordingPart
+    second: RecordingPart
     same: bool
     source: str
 
@@ -77,7 +78,7 @@ def _trial(manifest: Path, source: str, values: Mapping[str, object]) -> Trial:
     same = (records.word_of(values, _SAME, source) or "").lower()
     if first is None or second is None or same not in (*_YES, *_NO):
         raise InputError(f"{source}: a pair needs {_PAIR}, which is true or false")
-    return Trial(first, second, same in _YES, source)
+    return Trial(RecordingPart(first), RecordingPart(second), same in _YES, source)
 
 
 def _list(path: Path, refuse: Refuse) -> Iterator[Record]:

@@ -48,22 +48,22 @@ def recordings(trials: Sequence[Trial], source: Path) -> tuple[Row, ...]:
     """Each recording of some pairs once, in order."""
     seen: dict[Path, str] = {}
     for trial in trials:
-        for path in (trial.first, trial.second):
-            seen.setdefault(path, trial.source)
+        for audio in (trial.first, trial.second):
+            seen.setdefault(audio.path, trial.source)
     return tuple(Row(path, "", source.stem, where) for path, where in seen.items())
 
 
 def among(rows: Sequence[Row], pairs: Sequence[Trial] = ()) -> tuple[Trial, ...]:
     """The pairs of some recordings: those of a list whose recordings are among them, else of named speakers."""
     if pairs:
-        there = {row.path for row in rows}
+        there = {row.audio for row in rows}
         return tuple(pair for pair in pairs if pair.first in there and pair.second in there)
-    named = list({row.path: row for row in rows if row.speaker}.values())
+    named = list({row.audio: row for row in rows if row.speaker}.values())
     same: list[Trial] = []
     different: list[Trial] = []
     for first, second in itertools.combinations(named, 2):
         is_same = first.speaker == second.speaker
-        (same if is_same else different).append(Trial(first.path, second.path, is_same, first.source))
+        (same if is_same else different).append(Trial(first.audio, second.audio, is_same, first.source))
     return (*_drawn(same), *_drawn(different))
 
 
@@ -79,8 +79,8 @@ def fewer(rows: Sequence[Row], pairs: Sequence[Trial], limit: int) -> tuple[Row,
     count = max(1 if pairs else 2, limit // 2)
     of_first = min(len(kinds[0]), max(count // 2, count - len(kinds[1])))
     chosen = [*_evenly(kinds[0], of_first), *_evenly(kinds[1], min(len(kinds[1]), count - of_first))]
-    there = {path for pair in chosen for path in (pair.first, pair.second)}
-    return tuple(row for row in rows if row.path in there)
+    there = {audio for pair in chosen for audio in (pair.first, pair.second)}
+    return tuple(row for row in rows if row.audio in there)
 
 
 def half(rows: Sequence[Row], pairs: Sequence[Trial]) -> frozenset[Path]:
@@ -92,7 +92,7 @@ def half(rows: Sequence[Row], pairs: Sequence[Trial]) -> frozenset[Path]:
     held: set[Path] = set()
     kinds = _kinds(_together(rows, pairs))
     for pair in itertools.chain.from_iterable(itertools.zip_longest(*(kind[1::2] for kind in kinds))):
-        more = set() if pair is None else {pair.first.resolve(), pair.second.resolve()} - held
+        more = set() if pair is None else {pair.first.path.resolve(), pair.second.path.resolve()} - held
         if len(held) + len(more) <= most:
             held |= more
     return frozenset(held)
@@ -116,7 +116,7 @@ def _together(rows: Sequence[Row], pairs: Sequence[Trial]) -> tuple[Trial, ...]:
         if first is None:
             waiting[str(row.speaker)] = row
         else:
-            found.append(Trial(first.path, row.path, True, first.source))
+            found.append(Trial(first.audio, row.audio, True, first.source))
     return tuple(found)
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from types import NoneType
 from typing import Literal, TypedDict, cast
 
-from ..measure.manifest import base, recordings
+from ..measure.manifest import recordings
 from ..measure.records import Refuse, scanned, strict
 from ..runtime.audio.channels import Channel
+from ..runtime.audio.parts import RecordingPart
 from ..runtime.audio.raw import RawFormat
 from ..runtime.audio.read import AudioSource, Recording
 from ..runtime.cache import read_json
@@ -101,10 +102,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class CorpusItem:
-    """A recording of a corpus: its name as the manifest has it, where it is, and where its output goes."""
+    """A recording of a corpus: its name, what of it is read, and where its output goes.
+
+    name: as the manifest has it; of a part with its place, such as ``talk.wav#t=12.5,20``.
+    """
 
     name: str
-    path: Path
+    audio: RecordingPart
     output: Path
 
 
@@ -166,9 +170,10 @@ def run(
     def opened(source: AudioSource) -> tuple[Recording]:
         return (transcriber.open_recording(source, channel=how.channel, raw=how.raw),)
 
-    by_path = {str(item.path): item for item in chosen}
-    for result in transcribe_all(transcriber, [str(item.path) for item in chosen], batch=batch, opened=opened):
-        item = by_path[str(result.source)]
+    of = {item.audio: item for item in chosen}
+    for result in transcribe_all(transcriber, list(of), batch=batch, opened=opened):
+        assert isinstance(result.source, RecordingPart)
+        item = of[result.source]
         outcome = outcome_of(item, result.transcript, str(result.error or ""), form, how.layout)
         note(results, outcome)
         yield outcome
@@ -197,11 +202,11 @@ def outcome_of(
     """
     if transcript is not None:
         # A line of jsonl names its recording for readers who do not know the folder of the corpus.
-        name = str(item.path) if form == "jsonl" else item.name
+        name = str(item.audio.path) if form == "jsonl" else item.name
         text = formats.get(form).render(transcript, name, layout or CaptionLayout())
         item.output.parent.mkdir(parents=True, exist_ok=True)
         try:
-            write_output(item.output, text, str(item.path))
+            write_output(item.output, text, str(item.audio.path))
         except InputError as problem:
             error = str(problem)
     if transcript is None or error:
@@ -276,22 +281,21 @@ def _outcome(line: str) -> CorpusOutcome | None:
 
 def _items(manifest: Path, output: Path, suffix: str, refuse: Refuse) -> list[CorpusItem]:
     found: dict[Path, CorpusItem] = {}
-    folder = base(manifest)
-    for source, name in recordings(manifest, refuse):
-        path = folder / name  # `a.wav` and `./a.wav` are one recording
+    for source, name, audio in recordings(manifest, refuse):
+        stem, name = Path(name).stem[:_STEM_CHARACTERS] + audio.place, name + audio.place
+        path = Path(str(audio))  # `a.wav` and `./a.wav` are one recording
         if path in found:
             raise InputError(f"{source}: {name} occurs twice")
-        found[path] = CorpusItem(name, path, output / _output(name, suffix))
+        found[path] = CorpusItem(name, audio, output / _output(stem, name, suffix))
     if not found:
         raise InputError(f"{manifest}: it names no recording")
     return list(found.values())
 
 
-def _output(name: str, suffix: str) -> Path:
-    """The name of a recording's output: the recording's, and a digest, so that no two are equal."""
+def _output(stem: str, name: str, suffix: str) -> Path:
+    """The name of a recording's output: the recording's stem, and a digest, so that no two are equal."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:10]
     end = f"-{digest}{suffix}"
-    stem = Path(name).stem[:_STEM_CHARACTERS]
     while len(os.fsencode(stem + end)) > _NAME_BYTES:
         stem = stem[:-1]
     return Path(stem + end)

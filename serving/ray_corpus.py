@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ..runtime import remedies
+from ..runtime.audio.parts import RecordingPart
 from ..runtime.errors import EngineError, Wav2EdgeError, first_line
 from . import corpus
 from .corpus import CorpusItem, CorpusOutcome
@@ -145,7 +146,7 @@ class CorpusWorker:
             if item.name in written:
                 yield written[item.name]
             elif begun.before[item.name] >= _LOSSES:
-                message = f"{item.path}: the worker that ran it was lost {_LOSSES + 1} times"
+                message = f"{item.audio}: the worker that ran it was lost {_LOSSES + 1} times"
                 outcome = corpus.outcome_of(item, None, message, self._job.form)
                 corpus.note(self._list, outcome)
                 yield outcome
@@ -181,12 +182,13 @@ class _Begun:
 
 def _row(item: CorpusItem) -> str:
     """A recording as a line of ASCII, because its name may have bytes that are no Unicode."""
-    return json.dumps([item.name, str(item.path), str(item.output)])
+    audio = item.audio
+    return json.dumps([item.name, str(audio.path), audio.offset, audio.seconds, str(item.output)])
 
 
 def _item(row: str) -> CorpusItem:
-    name, path, output = json.loads(row)
-    return CorpusItem(name, Path(path), Path(output))
+    name, path, offset, seconds, output = json.loads(row)
+    return CorpusItem(name, RecordingPart(Path(path), offset, seconds), Path(output))
 
 
 def _outcome(row: Mapping[str, str]) -> CorpusOutcome:

@@ -21,13 +21,13 @@ Item = TypeVar("Item")
 def speech_of(seconds: float, rows: Sequence[manifest.Row] = (), rate: int = 16000) -> NDArray[np.float32]:
     """Speech [samples] at ``rate`` Hz: recordings of a manifest, or the clips that ship, as often as needed."""
     wanted = int(seconds * rate)
-    paths = [row.path for row in rows[:20]]
-    if not paths:
+    sources = [row.audio for row in rows[:20]]
+    if not sources:
         with contextlib.suppress(Wav2EdgeError, OSError):
-            paths = [row.path for row in manifest.read(embedded.clips_manifest(), need=None)]
+            sources = [row.audio for row in manifest.read(embedded.clips_manifest(), need=None)]
     parts: list[NDArray[np.float32]] = []
-    while paths and sum(map(len, parts)) < wanted:
-        parts += [read.load(path, rate) for path in paths]
+    while sources and sum(map(len, parts)) < wanted:
+        parts += [read.load(source, rate) for source in sources]
     if not parts:  # an installation without the clips: timing depends on the length alone
         parts = [(0.1 * np.random.default_rng(0).standard_normal(wanted)).astype(np.float32)]
     return np.concatenate(parts)[:wanted]
@@ -40,7 +40,7 @@ def manifest_rows(plan: BenchPlan) -> tuple[manifest.Row, ...]:
     """
     if plan.manifest is None:
         return ()
-    rows = manifest.whole(spread_out(manifest.read(plan.manifest), plan.clips))
+    rows = spread_out(manifest.read(plan.manifest), plan.clips)
     if not any(scoring.normalize(row.text) for row in rows):
         which = "" if plan.clips is None else f" of the {len(rows)} that --clips picks"
         raise InputError(f"{plan.manifest}: no row{which} has a text with words, so there is no WER to measure")

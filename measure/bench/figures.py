@@ -68,7 +68,7 @@ def of_plan(plan: BenchPlan, folder: Path) -> ManifestFigure:
         rows = spread_out(manifest.read(plan.manifest, need=task_of(specs[0]).needs), plan.clips)
     for spec in specs:
         task_of(spec, pairs).check(rows)
-    return HeadFigure(manifest.whole(rows), {path: task_of(spec, pairs) for path, spec in zip(bundles, specs)}, folder)
+    return HeadFigure(rows, {path: task_of(spec, pairs) for path, spec in zip(bundles, specs)}, folder)
 
 
 @dataclass(eq=False)
@@ -84,7 +84,7 @@ class WordFigure:
         texts = []
         for number, row in enumerate(self.rows):
             done(number, len(self.rows))
-            texts.append(worker.transcribe(row.path))
+            texts.append(worker.transcribe(row.audio))
         self.texts[configuration.bundle, configuration.name] = texts
 
     def scored(self, results: Sequence[BenchResult], baseline: str | None) -> list[BenchResult]:
@@ -123,10 +123,10 @@ class HeadFigure:
         answers: list[Answer] = []
         for number, row in enumerate(self.rows):
             done(number, len(self.rows))
-            worker.answer(row.path, self.folder / "answer.npy")
+            worker.answer(row.audio, self.folder / "answer.npy")
             answer = np.asarray(np.load(self.folder / "answer.npy"), np.float32)
             if not np.isfinite(answer).all():
-                raise EngineError(f"{row.path.name}: NaN or Inf in its output")
+                raise EngineError(f"{row.audio.name}: NaN or Inf in its output")
             answers.append(answer)
         self.answers[configuration.bundle, configuration.name] = answers
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TextIO, TypedDict, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.audio.parts import RecordingPart
 from ...runtime.errors import AudioError, EngineError, Wav2EdgeError, first_line
 from . import memory
 
@@ -34,8 +35,8 @@ class WorkerRequest(TypedDict, total=False):
     """A request to a worker: one of these fields' kinds.
 
     load: bundle (a bundle's or a Whisper model's folder) to language, longest (seconds of audio) and speech (a .npy
-    file [samples]). run: samples (how many), runs, limit (seconds), warm (runs before, not timed). text: path. answer:
-    path, and into (the .npy file for what the model gives).
+    file [samples]). run: samples (how many), runs, limit (seconds), warm (runs before, not timed). text: path,
+    offset and seconds (``RecordingPart``). answer: the same, and into (the .npy file for what the model gives).
     """
 
     do: Literal["load", "run", "text", "answer", "memory"]
@@ -52,6 +53,8 @@ class WorkerRequest(TypedDict, total=False):
     limit: float
     warm: int
     path: str
+    offset: float | None
+    seconds: float | None
     into: str
 
 
@@ -102,13 +105,13 @@ class Worker:
         """Seconds of up to ``runs`` runs of ``samples``, fewer once they took ``limit``, after ``warm`` others."""
         return self.ask(do="run", samples=samples, runs=runs, limit=limit, warm=warm)["times"]
 
-    def transcribe(self, path: Path) -> str:
+    def transcribe(self, audio: RecordingPart) -> str:
         """The text of a recording."""
-        return self.ask(do="text", path=str(path))["text"]
+        return self.ask(do="text", **_as_json(audio))["text"]
 
-    def answer(self, path: Path, into: Path) -> None:
+    def answer(self, audio: RecordingPart, into: Path) -> None:
         """Write what a model that does not transcribe gives for a recording (``task.Answer``) as a .npy file."""
-        self.ask(do="answer", path=str(path), into=str(into))
+        self.ask(do="answer", **_as_json(audio), into=str(into))
 
     def memory(self) -> tuple[int | None, int | None]:
         """Peak bytes of the process, and bytes in use on the GPU."""
@@ -152,10 +155,10 @@ class _Runner(Protocol):
     def run(self, samples: NDArray[np.float32]) -> object:
         """One clip [samples]."""
 
-    def text(self, path: str) -> str:
+    def text(self, audio: RecordingPart) -> str:
         """The transcript of a recording."""
 
-    def answer(self, path: str) -> Answer:
+    def answer(self, audio: RecordingPart) -> Answer:
         """What a head that does not transcribe gives for a recording."""
 
 
@@ -178,18 +181,18 @@ class _EngineRunner:
 
         return self._model.run("full", engines.as_feeds(samples[None], np.array([len(samples)], np.int64)))
 
-    def text(self, path: str) -> str:
+    def text(self, audio: RecordingPart) -> str:
         from ...runtime.recordings.transcriber import Transcriber
 
-        transcript = Transcriber(self._model)(path)
+        transcript = Transcriber(self._model)(audio)
         if not transcript.complete:  # its text would be compared with all that is said
-            raise AudioError(f"{path}: {transcript.warnings[0]}")
+            raise AudioError(f"{audio}: {transcript.warnings[0]}")
         return transcript.text
 
-    def answer(self, path: str) -> Answer:
+    def answer(self, audio: RecordingPart) -> Answer:
         from ..heads import answer_of
 
-        return answer_of(self._model)(Path(path))
+        return answer_of(self._model)(audio)
 
 
 class _WhisperRunner:
@@ -216,11 +219,13 @@ class _WhisperRunner:
         segments, _ = self._model.transcribe(samples, language=self._language)
         return [segment.text for segment in segments]
 
-    def text(self, path: str) -> str:
-        segments, _ = self._model.transcribe(path, language=self._language)
+    def text(self, audio: RecordingPart) -> str:
+        from ...runtime.audio import read
+
+        segments, _ = self._model.transcribe(read.load(audio, 16000), language=self._language)
         return " ".join(segment.text.strip() for segment in segments)
 
-    def answer(self, path: str) -> Answer:
+    def answer(self, audio: RecordingPart) -> Answer:
         raise EngineError("faster-whisper transcribes, and nothing else")
 
 
@@ -252,9 +257,9 @@ class _Server:
         if request["do"] == "load":
             return self._load(request)
         if request["do"] == "text":
-            return {"text": self._runner.text(request["path"])}
+            return {"text": self._runner.text(_audio(request))}
         if request["do"] == "answer":
-            np.save(request["into"], self._runner.answer(request["path"]))
+            np.save(request["into"], self._runner.answer(_audio(request)))
             return {}
         if request["do"] == "run":
             samples = self._speech[: request["samples"]]
@@ -272,6 +277,14 @@ class _Server:
         seconds = time.perf_counter() - started
         self._speech = np.load(request["speech"])
         return {"seconds": seconds, "device_before": before}
+
+
+def _as_json(audio: RecordingPart) -> dict[str, object]:
+    return {"path": str(audio.path), "offset": audio.offset, "seconds": audio.seconds}
+
+
+def _audio(request: WorkerRequest) -> RecordingPart:
+    return RecordingPart(Path(request["path"]), request["offset"], request["seconds"])
 
 
 def main() -> None:

@@ -66,7 +66,7 @@ def read_speech(manifest: Path, dev_share: float = 0.15) -> Speech:
         splits[_split(row, manifest)].append(row)
     if not splits["dev"]:
         splits["train"], splits["dev"] = _without_dev(splits["train"], dev_share, manifest.parent)
-    clips = {name: [Clip(load(row.path, RATE), row.text) for row in part] for name, part in splits.items()}
+    clips = {name: [Clip(load(row.audio, RATE), row.text) for row in part] for name, part in splits.items()}
     kept = {name: [clip for clip in part if SHORTEST <= clip.seconds <= LONGEST] for name, part in clips.items()}
     left_out = {name: len(clips[name]) - len(kept[name]) for name in clips}
     return Speech(kept["train"], kept["dev"], kept["test"], left_out)

@@ -82,6 +82,7 @@ def open_track(source: Source) -> Track:
         max(form.channels for form in opened),
         None if any(seconds is None for seconds in announced) else sum(s for s in announced if s is not None),
         lambda problems: _Decoding(source, parsed, problems).pieces(),
+        lambda problems, start: _Decoding(source, parsed, problems, start).pieces(),
     )
 
 
@@ -111,9 +112,14 @@ class SoundFile(Protocol):
     samplerate: int
     channels: int
     frames: int
+    format: str
+    subtype: str
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: object) -> None: ...
+
+    def seek(self, frames: int) -> int:
+        """Go to a sample; raises LibsndfileError where that is not possible."""
 
     def read(self, *, out: NDArray[np.float32]) -> NDArray[np.float32]:
         """Fill ``out`` [samples, channels]; returns the part of it that was filled."""
@@ -147,19 +153,20 @@ def _forms(view: View, parsed: Parsed) -> tuple[list[_Form], str]:
 
 
 class _Decoding:
-    """One pass over a file's parts."""
+    """One pass over a file's parts, from a second on."""
 
-    def __init__(self, source: Source, parsed: Parsed, problems: Problems) -> None:
+    def __init__(self, source: Source, parsed: Parsed, problems: Problems, start: float = 0.0) -> None:
         self._source = source
         self._parsed = parsed
         self._problems = problems
+        self._start = start
         self._seconds = 0.0
         self._begun = 0.0  # where the present recording began
         self._origin = 0.0  # what its container calls this second
         self._failures = 0
 
     def pieces(self) -> Iterator[Piece]:
-        """Everything that can be decoded."""
+        """Everything after the start that can be decoded."""
         parts = self._parsed.parts
         with self._source.opened() as view:
             for index, part in enumerate(parts):
@@ -177,22 +184,40 @@ class _Decoding:
         """One part; returns what of it follows a failure."""
         with contextlib.ExitStack() as stack:
             try:
-                file = stack.enter_context(_sound_file(view, part))
+                file, read = self._opened(view, part, stack)
             except _unreadable() as error:
                 self._problems.lost(
                     f"it is damaged at {self._seconds:.1f} s ({_reason(error)}); copy or convert it again"
                 )
                 return None
             yield from self._gap(part, file)
-            read, failed = 0, False
+            self._seconds += read / file.samplerate
+            failed = False
             while not failed:
                 samples, failed = _block(file)
                 read += len(samples)
-                self._seconds += len(samples) / file.samplerate
                 if len(samples) == 0:
                     break
-                yield Piece(file.samplerate, samples)
+                yield from self._piece(file.samplerate, samples)
             return self._ended(view, part, file, read, failed, last)
+
+    def _opened(self, view: View, part: Part, stack: contextlib.ExitStack) -> tuple[SoundFile, int]:
+        """A part's decoder, and the samples before its place."""
+        file = stack.enter_context(_sound_file(view, part))
+        sample = round(self._start * file.samplerate)
+        if sample and self._parsed.parts == [part] and _seeks(file):
+            try:
+                return file, file.seek(sample)
+            except _unreadable():  # damaged, or beyond its end: reading on finds out
+                file = stack.enter_context(_sound_file(view, part))
+        return file, 0
+
+    def _piece(self, rate: int, samples: NDArray[np.float32]) -> Iterator[Piece]:
+        """The next samples [samples, channels], without those before the start."""
+        self._seconds += len(samples) / rate
+        left = min(len(samples), round((self._seconds - self._start) * rate))
+        if left > 0:
+            yield Piece(rate, samples[len(samples) - left :])
 
     def _gap(self, part: Part, file: SoundFile) -> Iterator[Piece]:
         """The silence before a part that follows a hole, where its length is known."""
@@ -212,8 +237,7 @@ class _Decoding:
         block = round(BLOCK_SECONDS * file.samplerate)
         for start in range(0, count, block):
             size = min(block, count - start)
-            self._seconds += size / file.samplerate
-            yield Piece(file.samplerate, np.zeros((size, file.channels), np.float32))
+            yield from self._piece(file.samplerate, np.zeros((size, file.channels), np.float32))
 
     def _ended(self, view: View, part: Part, file: SoundFile, read: int, failed: bool, last: bool) -> Part | None:
         """Judge the end of a part, and find what follows it."""
@@ -255,6 +279,14 @@ def _forward_only() -> Callable[[Stretch], SoundFile]:
 def _frames(file: SoundFile) -> int | None:
     """Samples of each channel, None where the file does not say."""
     return file.frames if 0 <= file.frames < 1 << 35 else None
+
+
+def _seeks(file: SoundFile) -> bool:
+    """Whether decoding from a sample on gives the same samples: libsndfile 1.2.2 does not for Vorbis.
+
+    For MP3 it does, but libmpg123 then prints errors about the frames before.
+    """
+    return file.format != "OGG" and file.subtype.startswith(("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW"))
 
 
 def _unreadable() -> tuple[type[Exception], ...]:

@@ -20,6 +20,7 @@ from .arrays import SupportsArray, checked_rate, samples_of
 from .channels import Channel, ChannelComparison, averaged, checked_channel, index_of
 from .files import BLOCK_SECONDS
 from .named import check_file
+from .parts import RecordingPart, checked, track_of
 from .raw import RawFormat
 from .source import name_of, open_source
 from .tracks import Piece, Problems, Track
@@ -30,6 +31,7 @@ __all__ = [
     "Channel",
     "RawFormat",
     "Recording",
+    "RecordingPart",
     "Samples",
     "check_file",
     "load",
@@ -51,9 +53,10 @@ AudioSource = (
     | SupportsArray
     | Iterable[float]
     | Mapping[str, object]
+    | RecordingPart
 )
-"""A file's name; a file's bytes; an open binary file; samples as an array, a tensor or a list; or a row of a data set
-with ``array`` and ``sampling_rate``."""
+"""A file's name; a file's bytes; an open binary file; samples as an array, a tensor or a list; a row of a data set with
+``array`` and ``sampling_rate``; or a part of a file."""
 
 _LARGEST = 1e12
 """Larger values mean that the bytes are not floating-point samples (integers of 32 bits go to 2e9); resampling them
@@ -87,6 +90,9 @@ class Recording:
     channel: Channel = "mix"
     """Which of them ``blocks`` holds."""
 
+    offset: float | None = None
+    """Where it begins in its file, s, where it is a part of it; None for the whole."""
+
     problems: Problems = field(default_factory=Problems)
     """What went wrong; it grows while ``blocks`` are read."""
 
@@ -112,7 +118,8 @@ def open_recording(
     """Open a recording to be read block by block, as mono samples at ``rate`` Hz.
 
     source: a file's name or bytes, an open binary file such as standard input, or samples [samples],
-    [samples, channels] or [channels, samples]: integers are scaled by their type, floats are in [-1, 1].
+    [samples, channels] or [channels, samples]: integers are scaled by their type, floats are in [-1, 1]. Of a
+    RecordingPart nothing else is read where the decoder can go there: WAV, FLAC and the like.
     sample_rate: Hz of samples or of a raw format, ``rate`` where it is omitted; a file's own rate must not contradict
     it. channel: what is taken of several channels: their average (mix), left, right, a number from 1 on, or the loudest
     of the whole recording. raw: how samples in a file without a header are written.
@@ -122,10 +129,10 @@ def open_recording(
     averaging its channels may lose. A hole of known length is filled with silence, so that what follows keeps its time.
 
     Raises AudioError, one line that names it, where it is missing, empty, not audio, or cannot be taken in one way
-    only; its blocks raise AudioError where it turns out to hold NaN or no samples.
+    only; its blocks raise AudioError where it turns out to hold NaN or no samples, or to end before a part of it.
     """
     track, name = _track(source, rate, sample_rate, raw)
-    return _recording(track, name, rate, checked_channel(channel, name))
+    return _recording(track, name, rate, checked_channel(channel, name), _offset(source))
 
 
 def open_channels(
@@ -133,7 +140,7 @@ def open_channels(
 ) -> tuple[Recording, ...]:
     """Open every channel of a recording separately, in order; the arguments are those of ``open_recording``."""
     track, name = _track(source, rate, sample_rate, raw)
-    return tuple(_recording(track, name, rate, number) for number in range(1, track.channels + 1))
+    return tuple(_recording(track, name, rate, number, _offset(source)) for number in range(1, track.channels + 1))
 
 
 def load(source: AudioSource, rate: int = 16000) -> Samples:
@@ -163,6 +170,9 @@ def prepare(samples: SupportsArray, rate: int, sample_rate: int, name: str = "th
 
 def _track(source: AudioSource, rate: int, sample_rate: int | None, raw: RawFormat | None) -> tuple[Track, str]:
     """A source's track and name; raises AudioError where its rate contradicts ``sample_rate``."""
+    if isinstance(source, RecordingPart):
+        part = checked(source)
+        return track_of(_track(part.path, rate, sample_rate, raw)[0], part), str(part)
     if isinstance(source, Mapping):
         source, sample_rate = _row(source, sample_rate)
     if not _is_bytes(source):
@@ -176,6 +186,10 @@ def _track(source: AudioSource, rate: int, sample_rate: int | None, raw: RawForm
         whose = "the raw format" if raw is not None else "the file"
         raise AudioError(f"{name}: sample_rate is {sample_rate} Hz and {whose} says {track.rate} Hz; leave one out")
     return track, name
+
+
+def _offset(source: AudioSource) -> float | None:
+    return source.offset if isinstance(source, RecordingPart) else None
 
 
 def _is_bytes(source: object) -> bool:
@@ -217,7 +231,7 @@ def _row(row: Mapping[str, object], sample_rate: int | None) -> tuple[AudioSourc
     return cast(AudioSource, source), own
 
 
-def _recording(track: Track, name: str, rate: int, channel: Channel) -> Recording:
+def _recording(track: Track, name: str, rate: int, channel: Channel, offset: float | None) -> Recording:
     index_of(channel, track.channels, name)
     problems = Problems()
     return Recording(
@@ -227,6 +241,7 @@ def _recording(track: Track, name: str, rate: int, channel: Channel) -> Recordin
         lambda: _stream(track, rate, channel, name, Problems()),
         track.channels,
         channel,
+        offset,
         problems,
     )
 

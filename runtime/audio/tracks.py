@@ -53,10 +53,12 @@ class Track:
     """A recording that can be decoded, more than once.
 
     rate: Hz. channels: how many. seconds: its length as its header announces it, None where it does not.
-    pieces: decodes it from its beginning, and notes what went wrong.
+    pieces: decodes it from its beginning, and notes what went wrong. pieces_from: the same from a second on, None where
+    no decoder can go there without what is before.
     """
 
     rate: int
     channels: int
     seconds: float | None
     pieces: Callable[[Problems], Iterator[Piece]]
+    pieces_from: Callable[[Problems, float], Iterator[Piece]] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,10 +63,15 @@ class Decoding:
             complete=self._recording is None or self._recording.complete,
             channel="mix" if self._recording is None else self._recording.channel,
             warnings=self._recording.warnings if self._recording is not None else (),
+            offset=None if self._recording is None else self._recording.offset,
         )
 
     def _segment(self, span: Span) -> Segment | None:
         words = tuple(self._decoder(span.logits, self._spec, span.first_frame))
         if not words:
             return None
+        if offset := self._recording is not None and self._recording.offset:
+            words = tuple(
+                replace(word, start=round(word.start + offset, 3), end=round(word.end + offset, 3)) for word in words
+            )
         return Segment(ctc.joined(words, self._spec), words[0].start, words[-1].end, words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +93,12 @@ class FrameClassifier(_ClipRunner[Turns]):
     def result(self, recording: Recording) -> Turns:
         """The turns of an opened recording."""
         frames, seconds = self.probabilities(recording)
-        return Turns(frame_classification.turns(frames, self.spec, self.turn_options), seconds, recording.complete)
+        turns = frame_classification.turns(frames, self.spec, self.turn_options)
+        if offset := recording.offset:
+            turns = tuple(
+                replace(turn, start=round(turn.start + offset, 3), end=round(turn.end + offset, 3)) for turn in turns
+            )
+        return Turns(turns, seconds, recording.complete)
 
     def probabilities(self, recording: Recording) -> tuple[NDArray[np.float32], float]:
         """Probabilities [frames, labels] of an opened recording, and its length in seconds.

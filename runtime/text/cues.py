@@ -23,14 +23,14 @@ class Cue:
 
 
 def cues(transcript: Transcript, layout: CaptionLayout) -> list[Cue]:
-    """A transcript as cues in order, none overlapping the next, none beyond the recording's end.
+    """A transcript as cues in order, none overlapping the next, none beyond the end of what was read.
 
     A cue never crosses the end of a segment. A shorter one stays for ``layout.shortest_cue``, or until the next begins.
     """
     laid_out = [cue for segment in transcript.segments for cue in _split(segment.words, layout, _gap(segment))]
     return [
         replace(cue, end=max(cue.end, min(cue.start + layout.shortest_cue, limit)))
-        for cue, limit in zip(laid_out, [*(cue.start for cue in laid_out[1:]), transcript.seconds])
+        for cue, limit in zip(laid_out, [*(cue.start for cue in laid_out[1:]), transcript.end])
     ]
 
 

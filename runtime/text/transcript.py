@@ -1,4 +1,4 @@
-"""Transcripts: text, words and segments. Times are in seconds from the start of the recording."""
+"""Transcripts: text, words and segments. Times are in seconds from the start of the recording, in one of a part too."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Transcript:
     text: str
     """All words, joined."""
     seconds: float
-    """The recording's length, s."""
+    """The length of the recording, or of the part of it, s."""
     words: tuple[Word, ...] = ()
     """Its words, in order."""
     segments: tuple[Segment, ...] = ()
@@ -71,6 +71,14 @@ class Transcript:
 
     warnings: tuple[str, ...] = ()
     """What is missing of the recording, and other doubts about it, such as channels that were averaged."""
+
+    offset: float | None = None
+    """When the part begins that it is of, s; None for one of the whole recording."""
+
+    @property
+    def end(self) -> float:
+        """When the recording, or the part of it, ends, s."""
+        return (self.offset or 0.0) + self.seconds
 
     def document(self, name: str = "") -> TranscriptJson:
         """Return everything as JSON values, with the fields of whisper's .json; name: the recording's."""

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from wav2edge.calibration.clips import BUILT_IN, calibration_clips, choose_speech, dev_clips, hold_out, without_dev
+from wav2edge.runtime.audio.read import load
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.errors import InputError
 from wav2edge.runtime.heads import xvector
@@ -133,8 +134,25 @@ def test_a_large_manifest_is_judged_on_a_part_of_it(rows: Path, ctc_spec: ModelS
 def test_lengths_come_from_the_manifest_else_from_the_headers(rows: Path, ctc_spec: ModelSpec) -> None:
     clips = calibration_clips(rows, ctc_spec, longest=2.5)
     assert clips.seconds == pytest.approx(1 + 2 + 4 + 6)
+    (rows.parent / "stated.jsonl").write_text('{"path": "0.wav", "seconds": 1.5}', "utf-8")
+    assert calibration_clips(rows.parent / "stated.jsonl", ctc_spec, longest=2.5).seconds == 1.5
     (rows.parent / "stated.jsonl").write_text('{"path": "0.wav", "seconds": 100}', "utf-8")
-    assert calibration_clips(rows.parent / "stated.jsonl", ctc_spec, longest=2.5).seconds == 100
+    with pytest.raises(InputError, match=r"0\.wav: it ends after 1\.0 s and should have 100 s"):
+        calibration_clips(rows.parent / "stated.jsonl", ctc_spec, longest=2.5)
+
+
+def test_a_row_of_a_part_of_its_recording_calibrates_with_the_part(rows: Path, ctc_spec: ModelSpec) -> None:
+    """It was refused. Another part is other speech, though of the same file."""
+    path = rows.parent / "parts.jsonl"
+    whole = load(rows.parent / "5.wav")
+    digests = set()
+    for offset in (1, 2):
+        path.write_text(json.dumps({"path": "5.wav", "offset": offset, "duration": 2}) + '\n{"path": "1.wav"}', "utf-8")
+        clips = calibration_clips(path, ctc_spec, longest=10.0)
+        assert np.array_equal(next(clips.pieces()), whole[offset * 16000 : (offset + 2) * 16000])
+        assert clips.seconds == 4.0
+        digests.add(clips.digest)
+    assert len(digests) == 2
 
 
 def test_recordings_are_cut_to_the_length_the_device_sees(rows: Path, ctc_spec: ModelSpec) -> None:

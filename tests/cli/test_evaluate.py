@@ -82,14 +82,17 @@ def test_a_recording_that_was_cut_short_is_not_scored(shapes_bundle: Bundle, tmp
     assert len(found.problems) == 1 and "cut.flac: it breaks off after" in found.problems[0]
 
 
-def test_a_row_of_a_part_of_its_recording_is_not_scored(shapes_bundle: Bundle, tmp_path: Path) -> None:
-    """NeMo takes a row's duration for how much of the file it is of; the whole was scored."""
+def test_a_row_of_a_part_of_its_recording_is_scored_by_the_part(shapes_bundle: Bundle, tmp_path: Path) -> None:
+    """NeMo takes a row's duration for how much of the file it is of. One of more than the file has was scored."""
     soundfile.write(tmp_path / "a.wav", np.zeros(16000 * 3, np.float32), 16000)
-    rows = [Row(tmp_path / "a.wav", "a b", "mine", f"m:{seconds}", seconds) for seconds in (3.0, 1.5)]
+    places = ((None, 3.0), (None, 1.5), (1.0, 0.75), (None, 5.0), (2.0, 3.0))
+    rows = [Row(tmp_path / "a.wav", "a", "mine", f"m:{n}", place[1], offset=place[0]) for n, place in enumerate(places)]
     with Transcriber(Model(shapes_bundle, "null", "fp32")) as transcriber:
         found = transcribe_rows(transcriber, System("bundle", "null", "fp32"), rows)
-    assert found.texts == ("", None)
-    assert len(found.problems) == 1 and "m:1.5: " in found.problems[0] and "its row is of 1.5 s" in found.problems[0]
+    assert found.texts == ("", "", "", None, None) and found.seconds == 3 + 1.5 + 0.75
+    short, beyond = found.problems
+    assert "m:3: " in short and "a.wav: it ends after 3.0 s and should have 5 s" in short
+    assert "m:4: " in beyond and "a.wav: it ends after 3.0 s, the part from 2 s at 5 s" in beyond
 
 
 @pytest.fixture

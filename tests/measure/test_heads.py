@@ -11,6 +11,9 @@ import pytest
 import soundfile
 
 from wav2edge.measure import heads
+from wav2edge.measure.figures import diarization
+from wav2edge.measure.manifest import Row
+from wav2edge.measure.speaker_tasks import _turns_of
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import OUTPUT_LENGTHS, Output
 from wav2edge.runtime.engines import Arrays
@@ -118,6 +121,43 @@ def test_a_speaker_model_is_scored_by_pairs(shapes_bundle: Bundle, folder: Path)
         heads.run(model, folder / "pairs.txt", split="test")
 
 
+def test_parts_of_one_recording_are_of_different_speakers(shapes_bundle: Bundle, folder: Path) -> None:
+    """Rows of one file were taken for one recording, whose last answer stood for all."""
+    spec = replace(
+        shapes_bundle.spec,
+        head="xvector",
+        labels=(),
+        outputs=(Output("embeddings", ("batch", "size"), "a speaker"),),
+        head_options=xvector.Options(),
+        blank=None,
+    )
+    answers = {0.1: [3.0, 0.1], 0.2: [1.0, 0.0], 0.3: [0.1, 5.0], 0.4: [0.0, 1.0]}
+    model = Model(replace(shapes_bundle, spec=spec), "fake", "fp32", sessions={"full": Loudness("embeddings", answers)})
+    levels = np.repeat(np.array([0.1, 0.2, 0.3, 0.4], np.float32), RATE)
+    soundfile.write(folder / "all.wav", levels, RATE, subtype="FLOAT")
+    rows = [{"path": "all.wav", "speaker": "xxyy"[n], "offset": n, "duration": 1} for n in range(4)]
+    (folder / "parts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = heads.run(model, folder / "parts.jsonl")
+    assert found.estimates()[0].value == 0.0 and found.estimates()[0].items == 6
+
+
+def test_the_turns_of_a_part_are_those_in_it(folder: Path) -> None:
+    """An RTTM is of the whole recording."""
+    turns = "".join(f"SPEAKER 1 1 {start} {length} <NA> <NA> {who} <NA> <NA>\n" for start, length, who in TURNS)
+    (folder / "1.rttm").write_text(turns)
+    row = Row(folder / "1.wav", "", "c", "c:1", rttm=folder / "1.rttm")
+    whole = [diarization.SpeakerTurn(start, start + length, who) for start, length, who in TURNS]
+    assert list(_turns_of(row)) == list(_turns_of(replace(row, seconds=9.0))) == whole
+    assert _turns_of(replace(row, offset=1.0, seconds=4.0)) == (
+        diarization.SpeakerTurn(0.0, 1.0, "a"),
+        diarization.SpeakerTurn(2.0, 4.0, "b"),
+    )
+    assert _turns_of(replace(row, offset=6.0)) == (diarization.SpeakerTurn(1.0, 2.0, "a"),)
+
+
+TURNS = ((0.0, 2.0, "a"), (3.0, 2.5, "b"), (7.0, 1.0, "a"))
+
+
 def test_groups_of_labels_are_right_together(shapes_bundle: Bundle, folder: Path) -> None:
     """The first group is right in all clips, the second in half of them."""
     names = ("open", "close", "door", "lamp")
@@ -202,13 +242,20 @@ def test_what_does_not_fit_the_head_is_named(shapes_bundle: Bundle, folder: Path
         first.change(heads.run(model, labels(folder, 2)))
 
 
-def test_a_row_of_a_part_of_its_recording_is_refused(shapes_bundle: Bundle, folder: Path) -> None:
-    """Its label is that of the part, and the whole was classified."""
+def test_a_row_of_a_part_of_its_recording_is_answered_by_the_part(shapes_bundle: Bundle, folder: Path) -> None:
+    """Its label is that of the part, and the whole was classified; then it was refused."""
     path = labels(folder)
-    soundfile.write(folder / "5.wav", np.zeros(16000 * 3), 16000)
-    path.write_text(path.read_text() + json.dumps({"path": "5.wav", "label": "calm", "duration": 1.5}))
-    with pytest.raises(InputError, match=r"labels\.jsonl:5: .*5\.wav: its row is of 1\.5 s"):
-        heads.run(classifier(shapes_bundle, RIGHT), path)
+    levels = np.repeat(np.array([0.4, 0.1, 0.4], np.float32), RATE)
+    soundfile.write(folder / "5.wav", levels, RATE, subtype="FLOAT")
+    row = {"path": "5.wav", "label": "calm", "offset": 1, "duration": 1}
+    path.write_text(path.read_text() + json.dumps(row) + "\n" + json.dumps({**row, "duration": 4}))
+    model = classifier(shapes_bundle, RIGHT)
+    scanned = heads.scan([model.spec], path)
+    given = heads.answers(model, scanned.rows)
+    first, part = given.of[0], given.of[4]
+    assert first is not None and part is not None and np.array_equal(first, part)
+    assert given.of[5] is None and "labels.jsonl:6: " in given.problems[0]
+    assert "5.wav: it ends after 3.0 s, the part from 1 s at 5 s" in given.problems[0]
 
 
 def test_a_recording_that_cannot_be_used_is_left_out_of_every_run_or_refused(

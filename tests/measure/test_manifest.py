@@ -6,14 +6,13 @@ import contextlib
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from wav2edge.measure import manifest, records, trial_list
 from wav2edge.measure.figures import diarization
+from wav2edge.runtime.audio.parts import RecordingPart
 from wav2edge.runtime.errors import InputError
 
 
@@ -103,32 +102,32 @@ BROKEN = [
     ('{"path": "gone.wav", "text": "hi"}', "no such file"),
     ('{"path": "sub", "text": "hi"}', "is a directory"),
     ('{"path": "a.wav", "text": "hi", "seconds": "long"}', "must be a number"),
-    ('{"audio_filepath": "a.wav", "text": "hi", "offset": 12.5}', "`offset` names a part of a recording"),
+    ('{"audio_filepath": "a.wav", "text": "hi", "offset": -12.5}', "`offset` must be a number of seconds"),
     ('{"path": "a.wav", "text": "hi", "channel": 2}', "`channel` names one channel of a recording"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("row", "refused"),
+    ("row", "offset", "seconds"),
     [
-        ({"offset": 0, "duration": 1.5}, True),
-        ({"offset": "0.0", "seconds": 1.9}, True),
-        ({"offset": 0, "duration": 3}, False),
-        ({"offset": 0, "duration": 2}, False),  # rounded
-        ({"offset": 0, "duration": 0}, False),  # NeMo's form for the whole
-        ({"offset": 0}, False),
-        ({"duration": 1.5}, False),  # it is not opened
+        ({"offset": 12.5, "duration": 1.5}, 12.5, 1.5),
+        ({"offset": "0.0", "seconds": "1.9"}, 0.0, 1.9),
+        ({"offset": 0, "duration": 0}, None, None),  # NeMo's form for the whole
+        ({"offset": 0}, None, None),
+        ({"offset": 3, "duration": None}, 3.0, None),
+        ({"offset": None, "duration": 1.5}, None, 1.5),
+        ({"offset": "", "duration": ""}, None, None),  # of a table
     ],
 )
-def test_a_row_of_the_first_part_of_a_recording(tmp_path: Path, row: dict[str, object], refused: bool) -> None:
-    """NeMo's `offset` of 0 was taken for none, and the whole recording was scored by the text of its beginning."""
-    soundfile.write(tmp_path / "a.wav", np.zeros(16000 * 3), 16000)
-    path = write_lines(tmp_path, {"audio_filepath": "a.wav", "text": "hi", **row})
-    if not refused:
-        assert manifest.read(path)[0].seconds in (row.get("duration"), None)
-        return
-    with pytest.raises(InputError, match=r"test.jsonl:1: .*a\.wav: its row is of 1\.\d s, and it has 3 s"):
-        manifest.read(path)
+def test_a_row_of_a_part_of_a_recording(
+    folder: Path, row: dict[str, object], offset: float | None, seconds: float | None
+) -> None:
+    """NeMo's form; such rows were refused, or the whole recording was taken for the part."""
+    path = write_lines(folder, {"audio_filepath": "a.wav", "text": "hi", **row})
+    (found,) = manifest.read(path)
+    assert found.audio == RecordingPart(folder / "a.wav", offset, seconds)
+    ((_, name, audio),) = manifest.recordings(path, records.strict)
+    assert (name, audio) == ("a.wav", found.audio)
 
 
 @pytest.mark.parametrize(("line", "says"), BROKEN)
@@ -241,8 +240,8 @@ def test_a_folder_for_each_class(folder: Path) -> None:
 def test_pairs_in_every_shape(folder: Path, name: str, content: str) -> None:
     (folder / name).write_text(content)
     same, different = trial_list.read(folder / name)
-    assert (same.first, same.second, same.same) == (folder / "a.wav", folder / "b.flac", True)
-    assert (different.second, different.same) == (folder / "sub/c.mp3", False)
+    assert (same.first.path, same.second.path, same.same) == (folder / "a.wav", folder / "b.flac", True)
+    assert (different.second.path, different.same) == (folder / "sub/c.mp3", False)
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,9 @@ def test_dev_has_speakers_of_its_own(finetune: Recipe, manifest: Path) -> None:
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     speech = finetune("speech").read_speech(manifest)
     assert (len(speech.train), len(speech.dev), len(speech.test)) == (10, 1, 1)
+    rows[0] |= {"offset": 0.25, "duration": 0.5}  # a part of its recording, which was refused
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    assert np.array_equal(finetune("speech").read_speech(manifest).dev[0].samples, speech.dev[0].samples[4000:12000])
 
 
 def test_transcripts_are_written_in_the_labels_of_the_checkpoint(finetune: Recipe, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import soundfile
 import wav2edge
 from wav2edge.cli import main
 from wav2edge.measure import manifest as manifests
+from wav2edge.runtime.audio.read import load
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.errors import InputError
 from wav2edge.runtime.files import write_whole
@@ -331,7 +332,8 @@ def test_a_full_disk_ends_the_run(
         ('{"path": ""}', "no `path`"),
         ('{"path": "\\ud800.wav"}', "not a possible file name"),
         ('{"path": "a\\u0000.wav"}', "not a possible file name"),
-        ('{"path": "a.wav", "offset": 2.5}', "`offset` names a part"),
+        ('{"path": "a.wav", "offset": -2.5}', "`offset` must be a number of seconds"),
+        ('{"path": "a.wav", "offset": 1}\n{"path": "./a.wav", "offset": 1.0}', "twice"),
         ('{"path": ' + "[" * 100_000, "nested too deeply"),
         ("a.wav\na.wav", "twice"),
         ("a.wav\n./a.wav", "twice"),
@@ -380,10 +382,55 @@ def test_every_manifest_of_the_other_commands_names_recordings(tmp_path: Path, n
     if name:
         (folder / name).write_text(content)
     found = items(folder / name, tmp_path, ".json")
-    assert [(item.name, item.path) for item in found] == [
+    assert [(item.name, item.audio.path) for item in found] == [
         ("a.wav", folder / "a.wav"),
         ("sub/b.wav", folder / "sub" / "b.wav"),
     ]
+
+
+def test_parts_of_one_recording_have_outputs_of_their_own(
+    recordings: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows of parts were refused. Times are the recording's, and jsonl is a manifest of the same parts."""
+    first, second = (load(path) for path in recordings[:2])
+    soundfile.write(tmp_path / "long.wav", np.concatenate([first, second]), 16000, "FLOAT")
+    begin, end = len(first) / 16000, (len(first) + len(second)) / 16000
+    rows: list[dict[str, object]] = [
+        {"path": "long.wav", "offset": 0, "duration": begin},
+        {"path": "long.wav", "offset": begin, "duration": end - begin},
+        {"path": "long.wav", "offset": 2, "duration": end},
+        {"path": "long.wav", "duration": end + 2},
+    ]
+    manifest = tmp_path / "parts.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run(manifest) == 2
+    assert f"the part from 2 s at {end + 2:g} s; correct" in capsys.readouterr().err
+    names = [f"long.wav#t=0,{begin:.10g}", f"long.wav#t={begin:.10g},{end:.10g}"]
+    failed = f"long.wav#t=2,{end + 2:.10g}"
+    assert listed(manifest) == {names[0]: "done", names[1]: "done", failed: "failed", "long.wav": "in part"}
+    outputs = sorted(path.name.rpartition("-")[0] for path in (tmp_path / "out").glob("*.json"))
+    assert outputs == sorted(["long", *(name.replace(".wav", "") for name in names)])
+    documents = {file["file"]: file for file in map(json.loads, map(Path.read_text, (tmp_path / "out").glob("*.json")))}
+    with wav2edge.Transcriber() as transcribe:
+        alone = [transcribe(first), transcribe(second)]
+    for name, expected, offset in zip(names, alone, (0.0, begin)):
+        found = documents[name]
+        assert (found["text"], found["offset"]) == (expected.text, offset)
+        assert found["duration"] == round(expected.seconds, 3)
+        assert [word["start"] for word in found["words"]] == [round(w.start + offset, 3) for w in expected.words]
+    assert main(["transcribe", "--manifest", str(manifest), "-f", "jsonl", "-o", str(tmp_path / "lines")]) == 2
+    lines = [row for path in (tmp_path / "lines").glob("long#*.jsonl") for row in manifests.read(path)]
+    found_parts = {(row.path, row.offset, round(row.seconds or 0, 2), row.text) for row in lines}
+    assert {(tmp_path / "long.wav", 0.0, round(begin, 2), alone[0].text)} < found_parts
+    assert {(tmp_path / "long.wav", begin, round(end - begin, 2), alone[1].text)} < found_parts
+
+
+def test_a_recording_shorter_than_its_row_is_only_in_part(partial: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only the row tells of a file that was cut short and has a header of its new length: it was "done"."""
+    partial.write_text('{"path": "a.wav", "duration": 60}\n')
+    assert run(partial) == 2
+    assert "and should have 60 s" in capsys.readouterr().err
+    assert listed(partial) == {"a.wav": "in part"}
 
 
 def test_a_recording_is_no_manifest(partial: Path) -> None:

@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 
 import wav2edge
 from wav2edge.cli import main
-from wav2edge.runtime.audio.read import Recording
+from wav2edge.runtime.audio.read import Recording, RecordingPart
 from wav2edge.runtime.errors import EngineError, InputError
 from wav2edge.serving import corpus, ray_corpus
 from wav2edge.serving.corpus import CorpusItem, CorpusOutcome
@@ -151,7 +151,7 @@ def test_a_model_that_no_worker_can_open_ends_the_run_in_one_line(cluster: Clust
     def missing() -> wav2edge.Transcriber:
         raise EngineError("the engine is missing on this node; install it")
 
-    chosen = [CorpusItem("a.wav", tmp_path / "a.wav", tmp_path / "a.json")]
+    chosen = [CorpusItem("a.wav", RecordingPart(tmp_path / "a.wav"), tmp_path / "a.json")]
     with pytest.raises(EngineError, match="the engine is missing on this node; install it"):
         list(ray_corpus.run(CorpusJob(missing, os.getcwd(), tmp_path, "json", 1), chosen))
 

@@ -42,7 +42,7 @@ class SegmentJson(TypedDict):
 
 
 class TranscriptJson(TypedDict):
-    """A transcript; duration in seconds; complete, warnings and channel as in ``Transcript``."""
+    """A transcript; duration in seconds; complete, warnings, channel and offset as in ``Transcript``."""
 
     task: Literal["transcribe"]
     file: str
@@ -55,6 +55,8 @@ class TranscriptJson(TypedDict):
     words: list[WordJson]
     channel: NotRequired[str | int]
     """Left out for the average of all channels."""
+    offset: NotRequired[float]
+    """Left out for a whole recording. Times are from the recording's start, not from here."""
 
 
 def render(transcript: Transcript, name: str, layout: CaptionLayout) -> str:
@@ -83,6 +85,8 @@ def document(transcript: Transcript, name: str) -> TranscriptJson:
     }
     if transcript.channel != "mix":
         values["channel"] = transcript.channel
+    if transcript.offset is not None:
+        values["offset"] = transcript.offset
     return values
 
 

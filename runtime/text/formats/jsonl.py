@@ -18,6 +18,7 @@ def render(transcript: Transcript, name: str, layout: CaptionLayout) -> str:
     """The line."""
     values = document(transcript, name)
     head = {"path": printable(os.path.abspath(name)), "text": transcript.text, "seconds": values["duration"]}
+    head |= {"offset": transcript.offset} if transcript.offset is not None else {}
     head |= {"channel": transcript.channel} if transcript.channel != "mix" else {}
     rest = {name: values[name] for name in ("language", "complete", "warnings", "segments")}
     return dumped({**head, **rest}) + "\n"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def run(live: LiveTranscriber, sound: Sound, measure: Measure, json: str | None) -> int:
     """Play the manifest, print the report."""
     assert measure.measure is not None
-    rows = manifest.whole(manifest.read(measure.measure))
+    rows = manifest.read(measure.measure)
     # Missing packages are reported before minutes of playing.
     scoring.score(["word"], ["word"], scoring.DEFAULT_NORMALIZATION)
     if measure.plot:

@@ -218,7 +218,7 @@ def _print(result: Evaluation, labels: list[str], worst: int) -> None:
     for number, index in enumerate(result.worst(worst)):
         if number == 0:
             out(f"\nmost errors of {labels[0]}:")
-        out(f"\n  {result.rows[index].path}")
+        out(f"\n  {result.rows[index].audio}")
         width = max(9, *map(len, labels))
         out(f"    {'reference':{width}}  {result.rows[index].text}")
         for label, texts in zip(labels, result.texts):

@@ -13,7 +13,7 @@ import soundfile
 from wav2edge.measure import manifest
 from wav2edge.measure.bench import audio, document, run, table
 from wav2edge.measure.bench import plan as bench_plan
-from wav2edge.measure.bench.figures import of_plan
+from wav2edge.measure.bench.figures import WordFigure, measured, of_plan
 from wav2edge.measure.bench.plan import BenchPlan, Configuration
 from wav2edge.measure.bench.verdicts import verdicts
 from wav2edge.measure.bench.worker import Worker
@@ -270,13 +270,32 @@ def test_a_recording_cut_short_is_not_scored(shapes_bundle: Bundle, tmp_path: Pa
     assert any("cut.wav: it breaks off" in skipped.reason for skipped in found.skipped)
 
 
-def test_a_row_of_a_part_of_its_recording_is_refused(shapes_bundle: Bundle, tmp_path: Path) -> None:
-    """The whole was scored by the text of the part."""
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"offset": 1, "duration": 1.5}, None),
+        ({"offset": 1, "duration": 5}, "a.wav: it ends after 3.0 s, the part from 1 s at 6 s"),
+        ({"duration": 5}, "a.wav: it ends after 3.0 s and should have 5 s"),
+    ],
+)
+def test_a_row_of_a_part_of_its_recording_is_scored_by_the_part(
+    shapes_bundle: Bundle, tmp_path: Path, row: dict[str, float], reason: str | None
+) -> None:
+    """The whole was scored by the text of the part; of a file cut short, what was left by the whole text."""
     soundfile.write(tmp_path / "a.wav", np.zeros(16000 * 3), 16000)
     listed = tmp_path / "m.jsonl"
-    listed.write_text(json.dumps({"path": "a.wav", "text": "words", "duration": 1.5}))
-    with pytest.raises(InputError, match=r"m\.jsonl:1: .*a\.wav: its row is of 1\.5 s"):
-        run.measure(BenchPlan((configuration(shapes_bundle),), lengths=(0.5,), manifest=listed))
+    listed.write_text(json.dumps({"path": "a.wav", "text": "words", **row}))
+    figure = WordFigure(manifest.read(listed))
+    np.save(tmp_path / "speech.npy", np.zeros(16000, np.float32))
+    worker = Worker()
+    try:
+        worker.load(configuration(shapes_bundle), 1.0, tmp_path / "speech.npy")
+        skipped = measured(figure, worker, configuration(shapes_bundle), lambda done, of: None)
+    finally:
+        worker.close()
+    assert list(figure.texts.values()) == ([[""]] if reason is None else [])
+    assert (skipped is None) == (reason is None)
+    assert skipped is None or str(reason) in skipped.reason
 
 
 def test_few_of_many_pairs_are_of_both_kinds(tmp_path: Path, shapes_bundle: Bundle) -> None:
