@@ -139,7 +139,8 @@ def last_measured(rows: list[dict[str, object]]) -> tuple[str, dict[str, dict[st
 def trials_table(trials: list[dict[str, str]]) -> str:
     """Return a table of what was tried: the last measurement on dev of each run in logs/ with its budget."""
     lines = [
-        "| trial | hours of audio | CPU min | dev LibriSpeech WER % | CER % | commands WER % | wake exact % | verdict |",
+        "| trial | hours of audio | CPU min | dev LibriSpeech WER % | CER % | commands WER % | wake exact % "
+        "| verdict |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for trial in trials:
@@ -228,7 +229,9 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--evidence", type=Path, default=HERE, help="folder of results.json, logs/ and curves/")
     parser.add_argument("--log", help="NAME in logs/ of the run that made the weights; omit for the shipped ones")
-    parser.add_argument("--notes", type=Path, default=FOLDER / "card_notes.json", help="names and verdicts of the trials")
+    parser.add_argument(
+        "--notes", type=Path, default=FOLDER / "card_notes.json", help="names and verdicts of the trials"
+    )
     parser.add_argument("--template", type=Path, default=FOLDER / "card_template.md")
     parser.add_argument("--checkpoint", type=Path, default=SHIPPED)
     options = parser.parse_args()

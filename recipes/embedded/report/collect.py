@@ -1,6 +1,6 @@
 """Copy the logs of runs, the teacher head's error rates and the sizes of the stores into the recipe.
 
-    python -m recipes.embedded.report.collect --runs NAME=RUN+RUN --stores NAME=STORE… --head head.json
+python -m recipes.embedded.report.collect --runs NAME=RUN+RUN --stores NAME=STORE… --head head.json
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Draw losses and error rates on dev over hours of audio and processor time, from training logs.
 
-    python -m recipes.embedded.report.curves NAME=LOG… --out FOLDER
+python -m recipes.embedded.report.curves NAME=LOG… --out FOLDER
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The closing measurement: the only command of the recipe that uses the eval split, and it logs each use.
 
-    python -m recipes.embedded.report.measure CHECKPOINT --manifest MANIFEST --why "the reason, for the log"
+python -m recipes.embedded.report.measure CHECKPOINT --manifest MANIFEST --why "the reason, for the log"
 """
 
 from __future__ import annotations
