@@ -1,9 +1,9 @@
 """Graphs of one fixed length, for neural processors and compilers that take no other: ``static:10s``.
 
 ``input_values`` float32 [1, samples] and ``input_lengths`` int64 [1]; a shorter clip is padded with any values and
-gives the numbers of its own run, because its length masks the padding everywhere (in ONNX Runtime INT8 to the last bit,
-FP32 but for rounding). Every shape is a number, all operators are in ONNX's standard, and frames after a clip's end are
-the blank.
+gives the numbers of its own run, because its length masks the padding everywhere: FP32 but for rounding, INT8 in ONNX
+Runtime to the last bit, except where that rounding moves a single INT8 value. Every shape is a number, all operators
+are in ONNX's standard, and frames after a clip's end are the blank.
 """
 
 from __future__ import annotations
