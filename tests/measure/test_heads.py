@@ -75,6 +75,21 @@ def classifier(
     return Model(replace(bundle, spec=spec), "fake", "fp32", sessions={"full": Loudness("logits", answers)})
 
 
+def speaker_model(bundle: Bundle, noise: float = 0.0) -> Model:
+    """Embeddings of two speakers: the two quiet recordings are of one, the two loud ones of the other."""
+    spec = replace(
+        bundle.spec,
+        head="xvector",
+        labels=(),
+        outputs=(Output("embeddings", ("batch", "size"), "a speaker"),),
+        head_options=xvector.Options(),
+        blank=None,
+    )
+    answers = {0.1: [3.0, 0.1], 0.2: [1.0, 0.0], 0.3: [0.1, 5.0], 0.4: [0.0, 1.0]}
+    session = Loudness("embeddings", answers, noise=noise)
+    return Model(replace(bundle, spec=spec), "fake", "fp32", sessions={"full": session})
+
+
 RIGHT = {0.1: [2.0, 0.0], 0.2: [2.0, 0.0], 0.3: [0.0, 2.0], 0.4: [0.0, 2.0]}
 
 
@@ -98,22 +113,12 @@ def test_a_classifier_is_scored_by_its_labels(shapes_bundle: Bundle, folder: Pat
 
 
 def test_a_speaker_model_is_scored_by_pairs(shapes_bundle: Bundle, folder: Path) -> None:
-    spec = replace(
-        shapes_bundle.spec,
-        head="xvector",
-        labels=(),
-        outputs=(Output("embeddings", ("batch", "size"), "a speaker"),),
-        head_options=xvector.Options(),
-        blank=None,
-    )
-    answers = {0.1: [3.0, 0.1], 0.2: [1.0, 0.0], 0.3: [0.1, 5.0], 0.4: [0.0, 1.0]}
-    bundle = replace(shapes_bundle, spec=spec)
-    model = Model(bundle, "fake", "fp32", sessions={"full": Loudness("embeddings", answers)})
+    model = speaker_model(shapes_bundle)
     (folder / "pairs.txt").write_text("1 1.wav 2.wav\n1 3.wav 4.wav\n0 1.wav 3.wav\n0 2.wav 4.wav\n")
     found = heads.run(model, folder / "pairs.txt")
     eer, cost = found.estimates()
     assert (eer.figure.name, eer.value, cost.value) == ("eer", 0.0, 0.0)
-    worse = Model(bundle, "fake", "fp32", sessions={"full": Loudness("embeddings", answers, noise=2.0)})
+    worse = speaker_model(shapes_bundle, noise=2.0)
     assert found.change(heads.run(worse, folder / "pairs.txt")).value >= 0
     with pytest.raises(InputError, match="different heads"):
         found.change(heads.run(classifier(shapes_bundle, RIGHT), labels(folder)))
@@ -123,16 +128,7 @@ def test_a_speaker_model_is_scored_by_pairs(shapes_bundle: Bundle, folder: Path)
 
 def test_parts_of_one_recording_are_of_different_speakers(shapes_bundle: Bundle, folder: Path) -> None:
     """Rows of one file were taken for one recording, whose last answer stood for all."""
-    spec = replace(
-        shapes_bundle.spec,
-        head="xvector",
-        labels=(),
-        outputs=(Output("embeddings", ("batch", "size"), "a speaker"),),
-        head_options=xvector.Options(),
-        blank=None,
-    )
-    answers = {0.1: [3.0, 0.1], 0.2: [1.0, 0.0], 0.3: [0.1, 5.0], 0.4: [0.0, 1.0]}
-    model = Model(replace(shapes_bundle, spec=spec), "fake", "fp32", sessions={"full": Loudness("embeddings", answers)})
+    model = speaker_model(shapes_bundle)
     levels = np.repeat(np.array([0.1, 0.2, 0.3, 0.4], np.float32), RATE)
     soundfile.write(folder / "all.wav", levels, RATE, subtype="FLOAT")
     rows = [{"path": "all.wav", "speaker": "xxyy"[n], "offset": n, "duration": 1} for n in range(4)]
