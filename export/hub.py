@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..runtime.errors import CheckpointError
 from .documents import announced_line
-from .other_tools import found_instead, is_of_training
-from .weights import TRAINED
+from .other_tools import found_instead
+from .weights import trained_files
 
 CONFIG = "config.json"
 _SMALL = ("*.json", "*.txt", "*.model", "language_model/*")
@@ -69,6 +68,5 @@ def _held(name: str, revision: str | None) -> list[str]:
 
 def _trained(held: list[str]) -> str | None:
     """The one file of weights of another name beside a configuration, as ``weight_files`` takes it from a directory."""
-    files = [file for file in held if "/" not in file and any(fnmatchcase(file, each) for each in TRAINED)]
-    files = [file for file in files if not is_of_training(file)]
+    files = trained_files(file for file in held if "/" not in file)
     return files[0] if CONFIG in held and len(files) == 1 else None

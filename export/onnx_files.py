@@ -22,10 +22,11 @@ from ..runtime.errors import CheckpointError
 from .documents import ConfigJson, announced_line, is_file
 from .families import POOLED, Family, Head, family_of, head_of
 from .head_spec import OUTPUTS, THEIRS
+from .hub import CONFIG
 from .labels import Labels, read_labels
 from .onnx_graph import MASK
 from .preprocessing import Preprocessing, read_preprocessing
-from .sources import CONFIG, read_config
+from .sources import read_config
 
 if TYPE_CHECKING:
     import onnx

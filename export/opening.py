@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,21 +70,11 @@ def export_checkpoint(
     if isinstance(checkpoint, OnnxCheckpoint):
         from .onnx_import import import_onnx
 
-        return import_onnx(
-            checkpoint,
-            destination,
-            trained_seconds=trained_seconds,
-            overwrite=overwrite,
-            progress=progress,
-            on_parity=on_parity,
-        )
-    from .pipeline import export
+        write = partial(import_onnx, checkpoint)
+    else:
+        from .pipeline import export
 
-    return export(
-        checkpoint,
-        destination,
-        trained_seconds=trained_seconds,
-        overwrite=overwrite,
-        progress=progress,
-        on_parity=on_parity,
+        write = partial(export, checkpoint)
+    return write(
+        destination, trained_seconds=trained_seconds, overwrite=overwrite, progress=progress, on_parity=on_parity
     )

@@ -16,6 +16,7 @@ from .bounds import check_sizes
 from .documents import ConfigJson, is_file, read_document
 from .families import family_of
 from .foreign import find_dictionary, foreign_config, load_foreign
+from .hub import CONFIG
 from .languages import LanguageFiles
 from .lora import LoraAdapter, open_adapter
 from .other_tools import SPEECHBRAIN, found_instead
@@ -24,7 +25,6 @@ from .weights import load_weights, weight_files
 if TYPE_CHECKING:
     from torch import Tensor
 
-CONFIG = "config.json"
 _LONGEST_NAME = 100
 """Bytes read of a file that names a snapshot; a commit has 40 digits."""
 _FOREIGN = (".pt", ".pth", ".ckpt")

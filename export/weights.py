@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -19,7 +20,7 @@ _NAMES = ("model.safetensors", "pytorch_model.bin")
 _CONTAINERS = ("state_dict", "model", "module", "model_state_dict", "Upstream")
 """Keys under which training loops save a model beside their own state (Lightning, fairseq, Accelerate, plain loops,
 s3prl)."""
-TRAINED = ("*.ckpt", "*.pt", "*.pth")
+_TRAINED = ("*.ckpt", "*.pt", "*.pth")
 """Names of weight files of SpeechBrain, s3prl and training loops."""
 _LFS = b"version https://git-lfs.github.com/spec/"
 _TENSORFLOW = ("tf_model.h5", "flax_model.msgpack")
@@ -61,14 +62,19 @@ def _others(path: Path) -> str:
 
 def _trained_file(path: Path) -> Path | None:
     """The only file of weights with another name; raises CheckpointError where there are several."""
-    files = sorted(file for pattern in TRAINED for file in path.glob(pattern))
-    files = [file for file in files if not is_of_training(file.name)]
-    if len(files) > 1:
+    names = trained_files(file.name for file in path.glob("*"))
+    if len(names) > 1:
         raise CheckpointError(
-            f"{path}: {' and '.join(file.name for file in files[:2])} may both be its weights; copy the one that holds "
+            f"{path}: {' and '.join(names[:2])} may both be its weights; copy the one that holds "
             f"the model, with the files of settings, into another directory as {_NAMES[1]}"
         )
-    return files[0] if files else None
+    return path / names[0] if names else None
+
+
+def trained_files(names: Iterable[str]) -> list[str]:
+    """Of the names of a directory's files those that may be weights with another name, in order."""
+    found = (name for name in names if any(fnmatchcase(name, pattern) for pattern in _TRAINED))
+    return sorted(name for name in found if not is_of_training(name))
 
 
 def load_weights(files: tuple[Path, ...]) -> dict[str, Tensor]:

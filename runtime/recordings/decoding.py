@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,15 @@ from numpy.typing import NDArray
 from ..audio.read import Recording
 from ..bundle.spec import ModelSpec
 from ..heads import ctc
+from ..heads.frame_classification import Turn
 from ..text.transcript import Segment, Transcript, Word
 from .chunking import Chunk, Stitcher
 from .segmentation import Segmentation, Segmenter, Span
 
 WordDecoder = Callable[[NDArray[np.float32], ModelSpec, int], list[Word]]
 """From logits [frames, labels], the spec and the absolute first frame to words: ctc.greedy, or a beam search."""
+
+Timed = TypeVar("Timed", Word, Turn)
 
 
 class Decoding:
@@ -67,11 +71,15 @@ class Decoding:
         )
 
     def _segment(self, span: Span) -> Segment | None:
-        words = tuple(self._decoder(span.logits, self._spec, span.first_frame))
+        words = placed(self._decoder(span.logits, self._spec, span.first_frame), self._recording)
         if not words:
             return None
-        if offset := self._recording is not None and self._recording.offset:
-            words = tuple(
-                replace(word, start=round(word.start + offset, 3), end=round(word.end + offset, 3)) for word in words
-            )
         return Segment(ctc.joined(words, self._spec), words[0].start, words[-1].end, words)
+
+
+def placed(timed: Iterable[Timed], recording: Recording | None) -> tuple[Timed, ...]:
+    """Words or turns with the times of the whole recording, where it is a part of one."""
+    offset = None if recording is None else recording.offset
+    if not offset:
+        return tuple(timed)
+    return tuple(replace(each, start=round(each.start + offset, 3), end=round(each.end + offset, 3)) for each in timed)

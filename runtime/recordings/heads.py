@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from ..heads.sequence_classification import Classification
 from ..heads.xvector import Verification
 from ..model import Model
 from .chunking import Chunk, Chunking
+from .decoding import placed
 from .runner import Outputs, Runner, T
 
 SILENT = 1e-4
@@ -94,11 +94,7 @@ class FrameClassifier(_ClipRunner[Turns]):
         """The turns of an opened recording."""
         frames, seconds = self.probabilities(recording)
         turns = frame_classification.turns(frames, self.spec, self.turn_options)
-        if offset := recording.offset:
-            turns = tuple(
-                replace(turn, start=round(turn.start + offset, 3), end=round(turn.end + offset, 3)) for turn in turns
-            )
-        return Turns(turns, seconds, recording.complete)
+        return Turns(placed(turns, recording), seconds, recording.complete)
 
     def probabilities(self, recording: Recording) -> tuple[NDArray[np.float32], float]:
         """Probabilities [frames, labels] of an opened recording, and its length in seconds.
