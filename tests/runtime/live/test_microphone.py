@@ -169,17 +169,33 @@ def test_ten_clips_through_the_microphone(
     assert same == finals >= 10
     assert (report["dropped"], report["source_lost"]) == (0, 0)
     late = 2 * report["lag"]["p95"]
-    for corpus, figures in report["corpora"].items():
+    for figures in report["corpora"].values():
         assert figures["stable_changed"] == 0
         assert figures["first_text"]["p95"] <= 1.0 + late
         assert figures["finalisation"]["p95"] <= report["endpoint_silence"] + 0.3 + late
-        assert figures["wer_rise"]["low"] <= (0.01 if corpus == "commands" else 0.02)
-    commands = report["corpora"]["commands"]
+    commands, read_aloud = report["corpora"]["commands"], report["corpora"]["read aloud"]
+    assert commands["wer_rise"]["low"] <= 0.01
+    read_rows = [row for row in rows if row["corpus"] == "read aloud"]
+    assert read_aloud["wer_finals"]["errors"] <= sum(most_errors(Path(row["path"]), row["text"]) for row in read_rows)
     assert commands["wer_finals"]["value"] <= 0.15
     assert commands["emission"]["p50"] <= 1.0 + late
     assert commands["upwr"] <= 0.25
     # The bar, 2 % of forty clips' words, allows 1.5 of the 76 here; more than four at that rate has a chance of 0.02.
     assert commands["revised"] <= 4
+
+
+def most_errors(path: Path, text: str) -> int:
+    """The most word errors of one pass over a clip, by where its frames of 20 ms fall in the speech.
+
+    That alone changes words that are as likely as others: of one clip's fourteen, five to nine are wrong. So two clips
+    cannot show a rise of 2 %, but speech that is lost takes more words than this.
+    """
+    import jiwer
+
+    transcriber, speech = wav2edge.Transcriber(), read.load(path)
+    shifted = [np.pad(speech, (shift, 0)) for shift in range(0, 320, 20)]
+    words = [jiwer.process_words(text, transcriber(samples).text) for samples in shifted]
+    return max(found.substitutions + found.deletions + found.insertions for found in words)
 
 
 class Listener:
