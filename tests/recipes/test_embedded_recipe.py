@@ -475,3 +475,19 @@ def test_a_recording_cut_short_is_not_stored_with_all_its_words(recipe: Recipe, 
     (tmp_path / "a.wav").write_bytes(data[: len(data) // 2])
     with pytest.raises(SystemExit, match=r"it breaks off after 2\.0 s"):
         recipe("speech.manifest").load(tmp_path / "a.wav")
+
+
+def test_bands_are_taken_out_and_the_rest_is_left(recipe: Recipe) -> None:
+    augment = recipe("speech.augment")
+    how = augment.Augmentation(noise=0.0, colour=0.0, room=0.0, bands=1.0)
+    generator = np.random.default_rng(0)
+    clip = generator.standard_normal(1 << 14).astype(np.float32)
+    taken = []
+    for _ in range(20):
+        varied = augment.disturb(clip, how, augment.NoiseBank([clip], generator, 1.0), generator)
+        gains = np.abs(np.fft.rfft(varied)) / np.abs(np.fft.rfft(clip))
+        out, kept = np.isclose(gains, 0.03, atol=0.001), np.isclose(gains, 1.0, atol=0.01)
+        assert (out | kept).mean() > 0.999
+        assert 1 <= np.count_nonzero(np.diff(out.astype(int))) <= 4
+        taken.append(out.mean())
+    assert 0.05 < np.mean(taken) < 0.5

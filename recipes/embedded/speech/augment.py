@@ -1,4 +1,4 @@
-"""How clips are varied in training: formants, spectral colour, room, noise, masked frames."""
+"""How clips are varied in training: formants, spectral colour, missing bands, room, noise, masked frames."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from ..frames import RATE
 _FRAME = 512
 _SMOOTH = 33  # Quefrencies of the envelope, in samples.
 _KNOTS = (0, 500, 1500, 3000, 8000)  # Hz
+_TAKEN_OUT = 0.03  # Gain in a band that is taken out: -30 dB.
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """How often each variation is applied and how strongly; `strength` 0 turns all of it off.
 
-    Chances from 0 to 1: `noise`, `colour`, `room`, `speed`, `formants`, `trimmed` (silence cut off), `inside` (a part
-    of the speech alone). Signal-to-noise ratios in dB from `quietest_ratio` to `loudest_ratio`; speed from
-    1 / `fastest` to `fastest`; `masked_share` of the frames is masked.
+    Chances from 0 to 1: `noise`, `colour`, `bands` (one or two bands of frequency taken out), `room`, `speed`,
+    `formants`, `trimmed` (silence cut off), `inside` (a part of the speech alone). Signal-to-noise ratios in dB from
+    `quietest_ratio` to `loudest_ratio`; speed from 1 / `fastest` to `fastest`; a band is up to `widest_band` wide, in
+    mel; `masked_share` of the frames is masked.
     """
 
     strength: float = 1.0
@@ -27,6 +29,8 @@ class Augmentation:
     quietest_ratio: float = 6.0
     loudest_ratio: float = 30.0
     colour: float = 0.6
+    bands: float = 0.6
+    widest_band: float = 900.0
     room: float = 0.3
     speed: float = 0.8
     fastest: float = 1.15
@@ -67,11 +71,12 @@ def _level(samples: np.ndarray) -> np.ndarray:
 
 
 def disturb(clip: np.ndarray, how: Augmentation, bank: NoiseBank, generator: np.random.Generator) -> np.ndarray:
-    """Return the clip through a random colour and room, with noise added; same length, no delay."""
+    """Return the clip through a random colour and room, without some bands, with noise added; same length, no delay."""
     if how.strength <= 0:
         return clip
     coloured, roomy = generator.random() < how.colour, generator.random() < how.room
-    if coloured or roomy:
+    narrowed = generator.random() < how.bands
+    if coloured or roomy or narrowed:
         length = 1 << int(np.ceil(np.log2(len(clip) + (RATE // 3 if roomy else 0))))
         spectrum = np.fft.rfft(clip, length)
         if coloured:
@@ -86,12 +91,28 @@ def disturb(clip: np.ndarray, how: Augmentation, bank: NoiseBank, generator: np.
             tail *= generator.uniform(0.1, 0.6) * how.strength / (np.sqrt((tail**2).sum()) + 1e-9)
             tail[0] = 1.0
             spectrum *= np.fft.rfft(tail, length)
+        if narrowed:
+            spectrum *= _without_bands(len(spectrum), how, generator)
         clip = np.fft.irfft(spectrum, length)[: len(clip)].astype(np.float32)
     if generator.random() < how.noise:
         ratio = generator.uniform(how.quietest_ratio, how.loudest_ratio)
         loud = np.sqrt((clip**2).mean()) + 1e-6
         clip = clip + bank.cut(len(clip), generator) * np.float32(loud * 10 ** (-ratio / 20))
     return clip
+
+
+def _without_bands(bins: int, how: Augmentation, generator: np.random.Generator) -> np.ndarray:
+    """Return gains [bins] up to 8 kHz that are small in one or two bands, 1 elsewhere.
+
+    The frequency masks of SpecAugment (Park et al., 2019), made on the samples because the first convolution is learnt.
+    """
+    mels = 2595 * np.log10(1 + np.linspace(0, RATE / 2, bins) / 700)
+    gains = np.ones(bins)
+    for _ in range(int(generator.integers(1, 3))):
+        width = generator.uniform(0, how.strength * how.widest_band)
+        first = generator.uniform(0, mels[-1] - width)
+        gains[(mels >= first) & (mels < first + width)] = _TAKEN_OUT
+    return gains
 
 
 def move_formants(clip: np.ndarray, how: Augmentation, generator: np.random.Generator) -> np.ndarray:
