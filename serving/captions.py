@@ -11,11 +11,10 @@ import asyncio
 import contextlib
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import cast, get_args
 
 from starlette.requests import Request
-from starlette.responses import StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..runtime.audio.raw import Encoding, RawFormat
@@ -23,7 +22,7 @@ from ..runtime.errors import InputError
 from ..runtime.live import events
 from .inbox import Inbox
 from .refusals import Refused
-from .requests import whole_number
+from .requests import Events, whole_number
 from .service import Service
 from .sockets import Feed, Outbox, conversation, note, send
 
@@ -115,7 +114,7 @@ async def _give(socket: WebSocket, service: Service, outbox: Outbox, subscribers
             return
 
 
-async def subscribe(request: Request) -> StreamingResponse:
+async def subscribe(request: Request) -> Events:
     """The events of a running stream, for further clients."""
     service: Service = request.app.state.service
     name = request.path_params["stream"]
@@ -124,25 +123,23 @@ async def subscribe(request: Request) -> StreamingResponse:
         raise Refused(404, "no such stream, or it has ended")
     if len(subscribers) >= service.limits.subscribers:
         raise Refused(503, f"{len(subscribers)} others watch this stream already", retry=30)
-    outbox = Outbox(service.limits)
+    outbox, held = Outbox(service.limits), contextlib.AsyncExitStack()
     subscribers.add(outbox)
+    held.callback(subscribers.discard, outbox)
 
-    async def body() -> AsyncIterator[str]:
-        try:
-            yield ": captions\n\n"
-            while True:
-                try:
-                    found = await asyncio.wait_for(outbox.take(), _KEEP_ALIVE)
-                except asyncio.TimeoutError:
-                    yield ": nothing new\n\n"
-                    continue
-                for event in found:
-                    yield f"event: {event.kind}\ndata: {events.to_line(event)}\n\n"
-                if outbox.done:
-                    message = str(outbox.error) if outbox.error else ""
-                    yield f"event: end\ndata: {json.dumps({'event': 'end', 'message': message})}\n\n"
-                    return
-        finally:
-            subscribers.discard(outbox)
+    async def body() -> AsyncGenerator[str, None]:
+        yield ": captions\n\n"
+        while True:
+            try:
+                found = await asyncio.wait_for(outbox.take(), _KEEP_ALIVE)
+            except asyncio.TimeoutError:
+                yield ": nothing new\n\n"
+                continue
+            for event in found:
+                yield f"event: {event.kind}\ndata: {events.to_line(event)}\n\n"
+            if outbox.done:
+                message = str(outbox.error) if outbox.error else ""
+                yield f"event: end\ndata: {json.dumps({'event': 'end', 'message': message})}\n\n"
+                return
 
-    return StreamingResponse(body(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    return Events(body(), held)

@@ -7,7 +7,7 @@ import contextlib
 import re
 import shutil
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +15,8 @@ from typing import TypeVar
 import anyio
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Message, Receive
+from starlette.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from ..runtime.recordings.decoding import WordDecoder
 from ..runtime.text.transcript import Segment, Transcript
@@ -149,7 +150,9 @@ async def kept(service: Service, form: Form) -> AsyncIterator[Upload]:
         raise Refused(400, f"{name}: the file is empty", param="file")
     service.files.spool.reserve(size)
     try:
-        with service.files.spool.file() as path:
+        # The ending says which kind it is where its bytes do not.
+        suffix = Path(name).suffix.lower()
+        with service.files.spool.file(suffix if re.fullmatch(r"\.[a-z0-9]{1,5}", suffix) else "") as path:
 
             def copy() -> None:
                 file.file.seek(0)
@@ -201,6 +204,21 @@ async def transcribe(
     service.metrics.received("files", transcript.seconds)
     service.said("file", transcript.text)
     return transcript
+
+
+class Events(StreamingResponse):
+    """Server-sent events, and what is held for them, which is released also where the client left before the first."""
+
+    def __init__(self, body: AsyncGenerator[str, None], held: contextlib.AsyncExitStack) -> None:
+        """body: the events as text; it ends before ``held`` is closed."""
+        super().__init__(body, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        self._body = body
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events."""
+        async with self._held, contextlib.aclosing(self._body):
+            await super().__call__(scope, receive, send)
 
 
 async def ended(job: asyncio.Future[Result]) -> None:

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import json
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from ..runtime.heads import ctc
 from ..runtime.recordings.decoding import WordDecoder
@@ -20,7 +20,18 @@ from ..runtime.text.formats.json import SegmentJson, document
 from ..runtime.text.transcript import Segment, Transcript
 from .models import ServedModel
 from .refusals import Refused, refusal
-from .requests import Form, Upload, check_language, ended, form_of, hotwords, kept, transcribe, transcribe_unless_gone
+from .requests import (
+    Events,
+    Form,
+    Upload,
+    check_language,
+    ended,
+    form_of,
+    hotwords,
+    kept,
+    transcribe,
+    transcribe_unless_gone,
+)
 from .service import Service
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
@@ -254,16 +265,15 @@ def _own_events(
     return _jobs_events(job)
 
 
-def _events(events: AsyncGenerator[Json, None], stack: contextlib.AsyncExitStack) -> StreamingResponse:
+def _events(events: AsyncGenerator[Json, None], stack: contextlib.AsyncExitStack) -> Events:
     """Server-sent events; ``stack`` is closed with them. An error after the first byte is sent as an event."""
 
-    async def body() -> AsyncIterator[str]:
-        async with stack:
-            try:
-                async with contextlib.aclosing(events) as each:
-                    async for event in each:
-                        yield f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
-            except Exception as error:
-                yield f"data: {json.dumps({'type': 'error', **refusal(error).body()}, ensure_ascii=False)}\n\n"
+    async def body() -> AsyncGenerator[str, None]:
+        try:
+            async with contextlib.aclosing(events) as each:
+                async for event in each:
+                    yield f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
+        except Exception as error:
+            yield f"data: {json.dumps({'type': 'error', **refusal(error).body()}, ensure_ascii=False)}\n\n"
 
-    return StreamingResponse(body(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    return Events(body(), stack)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
+from starlette.types import Message
 
 from wav2edge.serving import requests
 from wav2edge.serving.models import Catalogue
 from wav2edge.serving.refusals import Refused
 from wav2edge.serving.service import Service
-from wav2edge.serving.uploads import Cancelled
+from wav2edge.serving.uploads import Cancelled, Share
 
 UPLOAD = requests.Upload(Path("talk.wav"), "talk.wav", 1)
 
@@ -95,3 +99,52 @@ def test_a_client_that_leaves_frees_its_place_in_the_queue(service: Service, mon
         assert all(isinstance(error, Refused) for error in ended) and work.count == count
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"), [("talk.MP3", ".mp3"), ("talk", ""), ("a.b c", ""), ("x.mp3/..", ""), (".m4a", "")]
+)
+def test_an_upload_keeps_the_ending_of_its_name(service: Service, name: str, suffix: str) -> None:
+    """MP3s that begin within a frame were decoded without their structure, which moved times and hid damage."""
+
+    async def run() -> None:
+        spool = service.files.spool
+        data = FormData([("file", UploadFile(io.BytesIO(b"1234"), size=4, filename=name))])
+        async with requests.kept(service, requests.Form(data, Share(spool))) as upload:
+            assert upload.path.parent == spool.path and upload.path.suffix == suffix
+            assert upload.path.read_bytes() == b"1234"
+        assert spool.held == 0 and not list(spool.path.iterdir())
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_events_release_what_they_hold(begun: bool) -> None:
+    """Where a client left before the first event, its upload and its place among the recordings were held for good."""
+    order: list[str] = []
+
+    async def body() -> AsyncGenerator[str, None]:
+        try:
+            yield "data: 1"
+            await asyncio.sleep(20)
+        finally:
+            order.append("body")
+
+    async def run() -> None:
+        gone, held = asyncio.Event(), contextlib.AsyncExitStack()
+        held.callback(order.append, "held")
+
+        async def receive() -> Message:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            if begun == (message["type"] == "http.response.body"):
+                gone.set()
+                await asyncio.sleep(20)
+
+        scope = {"type": "http", "asgi": {"spec_version": "2.3"}}
+        await asyncio.wait_for(requests.Events(body(), held)(scope, receive, send), 10)
+
+    asyncio.run(run())
+    assert order == (["body", "held"] if begun else ["held"])
