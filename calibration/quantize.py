@@ -113,7 +113,7 @@ def quantize(
                 outcomes.append(dataclasses.replace(candidates.make(name), removed=parts))
                 report(outcomes[-1])
         refused = NOTHING if options.compress and not removed else _refusal(outcomes, options)
-        current = Bundle.open(bundle.path, ask_signature=False)  # another run may have added to it meanwhile
+        current = Bundle.open(bundle.directory, ask_signature=False)  # another run may have added to it meanwhile
         made = record(current, clips, judge, options, outcomes, measured, folds, refused)
         if refused is None:
             bundle = _add(bundle, folder, outcomes, made)

@@ -27,7 +27,7 @@ _ROW, _LINE, _TEXT = 22, 15, 7.2
 
 def page(made: Calibration) -> str:
     """The whole page."""
-    name = f"{made.bundle.path.resolve().name}: quantisation"
+    name = f"{made.bundle.directory.resolve().name}: quantisation"
     judge = made.judge
     task = judge.task
     line = (

@@ -19,7 +19,7 @@ def staging(bundle: Bundle) -> Iterator[Path]:
     Files of a killed run (a few hundred megabytes) are removed first. Raises InputError where the bundle or the folder
     cannot be written, and for a full disk during the block.
     """
-    place = bundle.path.resolve()
+    place = bundle.directory.resolve()
     if not os.access(place, os.W_OK):
         raise InputError(f"{bundle.path}: the bundle cannot be written; copy it to a folder that you can write to")
     try:

@@ -94,7 +94,7 @@ def pack(
         raise InputError(f"{destination}: already exists; choose another name, or allow to overwrite it")
     if chosen.wheel is not None and not program.is_wheel(chosen.wheel):
         raise InputError(f"{chosen.wheel}: not a wheel of wav2edge; leave it out, and the one that runs is packed")
-    check_bundle_name(bundle.path.resolve().name)
+    check_bundle_name(bundle.directory.resolve().name)
     if not profile.install.commands and SELFTEST not in bundle.files:
         raise BundleError(f"{bundle.path}: it lists no {SELFTEST}, without which no board installs it; export again")
     variants = tuple(bundle.variant(name) for name in chosen.variants) or used(bundle, profile)
@@ -174,7 +174,7 @@ def _contents(
             gathered.update({path.name: path for path in gather(wheel, profile.install, target, folder)})
     package = BoardPackage(
         name=_package_name(destination),
-        bundle=bundle.path.resolve().name,
+        bundle=bundle.directory.resolve().name,
         profile=profile,
         wheel=wheel,
         wheels=tuple(gathered[name] for name in sorted(gathered)),
@@ -187,9 +187,9 @@ def _contents(
     manifest = {**bundle.document, "variants": [{**raw[v.name], **variant_to_json(v)} for v in variants]}
     text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
     files: list[tuple[str, Path | bytes]] = [(f"{package.bundle}/{MANIFEST}", text.encode("utf-8"))]
-    paths = sorted({str(path.relative_to(bundle.path)) for path in listed.values()})
+    paths = sorted({str(path.relative_to(bundle.directory)) for path in listed.values()})
     for relative in [*dict.fromkeys(file for variant in variants for file in variant.files), *paths]:
-        files.append((f"{package.bundle}/{relative}", bundle.path / relative))
+        files.append((f"{package.bundle}/{relative}", bundle.directory / relative))
     if options.key is not None:
         files.append((f"{package.bundle}/{signature.SIGNATURE}", _signed(files, folder / "signed", options.key)))
     files.append((wheel.name, wheel))

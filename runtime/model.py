@@ -227,7 +227,7 @@ class Model:
             raise EngineError("the model is closed; open it again")
         if self._given:
             raise InputError("a model with sessions that were given cannot be copied or pickled; make it where it runs")
-        path = self.bundle.path.absolute()
+        path = self.bundle.directory.absolute()
         return _reopened, (path, self.spec, self.engine, self.variant, self.options, self.reason)
 
     def __enter__(self) -> Self:

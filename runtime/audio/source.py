@@ -34,7 +34,7 @@ class Source:
         file: BinaryIO | None = None,
         status: os.stat_result | None = None,
     ) -> None:
-        """Use ``open_source``. status: of the file at ``path`` when it was opened first."""
+        """Use ``open_source``. path: absolute. status: of the file at ``path`` when it was opened first."""
         self.name = name
         self.size = size
         self._path = path
@@ -208,7 +208,7 @@ def _named(source: str | os.PathLike[str]) -> Source:
         with open_binary(path) as file:
             if file.seekable():
                 status = os.fstat(file.fileno())
-                return Source(str(path), status.st_size, path=path, status=status)
+                return Source(str(path), status.st_size, path=path.absolute(), status=status)
             return _spooled(file, str(path))
     except OSError as error:
         raise AudioError(f"{path}: cannot be read ({error.strerror or error})") from error

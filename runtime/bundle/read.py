@@ -84,13 +84,31 @@ class Bundle:
     """A bundle that was read and checked; ``Bundle.open`` makes one."""
 
     path: Path
-    """Its directory."""
+    """Its directory, as it was given."""
     spec: ModelSpec
     """What the model is."""
     variants: tuple[Variant, ...]
     """Its numeric forms, in the order in which they were added."""
     document: BundleJson
     """bundle.json as it is, unknown keys included."""
+    _opened: Path = field(init=False, repr=False, compare=False)
+    """Its absolute directory."""
+
+    def __post_init__(self) -> None:
+        """Keep where it is: a relative ``path`` means another place once the process changes its directory."""
+        object.__setattr__(self, "_opened", self.path.absolute())
+
+    @property
+    def directory(self) -> Path:
+        """Where its files are read: ``path``, or the absolute one once the process has changed its directory.
+
+        Where the working directory itself was renamed, ``path`` still leads there.
+        """
+        try:
+            moved = self.path.absolute() != self._opened
+        except OSError:  # the working directory was removed
+            return self._opened
+        return self._opened if moved and self._opened.exists() else self.path
 
     @property
     def provenance(self) -> ProvenanceJson:
@@ -158,7 +176,7 @@ class Bundle:
         """The ONNX file of a variant's stage; raises BundleError where the variant lacks that stage."""
         if stage not in variant.graphs:
             raise BundleError(f"{self.path}: variant {variant.name} has no {stage} graph")
-        return self.path / variant.graphs[stage]
+        return self.directory / variant.graphs[stage]
 
     def verify(self, variant: Variant, stage: Stage | None = None) -> None:
         """Check a variant's files (of one stage: its graph and the weights): their digests, and what graphs refer to.
@@ -167,17 +185,18 @@ class Bundle:
         """
         wanted = variant.files if stage is None else (variant.graphs[stage], *variant.data)
         for name in wanted:
-            if sha256(contained(self.path, name)[0]) != variant.sha256[name]:
-                raise BundleError(f"{self.path / name}: wrong SHA-256; the file was changed or damaged, copy it again")
+            path, _ = contained(self.directory, name)
+            if sha256(path) != variant.sha256[name]:
+                raise BundleError(f"{path}: wrong SHA-256; the file was changed or damaged, copy it again")
             if name not in variant.data:
-                check_external_data(self.path / name, variant.data)
+                check_external_data(path, variant.data)
 
     def file(self, name: str) -> Path:
         """A listed file that belongs to no variant, such as ``vocab.json``, with its SHA-256 checked."""
         entry = self.files.get(name)
         if entry is None:
             raise BundleError(f"{self.path}: it lists no {name}")
-        path, _ = contained(self.path, entry["file"])
+        path, _ = contained(self.directory, entry["file"])
         if sha256(path) != entry["sha256"]:
             raise BundleError(f"{path}: wrong SHA-256; the file was changed or damaged, copy it again")
         return path

@@ -115,17 +115,17 @@ def sign(bundle: Bundle, private_key: str | Path) -> Path:
     for name in bundle.files:
         bundle.file(name)
     for name in (SIGNATURE, MANIFEST):  # what a killed writer left would be signed, and then removed
-        remove_left_over(bundle.path / name)
-    dict(_files(bundle.path))  # no symbolic links
+        remove_left_over(bundle.directory / name)
+    dict(_files(bundle.directory))  # no symbolic links
     key = Path(private_key)
     if not key.is_file():
         raise InputError(f"{key}: no such key; {_NO_KEY}")
-    content = _signature_of(bundle.path, key)
+    content = _signature_of(bundle.directory, key)
     try:
-        write_whole(bundle.path / SIGNATURE, content)
+        write_whole(bundle.directory / SIGNATURE, content)
     except OSError as error:
-        raise InputError(f"{bundle.path / SIGNATURE}: cannot be written ({error.strerror or error})") from error
-    return bundle.path / SIGNATURE
+        raise InputError(f"{bundle.directory / SIGNATURE}: cannot be written ({error.strerror or error})") from error
+    return bundle.directory / SIGNATURE
 
 
 def _signature_of(directory: Path, key: Path) -> bytes:

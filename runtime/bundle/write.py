@@ -167,8 +167,8 @@ def add_variants(
     What others added since ``bundle`` was opened stays: bundle.json is read again, under a lock. Raises BundleError
     where a staged name was taken, or the model was exported anew meanwhile; InputError where nothing can be written.
     """
-    with _locked(bundle.path):
-        now = Bundle.open(bundle.path, ask_signature=False)
+    with _locked(bundle.directory):
+        now = Bundle.open(bundle.directory, ask_signature=False)
         return _add(bundle, now, staged, tuple(variants), tuple(files), extra or {})
 
 
@@ -196,12 +196,12 @@ def _add(
     try:
         for name in [file for variant in added for file in variant.files]:
             flush(staged / name)
-            os.replace(staged / name, bundle.path / name)
+            os.replace(staged / name, bundle.directory / name)
         for name in files:
             flush(staged / name)
             stored = _free_name(name, before)
             listed[name] = _listing(staged / name, stored)
-            os.replace(staged / name, bundle.path / stored)
+            os.replace(staged / name, bundle.directory / stored)
     except OSError as error:
         raise InputError(f"{bundle.path}: cannot be written ({error.strerror or error})") from error
     values = cast(
@@ -213,10 +213,10 @@ def _add(
             "files": listed,
         },
     )
-    _replace_json(bundle.path / MANIFEST, values)
+    _replace_json(bundle.directory / MANIFEST, values)
     for stale in before - _listed_files(values):
-        (bundle.path / stale).unlink(missing_ok=True)
-    return Bundle.open(bundle.path, ask_signature=False)
+        (bundle.directory / stale).unlink(missing_ok=True)
+    return Bundle.open(bundle.directory, ask_signature=False)
 
 
 def set_head_options(bundle: Bundle, options: object) -> Bundle:
@@ -224,13 +224,13 @@ def set_head_options(bundle: Bundle, options: object) -> Bundle:
 
     Raises InputError where bundle.json cannot be written. A signature of the bundle no longer holds.
     """
-    with _locked(bundle.path):
-        document = Bundle.open(bundle.path).document
+    with _locked(bundle.directory):
+        document = Bundle.open(bundle.directory).document
         spec = document["spec"]
         known = dataclasses.asdict(cast("DataclassInstance", options))
         changed = {**document, "spec": {**spec, "head_options": {**spec["head_options"], **known}}}
-        _replace_json(bundle.path / MANIFEST, changed)
-    return Bundle.open(bundle.path, ask_signature=False)
+        _replace_json(bundle.directory / MANIFEST, changed)
+    return Bundle.open(bundle.directory, ask_signature=False)
 
 
 @contextlib.contextmanager

@@ -89,7 +89,7 @@ def open_language_model(source: str | Path, bundle: Bundle | None = None) -> Lan
         if bundle is None or not (names := _listed(bundle)):
             where = bundle.path if bundle is not None else "the model"
             raise InputError(f"{where}: it brings no language model; name an ARPA or KenLM file")
-        return _from_files([bundle.file(name) for name in names], bundle.path / FOLDER)
+        return _from_files([bundle.file(name) for name in names], bundle.directory / FOLDER)
     path = Path(source)
     if path.is_dir():
         folder = path / FOLDER if (path / FOLDER).is_dir() else path
@@ -143,12 +143,12 @@ class BeamDecoder:
         self._beam_width = beam_width
         self._word_gap = word_gap
         self._model = model
+        self._file = model.path and model.path.absolute()  # for copies, wherever they are made
         self._search = _build(self._alphabet, model)
 
     def __getstate__(self) -> dict[str, object]:
         """Copies, and decoders that are sent to another process, read the language model's file again."""
-        path = self._model.path and self._model.path.absolute()
-        return {**self.__dict__, "_search": None, "_model": replace(self._model, path=path)}
+        return {**self.__dict__, "_search": None, "_model": replace(self._model, path=self._file)}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         """Raises InputError where the file is missing or damaged, EngineError without the extra [lm]."""

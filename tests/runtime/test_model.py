@@ -165,6 +165,26 @@ def test_a_model_is_copied_and_pickled_by_opening_its_bundle_again(
         copy.copy(model)
 
 
+def test_stages_are_loaded_wherever_the_process_has_moved(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bundle of a relative path was missing for each stage that was loaded after a change of the directory."""
+    shutil.copytree(bundle.path, tmp_path / "here/mine")
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with Model(Bundle.open("mine"), "onnxruntime", "fp32", EngineOptions(threads=1)) as model:
+        assert model.bundle.graph(model.variant, "full") == Path("mine/fp32.onnx")
+        monkeypatch.chdir(tmp_path / "there")
+        model.session("encoder")
+        model.bundle.file("vocab.json")
+        assert model.bundle.path == Path("mine")
+        with pickle.loads(pickle.dumps(model)) as other:
+            assert other.bundle.path == tmp_path / "here/mine"
+        monkeypatch.chdir(tmp_path / "here")
+        (tmp_path / "here").rename(tmp_path / "renamed")
+        model.session("frontend")
+
+
 def test_a_model_with_given_sessions_is_not_pickled(bundle: Bundle) -> None:
     model = Model(bundle, "onnxruntime", "fp32", sessions={"encoder": Encoder()})
     with pytest.raises(InputError, match="sessions that were given cannot be copied or pickled; make it where"):

@@ -48,6 +48,19 @@ def test_rates_and_channels_read_as_a_stream_equal_one_pass(tmp_path: Path, rate
     np.testing.assert_array_equal(np.concatenate(blocks), read.prepare(written, rate, 16000))
 
 
+def test_a_relative_name_stays_that_of_the_file_it_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks are read when they are asked for: a program that had changed its directory by then got an error."""
+    soundfile.write(tmp_path / "tone.wav", tone(16000), 16000)
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path)
+    recording = read.open_recording("tone.wav")
+    monkeypatch.chdir("there")
+    assert sum(map(len, recording.blocks)) == 24000 and recording.name == "tone.wav"
+    (tmp_path / "tone.wav").unlink()
+    with pytest.raises(AudioError, match=r"^tone\.wav: cannot be read"):
+        next(recording.again())
+
+
 def test_an_array_comes_in_blocks_as_a_file_does() -> None:
     """An hour as one block was copied for each chunk, and without pauses took longer than with them."""
     wave = tone(16000, seconds=12.3)

@@ -146,8 +146,8 @@ def test_a_decoder_is_copied_and_pickled(arpa: Path, ctc_spec: ModelSpec, monkey
     monkeypatch.chdir(arpa.parent)
     decoder = BeamDecoder(ctc_spec, open_language_model(arpa.name), hotwords=["bryan"])
     logits = logits_as(ctc_spec, "the bat sat", {4: ("c", -0.1)})
-    sent = pickle.dumps(decoder)
     monkeypatch.chdir("/")
+    sent = pickle.dumps(decoder)
     assert text_of(pickle.loads(sent), logits, ctc_spec) == text_of(decoder, logits, ctc_spec) == "the cat sat"
     arpa.unlink()
     with pytest.raises(InputError, match=r"cats\.arpa: "):
