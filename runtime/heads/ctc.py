@@ -137,7 +137,7 @@ def words(found: list[Token], spec: ModelSpec, first_frame: int = 0, word_gap: f
     def close() -> None:
         text = "".join(spec.labels[token.label] for token in run)
         if pieces:
-            text = re.sub(_BYTES, _from_bytes, text.replace(PIECE, ""))
+            text = re.sub(_BYTES, _from_bytes, " ".join(text.replace(PIECE, " ").split()))
         if text:
             result.append(
                 Word(

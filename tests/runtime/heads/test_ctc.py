@@ -82,6 +82,13 @@ def test_vocabularies_of_other_kinds(ctc_spec: ModelSpec) -> None:
     assert [word.text for word in ctc.greedy(logits_of([1, 2, 0, 3, 4], 5), pieces)] == ["going", "on"]
 
 
+def test_a_piece_of_several_words_keeps_the_gap_between_them(ctc_spec: ModelSpec) -> None:
+    """SentencePiece joins words with split_by_whitespace=false: "new york" came as "newyork"."""
+    labels = ("<pad>", "▁new▁york", "er", "▁")
+    pieces = dataclasses.replace(ctc_spec, labels=labels, delimiter=None, tokenizer="piece")
+    assert [word.text for word in ctc.greedy(logits_of([3, 1, 2, 3], 4), pieces)] == ["new yorker"]
+
+
 def test_nothing_said(ctc_spec: ModelSpec) -> None:
     assert ctc.greedy(np.zeros((0, 32), np.float32), ctc_spec) == []
     assert ctc.greedy(logits_of([0] * 9, 32), ctc_spec) == []
