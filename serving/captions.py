@@ -22,7 +22,7 @@ from ..runtime.errors import InputError
 from ..runtime.live import events
 from .inbox import Inbox
 from .refusals import Refused
-from .requests import Events, whole_number
+from .requests import EventResponse, whole_number
 from .service import Service
 from .sockets import Feed, Outbox, conversation, note, send
 
@@ -114,7 +114,7 @@ async def _give(socket: WebSocket, service: Service, outbox: Outbox, subscribers
             return
 
 
-async def subscribe(request: Request) -> Events:
+async def subscribe(request: Request) -> EventResponse:
     """The events of a running stream, for further clients."""
     service: Service = request.app.state.service
     name = request.path_params["stream"]
@@ -142,4 +142,4 @@ async def subscribe(request: Request) -> Events:
                 yield f"event: end\ndata: {json.dumps({'event': 'end', 'message': message})}\n\n"
                 return
 
-    return Events(body(), held)
+    return EventResponse(body(), held)

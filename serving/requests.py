@@ -206,7 +206,7 @@ async def transcribe(
     return transcript
 
 
-class Events(StreamingResponse):
+class EventResponse(StreamingResponse):
     """Server-sent events, and what is held for them, which is released also where the client left before the first."""
 
     def __init__(self, body: AsyncGenerator[str, None], held: contextlib.AsyncExitStack) -> None:

@@ -21,7 +21,7 @@ from ..runtime.text.transcript import Segment, Transcript
 from .models import ServedModel
 from .refusals import Refused, refusal
 from .requests import (
-    Events,
+    EventResponse,
     Form,
     Upload,
     check_language,
@@ -265,7 +265,7 @@ def _own_events(
     return _jobs_events(job)
 
 
-def _events(events: AsyncGenerator[Json, None], stack: contextlib.AsyncExitStack) -> Events:
+def _events(events: AsyncGenerator[Json, None], stack: contextlib.AsyncExitStack) -> EventResponse:
     """Server-sent events; ``stack`` is closed with them. An error after the first byte is sent as an event."""
 
     async def body() -> AsyncGenerator[str, None]:
@@ -276,4 +276,4 @@ def _events(events: AsyncGenerator[Json, None], stack: contextlib.AsyncExitStack
         except Exception as error:
             yield f"data: {json.dumps({'type': 'error', **refusal(error).body()}, ensure_ascii=False)}\n\n"
 
-    return Events(body(), stack)
+    return EventResponse(body(), stack)

@@ -144,7 +144,7 @@ def test_events_release_what_they_hold(begun: bool) -> None:
                 await asyncio.sleep(20)
 
         scope = {"type": "http", "asgi": {"spec_version": "2.3"}}
-        await asyncio.wait_for(requests.Events(body(), held)(scope, receive, send), 10)
+        await asyncio.wait_for(requests.EventResponse(body(), held)(scope, receive, send), 10)
 
     asyncio.run(run())
     assert order == (["body", "held"] if begun else ["held"])
