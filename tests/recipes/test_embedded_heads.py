@@ -17,10 +17,11 @@ Recipe = Callable[[str], ModuleType]
 
 def tone(pitch: float, seconds: float = 1.0) -> np.ndarray:
     """A tone with its harmonics up to 8 kHz: one that loses a band of frequency in training is known by the others."""
-    noise = 0.01 * np.random.default_rng(0).standard_normal(int(16000 * seconds))
+    sound = 0.01 * np.random.default_rng(0).standard_normal(int(16000 * seconds))
     phase = 2 * np.pi * pitch * np.arange(int(16000 * seconds)) / 16000
-    harmonics = [np.sin(k * phase) / k for k in range(1, int(8000 / pitch) + 1)]
-    return (0.3 * np.sum(harmonics, 0) + noise).astype(np.float32)
+    for harmonic in range(1, int(8000 / pitch) + 1):
+        sound += 0.3 * np.sin(harmonic * phase) / harmonic
+    return sound.astype(np.float32)
 
 
 def test_windows_slide_over_a_recording(recipe: Recipe) -> None:
