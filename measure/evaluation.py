@@ -107,10 +107,11 @@ def systems(
     """Every engine × variant of a bundle that runs here, of those that are named, else of all.
 
     among: the engines to try where none is named (None: all). Raises EngineError, with each reason, where an engine or
-    an engine × variant that was named is missing or refused, and where nothing runs.
+    an engine × variant that was named is missing or refused, where no engine runs a variant that was named, and where
+    nothing runs.
     """
     chosen: list[System] = []
-    reasons = []
+    reasons: list[tuple[str | None, str]] = []  # of a variant, or of a whole engine
     for candidate in engines.runnable(bundle, engine_names or among, variants or None):
         variant = candidate.variant
         if candidate.runs and variant is not None:
@@ -119,9 +120,11 @@ def systems(
         what = f"engine {candidate.engine}" if variant is None else f"{candidate.engine} does not run {variant.name}"
         if engine_names and (variants or variant is None):
             raise EngineError(f"{what}: {candidate.reason}")
-        reasons.append(f"{what}: {candidate.reason}")
-    if not chosen:
-        raise EngineError("; ".join(reasons) or f"{bundle.path}: no variant to evaluate")
+        reasons.append((None if variant is None else variant.name, f"{what}: {candidate.reason}"))
+    lost = set(variants or ()) - {system.variant for system in chosen}
+    if lost or not chosen:
+        why = [reason for name, reason in reasons if not lost or name is None or name in lost]
+        raise EngineError("; ".join(why) or f"{bundle.path}: no variant to evaluate")
     return chosen
 
 

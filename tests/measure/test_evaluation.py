@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -48,3 +49,21 @@ def test_labels_say_no_more_than_they_need() -> None:
     assert evaluation.labels([one]) == ["onnxruntime fp32"]
     other = System("models/new/", "onnxruntime", "fp32", "beam")
     assert evaluation.labels([one, other]) == ["old onnxruntime fp32 greedy", "new onnxruntime fp32 beam"]
+
+
+def test_a_named_variant_that_no_engine_runs_is_an_error(
+    shapes_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a named engine it was left out of the table, and the exit code was 0."""
+    from wav2edge.runtime import engines
+
+    other = dataclasses.replace(shapes_bundle.variant("fp32"), name="bf16")
+    both = dataclasses.replace(shapes_bundle, variants=(*shapes_bundle.variants, other))
+    for engine in engines.DEFAULT_ORDER:
+        monkeypatch.setattr(
+            engines.get(engine), "refuses", lambda spec, variant: "no bf16 here" if variant.name == "bf16" else None
+        )
+    with pytest.raises(EngineError, match="onnxruntime does not run bf16: no bf16 here") as raised:
+        evaluation.systems(both, variants=["fp32", "bf16"], among=engines.DEFAULT_ORDER)
+    assert "fp32" not in str(raised.value)
+    assert {one.variant for one in evaluation.systems(both, among=engines.DEFAULT_ORDER)} == {"fp32"}
