@@ -20,11 +20,15 @@ def keep(
 
     max_wer_rise: points of WER, or of another head's figure; max_latency: seconds at the report's reference length.
     Only engines for inference are chosen from: a device has no checkpoint for a reference engine, and one for testing
-    gives no words. Raises GateRefused when nothing is inside the budget.
+    gives no words. Where a manifest was run, what failed on it (with NaN, say) is not chosen either. Raises GateRefused
+    when nothing is inside the budget.
     """
     measurements = tuple(_measurements(report, bundle))
     if not measurements:
-        raise GateRefused(f"{bundle.path}: nothing was measured that could be chosen; add an engine for inference")
+        remedy = "add an engine for inference"
+        if report.settings.get("clips"):
+            remedy += " that runs the manifest"
+        raise GateRefused(f"{bundle.path}: nothing was measured that could be chosen; {remedy}")
     chosen = tuning.within_budget(measurements, max_wer_rise, max_latency)
     kept = tuning.Tuning(chosen, measurements, report.created, report.settings.get("power_mode"))
     return chosen, tuning.save(bundle, detect.detect(), kept)
@@ -38,6 +42,8 @@ def _measurements(report: BenchReport, bundle: Bundle) -> Iterator[Measurement]:
         if timing is None or result.bundle != str(bundle.path) or result.device is not None:
             continue
         if result.engine not in usable or bundle.variant(result.variant).forced:
+            continue
+        if report.settings.get("clips") and result.wer is None and result.figure is None:
             continue
         yield Measurement(
             result.engine,

@@ -17,14 +17,15 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from wav2edge.measure.bench import document, table
+from wav2edge.measure.bench import document, table, tuning
 from wav2edge.measure.bench import page as bench_page
 from wav2edge.measure.bench import plots as bench_plots
 from wav2edge.measure.bench import report as bench_report
 from wav2edge.measure.bench.report import BenchReport, BenchResult, Skipped, Timing
 from wav2edge.measure.bench.verdicts import verdicts
 from wav2edge.runtime import documents
-from wav2edge.runtime.errors import InputError
+from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.errors import GateRefused, InputError
 
 
 def result(engine: str, variant: str, ms: float, **values: object) -> BenchResult:
@@ -314,3 +315,16 @@ def test_bundles_of_one_name_are_told_apart() -> None:
     assert bench_plots.label(both, second) == "b/bundle onnxruntime fp32"
     moved = BenchReport({}, {}, (replace(second, bundle="/c/bundle"),))
     assert table.compare(BenchReport({}, {}, (first,)), moved, ("x", "y")).count("0.33×") == 2
+
+
+def test_what_failed_on_the_manifest_is_never_the_choice(shapes_bundle: Bundle) -> None:
+    """A variant with NaN in its answers, or whose process ended there, was kept where it was the fastest."""
+    path = str(shapes_bundle.path)
+    works = replace(result("onnxruntime", "fp32", 430, wer=0.12, wer_rise=0.0), bundle=path)
+    failed = replace(result("openvino", "fp32", 143), bundle=path)
+    timed = replace(REPORT, results=(works, failed))
+    assert tuning.keep(timed, shapes_bundle)[0].engine == "openvino"
+    judged = replace(timed, settings={"threads": [2], "manifest": "dev.jsonl", "clips": 20})
+    assert tuning.keep(judged, shapes_bundle)[0].engine == "onnxruntime"
+    with pytest.raises(GateRefused, match="nothing was measured that could be chosen"):
+        tuning.keep(replace(judged, results=(failed,)), shapes_bundle)
