@@ -37,6 +37,8 @@ def write(job: Job, folder: Path) -> Readme:
     if job.argument not in ("", "ragged"):
         raise InputError(f"triton:{job.argument}: write triton, or triton:ragged")
     job.need_lengths(NAME)
+    if any(len(f"{label}\n".splitlines()) > 1 for label in job.spec.labels):
+        raise InputError(f"{job.bundle.path}: a label has a line break, and labels.txt has a line for each")
     if len(job.asked) > 1:
         raise InputError("a model of Triton's has one graph: name one variant")
     variant = next(iter(job.chosen(*_PRECISIONS).values()))

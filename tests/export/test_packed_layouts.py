@@ -193,6 +193,15 @@ def test_what_a_client_cannot_do_right_is_refused(
     assert not (tmp_path / "made").exists()
 
 
+@pytest.mark.parametrize("label", ["\n", "two\rlines"])
+def test_a_label_that_would_be_two_lines_is_refused(tmp_path: Path, label: str) -> None:
+    """Every label after it got the index of the one before in labels.txt, with exit code 0."""
+    changed = bundle_with(tmp_path, labels=(*embedded.resolve(None).spec.labels[:-1], label))
+    with pytest.raises(InputError, match="has a line break"):
+        layouts.pack(changed, "triton", tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
 def test_labels_that_would_be_one_are_refused(tmp_path: Path) -> None:
     labels = (*embedded.resolve(None).spec.labels[:-1], "A")
     changed = bundle_with(tmp_path, labels=labels, head_options=ctc.Options(lowercase=True))
