@@ -49,7 +49,7 @@ class PooledModel(nn.Module):
         self.add_module(family.core, network(config))
         self.classifier = PooledClassifier(config)
 
-    def forward(self, input_values: Tensor) -> SimpleNamespace:
-        """Waveforms [batch, samples] to an object with ``logits`` [batch, labels]."""
-        hidden = getattr(self, self.core)(input_values).last_hidden_state
+    def forward(self, **inputs: Tensor) -> SimpleNamespace:
+        """Waveforms or log-mel features, under the network's name, to an object with ``logits`` [batch, labels]."""
+        hidden = getattr(self, self.core)(**inputs).last_hidden_state
         return SimpleNamespace(logits=self.classifier(hidden.mean(dim=1)))

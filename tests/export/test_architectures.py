@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from wav2edge.calibration.passes.half import to_half
 from wav2edge.calibration.sites import find_sites
@@ -78,6 +81,22 @@ def test_gate_compares_log_mel_where_float32_can(make_checkpoint: Callable[..., 
     spec = model_spec(checkpoint, checkpoint.load())
     assert spec.min_samples == 560 and spec.frontend == "log-mel" and not spec.normalize
     assert min(len(clip) for case in cases(spec) for clip in case.clips) == 1600
+
+
+def test_a_pooled_head_on_log_mel_features(
+    make_checkpoint: Callable[..., Path], compare_batch: Callable[..., None]
+) -> None:
+    """It took waveforms alone, so that Wav2Vec2BertForSpeechClassification ended in a TypeError."""
+    path = make_checkpoint(classes="Wav2Vec2Bert", head="Model", conv_depthwise_kernel_size=7)
+    config = json.loads((path / "config.json").read_text("utf-8"))
+    config |= {"architectures": ["Wav2Vec2BertForSpeechClassification"], "num_labels": 3}
+    (path / "config.json").write_text(json.dumps(config), "utf-8")
+    weights = {f"wav2vec2_bert.{name}": value for name, value in load_file(path / "model.safetensors").items()}
+    for layer, size in (("dense", 32), ("out_proj", 3)):
+        weights[f"classifier.{layer}.weight"] = torch.linspace(-1, 1, size * 32).reshape(size, 32)
+        weights[f"classifier.{layer}.bias"] = torch.linspace(-1, 1, size)
+    save_file(weights, path / "model.safetensors")
+    compare_batch(path, (3000, 0, 1200), shortest_seconds=0.1)
 
 
 def test_layers_of_sew_cannot_be_summed(make_checkpoint: Callable[..., Path]) -> None:
