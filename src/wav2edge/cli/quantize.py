@@ -223,8 +223,8 @@ def run(
     model as it was exported, on other speech: how far the word error rate rises (for other heads: how far accuracy,
     equal error rate, diarization error rate or concordance get worse), how many frames keep their label or how close
     embeddings are, how much faster it is. Where it loses too much, its most sensitive layers are put back in float; if
-    that does not help either, it is refused. Where every variant is refused, the bundle stays as it was and the exit
-    code is 1.
+    that does not help either, it is refused. Where one loses too much, one that --variant names is refused, or every
+    one is, the bundle stays as it was and the exit code is 1.
 
     With --compress, parts of the model are removed first, as many as cost half of what a variant may lose. Where none
     can be removed, the bundle stays as it was and the exit code is 1.
