@@ -8,7 +8,6 @@ python -m recipes.embedded.report.agreement BUNDLE --manifest MANIFEST
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from wav2edge.runtime.recordings.segmentation import Segmentation
 
 from ..error_rates import Transcribed, error_rates
 from ..speech.manifest import read_manifest, rows_of
+from .readings import log_reading
 
 HERE = Path(__file__).resolve().parents[1]
 LONGEST = 60.0
@@ -53,10 +53,8 @@ def main() -> None:
             print(f"{engine}: {ours.hypothesis!r}, torch: {torch.hypothesis!r}")
         print(f"{engine}: {len(found) - len(pairs)} of {len(found)} clips as torch")
         different += len(pairs)
-        when = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="minutes")
-        row = {"when": when, "why": f"torch's text against that of the bundle (fp32, {engine})"}
-        with open(options.readings, "a", encoding="utf-8") as file:
-            file.write(json.dumps({**row, "sha256": results["sha256"], "eval": error_rates(found)}) + "\n")
+        why = f"torch's text against that of the bundle (fp32, {engine})"
+        log_reading(options.readings, why, results["sha256"], error_rates(found))
     sys.exit(1 if different else 0)
 
 

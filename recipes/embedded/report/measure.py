@@ -1,4 +1,4 @@
-"""The closing measurement: the only command of the recipe that uses the eval split, and it logs each use.
+"""The closing measurement. It and `report.agreement` alone use the eval split, and log each use.
 
 python -m recipes.embedded.report.measure CHECKPOINT --manifest MANIFEST --why "the reason, for the log"
 """
@@ -6,7 +6,6 @@ python -m recipes.embedded.report.measure CHECKPOINT --manifest MANIFEST --why "
 from __future__ import annotations
 
 import argparse
-import datetime
 import hashlib
 import json
 import tempfile
@@ -20,6 +19,7 @@ from ..speech.dataset import Dataset
 from ..speech.manifest import load, read_manifest, rows_of
 from ..student.decode import transcribe
 from ..student.model import Student, open_checkpoint
+from .readings import log_reading
 
 HERE = Path(__file__).resolve().parents[1]
 TRAIN_EVERY = 30
@@ -54,21 +54,20 @@ def main() -> None:
     net = open_checkpoint(options.checkpoint)
     student = Student(net).to(device).eval()
     weights = (options.checkpoint / "model.safetensors").read_bytes()
+    digest = hashlib.sha256(weights).hexdigest()
+    rates = {}
     results: dict[str, object] = {
-        "sha256": hashlib.sha256(weights).hexdigest(),
+        "sha256": digest,
         "bytes": len(weights),
         "parameters": sum(p.numel() for p in net.parameters()),
     }
     for split in ("train", "dev", "test", "eval"):
         transcribed = transcribe_split(student, options.manifest, split, device)
-        results[split] = error_rates(transcribed, intervals=True)
+        results[split] = rates[split] = error_rates(transcribed, intervals=True)
         results[split + "_transcripts"] = [row._asdict() for row in transcribed]
-    with open(options.readings, "a", encoding="utf-8") as file:
-        when = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="minutes")
-        row = {"when": when, "why": options.why, "sha256": results["sha256"], "eval": results["eval"]}
-        file.write(json.dumps(row) + "\n")
+    log_reading(options.readings, options.why, digest, rates["eval"])
     options.out.write_text(json.dumps(results, indent=1) + "\n")
-    print(json.dumps({split: results[split] for split in ("train", "dev", "test", "eval")}, indent=1))
+    print(json.dumps(rates, indent=1))
 
 
 if __name__ == "__main__":

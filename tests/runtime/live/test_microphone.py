@@ -21,6 +21,7 @@ import soundfile
 from numpy.typing import NDArray
 
 import wav2edge
+from wav2edge.measure.scoring import word_edits
 from wav2edge.runtime.audio import read
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.live.backlog import Block
@@ -190,12 +191,9 @@ def most_errors(path: Path, text: str) -> int:
     That alone changes words that are as likely as others: of one clip's fourteen, five to nine are wrong. So two clips
     cannot show a rise of 2 %, but speech that is lost takes more words than this.
     """
-    import jiwer
-
     transcriber, speech = wav2edge.Transcriber(), read.load(path)
     shifted = [np.pad(speech, (shift, 0)) for shift in range(0, 320, 20)]
-    words = [jiwer.process_words(text, transcriber(samples).text) for samples in shifted]
-    return max(found.substitutions + found.deletions + found.insertions for found in words)
+    return max(word_edits(text, transcriber(samples).text).errors for samples in shifted)
 
 
 class Listener:
