@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..runtime.bundle import embedded
 from ..runtime.bundle.read import Bundle
-from ..runtime.engines import EngineOptions
-from ..runtime.model import SMALL_BYTES, Model
+from ..runtime.model import Model, options_by_size
 from . import choice
 from . import profile as profiles
 from .detect import Machine, detect
@@ -40,7 +39,7 @@ def open_model(
     """
     opened = embedded.resolve(bundle)
     chosen = choice.choose(opened, engine, variant, threads, machine=machine, profile=profile)
-    options = EngineOptions(threads=chosen.threads, device=device, keep_memory=chosen.variant.bytes > SMALL_BYTES)
+    options = options_by_size(chosen.variant, threads=chosen.threads, device=device)
     return Model(opened, chosen.engine, chosen.variant, options, reason=chosen.reason)
 
 

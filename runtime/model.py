@@ -35,7 +35,16 @@ if TYPE_CHECKING:
 SMALL_BYTES = 30_000_000
 """Bytes of a variant below which a CPU engine gives the memory of a run back at its end. After windows of up to 30 s in
 two threads the embedded model held 116 MB, 230 where it keeps its pool, for 1.0 (10 s) to 1.2 (30 s) of the time; for
-larger models the system would clear hundreds of MB again at each run."""
+larger models the system would clear hundreds of MB again at each run. Its threads also sleep while they wait for the
+next operator, which takes less processor time; those of larger models spin for a moment."""
+
+
+def options_by_size(
+    variant: Variant, *, threads: int | None = None, device: str | None = None, longest_seconds: float | None = None
+) -> EngineOptions:
+    """Options with what depends on whether a variant is small (``SMALL_BYTES``)."""
+    large = variant.bytes > SMALL_BYTES
+    return EngineOptions(threads, device, longest_seconds, keep_memory=large, spin=large)
 
 
 class Model:

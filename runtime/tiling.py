@@ -1,4 +1,4 @@
-"""Run a model's front end (its convolutions) in pieces of at most one second, whose tensors are small.
+"""Run a model's front end (its convolutions) in pieces of at most three seconds, whose tensors are small.
 
 Its tensors are the largest of the model by far (base shape, 30 s: 512 channels of 96 000 frames), although the
 receptive field of a frame is 25 ms. So the convolutions are run on one stretch of the waveform after the other, and
@@ -8,9 +8,10 @@ together the stretches give the features of the whole clip, up to rounding (docs
    field less the stride, and no frame is computed near an edge.
 2. Where the first convolution is normalised over the clip's frames (group norm), a first pass computes the mean and the
    mean square of each channel in each stretch. Their average, weighted by frames and taken in float64, is the clip's.
-3. What is left is run in stretches of up to half a second, the last of them padded with zeros to a whole tenth of a
-   second: an engine that keeps what it prepared for each length (OpenVINO) meets six at most. What was added gives
-   frames of its own, which are dropped, or is masked by the length. Live captions use no longer stretches than these.
+3. Stretches are of three seconds, then of one, then of half a second and what is left, padded with zeros to a whole
+   tenth of a second: an engine that keeps what it prepared for each length (OpenVINO) meets seven at most. What was
+   added gives frames of its own, which are dropped, or is masked by the length. Live captions use those of half a
+   second and less.
 """
 
 from __future__ import annotations
@@ -35,13 +36,15 @@ from .bundle.spec import (
 from .engines import Arrays, contradiction
 from .errors import EngineError
 
-SECONDS = 1.0
-"""Length of a stretch in seconds; half of it with group norm. ``benchmarks/memory.py --piece`` prints time and memory
-of others: at base shape OpenVINO needs 3 MB less with half of it (6 with group norm, whose two stages both keep
-something for the length) and 10 MB more with 2 s, where it is as fast; ONNX Runtime is as fast with each."""
+SECONDS = 3.0
+"""Length of the longest stretches in seconds. ``benchmarks/memory.py --piece`` prints time and memory of others: at
+base shape in INT8 the front end takes 0.87 to 0.95 of the time of stretches of one second, and 23 to 45 MB more."""
+
+_SHORTER = (1.0, 0.5)
+"""Lengths of the others in seconds."""
 
 _PARTS = 5
-"""What is left of a clip is padded to the next of so many parts of half a stretch."""
+"""What is left of a clip is padded to the next of so many parts of the shortest stretch."""
 
 Run = Callable[[Stage, Arrays], Arrays]
 """Runs a stage of the model on its inputs."""
@@ -63,7 +66,7 @@ def features(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> NDAr
     Raises EngineError as ``run`` does, and BundleError where a stage gives other frames than the spec says.
     """
     statistics = {} if spec.norm == "layer" else _statistics(run, spec, normalized)
-    return _in_pieces(run, spec, normalized, statistics, _longest(spec))
+    return _in_pieces(run, spec, normalized, statistics, _sizes(spec))
 
 
 def run_stage(run: Run, spec: ModelSpec, stage: Stage, feeds: Arrays) -> dict[str, NDArray[np.generic]]:
@@ -80,7 +83,7 @@ def run_stage(run: Run, spec: ModelSpec, stage: Stage, feeds: Arrays) -> dict[st
     lengths = feeds[INPUT_LENGTHS] if stage == "frontend" else np.full(len(batch), batch.shape[1])
     each = [
         _in_pieces(
-            run, spec, clip[: int(length)], {name: feeds[name][row : row + 1] for name in statistics}, _half(spec)
+            run, spec, clip[: int(length)], {name: feeds[name][row : row + 1] for name in statistics}, [_shortest(spec)]
         )
         for row, (clip, length) in enumerate(zip(batch, lengths))
     ]
@@ -99,25 +102,25 @@ def batched(rows: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], N
     return batch, lengths
 
 
-def pieces(steps: tuple[Convolution, ...], samples: int, longest: int, rest: int) -> Iterator[slice]:
-    """The stretches of samples that a clip is run in: of ``longest`` frames, and of up to ``rest`` what is left."""
+def pieces(steps: tuple[Convolution, ...], samples: int, sizes: Sequence[int]) -> Iterator[slice]:
+    """The stretches of samples that a clip is run in; sizes: in frames, the longest first, what is left may be less."""
     stride, field = _stride(steps), _samples(steps, 1)
     count = _frames(steps, samples)
     begin = 0
     while begin < count:
         left = count - begin
-        size = longest if left >= longest else min(left, rest)
+        size = next((size for size in sizes if size <= left), left)
         yield slice(begin * stride, (begin + size - 1) * stride + field)
         begin += size
 
 
 def _in_pieces(
-    run: Run, spec: ModelSpec, normalized: NDArray[np.float32], statistics: Arrays, longest: int
+    run: Run, spec: ModelSpec, normalized: NDArray[np.float32], statistics: Arrays, sizes: Sequence[int]
 ) -> NDArray[np.float32]:
     """Rules 1 and 3: the features [frames, channels] of a clip [samples]; statistics: of the clip, of rule 2."""
     steps = spec.feature_time
     parts = []
-    for piece in pieces(steps, len(normalized), longest, _half(spec)):
+    for piece in pieces(steps, len(normalized), sizes):
         count = _frames(steps, piece.stop - piece.start)
         values = _padded(normalized[None, piece], steps, _step(spec))
         if statistics:
@@ -138,8 +141,8 @@ def _statistics(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> d
     first = spec.feature_time[:1]
     total = _frames(first, len(normalized))
     sums: dict[str, NDArray[np.float64]] = {}
-    longest = _longest(spec) * spec.feature_stride // first[0].stride
-    for piece in pieces(first, len(normalized), longest, longest):
+    sizes = [size * spec.feature_stride // first[0].stride for size in _sizes(spec)]
+    for piece in pieces(first, len(normalized), sizes):
         size = np.array([piece.stop - piece.start], np.int64)
         outputs = run_stage(run, spec, "statistics", {NORMALIZED: normalized[None, piece], INPUT_LENGTHS: size})
         for name in (NORM_MEAN, NORM_MEAN_SQUARE):
@@ -172,16 +175,17 @@ def _stride(steps: tuple[Convolution, ...]) -> int:
     return math.prod(step.stride for step in steps)
 
 
-def _longest(spec: ModelSpec) -> int:
-    """Frames of a stretch."""
-    return 2 * _half(spec) if spec.norm == "layer" else _half(spec)
+def _sizes(spec: ModelSpec) -> list[int]:
+    """Frames of a clip's stretches, the longest first."""
+    lengths = (SECONDS, *(length for length in _SHORTER if length < SECONDS))
+    return [max(1, round(length * spec.sample_rate / spec.feature_stride)) for length in lengths]
 
 
-def _half(spec: ModelSpec) -> int:
-    """Frames of half a stretch."""
-    return max(1, round(SECONDS / 2 * spec.sample_rate / spec.feature_stride))
+def _shortest(spec: ModelSpec) -> int:
+    """Frames of the shortest stretch, which what is left of a clip does not exceed."""
+    return _sizes(spec)[-1]
 
 
 def _step(spec: ModelSpec) -> int:
     """Frames of whose multiples stretches are."""
-    return max(1, _half(spec) // _PARTS)
+    return max(1, _shortest(spec) // _PARTS)

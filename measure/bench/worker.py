@@ -167,13 +167,16 @@ class _EngineRunner:
 
     def __init__(self, request: WorkerRequest) -> None:
         from ...runtime.bundle.read import Bundle
-        from ...runtime.engines import EngineOptions
-        from ...runtime.model import Model
+        from ...runtime.model import Model, options_by_size
 
-        options = EngineOptions(
-            threads=request["threads"], device=request["device"], longest_seconds=request["longest"]
+        bundle = Bundle.open(request["bundle"])
+        options = options_by_size(
+            bundle.variant(request["variant"]),
+            threads=request["threads"],
+            device=request["device"],
+            longest_seconds=request["longest"],
         )
-        self._model = Model(Bundle.open(request["bundle"]), request["engine"], request["variant"], options)
+        self._model = Model(bundle, request["engine"], request["variant"], options)
         self._model.prepare()
 
     def run(self, samples: NDArray[np.float32]) -> object:

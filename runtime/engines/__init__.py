@@ -54,9 +54,9 @@ class EngineOptions:
     """Keep the memory that a run has freed for the next one, where the engine has such a pool. Given back at the end of
     each run, less is held after long ones (``model.SMALL_BYTES`` says for which models that costs little time)."""
     spin: bool = False
-    """Let threads wait for the next operator in a loop, where the engine can. Default no: where the processors are
-    virtual, a waiting thread takes the time of one that works (benchmarks/spinning.py: runs take up to 2.2 times as
-    long on two of them), and it takes processor time everywhere."""
+    """Let threads wait up to 0.2 ms for the next operator in a loop before they sleep, where the engine can be told so.
+    Waking up takes a small part of the time of a large model's operators, but where they are short, a loop takes more
+    processor time than it saves (benchmarks/spinning.py; ``model.SMALL_BYTES`` says which models are small)."""
     keep_compiled: bool = True
     """Write what an engine compiles to the cache directory; false for a variant that the gate may still refuse."""
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from openvino import Node, Output
 
 
+GELU = frozenset({"Gelu", "Divide", "Erf", "Add", "Multiply"})
+"""GELU, and what it is written as without that operator: 0.5 x (1 + erf(x / sqrt 2))."""
+
+
 def activation_scale(node: Node) -> float | None:
     """The scale of a dequantised activation, a Multiply in symmetric int8 with one scale; None for any other node."""
     quantizer = quantizer_of(node) if node.get_type_name() == "Multiply" else None

@@ -18,14 +18,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._library import library
-from ._openvino_chains import constant_of, readers_of
+from ._openvino_chains import GELU, constant_of, readers_of
 
 if TYPE_CHECKING:
     from openvino import Model, Node, Output
 
 _ROWS = 64
-_GELU = frozenset({"Gelu", "Divide", "Erf", "Add", "Multiply"})
-"""GELU, and what it is written as without that operator: 0.5 x (1 + erf(x / sqrt 2))."""
 
 
 def quantize_apart(model: Model) -> int:
@@ -54,7 +52,7 @@ def _is_quantized(node: Node) -> bool:
     while read:
         for reader in readers_of(read.pop()):
             quantized = quantized or reader.get_type_name() == "FakeQuantize"
-            if reader.get_type_name() in _GELU:
+            if reader.get_type_name() in GELU:
                 read.append(reader)
             elif reader.get_type_name() != "FakeQuantize":
                 return False

@@ -33,6 +33,12 @@ SHAPE_WORK = frozenset(
 fallback. https://github.com/microsoft/onnxruntime/issues/17930"""
 
 
+_LIMITED_SPINNING = (1, 27)
+"""The first version whose threads can be told how long to spin."""
+_SPIN_US, _PAUSES = 200, 64
+"""Microseconds, and pauses of the processor between two looks at the queue."""
+
+
 def not_installed(extra: str) -> str | None:
     """The reason and the pip line where onnxruntime is missing; None when it is there."""
     if importlib.util.find_spec("onnxruntime") is None:
@@ -71,8 +77,9 @@ def open_session(
     settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     if options.profiling:
         settings.enable_profiling = True
-    if not options.spin and providers[0][0] == CPU:
-        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if providers[0][0] == CPU:
+        for key, value in _waiting(options).items():
+            settings.add_session_config_entry(f"session.intra_op.{key}", value)
     if (variant.scheme or "").startswith("u8"):
         # Its keys and values are signed. By default ONNX Runtime makes them unsigned on x86, in front of the product or
         # on the way to it: the same numbers, but up to one and a half times the time of the product.
@@ -105,6 +112,14 @@ def open_session(
             f"{wanted} leaves {', '.join(strays)} of {name} to the CPU; use another variant or another engine"
         )
     return session
+
+
+def _waiting(options: EngineOptions) -> dict[str, str]:
+    """How threads wait for the next operator: by default ONNX Runtime's do so in a loop, for about 30 ms."""
+    version = tuple(map(int, library("onnxruntime").__version__.split(".")[:2]))
+    if options.spin and version >= _LIMITED_SPINNING:
+        return {"spin_duration_us": str(_SPIN_US), "spin_backoff_max": str(_PAUSES)}
+    return {"allow_spinning": "0"}
 
 
 def strays_on_cpu(session: InferenceSession) -> list[str]:

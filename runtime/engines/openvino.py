@@ -30,6 +30,7 @@ from . import (
     EngineOptions,
     Purpose,
     _mapped,
+    _openvino_copies,
     _openvino_first,
     _openvino_groups,
     _openvino_moves,
@@ -173,6 +174,7 @@ def adapt(model: Model, bfloat16: bool = False) -> None:
     if _openvino_unsigned.helps():
         _openvino_unsigned.read_unsigned(model)
     _openvino_moves.move_integers(model)
+    _openvino_copies.spare_copies(model)
 
 
 class OpenVinoSession:

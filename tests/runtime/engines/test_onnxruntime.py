@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wav2edge.runtime import engines
+from wav2edge.runtime import engines, model
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.engines import EngineOptions, _gpu, _ort
 from wav2edge.runtime.errors import EngineError, InputError
@@ -47,16 +47,35 @@ def test_a_provider_that_leaves_the_graph_to_the_cpu_is_an_error(small_bundle: B
         engines.load(small_bundle, small_bundle.variant("fp32"), "onnxruntime", options=EngineOptions(device="Azure"))
 
 
-def test_threads_do_not_spin_unless_told_to(small_bundle: Bundle) -> None:
-    """Two virtual processors took up to twice as long: the waiting thread had the time of the working one."""
-    for spin, options in ((False, EngineOptions()), (True, EngineOptions(spin=True))):
+def test_threads_do_not_spin_unless_told_to_for_a_moment(small_bundle: Bundle) -> None:
+    """For 30 ms, as by default, two virtual processors took up to twice as long: a loop has the time of a worker."""
+    for spin, key, value in ((False, "allow_spinning", "0"), (True, "spin_duration_us", "200")):
+        options = EngineOptions(spin=spin)
         session = engines.load(small_bundle, small_bundle.variant("fp32"), "onnxruntime", options=options)
         settings = session.raw.get_session_options()  # type: ignore[attr-defined]
-        if spin:
-            with pytest.raises(RuntimeError, match="allow_spinning"):
-                settings.get_session_config_entry("session.intra_op.allow_spinning")
-        else:
-            assert settings.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+        assert settings.get_session_config_entry(f"session.intra_op.{key}") == value
+
+
+def test_threads_of_versions_that_cannot_limit_it_do_not_spin(
+    small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a version knows no key of a duration, and would spin for 30 ms."""
+    import onnxruntime as ort
+
+    monkeypatch.setattr(ort, "__version__", "1.23.2")
+    options = EngineOptions(spin=True)
+    session = engines.load(small_bundle, small_bundle.variant("fp32"), "onnxruntime", options=options)
+    settings = session.raw.get_session_options()  # type: ignore[attr-defined]
+    assert settings.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+@pytest.mark.parametrize(("small_bytes", "large"), [(1, True), (10**9, False)])
+def test_large_models_spin_and_keep_their_memory(
+    small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, small_bytes: int, large: bool
+) -> None:
+    monkeypatch.setattr(model, "SMALL_BYTES", small_bytes)
+    options = model.options_by_size(small_bundle.variant("fp32"), threads=1)
+    assert options == EngineOptions(threads=1, keep_memory=large, spin=large)
 
 
 def test_an_unknown_provider_is_named_with_those_there_are(small_bundle: Bundle) -> None:
