@@ -8,10 +8,10 @@ together the stretches give the features of the whole clip, up to rounding (docs
    field less the stride, and no frame is computed near an edge.
 2. Where the first convolution is normalised over the clip's frames (group norm), a first pass computes the mean and the
    mean square of each channel in each stretch. Their average, weighted by frames and taken in float64, is the clip's.
-3. Stretches are of three seconds, then of one, then of half a second and what is left, padded with zeros to a whole
-   tenth of a second: an engine that keeps what it prepared for each length (OpenVINO) meets seven at most. What was
-   added gives frames of its own, which are dropped, or is masked by the length. Live captions use those of half a
-   second and less.
+3. Stretches are of three seconds, of one and of half a second; what is left is padded with zeros to the next whole tenth
+   of a second, and to a longer stretch where a tenth of that is missing at most. So an engine that keeps what it
+   prepared for each length (OpenVINO) meets seven at most. What was added gives frames of its own, which are dropped,
+   or is masked by the length. Live captions use stretches of half a second and less.
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ base shape in INT8 the front end takes 0.87 to 0.95 of the time of stretches of 
 
 _SHORTER = (1.0, 0.5)
 """Lengths of the others in seconds."""
+
+_MISSING = 10
+"""A stretch may lack one in so many of its frames."""
 
 _PARTS = 5
 """What is left of a clip is padded to the next of so many parts of the shortest stretch."""
@@ -76,8 +79,9 @@ def run_stage(run: Run, spec: ModelSpec, stage: Stage, feeds: Arrays) -> dict[st
     """
     batch = np.asarray(feeds[NORMALIZED], dtype=np.float32)
     if stage == "statistics":
-        step = _step(spec) * spec.feature_stride // spec.feature_time[0].stride
-        padded = _padded(batch, spec.feature_time[:1], step)
+        first = spec.feature_time[:1]
+        ratio = spec.feature_stride // first[0].stride
+        padded = _padded(batch, first, _step(spec) * ratio, [size * ratio for size in _sizes(spec)])
         return dict(run(stage, {NORMALIZED: padded, INPUT_LENGTHS: feeds[INPUT_LENGTHS]}))
     statistics = [name for name in (NORM_MEAN, NORM_MEAN_SQUARE) if name in feeds]
     lengths = feeds[INPUT_LENGTHS] if stage == "frontend" else np.full(len(batch), batch.shape[1])
@@ -103,13 +107,13 @@ def batched(rows: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], N
 
 
 def pieces(steps: tuple[Convolution, ...], samples: int, sizes: Sequence[int]) -> Iterator[slice]:
-    """The stretches of samples that a clip is run in; sizes: in frames, the longest first, what is left may be less."""
+    """The stretches of samples that a clip is run in; sizes: in frames, the longest first, see rule 3."""
     stride, field = _stride(steps), _samples(steps, 1)
     count = _frames(steps, samples)
     begin = 0
     while begin < count:
         left = count - begin
-        size = next((size for size in sizes if size <= left), left)
+        size = min(left, next((size for size in sizes if size - size // _MISSING <= left), left))
         yield slice(begin * stride, (begin + size - 1) * stride + field)
         begin += size
 
@@ -122,7 +126,7 @@ def _in_pieces(
     parts = []
     for piece in pieces(steps, len(normalized), sizes):
         count = _frames(steps, piece.stop - piece.start)
-        values = _padded(normalized[None, piece], steps, _step(spec))
+        values = _padded(normalized[None, piece], steps, _step(spec), sizes)
         if statistics:
             outputs = run("tile", {NORMALIZED: values, **statistics})
         else:
@@ -151,10 +155,13 @@ def _statistics(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> d
     return {name: values.astype(np.float32) for name, values in sums.items()}
 
 
-def _padded(batch: NDArray[np.float32], steps: tuple[Convolution, ...], step: int) -> NDArray[np.float32]:
-    """Rule 3: samples [batch, samples] with zeros up to a multiple of ``step`` frames."""
-    count = -(-_frames(steps, batch.shape[1]) // step) * step
-    missing = _samples(steps, count) - batch.shape[1]
+def _padded(
+    batch: NDArray[np.float32], steps: tuple[Convolution, ...], step: int, sizes: Sequence[int]
+) -> NDArray[np.float32]:
+    """Rule 3: samples [batch, samples] with zeros up to a multiple of ``step`` frames, or to one of ``sizes``."""
+    count = _frames(steps, batch.shape[1])
+    full = [size for size in sizes if size - size // _MISSING <= count <= size]
+    missing = _samples(steps, full[0] if full else -(-count // step) * step) - batch.shape[1]
     return batch if missing <= 0 else np.pad(batch, ((0, 0), (0, missing)))
 
 

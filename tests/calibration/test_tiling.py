@@ -172,7 +172,7 @@ def test_the_largest_tensor_has_the_length_of_a_piece(tiny_bundles: dict[str, Bu
             run = session.run
             session.run = lambda feeds, run=run: (seen.append(feeds["normalized"].shape[1]), run(feeds))[1]  # type: ignore
         model.logits([noise(30 * 16000)])
-        assert len(seen) == 2 * 13
+        assert len(seen) == 2 * 10
         assert max(seen) <= 3 * 16000 + 400
 
 
