@@ -26,12 +26,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import _kit
+import _limits
 import _shapes
 import numpy as np
 from _peers import environments
 from _peers.process import Failed, Peer, Program, environment
 from _peers.rows import OURS, ROWS, Result, Row
-from _peers.table import bars, table
+from _peers.table import bars, compared, keeping_words, table
 
 from wav2edge.devices.open import open_model
 from wav2edge.export import layouts
@@ -81,9 +82,10 @@ def main() -> None:
     parser.add_argument("--crispasr", type=Path, metavar="FILE", help="CrispASR's converter")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, _kit.Output(arguments, markdown=True) as output:
-        run = Run(arguments, Path(folder))
-        for name in arguments.models:
+        run, keeping = Run(arguments, Path(folder)), None
+        for name in sorted(arguments.models, key=lambda name: name != SPOKEN):
             case = CASES[name]()
+            peak = _limits.peak(arguments.threads)
             results = run.case(case)
             if arguments.prepare:
                 output.say(
@@ -91,9 +93,14 @@ def main() -> None:
                 )
                 continue
             output.say(f"**{case.name}**, {arguments.threads} threads, median (min) ms of {arguments.turns} turns:", "")
-            spoken = run.rows if case.spoken else ()
-            output.say(*table(results, arguments.seconds, run.reference(case), [row.text for row in spoken]))
-            output.say("", *([] if case.spoken else [*bars(results, arguments.seconds), ""]))
+            spoken, expected = [row.text for row in run.rows] if case.spoken else [], run.reference(case)
+            output.say(*table(results, arguments.seconds, expected, spoken), "")
+            if case.spoken:
+                keeping = keeping_words(results, expected, spoken)
+                continue
+            peak = max(peak, _limits.peak(arguments.threads))
+            products = _limits.products(case.checkpoint, compared(arguments.seconds)) / peak
+            output.say(*bars(results, arguments.seconds, products, keeping), "")
 
 
 class Run:
@@ -240,10 +247,11 @@ def _base(norm: _shapes.Norm) -> Case:
     return Case(f"Base shape (94 M parameters, random weights), {norm} norm", checkpoint, made)
 
 
+SPOKEN = "embedded"
 CASES = {
     "base-group": lambda: _base("group"),
     "base-layer": lambda: _base("layer"),
-    "embedded": lambda: Case(
+    SPOKEN: lambda: Case(
         "Embedded checkpoint (layer norm)", EMBEDDED_CHECKPOINT, Bundle.open(embedded.bundle_path()), spoken=True
     ),
 }

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from wav2edge.calibration.gate import Budget
 from wav2edge.measure import scoring
 
 from .rows import OUR_FP32, OUR_INT8, OURS, Result
 
-BAR_PEERS, BAR_INT8 = 0.72, 0.32
-"""wav2edge's share of the fastest peer's time at 10 s, and of ONNX Runtime's INT8 of its FP32."""
+BAR_PEERS, BAR_PRODUCTS, BAR_INT8 = 0.72, 1.25, 0.32
+"""wav2edge's share at 10 s of a peer's time and of its own products', and of ONNX Runtime's INT8 of its FP32."""
 
 
 def table(
@@ -20,7 +21,7 @@ def table(
 
     expected: the texts of the reference, spoken: what is said in the clips; both empty where words mean nothing.
     """
-    at = _at(lengths)
+    at = compared(lengths)
     ours = next(result for result in results if result.row is OURS)
     columns = ["", *(f"{length:g} s" for length in lengths), f"wav2edge takes, of {at:g} s"]
     columns += ["mixed files, × real time", "MB above start", "MB"]
@@ -44,16 +45,39 @@ def _words(result: Result, expected: Sequence[str], spoken: Sequence[str]) -> li
     """In how many clips the words differ from the reference's, and the rate of errors."""
     if not result.texts:
         return ["–", "–"]
-    pairs = [(scoring.normalize(text), scoring.normalize(said)) for text, said in zip(result.texts, spoken)]
-    other = sum(text != scoring.normalize(reference) for (text, _), reference in zip(pairs, expected))
-    edits = [scoring.word_edits(said, text) for text, said in pairs]
-    rate = sum(edit.errors for edit in edits) / max(1, sum(edit.length for edit in edits))
-    return ["another model" if result.row.other_model else f"{other} of {len(expected)}", f"{100 * rate:.1f}"]
+    other = sum(map(_differs, result.texts, expected))
+    words = "another model" if result.row.other_model else f"{other} of {len(expected)}"
+    return [words, f"{100 * _error_rate(result.texts, spoken):.1f}"]
 
 
-def bars(results: Sequence[Result], lengths: Sequence[float]) -> list[str]:
-    """What is expected, and what was measured."""
-    at = _at(lengths)
+def _differs(text: str, reference: str) -> bool:
+    return scoring.normalize(text) != scoring.normalize(reference)
+
+
+def _error_rate(texts: Sequence[str], spoken: Sequence[str]) -> float:
+    pairs = [(scoring.normalize(said), scoring.normalize(text)) for said, text in zip(spoken, texts)]
+    edits = [scoring.word_edits(*pair) for pair in pairs]
+    return sum(edit.errors for edit in edits) / max(1, sum(edit.length for edit in edits))
+
+
+def keeping_words(results: Sequence[Result], expected: Sequence[str], spoken: Sequence[str]) -> frozenset[str]:
+    """The names of the rows whose words err no more often than the gate allows a variant, compared with the reference.
+
+    expected, spoken: as in ``table``.
+    """
+    most = _error_rate(expected, spoken) + Budget().max_wer_rise / 100
+    return frozenset(r.row.name for r in results if r.texts and _error_rate(r.texts, spoken) <= most)
+
+
+def bars(
+    results: Sequence[Result], lengths: Sequence[float], products: float, keeping: Collection[str] | None
+) -> list[str]:
+    """What is expected, and what was measured.
+
+    products: seconds that the products of the compared clip take at the machine's INT8 peak.
+    keeping: the rows that keep the words of a checkpoint whose words mean something; None: not measured.
+    """
+    at = compared(lengths)
     by_row = {result.row: result for result in results}
     ours, lines = by_row[OURS], []
     shares = {
@@ -61,9 +85,15 @@ def bars(results: Sequence[Result], lengths: Sequence[float]) -> list[str]:
         for result in results
         if result.row.source == "checkpoint" and not result.row.other_model and (share := ours.share(result, at))
     }
-    if shares:
-        fastest = max(shares, key=shares.__getitem__)
-        lines.append(_bar(f"wav2edge's time of the fastest peer's ({fastest}), {at:g} s", shares[fastest], BAR_PEERS))
+    for whose, names in ("", shares), (" of those that keep the embedded checkpoint's words", keeping):
+        among = {name: share for name, share in shares.items() if name in (names or ())}
+        if among:
+            fastest = max(among, key=among.__getitem__)
+            what = f"wav2edge's time of the fastest peer's{whose} ({fastest}), {at:g} s"
+            lines.append(_bar(what, among[fastest], BAR_PEERS))
+    if taken := ours.times.get(at):
+        what = f"wav2edge's fastest run of the products' time at the INT8 peak, {1000 * products:.0f} ms, {at:g} s"
+        lines.append(_bar(what, min(taken.values()) / products, BAR_PRODUCTS))
     if OUR_INT8 in by_row and OUR_FP32 in by_row and (share := by_row[OUR_INT8].share(by_row[OUR_FP32], at)):
         lines.append(_bar(f"ONNX Runtime's INT8 of its FP32, {at:g} s", share, BAR_INT8))
     return lines
@@ -73,5 +103,6 @@ def _bar(what: str, value: float, bar: float) -> str:
     return f"* {what}: {value:.2f} (expected: at most {bar:g}), {'met' if value <= bar else 'missed'}"
 
 
-def _at(lengths: Sequence[float]) -> float:
+def compared(lengths: Sequence[float]) -> float:
+    """The length, in seconds, at which times are compared."""
     return 10.0 if 10.0 in lengths else lengths[-1]

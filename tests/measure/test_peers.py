@@ -125,8 +125,24 @@ def test_the_table_says_why_a_row_is_missing_and_whether_a_bar_is_met(peers: Mod
     assert "0.70" in lines[5] and "1 of 2" in lines[5] and "33.3" in lines[5]
     assert "| 12.3 |" in lines[5] and "12.3" not in lines[2]
     assert lines[6].endswith("ImportError: a   b |")
-    peer, int8 = peers.table.bars(results, (10.0,))
+    peer, products, int8 = peers.table.bars(results, (10.0,), 0.05, None)
     assert "0.70" in peer and peer.endswith("met") and "0.50" in int8 and int8.endswith("missed")
+    assert "50 ms" in products and "1.40" in products and products.endswith("missed")
+
+
+def test_peers_that_lose_words_are_told_apart(peers: ModuleType) -> None:
+    """The fastest peer made five points more errors than the checkpoint that it was given."""
+    ours, loses, keeps = (
+        peers.rows.Result(peers.rows.OURS, {10.0: {(0, 0): 0.1}}, texts=["one two"]),
+        peers.rows.Result(peers.rows.Row("loses", "a", "", ""), {10.0: {(0, 0): 0.11}}, texts=["one"]),
+        peers.rows.Result(peers.rows.Row("keeps", "b", "", ""), {10.0: {(0, 0): 0.4}}, texts=["One, two."]),
+    )
+    results = [ours, loses, keeps, peers.rows.Result(peers.rows.Row("fails", "c", "", ""))]
+    keeping = peers.table.keeping_words(results, ["one two"], ["one two"])
+    assert keeping == {ours.row.name, "keeps"}
+    fastest, keeper, _ = peers.table.bars(results, (10.0,), 0.09, keeping)
+    assert "(loses)" in fastest and "0.91" in fastest and fastest.endswith("missed")
+    assert "(keeps)" in keeper and "0.25" in keeper and keeper.endswith("met")
 
 
 def test_products_are_counted(peers: ModuleType, tmp_path: Path) -> None:
