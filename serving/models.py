@@ -97,7 +97,8 @@ def open_models(
     models = []
     for name, model in opened:
         if lanes > 1:
-            each = dataclasses.replace(model.options, threads=max(1, total // lanes))
+            # A thread that spins would take the time of another run.
+            each = dataclasses.replace(model.options, threads=max(1, total // lanes), spin=False)
             model = Model(model.bundle, model.engine, model.variant, each, reason=model.reason)
         live = LiveTranscriber(model, settings or live_settings())
         models.append(ServedModel(name, model, live, Transcriber(model)))
