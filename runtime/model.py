@@ -208,7 +208,9 @@ class Model:
     def _encoded(self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None) -> Arrays:
         """The model's outputs of normalised clips, each through the front end in pieces, then encoded as one batch."""
         run = self._run_whole(options)
-        batch, counts = tiling.batched([tiling.features(run, self.spec, clip) for clip in clips])
+        live = (options or self.options).window_seconds is not None
+        longest = tiling.LIVE_SECONDS if live else None
+        batch, counts = tiling.batched([tiling.features(run, self.spec, clip, longest) for clip in clips])
         return self.run("encoder", {FEATURES: batch, FEATURE_LENGTHS: counts}, options)
 
     def logits(

@@ -8,10 +8,10 @@ together the stretches give the features of the whole clip, up to rounding (docs
    field less the stride, and no frame is computed near an edge.
 2. Where the first convolution is normalised over the clip's frames (group norm), a first pass computes the mean and the
    mean square of each channel in each stretch. Their average, weighted by frames and taken in float64, is the clip's.
-3. Stretches are of three seconds, of one and of half a second; what is left is padded with zeros to the next whole tenth
-   of a second, and to a longer stretch where a tenth of that is missing at most. So an engine that keeps what it
+3. Stretches are of three seconds, of one and of half a second. What is left is padded with zeros to the next whole
+   tenth of a second, and to a longer stretch where a tenth of that is missing at most. So an engine that keeps what it
    prepared for each length (OpenVINO) meets seven at most. What was added gives frames of its own, which are dropped,
-   or is masked by the length. Live captions use stretches of half a second and less.
+   or is masked by the length. Live captions use stretches of half a second and less, and of one at the end.
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ base shape in INT8 the front end takes 0.87 to 0.95 of the time of stretches of 
 _SHORTER = (1.0, 0.5)
 """Lengths of the others in seconds."""
 
+LIVE_SECONDS = 1.0
+"""``SECONDS`` in live captions, whose utterances are short and which run beside other programs: OpenVINO then needs
+300 MB at base shape, 20 to 30 MB less."""
+
 _MISSING = 10
 """A stretch may lack one in so many of its frames."""
 
@@ -63,13 +67,17 @@ def frames(spec: ModelSpec, samples: int) -> int:
     return spec.feature_frames(samples)
 
 
-def features(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> NDArray[np.float32]:
+def features(
+    run: Run, spec: ModelSpec, normalized: NDArray[np.float32], longest: float | None = None
+) -> NDArray[np.float32]:
     """The features [frames, channels] of one clip [samples] that is normalised already and has at least one frame.
 
+    longest: length of the longest stretches in seconds (None: ``SECONDS``).
     Raises EngineError as ``run`` does, and BundleError where a stage gives other frames than the spec says.
     """
-    statistics = {} if spec.norm == "layer" else _statistics(run, spec, normalized)
-    return _in_pieces(run, spec, normalized, statistics, _sizes(spec))
+    sizes = _sizes(spec, longest)
+    statistics = {} if spec.norm == "layer" else _statistics(run, spec, normalized, sizes)
+    return _in_pieces(run, spec, normalized, statistics, sizes)
 
 
 def run_stage(run: Run, spec: ModelSpec, stage: Stage, feeds: Arrays) -> dict[str, NDArray[np.generic]]:
@@ -140,13 +148,14 @@ def _in_pieces(
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _statistics(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+def _statistics(
+    run: Run, spec: ModelSpec, normalized: NDArray[np.float32], sizes: Sequence[int]
+) -> dict[str, NDArray[np.float32]]:
     """Rule 2; every frame of the first convolution is in one stretch."""
     first = spec.feature_time[:1]
     total = _frames(first, len(normalized))
     sums: dict[str, NDArray[np.float64]] = {}
-    sizes = [size * spec.feature_stride // first[0].stride for size in _sizes(spec)]
-    for piece in pieces(first, len(normalized), sizes):
+    for piece in pieces(first, len(normalized), [size * spec.feature_stride // first[0].stride for size in sizes]):
         size = np.array([piece.stop - piece.start], np.int64)
         outputs = run_stage(run, spec, "statistics", {NORMALIZED: normalized[None, piece], INPUT_LENGTHS: size})
         for name in (NORM_MEAN, NORM_MEAN_SQUARE):
@@ -182,9 +191,10 @@ def _stride(steps: tuple[Convolution, ...]) -> int:
     return math.prod(step.stride for step in steps)
 
 
-def _sizes(spec: ModelSpec) -> list[int]:
+def _sizes(spec: ModelSpec, longest: float | None = None) -> list[int]:
     """Frames of a clip's stretches, the longest first."""
-    lengths = (SECONDS, *(length for length in _SHORTER if length < SECONDS))
+    longest = longest or SECONDS
+    lengths = (longest, *(length for length in _SHORTER if length < longest))
     return [max(1, round(length * spec.sample_rate / spec.feature_stride)) for length in lengths]
 
 

@@ -163,17 +163,21 @@ def test_a_group_norm_bundle_without_the_stages_runs_whole(tiny_bundles: dict[st
         assert np.allclose(model.logits([noise(40007)])[0], new.logits([noise(40007)])[0], atol=1e-4)
 
 
-def test_the_largest_tensor_has_the_length_of_a_piece(tiny_bundles: dict[str, Bundle]) -> None:
-    """30 s took the memory of 30 s in the front end."""
-    with Model(tiny_bundles["group"], "onnxruntime", "fp32") as model:
+@pytest.mark.parametrize(("window", "longest", "pieces"), [(None, 3, 10), (2.5, 1, 30)])
+def test_the_largest_tensor_has_the_length_of_a_piece(
+    tiny_bundles: dict[str, Bundle], window: float | None, longest: int, pieces: int
+) -> None:
+    """30 s took the memory of 30 s in the front end; live captions have shorter pieces."""
+    options = EngineOptions(window_seconds=window)
+    with Model(tiny_bundles["group"], "onnxruntime", "fp32", options) as model:
         seen: list[int] = []
         for stage in ("statistics", "tile"):
             session = model.session(stage)
             run = session.run
             session.run = lambda feeds, run=run: (seen.append(feeds["normalized"].shape[1]), run(feeds))[1]  # type: ignore
         model.logits([noise(30 * 16000)])
-        assert len(seen) == 2 * 10
-        assert max(seen) <= 3 * 16000 + 400
+        assert len(seen) == 2 * pieces
+        assert max(seen) <= longest * 16000 + 400
 
 
 def test_onnx_runtime_reserves_no_block_for_each_length(tiny_bundles: dict[str, Bundle]) -> None:
