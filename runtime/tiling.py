@@ -8,6 +8,8 @@ together the stretches give the features of the whole clip, up to rounding (docs
    field less the stride, and no frame is computed near an edge.
 2. Where the first convolution is normalised over the clip's frames (group norm), a first pass computes the mean and the
    mean square of each channel in each stretch. Their average, weighted by frames and taken in float64, is the clip's.
+   These stretches do not depend on those that follow, so that live captions have the features of the whole clip: in
+   INT8 to the last bit.
 3. Stretches are of three seconds, of one and of half a second. What is left is padded with zeros to the next whole
    tenth of a second, and to a longer stretch where a tenth of that is missing at most. So an engine that keeps what it
    prepared for each length (OpenVINO) meets seven at most. What was added gives frames of its own, which are dropped,
@@ -75,9 +77,8 @@ def features(
     longest: length of the longest stretches in seconds (None: ``SECONDS``).
     Raises EngineError as ``run`` does, and BundleError where a stage gives other frames than the spec says.
     """
-    sizes = _sizes(spec, longest)
-    statistics = {} if spec.norm == "layer" else _statistics(run, spec, normalized, sizes)
-    return _in_pieces(run, spec, normalized, statistics, sizes)
+    statistics = {} if spec.norm == "layer" else _statistics(run, spec, normalized)
+    return _in_pieces(run, spec, normalized, statistics, _sizes(spec, longest))
 
 
 def run_stage(run: Run, spec: ModelSpec, stage: Stage, feeds: Arrays) -> dict[str, NDArray[np.generic]]:
@@ -148,14 +149,13 @@ def _in_pieces(
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _statistics(
-    run: Run, spec: ModelSpec, normalized: NDArray[np.float32], sizes: Sequence[int]
-) -> dict[str, NDArray[np.float32]]:
+def _statistics(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     """Rule 2; every frame of the first convolution is in one stretch."""
     first = spec.feature_time[:1]
     total = _frames(first, len(normalized))
     sums: dict[str, NDArray[np.float64]] = {}
-    for piece in pieces(first, len(normalized), [size * spec.feature_stride // first[0].stride for size in sizes]):
+    sizes = [size * spec.feature_stride // first[0].stride for size in _sizes(spec)]
+    for piece in pieces(first, len(normalized), sizes):
         size = np.array([piece.stop - piece.start], np.int64)
         outputs = run_stage(run, spec, "statistics", {NORMALIZED: normalized[None, piece], INPUT_LENGTHS: size})
         for name in (NORM_MEAN, NORM_MEAN_SQUARE):

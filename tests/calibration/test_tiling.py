@@ -32,8 +32,8 @@ from wav2edge.runtime.live.transcriber import LiveTranscriber
 from wav2edge.runtime.live.utterance import Utterance
 from wav2edge.runtime.model import Model
 
-LENGTHS = (400, 719, 720, 15999, 16000, 40007)
-"""Samples: one frame, the last sample before two frames, two frames, about a piece, two and a half pieces."""
+LENGTHS = (400, 719, 720, 15999, 16000, 40007, 112_345)
+"""Samples: one frame, the last before two frames, two frames, about a second, two and a half seconds, seven seconds."""
 VARIANTS = ("fp32", "fp16", "int8-u8s8", "int8-s8s8", "int8-dynamic")
 TINY = {
     "hidden_size": 32,
@@ -85,6 +85,24 @@ def test_equals_the_whole_graph(tiny_bundles: dict[str, Bundle], norm: str, vari
                 assert np.abs(found - expected).max() < (1e-3 if variant == "fp32" else 1e-2) * spread
             else:  # a rounding that falls to the other side is a step of the quantiser
                 assert np.sqrt(np.mean((found - expected) ** 2)) < 0.05 * spread
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("variant", ["int8-u8s8", "int8-s8s8"])
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_the_pieces_of_live_captions_give_the_same_features(
+    tiny_bundles: dict[str, Bundle], norm: str, variant: str, engine: str
+) -> None:
+    """Statistics of other stretches differed in the last bit, and one in 300 frames by a step of the quantiser."""
+    pytest.importorskip(engine, reason=f"runs on {engine}")
+    with Model(tiny_bundles[norm], engine, variant) as model:
+
+        def run(stage: Stage, feeds: engines.Arrays) -> engines.Arrays:
+            return model.session(stage).run(feeds)
+
+        clip = loudness.measure([noise(112_345)]).normalized(noise(112_345))
+        found = [tiling.features(run, model.spec, clip, longest) for longest in (None, tiling.LIVE_SECONDS)]
+        assert np.array_equal(*found)
 
 
 def test_the_quantizer_after_the_first_product_is_kept_apart(tiny_bundles: dict[str, Bundle]) -> None:
@@ -170,14 +188,14 @@ def test_the_largest_tensor_has_the_length_of_a_piece(
     """30 s took the memory of 30 s in the front end; live captions have shorter pieces."""
     options = EngineOptions(window_seconds=window)
     with Model(tiny_bundles["group"], "onnxruntime", "fp32", options) as model:
-        seen: list[int] = []
+        seen: dict[str, list[int]] = {"statistics": [], "tile": []}
         for stage in ("statistics", "tile"):
             session = model.session(stage)
-            run = session.run
-            session.run = lambda feeds, run=run: (seen.append(feeds["normalized"].shape[1]), run(feeds))[1]  # type: ignore
+            run, lengths = session.run, seen[stage]
+            session.run = lambda feeds, run=run, to=lengths: (to.append(feeds["normalized"].shape[1]), run(feeds))[1]  # type: ignore
         model.logits([noise(30 * 16000)])
-        assert len(seen) == 2 * pieces
-        assert max(seen) <= longest * 16000 + 400
+        assert len(seen["statistics"]) == 10 and len(seen["tile"]) == pieces
+        assert max(seen["statistics"]) <= 3 * 16000 + 10 and max(seen["tile"]) <= longest * 16000 + 400
 
 
 def test_onnx_runtime_reserves_no_block_for_each_length(tiny_bundles: dict[str, Bundle]) -> None:
