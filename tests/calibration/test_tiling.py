@@ -101,8 +101,8 @@ def test_the_pieces_of_live_captions_give_the_same_features(
             return model.session(stage).run(feeds)
 
         clip = loudness.measure([noise(112_345)]).normalized(noise(112_345))
-        found = [tiling.features(run, model.spec, clip, longest) for longest in (None, tiling.LIVE_SECONDS)]
-        assert np.array_equal(*found)
+        file, live = (tiling.features(run, model.spec, clip, longest) for longest in (None, tiling.LIVE_SECONDS))
+        assert np.array_equal(file, live)
 
 
 def test_the_quantizer_after_the_first_product_is_kept_apart(tiny_bundles: dict[str, Bundle]) -> None:
