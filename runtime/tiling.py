@@ -13,7 +13,7 @@ together the stretches give the features of the whole clip, up to rounding (docs
 3. Stretches are of three seconds, of one and of half a second. What is left is padded with zeros to the next whole
    tenth of a second, and to a longer stretch where a tenth of that is missing at most. So an engine that keeps what it
    prepared for each length (OpenVINO) meets seven at most. What was added gives frames of its own, which are dropped,
-   or is masked by the length. Live captions use stretches of half a second and less, and of one at the end.
+   or is masked by the length. Live captions use stretches of half a second and less.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ base shape in INT8 the front end takes 0.87 to 0.95 of the time of stretches of 
 _SHORTER = (1.0, 0.5)
 """Lengths of the others in seconds."""
 
-LIVE_SECONDS = 1.0
+LIVE_SECONDS = 0.5
 """``SECONDS`` in live captions, whose utterances are short and which run beside other programs: OpenVINO then needs
-300 MB at base shape, 20 to 30 MB less."""
+less than 300 MB at base shape, 30 MB less."""
 
 _MISSING = 10
 """A stretch may lack one in so many of its frames."""

@@ -181,9 +181,9 @@ def test_a_group_norm_bundle_without_the_stages_runs_whole(tiny_bundles: dict[st
         assert np.allclose(model.logits([noise(40007)])[0], new.logits([noise(40007)])[0], atol=1e-4)
 
 
-@pytest.mark.parametrize(("window", "longest", "pieces"), [(None, 3, 10), (2.5, 1, 30)])
+@pytest.mark.parametrize(("window", "longest", "pieces"), [(None, 3.0, 10), (2.5, 0.5, 60)])
 def test_the_largest_tensor_has_the_length_of_a_piece(
-    tiny_bundles: dict[str, Bundle], window: float | None, longest: int, pieces: int
+    tiny_bundles: dict[str, Bundle], window: float | None, longest: float, pieces: int
 ) -> None:
     """30 s took the memory of 30 s in the front end; live captions have shorter pieces."""
     options = EngineOptions(window_seconds=window)
