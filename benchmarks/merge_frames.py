@@ -30,6 +30,7 @@ from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.model import Model
 
 CHECKPOINT = Path(__file__).resolve().parents[1] / "recipes" / "embedded" / "checkpoint"
+SPEC = embedded.resolve(None).spec
 SECONDS, FRAMES = 10.0, 499
 TIMED = (128, 192, 256, 320, 384, 448, FRAMES)
 """Frames of the timed runs of the encoder."""
@@ -88,13 +89,11 @@ def text_of(model: Wav2Vec2ForCTC, hidden: torch.Tensor, layer: int, likeness: f
         if index == layer:
             groups = groups_of(hidden[0], likeness, longest)
             hidden = means_of(hidden[0], groups)[None]
-        hidden = block(hidden)[0]
-        hidden = hidden if hidden.dim() == 3 else hidden[None]
+        hidden = block(hidden)
     if model.config.do_stable_layer_norm:
         hidden = model.wav2vec2.encoder.layer_norm(hidden)
     logits = model.lm_head(hidden)[0].numpy()[groups]
-    spec = embedded.resolve(None).spec
-    return ctc.joined(ctc.greedy(logits, spec), spec), int(groups[-1]) + 1
+    return ctc.joined(ctc.greedy(logits, SPEC), SPEC), int(groups[-1]) + 1
 
 
 def groups_of(frames: torch.Tensor, likeness: float, longest: int) -> NDArray[np.int64]:

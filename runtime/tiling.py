@@ -88,16 +88,14 @@ def run_stage(run: Run, spec: ModelSpec, stage: Stage, feeds: Arrays) -> dict[st
     """
     batch = np.asarray(feeds[NORMALIZED], dtype=np.float32)
     if stage == "statistics":
-        first = spec.feature_time[:1]
-        ratio = spec.feature_stride // first[0].stride
-        padded = _padded(batch, first, _step(spec) * ratio, [size * ratio for size in _sizes(spec)])
+        step, *sizes = _in_first(spec, [_step(spec), *_sizes(spec)])
+        padded = _padded(batch, spec.feature_time[:1], step, sizes)
         return dict(run(stage, {NORMALIZED: padded, INPUT_LENGTHS: feeds[INPUT_LENGTHS]}))
     statistics = [name for name in (NORM_MEAN, NORM_MEAN_SQUARE) if name in feeds]
     lengths = feeds[INPUT_LENGTHS] if stage == "frontend" else np.full(len(batch), batch.shape[1])
+    sizes = _sizes(spec, LIVE_SECONDS)
     each = [
-        _in_pieces(
-            run, spec, clip[: int(length)], {name: feeds[name][row : row + 1] for name in statistics}, [_shortest(spec)]
-        )
+        _in_pieces(run, spec, clip[: int(length)], {name: feeds[name][row : row + 1] for name in statistics}, sizes)
         for row, (clip, length) in enumerate(zip(batch, lengths))
     ]
     joined, counts = batched(each)
@@ -122,7 +120,7 @@ def pieces(steps: tuple[Convolution, ...], samples: int, sizes: Sequence[int]) -
     begin = 0
     while begin < count:
         left = count - begin
-        size = min(left, next((size for size in sizes if size - size // _MISSING <= left), left))
+        size = min(left, next((size for size in sizes if _fills(left, size)), left))
         yield slice(begin * stride, (begin + size - 1) * stride + field)
         begin += size
 
@@ -154,8 +152,7 @@ def _statistics(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> d
     first = spec.feature_time[:1]
     total = _frames(first, len(normalized))
     sums: dict[str, NDArray[np.float64]] = {}
-    sizes = [size * spec.feature_stride // first[0].stride for size in _sizes(spec)]
-    for piece in pieces(first, len(normalized), sizes):
+    for piece in pieces(first, len(normalized), _in_first(spec, _sizes(spec))):
         size = np.array([piece.stop - piece.start], np.int64)
         outputs = run_stage(run, spec, "statistics", {NORMALIZED: normalized[None, piece], INPUT_LENGTHS: size})
         for name in (NORM_MEAN, NORM_MEAN_SQUARE):
@@ -169,7 +166,7 @@ def _padded(
 ) -> NDArray[np.float32]:
     """Rule 3: samples [batch, samples] with zeros up to a multiple of ``step`` frames, or to one of ``sizes``."""
     count = _frames(steps, batch.shape[1])
-    full = [size for size in sizes if size - size // _MISSING <= count <= size]
+    full = [size for size in sizes if _fills(count, size) and count <= size]
     missing = _samples(steps, full[0] if full else -(-count // step) * step) - batch.shape[1]
     return batch if missing <= 0 else np.pad(batch, ((0, 0), (0, missing)))
 
@@ -198,11 +195,16 @@ def _sizes(spec: ModelSpec, longest: float | None = None) -> list[int]:
     return [max(1, round(length * spec.sample_rate / spec.feature_stride)) for length in lengths]
 
 
-def _shortest(spec: ModelSpec) -> int:
-    """Frames of the shortest stretch, which what is left of a clip does not exceed."""
-    return _sizes(spec)[-1]
+def _in_first(spec: ModelSpec, frames: Sequence[int]) -> list[int]:
+    """Each number of frames of features as frames of the first convolution."""
+    return [count * spec.feature_stride // spec.feature_time[0].stride for count in frames]
+
+
+def _fills(frames: int, size: int) -> bool:
+    """Whether so many frames fill a stretch of ``size``, up to the share that may be missing."""
+    return frames >= size - size // _MISSING
 
 
 def _step(spec: ModelSpec) -> int:
     """Frames of whose multiples stretches are."""
-    return max(1, _shortest(spec) // _PARTS)
+    return max(1, _sizes(spec)[-1] // _PARTS)
