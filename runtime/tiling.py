@@ -64,6 +64,12 @@ def stages(spec: ModelSpec) -> tuple[Stage, ...]:
     return ("frontend",) if spec.norm == "layer" else ("statistics", "tile")
 
 
+def long_stretches(spec: ModelSpec) -> frozenset[int]:
+    """The samples of the stretches of a second and more, which long clips consist of."""
+    sizes = [size for size in _sizes(spec) if size * spec.feature_stride >= spec.sample_rate]
+    return frozenset(_samples(spec.feature_time, size) for size in sizes)
+
+
 def frames(spec: ModelSpec, samples: int) -> int:
     """How many frames of features a clip has; 0 where it is too short."""
     return spec.feature_frames(samples)

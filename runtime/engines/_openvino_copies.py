@@ -20,6 +20,7 @@ import numpy as np
 
 from ._library import library
 from ._openvino_chains import GELU, constant_of, readers_of, source_of, take_place
+from ._openvino_windows import windows_of
 
 if TYPE_CHECKING:
     from openvino import Model, Node
@@ -102,42 +103,18 @@ def _gather_windows(joined: Node) -> bool:
     """Rule 3."""
     operators = library("openvino.opset13")
 
-    rows = source_of(joined, 0)
-    if rows is None or not _are_windows(joined, rows):
+    windows = windows_of(joined)
+    if windows is None or windows.channels < _FEWEST:
         return False
-    frames = rows.input_value(0)
-    widths = [output.get_partial_shape()[2] for output in (frames, rows.output(0), joined.output(0))]
-    if not all(width.is_static for width in widths) or widths[0].get_length() < _FEWEST:
-        return False
-    channels = widths[0].get_length()
-    stride, taps = (width.get_length() // channels for width in widths[1:])
+    frames, stride, taps = windows.frames, windows.stride, windows.taps
     count = operators.gather(operators.shape_of(frames, "i32"), np.array([1], np.int32), np.int32(0))
-    windows = operators.squeeze(operators.divide(count, np.int32(stride)), np.array([0]))
-    first = operators.multiply(operators.range(np.int32(0), windows, np.int32(1), "i32"), np.int32(stride))
+    number = operators.squeeze(operators.divide(count, np.int32(stride)), np.array([0]))
+    first = operators.multiply(operators.range(np.int32(0), number, np.int32(1), "i32"), np.int32(stride))
     each = operators.add(operators.unsqueeze(first, np.array([1])), np.arange(taps, dtype=np.int32)[None])
     within = operators.minimum(each, operators.subtract(count, np.int32(1)))
     gathered = operators.gather(frames, within, np.int32(1))
-    take_place(joined, operators.reshape(gathered.output(0), np.array([0, -1, taps * channels]), True))
+    take_place(joined, operators.reshape(gathered.output(0), np.array([0, -1, taps * windows.channels]), True))
     return True
-
-
-def _are_windows(joined: Node, rows: Node) -> bool:
-    """Whether rows of frames are joined with themselves, shifted by one row, by two …, and padded at the end."""
-    parts = [source_of(joined, index) for index in range(1, joined.get_input_size())]
-    if rows.get_type_name() != "Reshape" or joined.get_output_partial_shape(0).rank.get_length() != 3 or not parts:
-        return False
-    return joined.get_axis() in (2, -1) and all(_is_shifted(part, rows, shift) for shift, part in enumerate(parts, 1))
-
-
-def _is_shifted(part: Node | None, rows: Node, shift: int) -> bool:
-    if part is None or part.get_type_name() != "Pad":
-        return False
-    before, after = (constant_of(part.input_value(index)) for index in (1, 2))
-    cut = part.input_value(0).get_node()
-    if cut.get_type_name() != "Slice" or cut.input_value(0).get_node() != rows or before is None or after is None:
-        return False
-    start = constant_of(cut.input_value(1))
-    return start is not None and start.tolist() == [shift, 0] and [*before, *after] == [0, 0, 0, 0, shift, 0]
 
 
 _REWRITES = {"MatMul": _transpose_in_product, "Slice": _cut_after_activation, "Concat": _gather_windows}

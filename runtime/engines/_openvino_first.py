@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..bundle.spec import INPUT_LENGTHS
 from ._library import library
 from ._openvino_chains import GELU, constant_of, readers_of
 
@@ -28,10 +29,12 @@ _ROWS = 64
 
 def quantize_apart(model: Model) -> int:
     """Rewrite an ``openvino.Model`` in place; returns the number of products."""
+    operators = library("openvino.opset13")
+
     found = [node for node in model.get_ordered_ops() if _is_small_product(node) and _is_quantized(node)]
     for node in found:
-        weights = node.input_value(1)
-        node.input(1).replace_source_output(_times_one(weights, node.input_value(0)))
+        one = _one(model, node.input_value(0))
+        node.input(1).replace_source_output(operators.multiply(node.input_value(1), one).output(0))
     return len(found)
 
 
@@ -59,10 +62,14 @@ def _is_quantized(node: Node) -> bool:
     return quantized
 
 
-def _times_one(weights: Output, rows: Output) -> Output:
-    """Weights times the number of rows [batch, rows, width], at most one: there is no clip without a frame."""
+def _one(model: Model, rows: Output) -> Node:
+    """A one that is computed: the length of a clip, or the number of rows [batch, rows, width], at most one.
+
+    There is no clip without a frame. Lengths are given to the model; the number of rows may be known before.
+    """
     operators = library("openvino.opset13")
 
-    count = operators.gather(operators.shape_of(rows, "i64"), np.array([1]), np.array(0))
-    one = operators.minimum(operators.convert(count, np.float32), np.float32(1))
-    return operators.multiply(weights, one).output(0)
+    given = next((node for node in model.get_parameters() if INPUT_LENGTHS in node.output(0).names), None)
+    counts = operators.shape_of(rows, "i64") if given is None else given
+    count = operators.gather(counts, np.array([1 if given is None else 0]), np.array(0))
+    return operators.minimum(operators.convert(count, np.float32), np.float32(1))

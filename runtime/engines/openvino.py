@@ -6,6 +6,10 @@ length; each new one is prepared once, which takes up to as long as a run, and k
 
 The first run packs the weights: from then on they would be in memory twice, packed and as pages of the file, which are
 given back. So that the largest tensors do not come on top of both, an encoder's first run is on few frames.
+
+The pieces of a second and more that a clip's front end runs in (runtime/tiling.py) are of two lengths. In INT8 the model
+is compiled for each of them when it first comes: 0.1 s at base shape, for a front end that takes 0.94 of the time
+(_openvino_fixed.py), with the same results to the last bit.
 """
 
 from __future__ import annotations
@@ -13,25 +17,28 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import cache, remedies
+from .. import cache, remedies, tiling
 from ..bundle.read import Bundle, Variant
-from ..bundle.spec import BETWEEN_STAGES, FEATURE_LENGTHS, FEATURES, STAGES, ModelSpec, Stage
+from ..bundle.spec import BETWEEN_STAGES, FEATURE_LENGTHS, FEATURES, NORMALIZED, STAGES, ModelSpec, Stage
 from ..errors import EngineError, InputError
 from . import (
     Arrays,
     Build,
     EngineOptions,
     Purpose,
+    Session,
     _mapped,
     _openvino_copies,
     _openvino_first,
+    _openvino_fixed,
     _openvino_groups,
     _openvino_moves,
     _openvino_padding,
@@ -60,6 +67,11 @@ _LONGEST_WAIT = 120.0
 """Seconds to wait for another process that compiles the same stage."""
 _FEW = 32
 """Frames of an encoder's first run."""
+_FIXED = {"SNIPPETS_MODE": "DISABLE"}
+"""Settings for a fixed length. OpenVINO would compute element-wise operators by other kernels than where lengths vary,
+whose results differ in the last bit, and in INT8 one value in a million by a step of its quantiser."""
+_OF_STRETCHES: tuple[Stage, ...] = ("frontend", "tile")
+"""The stages that give the features of one stretch of a clip after the other."""
 
 
 def unavailable() -> str | None:
@@ -76,7 +88,7 @@ def refuses(spec: ModelSpec, variant: Variant) -> str | None:
     return None
 
 
-def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> OpenVinoSession:
+def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> Session:
     """Load a stage on ``options.device`` (default: CPU); raises EngineError naming the devices there are."""
     openvino = library("openvino")
 
@@ -100,14 +112,21 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
             settings["INFERENCE_NUM_THREADS"] = options.threads
     if options.profiling:
         settings["PERF_COUNT"] = True
-    with contextlib.ExitStack() as held:
-        # A folder for each stage and its settings: every file in it is read whole to be checked.
-        parts = {"stage": stage, "device": device, **settings}
-        kept = _kept_folder(variant, parts, held) if options.keep_compiled else None
-        if kept is not None:
-            settings["CACHE_DIR"] = str(kept)
-        compiled = _compiled(core, bundle, variant, stage, device, settings, kept)
-    return OpenVinoSession(compiled, stage, {*bundle.spec.output_names, *BETWEEN_STAGES}, kept)
+    compiler = _Compiler(core, bundle, variant, stage, device, settings, options.keep_compiled)
+    if family != DEVICE or not (variant.precision == "int8" or variant.bfloat16):
+        return compiler.session(compiler.read)
+    prepared: list[Model] = []
+
+    def adapted() -> Model:
+        model = compiler.read()
+        prepare(model, variant.bfloat16)
+        if stage in _OF_STRETCHES and _openvino_fixed.gains(model) and _can_fix_lengths():
+            prepared.append(model.clone())
+        _openvino_copies.spare_copies(model)
+        return model
+
+    session = compiler.session(adapted)
+    return FixedLengths(session, compiler, prepared[0], tiling.long_stretches(bundle.spec)) if prepared else session
 
 
 def _family(device: str) -> str:
@@ -129,36 +148,53 @@ def _kept_folder(variant: Variant, parts: Mapping[str, object], held: contextlib
     return kept
 
 
-def _compiled(
-    core: Core,
-    bundle: Bundle,
-    variant: Variant,
-    stage: Stage,
-    device: str,
-    settings: Mapping[str, str | int],
-    kept: Path | None,
-) -> CompiledModel:
-    graph = bundle.graph(variant, stage)
-    family = _family(device)
-    try:
-        with ThreadPoolExecutor(1) as beside:  # what was compiled is checked while the graph is read
-            checking = beside.submit(_unchanged, kept)
-            model = core.read_model(str(graph))
-            if family == "CPU" and (variant.precision == "int8" or variant.bfloat16):
-                adapt(model, variant.bfloat16)
-        unchanged = checking.result()
-        compiled = core.compile_model(model, device, settings)
-    except RuntimeError as error:
-        raise EngineError(f"openvino cannot load {graph.name} on {device}: {_reason(error)}") from error
-    if kept is not None:
-        with contextlib.suppress(InputError):
-            cache.record_digests(kept, "*.blob", unchanged)
-    return compiled
-
-
 def _unchanged(kept: Path | None) -> dict[str, str]:
     """The digests of the compiled models in a folder of the cache that are as they were written; others are removed."""
     return {} if kept is None else cache.drop_changed(kept, "*.blob")
+
+
+@dataclass(frozen=True)
+class _Compiler:
+    """Compiles a stage of a variant on a device, for clips of any length or for one of a fixed length."""
+
+    core: Core
+    bundle: Bundle
+    variant: Variant
+    stage: Stage
+    device: str
+    settings: Mapping[str, str | int]
+    keep: bool
+    """Whether what is compiled is kept in the cache directory."""
+
+    def read(self) -> Model:
+        """The graph of the stage."""
+        return self.core.read_model(str(self.bundle.graph(self.variant, self.stage)))
+
+    def session(self, make: Callable[[], Model], samples: int | None = None) -> OpenVinoSession:
+        """A session of the model that ``make`` gives, for one clip of so many samples (None: any clips).
+
+        Raises EngineError.
+        """
+        # A folder for each stage, its settings and its length: every file in it is read whole to be checked.
+        settings = self.settings if samples is None else {**self.settings, **_FIXED}
+        parts = {"stage": self.stage, "device": self.device, "samples": samples, **settings}
+        with contextlib.ExitStack() as held:
+            kept = _kept_folder(self.variant, parts, held) if self.keep else None
+            if kept is not None:
+                settings = {**settings, "CACHE_DIR": str(kept)}
+            try:
+                with ThreadPoolExecutor(1) as beside:  # what was compiled is checked while the model is made
+                    checking = beside.submit(_unchanged, kept)
+                    model = make()
+                unchanged = checking.result()
+                compiled = self.core.compile_model(model, self.device, settings)
+            except RuntimeError as error:
+                graph = self.bundle.graph(self.variant, self.stage).name
+                raise EngineError(f"openvino cannot load {graph} on {self.device}: {_reason(error)}") from error
+            if kept is not None:
+                with contextlib.suppress(InputError):
+                    cache.record_digests(kept, "*.blob", unchanged)
+        return OpenVinoSession(compiled, self.stage, {*self.bundle.spec.output_names, *BETWEEN_STAGES}, kept)
 
 
 def adapt(model: Model, bfloat16: bool = False) -> None:
@@ -166,6 +202,12 @@ def adapt(model: Model, bfloat16: bool = False) -> None:
 
     bfloat16: what is not INT8 will be computed in bfloat16. Raises EngineError for what this CPU computes wrongly.
     """
+    prepare(model, bfloat16)
+    _openvino_copies.spare_copies(model)
+
+
+def prepare(model: Model, bfloat16: bool = False) -> None:
+    """``adapt`` without the last rewrite, which a model for a fixed length gets after one of its own."""
     if _openvino_groups.needed():
         _openvino_groups.join_groups(model, bfloat16)
     if not bfloat16:
@@ -174,7 +216,6 @@ def adapt(model: Model, bfloat16: bool = False) -> None:
     if _openvino_unsigned.helps():
         _openvino_unsigned.read_unsigned(model)
     _openvino_moves.move_integers(model)
-    _openvino_copies.spare_copies(model)
 
 
 class OpenVinoSession:
@@ -224,6 +265,67 @@ class OpenVinoSession:
         with self._turn:
             self._request = None
             self.raw = None
+
+
+class FixedLengths:
+    """A session for any clips, and for single ones of some lengths a session each, compiled when they first come."""
+
+    def __init__(
+        self, any_length: OpenVinoSession, compiler: _Compiler, prepared: Model, lengths: frozenset[int]
+    ) -> None:
+        """prepared: the model as ``prepare`` leaves it. lengths: in samples."""
+        self._any = any_length
+        self._compiler = compiler
+        self._prepared = prepared
+        self._lengths = lengths
+        self._fixed: dict[int, OpenVinoSession] = {}
+        self._loading = threading.Lock()
+        self.inputs, self.outputs = any_length.inputs, any_length.outputs
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The lengths that were run so far, in samples."""
+        return tuple(sorted(self._fixed))
+
+    @property
+    def raw(self) -> CompiledModel | None:
+        """The compiled model for any clips; None when the session is closed."""
+        return self._any.raw
+
+    def run(self, feeds: Arrays) -> Arrays:
+        """Run once, in turn with other threads; the outputs are copies that stay valid. Raises EngineError."""
+        clips, samples = feeds[NORMALIZED].shape
+        return self._of_length(samples).run(feeds) if clips == 1 and samples in self._lengths else self._any.run(feeds)
+
+    def _of_length(self, samples: int) -> OpenVinoSession:
+        with self._loading:
+            if samples not in self._fixed and self._any.raw is not None:
+                self._fixed[samples] = self._compiler.session(lambda: self._model(samples), samples)
+            return self._fixed.get(samples, self._any)
+
+    def _model(self, samples: int) -> Model:
+        model = self._prepared.clone()
+        _openvino_fixed.fix_length(model, samples)
+        _openvino_copies.spare_copies(model)
+        return model
+
+    def close(self) -> None:
+        """Drop the compiled models, after runs that have begun."""
+        with self._loading:
+            sessions = [self._any, *self._fixed.values()]
+            for session in sessions:
+                session.close()
+
+
+def _can_fix_lengths() -> bool:
+    """Whether this CPU is of those where it was found to be faster, and OpenVINO knows the settings."""
+    openvino = library("openvino")
+
+    try:
+        openvino.Core().set_property(DEVICE, _FIXED)
+    except RuntimeError:
+        return False
+    return _openvino_unsigned.helps()
 
 
 def _capabilities(device: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,13 @@ from wav2edge.runtime import engines, tiling
 from wav2edge.runtime.audio import loudness, read
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.bundle.spec import FEATURES, ModelSpec, Stage
+from wav2edge.runtime.bundle.spec import FEATURES, INPUT_LENGTHS, NORMALIZED, ModelSpec, Stage
 from wav2edge.runtime.bundle.write import add_variants
-from wav2edge.runtime.engines import EngineOptions
+from wav2edge.runtime.engines import EngineOptions, _openvino_unsigned
 from wav2edge.runtime.engines._openvino_first import quantize_apart
 from wav2edge.runtime.engines._ort import OnnxRuntimeSession
+from wav2edge.runtime.engines.openvino import FixedLengths
+from wav2edge.runtime.errors import EngineError
 from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.live.sample_buffer import SampleBuffer
 from wav2edge.runtime.live.transcriber import LiveTranscriber
@@ -52,14 +54,14 @@ def tiny_bundles(random_bundle: Callable[..., Bundle]) -> dict[str, Bundle]:
     return {norm: with_variants(random_bundle(norm, **TINY)) for norm in ("group", "layer")}
 
 
-def with_variants(bundle: Bundle) -> Bundle:
-    """The bundle with each of ``VARIANTS``, all layers quantised."""
+def with_variants(bundle: Bundle, names: Sequence[str] = VARIANTS[1:]) -> Bundle:
+    """The bundle with the named variants, all layers quantised."""
     graph = Graph.load(bundle.graph(bundle.variant("fp32"), "full"))
     sites = find_sites(graph)
     with staging(bundle) as folder:
         seen = observe(graph, observed(sites), [noise(32000)], folder)
         builder = VariantBuilder(bundle, graph, sites, seen, "min-max", folder)
-        return add_variants(bundle, folder, [builder.build(name, frozenset()) for name in VARIANTS[1:]])
+        return add_variants(bundle, folder, [builder.build(name, frozenset()) for name in names])
 
 
 def noise(samples: int) -> np.ndarray:
@@ -103,6 +105,28 @@ def test_the_pieces_of_live_captions_give_the_same_features(
         clip = loudness.measure([noise(112_345)]).normalized(noise(112_345))
         file, live = (tiling.features(run, model.spec, clip, longest) for longest in (None, tiling.LIVE_SECONDS))
         assert np.array_equal(file, live)
+
+
+@pytest.mark.skipif(not _openvino_unsigned.helps(), reason="fixed lengths are for x86 with VNNI and without AMX")
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_pieces_of_a_fixed_length_have_the_same_features(random_bundle: Callable[..., Bundle], norm: str) -> None:
+    """A file's longest pieces run in sessions of their own, live captions' in the one for any length."""
+    pytest.importorskip("openvino", reason="runs on OpenVINO")
+    bundle = with_variants(random_bundle(norm, **{**TINY, "conv_dim": (512,) * 7}), ("int8-s8s8",))
+    with Model(bundle, "openvino", "int8-s8s8") as model:
+
+        def run(stage: Stage, feeds: engines.Arrays) -> engines.Arrays:
+            return model.session(stage).run(feeds)
+
+        clip = loudness.measure([noise(112_345)]).normalized(noise(112_345))
+        file, live = (tiling.features(run, model.spec, clip, longest) for longest in (None, tiling.LIVE_SECONDS))
+        session = model.session(tiling.stages(model.spec)[-1])
+        assert isinstance(session, FixedLengths)
+        assert session.lengths == (16080, 48080)
+        np.testing.assert_array_equal(file, live)
+        assert file.std() > 0.1
+    with pytest.raises(EngineError, match="closed"):
+        session.run({NORMALIZED: np.zeros((1, 16080), np.float32), INPUT_LENGTHS: np.array([16080])})
 
 
 def test_the_quantizer_after_the_first_product_is_kept_apart(tiny_bundles: dict[str, Bundle]) -> None:
