@@ -7,8 +7,8 @@ length; each new one is prepared once, which takes up to as long as a run, and k
 The first run packs the weights: from then on they would be in memory twice, packed and as pages of the file, which are
 given back. So that the largest tensors do not come on top of both, an encoder's first run is on few frames.
 
-The pieces of a second and more that a clip's front end runs in (runtime/tiling.py) are of two lengths. In INT8 the model
-is compiled for each of them when it first comes: 0.1 s at base shape, for a front end that takes 0.94 of the time
+The pieces of a second and more that a clip's front end runs in (runtime/tiling.py) are of two lengths. In INT8 the
+model is compiled for each of them when it first comes: 0.1 s at base shape, for a front end that takes 0.94 of the time
 (_openvino_fixed.py), with the same results to the last bit.
 """
 
