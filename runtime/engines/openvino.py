@@ -176,12 +176,15 @@ class _Compiler:
         Raises EngineError.
         """
         # A folder for each stage, its settings and its length: every file in it is read whole to be checked.
-        settings = self.settings if samples is None else {**self.settings, **_FIXED}
-        parts = {"stage": self.stage, "device": self.device, "samples": samples, **settings}
+        settings = dict(self.settings)
+        parts = {"stage": self.stage, "device": self.device}
+        if samples is not None:
+            settings |= _FIXED
+            parts["samples"] = str(samples)
         with contextlib.ExitStack() as held:
-            kept = _kept_folder(self.variant, parts, held) if self.keep else None
+            kept = _kept_folder(self.variant, {**parts, **settings}, held) if self.keep else None
             if kept is not None:
-                settings = {**settings, "CACHE_DIR": str(kept)}
+                settings["CACHE_DIR"] = str(kept)
             try:
                 with ThreadPoolExecutor(1) as beside:  # what was compiled is checked while the model is made
                     checking = beside.submit(_unchanged, kept)
