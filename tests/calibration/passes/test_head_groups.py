@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from wav2edge.graphs.graph import Graph
 from wav2edge.graphs.nodes import make_node
 from wav2edge.graphs.storage import save_model
 from wav2edge.runtime import engines
+from wav2edge.runtime.bundle.read import Bundle
 
 HEADS = 4
 """Of the embedded model."""
@@ -76,7 +78,16 @@ def test_heads_are_grouped_before_linear_layers_become_dynamic(fp32_graph: Graph
 
 
 def test_few_heads_stay_together(fp32_graph: Graph) -> None:
-    assert group_heads(fp32_graph.copy(), HEADS) == 0
+    assert group_heads(fp32_graph.copy(), HEADS) == group_heads(fp32_graph.copy()) == 0
+
+
+@pytest.mark.parametrize("heads, groups", [(4, 0), (6, 3), (12, 6)])
+def test_many_heads_become_pairs(random_bundle: Callable[..., Bundle], heads: int, groups: int) -> None:
+    """Four stay together: pairs of them take no less time."""
+    bundle = random_bundle("layer", hidden_size=8 * heads, num_hidden_layers=1, num_attention_heads=heads)
+    graph = Graph.load(bundle.graph(bundle.variant("fp32"), "full"))
+    assert group_heads(graph) == (1 if groups else 0)
+    assert sum(node.op_type == "Softmax" for node in graph.nodes) == max(1, groups)
 
 
 def test_a_bias_that_may_differ_between_heads_is_left_alone(fp32_graph: Graph) -> None:
