@@ -126,7 +126,10 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
         return model
 
     session = compiler.session(adapted)
-    return FixedLengths(session, compiler, prepared[0], tiling.long_stretches(bundle.spec)) if prepared else session
+    if not prepared:
+        return session
+    _mapped.release(bundle.directory.resolve())  # the weights of the prepared model, until it is compiled
+    return FixedLengths(session, compiler, prepared[0], tiling.long_stretches(bundle.spec))
 
 
 def _family(device: str) -> str:
