@@ -54,6 +54,20 @@ def converted_of(node: Node) -> Node | None:
     return real if real is not None and real.get_type_name() == "Convert" else None
 
 
+def weights_of(product: Node) -> tuple[NDArray[np.int8], NDArray[np.generic]] | None:
+    """The weights [inputs, outputs] of a MatMul in symmetric int8, and their scales; None for any other node."""
+    if product.get_type_name() != "MatMul" or any(product.get_attributes().values()):
+        return None
+    weights = source_of(product, 1)
+    if weights is None or weights.get_type_name() != "Multiply":
+        return None
+    scales, real = constant_of(weights.input_value(1)), converted_of(weights)
+    stored = None if real is None else constant_of(real.input_value(0))
+    if scales is None or stored is None or stored.dtype != np.int8 or stored.ndim != 2:
+        return None
+    return stored.astype(np.int8, copy=False), scales
+
+
 def source_of(node: Node, index: int) -> Node | None:
     """The node whose output an input reads; None where the node has fewer inputs."""
     return node.input_value(index).get_node() if node.get_input_size() > index else None

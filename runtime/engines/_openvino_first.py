@@ -65,7 +65,7 @@ def _is_quantized(node: Node) -> bool:
 def _one(model: Model, rows: Output) -> Node:
     """A one that is computed: the length of a clip, or the number of rows [batch, rows, width], at most one.
 
-    There is no clip without a frame. Lengths are given to the model; the number of rows may be known before.
+    Every clip has a frame. A length that is given is no constant; the number of rows is one where it is fixed.
     """
     operators = library("openvino.opset13")
 

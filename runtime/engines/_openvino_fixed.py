@@ -15,13 +15,14 @@ products stay (calibration/passes/channels_last.py). At base shape the front end
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._library import library
-from ._openvino_chains import constant_of, converted_of, readers_of, take_place
+from ._openvino_chains import constant_of, readers_of, take_place, weights_of
 from ._openvino_windows import Windows, windows_of
 
 if TYPE_CHECKING:
@@ -33,25 +34,44 @@ _FEWEST = 512
 """Channels."""
 
 
+@dataclass(frozen=True)
+class _Product:
+    """A product of rule 1."""
+
+    node: Node
+    windows: Windows
+    weights: NDArray[np.int8]
+    """[taps · channels, outputs]."""
+    scales: NDArray[np.generic]
+    """Of the weights, one or [outputs]."""
+
+
 def gains(model: Model) -> bool:
     """Whether a fixed length makes convolutions of products."""
-    return len(_found(model)) > 1
+    return len(_products(model)) > 1
 
 
 def fix_length(model: Model, samples: int) -> int:
-    """Rewrite an ``openvino.Model`` of a front end in place, for one clip [1, samples]; returns the convolutions."""
-    found = _found(model)
-    for product, windows in found[:-1]:
-        _convolve(product, windows)
-    for _, windows in found[-1:]:
-        _cut(windows)
+    """Rewrite an ``openvino.Model`` that ``gains``, in place, for one clip [1, samples]; returns the convolutions."""
+    *convolutions, last = _products(model)
+    for product in convolutions:
+        _convolve(product)
+    _cut(last.windows)
     model.reshape({port: _one_clip(port.get_partial_shape(), samples) for port in model.inputs})
-    return len(found[:-1])
+    return len(convolutions)
 
 
-def _found(model: Model) -> list[tuple[Node, Windows]]:
-    """Rule 1: the products and their windows, in order."""
-    return [(node, windows) for node in model.get_ordered_ops() if (windows := _windows(node)) is not None]
+def _products(model: Model) -> list[_Product]:
+    """Rule 1, in order."""
+    return [product for node in model.get_ordered_ops() if (product := _product(node)) is not None]
+
+
+def _product(node: Node) -> _Product | None:
+    weights = weights_of(node)
+    windows = None if weights is None else windows_of(node.input_value(0).get_node())
+    if weights is None or windows is None or windows.channels < _FEWEST:
+        return None
+    return _Product(node, windows, *weights)
 
 
 def _one_clip(shape: PartialShape, samples: int) -> list[int]:
@@ -59,25 +79,13 @@ def _one_clip(shape: PartialShape, samples: int) -> list[int]:
     return {1: [1], 2: [1, samples]}.get(len(shape), [1, 1, -1])
 
 
-def _windows(product: Node) -> Windows | None:
-    """The windows of a product of rule 1; None for any other node."""
-    if product.get_type_name() != "MatMul" or any(product.get_attributes().values()):
-        return None
-    weights = product.input_value(1).get_node()
-    real = converted_of(weights) if weights.get_type_name() == "Multiply" else None
-    stored = None if real is None else constant_of(real.input_value(0))
-    if stored is None or stored.dtype != np.int8 or constant_of(weights.input_value(1)) is None:
-        return None
-    windows = windows_of(product.input_value(0).get_node())
-    return windows if windows is not None and windows.channels >= _FEWEST else None
-
-
-def _convolve(product: Node, windows: Windows) -> None:
+def _convolve(product: _Product) -> None:
     operators = library("openvino.opset13")
 
+    windows = product.windows
     turned = operators.transpose(windows.frames, np.array(_SWAP))
-    result = operators.convolution(turned, _weights(product, windows), [windows.stride], [0], [0], [1])
-    last = product
+    result = operators.convolution(turned, _by_tap(product), [windows.stride], [0], [0], [1])
+    last = product.node
     while (bias := _bias_after(last)) is not None:
         last, values = bias
         result = operators.add(result, operators.constant(values))
@@ -98,20 +106,15 @@ def _cut(windows: Windows) -> None:
         reader.replace_source_output(cut.output(0))
 
 
-def _weights(product: Node, windows: Windows) -> Node:
-    """The weights [taps · channels, outputs] of a product as those of a convolution [outputs, channels, taps]."""
+def _by_tap(product: _Product) -> Node:
+    """The weights of a product as those of a convolution [outputs, channels, taps]."""
     operators = library("openvino.opset13")
 
-    scaled = product.input_value(1).get_node()
-    real = converted_of(scaled)
-    assert real is not None, "windows are of products of INT8 weights"
-    stored, scales = constant_of(real.input_value(0)), constant_of(scaled.input_value(1))
-    assert stored is not None and scales is not None
-    by_tap = stored.reshape(windows.taps, windows.channels, -1).transpose(2, 1, 0)
-    each = np.broadcast_to(scales.reshape(-1), len(by_tap)).reshape(-1, 1, 1).astype(np.float32)
-    return operators.multiply(
-        operators.convert(operators.constant(np.ascontiguousarray(by_tap)), "f32"), operators.constant(each)
-    )
+    windows = product.windows
+    by_tap = product.weights.reshape(windows.taps, windows.channels, -1).transpose(2, 1, 0)
+    scales = np.broadcast_to(product.scales.reshape(-1), len(by_tap)).reshape(-1, 1, 1).astype(np.float32)
+    stored = operators.convert(operators.constant(np.ascontiguousarray(by_tap)), "f32")
+    return operators.multiply(stored, operators.constant(scales))
 
 
 def _bias_after(node: Node) -> tuple[Node, NDArray[np.float32]] | None:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._library import library
-from ._openvino_chains import activation_scale, constant_of, converted_of, quantizer_of, source_of
+from ._openvino_chains import activation_scale, quantizer_of, source_of, weights_of
 
 if TYPE_CHECKING:
     from openvino import Model, Node
@@ -108,16 +108,11 @@ def _sinks(node: Node) -> list[Node]:
 
 def _linear(node: Node) -> NDArray[np.float64] | None:
     """The sum of the weights of each output [outputs] of a MatMul with int8 weights; None for any other node."""
-    if node.get_type_name() != "MatMul" or any(node.get_attributes().values()):
+    weights = weights_of(node)
+    if weights is None:
         return None
-    weights = source_of(node, 1)
-    if weights is None or weights.get_type_name() != "Multiply":
-        return None
-    scale, real = constant_of(weights.input_value(1)), converted_of(weights)
-    stored = None if real is None else constant_of(real.input_value(0))
-    if scale is None or stored is None or stored.dtype != np.int8 or stored.ndim != 2:
-        return None
-    sums: NDArray[np.float64] = stored.sum(axis=0, dtype=np.int32) * scale.reshape(-1).astype(np.float64)
+    stored, scales = weights
+    sums: NDArray[np.float64] = stored.sum(axis=0, dtype=np.int32) * scales.reshape(-1).astype(np.float64)
     return sums
 
 

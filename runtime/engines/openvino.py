@@ -327,11 +327,13 @@ def _can_fix_lengths() -> bool:
     """Whether this CPU is of those where it was found to be faster, and OpenVINO knows the settings."""
     openvino = library("openvino")
 
+    if not _openvino_unsigned.helps():
+        return False
     try:
         openvino.Core().set_property(DEVICE, _FIXED)
     except RuntimeError:
         return False
-    return _openvino_unsigned.helps()
+    return True
 
 
 def _capabilities(device: str) -> list[str]:
