@@ -7,6 +7,9 @@ second (25 frames), although more frames are added (benchmarks/lengths.py).
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 _STEP, _LONG_STEP = 32, 64
 _LONG = 512
 """Frames: multiples of ``_STEP`` up to ``_LONG`` (10 s where a frame is 20 ms), of ``_LONG_STEP`` above."""
@@ -19,3 +22,11 @@ def rounded(frames: int) -> int:
     step = _STEP if frames <= _LONG else _LONG_STEP
     padded = -(-frames // step) * step
     return min(padded, _WINDOW) if frames <= _WINDOW else padded
+
+
+def extended(batch: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """A batch [rows, shorter, …] with zeros up to ``length``; ``np.pad`` takes twice as long."""
+    whole = np.empty((len(batch), length, *batch.shape[2:]), np.float32)
+    whole[:, : batch.shape[1]] = batch
+    whole[:, batch.shape[1] :] = 0
+    return whole

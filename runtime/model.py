@@ -186,18 +186,24 @@ class Model:
 
     def _of_few_lengths(self, feeds: Arrays) -> Arrays:
         """The inputs of the encoder with features of one of few lengths; the graph masks what was added."""
+        features = np.asarray(feeds[FEATURES], dtype=np.float32)
+        length = self._encoder_length(features.shape[1])
+        return {**feeds, FEATURES: lengths.extended(features, length)} if length > features.shape[1] else feeds
+
+    def _encoder_length(self, frames: int) -> int:
+        """The frames that features of so many are padded to for the encoder."""
         # Imported graphs of one clip mask nothing.
-        if not engines.keeps_lengths(self.engine) or self.spec.max_batch == 1:
-            return feeds
-        features = feeds[FEATURES]
-        missing = lengths.rounded(features.shape[1]) - features.shape[1]
-        return {**feeds, FEATURES: np.pad(features, ((0, 0), (0, missing), (0, 0)))} if missing else feeds
+        padded = engines.keeps_lengths(self.engine) and self.spec.max_batch != 1
+        return lengths.rounded(frames) if padded else frames
 
     def _run_whole(self, options: EngineOptions | None) -> tiling.Run:
         """Runs a stage as it is."""
+        sessions: dict[Stage, Session] = {}
 
         def run(stage: Stage, feeds: Arrays) -> Arrays:
-            return self.session(stage, options).run(feeds)
+            if stage not in sessions:
+                sessions[stage] = self.session(stage, options)
+            return sessions[stage].run(feeds)
 
         return run
 
@@ -210,7 +216,9 @@ class Model:
         run = self._run_whole(options)
         live = (options or self.options).window_seconds is not None
         longest = tiling.LIVE_SECONDS if live else None
-        batch, counts = tiling.batched([tiling.features(run, self.spec, clip, longest) for clip in clips])
+        counts = np.array([tiling.frames(self.spec, len(clip)) for clip in clips], np.int64)
+        length = self._encoder_length(int(counts.max()))
+        batch, _ = tiling.batched([tiling.features(run, self.spec, clip, longest, length) for clip in clips])
         return self.run("encoder", {FEATURES: batch, FEATURE_LENGTHS: counts}, options)
 
     def logits(

@@ -1,4 +1,4 @@
-"""Run a model's front end (its convolutions) in pieces of at most three seconds, whose tensors are small.
+"""Run a model's front end (its convolutions) in pieces of at most five seconds, whose tensors are small.
 
 Its tensors are the largest of the model by far (base shape, 30 s: 512 channels of 96 000 frames), although the
 receptive field of a frame is 25 ms. So the convolutions are run on one stretch of the waveform after the other, and
@@ -10,10 +10,10 @@ together the stretches give the features of the whole clip, up to rounding (docs
    mean square of each channel in each stretch. Their average, weighted by frames and taken in float64, is the clip's.
    These stretches do not depend on those that follow, so that live captions have the features of the whole clip: in
    INT8 to the last bit.
-3. Stretches are of three seconds, of one and of half a second. What is left is padded with zeros to the next whole
-   tenth of a second, and to a longer stretch where a tenth of that is missing at most. So an engine that keeps what it
-   prepared for each length (OpenVINO) meets seven at most. What was added gives frames of its own, which are dropped,
-   or is masked by the length. Live captions use stretches of half a second and less.
+3. Stretches are of five seconds, of two, of one and of half a second. What is left is padded with zeros to the next
+   whole tenth of a second, and to a longer stretch where a tenth of that is missing at most. So an engine that keeps
+   what it prepared for each length (OpenVINO) meets eight at most. What was added gives frames of its own, which are
+   dropped, or is masked by the length. Live captions use stretches of half a second and less.
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ from .bundle.spec import (
 )
 from .engines import Arrays, contradiction
 from .errors import EngineError
+from .lengths import extended
 
-SECONDS = 3.0
+SECONDS = 5.0
 """Length of the longest stretches in seconds. ``benchmarks/memory.py --piece`` prints time and memory of others: at
 base shape in INT8 the front end takes 0.87 to 0.89 of the time of stretches of one second on ONNX Runtime, 30 s take
 0.9 to 1.0 of it on OpenVINO, and memory grows by 13 to 48 MB."""
 
-_SHORTER = (1.0, 0.5)
+_SHORTER = (2.0, 1.0, 0.5)
 """Lengths of the others in seconds."""
 
 LIVE_SECONDS = 0.5
@@ -77,15 +78,16 @@ def frames(spec: ModelSpec, samples: int) -> int:
 
 
 def features(
-    run: Run, spec: ModelSpec, normalized: NDArray[np.float32], longest: float | None = None
+    run: Run, spec: ModelSpec, normalized: NDArray[np.float32], longest: float | None = None, length: int = 0
 ) -> NDArray[np.float32]:
     """The features [frames, channels] of one clip [samples] that is normalised already and has at least one frame.
 
-    longest: length of the longest stretches in seconds (None: ``SECONDS``).
+    longest: length of the longest stretches in seconds (None: ``SECONDS``). length: frames to give at least; zeros
+    follow the clip's.
     Raises EngineError as ``run`` does, and BundleError where a stage gives other frames than the spec says.
     """
     statistics = {} if spec.norm == "layer" else _statistics(run, spec, normalized)
-    return _in_pieces(run, spec, normalized, statistics, _sizes(spec, longest))
+    return _in_pieces(run, spec, normalized, statistics, _sizes(spec, longest), length)
 
 
 def run_stage(run: Run, spec: ModelSpec, stage: Stage, feeds: Arrays) -> dict[str, NDArray[np.generic]]:
@@ -133,11 +135,17 @@ def pieces(steps: tuple[Convolution, ...], samples: int, sizes: Sequence[int]) -
 
 
 def _in_pieces(
-    run: Run, spec: ModelSpec, normalized: NDArray[np.float32], statistics: Arrays, sizes: Sequence[int]
+    run: Run,
+    spec: ModelSpec,
+    normalized: NDArray[np.float32],
+    statistics: Arrays,
+    sizes: Sequence[int],
+    length: int = 0,
 ) -> NDArray[np.float32]:
-    """Rules 1 and 3: the features [frames, channels] of a clip [samples]; statistics: of the clip, of rule 2."""
+    """Rules 1 and 3: a clip's features, as ``features`` gives them; statistics: of the clip, of rule 2."""
     steps = spec.feature_time
-    parts = []
+    whole: NDArray[np.float32] | None = None
+    done = 0
     for piece in pieces(steps, len(normalized), sizes):
         count = _frames(steps, piece.stop - piece.start)
         values = _padded(normalized[None, piece], steps, _step(spec), sizes)
@@ -148,10 +156,14 @@ def _in_pieces(
         given, expected = outputs[FEATURES].shape[1], _frames(steps, values.shape[1])
         if given != expected:
             raise contradiction(given, expected)
-        parts.append(np.asarray(outputs[FEATURES][0, :count], dtype=np.float32))
-    if not parts:
+        if whole is None:
+            whole = np.empty((max(_frames(steps, len(normalized)), length), outputs[FEATURES].shape[2]), np.float32)
+        whole[done : done + count] = outputs[FEATURES][0, :count]
+        done += count
+    if whole is None:
         raise EngineError(f"{len(normalized)} samples give no frame; the front end needs {_samples(steps, 1)}")
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    whole[done:] = 0
+    return whole
 
 
 def _statistics(run: Run, spec: ModelSpec, normalized: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -174,8 +186,8 @@ def _padded(
     """Rule 3: samples [batch, samples] with zeros up to a multiple of ``step`` frames, or to one of ``sizes``."""
     count = _frames(steps, batch.shape[1])
     full = [size for size in sizes if _fills(count, size) and count <= size]
-    missing = _samples(steps, full[0] if full else -(-count // step) * step) - batch.shape[1]
-    return batch if missing <= 0 else np.pad(batch, ((0, 0), (0, missing)))
+    length = _samples(steps, full[0] if full else -(-count // step) * step)
+    return batch if length <= batch.shape[1] else extended(batch, length)
 
 
 def _frames(steps: tuple[Convolution, ...], samples: int) -> int:

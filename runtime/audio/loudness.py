@@ -33,7 +33,8 @@ class Loudness:
 
     def normalized(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Samples [samples] as the stage ``frontend`` takes them."""
-        values: NDArray[np.float32] = (samples - np.float32(self.mean)) * np.float32(self.scale)
+        values: NDArray[np.float32] = samples - np.float32(self.mean)
+        values *= np.float32(self.scale)
         return values
 
 
@@ -53,7 +54,7 @@ class Meter:
     def add(self, samples: NDArray[np.float32]) -> None:
         """Take the next samples [samples]."""
         self.samples += len(samples)
-        held = np.concatenate((self._rest, samples))
+        held = np.concatenate((self._rest, samples)) if len(self._rest) else samples
         whole = len(held) // _PIECE * _PIECE
         for at in range(0, whole, _PIECE):
             self._sums = _added(self._sums, held[at : at + _PIECE])

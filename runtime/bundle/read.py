@@ -162,15 +162,13 @@ class Bundle:
     def ranked(self, engine: str) -> tuple[Variant, ...]:
         """The variants, those that an engine prefers first, then fp32, then the others; forced ones last.
 
-        Of the plain INT8 variants that it prefers, the one with the rest in bfloat16 comes first, with group norm last:
-        there it is slower (benchmarks/peers.py).
+        Of the plain INT8 variants that it prefers, the one with the rest in bfloat16 comes first.
         """
-        mixed_first = self.spec.norm == "layer"
 
         def key(variant: Variant) -> tuple[bool, ...]:
             preferred = engine in variant.preferred_by
             mixed = preferred and variant.name == "int8-s8s8-bf16"
-            return variant.forced, not preferred, variant.precision != "fp32", mixed != mixed_first
+            return variant.forced, not preferred, variant.precision != "fp32", not mixed
 
         return tuple(sorted(self.variants, key=key))
 

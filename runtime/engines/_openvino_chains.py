@@ -68,6 +68,15 @@ def weights_of(product: Node) -> tuple[NDArray[np.int8], NDArray[np.generic]] | 
     return stored.astype(np.int8, copy=False), scales
 
 
+def appends_a_one(node: Node) -> bool:
+    """Whether rows [batch, rows, width] get one more number each, a one."""
+    if node.get_type_name() != "Pad" or node.get_input_size() != 4:
+        return False
+    values = [constant_of(node.input_value(index)) for index in (1, 2, 3)]
+    wanted = ([0, 0, 0], [0, 0, 1], [1])
+    return all(found is not None and found.reshape(-1).tolist() == want for found, want in zip(values, wanted))
+
+
 def source_of(node: Node, index: int) -> Node | None:
     """The node whose output an input reads; None where the node has fewer inputs."""
     return node.input_value(index).get_node() if node.get_input_size() > index else None

@@ -9,8 +9,10 @@ products stay (calibration/passes/channels_last.py). At base shape the front end
    ends gain is less than compiling them takes, but for hours of speech.
 2. Biases that follow are added before the second transpose, where OpenVINO computes them in the convolution.
 3. The last product stays: with bfloat16 OpenVINO would round its result. Frames that fill no window are cut off.
-4. The same numbers to the last bit, with the engine's settings for fixed lengths. Windows that go beyond the last frame
-   are missing; they are none of the clip's.
+4. The first convolution's windows of the waveform are gathered by positions that are constant now, together with the
+   one that is appended to each: with layer norm 0.8 ms less for 10 s.
+5. The same numbers to the last bit, with the engine's settings for fixed lengths. Windows that go beyond the last frame
+   or sample are missing, or have it again; they are none of the clip's.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._library import library
-from ._openvino_chains import constant_of, readers_of, take_place, weights_of
+from ._openvino_chains import appends_a_one, constant_of, readers_of, take_place, weights_of
 from ._openvino_windows import Windows, windows_of
 
 if TYPE_CHECKING:
@@ -58,6 +60,10 @@ def fix_length(model: Model, samples: int) -> int:
         _convolve(product)
     _cut(last.windows)
     model.reshape({port: _one_clip(port.get_partial_shape(), samples) for port in model.inputs})
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Concat":
+            _gather_samples(node)
+    model.validate_nodes_and_infer_types()
     return len(convolutions)
 
 
@@ -104,6 +110,25 @@ def _cut(windows: Windows) -> None:
     cut = operators.slice(windows.frames, np.array([0], np.int32), end, one, one)
     for reader in readers:
         reader.replace_source_output(cut.output(0))
+
+
+def _gather_samples(joined: Node) -> None:
+    """Rule 4, for a node that holds windows of single samples; the lengths are fixed by now."""
+    operators = library("openvino.opset13")
+
+    windows = windows_of(joined)
+    if windows is None or windows.channels != 1:
+        return
+    count = windows.frames.get_partial_shape()[1].get_length()
+    starts = np.arange(0, count, windows.stride)[:, None]
+    positions = np.minimum(starts + np.arange(windows.taps), count - 1)
+    samples = operators.squeeze(windows.frames, np.array([2]))
+    readers = list(readers_of(joined))
+    if len(readers) == 1 and appends_a_one(readers[0]):
+        joined = readers[0]
+        samples = operators.concat([samples, operators.constant(np.ones((1, 1), np.float32))], 1)
+        positions = np.hstack([positions, np.full_like(starts, count)])
+    take_place(joined, operators.gather(samples, positions.astype(np.int32), np.int32(1)))
 
 
 def _by_tap(product: _Product) -> Node:

@@ -1,4 +1,4 @@
-"""Move INT8 numbers, not floats, where an INT8 model pads by lengths that are known only when it runs.
+"""Move INT8 numbers, not floats, in an INT8 model for OpenVINO.
 
 OpenVINO carries INT8 through reshapes, slices and joins, but not through padding of a computed length, and everything
 after such padding is then float: attention over blocks of frames ran in float32, and took 1.3 times as long at base
@@ -7,31 +7,41 @@ shape and 30 s. Here the numbers are dequantised after the operators that only m
 1. Only activations in symmetric int8, with one scale, that are padded with zeros by a computed length. Zero is zero in
    both, so the numbers are the same.
 2. The operators that move the padded numbers and nothing else (reshapes, slices, joins) read int8 too.
+
+What a convolution reads is swapped from [frames, channels] to [channels, frames] and padded before it is quantised
+(the positional convolution of an encoder). Here it is padded and quantised, and then swapped:
+
+3. Only where the quantiser has one range for all channels. The numbers are the same.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ._library import library
-from ._openvino_chains import activation_scale, constant_of, integers_of, readers_of
+from ._openvino_chains import activation_scale, constant_of, integers_of, quantizer_of, readers_of, source_of
 
 if TYPE_CHECKING:
-    from openvino import Input, Model, Node
+    from openvino import Input, Model, Node, Output
 
 _MOVES = frozenset({"Pad", "Reshape", "Slice", "Concat"})
+_SWAP = [0, 2, 1]
+"""Between [batch, frames, channels] and [batch, channels, frames]."""
 
 
 def move_integers(model: Model) -> int:
-    """Rewrite an ``openvino.Model`` in place; returns the number of activations that are dequantised later."""
-    found = [node for node in model.get_ordered_ops() if _is_padded(node)]
+    """Rewrite an ``openvino.Model`` in place; returns the number of activations that are moved in INT8 now."""
+    nodes = model.get_ordered_ops()
+    found = [node for node in nodes if _is_padded(node)]
     for node in found:
         _dequantize_after_moves(node)
-    if found:
+    swapped = sum(_swap_quantized(node) for node in nodes)
+    if found or swapped:
         model.validate_nodes_and_infer_types()
-    return len(found)
+    return len(found) + swapped
 
 
 def _is_padded(node: Node) -> bool:
@@ -40,11 +50,8 @@ def _is_padded(node: Node) -> bool:
 
 
 def _pads_by_computed_lengths(node: Node) -> bool:
-    if node.get_type_name() != "Pad" or node.get_attributes()["pad_mode"] != "constant":
-        return False
-    value = constant_of(node.input_value(3)) if node.get_input_size() > 3 else np.zeros(1)
-    zero = value is not None and not value.any()
-    return zero and any(constant_of(node.input_value(index)) is None for index in (1, 2))
+    computed = node.get_type_name() == "Pad" and any(constant_of(node.input_value(index)) is None for index in (1, 2))
+    return computed and _pads_with_zeros(node)
 
 
 def _dequantize_after_moves(node: Node) -> None:
@@ -88,3 +95,45 @@ def _moves(reader: Node, *nodes: Node) -> bool:
         return False
     data = range(reader.get_input_size()) if kind == "Concat" else (0,)
     return all(reader.input_value(index).get_node() in nodes for index in data)
+
+
+def _swap_quantized(node: Node) -> bool:
+    """Rule 3, for the node that ends the chain of an activation's quantiser and its dequantisation."""
+    operators = library("openvino.opset13")
+
+    quantizer = quantizer_of(node) if activation_scale(node) is not None else None
+    if quantizer is None or len(quantizer.output(0).get_target_inputs()) > 1:
+        return False
+    pads: list[Node] = []
+    source = source_of(quantizer, 0)
+    while source is not None and source.get_type_name() == "Pad" and len(source.output(0).get_target_inputs()) == 1:
+        pads.append(source)
+        source = source_of(source, 0)
+    if source is None or source.get_type_name() != "Transpose" or not all(map(_pads_with_zeros, pads)):
+        return False
+    order = constant_of(source.input_value(1))
+    if order is None or order.tolist() != _SWAP:
+        return False
+    values = source.input_value(0)
+    if pads:
+        ends = [_swapped([pad.input_value(index) for pad in pads]) for index in (1, 2)]
+        values = operators.pad(values, *ends, "constant", np.float32(0)).output(0)
+    quantizer.input(0).replace_source_output(values)
+    targets = list(node.output(0).get_target_inputs())
+    swapped = operators.transpose(node.output(0), np.array(_SWAP))
+    for target in targets:
+        target.replace_source_output(swapped.output(0))
+    return True
+
+
+def _pads_with_zeros(node: Node) -> bool:
+    value = constant_of(node.input_value(3)) if node.get_input_size() > 3 else np.zeros(1)
+    return node.get_attributes()["pad_mode"] == "constant" and value is not None and not value.any()
+
+
+def _swapped(ends: list[Output]) -> Node:
+    """How much is padded at one end of each axis in all, after the swap."""
+    operators = library("openvino.opset13")
+
+    total = functools.reduce(operators.add, [operators.convert(each, "i64") for each in ends])
+    return operators.gather(total, np.array(_SWAP), np.array(0))

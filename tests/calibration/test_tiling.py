@@ -122,11 +122,11 @@ def test_pieces_of_a_fixed_length_have_the_same_features(random_bundle: Callable
         file, live = (tiling.features(run, model.spec, clip, longest) for longest in (None, tiling.LIVE_SECONDS))
         session = model.session(tiling.stages(model.spec)[-1])
         assert isinstance(session, FixedLengths)
-        assert session.lengths == (16080, 48080)
+        assert session.lengths == (32080, 80080)
         np.testing.assert_array_equal(file, live)
         assert file.std() > 0.1
     with pytest.raises(EngineError, match="closed"):
-        session.run({NORMALIZED: np.zeros((1, 16080), np.float32), INPUT_LENGTHS: np.array([16080])})
+        session.run({NORMALIZED: np.zeros((1, 32080), np.float32), INPUT_LENGTHS: np.array([32080])})
 
 
 def test_the_quantizer_after_the_first_product_is_kept_apart(tiny_bundles: dict[str, Bundle]) -> None:
@@ -205,7 +205,7 @@ def test_a_group_norm_bundle_without_the_stages_runs_whole(tiny_bundles: dict[st
         assert np.allclose(model.logits([noise(40007)])[0], new.logits([noise(40007)])[0], atol=1e-4)
 
 
-@pytest.mark.parametrize(("window", "longest", "pieces"), [(None, 3.0, 10), (2.5, 0.5, 60)])
+@pytest.mark.parametrize(("window", "longest", "pieces"), [(None, 5.0, 6), (2.5, 0.5, 60)])
 def test_the_largest_tensor_has_the_length_of_a_piece(
     tiny_bundles: dict[str, Bundle], window: float | None, longest: float, pieces: int
 ) -> None:
@@ -218,8 +218,8 @@ def test_the_largest_tensor_has_the_length_of_a_piece(
             run, lengths = session.run, seen[stage]
             session.run = lambda feeds, run=run, to=lengths: (to.append(feeds["normalized"].shape[1]), run(feeds))[1]  # type: ignore
         model.logits([noise(30 * 16000)])
-        assert len(seen["statistics"]) == 10 and len(seen["tile"]) == pieces
-        assert max(seen["statistics"]) <= 3 * 16000 + 10 and max(seen["tile"]) <= longest * 16000 + 400
+        assert len(seen["statistics"]) == 6 and len(seen["tile"]) == pieces
+        assert max(seen["statistics"]) <= 5 * 16000 + 10 and max(seen["tile"]) <= longest * 16000 + 400
 
 
 def test_onnx_runtime_reserves_no_block_for_each_length(tiny_bundles: dict[str, Bundle]) -> None:

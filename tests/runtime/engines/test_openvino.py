@@ -229,8 +229,6 @@ def test_of_two_int8_variants_the_one_with_bfloat16_is_tried_first(small_bundle:
     both = dataclasses.replace(small_bundle, variants=(small_bundle.variant("fp32"), signed, mixed))
     assert [variant.name for variant in both.ranked("openvino")] == ["int8-s8s8-bf16", "int8-s8s8", "fp32"]
     assert [variant.name for variant in both.ranked("onnxruntime")] == ["fp32", "int8-s8s8", "int8-s8s8-bf16"]
-    group = dataclasses.replace(both, spec=dataclasses.replace(both.spec, norm="group"))
-    assert [variant.name for variant in group.ranked("openvino")] == ["int8-s8s8", "int8-s8s8-bf16", "fp32"]
     removed = dataclasses.replace(mixed, name="int8-s8s8-bf16-compressed")
     assert dataclasses.replace(both, variants=(signed, removed)).ranked("openvino")[0] is signed
 

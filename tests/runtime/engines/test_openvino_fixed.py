@@ -16,16 +16,25 @@ from wav2edge.runtime.engines._openvino_fixed import fix_length, gains  # noqa: 
 CHANNELS, FRAMES = 512, 48
 
 
-def front_end(channels: int = CHANNELS, kernels: tuple[int, ...] = (3, 2, 2), quantized: bool = True) -> Any:
+def front_end(
+    channels: int = CHANNELS, kernels: tuple[int, ...] = (3, 2, 2), quantized: bool = True, first: str = ""
+) -> Any:
     """Frames [batch, frames, channels], given as samples, through products over windows that are 2 apart, with GELU.
 
-    quantized: whether the weights are INT8, as in a bundle.
+    quantized: whether the weights are INT8, as in a bundle. first: the frames are made of windows of single samples,
+    each with a one at its end (``one``) or without (``bare``).
     """
     from openvino import opset13 as operators
 
     random = np.random.default_rng(0)
     samples = operators.parameter([-1, -1], np.float32, "normalized")
-    frames = operators.reshape(samples, np.array([0, -1, channels]), True)
+    frames: Any = operators.reshape(samples, np.array([0, -1, channels]), True)
+    if first:
+        rows = windows(operators.unsqueeze(samples, np.array([2])), 1, 3)
+        if first == "one":
+            rows = operators.pad(rows, np.zeros(3, int), np.array([0, 0, 1]), "constant", np.float32(1))
+        weights = random.normal(0, 0.3, (4 if first == "one" else 3, channels)).astype(np.float32)
+        frames = operators.gelu(operators.matmul(rows, operators.constant(weights), False, False), "erf")
     bounds = [operators.constant(np.float32(bound)) for bound in (0, 5.1)]
     for kernel in kernels:
         values = random.integers(-90, 90, (kernel * channels, channels)).astype(np.int8)
@@ -74,6 +83,18 @@ def test_convolutions_give_the_same_numbers() -> None:
     found, expected = run(fixed, samples), run(front_end(), samples)
     assert found.shape == expected.shape == (1, 4, CHANNELS) and expected.std() > 0.2
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("first", ["one", "bare"])
+def test_windows_of_samples_are_gathered_with_their_one(first: str) -> None:
+    samples = np.random.default_rng(2).normal(0, 3, (1, 96)).astype(np.float32)
+    fixed = front_end(first=first)
+    fix_length(fixed, samples.shape[1])
+    assert operators_of(fixed).count("Gather") == operators_of(front_end(first=first)).count("Gather") + 2
+    assert "Pad" not in operators_of(fixed)
+    found, expected = run(fixed, samples), run(front_end(first=first), samples)
+    assert found.shape == expected.shape == (1, 4, CHANNELS) and expected.std() > 0.2
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_the_length_is_fixed() -> None:

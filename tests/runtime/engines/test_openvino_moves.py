@@ -66,3 +66,46 @@ def test_gives_the_same_numbers(frames: int) -> None:
 @pytest.mark.parametrize("graph", [model(computed=False), model(zero=3.0), model(value=1.0)])
 def test_other_paddings_stay_as_they_are(graph: Any) -> None:
     assert move_integers(graph) == 0
+
+
+def swapped(value: float = 0.0, channels: int = 1, shared: bool = False) -> Any:
+    """[1, frames, 6] with its last axes swapped and two paddings, one of a computed length, quantised, convolved.
+
+    value: what is padded with. channels: how many ranges the quantiser has. shared: the padded numbers are an output.
+    """
+    from openvino import opset13 as operators
+
+    def numbers(value: float) -> Any:
+        return operators.constant(np.full((1, channels, 1) if channels > 1 else (), value, np.float32))
+
+    x = operators.parameter([1, -1, SIZE], np.float32)
+    turned = operators.transpose(x, np.array([0, 2, 1]))
+    frames = operators.gather(operators.shape_of(x), np.array([1]), np.array(0))
+    missing = operators.maximum(operators.subtract(np.array([BLOCK]), frames), np.array([0]))
+    end = operators.concat([np.array([0, 0]), missing], 0)
+    wide = operators.pad(turned, np.array([0, 0, 0]), end, "constant", np.float32(0))
+    wide = operators.pad(wide, np.array([0, 0, 2]), np.array([0, 0, 1]), "constant", np.float32(value))
+    bounds = [numbers(bound) for bound in (-3.84, 3.81, -128, 127)]
+    integers = operators.convert(operators.fake_quantize(wide, *bounds, 256), "i8")
+    real = operators.multiply(operators.convert(integers, "f32"), numbers(0.03))
+    kernel = np.random.default_rng(0).standard_normal((4, SIZE, 4)).astype(np.float32)
+    result = operators.convolution(real, operators.constant(kernel), [1], [0], [0], [1])
+    return openvino.Model([result, wide] if shared else [result], [x])
+
+
+@pytest.mark.parametrize("frames", [1, 3, 41])
+def test_what_is_quantised_after_a_swap_is_quantised_before_it(frames: int) -> None:
+    samples = np.random.default_rng(1).standard_normal((1, frames, SIZE)).astype(np.float32)
+    changed = swapped()
+    assert move_integers(changed) == 1
+    order = [node.get_type_name() for node in changed.get_ordered_ops()]
+    assert order.index("Pad") < order.index("FakeQuantize") < order.index("Transpose") and order.count("Pad") == 1
+    compiled = [openvino.Core().compile_model(graph, "CPU") for graph in (changed, swapped())]
+    found, expected = (np.array(each([samples])[0]) for each in compiled)
+    assert found.shape == expected.shape == (1, 4, max(frames, BLOCK)) and expected.std() > 0.5
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("graph", [swapped(value=1.0), swapped(channels=SIZE), swapped(shared=True)])
+def test_other_swaps_stay_as_they_are(graph: Any) -> None:
+    assert move_integers(graph) == 0
