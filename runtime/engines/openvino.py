@@ -7,7 +7,7 @@ length; each new one is prepared once, which takes up to as long as a run, and k
 The first run packs the weights: from then on they would be in memory twice, packed and as pages of the file, which are
 given back. So that the largest tensors do not come on top of both, an encoder's first run is on few frames.
 
-The pieces of a second and more that a clip's front end runs in (runtime/tiling.py) are of two lengths. In INT8 the
+The pieces of a second and more that a clip's front end runs in (runtime/tiling.py) are of three lengths. In INT8 the
 model is compiled for each of them when it first comes: 0.1 s at base shape, for a front end that takes 0.94 of the time
 (_openvino_fixed.py), with the same results to the last bit.
 """
@@ -102,8 +102,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
         raise EngineError(f"openvino has no device {device} here; it has {', '.join(have) or 'none'}")
     settings: dict[str, str | int] = {
         "PERFORMANCE_HINT": "LATENCY",
-        # Without the hint a CPU with bfloat16 computes fp32 variants in bfloat16.
-        # Statistics over 3 s take less than a millisecond, and longer in bfloat16.
+        # Without the hint a CPU with bfloat16 computes fp32 variants in bfloat16. Statistics take longer in it.
         "INFERENCE_PRECISION_HINT": "bf16" if variant.bfloat16 and stage != "statistics" else "f32",
     }
     if family not in ("CPU", "AUTO"):

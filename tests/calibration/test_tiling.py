@@ -108,12 +108,17 @@ def test_the_pieces_of_live_captions_give_the_same_features(
 
 
 @pytest.mark.skipif(not _openvino_unsigned.helps(), reason="fixed lengths are for x86 with VNNI and without AMX")
+@pytest.mark.parametrize("variant", ["int8-s8s8", "int8-s8s8-bf16"])
 @pytest.mark.parametrize("norm", ["group", "layer"])
-def test_pieces_of_a_fixed_length_have_the_same_features(random_bundle: Callable[..., Bundle], norm: str) -> None:
+def test_pieces_of_a_fixed_length_have_the_same_features(
+    random_bundle: Callable[..., Bundle], norm: str, variant: str
+) -> None:
     """A file's longest pieces run in sessions of their own, live captions' in the one for any length."""
     pytest.importorskip("openvino", reason="runs on OpenVINO")
-    bundle = with_variants(random_bundle(norm, **{**TINY, "conv_dim": (512,) * 7}), ("int8-s8s8",))
-    with Model(bundle, "openvino", "int8-s8s8") as model:
+    bundle = with_variants(random_bundle(norm, **{**TINY, "conv_dim": (512,) * 7}), (variant,))
+    if reason := engines.refusal(bundle, "openvino", bundle.variant(variant)):
+        pytest.skip(reason)
+    with Model(bundle, "openvino", variant) as model:
 
         def run(stage: Stage, feeds: engines.Arrays) -> engines.Arrays:
             return model.session(stage).run(feeds)
