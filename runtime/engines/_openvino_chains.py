@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 GELU = frozenset({"Gelu", "Divide", "Erf", "Add", "Multiply"})
 """GELU, and what it is written as without that operator: 0.5 x (1 + erf(x / sqrt 2))."""
+SWAP = [0, 2, 1]
+"""How [batch, frames, channels] is transposed to [batch, channels, frames], and back."""
 
 
 def activation_scale(node: Node) -> float | None:

@@ -24,14 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._library import library
-from ._openvino_chains import appends_a_one, constant_of, readers_of, take_place, weights_of
+from ._openvino_chains import SWAP, appends_a_one, constant_of, readers_of, take_place, weights_of
 from ._openvino_windows import Windows, windows_of
 
 if TYPE_CHECKING:
     from openvino import Model, Node, PartialShape
 
-_SWAP = [0, 2, 1]
-"""Between [batch, frames, channels] and [batch, channels, frames]."""
 _FEWEST = 512
 """Channels."""
 
@@ -89,13 +87,13 @@ def _convolve(product: _Product) -> None:
     operators = library("openvino.opset13")
 
     windows = product.windows
-    turned = operators.transpose(windows.frames, np.array(_SWAP))
+    turned = operators.transpose(windows.frames, np.array(SWAP))
     result = operators.convolution(turned, _by_tap(product), [windows.stride], [0], [0], [1])
     last = product.node
     while (bias := _bias_after(last)) is not None:
         last, values = bias
         result = operators.add(result, operators.constant(values))
-    take_place(last, operators.transpose(result, np.array(_SWAP)))
+    take_place(last, operators.transpose(result, np.array(SWAP)))
 
 
 def _cut(windows: Windows) -> None:

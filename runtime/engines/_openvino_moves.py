@@ -22,14 +22,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._library import library
-from ._openvino_chains import activation_scale, constant_of, integers_of, quantizer_of, readers_of, source_of
+from ._openvino_chains import SWAP, activation_scale, constant_of, integers_of, quantizer_of, readers_of, source_of
 
 if TYPE_CHECKING:
     from openvino import Input, Model, Node, Output
 
 _MOVES = frozenset({"Pad", "Reshape", "Slice", "Concat"})
-_SWAP = [0, 2, 1]
-"""Between [batch, frames, channels] and [batch, channels, frames]."""
 
 
 def move_integers(model: Model) -> int:
@@ -112,7 +110,7 @@ def _swap_quantized(node: Node) -> bool:
     if source is None or source.get_type_name() != "Transpose" or not all(map(_pads_with_zeros, pads)):
         return False
     order = constant_of(source.input_value(1))
-    if order is None or order.tolist() != _SWAP:
+    if order is None or order.tolist() != SWAP:
         return False
     values = source.input_value(0)
     if pads:
@@ -120,7 +118,7 @@ def _swap_quantized(node: Node) -> bool:
         values = operators.pad(values, *ends, "constant", np.float32(0)).output(0)
     quantizer.input(0).replace_source_output(values)
     targets = list(node.output(0).get_target_inputs())
-    swapped = operators.transpose(node.output(0), np.array(_SWAP))
+    swapped = operators.transpose(node.output(0), np.array(SWAP))
     for target in targets:
         target.replace_source_output(swapped.output(0))
     return True
@@ -136,4 +134,4 @@ def _swapped(ends: list[Output]) -> Node:
     operators = library("openvino.opset13")
 
     total = functools.reduce(operators.add, [operators.convert(each, "i64") for each in ends])
-    return operators.gather(total, np.array(_SWAP), np.array(0))
+    return operators.gather(total, np.array(SWAP), np.array(0))
