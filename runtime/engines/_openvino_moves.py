@@ -100,11 +100,11 @@ def _swap_quantized(node: Node) -> bool:
     operators = library("openvino.opset13")
 
     quantizer = quantizer_of(node) if activation_scale(node) is not None else None
-    if quantizer is None or len(quantizer.output(0).get_target_inputs()) > 1:
+    if quantizer is None or not _leads_only_to(node, quantizer):
         return False
     pads: list[Node] = []
     source = source_of(quantizer, 0)
-    while source is not None and source.get_type_name() == "Pad" and len(source.output(0).get_target_inputs()) == 1:
+    while source is not None and source.get_type_name() == "Pad" and _is_read_once(source):
         pads.append(source)
         source = source_of(source, 0)
     if source is None or source.get_type_name() != "Transpose" or not all(map(_pads_with_zeros, pads)):
@@ -122,6 +122,20 @@ def _swap_quantized(node: Node) -> bool:
     for target in targets:
         target.replace_source_output(swapped.output(0))
     return True
+
+
+def _leads_only_to(end: Node, start: Node) -> bool:
+    """Whether nothing reads the numbers between two nodes of a chain, which keep the layout of ``start``."""
+    node = end
+    while node != start:
+        node = node.input_value(0).get_node()
+        if not _is_read_once(node):
+            return False
+    return True
+
+
+def _is_read_once(node: Node) -> bool:
+    return len(node.output(0).get_target_inputs()) == 1
 
 
 def _pads_with_zeros(node: Node) -> bool:

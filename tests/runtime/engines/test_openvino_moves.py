@@ -68,10 +68,11 @@ def test_other_paddings_stay_as_they_are(graph: Any) -> None:
     assert move_integers(graph) == 0
 
 
-def swapped(value: float = 0.0, channels: int = 1, shared: bool = False) -> Any:
+def swapped(value: float = 0.0, channels: int = 1, shared: str = "") -> Any:
     """[1, frames, 6] with its last axes swapped and two paddings, one of a computed length, quantised, convolved.
 
-    value: what is padded with. channels: how many ranges the quantiser has. shared: the padded numbers are an output.
+    value: what is padded with. channels: how many ranges the quantiser has. shared: what is an output too, the
+    numbers that are ``padded`` or the ``integers``.
     """
     from openvino import opset13 as operators
 
@@ -90,7 +91,8 @@ def swapped(value: float = 0.0, channels: int = 1, shared: bool = False) -> Any:
     real = operators.multiply(operators.convert(integers, "f32"), numbers(0.03))
     kernel = np.random.default_rng(0).standard_normal((4, SIZE, 4)).astype(np.float32)
     result = operators.convolution(real, operators.constant(kernel), [1], [0], [0], [1])
-    return openvino.Model([result, wide] if shared else [result], [x])
+    outputs: dict[str, list[Any]] = {"": [result], "padded": [result, wide], "integers": [result, integers]}
+    return openvino.Model(outputs[shared], [x])
 
 
 @pytest.mark.parametrize("frames", [1, 3, 41])
@@ -106,6 +108,8 @@ def test_what_is_quantised_after_a_swap_is_quantised_before_it(frames: int) -> N
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("graph", [swapped(value=1.0), swapped(channels=SIZE), swapped(shared=True)])
+@pytest.mark.parametrize(
+    "graph", [swapped(value=1.0), swapped(channels=SIZE), swapped(shared="padded"), swapped(shared="integers")]
+)
 def test_other_swaps_stay_as_they_are(graph: Any) -> None:
     assert move_integers(graph) == 0
