@@ -15,50 +15,60 @@ element-wise operators reads bfloat16 and writes integers:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ._library import library
 from ._openvino_chains import GELU, appends_a_one, constant_of, readers_of, source_of, take_place
 
 if TYPE_CHECKING:
-    from openvino import Model, Node
+    from openvino import Model, Node, Output
+
+
+@dataclass(frozen=True)
+class _Shifted:
+    """A product of rule 1: (rows with a one) · (weights; offset - mean)."""
+
+    product: Node
+    rows: Output
+    weights: Output
+    offset: Output
+    mean: Output
 
 
 def quantize_elementwise(model: Model) -> int:
     """Rewrite an ``openvino.Model`` in place; returns the number of products and quantisers."""
     nodes = model.get_ordered_ops()
-    products = [node for node in nodes if _adds_a_shift(node)]
+    products = [shifted for node in nodes if (shifted := _shifted(node)) is not None]
     quantizers = [node for node in nodes if node.get_type_name() == "FakeQuantize" and _needs_conversion(node)]
-    for node in products:
-        _add_apart(node)
+    for shifted in products:
+        _add_apart(shifted)
     for node in quantizers:
         _read_maximum(node)
     return len(products) + len(quantizers)
 
 
-def _adds_a_shift(node: Node) -> bool:
-    """Rule 1: whether rows that end with a one are multiplied by computed weights that end with a shift."""
-    rows, weights = source_of(node, 0), source_of(node, 1)
-    if node.get_type_name() != "MatMul" or any(node.get_attributes().values()) or rows is None or weights is None:
-        return False
-    if weights.get_type_name() != "Concat" or weights.get_input_size() != 2 or not appends_a_one(rows):
-        return False
-    shift = weights.input_value(1).get_node()
+def _shifted(node: Node) -> _Shifted | None:
+    """The parts of a product that computes its weights and their shift, and that only GELU reads; None for others."""
+    rows, both = source_of(node, 0), source_of(node, 1)
+    if node.get_type_name() != "MatMul" or any(node.get_attributes().values()) or rows is None or both is None:
+        return None
+    if both.get_type_name() != "Concat" or both.get_input_size() != 2 or not appends_a_one(rows):
+        return None
+    weights, shift = both.input_value(0), both.input_value(1).get_node()
     if shift.get_type_name() != "Subtract" or constant_of(shift.input_value(0)) is None:
-        return False
-    same = weights.input_value(0).get_partial_shape()[1] == rows.input_value(0).get_partial_shape()[2]
-    return same and {reader.get_type_name() for reader in readers_of(node)} <= GELU
+        return None
+    same = weights.get_partial_shape()[1] == rows.input_value(0).get_partial_shape()[2]
+    if not same or not {reader.get_type_name() for reader in readers_of(node)} <= GELU:
+        return None
+    return _Shifted(node, rows.input_value(0), weights, shift.input_value(0), shift.input_value(1))
 
 
-def _add_apart(node: Node) -> None:
+def _add_apart(shifted: _Shifted) -> None:
     operators = library("openvino.opset13")
 
-    rows, weights = source_of(node, 0), source_of(node, 1)
-    assert rows is not None and weights is not None
-    product = operators.matmul(rows.input_value(0), weights.input_value(0), False, False)
-    shift = weights.input_value(1).get_node()
-    centred = operators.subtract(product, shift.input_value(1))
-    take_place(node, operators.add(centred, shift.input_value(0)))
+    product = operators.matmul(shifted.rows, shifted.weights, False, False)
+    take_place(shifted.product, operators.add(operators.subtract(product, shifted.mean), shifted.offset))
 
 
 def _needs_conversion(node: Node) -> bool:

@@ -65,7 +65,8 @@ def _is_quantized(node: Node) -> bool:
 def _one(model: Model, rows: Output) -> Node:
     """A one that is computed: the length of a clip, or the number of rows [batch, rows, width], at most one.
 
-    Every clip has a frame. A length that is given is no constant; the number of rows is one where it is fixed.
+    Every clip has at least one frame. OpenVINO knows the number of rows beforehand where lengths are fixed, but never
+    a length that is an input.
     """
     operators = library("openvino.opset13")
 
