@@ -74,7 +74,7 @@ def options(program_wheel: Path) -> PackOptions:
         ("jetson-agx-thor", {"fp16", "int8-u8s8"}),
         ("raspberry-pi-5", {"int8-u8s8"}),
         ("x86-64-vnni", {"int8-s8s8", "int8-u8s8"}),
-        ("x86-64", {"int8-s8s8", "int8-u7s8"}),
+        ("x86-64", {"int8-u7s8"}),
         # With VNNI or without: unknown until it runs there.
         ("x86-64-nvidia", {"fp16", "int8-s8s8", "int8-u8s8", "int8-u7s8"}),
     ],
