@@ -29,6 +29,7 @@ SHAPES: Mapping[str, Mapping[str, int]] = {
     "300m": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
 }
 """Sizes of a wav2vec2-base (94 M parameters) and of an XLS-R 300M (317 M)."""
+VARIANTS = ("int8-u8s8", "int8-s8s8", "int8-s8s8-bf16")
 _CALIBRATED_ON = 3  # clips: only the form of the graph counts
 _MADE_BY = ("export", "graphs", "calibration/passes", "calibration/build.py")
 
@@ -62,7 +63,7 @@ def checkpoint(shape: str, norm: Norm, folder: Path) -> Path:
     return folder
 
 
-def bundle(shape: str, norm: Norm, variants: Sequence[str] = ("int8-u8s8", "int8-s8s8", "int8-s8s8-bf16")) -> Bundle:
+def bundle(shape: str, norm: Norm, variants: Sequence[str] = VARIANTS) -> Bundle:
     """The bundle of a shape with fp32 and these variants, all layers in INT8; made where it is not there yet."""
     from wav2edge.export.checkpoint import Checkpoint
     from wav2edge.export.pipeline import export

@@ -3,12 +3,12 @@
     python benchmarks/peers.py [--models embedded] [--docs docs/figures/peers-embedded.md] [--speech FILE]
     python benchmarks/peers.py --peers eager,openvino --models embedded --seconds 1 --turns 2     # to try
 
-The checkpoints are a base shape of random weights with group norm and with layer norm (only time and memory count),
-and the embedded one, whose words are compared with those of wav2edge in FP32. Every tool is installed in an environment
-of its own, of the versions in _peers/environments.py, and converts the checkpoint as its users do; each row is a
-process of its own. They take turns, forwards and backwards, --together of them at a time, wav2edge's best always among
-them: a ratio is the median of those within a turn. "Mixed files" are the clips of --speech one after another, for
-random weights every fourth, after a first round over them that prepares and is not counted. Environments and converted
+The checkpoints are a base shape of random weights with group norm and with layer norm (only time and memory count), and
+the embedded one, whose words are compared with those of wav2edge in FP32. Every tool is installed in an environment of
+its own, of the versions in _peers/environments.py, and converts the checkpoint as its users do; each row is a process
+of its own. They take turns, forwards and backwards, --together of them at a time, wav2edge's choice always among them:
+a ratio is the median of those within a turn. "Mixed files" are the clips of --speech one after another, for random
+weights every fourth, after a first round over them that prepares and is not counted. Environments and converted
 checkpoints stay in the user's cache (several GB); the first run makes them, or one with --prepare. A row that cannot
 run shows the first line of the error.
 --crispasr names models/convert-wav2vec2-to-gguf.py of CrispASR's repository, which its wheel lacks.
@@ -34,6 +34,8 @@ from _peers.process import Failed, Peer, Program, environment
 from _peers.rows import OURS, ROWS, Result, Row
 from _peers.table import bars, compared, keeping_words, table
 
+from wav2edge.devices.choice import choose
+from wav2edge.devices.detect import detect
 from wav2edge.devices.open import open_model
 from wav2edge.export import layouts
 from wav2edge.runtime import cache
@@ -92,7 +94,9 @@ def main() -> None:
                     f"{case.name}:", *(f"{result.row.name}: {result.reason or 'ready'}" for result in results), ""
                 )
                 continue
-            output.say(f"**{case.name}**, {arguments.threads} threads, median (min) ms of {arguments.turns} turns:", "")
+            ours = choose(case.bundle, threads=arguments.threads)
+            output.say(f"**{case.name}**, {arguments.threads} threads, median (min) ms of {arguments.turns} turns.")
+            output.say(f"wav2edge chooses {ours.variant.name} on {ours.engine} here:", "")
             spoken, expected = [row.text for row in run.rows] if case.spoken else [], run.reference(case)
             output.say(*table(results, arguments.seconds, expected, spoken), "")
             if case.spoken:
@@ -240,7 +244,7 @@ def noted(result: Result) -> Iterator[None]:
 
 
 def _base(norm: _shapes.Norm) -> Case:
-    made = _shapes.bundle("base", norm)
+    made = _shapes.bundle("base", norm, _shapes.VARIANTS if detect().cpu.vnni else (*_shapes.VARIANTS, "int8-u7s8"))
     checkpoint = _shapes.folder() / f"base-{norm}-checkpoint"
     if not (checkpoint / "model.safetensors").is_file():
         _shapes.checkpoint("base", norm, checkpoint)

@@ -23,7 +23,8 @@ class Row:
         return f"{self.name} {self.program} {self.variant}".lower()
 
 
-OURS = Row("**wav2edge**, OpenVINO, its best INT8", "ours", "", "openvino/int8", "bundle")
+OURS = Row("**wav2edge**, its choice", "ours", "", "", "bundle")
+"""The engine and variant that it opens the bundle with on this machine."""
 OUR_SIGNED = Row("**wav2edge**, OpenVINO, int8-s8s8", "ours", "", "openvino/int8-s8s8", "bundle")
 OUR_INT8 = Row("**wav2edge**, ONNX Runtime, int8-u8s8", "ours", "", "onnxruntime/int8-u8s8", "bundle")
 OUR_FP32 = Row("**wav2edge**, ONNX Runtime, fp32", "ours", "", "onnxruntime/fp32", "bundle")
