@@ -12,7 +12,7 @@ from typing import TypedDict
 import numpy as np
 
 from wav2edge.devices.detect import detect
-from wav2edge.runtime.engines._library import library
+from wav2edge.runtime.engines import library
 
 
 class Config(TypedDict):
