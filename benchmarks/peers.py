@@ -244,7 +244,9 @@ def noted(result: Result) -> Iterator[None]:
 
 
 def _base(norm: _shapes.Norm) -> Case:
-    made = _shapes.bundle("base", norm, _shapes.VARIANTS if detect().cpu.vnni else (*_shapes.VARIANTS, "int8-u7s8"))
+    made = _shapes.bundle(
+        "base", norm, (*_shapes.VARIANTS, "int8-u7s8") if detect().cpu.saturates else _shapes.VARIANTS
+    )
     checkpoint = _shapes.folder() / f"base-{norm}-checkpoint"
     if not (checkpoint / "model.safetensors").is_file():
         _shapes.checkpoint("base", norm, checkpoint)

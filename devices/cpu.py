@@ -88,6 +88,11 @@ class Cpu:
         return max(1, cores if self.quota is None else min(cores, math.ceil(self.quota)))
 
     @property
+    def saturates(self) -> bool:
+        """Whether sums of two products of bytes saturate at 16 bits: x86 without VNNI, where weights need 7 bits."""
+        return self.architecture == "x86_64" and not self.vnni
+
+    @property
     def vnni(self) -> bool:
         """Whether x86 multiplies unsigned by signed bytes without saturating halfway (VNNI, or AMX)."""
         return any(feature in self.features for feature in ("avx512-vnni", "avx-vnni", "amx-int8"))

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from wav2edge.cli import main
+from wav2edge.devices.detect import detect
 from wav2edge.devices.open import open_model
 from wav2edge.export import layouts
 from wav2edge.runtime.audio import read
@@ -152,7 +153,12 @@ def test_words_in_sherpa_onnx(speech: list[NDArray[np.float32]], tmp_path: Path)
     words_are_those_of_wav2edge(SHERPA, "fp32", speech, tmp_path)
 
 
-@pytest.mark.parametrize("variant", ["fp32", pytest.param("int8-u8s8", marks=pytest.mark.slow)])
+UNSATURATED = pytest.mark.skipif(
+    detect().cpu.saturates, reason="signed keys and values, which onnx-asr makes unsigned, saturate on this processor"
+)
+
+
+@pytest.mark.parametrize("variant", ["fp32", pytest.param("int8-u8s8", marks=[pytest.mark.slow, UNSATURATED])])
 def test_words_in_onnx_asr(variant: str, speech: list[NDArray[np.float32]], tmp_path: Path) -> None:
     words_are_those_of_wav2edge(ONNX_ASR, variant, speech, tmp_path)
 
