@@ -31,6 +31,7 @@ from wav2edge.runtime import engines
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.engines import EngineOptions
+from wav2edge.runtime.engines._ort import OnnxRuntimeSession
 from wav2edge.runtime.engines.onnxruntime import load
 
 ALLOWED_SHARE, ALLOWED_TESTING = 0.02, 0.3e-3
@@ -71,6 +72,7 @@ def _row(
     """Print a variant's line; whether it is within what is allowed."""
     variant = bundle.variant(name)
     session = load(bundle, variant, "full", EngineOptions(threads=threads))
+    assert isinstance(session, OnnxRuntimeSession)
     inner = _Timed(session.raw)
     session.raw = inner
     values, lengths = samples[None], np.array([len(samples)], np.int64)

@@ -16,7 +16,7 @@ from ._library import library
 from ._running import running
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession, RunOptions
+    from onnxruntime import InferenceSession, RunOptions, SessionOptions
 
 CPU = "CPUExecutionProvider"
 # fmt: off
@@ -61,39 +61,25 @@ def open_session(
     stage: Stage,
     options: EngineOptions,
     providers: Sequence[tuple[str, Mapping[str, str]]],
+    graph: bytes | None = None,
 ) -> InferenceSession:
-    """A session on the first provider of the list.
+    """A session on the first provider of the list; graph: an ONNX file to load in place of the stage's.
 
     Raises EngineError when ONNX Runtime refuses the graph, and when it would run any of it (shape arithmetic aside)
     on the CPU unasked: it falls back without a warning, so the providers and the placement of operators are checked.
     """
     ort = library("onnxruntime")
 
-    settings = ort.SessionOptions()
-    settings.log_severity_level = 3
-    if options.threads is not None:
-        settings.intra_op_num_threads = options.threads
-    # One graph node at a time: the family's graphs are a chain, parallel execution only costs threads.
-    settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    if options.profiling:
-        settings.enable_profiling = True
-    if providers[0][0] == CPU:
-        for key, value in _waiting(options).items():
-            settings.add_session_config_entry(f"session.intra_op.{key}", value)
-    if (variant.scheme or "").startswith("u8"):
-        # Its keys and values are signed. By default ONNX Runtime makes them unsigned on x86, in front of the product or
-        # on the way to it: the same numbers, but up to one and a half times the time of the product.
-        settings.add_session_config_entry("session.qdqisint8allowed", "1")
-    # Memory patterns are kept for each length and reserve a block in addition to what the first run took: 804 MB in
-    # place of 451 for 30 s of base shape in INT8, in the same time (docs/explanation/memory.md).
-    settings.enable_mem_pattern = False
     wanted = providers[0][0]
+    settings = _settings(variant, options, wanted)
     if wanted != CPU:
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    name = variant.graphs[stage]
+    name, path = variant.graphs[stage], bundle.graph(variant, stage)
+    if graph is not None:
+        settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     try:
         session = ort.InferenceSession(
-            str(bundle.graph(variant, stage)),
+            str(path) if graph is None else graph,
             settings,
             providers=[provider for provider, _ in providers],
             provider_options=[dict(values) for _, values in providers],
@@ -112,6 +98,30 @@ def open_session(
             f"{wanted} leaves {', '.join(strays)} of {name} to the CPU; use another variant or another engine"
         )
     return session
+
+
+def _settings(variant: Variant, options: EngineOptions, provider: str) -> SessionOptions:
+    ort = library("onnxruntime")
+
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 3
+    if options.threads is not None:
+        settings.intra_op_num_threads = options.threads
+    # One graph node at a time: the family's graphs are a chain, parallel execution only costs threads.
+    settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    if options.profiling:
+        settings.enable_profiling = True
+    if provider == CPU:
+        for key, value in _waiting(options).items():
+            settings.add_session_config_entry(f"session.intra_op.{key}", value)
+    if (variant.scheme or "").startswith("u8"):
+        # Its keys and values are signed. By default ONNX Runtime makes them unsigned on x86, in front of the product or
+        # on the way to it: the same numbers, but up to one and a half times the time of the product.
+        settings.add_session_config_entry("session.qdqisint8allowed", "1")
+    # Memory patterns are kept for each length and reserve a block in addition to what the first run took: 804 MB in
+    # place of 451 for 30 s of base shape in INT8, in the same time (docs/explanation/memory.md).
+    settings.enable_mem_pattern = False
+    return settings
 
 
 def _waiting(options: EngineOptions) -> dict[str, str]:

@@ -7,10 +7,15 @@ Another execution provider of the installed ONNX Runtime is chosen by name with 
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
 from ..bundle.read import Bundle, Variant
-from ..bundle.spec import ModelSpec, Stage
+from ..bundle.spec import FEATURE_LENGTHS, FEATURES, ModelSpec, Stage
 from ..errors import EngineError
-from . import Build, EngineOptions, Purpose, _ort
+from . import Arrays, Build, EngineOptions, Purpose, Session, _ort
 from ._library import library
 from ._ort import OnnxRuntimeSession
 
@@ -38,11 +43,51 @@ def refuses(spec: ModelSpec, variant: Variant) -> str | None:
     return None
 
 
-def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> OnnxRuntimeSession:
+def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> Session:
     """Load a stage on the CPU, or on the provider that ``options.device`` names; raises EngineError."""
     provider = _provider(options.device)
-    session = _ort.open_session(bundle, variant, stage, options, [(provider, {})])
-    return OnnxRuntimeSession(session, stage, options.keep_memory or provider != PROVIDER)
+    keep_memory = options.keep_memory or provider != PROVIDER
+
+    def session(graph: bytes | None = None) -> OnnxRuntimeSession:
+        return OnnxRuntimeSession(
+            _ort.open_session(bundle, variant, stage, options, [(provider, {})], graph), stage, keep_memory
+        )
+
+    if provider == PROVIDER and stage == "encoder":
+        from ._onnx_mask import without_mask
+
+        unmasked = without_mask(bundle.graph(variant, stage).read_bytes())
+        if unmasked is not None:
+            return MaskOnDemand(session(unmasked), session)
+    return session()
+
+
+class MaskOnDemand:
+    """An encoder without its mask (``_onnx_mask``) until a clip of a batch is padded; with it from then on."""
+
+    def __init__(self, session: OnnxRuntimeSession, load_masked: Callable[[], OnnxRuntimeSession]) -> None:
+        """Wrap a session without the mask; load_masked: loads the one that takes its place."""
+        self.session = session
+        self.masks = False
+        self.inputs, self.outputs = session.inputs, session.outputs
+        self._load_masked = load_masked
+        self._changing = threading.Lock()
+
+    def run(self, feeds: Arrays) -> Arrays:
+        """Run once; any number of threads may. Raises EngineError, also where the graph with the mask cannot load."""
+        padded = bool(np.any(feeds[FEATURE_LENGTHS] < feeds[FEATURES].shape[1]))
+        return (self._masked() if padded else self.session).run(feeds)
+
+    def _masked(self) -> OnnxRuntimeSession:
+        with self._changing:
+            if not self.masks and self.session.raw is not None:
+                self.session, self.masks = self._load_masked(), True
+            return self.session
+
+    def close(self) -> None:
+        """Release the session; it cannot run afterwards."""
+        with self._changing:
+            self.session.close()
 
 
 def _provider(device: str | None) -> str:
