@@ -17,7 +17,7 @@ class Scheme:
 
     name: SchemeName
     unsigned: bool
-    """Activations are uint8 with a zero point (but see ``signed_operand``); else int8, symmetric."""
+    """Activations are uint8 with a zero point (but see ``attention``); else int8, symmetric."""
     weight_limit: int
     """Weights are in [-weight_limit, weight_limit]."""
     quantize_outputs: bool
@@ -26,9 +26,9 @@ class Scheme:
     shape) and is more exact."""
     integer_bias: bool
     """Convolution biases are int32, as ONNX Runtime needs them."""
-    signed_operand: bool
-    """The second operand of a product of two activations (attention's keys and values) is int8, symmetric: x86 VNNI
-    multiplies unsigned by signed numbers."""
+    attention: bool
+    """Products of two activations (attention's) are INT8 too. Their second operand (keys and values) is int8,
+    symmetric: x86 VNNI multiplies unsigned by signed numbers."""
     anchored: bool
     """Quantisers are put above shape-only operators, where OpenVINO and TensorRT then move INT8 numbers."""
     preferred_by: tuple[str, ...]
@@ -36,7 +36,7 @@ class Scheme:
 
     def reads_unsigned(self, kind: str, position: int) -> bool:
         """Whether an operator of this kind (``sites.SiteKind``) reads its operand at this position as uint8."""
-        return self.unsigned and not (self.signed_operand and kind == "attention" and position == 1)
+        return self.unsigned and not (kind == "attention" and position == 1)
 
     @property
     def variant(self) -> str:
@@ -50,7 +50,7 @@ U8S8 = Scheme(
     weight_limit=127,
     quantize_outputs=True,
     integer_bias=True,
-    signed_operand=True,
+    attention=True,
     anchored=False,
     preferred_by=("onnxruntime",),
 )
@@ -60,21 +60,22 @@ S8S8 = Scheme(
     weight_limit=127,
     quantize_outputs=False,
     integer_bias=False,
-    signed_operand=True,
+    attention=True,
     anchored=True,
     preferred_by=("openvino", "tensorrt", "tensorrt-rtx"),
 )
 # The same graph; OpenVINO computes what is not quantised in bfloat16.
 S8S8_BF16 = dataclasses.replace(S8S8, name="s8s8-bf16", preferred_by=("openvino",))
 # 2 · 255 · 64 < 2^15: VPMADDUBSW, all that x86 without VNNI has, cannot saturate with 7-bit weights. With eight bits,
-# as keys and values have, it could, so they stay unsigned.
+# as keys and values have, it could. So attention stays in float, which takes as long there or less
+# (runtime/engines/_onnx_attention.py).
 U7S8 = Scheme(
     "u7s8",
     unsigned=True,
     weight_limit=64,
     quantize_outputs=True,
     integer_bias=True,
-    signed_operand=False,
+    attention=False,
     anchored=False,
     preferred_by=(),
 )

@@ -5,7 +5,8 @@
    norms keep the float tensor.
 2. A weight is stored once, as int8 with a scale for each output channel and a DequantizeLinear (no QuantizeLinear).
 3. uint8 activations have a zero point and a range that holds zero; int8 activations are symmetric. Keys and values are
-   int8 beside uint8 queries and probabilities where the scheme says so: ONNX Runtime then takes half the time for them.
+   int8 beside uint8 queries and probabilities: ONNX Runtime then takes half the time for them. Some schemes leave the
+   products of attention in float.
 4. Where the scheme asks for it the operator's output is quantised too, so that ONNX Runtime fuses the whole operator.
 5. Biases stay float, or become int32 in the scale input × weight where the scheme asks for it.
 6. ONNX Runtime turns quantised convolutions channels-last and pushes the transposes down. A group norm, whose sums run
@@ -41,7 +42,8 @@ def insert_qdq(
     """
     writer = _Writer(graph, ranges, scheme, switched)
     for site in sites:
-        writer.site(site)
+        if scheme.attention or site.kind != "attention":
+            writer.site(site)
     writer.finish()
     return tuple(writer.switches)
 

@@ -54,12 +54,25 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
         )
 
     if provider == PROVIDER and stage == "encoder":
-        from ._onnx_mask import without_mask
-
-        unmasked = without_mask(bundle.graph(variant, stage).read_bytes())
-        if unmasked is not None:
-            return MaskOnDemand(session(unmasked), session)
+        unpadded = _for_unpadded(bundle.graph(variant, stage).read_bytes())
+        if unpadded is not None:
+            return MaskOnDemand(session(unpadded), session)
     return session()
+
+
+def _for_unpadded(model: bytes) -> bytes | None:
+    """An encoder's file for batches in which no clip is padded; None where it has no mask that could be left out."""
+    # Imported here, because an engine is asked for what it needs before that is installed, as protobuf is.
+    from ._onnx_attention import join_attention
+    from ._onnx_file import OnnxFile
+    from ._onnx_mask import leave_out_mask
+
+    graph = OnnxFile(model)
+    if not leave_out_mask(graph):
+        return None
+    join_attention(graph)
+    graph.drop_unread()
+    return graph.to_bytes()
 
 
 class MaskOnDemand:

@@ -132,7 +132,9 @@ def test_integers_are_written_as_the_engines_want_them(
     zeros = [graph.weights[node.input[2]] for node in graph.nodes if node.op_type == "QuantizeLinear"]
     signed = [zero for zero in zeros if zero.dtype == np.int8]
     products = sum(site.kind == "attention" for site in sites)
-    assert len(signed) == (len(zeros) if not scheme.unsigned else products if scheme.signed_operand else 0)
+    assert len(signed) == (len(zeros) if not scheme.unsigned else products if scheme.attention else 0)
+    attention = [(tuple(graph.node(site.node).input), site.activations) for site in sites if site.kind == "attention"]
+    assert scheme.attention or all(now == before for now, before in attention)
     assert {zero.dtype for zero in zeros} <= {np.dtype(np.uint8), np.dtype(np.int8)} and not any(map(np.any, signed))
     if not scheme.unsigned:
         assert not any(zero.any() for zero in zeros), "TensorRT takes symmetric INT8 alone"
