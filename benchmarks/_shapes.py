@@ -31,7 +31,7 @@ SHAPES: Mapping[str, Mapping[str, int]] = {
 """Sizes of a wav2vec2-base (94 M parameters) and of an XLS-R 300M (317 M)."""
 VARIANTS = ("int8-u8s8", "int8-s8s8", "int8-s8s8-bf16")
 _CALIBRATED_ON = 3  # clips: only the form of the graph counts
-_MADE_BY = ("export", "graphs", "calibration/passes", "calibration/build.py")
+_MADE_BY = ("export", "graphs", "calibration/passes", "calibration/build.py", "calibration/schemes.py")
 
 
 def checkpoint(shape: str, norm: Norm, folder: Path) -> Path:

@@ -63,7 +63,8 @@ def choose(
         return Choice(preferred.engine, found, threads or preferred.threads or default_threads, reason)
     best = bundle.variant(variant).preferred_by if variant is not None else ()
     order = (*(name for name in best if name in profile.engines), *profile.engines, *engines.DEFAULT_ORDER)
-    name, chosen = _first_that_runs(bundle, (engine,) if engine is not None else tuple(dict.fromkeys(order)), variant)
+    names = (engine,) if engine is not None else tuple(dict.fromkeys(order))
+    name, chosen = _first_that_runs(bundle, names, variant, machine.cpu.saturates)
     reason = "named" if engine or variant else f"the first that runs; profile {profile.name} lists no other"
     return Choice(name, chosen, default_threads, reason)
 
@@ -96,12 +97,14 @@ def _runs(bundle: Bundle, engine: str, variant: Variant) -> bool:
     return all(candidate.runs for candidate in engines.runnable(bundle, (engine,), (variant.name,)))
 
 
-def _first_that_runs(bundle: Bundle, order: Sequence[str], variant: str | None) -> tuple[str, Variant]:
+def _first_that_runs(bundle: Bundle, order: Sequence[str], variant: str | None, saturates: bool) -> tuple[str, Variant]:
     """The first engine × variant of an order of engines.
 
-    Raises BundleError for a bundle without variants, else EngineError with the reason for each that does not run.
+    saturates: the processor's sums of INT8 products do; variants that this affects come last then. Raises BundleError
+    for a bundle without variants, else EngineError with the reason for each that does not run.
     """
     reasons = []
+    affected: tuple[str, Variant] | None = None
     names = [name for name in order if len(order) == 1 or name in engines.names()]
     for candidate in engines.runnable(bundle, names, None if variant is None else (variant,)):
         found = candidate.variant
@@ -109,10 +112,20 @@ def _first_that_runs(bundle: Bundle, order: Sequence[str], variant: str | None) 
             reasons.append(f"{candidate.engine}: {found.name} was kept by --force; name it with --variant")
             continue
         if found is not None and candidate.runs:
-            return candidate.engine, found
+            if not (saturates and variant is None and _may_saturate(candidate.engine, found)):
+                return candidate.engine, found
+            affected = affected or (candidate.engine, found)
+            continue
         refused = "" if candidate.variant is None else f" does not run {candidate.variant.name}"
         reasons.append(f"{candidate.engine}{refused}: {candidate.reason}")
+    if affected is not None:
+        return affected
     raise EngineError("; ".join(reasons) or f"{bundle.path}: no variant for the engines {', '.join(order)}")
+
+
+def _may_saturate(engine: str, variant: Variant) -> bool:
+    """Whether sums of a variant's products may need more than 16 bits on a CPU; those of 7-bit weights do not."""
+    return engine in engines.DEFAULT_ORDER and variant.precision == "int8" and variant.scheme != "u7s8"
 
 
 def threads_for(machine: Machine | None = None, profile: DeviceProfile | None = None) -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ._onnx_file import Node, OnnxFile
+from ._onnx_file import OnnxFile, OnnxNode
 
 _HEAD_AXIS = 1
 _BY_HEAD = (0, 2, 1, 3)
@@ -38,7 +38,7 @@ def join_attention(graph: OnnxFile) -> int:
     return sum(_rewrite(graph, node) for node in graph.nodes if node.op_type == "Reshape")
 
 
-def _rewrite(graph: OnnxFile, result: Node) -> bool:
+def _rewrite(graph: OnnxFile, result: OnnxNode) -> bool:
     """Turn the Reshape of mixed values [batch, frames, heads, size] into the operator; whether it is one of them."""
     groups = _groups(graph, result)
     read = {(group.operands, group.factor) for group in groups}
@@ -58,7 +58,7 @@ def _rewrite(graph: OnnxFile, result: Node) -> bool:
     return True
 
 
-def _groups(graph: OnnxFile, result: Node) -> list[_Group]:
+def _groups(graph: OnnxFile, result: OnnxNode) -> list[_Group]:
     """The groups of heads whose mixed values a Reshape joins; none where any of it is something else."""
     by_frame = _transposed(graph, result.input[0], _BY_HEAD)
     if by_frame is None or _numbers(graph, result.input[1]) != (0, 0, -1):
@@ -140,5 +140,5 @@ def _numbers(graph: OnnxFile, tensor: str) -> tuple[int, ...] | None:
     return None if values is None else tuple(int(value) for value in values.reshape(-1))
 
 
-def _attribute(node: Node, name: str, default: int | None = None) -> int | None:
+def _attribute(node: OnnxNode, name: str, default: int | None = None) -> int | None:
     return next((entry.i for entry in node.attribute if entry.name == name), default)

@@ -49,7 +49,7 @@ class _Attribute(Protocol):
     ints: Sequence[int]
 
 
-class Node(Protocol):
+class OnnxNode(Protocol):
     """An operator of a graph."""
 
     op_type: str
@@ -73,24 +73,24 @@ class OnnxFile:
         """Parse a file's bytes."""
         self._model = _model_class()()
         self._model.ParseFromString(model)
-        self.nodes: MutableSequence[Node] = self._model.graph.node
+        self.nodes: MutableSequence[OnnxNode] = self._model.graph.node
         self._constants: Mapping[str, _Tensor] = {tensor.name: tensor for tensor in self._model.graph.initializer}
         self.refresh()
 
     def refresh(self) -> None:
         """Find the nodes around each tensor again."""
         self._sources = {name: node for node in self.nodes for name in node.output}
-        self._readers: dict[str, list[Node]] = {}
+        self._readers: dict[str, list[OnnxNode]] = {}
         for node in self.nodes:
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
 
-    def source(self, tensor: str, operator: str) -> Node | None:
+    def source(self, tensor: str, operator: str) -> OnnxNode | None:
         """The node that writes a tensor; None where it is another operator's, or none."""
         node = self._sources.get(tensor)
         return node if node is not None and node.op_type == operator else None
 
-    def readers(self, tensor: str) -> Sequence[Node]:
+    def readers(self, tensor: str) -> Sequence[OnnxNode]:
         """The nodes that read a tensor."""
         return self._readers.get(tensor, ())
 
@@ -106,7 +106,7 @@ class OnnxFile:
         found = self._constants.get(tensor)
         return None if found is None else tuple(found.dims)
 
-    def turn_into(self, node: Node, operator: str, inputs: Sequence[str], **attributes: int | float) -> None:
+    def turn_into(self, node: OnnxNode, operator: str, inputs: Sequence[str], **attributes: int | float) -> None:
         """Make a node another operator, of ONNX Runtime's own (com.microsoft)."""
         node.op_type, node.domain = operator, "com.microsoft"
         node.input[:] = inputs

@@ -11,7 +11,7 @@ reads and writes frames² numbers for each head of each layer.
 from __future__ import annotations
 
 from ..bundle.spec import FEATURE_LENGTHS
-from ._onnx_file import Node, OnnxFile
+from ._onnx_file import OnnxFile, OnnxNode
 
 _SAME_NUMBERS = ("Unsqueeze", "Identity", "Cast")
 """Operators that hand on their first input's numbers in another shape or type."""
@@ -34,7 +34,7 @@ def leave_out_mask(graph: OnnxFile) -> int:
     return len(scores)
 
 
-def _added_to(graph: OnnxFile, node: Node) -> str | None:
+def _added_to(graph: OnnxFile, node: OnnxNode) -> str | None:
     """The scores that a node adds a mask to; None for any other node."""
     if node.op_type != "Add" or [reader.op_type for reader in graph.readers(node.output[0])] != ["Softmax"]:
         return None

@@ -88,6 +88,17 @@ def test_openvino_is_not_chosen_without_vnni(board: Board, bundle_of: Make) -> N
     assert suiting[0] == ("onnxruntime", "int8-u7s8")
 
 
+def test_a_named_engine_runs_what_cannot_saturate_without_vnni(board: Board, bundle_of: Make) -> None:
+    """OpenVINO's INT8 cost the embedded model a point of words there, and took as long as FP32."""
+    desktop, x86 = detect(board("x86-desktop-nvidia")), profile.load("x86-64")
+    assert desktop.cpu.saturates
+    assert choice.choose(bundle_of(*ALL), "openvino", machine=desktop, profile=x86).variant.name == "fp32"
+    alone = bundle_of("int8-dynamic", "int8-s8s8")
+    assert choice.choose(alone, "openvino", machine=desktop, profile=x86).variant.name == "int8-s8s8", "nothing else"
+    named = choice.choose(bundle_of(*ALL), "openvino", "int8-s8s8", machine=desktop, profile=x86)
+    assert named.variant.name == "int8-s8s8"
+
+
 def test_threads_follow_limits_and_the_user(board: Board, bundle_of: Make) -> None:
     bundle = bundle_of("fp32")
     pi = detect(board("raspberry-pi-5"))

@@ -1,0 +1,72 @@
+"""What ONNX Runtime's encoder takes without the mask that one clip does not need, and with attention as one operator.
+
+    python benchmarks/attention.py [--turns 12] [--threads 2] [--docs docs/figures/attention.md]
+
+The embedded model and base shape (94 M parameters, random weights), in FP32 and INT8. An encoder keeps its file's mask
+once a padded batch came; such a one and one without take turns, and the ratio is the median of those within a turn.
+Attention is one operator where it is in float: in FP32, ``int8-u7s8`` and ``int8-dynamic``.
+"""
+
+from __future__ import annotations
+
+import time
+
+import _kit
+import _shapes
+import numpy as np
+from numpy.typing import NDArray
+
+from wav2edge.runtime.bundle import embedded
+from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED
+from wav2edge.runtime.model import Model, options_by_size
+
+REST = 0.05
+"""Seconds after a run, in which idle threads fall asleep."""
+
+
+def main() -> None:
+    """One row for each model, variant and length."""
+    parser = _kit.parser(__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=12)
+    parser.add_argument("--seconds", type=float, nargs="+", default=[1.0, 5.0, 10.0, 20.0, 30.0])
+    arguments = parser.parse_args()
+    bundles = {
+        "embedded": (embedded.resolve(None), ("fp32", "int8-u8s8")),
+        "base": (_shapes.bundle("base", "layer", ("int8-u8s8", "int8-u7s8")), ("fp32", "int8-u8s8", "int8-u7s8")),
+    }
+    with _kit.Output(arguments, markdown=True) as output:
+        output.say("| | variant | s | with the mask, ms | without, ms | ratio |")
+        output.say("|---" * 6 + "|")
+        for name, (bundle, variants) in bundles.items():
+            for variant in variants:
+                options = options_by_size(bundle.variant(variant), threads=arguments.threads)
+                with (
+                    Model(bundle, "onnxruntime", variant, options) as masked,
+                    Model(bundle, "onnxruntime", variant, options) as model,
+                ):
+                    masked.logits([np.zeros(16000, np.float32), np.zeros(8000, np.float32)])
+                    for seconds in arguments.seconds:
+                        taken = runs([masked, model], seconds, arguments.turns)
+                        before, now = 1000 * np.median(taken, 0)
+                        ratio = np.median(taken[:, 1] / taken[:, 0])
+                        output.say(f"| {name} | {variant} | {seconds:g} | {before:.0f} | {now:.0f} | {ratio:.2f} |")
+
+
+def runs(models: list[Model], seconds: float, turns: int) -> NDArray[np.float64]:
+    """Seconds of each model's encoder in each turn [turns, models]; two runs before do not count."""
+    sound = _kit.sound((), seconds)
+    made = models[0].run("frontend", {NORMALIZED: sound[None], INPUT_LENGTHS: np.array([len(sound)], np.int64)})
+    feeds = {name: made[name] for name in (FEATURES, FEATURE_LENGTHS)}
+    taken = np.zeros((turns + 2, len(models)))
+    for turn in range(turns + 2):
+        for place, model in enumerate(models):
+            started = time.perf_counter()
+            model.run("encoder", feeds)
+            taken[turn, place] = time.perf_counter() - started
+            time.sleep(REST)
+    return taken[2:]
+
+
+if __name__ == "__main__":
+    main()
