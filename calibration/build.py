@@ -94,6 +94,7 @@ class VariantBuilder:
         signed = {
             anchor
             for site in self.sites
+            if scheme.quantizes(site.kind)
             for position, anchor in enumerate(site.anchors)
             if not scheme.reads_unsigned(site.kind, position)
         }
@@ -120,7 +121,9 @@ class VariantBuilder:
 
     def quantizable(self, name: str) -> tuple[Site, ...]:
         """The sites that a variant can compute in fewer bits."""
-        if name in STATIC or name in _HALF:
+        if name in STATIC:
+            return tuple(site for site in self.sites if STATIC[name].quantizes(site.kind))
+        if name in _HALF:
             return self.sites
         return tuple(site for site in self.sites if site.kind == "linear")
 

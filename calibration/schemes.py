@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 SchemeName: TypeAlias = Literal["u8s8", "s8s8", "s8s8-bf16", "u7s8"]
-"""Activations and weights of a static INT8 layout: ``u8`` unsigned, ``s8`` signed, ``u7s8`` with weights in 7 bits;
-``s8s8-bf16`` with the rest in bfloat16."""
+"""Activations and weights of a static INT8 layout: ``u8`` unsigned, ``s8`` signed, ``u7s8`` with weights in 7 bits and
+attention in float; ``s8s8-bf16`` with the rest in bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,10 @@ class Scheme:
     """Quantisers are put above shape-only operators, where OpenVINO and TensorRT then move INT8 numbers."""
     preferred_by: tuple[str, ...]
     """The engines that run it best."""
+
+    def quantizes(self, kind: str) -> bool:
+        """Whether operators of this kind (``sites.SiteKind``) are INT8."""
+        return self.attention or kind != "attention"
 
     def reads_unsigned(self, kind: str, position: int) -> bool:
         """Whether an operator of this kind (``sites.SiteKind``) reads its operand at this position as uint8."""
@@ -67,8 +71,8 @@ S8S8 = Scheme(
 # The same graph; OpenVINO computes what is not quantised in bfloat16.
 S8S8_BF16 = dataclasses.replace(S8S8, name="s8s8-bf16", preferred_by=("openvino",))
 # 2 · 255 · 64 < 2^15: VPMADDUBSW, all that x86 without VNNI has, cannot saturate with 7-bit weights. With eight bits,
-# as keys and values have, it could. So attention stays in float, which takes as long there or less
-# (runtime/engines/_onnx_attention.py).
+# as keys and values have, it could. So attention stays in float, which takes as long or less in wav2edge where no clip
+# is padded (runtime/engines/_onnx_attention.py).
 U7S8 = Scheme(
     "u7s8",
     unsigned=True,

@@ -37,10 +37,11 @@ def choose(
     variant: str | None = None,
     threads: int | None = None,
     *,
+    device: str | None = None,
     machine: Machine | None = None,
     profile: DeviceProfile | None = None,
 ) -> Choice:
-    """The engine, variant and threads for a bundle; machine, profile: detected when omitted.
+    """The engine, variant and threads for a bundle; machine, profile: detected when omitted. device: as ``open_model``.
 
     Variants that were kept against the gate (``Variant.forced``) are used only when named. Raises InputError for an
     engine that does not exist and a number of threads that none takes, BundleError for a variant that the bundle lacks
@@ -64,7 +65,8 @@ def choose(
     best = bundle.variant(variant).preferred_by if variant is not None else ()
     order = (*(name for name in best if name in profile.engines), *profile.engines, *engines.DEFAULT_ORDER)
     names = (engine,) if engine is not None else tuple(dict.fromkeys(order))
-    name, chosen = _first_that_runs(bundle, names, variant, machine.cpu.saturates)
+    saturates = machine.cpu.saturates and device in (None, "CPU")
+    name, chosen = _first_that_runs(bundle, names, variant, saturates)
     reason = "named" if engine or variant else f"the first that runs; profile {profile.name} lists no other"
     return Choice(name, chosen, default_threads, reason)
 
@@ -100,8 +102,8 @@ def _runs(bundle: Bundle, engine: str, variant: Variant) -> bool:
 def _first_that_runs(bundle: Bundle, order: Sequence[str], variant: str | None, saturates: bool) -> tuple[str, Variant]:
     """The first engine × variant of an order of engines.
 
-    saturates: the processor's sums of INT8 products do; variants that this affects come last then. Raises BundleError
-    for a bundle without variants, else EngineError with the reason for each that does not run.
+    saturates: whether the processor's sums of INT8 products may saturate; variants with such sums are tried last then.
+    Raises BundleError for a bundle without variants, else EngineError with the reason for each that does not run.
     """
     reasons = []
     affected: tuple[str, Variant] | None = None

@@ -89,7 +89,10 @@ class Cpu:
 
     @property
     def saturates(self) -> bool:
-        """Whether sums of two products of bytes saturate at 16 bits: x86 without VNNI, where weights need 7 bits."""
+        """Whether sums of two products of bytes may saturate at 16 bits, so that weights need 7 bits.
+
+        So they do on x86 without VNNI, and where the processor's instructions are not known (Windows, Intel Macs).
+        """
         return self.architecture == "x86_64" and not self.vnni
 
     @property

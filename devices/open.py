@@ -38,7 +38,7 @@ def open_model(
     for an engine that does not exist, EngineError, with each engine's reason, when nothing here runs the bundle.
     """
     opened = embedded.resolve(bundle)
-    chosen = choice.choose(opened, engine, variant, threads, machine=machine, profile=profile)
+    chosen = choice.choose(opened, engine, variant, threads, device=device, machine=machine, profile=profile)
     options = options_by_size(chosen.variant, threads=chosen.threads, device=device)
     return Model(opened, chosen.engine, chosen.variant, options, reason=chosen.reason)
 

@@ -6,7 +6,8 @@
    for each group, and the groups are joined on the same axis. Each number is computed from the same ones.
 3. Attention whose bias has a head axis (relative positions) is left as it is.
 
-For ONNX Runtime, which computes node by node. OpenVINO computes attention in blocks by itself.
+For ONNX Runtime, which computes node by node; where attention is in float, wav2edge makes one operator of the groups
+(runtime/engines/_onnx_attention.py). OpenVINO computes attention in blocks by itself.
 """
 
 from __future__ import annotations

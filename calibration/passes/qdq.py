@@ -5,8 +5,7 @@
    norms keep the float tensor.
 2. A weight is stored once, as int8 with a scale for each output channel and a DequantizeLinear (no QuantizeLinear).
 3. uint8 activations have a zero point and a range that holds zero; int8 activations are symmetric. Keys and values are
-   int8 beside uint8 queries and probabilities: ONNX Runtime then takes half the time for them. Some schemes leave the
-   products of attention in float.
+   int8 beside uint8 queries and probabilities: ONNX Runtime then takes half the time for them.
 4. Where the scheme asks for it the operator's output is quantised too, so that ONNX Runtime fuses the whole operator.
 5. Biases stay float, or become int32 in the scale input × weight where the scheme asks for it.
 6. ONNX Runtime turns quantised convolutions channels-last and pushes the transposes down. A group norm, whose sums run
@@ -34,7 +33,9 @@ Range: TypeAlias = tuple[float, float]
 def insert_qdq(
     graph: Graph, sites: Iterable[Site], ranges: Mapping[str, Range], scheme: Scheme, switched: bool = False
 ) -> tuple[str, ...]:
-    """Quantise these sites in place; ``ranges`` holds (low, high) of every tensor that ``observed`` names.
+    """Quantise these sites in place, but for those that the scheme leaves in float.
+
+    ranges: (low, high) of every tensor that ``observed`` names.
 
     switched: keep the float tensors beside the quantised ones and choose by one boolean input for each layer, named
     ``quantize:<layer>``: one graph then serves every choice of layers (it is slow, and exact to rounding).
@@ -42,7 +43,7 @@ def insert_qdq(
     """
     writer = _Writer(graph, ranges, scheme, switched)
     for site in sites:
-        if scheme.attention or site.kind != "attention":
+        if scheme.quantizes(site.kind):
             writer.site(site)
     writer.finish()
     return tuple(writer.switches)

@@ -1,21 +1,28 @@
 """Attention as ONNX Runtime's one operator for it, which computes in blocks that stay in the processor's second cache.
 
-Scores, softmax and mixed values as separate operators read and write frames² numbers for each head; of the embedded
-model's time for 30 s in FP32 they take two thirds. The numbers are the same, up to rounding.
+Scores, softmax and mixed values as separate operators read and write frames² numbers for each head; for 30 s they take
+two thirds of the embedded model's time in FP32 (benchmarks/attention.py). The numbers are the same, up to rounding.
 
 1. Queries, keys and values in FP32, each ``Transpose(Reshape(projection))`` to [batch, heads, frames, size] (keys with
    frames last), of all heads at once or in groups of heads (``calibration/passes/head_groups.py``).
-2. Scores may be multiplied by a constant. With anything added to them, as relative positions, a local attention's mask
-   or a mask for padding, attention stays as it is: the operator then computes no blocks.
+2. Scores may be multiplied by a constant; not by 0, which the operator takes for its default. With anything added to
+   them, as relative positions, a local attention's mask or one for padding, attention stays as it is: the operator
+   then computes no blocks.
+3. Where ONNX Runtime does not know the size of the second cache (``computes_blocks``) nothing is gained.
 """
 
 from __future__ import annotations
 
+import math
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ._onnx_file import OnnxFile, OnnxNode
 
+_LEVEL2_CACHE_SIZE = 191
+"""Of sysconf in the GNU C library, in bytes; Python has no name for it."""
 _HEAD_AXIS = 1
 _BY_HEAD = (0, 2, 1, 3)
 _OPERANDS = (_BY_HEAD, (0, 2, 3, 1), _BY_HEAD)
@@ -33,13 +40,27 @@ class _Group:
     factor: float
 
 
+def computes_blocks() -> bool:
+    """Whether the operator computes blocks here; else it keeps the scores of all heads.
+
+    It asks the C library for the size of the second cache, and that of Linux does not know it on many ARM processors:
+    https://github.com/microsoft/onnxruntime/issues/29613
+    """
+    if sys.platform != "linux":
+        return True
+    try:
+        return os.sysconf(_LEVEL2_CACHE_SIZE) > 0
+    except (OSError, ValueError):
+        return False
+
+
 def join_attention(graph: OnnxFile) -> int:
     """Rewrite a graph in place; returns the number of attentions that are one operator now."""
     return sum(_rewrite(graph, node) for node in graph.nodes if node.op_type == "Reshape")
 
 
 def _rewrite(graph: OnnxFile, result: OnnxNode) -> bool:
-    """Turn the Reshape of mixed values [batch, frames, heads, size] into the operator; whether it is one of them."""
+    """Turn the Reshape of mixed values [batch, frames, heads, size] into the operator; returns whether it did."""
     groups = _groups(graph, result)
     read = {(group.operands, group.factor) for group in groups}
     if len(read) != 1:
@@ -73,7 +94,7 @@ def _group(graph: OnnxFile, mixed: str) -> _Group | None:
     """The attention that gives mixed values [batch, heads, frames, size]."""
     product = graph.source(mixed, "MatMul")
     softmax = None if product is None else graph.source(product.input[0], "Softmax")
-    if product is None or softmax is None or _attribute(softmax, "axis", -1) not in (-1, 3):
+    if product is None or softmax is None or _attribute(softmax, "axis") not in (-1, 3):
         return None
     scores, factor = softmax.input[0], 1.0
     if (scaled := graph.source(scores, "Mul")) is not None:
@@ -81,6 +102,8 @@ def _group(graph: OnnxFile, mixed: str) -> _Group | None:
         if constant is None or constant.size != 1:
             return None
         scores, factor = scaled.input[0], float(constant.item())
+        if factor == 0 or not math.isfinite(factor):
+            return None
     compared = graph.source(scores, "MatMul")
     if compared is None:
         return None
@@ -105,6 +128,8 @@ def _sliced(graph: OnnxFile, tensor: str) -> tuple[str, int, int | None]:
 def _follow(groups: Sequence[_Group], heads: int) -> bool:
     """Whether groups are all heads, in order."""
     ends = [heads if group.end is None else group.end for group in groups]
+    if any(group.first >= end for group, end in zip(groups, ends)):
+        return False
     return [group.first for group in groups] == [0, *ends[:-1]] and ends[-1] == heads
 
 
@@ -113,12 +138,15 @@ def _projection(graph: OnnxFile, tensor: str, perm: tuple[int, ...]) -> tuple[st
     cut = _transposed(graph, tensor, perm)
     reshape = None if cut is None else graph.source(cut, "Reshape")
     shape = None if reshape is None else _numbers(graph, reshape.input[1])
-    if reshape is None or shape is None or len(shape) != 4 or shape[:2] != (0, 0):
+    if reshape is None or shape is None or len(shape) != 4 or shape[:2] != (0, 0) or _attribute(reshape, "allowzero"):
         return None
-    if shape[2] > 0:
-        return reshape.input[0], shape[2]
+    _, _, heads, size = shape
+    if heads > 0 and size != 0:
+        return reshape.input[0], heads
     width = _width(graph, reshape.input[0])
-    return None if width is None else (reshape.input[0], width // shape[3])
+    if width is None or size <= 1 or width % size:  # a bias of one number says nothing of the width
+        return None
+    return reshape.input[0], width // size
 
 
 def _width(graph: OnnxFile, projection: str) -> int | None:
@@ -140,5 +168,5 @@ def _numbers(graph: OnnxFile, tensor: str) -> tuple[int, ...] | None:
     return None if values is None else tuple(int(value) for value in values.reshape(-1))
 
 
-def _attribute(node: OnnxNode, name: str, default: int | None = None) -> int | None:
-    return next((entry.i for entry in node.attribute if entry.name == name), default)
+def _attribute(node: OnnxNode, name: str) -> int | None:
+    return next((entry.i for entry in node.attribute if entry.name == name), None)

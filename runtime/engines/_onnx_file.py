@@ -12,12 +12,18 @@ from typing import Protocol, cast
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 _MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
     "ModelProto": {"graph": (7, "GraphProto"), "opset_import": (8, "OperatorSetIdProto*")},
     "OperatorSetIdProto": {"domain": (1, "string"), "version": (2, "int64")},
-    "GraphProto": {"node": (1, "NodeProto*"), "initializer": (5, "TensorProto*"), "output": (12, "ValueInfoProto*")},
+    "GraphProto": {
+        "node": (1, "NodeProto*"),
+        "initializer": (5, "TensorProto*"),
+        "input": (11, "ValueInfoProto*"),
+        "output": (12, "ValueInfoProto*"),
+    },
     "NodeProto": {
         "input": (1, "string*"),
         "output": (2, "string*"),
@@ -29,13 +35,17 @@ _MESSAGES: Mapping[str, Mapping[str, tuple[int, str]]] = {
         "name": (1, "string"),
         "f": (2, "float"),
         "i": (3, "int64"),
+        "g": (6, "GraphProto"),
         "ints": (8, "int64*"),
+        "graphs": (11, "GraphProto*"),
         "type": (20, "int32"),
     },
     "TensorProto": {"dims": (1, "int64*"), "data_type": (2, "int32"), "name": (8, "string"), "raw_data": (9, "bytes")},
     "ValueInfoProto": {"name": (1, "string")},
 }
 """Number and type of each field; ``*``: repeated."""
+_STANDARD = ("", "ai.onnx")
+"""Names of the domain of ONNX's own operators."""
 _FLOAT, _INT = 1, 2
 """AttributeProto.AttributeType."""
 _TYPES: Mapping[int, np.dtype[np.generic]] = {1: np.dtype("<f4"), 7: np.dtype("<i8"), 10: np.dtype("<f2")}
@@ -47,6 +57,9 @@ class _Attribute(Protocol):
     f: float
     i: int
     ints: Sequence[int]
+    graphs: Sequence[object]
+
+    def HasField(self, field: str) -> bool: ...
 
 
 class OnnxNode(Protocol):
@@ -70,11 +83,17 @@ class OnnxFile:
     """A file's graph. ``refresh`` brings ``source`` and ``readers`` up to date after nodes were changed."""
 
     def __init__(self, model: bytes) -> None:
-        """Parse a file's bytes."""
+        """Parse a file's bytes; raises ValueError where they are not an ONNX file's."""
         self._model = _model_class()()
-        self._model.ParseFromString(model)
+        try:
+            self._model.ParseFromString(model)
+        except DecodeError as error:
+            raise ValueError(f"it is not an ONNX file ({error})") from error
         self.nodes: MutableSequence[OnnxNode] = self._model.graph.node
-        self._constants: Mapping[str, _Tensor] = {tensor.name: tensor for tensor in self._model.graph.initializer}
+        given = {entry.name for entry in self._model.graph.input}
+        self._constants: Mapping[str, _Tensor] = {
+            tensor.name: tensor for tensor in self._model.graph.initializer if tensor.name not in given
+        }
         self.refresh()
 
     def refresh(self) -> None:
@@ -85,10 +104,15 @@ class OnnxFile:
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
 
-    def source(self, tensor: str, operator: str) -> OnnxNode | None:
-        """The node that writes a tensor; None where it is another operator's, or none."""
+    @property
+    def nested(self) -> bool:
+        """Whether nodes hold graphs of their own (If, Loop, Scan), which may read any tensor of this one."""
+        return any(entry.HasField("g") or entry.graphs for node in self.nodes for entry in node.attribute)
+
+    def source(self, tensor: str, *operators: str) -> OnnxNode | None:
+        """The node that writes a tensor; None where it is none of these operators of ONNX."""
         node = self._sources.get(tensor)
-        return node if node is not None and node.op_type == operator else None
+        return node if node is not None and node.op_type in operators and node.domain in _STANDARD else None
 
     def readers(self, tensor: str) -> Sequence[OnnxNode]:
         """The nodes that read a tensor."""

@@ -7,23 +7,25 @@ Another execution provider of the installed ONNX Runtime is chosen by name with 
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 
+from .. import remedies
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import FEATURE_LENGTHS, FEATURES, ModelSpec, Stage
-from ..errors import EngineError
+from ..errors import EngineError, first_line
 from . import Arrays, Build, EngineOptions, Purpose, Session, _ort
 from ._library import library
+from ._one_clip import stacked
 from ._ort import OnnxRuntimeSession
 
 PURPOSE: Purpose = "inference"
 LIBRARY: str | None = "onnxruntime"
 SHARED = True
 KEEPS_LENGTHS = False
-READS = frozenset({"threads", "device", "profiling", "keep_memory", "spin"})
+READS = frozenset({"threads", "device", "profiling", "keep_memory", "spin", "keep_mask"})
 build: Build | None = None
 
 
@@ -33,7 +35,10 @@ _SUFFIX = "ExecutionProvider"
 
 def unavailable() -> str | None:
     """Why ONNX Runtime cannot run here; None when it can."""
-    return _ort.not_installed("cpu")
+    reason = _ort.not_installed("cpu")
+    if reason is None and not all(importlib.util.find_spec(name) for name in ("google", "google.protobuf")):
+        return f"protobuf is not installed; install it with `{remedies.install('cpu')}`"
+    return reason
 
 
 def refuses(spec: ModelSpec, variant: Variant) -> str | None:
@@ -44,63 +49,69 @@ def refuses(spec: ModelSpec, variant: Variant) -> str | None:
 
 
 def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> Session:
-    """Load a stage on the CPU, or on the provider that ``options.device`` names; raises EngineError."""
+    """Load a stage on the CPU, or on the provider that ``options.device`` names; raises EngineError.
+
+    The encoder on the CPU is loaded without its mask, as ``Unpadded``, unless ``options.keep_mask`` says otherwise.
+    """
     provider = _provider(options.device)
-    keep_memory = options.keep_memory or provider != PROVIDER
-
-    def session(graph: bytes | None = None) -> OnnxRuntimeSession:
-        return OnnxRuntimeSession(
-            _ort.open_session(bundle, variant, stage, options, [(provider, {})], graph), stage, keep_memory
-        )
-
-    if provider == PROVIDER and stage == "encoder":
-        unpadded = _for_unpadded(bundle.graph(variant, stage).read_bytes())
-        if unpadded is not None:
-            return MaskOnDemand(session(unpadded), session)
-    return session()
+    graph = None
+    if provider == PROVIDER and stage == "encoder" and not options.keep_mask:
+        graph = _without_mask(bundle.graph(variant, stage), in_float32=variant.precision in ("fp32", "int8", "int4"))
+    loaded = _ort.open_session(bundle, variant, stage, options, [(provider, {})], graph)
+    session = OnnxRuntimeSession(loaded, stage, options.keep_memory or provider != PROVIDER)
+    return session if graph is None else Unpadded(session)
 
 
-def _for_unpadded(model: bytes) -> bytes | None:
-    """An encoder's file for batches in which no clip is padded; None where it has no mask that could be left out."""
-    # Imported here, because an engine is asked for what it needs before that is installed, as protobuf is.
-    from ._onnx_attention import join_attention
+def _without_mask(path: Path, in_float32: bool) -> bytes | None:
+    """The file of an encoder for batches in which no clip is padded; None where no mask can be left out.
+
+    in_float32: whether what is not quantised is. Raises EngineError for a file that is no ONNX file.
+    """
+    # Imported here: this module is also loaded where protobuf is not installed, to say what is missing.
+    from ._onnx_attention import computes_blocks, join_attention
     from ._onnx_file import OnnxFile
     from ._onnx_mask import leave_out_mask
 
-    graph = OnnxFile(model)
-    if not leave_out_mask(graph):
+    try:
+        graph = OnnxFile(path.read_bytes())
+    except ValueError as error:
+        raise EngineError(f"onnxruntime cannot load {path.name}: {first_line(error)}") from error
+    if graph.nested or not leave_out_mask(graph):
         return None
-    join_attention(graph)
+    if in_float32 and computes_blocks():
+        join_attention(graph)
     graph.drop_unread()
     return graph.to_bytes()
 
 
-class MaskOnDemand:
-    """An encoder without its mask (``_onnx_mask``) until a clip of a batch is padded; with it from then on."""
+class Unpadded:
+    """An encoder without its mask: a batch with padded clips is run clip by clip, each cut to its own frames.
 
-    def __init__(self, session: OnnxRuntimeSession, load_masked: Callable[[], OnnxRuntimeSession]) -> None:
-        """Wrap a session without the mask; load_masked: loads the one that takes its place."""
+    So a clip has the same numbers alone and in a batch of clips of other lengths.
+    """
+
+    def __init__(self, session: OnnxRuntimeSession) -> None:
+        """Wrap a session without the mask."""
         self.session = session
-        self.masks = False
         self.inputs, self.outputs = session.inputs, session.outputs
-        self._load_masked = load_masked
-        self._changing = threading.Lock()
 
     def run(self, feeds: Arrays) -> Arrays:
-        """Run once; any number of threads may. Raises EngineError, also where the graph with the mask cannot load."""
-        padded = bool(np.any(feeds[FEATURE_LENGTHS] < feeds[FEATURES].shape[1]))
-        return (self._masked() if padded else self.session).run(feeds)
-
-    def _masked(self) -> OnnxRuntimeSession:
-        with self._changing:
-            if not self.masks and self.session.raw is not None:
-                self.session, self.masks = self._load_masked(), True
-            return self.session
+        """As ``Session.run``; time axes are padded with zeros to the longest clip's."""
+        missing = [name for name in (FEATURES, FEATURE_LENGTHS) if name not in feeds]
+        if missing:
+            raise EngineError(f"the encoder is given no {missing[0]}")
+        features, lengths = feeds[FEATURES], feeds[FEATURE_LENGTHS]
+        if not np.any(lengths < features.shape[1]):
+            return self.session.run(feeds)
+        clips = [
+            self.session.run({FEATURES: clip[None, : max(int(length), 1)], FEATURE_LENGTHS: length[None]})
+            for clip, length in zip(features, lengths)
+        ]
+        return stacked(clips)
 
     def close(self) -> None:
         """Release the session; it cannot run afterwards."""
-        with self._changing:
-            self.session.close()
+        self.session.close()
 
 
 def _provider(device: str | None) -> str:

@@ -25,7 +25,7 @@ from wav2edge.runtime.bundle.spec import FEATURES, INPUT_LENGTHS, NORMALIZED, Mo
 from wav2edge.runtime.bundle.write import add_variants
 from wav2edge.runtime.engines import EngineOptions, _openvino_unsigned
 from wav2edge.runtime.engines._openvino_first import quantize_apart
-from wav2edge.runtime.engines.onnxruntime import MaskOnDemand
+from wav2edge.runtime.engines.onnxruntime import Unpadded
 from wav2edge.runtime.engines.openvino import FixedLengths
 from wav2edge.runtime.errors import EngineError
 from wav2edge.runtime.heads import ctc
@@ -231,7 +231,7 @@ def test_onnx_runtime_reserves_no_block_for_each_length(tiny_bundles: dict[str, 
     """The second run of a length took as much memory again: 804 MB at base shape, 451 without the plan."""
     with Model(tiny_bundles["group"], "onnxruntime", "fp32") as model:
         encoder = model.session("encoder")
-        assert isinstance(encoder, MaskOnDemand) and encoder.session.raw is not None
+        assert isinstance(encoder, Unpadded) and encoder.session.raw is not None
         assert encoder.session.raw.get_session_options().enable_mem_pattern is False
 
 

@@ -89,12 +89,14 @@ def test_openvino_is_not_chosen_without_vnni(board: Board, bundle_of: Make) -> N
 
 
 def test_a_named_engine_runs_what_cannot_saturate_without_vnni(board: Board, bundle_of: Make) -> None:
-    """OpenVINO's INT8 cost the embedded model a point of words there, and took as long as FP32."""
+    """OpenVINO's INT8 takes as long as FP32 there, and made 47.2 % errors on Mini LibriSpeech where FP32 made 46.2."""
     desktop, x86 = detect(board("x86-desktop-nvidia")), profile.load("x86-64")
     assert desktop.cpu.saturates
     assert choice.choose(bundle_of(*ALL), "openvino", machine=desktop, profile=x86).variant.name == "fp32"
     alone = bundle_of("int8-dynamic", "int8-s8s8")
     assert choice.choose(alone, "openvino", machine=desktop, profile=x86).variant.name == "int8-s8s8", "nothing else"
+    on_gpu = choice.choose(bundle_of(*ALL), "openvino", device="GPU", machine=desktop, profile=x86)
+    assert on_gpu.variant.name == "int8-s8s8"
     named = choice.choose(bundle_of(*ALL), "openvino", "int8-s8s8", machine=desktop, profile=x86)
     assert named.variant.name == "int8-s8s8"
 

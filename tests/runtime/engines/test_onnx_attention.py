@@ -39,20 +39,24 @@ def attention(
     positions: bool = False,
     axis: int = -1,
     of_keys: int = 0,
+    narrow: bool = False,
 ) -> bytes:
-    """Attention as the exporter writes it; bounds: groups of heads, or none. of_keys: heads that keys are off by."""
+    """Attention as the exporter writes it.
+
+    bounds: groups of heads, or none. of_keys: heads that keys are off by. narrow: biases are one number.
+    """
     random = np.random.default_rng(0)
     tensors: dict[str, np.ndarray[Any, Any]] = {
         "cut": np.array(cut),
         "joined": np.array([0, 0, -1]),
-        "factor": np.float32(factor or 1),
+        "factor": np.float32(1 if factor is None else factor),
         "positions": random.standard_normal((1, 1, FRAMES, FRAMES)).astype(np.float32),
         "head_axis": np.array([1]),
     }
     nodes = []
     for name in ("queries", "keys", "values"):
         tensors[f"{name}.weight"] = random.standard_normal((WIDTH, WIDTH)).astype(np.float32) / WIDTH**0.5
-        tensors[f"{name}.bias"] = random.standard_normal(WIDTH).astype(np.float32)
+        tensors[f"{name}.bias"] = random.standard_normal(1 if narrow else WIDTH).astype(np.float32)
         nodes += [
             helper.make_node("MatMul", ["features", f"{name}.weight"], [f"{name}.product"]),
             helper.make_node("Add" if biased else "Sub", [f"{name}.product", f"{name}.bias"], [f"{name}.projection"]),
@@ -130,6 +134,11 @@ def test_attention_becomes_one_operator_with_the_same_result(form: dict[str, Any
         {"biased": False},  # how many heads there are is not known
         {"cut": (0, 0, HEADS, SIZE), "perm": (0, 2, 3, 1)},
         {"axis": 2},
+        {"factor": 0.0},
+        {"narrow": True},
+        {"cut": (0, 0, -1, 1), "narrow": True},
+        {"cut": (0, 0, -1, 7)},
+        {"bounds": ((0, 3), (3, 1), (1, 4))},
         {"bounds": ((2, 4), (0, 2))},
         {"bounds": ((0, 2), (2, 3))},
         {"bounds": ((0, 2), (1, 4))},

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -16,10 +16,11 @@ from onnx import TensorProto, helper
 from wav2edge.runtime import engines
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.engines import EngineOptions, _ort
+from wav2edge.runtime.engines import EngineOptions, Session
 from wav2edge.runtime.engines._onnx_file import OnnxFile
 from wav2edge.runtime.engines._onnx_mask import leave_out_mask
-from wav2edge.runtime.engines.onnxruntime import MaskOnDemand
+from wav2edge.runtime.engines._ort import OnnxRuntimeSession
+from wav2edge.runtime.engines.onnxruntime import Unpadded, _without_mask
 from wav2edge.runtime.errors import EngineError
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
@@ -44,25 +45,19 @@ def feeds(frames: int, *own: int) -> dict[str, NDArray[Any]]:
     return {"features": features, "feature_lengths": np.array(own, np.int64)}
 
 
-@dataclass(frozen=True)
-class Pair:
-    """The embedded encoder as it is loaded, and with its mask."""
-
-    loaded: MaskOnDemand
-    masked: _ort.OnnxRuntimeSession
-    tolerance: float
-    """How far their outputs may be apart: in float attention is one operator, whose sums have another order."""
-
-
 @pytest.fixture(params=[("fp32", 5e-5), ("int8-u8s8", 0.0)], ids=lambda param: str(param[0]))
-def pair(request: pytest.FixtureRequest) -> Pair:
+def sessions(request: pytest.FixtureRequest) -> tuple[Session, Session, float]:
+    """The embedded encoder without its mask and with it, and how far apart their outputs may be.
+
+    In float attention is one operator, whose sums have another order.
+    """
     name, tolerance = request.param
     bundle = Bundle.open(embedded.bundle_path())
-    variant, options = bundle.variant(name), EngineOptions(threads=1)
-    loaded = engines.load(bundle, variant, "onnxruntime", "encoder", options)
-    assert isinstance(loaded, MaskOnDemand)
-    masked = _ort.open_session(bundle, variant, "encoder", options, [(_ort.CPU, {})])
-    return Pair(loaded, _ort.OnnxRuntimeSession(masked, "encoder"), tolerance)
+    without, masked = (
+        engines.load(bundle, bundle.variant(name), "onnxruntime", "encoder", EngineOptions(threads=1, keep_mask=keep))
+        for keep in (False, True)
+    )
+    return without, masked, tolerance
 
 
 @pytest.mark.parametrize("name", ["fp32", "int8-u8s8"])
@@ -75,34 +70,62 @@ def test_every_layer_of_the_embedded_encoder_adds_no_mask(name: str) -> None:
     assert not operators(unmasked) - operators(model)
 
 
-def test_outputs_are_those_of_the_encoder_with_its_mask(pair: Pair) -> None:
-    for values in (feeds(60, 60), feeds(60, 60, 60), feeds(60, 60, 41), feeds(60, 35), feeds(77, 77)):
-        ours, theirs = pair.loaded.run(values), pair.masked.run(values)
-        assert list(ours) == list(theirs)
-        assert pair.loaded.masks or values["feature_lengths"].min() == values["features"].shape[1]
-        for output, expected in theirs.items():
-            tolerance = 0 if pair.loaded.masks else pair.tolerance
-            np.testing.assert_allclose(np.float32(ours[output]), np.float32(expected), rtol=0, atol=tolerance)
+@pytest.mark.parametrize("own", [(60,), (60, 60, 60), (77, 77)], ids=str)
+def test_outputs_are_those_of_the_encoder_with_its_mask(
+    sessions: tuple[Session, Session, float], own: tuple[int, ...]
+) -> None:
+    without, masked, tolerance = sessions
+    ours, theirs = without.run(feeds(max(own), *own)), masked.run(feeds(max(own), *own))
+    assert list(ours) == list(theirs)
+    for name, expected in theirs.items():
+        np.testing.assert_allclose(np.float32(ours[name]), np.float32(expected), rtol=0, atol=tolerance)
 
 
-def test_a_mask_is_loaded_for_the_first_padded_clip_and_stays(pair: Pair) -> None:
-    loaded = pair.loaded
-    loaded.run(feeds(50, 50, 50))
-    assert not loaded.masks
-    loaded.run(feeds(50, 50, 49))
-    second = loaded.session
-    assert loaded.masks
-    loaded.run(feeds(50, 50, 49))
-    loaded.run(feeds(50, 50))
-    assert loaded.session is second
+def test_padded_clips_have_the_numbers_that_they_have_alone(sessions: tuple[Session, Session, float]) -> None:
+    """What is behind a clip is not read: NaN there changes nothing."""
+    without, masked, _ = sessions
+    batch = feeds(60, 60, 41, 35)
+    lengths = batch["feature_lengths"]
+    for row, length in zip(batch["features"], lengths):
+        row[length:] = np.nan
+    ours, theirs = without.run(batch), masked.run({**batch, "features": np.nan_to_num(batch["features"])})
+    assert ours["output_lengths"].tolist() == theirs["output_lengths"].tolist() == [60, 41, 35]
+    assert ours["logits"].shape == theirs["logits"].shape
+    for row, clip, length in zip(ours["logits"], batch["features"], lengths):
+        alone = without.run({"features": clip[None, :length], "feature_lengths": length[None]})
+        np.testing.assert_array_equal(row[:length], alone["logits"][0])
+        assert not row[length:].any()
+
+
+def test_another_stage_and_another_provider_keep_what_is_in_their_file() -> None:
+    bundle = Bundle.open(embedded.bundle_path())
+    variant = bundle.variant("fp32")
+    assert isinstance(engines.load(bundle, variant, "onnxruntime", "encoder"), Unpadded)
+    stages: tuple[Literal["full", "frontend"], ...] = ("full", "frontend")
+    for stage in stages:
+        assert isinstance(engines.load(bundle, variant, "onnxruntime", stage), OnnxRuntimeSession)
+
+
+@pytest.mark.parametrize("missing", ["features", "feature_lengths"])
+def test_a_missing_input_is_named(sessions: tuple[Session, Session, float], missing: str) -> None:
+    given = feeds(50, 50)
+    del given[missing]
+    with pytest.raises(EngineError, match=f"the encoder is given no {missing}"):
+        sessions[0].run(given)
 
 
 @pytest.mark.parametrize("own", [(50,), (40,)])
-def test_a_closed_session_does_not_run(pair: Pair, own: tuple[int, ...]) -> None:
-    pair.loaded.close()
+def test_a_closed_session_does_not_run(sessions: tuple[Session, Session, float], own: tuple[int, ...]) -> None:
+    sessions[0].close()
     with pytest.raises(EngineError, match="closed"):
-        pair.loaded.run(feeds(50, *own))
-    assert not pair.loaded.masks
+        sessions[0].run(feeds(50, *own))
+
+
+def test_a_file_that_is_damaged_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "fp32.encoder.onnx"
+    path.write_bytes(b"\xff" * 100)
+    with pytest.raises(EngineError, match=r"cannot load fp32\.encoder\.onnx: it is not an ONNX file"):
+        _without_mask(path, in_float32=True)
 
 
 def encoder(
@@ -111,6 +134,8 @@ def encoder(
     lengths: str = "feature_lengths",
     swapped: bool = False,
     read_again: bool = False,
+    counted: str = "frames",
+    inner: bool = False,
 ) -> bytes:
     """Scores [batch, frames, frames] of features, masked and through a softmax; with one thing changed."""
     values = {"zero": np.float32(0), "low": np.float32(-1e9), "first": np.int64(0), "step": np.int64(1), **constants}
@@ -118,7 +143,8 @@ def encoder(
         helper.make_node("MatMul", ["features", "across"], ["scores"]),
         helper.make_node("Shape", ["features"], ["shape"]),
         helper.make_node("Gather", ["shape", "one"], ["frames"]),
-        helper.make_node("Range", ["first", "frames", "step"], ["numbers"]),
+        helper.make_node("Add", ["frames", "one"], ["more"]),
+        helper.make_node("Range", ["first", counted, "step"], ["numbers"]),
         helper.make_node("Unsqueeze", ["numbers", "front"], ["frame"]),
         helper.make_node("Unsqueeze", [lengths, "back"], ["ends"]),
         helper.make_node("Less", ["frame", "ends"], ["inside"]),
@@ -129,7 +155,10 @@ def encoder(
         helper.make_node("Softmax", ["masked"], ["probabilities"]),
         helper.make_node("Mul", ["probabilities", "masked" if read_again else "low"], ["logits"]),
     ]
-    tensors = {**values, "one": np.int64(1), "front": np.array([0]), "back": np.array([1])}
+    if inner:
+        then = helper.make_graph([helper.make_node("Identity", ["mask"], ["hidden.again"])], "then", [], [])
+        nodes.append(helper.make_node("If", ["yes"], [], then_branch=then, else_branch=then))
+    tensors = {**values, "yes": np.bool_(True), "one": np.int64(1), "front": np.array([0]), "back": np.array([1])}
     graph = helper.make_graph(
         nodes,
         "encoder",
@@ -165,8 +194,19 @@ def test_an_addition_of_the_mask_is_left_out_with_what_it_alone_reads(swapped: b
         {"constants": {"zero": np.float32(0.5)}},
         {"constants": {"first": np.int64(1)}},
         {"constants": {"step": np.int64(2)}},
+        {"constants": {"low": np.array([[-1.0, -2.0]], np.float32)}},
+        {"counted": "more"},  # keys that are no frames of the features
     ],
     ids=str,
 )
 def test_what_hides_anything_else_stays(changed: dict[str, Any]) -> None:
     assert without_mask(encoder(**changed))[1] == 0
+
+
+def test_a_file_with_graphs_inside_of_nodes_stays(tmp_path: Path) -> None:
+    """They may read any tensor of the outer graph."""
+    path = tmp_path / "fp32.encoder.onnx"
+    path.write_bytes(encoder(inner=True))
+    assert _without_mask(path, in_float32=True) is None
+    path.write_bytes(encoder())
+    assert _without_mask(path, in_float32=True) is not None
