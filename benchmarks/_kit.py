@@ -8,7 +8,8 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -118,6 +119,22 @@ def sound(paths: Iterable[str | Path], seconds: float) -> NDArray[np.float32]:
     chosen = [Path(path) for path in paths] or sorted(embedded.clips_manifest().parent.glob("librispeech*"))
     once = np.concatenate([read.load(path, RATE) for path in chosen])
     return np.resize(once, round(seconds * RATE))
+
+
+def in_turns(calls: Sequence[Callable[[], object]], turns: int, rest: float) -> NDArray[np.float64]:
+    """Wall and processor seconds of each call in each turn [turns, calls, 2]; two turns before do not count.
+
+    rest: seconds after a call, in which idle threads fall asleep; their processor time counts.
+    """
+    taken = np.zeros((turns + 2, len(calls), 2))
+    for turn in range(turns + 2):
+        for place, call in enumerate(calls):
+            started, worked = time.perf_counter(), time.process_time()
+            call()
+            took = time.perf_counter() - started
+            time.sleep(rest)
+            taken[turn, place] = took, time.process_time() - worked
+    return taken[2:]
 
 
 def only_fp32(source: Path, target: Path) -> Bundle:

@@ -10,15 +10,15 @@ operator where it is in float, as in FP32 and ``int8-u7s8``; in ``int8-u8s8`` on
 from __future__ import annotations
 
 import dataclasses
-import time
+import functools
 
 import _kit
 import _shapes
 import numpy as np
-from numpy.typing import NDArray
 
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, INPUT_LENGTHS, NORMALIZED
+from wav2edge.runtime.engines import Arrays
 from wav2edge.runtime.model import Model, options_by_size
 
 REST = 0.05
@@ -47,25 +47,19 @@ def main() -> None:
                     Model(bundle, "onnxruntime", variant, options) as model,
                 ):
                     for seconds in arguments.seconds:
-                        taken = runs([masked, model], seconds, arguments.turns)
+                        feeds = features(masked, seconds)
+                        calls = [functools.partial(each.run, "encoder", feeds) for each in (masked, model)]
+                        taken = _kit.in_turns(calls, arguments.turns, REST)[..., 0]
                         before, now = 1000 * np.median(taken, 0)
                         ratio = np.median(taken[:, 1] / taken[:, 0])
                         output.say(f"| {name} | {variant} | {seconds:g} | {before:.0f} | {now:.0f} | {ratio:.2f} |")
 
 
-def runs(models: list[Model], seconds: float, turns: int) -> NDArray[np.float64]:
-    """Seconds of each model's encoder in each turn [turns, models]; two runs before do not count."""
+def features(model: Model, seconds: float) -> Arrays:
+    """The inputs of the encoder for a clip of speech."""
     sound = _kit.sound((), seconds)
-    made = models[0].run("frontend", {NORMALIZED: sound[None], INPUT_LENGTHS: np.array([len(sound)], np.int64)})
-    feeds = {name: made[name] for name in (FEATURES, FEATURE_LENGTHS)}
-    taken = np.zeros((turns + 2, len(models)))
-    for turn in range(turns + 2):
-        for place, model in enumerate(models):
-            started = time.perf_counter()
-            model.run("encoder", feeds)
-            taken[turn, place] = time.perf_counter() - started
-            time.sleep(REST)
-    return taken[2:]
+    made = model.run("frontend", {NORMALIZED: sound[None], INPUT_LENGTHS: np.array([len(sound)], np.int64)})
+    return {name: made[name] for name in (FEATURES, FEATURE_LENGTHS)}
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ median of those within a turn.
 
 from __future__ import annotations
 
+import functools
 import itertools
-import time
 
 import _kit
 import _shapes
@@ -43,7 +43,8 @@ def main() -> None:
             for seconds in arguments.seconds:
                 options = [EngineOptions(threads=arguments.threads, spin=spin) for spin in (False, True)]
                 models = [Model(bundle, "onnxruntime", variant, option) for option in options]
-                taken = runs(models, seconds, arguments.turns)
+                calls = [functools.partial(model.logits, [_kit.sound((), seconds)]) for model in models]
+                taken = _kit.in_turns(calls, arguments.turns, REST)
                 for model in models:
                     model.close()
                 (wall, other_wall), (cpu, other_cpu) = np.median(taken, 0).T * 1000
@@ -52,20 +53,6 @@ def main() -> None:
                     f"| {name} | {variant} | {seconds:g} | {wall:.0f} | {other_wall:.0f} | {ratio:.2f} | {cpu:.0f} "
                     f"| {other_cpu:.0f} |"
                 )
-
-
-def runs(models: list[Model], seconds: float, turns: int) -> np.ndarray:
-    """Wall and processor seconds of each model in each turn [turns, models, 2]; two runs before do not count."""
-    sound = _kit.sound((), seconds)
-    taken = np.zeros((turns + 2, len(models), 2))
-    for turn in range(turns + 2):
-        for place, model in enumerate(models):
-            started, worked = time.perf_counter(), time.process_time()
-            model.logits([sound])
-            took = time.perf_counter() - started
-            time.sleep(REST)
-            taken[turn, place] = took, time.process_time() - worked
-    return taken[2:]
 
 
 if __name__ == "__main__":

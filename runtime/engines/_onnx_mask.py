@@ -29,16 +29,14 @@ def leave_out_mask(graph: OnnxFile) -> int:
 
     Its results stay the same for features [batch, frames, channels] of which no clip has fewer frames.
     """
-    scores = {}
+    count = 0
     for node in graph.nodes:
-        if (added_to := _added_to(graph, node)) is not None:
-            scores[node.output[0]] = added_to
-    for node in graph.nodes:
-        for place, name in enumerate(node.input):
-            if name in scores:
-                node.input[place] = scores[name]
+        if (scores := _added_to(graph, node)) is not None:
+            [softmax] = graph.readers(node.output[0])
+            softmax.input[0] = scores
+            count += 1
     graph.refresh()
-    return len(scores)
+    return count
 
 
 def _added_to(graph: OnnxFile, node: OnnxNode) -> str | None:
@@ -102,4 +100,4 @@ def _origin(graph: OnnxFile, tensor: str) -> str:
 
 def _is_constant(graph: OnnxFile, tensor: str, value: int) -> bool:
     values = graph.constant(_origin(graph, tensor))
-    return values is not None and values.size == 1 and bool((values == value).all())
+    return values is not None and values.size == 1 and bool(values.item() == value)

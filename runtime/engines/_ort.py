@@ -72,8 +72,6 @@ def open_session(
 
     wanted = providers[0][0]
     settings = _settings(variant, options, wanted)
-    if wanted != CPU:
-        settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     name, path = variant.graphs[stage], bundle.graph(variant, stage)
     if graph is not None:
         settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
@@ -114,6 +112,8 @@ def _settings(variant: Variant, options: EngineOptions, provider: str) -> Sessio
     if provider == CPU:
         for key, value in _waiting(options).items():
             settings.add_session_config_entry(f"session.intra_op.{key}", value)
+    else:
+        settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if (variant.scheme or "").startswith("u8"):
         # Its keys and values are signed. By default ONNX Runtime makes them unsigned on x86, in front of the product or
         # on the way to it: the same numbers, but up to one and a half times the time of the product.

@@ -65,7 +65,8 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
 def _without_mask(path: Path, in_float32: bool) -> bytes | None:
     """The file of an encoder for batches in which no clip is padded; None where no mask can be left out.
 
-    in_float32: whether what is not quantised is. Raises EngineError for a file that is no ONNX file.
+    in_float32: whether the encoder's floats are FP32, which attention as one operator needs. Raises EngineError for a
+    file that is no ONNX file.
     """
     # Imported here: this module is also loaded where protobuf is not installed, to say what is missing.
     from ._onnx_attention import computes_blocks, join_attention
