@@ -184,7 +184,7 @@ def _stages(bundle: Bundle, variant: Variant, engine: str, case: Case, whole: en
     frontend = engines.load(bundle, variant, engine, "frontend", EngineOptions())
     middle = frontend.run({NORMALIZED: normalized, INPUT_LENGTHS: feeds["input_lengths"]})
     frontend.close()
-    encoder = engines.load(bundle, variant, engine, "encoder", EngineOptions(keep_mask=True))
+    encoder = engines.load(bundle, variant, engine, "encoder", EngineOptions(keep_graph=True))
     got = encoder.run({FEATURES: middle[FEATURES], FEATURE_LENGTHS: middle[FEATURE_LENGTHS]})
     encoder.close()
     rows = range(len(case.clips))

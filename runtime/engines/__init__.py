@@ -57,9 +57,9 @@ class EngineOptions:
     """Let threads wait up to 0.2 ms for the next operator in a loop before they sleep, where the engine can be told so.
     Waking up takes a small part of the time of a large model's operators, but where they are short, a loop takes more
     processor time than it saves (benchmarks/spinning.py; ``model.SMALL_BYTES`` says which models are small)."""
-    keep_mask: bool = False
-    """Keep the mask that hides padding in ONNX Runtime's encoder on a CPU. Otherwise it is left out there, and batches
-    of clips of several lengths are run clip by clip."""
+    keep_graph: bool = False
+    """Run ONNX Runtime's encoder on a CPU as it is in its file. Otherwise its mask is left out, its attention and its
+    linear layers are single operators, and batches of clips of several lengths are run clip by clip."""
     keep_compiled: bool = True
     """Write what an engine compiles to the cache directory; false for a variant that the gate may still refuse."""
 

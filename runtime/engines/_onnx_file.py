@@ -130,6 +130,11 @@ class OnnxFile:
         found = self._constants.get(tensor)
         return None if found is None else tuple(found.dims)
 
+    def data_type(self, tensor: str) -> int | None:
+        """The TensorProto.DataType of a constant; None for any other tensor."""
+        found = self._constants.get(tensor)
+        return None if found is None else found.data_type
+
     def turn_into(self, node: OnnxNode, operator: str, inputs: Sequence[str], **attributes: int | float) -> None:
         """Make a node another operator, of ONNX Runtime's own (com.microsoft)."""
         node.op_type, node.domain = operator, "com.microsoft"

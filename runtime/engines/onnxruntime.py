@@ -25,7 +25,7 @@ PURPOSE: Purpose = "inference"
 LIBRARY: str | None = "onnxruntime"
 SHARED = True
 KEEPS_LENGTHS = False
-READS = frozenset({"threads", "device", "profiling", "keep_memory", "spin", "keep_mask"})
+READS = frozenset({"threads", "device", "profiling", "keep_memory", "spin", "keep_graph"})
 build: Build | None = None
 
 
@@ -51,38 +51,45 @@ def refuses(spec: ModelSpec, variant: Variant) -> str | None:
 def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> Session:
     """Load a stage on the CPU, or on the provider that ``options.device`` names; raises EngineError.
 
-    The encoder on the CPU is loaded without its mask, as ``Unpadded``, unless ``options.keep_mask`` says otherwise.
+    The encoder on the CPU is rewritten to run faster, without its mask as ``Unpadded``, unless ``options.keep_graph``
+    says otherwise.
     """
     provider = _provider(options.device)
-    graph = None
-    if provider == PROVIDER and stage == "encoder" and not options.keep_mask:
-        graph = _without_mask(bundle.graph(variant, stage), in_float32=variant.precision in ("fp32", "int8", "int4"))
+    graph, unmasked = None, False
+    if provider == PROVIDER and stage == "encoder" and not options.keep_graph:
+        path = bundle.graph(variant, stage)
+        graph, unmasked = _rewritten(path, in_float32=variant.precision in ("fp32", "int8", "int4"))
     loaded = _ort.open_session(bundle, variant, stage, options, [(provider, {})], graph)
     session = OnnxRuntimeSession(loaded, stage, options.keep_memory or provider != PROVIDER)
-    return session if graph is None else Unpadded(session)
+    return Unpadded(session) if unmasked else session
 
 
-def _without_mask(path: Path, in_float32: bool) -> bytes | None:
-    """The file of an encoder for batches in which no clip is padded; None where no mask can be left out.
+def _rewritten(path: Path, in_float32: bool) -> tuple[bytes | None, bool]:
+    """The file of an encoder as it runs fastest, None as it is; and whether it is for batches without a padded clip.
 
-    in_float32: whether the encoder's floats are FP32, which attention as one operator needs. Raises EngineError for a
+    in_float32: whether the encoder's floats are FP32, which ONNX Runtime's own operators need. Raises EngineError for a
     file that is no ONNX file.
     """
     # Imported here: this module is also loaded where protobuf is not installed, to say what is missing.
     from ._onnx_attention import computes_blocks, join_attention
     from ._onnx_file import OnnxFile
+    from ._onnx_linear import join_bias
     from ._onnx_mask import leave_out_mask
 
     try:
         graph = OnnxFile(path.read_bytes())
     except ValueError as error:
         raise EngineError(f"onnxruntime cannot load {path.name}: {first_line(error)}") from error
-    if graph.nested or not leave_out_mask(graph):
-        return None
-    if in_float32 and computes_blocks():
+    if graph.nested:
+        return None, False
+    unmasked = leave_out_mask(graph) > 0
+    if unmasked and in_float32 and computes_blocks():
         join_attention(graph)
+    joined = join_bias(graph) if in_float32 else 0
+    if not unmasked and not joined:
+        return None, False
     graph.drop_unread()
-    return graph.to_bytes()
+    return graph.to_bytes(), unmasked
 
 
 class Unpadded:

@@ -20,7 +20,7 @@ from wav2edge.runtime.engines import EngineOptions, Session
 from wav2edge.runtime.engines._onnx_file import OnnxFile
 from wav2edge.runtime.engines._onnx_mask import leave_out_mask
 from wav2edge.runtime.engines._ort import OnnxRuntimeSession
-from wav2edge.runtime.engines.onnxruntime import Unpadded, _without_mask
+from wav2edge.runtime.engines.onnxruntime import Unpadded, _rewritten
 from wav2edge.runtime.errors import EngineError
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
@@ -54,7 +54,7 @@ def sessions(request: pytest.FixtureRequest) -> tuple[Session, Session, float]:
     name, tolerance = request.param
     bundle = Bundle.open(embedded.bundle_path())
     without, masked = (
-        engines.load(bundle, bundle.variant(name), "onnxruntime", "encoder", EngineOptions(threads=1, keep_mask=keep))
+        engines.load(bundle, bundle.variant(name), "onnxruntime", "encoder", EngineOptions(threads=1, keep_graph=keep))
         for keep in (False, True)
     )
     return without, masked, tolerance
@@ -125,7 +125,7 @@ def test_a_file_that_is_damaged_is_named(tmp_path: Path) -> None:
     path = tmp_path / "fp32.encoder.onnx"
     path.write_bytes(b"\xff" * 100)
     with pytest.raises(EngineError, match=r"cannot load fp32\.encoder\.onnx: it is not an ONNX file"):
-        _without_mask(path, in_float32=True)
+        _rewritten(path, in_float32=True)
 
 
 def encoder(
@@ -207,6 +207,6 @@ def test_a_file_with_graphs_inside_of_nodes_stays(tmp_path: Path) -> None:
     """They may read any tensor of the outer graph."""
     path = tmp_path / "fp32.encoder.onnx"
     path.write_bytes(encoder(inner=True))
-    assert _without_mask(path, in_float32=True) is None
+    assert _rewritten(path, in_float32=True) == (None, False)
     path.write_bytes(encoder())
-    assert _without_mask(path, in_float32=True) is not None
+    assert _rewritten(path, in_float32=True)[1]
