@@ -14,6 +14,9 @@ import numpy as np
 from wav2edge.devices.detect import detect
 from wav2edge.runtime.engines import library
 
+IN_A_ROW = 8
+"""Products of a stretch."""
+
 
 class Config(TypedDict):
     """The fields of a checkpoint's config.json that its products follow from."""
@@ -44,23 +47,41 @@ def products(checkpoint: Path, seconds: float) -> float:
     return 2.0 * (total + frames * hidden * config["vocab_size"])
 
 
-def peak(threads: int, size: int = 2048, runs: int = 12) -> float:
-    """INT8 operations a second of the product of two square matrices: the fastest run in PyTorch or ONNX Runtime."""
-    rates = [_onnxruntime(threads, size, runs)]
-    if detect().cpu.vnni:  # without it PyTorch's product is a plain loop, a hundredth as fast
-        rates.append(_pytorch(threads, size, runs))
-    return max(rates)
+class Peak:
+    """The INT8 operations a second that this machine reaches: the product of two square matrices, measured repeatedly.
+
+    It is PyTorch's or ONNX Runtime's product, whichever has the fastest stretch of ``IN_A_ROW`` products, which take
+    about as long as a clip of 10 s at base shape. A machine's speed changes from moment to moment: measure it between
+    the runs that it is compared with, and as long, or short products reach a speed that no clip has throughout.
+    """
+
+    def __init__(self, threads: int, size: int = 2048) -> None:
+        """Prepare the products."""
+        self._products = [_onnxruntime(threads, size)]
+        if detect().cpu.vnni:  # without it PyTorch's product is a plain loop, a hundredth as fast
+            self._products.append(_pytorch(threads, size))
+        self._operations = 2.0 * IN_A_ROW * size**3
+        self._fastest = math.inf
+
+    def measure(self, stretches: int = 1) -> float:
+        """Measure once more; operations a second in the fastest stretch so far."""
+        for product in self._products * stretches:
+            started = time.perf_counter()
+            for _ in range(IN_A_ROW):
+                product()
+            self._fastest = min(self._fastest, time.perf_counter() - started)
+        return self._operations / self._fastest
 
 
-def _pytorch(threads: int, size: int, runs: int) -> float:
+def _pytorch(threads: int, size: int) -> Callable[[], object]:
     import torch
 
     torch.set_num_threads(threads)
     first, second = (torch.randint(-128, 127, (size, size), dtype=torch.int8) for _ in range(2))
-    return _rate(lambda: torch._int_mm(first, second), size, runs)
+    return lambda: torch._int_mm(first, second)
 
 
-def _onnxruntime(threads: int, size: int, runs: int) -> float:
+def _onnxruntime(threads: int, size: int) -> Callable[[], object]:
     """Unsigned by signed, the fastest on x86; weights in seven bits, as a processor without VNNI needs them."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -76,13 +97,4 @@ def _onnxruntime(threads: int, size: int, runs: int) -> float:
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     feeds = {"read": numbers.integers(0, 256, (size, size), np.uint8)}
-    return _rate(lambda: session.run(None, feeds), size, runs)
-
-
-def _rate(product: Callable[[], object], size: int, runs: int) -> float:
-    best = math.inf
-    for _ in range(runs):
-        started = time.perf_counter()
-        product()
-        best = min(best, time.perf_counter() - started)
-    return 2.0 * size**3 / best
+    return lambda: session.run(None, feeds)

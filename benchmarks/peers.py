@@ -7,10 +7,10 @@ The checkpoints are a base shape of random weights with group norm and with laye
 the embedded one, whose words are compared with those of wav2edge in FP32. Every tool is installed in an environment of
 its own, of the versions in _peers/environments.py, and converts the checkpoint as its users do; each row is a process
 of its own. They take turns, forwards and backwards, --together of them at a time, wav2edge's choice always among them:
-a ratio is the median of those within a turn. "Mixed files" are the clips of --speech one after another, for random
-weights every fourth, after a first round over them that prepares and is not counted. Environments and converted
-checkpoints stay in the user's cache (several GB); the first run makes them, or one with --prepare. A row that cannot
-run shows the first line of the error.
+a ratio is the median of those within a turn. The machine's INT8 peak is measured in every turn too. "Mixed files" are
+the clips of --speech one after another, for random weights every fourth, after a first round over them that prepares
+and is not counted. Environments and converted checkpoints stay in the user's cache (several GB); the first run makes
+them, or one with --prepare. A row that cannot run shows the first line of the error.
 --crispasr names models/convert-wav2vec2-to-gguf.py of CrispASR's repository, which its wheel lacks.
 """
 
@@ -87,7 +87,6 @@ def main() -> None:
         run, keeping = Run(arguments, Path(folder)), None
         for name in sorted(arguments.models, key=lambda name: name != SPOKEN):
             case = CASES[name]()
-            peak = _limits.peak(arguments.threads)
             results = run.case(case)
             if arguments.prepare:
                 output.say(
@@ -102,8 +101,7 @@ def main() -> None:
             if case.spoken:
                 keeping = keeping_words(results, expected, spoken)
                 continue
-            peak = max(peak, _limits.peak(arguments.threads))
-            products = _limits.products(case.checkpoint, compared(arguments.seconds)) / peak
+            products = _limits.products(case.checkpoint, compared(arguments.seconds)) / run.peak.measure(stretches=2)
             output.say(*bars(results, arguments.seconds, products, keeping), "")
 
 
@@ -113,6 +111,7 @@ class Run:
     def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
         """folder: for the samples that the peers read."""
         self._arguments, self._folder = arguments, folder
+        self.peak = _limits.Peak(arguments.threads)
         self.rows = _kit.rows_of(arguments.speech or str(embedded.clips_manifest()), limit=arguments.clips)
         self._clips = [read.load(row.audio, _kit.RATE) for row in self.rows]
         for place, clips in ("clips", self._clips), ("calibration", self._clips[:6]):
@@ -232,6 +231,9 @@ class Run:
                 time.sleep(REST)
                 with noted(result):
                     result.times.setdefault(length, {})[heat, turn] = running[row].run(clip)[0]
+            if length == compared(self._arguments.seconds):
+                time.sleep(REST)
+                self.peak.measure()
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -165,8 +166,22 @@ def test_the_peak_is_onnx_runtimes_where_pytorchs_product_is_a_plain_loop(
     """Without VNNI PyTorch's took eleven minutes for what ONNX Runtime does in a second."""
     import _limits
 
-    monkeypatch.setattr(_limits, "_pytorch", lambda *_: 1e15)
+    ran = []
+    monkeypatch.setattr(_limits, "_pytorch", lambda *_: lambda: ran.append("PyTorch"))
     for vnni in False, True:
         monkeypatch.setattr(_limits, "detect", lambda vnni=vnni: SimpleNamespace(cpu=SimpleNamespace(vnni=vnni)))
-        rate = _limits.peak(1, size=64, runs=2)
-        assert rate == 1e15 if vnni else 1e6 < rate < 1e15
+        rate = _limits.Peak(1, size=64).measure()
+        assert ran == ["PyTorch"] * _limits.IN_A_ROW if vnni else not ran and 1e6 < rate < 1e15
+
+
+def test_the_peak_is_of_the_fastest_stretch_so_far(peers: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    import _limits
+
+    times = iter([0.0, 0.032, 1.0, 1.016, 2.0, 2.064])
+    monkeypatch.setattr(_limits, "detect", lambda: SimpleNamespace(cpu=SimpleNamespace(vnni=False)))
+    monkeypatch.setattr(_limits, "_onnxruntime", lambda *_: lambda: None)
+    monkeypatch.setattr(time, "perf_counter", lambda: next(times))
+    peak = _limits.Peak(1, size=100)
+    rates = [peak.measure() for _ in range(3)]
+    each = 2e6 * _limits.IN_A_ROW
+    assert rates == pytest.approx([each / 0.032, each / 0.016, each / 0.016])
