@@ -47,6 +47,8 @@ class Labels:
     """The file with the weights of the language, where they are not among the checkpoint's."""
     groups: tuple[int, ...] = ()
     """Sizes of consecutive groups of a classifier's labels, of which one holds each; empty: all are one group."""
+    vocabulary: Path | None = None
+    """The vocab.json that the labels are from; None where they are from another file."""
 
 
 def read_labels(
@@ -177,6 +179,7 @@ def _ctc_labels(path: Path, config: ConfigJson, asked: str | None, file: Path, f
         language=language.code,
         silent=tuple(name for index, name in enumerate(table.names) if name in silent and index != blank),
         adapter=language.adapter,
+        vocabulary=None if language.vocabulary is None else file,
     )
 
 

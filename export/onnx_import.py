@@ -86,7 +86,7 @@ def import_onnx(
         parity.refuse_mismatch(found, "the ONNX file")
         progress("writing the bundle")
         write_selftest(draft, variant, staged / SELFTEST)
-        files = (*copy_files(checkpoint.path, staged), SELFTEST)
+        files = (*copy_files(checkpoint.path, checkpoint.labels.vocabulary, staged), SELFTEST)
         parameters = Graph.load(staged / variant.graphs["full"]).parameters
         origin = provenance(checkpoint.name, checkpoint.digest(), parameters, found, "the ONNX file")
         write_manifest(staged, draft.spec, (variant,), origin, files)

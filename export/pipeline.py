@@ -83,7 +83,7 @@ def _export_into(
     parity.refuse_mismatch(found)
     progress("writing the bundle")
     write_selftest(draft, variant, staged / SELFTEST)
-    files = (*copy_files(checkpoint.path, staged), SELFTEST)
+    files = (*copy_files(checkpoint.path, checkpoint.labels.vocabulary, staged), SELFTEST)
     write_manifest(staged, spec, (variant,), provenance(checkpoint.name, checkpoint.digest(), parameters, found), files)
 
 

@@ -19,15 +19,19 @@ LANGUAGE_MODEL = "language_model"
 _TOOLS = ("torch", "transformers", "onnx", "onnxruntime", "numpy")
 
 
-def copy_files(path: Path, staged: Path) -> tuple[str, ...]:
-    """Copy vocabulary and language model; returns their names inside the bundle.
+def copy_files(path: Path, vocabulary: Path | None, staged: Path) -> tuple[str, ...]:
+    """Copy the vocabulary that the labels are from, and the language model; returns their names inside the bundle.
 
+    path: the checkpoint. vocabulary: ``Labels.vocabulary``.
     Raises CheckpointError for what is no plain file, and for a symbolic link that leads out of the checkpoint: a
     directory of unknown origin must not copy files of this machine into a bundle that is then passed on.
     """
     copied = []
-    if (path / VOCABULARY).is_file():
+    if vocabulary == path / VOCABULARY:
         copied.append(_copy(path, VOCABULARY, staged))
+    elif vocabulary is not None:  # the user names it
+        shutil.copyfile(vocabulary, staged / VOCABULARY)
+        copied.append(VOCABULARY)
     folder = path / LANGUAGE_MODEL
     if folder.is_dir():
         for source in sorted(source for source in folder.rglob("*") if not source.is_dir() or source.is_symlink()):

@@ -231,15 +231,38 @@ def test_links_out_of_a_checkpoint_are_not_copied(tmp_path: Path, link: str) -> 
             outside if link == "inner folder" else outside / "private.json"
         )
     with pytest.raises(CheckpointError, match="a symbolic link leads out of the checkpoint"):
-        copy_files(checkpoint, staged)
+        copy_files(checkpoint, checkpoint / "vocab.json" if link == "vocab.json" else None, staged)
     assert not [path for path in staged.rglob("*") if path.is_file()]
+
+
+def test_the_vocabulary_that_was_named_is_the_one_in_the_bundle(layer_checkpoint: Path, tmp_path: Path) -> None:
+    """The bundle held the checkpoint's own beside the labels of another."""
+    table = json.loads((layer_checkpoint / "vocab.json").read_text("utf-8"))
+    first, second = [label for label in table if label.isalpha() and len(label) == 1][:2]
+    table[first], table[second] = table[second], table[first]
+    named = tmp_path / "other" / "labels.json"
+    named.parent.mkdir()
+    named.write_text(json.dumps(table))
+    labels = Checkpoint.open(layer_checkpoint, vocab=named).labels
+    assert labels.names.index(first) == table[first]
+    assert "vocab.json" in copy_files(layer_checkpoint, labels.vocabulary, tmp_path)
+    assert json.loads((tmp_path / "vocab.json").read_text("utf-8")) == table
+
+
+def test_a_dictionary_that_was_named_leaves_no_other_vocabulary_in_the_bundle(tmp_path: Path) -> None:
+    checkpoint, staged = tmp_path / "checkpoint", tmp_path / "staged"
+    for folder in (checkpoint, staged):
+        folder.mkdir()
+    (checkpoint / "vocab.json").write_text("{}")
+    assert copy_files(checkpoint, None, staged) == ()
+    assert not [*staged.iterdir()]
 
 
 def test_a_pipe_in_a_language_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "language_model").mkdir()
     os.mkfifo(tmp_path / "language_model" / "lm.arpa")
     with pytest.raises(CheckpointError, match="not a plain file"):
-        copy_files(tmp_path, tmp_path / "staged")
+        copy_files(tmp_path, None, tmp_path / "staged")
 
 
 def test_links_of_the_hubs_cache_and_inside_a_checkpoint_are_followed(tmp_path: Path) -> None:
@@ -250,7 +273,8 @@ def test_links_of_the_hubs_cache_and_inside_a_checkpoint_are_followed(tmp_path: 
     (snapshot / "language_model" / "lm.bin").symlink_to("../../../blobs/77")
     (snapshot / "language_model" / "same.bin").symlink_to("lm.bin")
     (snapshot / "vocab.json").write_text("{}")
-    assert copy_files(snapshot, staged) == ("vocab.json", "language_model/lm.bin", "language_model/same.bin")
+    copied_names = copy_files(snapshot, snapshot / "vocab.json", staged)
+    assert copied_names == ("vocab.json", "language_model/lm.bin", "language_model/same.bin")
     copied = staged / "language_model" / "same.bin"
     assert copied.read_bytes() == b"model" and not copied.is_symlink()
 
