@@ -224,13 +224,16 @@ def test_same_clips_same_bytes(fp32_bundle: Bundle, tmp_path: Path, twin: Path) 
 
 
 def test_refusal_is_exit_1_and_force_marks(own_bundle: Bundle, capsys: pytest.CaptureFixture[str], twin: Path) -> None:
+    (own_bundle.path / "model.sig").write_text("{}")
     before = {path.name: path.read_bytes() for path in own_bundle.path.iterdir()}
     arguments = ["quantize", str(own_bundle.path), "--variants", "int4", "--no-search", "--no-smooth"]
     arguments += ["--min-token-agreement", "100", "--speech", str(twin), "--dev", str(BUILT_IN_DEV)]
     assert main(arguments) == 1
-    assert "int4: refused, too many" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "int4: refused, too many" in said and "signature" not in said
     assert {path.name: path.read_bytes() for path in own_bundle.path.iterdir()} == before
     assert main([*arguments, "--force"]) == 0
+    assert "its signature no longer holds; sign it again" in capsys.readouterr().err
     variant = Bundle.open(own_bundle.path).variant("int4")
     assert variant.metrics["forced"] is True and "by force" in variant.metrics["verdict"]
 

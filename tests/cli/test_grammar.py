@@ -51,6 +51,32 @@ def test_json_goes_to_a_file_and_the_text_is_still_printed(
     assert json.loads(written.read_text("utf-8"))["provenance"] == {"checkpoint": "none"}
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["inspect", "{}", "--json", "{}/bundle.json"],
+        ["quantize", "{}", "--json", "{}/bundle.json"],
+        ["bench", "{}", "--csv", "{}/bundle.json"],
+        ["transcribe", "a.wav", "-m", "{}", "-o", "{}"],
+        ["listen", "-m", "{}", "--save", "{}/vocab.json"],
+    ],
+    ids=lambda words: f"{words[0]} {words[-2]}",
+)
+def test_a_file_of_a_bundle_is_not_written_over(
+    path: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {file: file.read_bytes() for file in Path(path).iterdir()}
+    assert main([word.format(path) for word in words]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "bundle" in line and line.endswith("write to another place")
+    assert {file: file.read_bytes() for file in Path(path).iterdir()} == before
+
+
+def test_a_new_file_may_be_written_into_a_bundle(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", path, "--json", f"{path}/seen.json"]) == 0
+    assert json.loads(Path(path, "seen.json").read_text("utf-8"))["provenance"] == {"checkpoint": "none"}
+
+
 def test_json_does_not_take_a_manifest_for_its_file(
     path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

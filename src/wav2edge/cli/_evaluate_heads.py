@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wav2edge.measure import tables
 from wav2edge.runtime.errors import InputError
 
-from . import _foreign, _terminal
+from . import _foreign, _options, _terminal
 from ._options import Several
 from ._progress import Progress
 
@@ -136,7 +136,6 @@ def _run(
 
 def _keep(systems: Sequence[tuple[Bundle, System]], points: Sequence[Sequence[OperatingPoint]]) -> None:
     """Store the points in the bundle; those that were measured before for other rates or variants stay."""
-    from wav2edge.runtime.bundle import signature
     from wav2edge.runtime.bundle.write import set_head_options
     from wav2edge.runtime.heads import xvector
 
@@ -149,8 +148,7 @@ def _keep(systems: Sequence[tuple[Bundle, System]], points: Sequence[Sequence[Op
     )
     set_head_options(bundle, changed)
     _terminal.note(f"{bundle.path}: verify now takes the threshold {changed.threshold:g} where none is given")
-    if (bundle.path / signature.SIGNATURE).exists():
-        _terminal.note(f"{bundle.path}: its signature no longer holds; sign it again")
+    _options.note_lost_signature(bundle)
 
 
 def _print(labels: Sequence[str], runs: Sequence[Run]) -> None:

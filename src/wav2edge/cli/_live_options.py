@@ -139,9 +139,9 @@ keep = gathered(
         group=OUTPUT,
         metavar="FILE",
         multiple=True,
-        type=_options.FILE,
+        type=_options.WRITTEN,
     ),
-    option("--record", "keep the sound: a .flac or .wav file", group=OUTPUT, metavar="FILE", type=_options.FILE),
+    option("--record", "keep the sound: a .flac or .wav file", group=OUTPUT, metavar="FILE", type=_options.WRITTEN),
 )
 
 rules = gathered(
@@ -218,5 +218,5 @@ measure = gathered(
         group=_MEASURE,
         metavar="COMMAND",
     ),
-    option("--plot", "draw the delays as an image", group=_MEASURE, metavar="FILE", type=_options.FILE),
+    option("--plot", "draw the delays as an image", group=_MEASURE, metavar="FILE", type=_options.WRITTEN),
 )

@@ -15,7 +15,7 @@ from wav2edge.runtime.threads import MAX_THREADS
 
 from . import _terminal
 from ._command import Function, argument, gathered, listed, option, single
-from ._values import Number, Suggested
+from ._values import Number, Suggested, Written
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -27,6 +27,7 @@ MODEL = "Model and engine"
 OUTPUT = "What comes out"
 BUNDLE = click.Path(file_okay=False)  # for the shell's completion; what is wrong with a name the library says
 FILE = click.Path()
+WRITTEN = Written()
 THREADS = Number(int, 1, MAX_THREADS, "a whole number")
 THREADS_HELP = "CPU threads (default: one per fast core, or what the board's profile or `bench --tune` found better)"
 
@@ -152,7 +153,7 @@ def json_file(text: str, endings: tuple[str, ...] = (".json",)) -> Callable[[Fun
         is_flag=False,
         flag_value="-",
         endings=endings,
-        type=FILE,
+        type=WRITTEN,
     )
 
 
@@ -213,6 +214,14 @@ def open_bundle(model: str | None) -> Bundle:
     worth = f" (word error rate: {', '.join(f'{k} {v} %' for k, v in wer.items())})" if wer else ""
     _terminal.note(f"using the small embedded demo model{worth}; for real work name your own with -m")
     return bundle
+
+
+def note_lost_signature(bundle: Bundle) -> None:
+    """Say that the signature of a bundle that was changed no longer holds, where it has one."""
+    from wav2edge.runtime.bundle import signature
+
+    if (bundle.path / signature.SIGNATURE).exists():
+        _terminal.note(f"{bundle.path}: its signature no longer holds; sign it again")
 
 
 def open_model(one: One, bundle: Bundle) -> Model:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -72,6 +74,28 @@ class Number(click.ParamType[float]):
             bounds = f"above {low}, at most {high}" if self._above else f"from {low} to {high}"
             self.fail(f"{value}: give {self._what} {bounds}", param, ctx)
         return number
+
+
+class Written(click.Path):
+    """A file to be written, or a folder for several: neither a file of a bundle nor a bundle."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """The path as it is given; ``-`` is standard output."""
+        place = Path(value).resolve()
+        if str(value) != "-" and place.exists():
+            bundle = next((folder for folder in (place, place.parent) if _is_bundle(folder)), None)
+            if bundle is not None:
+                part = "is a bundle" if place == bundle else f"belongs to the bundle {bundle}"
+                self.fail(f"{value}: {part}; write to another place", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def _is_bundle(folder: Path) -> bool:
+    from wav2edge.runtime.bundle.trust import MANIFEST
+
+    return (folder / MANIFEST).is_file()
 
 
 COUNT = Number(int, 1, 1_000_000, "a whole number")

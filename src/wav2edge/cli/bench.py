@@ -140,8 +140,8 @@ class TuneOptions:
     Outputs,
     "outputs",
     _options.json_file("print the figures as JSON instead"),
-    option("--csv", "also write a CSV table", group=OUTPUT, metavar="FILE", type=_options.FILE),
-    option("--markdown", "also write a Markdown table", group=OUTPUT, metavar="FILE", type=_options.FILE),
+    option("--csv", "also write a CSV table", group=OUTPUT, metavar="FILE", type=_options.WRITTEN),
+    option("--markdown", "also write a Markdown table", group=OUTPUT, metavar="FILE", type=_options.WRITTEN),
     _options.report("write a page with plots (index.html), and bench.json, bench.csv, bench.md"),
 )
 @option(

@@ -65,7 +65,7 @@ class TurnRules:
     "write DIR/<recording>.<format> instead of printing",
     group=OUTPUT,
     metavar="DIR",
-    type=_options.FILE,
+    type=_options.WRITTEN,
 )
 @_options.model("bundle of a diarizer", embedded=False)
 @_options.one_engine

@@ -64,7 +64,7 @@ _DESCRIBED = {"none": "as they are written", "lower": "lower case", "basic": "NF
 )
 @_options.json_file("print everything as JSON instead")
 @_options.report("write a page to look at (index.html), and evaluate.json")
-@option("--html", "the page alone, as one file", group=OUTPUT, metavar="FILE", type=_options.FILE, hidden=True)
+@option("--html", "the page alone, as one file", group=OUTPUT, metavar="FILE", type=_options.WRITTEN, hidden=True)
 @_decoding.cut
 @_decoding.words
 @gathered(

@@ -268,6 +268,7 @@ def run(
     if made.refused is not None:
         _terminal.note(f"{opened.path} is as it was; {made.refused}")
         return 1
+    _options.note_lost_signature(opened)
     return 0
 
 

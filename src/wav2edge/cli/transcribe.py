@@ -82,7 +82,7 @@ def _formats() -> tuple[str, ...]:
     "write DIR/<recording>.<format> instead of printing",
     group=OUTPUT,
     metavar="DIR",
-    type=_options.FILE,
+    type=_options.WRITTEN,
 )
 @_corpus.corpus
 @_options.model()
