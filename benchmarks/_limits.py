@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from wav2edge.devices.detect import detect
 from wav2edge.runtime.engines import library
 
 IN_A_ROW = 8
-"""Products of a stretch."""
+"""Products that are measured together; about a clip of 10 s at base shape."""
 
 
 class Config(TypedDict):
@@ -48,11 +47,10 @@ def products(checkpoint: Path, seconds: float) -> float:
 
 
 class Peak:
-    """The INT8 operations a second that this machine reaches: the product of two square matrices, measured repeatedly.
+    """The INT8 operations a second that this machine reaches: the product of two square matrices.
 
-    It is PyTorch's or ONNX Runtime's product, whichever has the fastest stretch of ``IN_A_ROW`` products, which take
-    about as long as a clip of 10 s at base shape. A machine's speed changes from moment to moment: measure it between
-    the runs that it is compared with, and as long, or short products reach a speed that no clip has throughout.
+    It is PyTorch's or ONNX Runtime's product, whichever is faster. A machine's speed changes from moment to moment:
+    measure it beside each run that it is compared with, and about as long.
     """
 
     def __init__(self, threads: int, size: int = 2048) -> None:
@@ -61,16 +59,17 @@ class Peak:
         if detect().cpu.vnni:  # without it PyTorch's product is a plain loop, a hundredth as fast
             self._products.append(_pytorch(threads, size))
         self._operations = 2.0 * IN_A_ROW * size**3
-        self._fastest = math.inf
 
-    def measure(self, stretches: int = 1) -> float:
-        """Measure once more; operations a second in the fastest stretch so far."""
-        for product in self._products * stretches:
-            started = time.perf_counter()
-            for _ in range(IN_A_ROW):
-                product()
-            self._fastest = min(self._fastest, time.perf_counter() - started)
-        return self._operations / self._fastest
+    def rate(self) -> float:
+        """Operations a second of ``IN_A_ROW`` products now."""
+        return self._operations / min(map(_seconds, self._products))
+
+
+def _seconds(product: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    for _ in range(IN_A_ROW):
+        product()
+    return time.perf_counter() - started
 
 
 def _pytorch(threads: int, size: int) -> Callable[[], object]:

@@ -31,7 +31,7 @@ import _shapes
 import numpy as np
 from _peers import environments
 from _peers.process import Failed, Peer, Program, environment
-from _peers.rows import OURS, ROWS, Result, Row
+from _peers.rows import OURS, ROWS, Result, Row, Turn
 from _peers.table import bars, compared, keeping_words, table
 
 from wav2edge.devices.choice import choose
@@ -101,7 +101,8 @@ def main() -> None:
             if case.spoken:
                 keeping = keeping_words(results, expected, spoken)
                 continue
-            products = _limits.products(case.checkpoint, compared(arguments.seconds)) / run.peak.measure(stretches=2)
+            operations = _limits.products(case.checkpoint, compared(arguments.seconds))
+            products = {turn: operations / rate for turn, rate in run.rates.items()}
             output.say(*bars(results, arguments.seconds, products, keeping), "")
 
 
@@ -111,7 +112,9 @@ class Run:
     def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
         """folder: for the samples that the peers read."""
         self._arguments, self._folder = arguments, folder
-        self.peak = _limits.Peak(arguments.threads)
+        self._peak = _limits.Peak(arguments.threads)
+        self.rates: dict[Turn, float] = {}
+        """The machine's INT8 peak beside each of wav2edge's runs of the compared clip, of the last case."""
         self.rows = _kit.rows_of(arguments.speech or str(embedded.clips_manifest()), limit=arguments.clips)
         self._clips = [read.load(row.audio, _kit.RATE) for row in self.rows]
         for place, clips in ("clips", self._clips), ("calibration", self._clips[:6]):
@@ -138,6 +141,7 @@ class Run:
         if wanted:
             chosen = [row for row in chosen if row is OURS or any(part in row.words for part in wanted)]
         results = {row: Result(row) for row in chosen}
+        self.rates = {}
         programs = dict(self._prepared(case, results))
         if self._arguments.prepare:
             return list(results.values())
@@ -231,9 +235,9 @@ class Run:
                 time.sleep(REST)
                 with noted(result):
                     result.times.setdefault(length, {})[heat, turn] = running[row].run(clip)[0]
-            if length == compared(self._arguments.seconds):
-                time.sleep(REST)
-                self.peak.measure()
+                if row is OURS and length == compared(self._arguments.seconds):
+                    time.sleep(REST)
+                    self.rates[heat, turn] = self._peak.rate()
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -60,6 +61,10 @@ ROWS = (
 )
 
 
+Turn = tuple[int, int]
+"""A heat, and a turn in it."""
+
+
 @dataclass
 class Result:
     """What a row measured.
@@ -69,7 +74,7 @@ class Result:
     """
 
     row: Row
-    times: dict[float, dict[tuple[int, int], float]] = field(default_factory=dict)
+    times: dict[float, dict[Turn, float]] = field(default_factory=dict)
     mixed: float = 0.0
     above: float = 0.0
     peak: float = 0.0
@@ -78,6 +83,10 @@ class Result:
 
     def share(self, other: Result, length: float) -> float | None:
         """The median of this one's time over another's in the same turn."""
-        mine, theirs = self.times.get(length, {}), other.times.get(length, {})
-        both = [mine[turn] / theirs[turn] for turn in mine if turn in theirs]
-        return statistics.median(both) if both else None
+        return median_ratio(self.times.get(length, {}), other.times.get(length, {}))
+
+
+def median_ratio(first: Mapping[Turn, float], second: Mapping[Turn, float]) -> float | None:
+    """The median of one time over another in the same turn; None where they share no turn."""
+    both = [first[turn] / second[turn] for turn in first if turn in second]
+    return statistics.median(both) if both else None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from wav2edge.calibration.gate import Budget
 from wav2edge.measure import scoring
 
-from .rows import OUR_FP32, OUR_INT8, OURS, Result
+from .rows import OUR_FP32, OUR_INT8, OURS, Result, Turn, median_ratio
 
 BAR_PEERS, BAR_PRODUCTS, BAR_INT8 = 0.72, 1.25, 0.32
 """wav2edge's share at 10 s of a peer's time and of its own products', and of ONNX Runtime's INT8 of its FP32."""
@@ -70,11 +70,14 @@ def keeping_words(results: Sequence[Result], expected: Sequence[str], spoken: Se
 
 
 def bars(
-    results: Sequence[Result], lengths: Sequence[float], products: float, keeping: Collection[str] | None
+    results: Sequence[Result],
+    lengths: Sequence[float],
+    products: Mapping[Turn, float],
+    keeping: Collection[str] | None,
 ) -> list[str]:
     """What is expected, and what was measured.
 
-    products: seconds that the products of the compared clip take at the machine's INT8 peak.
+    products: seconds that the products of the compared clip take at the machine's INT8 peak of each turn.
     keeping: the rows that keep the words of a checkpoint whose words mean something; None: not measured.
     """
     at = compared(lengths)
@@ -91,16 +94,17 @@ def bars(
             fastest = max(among, key=among.__getitem__)
             what = f"wav2edge's time of the fastest peer's{whose} ({fastest}), {at:g} s"
             lines.append(_bar(what, among[fastest], BAR_PEERS))
-    if taken := ours.times.get(at):
-        what = f"wav2edge's fastest run of the products' time at the INT8 peak, {1000 * products:.0f} ms, {at:g} s"
-        lines.append(_bar(what, min(taken.values()) / products, BAR_PRODUCTS))
+    if (share := median_ratio(ours.times.get(at, {}), products)) is not None:
+        usual = 1000 * statistics.median(products.values())
+        what = f"wav2edge's time of its products' at the INT8 peak, {usual:.0f} ms, {at:g} s"
+        lines.append(_bar(what, share, BAR_PRODUCTS))
     if OUR_INT8 in by_row and OUR_FP32 in by_row and (share := by_row[OUR_INT8].share(by_row[OUR_FP32], at)):
         lines.append(_bar(f"ONNX Runtime's INT8 of its FP32, {at:g} s", share, BAR_INT8))
     return lines
 
 
 def _bar(what: str, value: float, bar: float) -> str:
-    return f"* {what}: {value:.2f} (expected: at most {bar:g}), {'met' if value <= bar else 'missed'}"
+    return f"* {what}: {value:.3f} (expected: at most {bar:g}), {'met' if value <= bar else 'missed'}"
 
 
 def compared(lengths: Sequence[float]) -> float:

@@ -126,7 +126,7 @@ def test_the_table_says_why_a_row_is_missing_and_whether_a_bar_is_met(peers: Mod
     assert "0.70" in lines[5] and "1 of 2" in lines[5] and "33.3" in lines[5]
     assert "| 12.3 |" in lines[5] and "12.3" not in lines[2]
     assert lines[6].endswith("ImportError: a   b |")
-    peer, products, int8 = peers.table.bars(results, (10.0,), 0.05, None)
+    peer, products, int8 = peers.table.bars(results, (10.0,), {(0, 0): 0.05}, None)
     assert "0.70" in peer and peer.endswith("met") and "0.50" in int8 and int8.endswith("missed")
     assert "50 ms" in products and "1.40" in products and products.endswith("missed")
 
@@ -141,8 +141,8 @@ def test_peers_that_lose_words_are_told_apart(peers: ModuleType) -> None:
     results = [ours, loses, keeps, peers.rows.Result(peers.rows.Row("fails", "c", "", ""))]
     keeping = peers.table.keeping_words(results, ["one two"], ["one two"])
     assert keeping == {ours.row.name, "keeps"}
-    fastest, keeper, _ = peers.table.bars(results, (10.0,), 0.09, keeping)
-    assert "(loses)" in fastest and "0.91" in fastest and fastest.endswith("missed")
+    fastest, keeper, _ = peers.table.bars(results, (10.0,), {(0, 0): 0.09}, keeping)
+    assert "(loses)" in fastest and "0.909" in fastest and fastest.endswith("missed")
     assert "(keeps)" in keeper and "0.25" in keeper and keeper.endswith("met")
 
 
@@ -170,18 +170,26 @@ def test_the_peak_is_onnx_runtimes_where_pytorchs_product_is_a_plain_loop(
     monkeypatch.setattr(_limits, "_pytorch", lambda *_: lambda: ran.append("PyTorch"))
     for vnni in False, True:
         monkeypatch.setattr(_limits, "detect", lambda vnni=vnni: SimpleNamespace(cpu=SimpleNamespace(vnni=vnni)))
-        rate = _limits.Peak(1, size=64).measure()
+        rate = _limits.Peak(1, size=64).rate()
         assert ran == ["PyTorch"] * _limits.IN_A_ROW if vnni else not ran and 1e6 < rate < 1e15
 
 
-def test_the_peak_is_of_the_fastest_stretch_so_far(peers: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_peak_is_of_the_faster_product(peers: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     import _limits
 
-    times = iter([0.0, 0.032, 1.0, 1.016, 2.0, 2.064])
-    monkeypatch.setattr(_limits, "detect", lambda: SimpleNamespace(cpu=SimpleNamespace(vnni=False)))
-    monkeypatch.setattr(_limits, "_onnxruntime", lambda *_: lambda: None)
+    times = iter([0.0, 0.032, 1.0, 1.016, 2.0, 2.064, 3.0, 3.128])
+    monkeypatch.setattr(_limits, "detect", lambda: SimpleNamespace(cpu=SimpleNamespace(vnni=True)))
+    for name in ("_onnxruntime", "_pytorch"):
+        monkeypatch.setattr(_limits, name, lambda *_: lambda: None)
     monkeypatch.setattr(time, "perf_counter", lambda: next(times))
     peak = _limits.Peak(1, size=100)
-    rates = [peak.measure() for _ in range(3)]
     each = 2e6 * _limits.IN_A_ROW
-    assert rates == pytest.approx([each / 0.032, each / 0.016, each / 0.016])
+    assert [peak.rate(), peak.rate()] == pytest.approx([each / 0.016, each / 0.064])
+
+
+def test_products_are_compared_within_a_turn(peers: ModuleType) -> None:
+    """A run at a slow moment is compared with the products of that moment."""
+    times = {(0, 0): 0.12, (0, 1): 0.24, (0, 2): 0.11}
+    ours = peers.rows.Result(peers.rows.OURS, {10.0: times})
+    [line] = peers.table.bars([ours], (10.0,), {(0, 0): 0.1, (0, 1): 0.2, (0, 2): 0.1}, None)
+    assert "100 ms" in line and "1.200 (expected: at most 1.25), met" in line
