@@ -91,7 +91,7 @@ class Cpu:
     def saturates(self) -> bool:
         """Whether sums of two products of bytes may saturate at 16 bits, so that weights need 7 bits.
 
-        So they do on x86 without VNNI, and where the processor's instructions are not known (Windows, Intel Macs).
+        So they do on x86 without VNNI, and where it is not known (AVX-VNNI on Windows, NumPy's table missing).
         """
         return self.architecture == "x86_64" and not self.vnni
 

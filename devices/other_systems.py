@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from typing import TypedDict
 
 from .tree import Tree
@@ -17,6 +19,15 @@ _FEATURES = {
     "FEAT_BF16": "bf16",
     "FEAT_SME": "sme",
     "FEAT_SME2": "sme2",
+}
+
+_NUMPY_FEATURES = {
+    "AVX2": "avx2",
+    "AVX512F": "avx512",
+    "AVX512VNNI": "avx512-vnni",
+    "AVX512_CLX": "avx512-vnni",  # NumPy 1.26: the group of Cascade Lake, which VNNI makes of Skylake's
+    "AVX512BF16": "avx512-bf16",
+    "AVX512FP16": "avx512-fp16",
 }
 
 
@@ -39,11 +50,12 @@ def cpu(tree: Tree) -> CpuValues | None:
     """
     if brand := tree.sysctl("machdep.cpu.brand_string"):
         cores = _number(tree.sysctl("hw.physicalcpu"), 1)
-        features = (ours for theirs, ours in _FEATURES.items() if tree.sysctl(f"hw.optional.arm.{theirs}") == "1")
+        arm = tree.sysctl("hw.optional.arm64") == "1"
+        found = (ours for theirs, ours in _FEATURES.items() if tree.sysctl(f"hw.optional.arm.{theirs}") == "1")
         return CpuValues(
-            architecture="aarch64" if tree.sysctl("hw.optional.arm64") == "1" else "x86_64",
+            architecture="aarch64" if arm else "x86_64",
             name=brand,
-            features=tuple(features),
+            features=tuple(found) if arm or not tree.live else x86_features(),
             cores=cores,
             logical=_number(tree.sysctl("hw.logicalcpu"), cores),
             allowed=cores,
@@ -54,9 +66,31 @@ def cpu(tree: Tree) -> CpuValues | None:
         machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
         name = platform.processor() or "unknown"
         return CpuValues(
-            architecture=machine, name=name, features=(), cores=count, logical=count, allowed=count, fast=count
+            architecture=machine,
+            name=name,
+            features=x86_features() if machine == "x86_64" else (),
+            cores=count,
+            logical=count,
+            allowed=count,
+            fast=count,
         )
     return None
+
+
+def x86_features() -> tuple[str, ...]:
+    """The instruction sets of this x86 processor that NumPy found when it was loaded.
+
+    NumPy asks the processor, which Python cannot. It does not know AVX-VNNI and AMX. Its table is not a public one:
+    where it is missing, nothing is known.
+    """
+    known: Mapping[str, bool] = {}
+    for module in ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath"):  # NumPy 2, NumPy 1
+        try:
+            known = importlib.import_module(module).__cpu_features__
+            break
+        except (ImportError, AttributeError):
+            continue
+    return tuple(dict.fromkeys(ours for theirs, ours in _NUMPY_FEATURES.items() if known.get(theirs)))
 
 
 def memory(tree: Tree) -> int | None:

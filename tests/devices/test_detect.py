@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from wav2edge.devices import jetson, tree
+from wav2edge.devices import jetson, other_systems, tree
 from wav2edge.devices.detect import detect
 
 Board = Callable[[str], Path]
@@ -80,6 +83,41 @@ def test_a_mac_is_described_by_its_kernels_values(board: Board) -> None:
     assert (machine.cpu.architecture, machine.cpu.name) == ("aarch64", "Apple M2")
     assert machine.cpu.features == ("fp16", "dotprod", "i8mm", "bf16")
     assert (machine.cpu.cores, machine.cpu.threads) == (8, 4)
+
+
+def on_x86_linux() -> bool:
+    return sys.platform == "linux" and platform.machine() == "x86_64"
+
+
+@pytest.mark.skipif(not on_x86_linux(), reason="compares with /proc/cpuinfo of x86")
+def test_windows_on_x86_has_the_instructions_that_linux_tells_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without them INT8 that VNNI makes fast was never chosen there."""
+    unknown_to_numpy = {"avx-vnni", "amx-int8", "amx-bf16", "amx-fp16"}
+    told = set(detect("/").cpu.features) - unknown_to_numpy
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(platform, "machine", lambda: "AMD64")
+    found = other_systems.cpu(tree.Tree())
+    assert found is not None and found["architecture"] == "x86_64"
+    assert set(found["features"]) == told and "avx2" in told
+
+
+@pytest.mark.parametrize("missing", ["module", "table"])
+def test_nothing_is_known_without_numpys_table(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    def without(name: str) -> ModuleType:
+        if missing == "module":
+            raise ImportError(name)
+        return ModuleType(name)
+
+    monkeypatch.setattr(importlib, "import_module", without)
+    assert other_systems.x86_features() == ()
+
+
+@pytest.mark.parametrize("vnni", ["AVX512VNNI", "AVX512_CLX"])
+def test_vnni_by_the_names_of_both_numpys(monkeypatch: pytest.MonkeyPatch, vnni: str) -> None:
+    table = ModuleType("table")
+    table.__cpu_features__ = {"AVX2": True, "AVX512F": True, vnni: True, "AVX512FP16": False}  # type: ignore[attr-defined]
+    monkeypatch.setattr(importlib, "import_module", lambda name: table)
+    assert other_systems.x86_features() == ("avx2", "avx512", "avx512-vnni")
 
 
 def test_snapdragon_x(board: Board) -> None:
