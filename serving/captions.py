@@ -87,7 +87,7 @@ async def _take(socket: WebSocket, service: Service, feed: Feed) -> None:
                 break
             else:
                 raise Refused(400, 'a text message must be {"type": "finish"}; sound is sent in binary messages')
-    feed.finish(inbox.idle)
+    feed.finish(inbox.idle or feed.too_long)
 
 
 def _is_finish(message: str) -> bool:

@@ -85,6 +85,7 @@ class _Session:
         self._began = 0.0  # where the feed began, s of the session
         self._ending: _Ending | None = None
         self._buffered: list[NDArray[np.float32]] = []
+        self._buffered_seconds = 0.0
         self._convert: Conversion | None = None
 
     def close(self) -> None:
@@ -124,7 +125,7 @@ class _Session:
                 if self.feed is not None and self.feed.is_longest:
                     break
         if self.feed is not None:
-            self.feed.finish(inbox.idle)
+            self.feed.finish(inbox.idle or self.feed.too_long)
         else:
             self.outbox.ended(inbox.idle)
 
@@ -175,7 +176,8 @@ class _Session:
                 self.feed = Feed(self.service, tuned(self.served.live, self.turns), self.outbox, form, self._began)
             await self.feed.push(data)
             return
-        if sum(map(len, self._buffered)) / RATE + len(data) / second_bytes(form) > _LONGEST_ITEM:
+        self._buffered_seconds += len(data) / second_bytes(form)
+        if self._buffered_seconds > _LONGEST_ITEM:
             self._discard()
             raise Refused(400, f"more than {_LONGEST_ITEM:g} s without a commit; they were discarded")
         self._convert = self._convert or Conversion(form)
@@ -186,6 +188,7 @@ class _Session:
     def _discard(self) -> None:
         """Forget the sound without a commit; the next may be of another format."""
         self._buffered.clear()
+        self._buffered_seconds = 0.0
         self._convert = None
 
     async def _end_feed(self, discards: bool) -> bool:

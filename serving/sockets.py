@@ -133,6 +133,14 @@ class Feed:
         """Whether the client's sound is as long as a stream may be."""
         return self._before + self.seconds > self._service.limits.stream_seconds
 
+    @property
+    def too_long(self) -> Refused | None:
+        """What a client is told whose sound is as long as a stream may be, and is not taken further."""
+        if not self.is_longest:
+            return None
+        hours = self._service.limits.stream_seconds / 3600
+        return Refused(413, f"a stream may last {hours:g} hours; what came after that is not in the text")
+
     def change(self, form: RawFormat) -> None:
         """Take what comes now in another form; nothing changes where it is the same."""
         if form != self._form:

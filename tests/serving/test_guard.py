@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import soundfile
 from tests.serving.conftest import Running, blocks_of
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
@@ -330,7 +330,7 @@ def test_captions_over_a_socket_are_those_of_listen(
 def test_a_stream_that_is_too_long_ends_with_the_text_that_was_said(
     catalogue: Catalogue, recordings: list[Path]
 ) -> None:
-    """Its running utterance was lost."""
+    """Its running utterance was lost; and its client was told that all was well, although sound was left out."""
     sound = np.concatenate(list(blocks_of(recordings[1])))
     with (
         Running(catalogue, ServerOptions(port=0), Limits(stream_seconds=len(sound) / 16000 - 1)) as running,
@@ -338,8 +338,13 @@ def test_a_stream_that_is_too_long_ends_with_the_text_that_was_said(
     ):
         for at in range(0, len(sound), 1600):
             ws.send(sound[at : at + 1600].astype("<f4").tobytes())
-        events = [json.loads(line) for line in ws]
-    assert events[-1] == {"event": "end"}
+        events = []
+        with pytest.raises(ConnectionClosedError) as closed:
+            while True:
+                events.append(json.loads(ws.recv(30)))
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 1008
+    assert events[-1] == {"event": "error", "message": closed.value.rcvd.reason}
+    assert "a stream may last" in events[-1]["message"]
     assert [each["event"] for each in events].count("final") >= 1
 
 

@@ -154,6 +154,20 @@ def test_a_client_that_stops_sending_gets_its_utterance_completed_and_then_the_e
         assert closed.value.rcvd is not None and closed.value.rcvd.code == 1008
 
 
+def test_a_client_whose_sound_is_too_long_gets_its_utterance_completed_and_then_the_error(
+    catalogue: Catalogue, speech: bytes
+) -> None:
+    """It was told that all was well, although sound was left out."""
+    with Running(catalogue, ServerOptions(port=0), Limits(stream_seconds=1.0)) as server, opened(server) as socket:
+        append(socket, speech)
+        assert until(socket, _COMPLETED)[-1]["transcript"]
+        error = error_of(said(socket))
+        assert "a stream may last" in str(error["message"])
+        with pytest.raises(ConnectionClosed):
+            said(socket)
+        assert (socket.close_code, socket.close_reason) == (1008, error["message"])
+
+
 def test_settings_without_effect_are_refused_or_answered_as_they_are(
     session: ClientConnection, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
