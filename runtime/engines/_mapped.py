@@ -14,12 +14,12 @@ _EVERY = 0.01  # seconds
 
 
 @contextlib.contextmanager
-def releasing(folder: Path) -> Iterator[None]:
+def releasing(*folders: Path) -> Iterator[None]:
     """``release`` every 10 ms while the block runs, and once after it."""
     over = threading.Event()
 
     def release_often() -> None:
-        while not over.wait(_EVERY) and release(folder):
+        while not over.wait(_EVERY) and release(*folders):
             pass
 
     helper = threading.Thread(target=release_often, name="wav2edge-release", daemon=True)
@@ -29,11 +29,11 @@ def releasing(folder: Path) -> Iterator[None]:
     finally:
         over.set()
         helper.join()
-        release(folder)
+        release(*folders)
 
 
-def release(folder: Path) -> int:
-    """Drop the pages of files in a folder that this process maps read-only; returns the bytes of these mappings.
+def release(*folders: Path) -> int:
+    """Drop the pages of files in these folders that this process maps read-only; returns the bytes of these mappings.
 
     What is read of them later comes from the file again. Only Linux tells what is mapped; elsewhere nothing is done.
     """
@@ -47,7 +47,7 @@ def release(folder: Path) -> int:
     released = 0
     for line in mapped:
         span, access, *_ = parts = line.split(maxsplit=5)
-        if len(parts) == 6 and "w" not in access and Path(parts[5]).is_relative_to(folder):
+        if len(parts) == 6 and "w" not in access and any(map(Path(parts[5]).is_relative_to, folders)):
             begin, end = (int(place, 16) for place in span.split("-"))
             if library.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), _DONTNEED) == 0:
                 released += end - begin

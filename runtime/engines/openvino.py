@@ -4,8 +4,9 @@ Compiled models are kept in the cache directory (``openvino/``), keyed by the va
 itself from the graph, the device and the options: a second start skips the compilation. One compiled model runs every
 length; each new one is prepared once, which takes up to as long as a run, and kept.
 
-The first run packs the weights: from then on they would be in memory twice, packed and as pages of the file, which are
-given back. So that the largest tensors do not come on top of both, an encoder's first run is on few frames.
+The first run packs the weights: from then on they would be in memory twice, packed and as pages of the file that they
+are read from (the bundle's where the model was compiled just now, else the cache's), which are given back. So that the
+largest tensors do not come on top of both, an encoder's first run is on few frames.
 
 The pieces of a second and more that a clip's front end runs in (runtime/tiling.py) are of three lengths. In INT8 the
 model is compiled for each of them when it first comes: 0.1 s at base shape, for a front end that takes 0.94 of the time
@@ -17,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +130,6 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
     session = compiler.session(adapted)
     if not prepared:
         return session
-    _mapped.release(bundle.directory.resolve())  # the weights of the prepared model, until it is compiled
     return FixedLengths(session, compiler, prepared[0], tiling.long_stretches(bundle.spec))
 
 
@@ -201,7 +201,10 @@ class _Compiler:
             if kept is not None:
                 with contextlib.suppress(InputError):
                     cache.record_digests(kept, "*.blob", unchanged)
-        return OpenVinoSession(compiled, self.stage, {*self.bundle.spec.output_names, *BETWEEN_STAGES}, kept)
+        # What was compiled just now reads its weights from the bundle, what was kept from its own file.
+        read = (self.bundle.directory.resolve(), *(() if kept is None else (kept,)))
+        _mapped.release(*read)
+        return OpenVinoSession(compiled, self.stage, {*self.bundle.spec.output_names, *BETWEEN_STAGES}, read)
 
 
 def adapt(model: Model, bfloat16: bool = False) -> None:
@@ -230,13 +233,13 @@ def prepare(model: Model, bfloat16: bool = False) -> None:
 class OpenVinoSession:
     """A compiled model and one inference request; ``raw`` is the library's compiled model."""
 
-    def __init__(self, compiled: CompiledModel, stage: Stage, known: set[str], kept: Path | None = None) -> None:
+    def __init__(self, compiled: CompiledModel, stage: Stage, known: set[str], read: Sequence[Path] = ()) -> None:
         """Wrap a compiled model; inputs that the graph does not use are left out.
 
         known: the outputs' names in the contract; OpenVINO gives a port every name that its value had in the graph.
-        kept: the folder of the file that the compiled model was read from.
+        read: the folders of the files that the compiled model's weights are read from.
         """
-        self._kept = kept
+        self._read = read
         self._packed = False  # whether it ran
         self.raw = compiled
         self._request = compiled.create_infer_request()
@@ -264,8 +267,7 @@ class OpenVinoSession:
 
     def _infer(self, feeds: Arrays) -> None:
         assert self._request is not None
-        packed_from = None if self._packed else self._kept
-        with contextlib.nullcontext() if packed_from is None else _mapped.releasing(packed_from):
+        with contextlib.nullcontext() if self._packed or not self._read else _mapped.releasing(*self._read):
             self._request.infer({name: feeds[name] for name in self.inputs}, share_inputs=True, share_outputs=True)
         self._packed = True
 
