@@ -25,7 +25,6 @@ _NUMPY_FEATURES = {
     "AVX2": "avx2",
     "AVX512F": "avx512",
     "AVX512VNNI": "avx512-vnni",
-    "AVX512_CLX": "avx512-vnni",  # NumPy 1.26: the group of Cascade Lake, which VNNI makes of Skylake's
     "AVX512BF16": "avx512-bf16",
     "AVX512FP16": "avx512-fp16",
 }
@@ -80,8 +79,8 @@ def cpu(tree: Tree) -> CpuValues | None:
 def x86_features() -> tuple[str, ...]:
     """The instruction sets of this x86 processor that NumPy found when it was loaded.
 
-    NumPy asks the processor, which Python cannot. It does not know AVX-VNNI and AMX. Its table is not a public one:
-    where it is missing, nothing is known.
+    NumPy asks the processor, which Python cannot. It does not know AVX-VNNI and AMX, and NumPy 1 not bfloat16. Its
+    table is not a public one: where it is missing, nothing is known.
     """
     known: Mapping[str, bool] = {}
     for module in ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath"):  # NumPy 2, NumPy 1
@@ -90,7 +89,7 @@ def x86_features() -> tuple[str, ...]:
             break
         except (ImportError, AttributeError):
             continue
-    return tuple(dict.fromkeys(ours for theirs, ours in _NUMPY_FEATURES.items() if known.get(theirs)))
+    return tuple(ours for theirs, ours in _NUMPY_FEATURES.items() if known.get(theirs))
 
 
 def memory(tree: Tree) -> int | None:

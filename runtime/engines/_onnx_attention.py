@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ._onnx_file import OnnxFile, OnnxNode
+from ._onnx_file import OnnxFile, OnnxNode, integer
 
 _LEVEL2_CACHE_SIZE = 191
 """Of sysconf in the GNU C library, in bytes; Python has no name for it."""
@@ -85,7 +85,7 @@ def _groups(graph: OnnxFile, result: OnnxNode) -> list[_Group]:
     if by_frame is None or _numbers(graph, result.input[1]) != (0, 0, -1):
         return []
     concat = graph.source(by_frame, "Concat")
-    mixed = [by_frame] if concat is None or _attribute(concat, "axis") != _HEAD_AXIS else concat.input
+    mixed = [by_frame] if concat is None or integer(concat, "axis") != _HEAD_AXIS else concat.input
     groups = [group for name in mixed if (group := _group(graph, name)) is not None]
     return groups if len(groups) == len(mixed) else []
 
@@ -94,7 +94,7 @@ def _group(graph: OnnxFile, mixed: str) -> _Group | None:
     """The attention that gives mixed values [batch, heads, frames, size]."""
     product = graph.source(mixed, "MatMul")
     softmax = None if product is None else graph.source(product.input[0], "Softmax")
-    if product is None or softmax is None or _attribute(softmax, "axis") not in (-1, 3):
+    if product is None or softmax is None or integer(softmax, "axis") not in (-1, 3):
         return None
     scores, factor = softmax.input[0], 1.0
     if (scaled := graph.source(scores, "Mul")) is not None:
@@ -138,7 +138,7 @@ def _projection(graph: OnnxFile, tensor: str, perm: tuple[int, ...]) -> tuple[st
     cut = _transposed(graph, tensor, perm)
     reshape = None if cut is None else graph.source(cut, "Reshape")
     shape = None if reshape is None else _numbers(graph, reshape.input[1])
-    if reshape is None or shape is None or len(shape) != 4 or shape[:2] != (0, 0) or _attribute(reshape, "allowzero"):
+    if reshape is None or shape is None or len(shape) != 4 or shape[:2] != (0, 0) or integer(reshape, "allowzero"):
         return None
     _, _, heads, size = shape
     if heads > 0 and size != 0:
@@ -166,7 +166,3 @@ def _transposed(graph: OnnxFile, tensor: str, perm: tuple[int, ...]) -> str | No
 def _numbers(graph: OnnxFile, tensor: str) -> tuple[int, ...] | None:
     values = graph.constant(tensor)
     return None if values is None else tuple(int(value) for value in values.reshape(-1))
-
-
-def _attribute(node: OnnxNode, name: str) -> int | None:
-    return next((entry.i for entry in node.attribute if entry.name == name), None)

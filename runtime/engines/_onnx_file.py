@@ -72,6 +72,11 @@ class OnnxNode(Protocol):
     attribute: MutableSequence[_Attribute]
 
 
+def integer(node: OnnxNode, name: str) -> int | None:
+    """The value of a node's attribute that is an integer; None where the node has none of the name."""
+    return next((entry.i for entry in node.attribute if entry.name == name), None)
+
+
 class _Tensor(Protocol):
     name: str
     data_type: int

@@ -10,11 +10,11 @@ reads and writes the layer's result again. Joined, the numbers are the same (ben
 
 from __future__ import annotations
 
-from ._onnx_file import OnnxFile, OnnxNode
+from ._onnx_file import OnnxFile, OnnxNode, integer
 
 _UINT8, _INT8 = 2, 3
 """TensorProto.DataType."""
-_OUTPUT_AXIS = 1
+_OUTPUT_AXIS = 1  # the default of DequantizeLinear's axis, too
 
 
 def join_bias(graph: OnnxFile) -> int:
@@ -52,13 +52,5 @@ def _fits(graph: OnnxFile, read: OnnxNode, weights: OnnxNode, bias: str) -> bool
     kinds = [graph.data_type(each.input[2]) for each in (read, weights)]
     one = all(graph.shape(name) == () for name in read.input[1:])
     scales = {graph.shape(name) for name in weights.input[1:]}
-    by_output = scales == {shape[1:]} and _axis(weights) == _OUTPUT_AXIS
-    return kinds == [_UINT8, _INT8] and one and (scales == {()} or by_output) and not _blocked(weights)
-
-
-def _axis(node: OnnxNode) -> int:
-    return next((entry.i for entry in node.attribute if entry.name == "axis"), _OUTPUT_AXIS)
-
-
-def _blocked(node: OnnxNode) -> bool:
-    return any(entry.name == "block_size" and entry.i for entry in node.attribute)
+    by_output = scales == {shape[1:]} and integer(weights, "axis") in (None, _OUTPUT_AXIS)
+    return kinds == [_UINT8, _INT8] and one and (scales == {()} or by_output) and not integer(weights, "block_size")

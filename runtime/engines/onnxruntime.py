@@ -67,8 +67,8 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
 def _rewritten(path: Path, in_float32: bool) -> tuple[bytes | None, bool]:
     """The file of an encoder as it runs fastest, None as it is; and whether it is for batches without a padded clip.
 
-    in_float32: whether the encoder's floats are FP32, which ONNX Runtime's own operators need. Raises EngineError for a
-    file that is no ONNX file.
+    in_float32: whether the encoder's floats are FP32, which ONNX Runtime's own operators need. Raises EngineError where
+    the file is not in ONNX's format.
     """
     # Imported here: this module is also loaded where protobuf is not installed, to say what is missing.
     from ._onnx_attention import computes_blocks, join_attention

@@ -233,7 +233,7 @@ def prepare(model: Model, bfloat16: bool = False) -> None:
 class OpenVinoSession:
     """A compiled model and one inference request; ``raw`` is the library's compiled model."""
 
-    def __init__(self, compiled: CompiledModel, stage: Stage, known: set[str], read: Sequence[Path] = ()) -> None:
+    def __init__(self, compiled: CompiledModel, stage: Stage, known: set[str], read: Sequence[Path]) -> None:
         """Wrap a compiled model; inputs that the graph does not use are left out.
 
         known: the outputs' names in the contract; OpenVINO gives a port every name that its value had in the graph.
@@ -267,7 +267,7 @@ class OpenVinoSession:
 
     def _infer(self, feeds: Arrays) -> None:
         assert self._request is not None
-        with contextlib.nullcontext() if self._packed or not self._read else _mapped.releasing(*self._read):
+        with contextlib.nullcontext() if self._packed else _mapped.releasing(*self._read):
             self._request.infer({name: feeds[name] for name in self.inputs}, share_inputs=True, share_outputs=True)
         self._packed = True
 

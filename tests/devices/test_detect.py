@@ -112,10 +112,9 @@ def test_nothing_is_known_without_numpys_table(monkeypatch: pytest.MonkeyPatch, 
     assert other_systems.x86_features() == ()
 
 
-@pytest.mark.parametrize("vnni", ["AVX512VNNI", "AVX512_CLX"])
-def test_vnni_by_the_names_of_both_numpys(monkeypatch: pytest.MonkeyPatch, vnni: str) -> None:
+def test_instructions_are_those_that_numpys_table_has(monkeypatch: pytest.MonkeyPatch) -> None:
     table = ModuleType("table")
-    table.__cpu_features__ = {"AVX2": True, "AVX512F": True, vnni: True, "AVX512FP16": False}  # type: ignore[attr-defined]
+    table.__cpu_features__ = {"AVX2": True, "AVX512F": True, "AVX512VNNI": True, "AVX512FP16": False}  # type: ignore[attr-defined]
     monkeypatch.setattr(importlib, "import_module", lambda name: table)
     assert other_systems.x86_features() == ("avx2", "avx512", "avx512-vnni")
 

@@ -141,31 +141,26 @@ def test_a_clear_discards_the_running_utterance(
     assert isinstance(began, int) and began > 2000
 
 
-def test_a_client_that_stops_sending_gets_its_utterance_completed_and_then_the_error(
-    catalogue: Catalogue, speech: bytes
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (Limits(idle_seconds=1.0), "nothing came for 1 s; the stream is over"),
+        (Limits(stream_seconds=1.8), "a stream may last 0.0005 hours; what came after that is not in the text"),
+    ],
+    ids=["stops sending", "sends too much"],
+)
+def test_a_client_whose_sound_ends_by_a_limit_gets_its_utterance_completed_and_then_the_error(
+    catalogue: Catalogue, speech: bytes, limits: Limits, message: str
 ) -> None:
-    """The utterance was lost: the error came in place of it."""
-    with Running(catalogue, ServerOptions(port=0), Limits(idle_seconds=1.0)) as server, opened(server) as socket:
+    """The utterance was lost, or the client was told that all was well, although sound was left out."""
+    with Running(catalogue, ServerOptions(port=0), limits) as server, opened(server) as socket:
         append(socket, speech)
         assert until(socket, _COMPLETED)[-1]["transcript"]
-        assert error_of(said(socket))["message"] == "nothing came for 1 s; the stream is over"
+        assert error_of(said(socket))["message"] == message
         with pytest.raises(ConnectionClosed) as closed:
             socket.recv(timeout=10)
-        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1008
-
-
-def test_a_client_whose_sound_is_too_long_gets_its_utterance_completed_and_then_the_error(
-    catalogue: Catalogue, speech: bytes
-) -> None:
-    """It was told that all was well, although sound was left out."""
-    with Running(catalogue, ServerOptions(port=0), Limits(stream_seconds=1.0)) as server, opened(server) as socket:
-        append(socket, speech)
-        assert until(socket, _COMPLETED)[-1]["transcript"]
-        error = error_of(said(socket))
-        assert "a stream may last" in str(error["message"])
-        with pytest.raises(ConnectionClosed):
-            said(socket)
-        assert (socket.close_code, socket.close_reason) == (1008, error["message"])
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, message)
 
 
 def test_settings_without_effect_are_refused_or_answered_as_they_are(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,19 @@ import pytest
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import STAGES, Convolution, ModelSpec, Output
 from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
+from wav2edge.runtime.engines._onnx_file import OnnxFile
 from wav2edge.runtime.heads.ctc import Options
 
 TIME = (Convolution(10, 5, 0), Convolution(8, 4, 0))
 CHANNELS, LABELS = 16, 8
+
+
+def rewritten(model: bytes, rewrite: Callable[[OnnxFile], int]) -> tuple[bytes, int]:
+    """An ONNX file after a rewrite, without the nodes that nothing reads, and how many places were rewritten."""
+    graph = OnnxFile(model)
+    count = rewrite(graph)
+    graph.drop_unread()
+    return graph.to_bytes(), count
 
 
 @pytest.fixture(scope="session")

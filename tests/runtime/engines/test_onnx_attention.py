@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from typing import Any
 
@@ -10,6 +11,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from tests.runtime.engines.conftest import rewritten
 
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
@@ -22,12 +24,7 @@ WIDTH = HEADS * SIZE
 LAYERS = 12
 
 
-def joined(model: bytes) -> tuple[bytes, int]:
-    """A file whose attention is one operator where it can be, and how many there are."""
-    graph = OnnxFile(model)
-    count = join_attention(graph)
-    graph.drop_unread()
-    return graph.to_bytes(), count
+joined = functools.partial(rewritten, rewrite=join_attention)
 
 
 def attention(

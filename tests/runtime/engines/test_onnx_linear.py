@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -11,10 +12,10 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from tests.runtime.engines.conftest import rewritten
 
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
-from wav2edge.runtime.engines._onnx_file import OnnxFile
 from wav2edge.runtime.engines._onnx_linear import join_bias
 from wav2edge.runtime.engines.onnxruntime import _rewritten
 
@@ -22,12 +23,7 @@ INPUTS, OUTPUTS = 16, 24
 LAYERS = 12
 
 
-def joined(model: bytes) -> tuple[bytes, int]:
-    """A file whose linear layers are one operator where they can be, and how many there are."""
-    graph = OnnxFile(model)
-    count = join_bias(graph)
-    graph.drop_unread()
-    return graph.to_bytes(), count
+joined = functools.partial(rewritten, rewrite=join_bias)
 
 
 def linear(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +13,12 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from tests.runtime.engines.conftest import rewritten
 
 from wav2edge.runtime import engines
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.engines import EngineOptions, Session
-from wav2edge.runtime.engines._onnx_file import OnnxFile
 from wav2edge.runtime.engines._onnx_mask import leave_out_mask
 from wav2edge.runtime.engines._ort import OnnxRuntimeSession
 from wav2edge.runtime.engines.onnxruntime import Unpadded, _rewritten
@@ -31,12 +32,7 @@ def operators(model: bytes) -> Counter[str]:
     return Counter(node.op_type for node in onnx.load_from_string(model).graph.node)
 
 
-def without_mask(model: bytes) -> tuple[bytes, int]:
-    """A file with the masks left out that may be, and how many these are."""
-    graph = OnnxFile(model)
-    count = leave_out_mask(graph)
-    graph.drop_unread()
-    return graph.to_bytes(), count
+without_mask = functools.partial(rewritten, rewrite=leave_out_mask)
 
 
 def feeds(frames: int, *own: int) -> dict[str, NDArray[Any]]:
