@@ -25,8 +25,8 @@ from wav2edge.runtime.bundle.spec import FEATURES, INPUT_LENGTHS, NORMALIZED, Mo
 from wav2edge.runtime.bundle.write import add_variants
 from wav2edge.runtime.engines import EngineOptions, _openvino_unsigned
 from wav2edge.runtime.engines._openvino_first import quantize_apart
+from wav2edge.runtime.engines._openvino_lengths import FixedLengths
 from wav2edge.runtime.engines.onnxruntime import Unpadded
-from wav2edge.runtime.engines.openvino import FixedLengths
 from wav2edge.runtime.errors import EngineError
 from wav2edge.runtime.heads import ctc
 from wav2edge.runtime.live.sample_buffer import SampleBuffer
