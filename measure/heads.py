@@ -86,6 +86,9 @@ def scan(specs: Sequence[ModelSpec], manifest: str | Path, split: str | None = N
         for task in tasks:
             task.check(rows)
         return Scanned(rows, tasks, broken)
+    if head == "regression" and len({frozenset(spec.labels) for spec in specs}) > 1:
+        given = "; ".join(dict.fromkeys(", ".join(spec.labels) for spec in specs))
+        raise InputError(f"the bundles give numbers of other labels ({given}), so they have no figure in common")
     tasks = tuple(task_of(spec) for spec in specs)
     rows, broken = manifests.scan(manifest, split=split, need=tasks[0].needs)
     unfit = [next(filter(None, (_unfit(task, row) for task in tasks)), None) for row in rows]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from . import page as kit
 from .page import Column, Html
-from .runs import Run
+from .runs import Run, largest_errors
 
 
 def page(runs: Sequence[Run], labels: Sequence[str], manifest: str, worst: int, problems: Sequence[str] = ()) -> str:
@@ -38,8 +38,7 @@ def _figures(runs: Sequence[Run], labels: Sequence[str]) -> Html:
 def _worst(runs: Sequence[Run], labels: Sequence[str], count: int) -> Html | None:
     """The recordings, or pairs of them, with the first system's largest errors, and every system's answer."""
     of_all = [run.items() for run in runs]
-    wrong = [index for index, item in enumerate(of_all[0]) if item.wrong > 0]
-    order = sorted(wrong, key=lambda index: (-of_all[0][index].wrong, index))[:count]
+    order = largest_errors(of_all[0], count)
     if not order:
         return None
     columns = [Column(name, numeric=False) for name in ("reference", *labels)]

@@ -107,20 +107,22 @@ class LiveQuality:
             self.stable_changed += now[: len(stable)] != stable
             stable = now
             shown = partial.event.text.split()
-            followed = self._follow(followed, shown, shown[:-1])
+            followed = self._follow(followed, shown)
             for index in _matches(shown, words):
                 emitted[index] = min(emitted[index], partial.at)
             for index in _matches(stable, words):
                 settled[index] = min(settled[index], partial.at)
-        self._follow(followed, words, words)
+        self.changed += len(followed) - len(_matches(followed, words))
         self.emissions += [at - word.end for at, word in zip(emitted, final.words)]
         self.settled += [at - word.end for at, word in zip(settled, final.words)]
         self._partials.clear()
 
-    def _follow(self, before: Sequence[str], shown: Sequence[str], followed: Sequence[str]) -> list[str]:
-        stable = len(_matches(before, shown))
-        self.changed += len(before) - stable
-        self.completed += max(0, len(followed) - stable) if followed is not shown else 0
+    def _follow(self, before: Sequence[str], shown: Sequence[str]) -> list[str]:
+        """The words of a Partial that were followed by another, in it or before; before: those of the one before."""
+        still = _matches(before, shown)
+        self.changed += len(before) - len(still)
+        followed = shown[: max([len(shown) - 1, *(index + 1 for index in still)])]
+        self.completed += len(followed) - len(still)
         return list(followed)
 
     @staticmethod

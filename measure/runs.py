@@ -27,6 +27,12 @@ class Item:
     wrong: float
 
 
+def largest_errors(items: Sequence[Item], count: int) -> list[int]:
+    """The numbers of at most ``count`` items with errors, the largest first."""
+    wrong = [index for index, item in enumerate(items) if item.wrong > 0]
+    return sorted(wrong, key=lambda index: (-items[index].wrong, index))[:count]
+
+
 class Run(Protocol):
     """A model's results on a set of recordings."""
 
@@ -39,7 +45,7 @@ class Run(Protocol):
     def change(self, later: Run) -> Change:
         """How much higher a later run's main figure is, with a paired interval.
 
-        Raises InputError where the other run is of another head or of other recordings.
+        Raises InputError where the other run is of another head, of other recordings or of numbers with other labels.
         """
 
 
@@ -76,7 +82,7 @@ class TranscriptionRun:
     def change(self, later: Run) -> Change:
         """The rise of the error rate."""
         other = _same_kind(self, later)
-        _require(other.references == self.references)
+        _require(other.names == self.names and other.references == self.references)
         rise = scoring.difference(self.edits, other.edits)
         return Change(rise.value, rise.low, rise.high, FIGURES["cer" if self.characters else "wer"])
 
@@ -106,8 +112,19 @@ class ClassificationRun:
     def change(self, later: Run) -> Change:
         """The change of the accuracy."""
         other = _same_kind(self, later)
-        _require(np.array_equal(other.references, self.references))
-        return classification.change("accuracy", self.references, self.probabilities, other.probabilities)
+        wanted, wanted_later = ([run.classes[number] for number in run.references] for run in (self, other))
+        _require(other.names == self.names and wanted_later == wanted)
+        classes = tuple(dict.fromkeys((*self.classes, *other.classes)))
+        first, second = self._columns(classes), other._columns(classes)
+        return classification.change("accuracy", self.references, first, second)
+
+    def _columns(self, classes: Sequence[str]) -> Numbers:
+        """The probabilities [clips, classes] of such classes, zero for those that the model does not have."""
+        if tuple(classes) == self.classes:
+            return self.probabilities
+        columns = np.zeros((len(self.probabilities), len(classes)), self.probabilities.dtype)
+        columns[:, [classes.index(name) for name in self.classes]] = self.probabilities
+        return columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +154,11 @@ class RegressionRun:
     def change(self, later: Run) -> Change:
         """The change of the coefficient."""
         other = _same_kind(self, later)
-        _require(np.array_equal(other.references, self.references))
-        return regression.change(self.references, self.predictions, other.predictions)
+        if sorted(other.labels) != sorted(self.labels):
+            raise InputError(f"one gives {', '.join(self.labels)}, the other {', '.join(other.labels)}")
+        order = [other.labels.index(label) for label in self.labels]
+        _require(other.names == self.names and np.array_equal(other.references[:, order], self.references))
+        return regression.change(self.references, self.predictions, other.predictions[:, order])
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,11 +181,7 @@ class VerificationRun:
         different speakers for one of them to be such a share.
         """
         same, different = int(self.targets.sum()), int((~self.targets).sum())
-        if not false_accept_rate * different >= 1:
-            raise InputError(
-                f"{different} pairs of different speakers are too few for a false-accept rate of "
-                f"{false_accept_rate:g}: not one of them may be accepted; list more pairs, or allow a larger share"
-            )
+        verification.require_pairs(false_accept_rate, different)
         threshold, _ = verification.threshold_at(self.scores, self.targets, false_accept_rate)
         threshold = float(np.ceil(threshold * 1e4) / 1e4)
         accepted = self.scores >= threshold
@@ -182,7 +198,7 @@ class VerificationRun:
     def change(self, later: Run) -> Change:
         """The rise of the equal error rate."""
         other = _same_kind(self, later)
-        _require(np.array_equal(other.targets, self.targets))
+        _require(other.names == self.names and np.array_equal(other.targets, self.targets))
         return verification.change("eer", self.scores, other.scores, self.targets)
 
 

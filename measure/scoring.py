@@ -28,6 +28,9 @@ _GAPLESS = (
     "\U00020000-\U0003ffff]"
 )
 """Scripts that are written without spaces between words: Thai, Lao, Burmese, Khmer, Japanese and Chinese."""
+_JOINERS = "\u200c\u200d"
+_SELECTORS = frozenset(map(chr, (*range(0x180B, 0x180E), 0x180F, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+"""Variation selectors, which choose among the shapes of a character."""
 
 
 def keep_text(text: str) -> str:
@@ -43,17 +46,33 @@ def lower_text(text: str) -> str:
 def basic_text(text: str) -> str:
     """NFKC, lower case, punctuation and symbols as spaces; an apostrophe inside a word stays (``don't``).
 
-    Invisible characters, such as marks of direction, are left out but for the joiners, which are spelling.
+    Invisible characters, such as marks of direction and variation selectors, are left out but for the joiners inside a
+    word, which are spelling. So are marks that combine with no letter or number, as of emoji.
     """
-    text = unicodedata.normalize("NFKC", text).lower().replace("’", "'").replace("ʼ", "'")
-    kept = []
+    text = "".join(map(_accent_apart, text))
+    text = unicodedata.normalize("NFKC", text).lower()
+    text = unicodedata.normalize("NFC", text).replace("’", "'").replace("ʼ", "'")
+    kept: list[str] = []
+    inside = False  # whether what was kept last is of a word
     for index, character in enumerate(text):
+        category = unicodedata.category(character)
         if character == "'":
             inside = text[index - 1 : index].isalnum() and text[index + 1 : index + 2].isalnum()
             kept.append("'" if inside else " ")
-        elif unicodedata.category(character) != "Cf" or character in "\u200c\u200d":
-            kept.append(" " if unicodedata.category(character)[0] in "PSZ" else character)
+        elif character in _JOINERS or (category[0] == "M" and category != "Me" and character not in _SELECTORS):
+            if inside:
+                kept.append(character)
+        elif category not in ("Cf", "Me") and character not in _SELECTORS:
+            inside = category[0] not in "CPSZ"
+            kept.append(" " if category[0] in "PSZ" else character)
     return keep_text("".join(kept))
+
+
+def _accent_apart(character: str) -> str:
+    """A space for an accent that stands by itself, which NFKC would make one with a mark; an apostrophe for ``´``."""
+    if character == "´":
+        return "'"
+    return " " if not character.isascii() and unicodedata.normalize("NFKC", character)[0] == " " else character
 
 
 def without_gaps(text: str) -> str:

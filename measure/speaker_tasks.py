@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..runtime import escape
 from ..runtime.audio.parts import ROUNDED
 from ..runtime.errors import InputError
 from ..runtime.heads import frame_classification, xvector
@@ -76,8 +77,7 @@ class SpeakerVerification(BaseTask):
 
     def amount(self, rows: Sequence[Row]) -> int:
         """The number of pairs of the same speaker or of different ones, whichever is smaller."""
-        same = [trial.same for trial in trials_of.among(rows, self.pairs)]
-        return min(sum(same), len(same) - sum(same))
+        return min(trials_of.count(rows, self.pairs))
 
     def check(self, rows: Sequence[Row]) -> None:
         """Raise InputError unless there are pairs of both kinds."""
@@ -100,13 +100,14 @@ class SpeakerVerification(BaseTask):
 def _turns_of(row: Row) -> tuple[diarization.SpeakerTurn, ...]:
     """The turns of a row's recording: those under its file's name, else all where the RTTM is of one recording.
 
-    Of a row of a part: what is in the part of them, in seconds from its beginning.
+    RTTM writes names without spaces. Of a row of a part: what is in the part of them, in seconds from its beginning.
     """
     if row.rttm is None:
         return ()
     recordings = diarization.read_rttm(row.rttm)
-    if row.path.stem in recordings:
-        turns = recordings[row.path.stem]
+    found = {row.path.stem, escape.rttm_field(row.path.stem)} & recordings.keys()
+    if found:
+        turns = recordings[found.pop()]
     elif len(recordings) > 1:
         raise InputError(f"{row.source}: {row.rttm} has no turns of {row.path.stem}, but of several other recordings")
     else:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..runtime.audio.parts import RecordingPart
 from ..runtime.errors import InputError
 from . import manifest as manifests
 from . import trial_list
@@ -58,13 +61,23 @@ def among(rows: Sequence[Row], pairs: Sequence[Trial] = ()) -> tuple[Trial, ...]
     if pairs:
         there = {row.audio for row in rows}
         return tuple(pair for pair in pairs if pair.first in there and pair.second in there)
-    named = list({row.audio: row for row in rows if row.speaker}.values())
-    same: list[Trial] = []
-    different: list[Trial] = []
-    for first, second in itertools.combinations(named, 2):
-        is_same = first.speaker == second.speaker
-        (same if is_same else different).append(Trial(first.audio, second.audio, is_same, first.source))
-    return (*_drawn(same), *_drawn(different))
+    named = _named(rows)
+    _, speakers = np.unique([str(row.speaker) for row in named.values()], return_inverse=True)
+    return tuple(
+        Trial(first, second, same, named[first].source)
+        for same in (True, False)
+        for first, second in _drawn(list(named), speakers, same)
+    )
+
+
+def count(rows: Sequence[Row], pairs: Sequence[Trial] = ()) -> tuple[int, int]:
+    """How many pairs of the same speaker ``among`` gives, and how many of two."""
+    if pairs:
+        same = [pair.same for pair in among(rows, pairs)]
+        return sum(same), len(same) - sum(same)
+    sizes = Counter(row.speaker for row in _named(rows).values())
+    alike, all_pairs = sum(map(_pairs, sizes.values())), _pairs(sizes.total())
+    return min(alike, MOST // 2), min(all_pairs - alike, MOST // 2)
 
 
 def fewer(rows: Sequence[Row], pairs: Sequence[Trial], limit: int) -> tuple[Row, ...]:
@@ -129,8 +142,28 @@ def _evenly(pairs: Sequence[Trial], count: int) -> list[Trial]:
     return [pairs[int(index)] for index in np.linspace(0, len(pairs) - 1, count).round()]
 
 
-def _drawn(trials: Sequence[Trial]) -> list[Trial]:
-    if len(trials) <= MOST // 2:
-        return list(trials)
-    chosen = np.random.default_rng(0).choice(len(trials), MOST // 2, replace=False)
-    return [trials[index] for index in sorted(chosen)]
+def _named(rows: Sequence[Row]) -> dict[RecordingPart, Row]:
+    """The rows that name a speaker, by their recordings, each once."""
+    return {row.audio: row for row in rows if row.speaker}
+
+
+def _pairs(count: int) -> int:
+    return count * (count - 1) // 2
+
+
+def _drawn(
+    audio: Sequence[RecordingPart], speakers: NDArray[np.intp], same: bool
+) -> Iterator[tuple[RecordingPart, RecordingPart]]:
+    """The pairs of the same speaker, or of two, in order; half of ``MOST`` where there are more.
+
+    speakers: the number of each recording's. Pairs that are not drawn are never in memory: there are millions.
+    """
+    of_first = [int(np.sum((speakers[at + 1 :] == speaker) == same)) for at, speaker in enumerate(speakers)]
+    ends = np.cumsum([0, *of_first])
+    total, most = int(ends[-1]), MOST // 2
+    chosen = np.arange(min(total, most))
+    if total > most:
+        chosen = np.sort(np.random.default_rng(0).choice(total, most, replace=False))
+    for at, numbers in itertools.groupby(chosen, lambda number: int(np.searchsorted(ends, number, side="right")) - 1):
+        seconds = at + 1 + np.flatnonzero((speakers[at + 1 :] == speakers[at]) == same)
+        yield from ((audio[at], audio[seconds[number - ends[at]]]) for number in numbers)

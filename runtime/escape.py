@@ -31,6 +31,11 @@ def lines(text: str) -> str:
     return re.sub(_CONTROL, lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
+def rttm_field(text: str) -> str:
+    """Text as one field of RTTM, whose fields are separated by spaces; ``_`` for none."""
+    return re.sub(r"\s+", "_", one_line(text)) or "_"
+
+
 def columns(text: str) -> int:
     """Columns that text takes on a terminal or in a subtitle: wide and full-width characters (UAX 11) take two."""
     if text.isascii():

@@ -44,6 +44,15 @@ def score(scores: Numbers, targets: Targets, *, seed: int = 0) -> VerificationSc
     return VerificationScores(eer, min_dcf, Curve(scores, targets).eer_threshold())
 
 
+def require_pairs(false_accept_rate: float, different: int) -> None:
+    """Raise InputError where one of so many pairs of different speakers is a larger share than that rate."""
+    if not false_accept_rate * different >= 1:
+        raise InputError(
+            f"{different} pairs of different speakers are too few for a false-accept rate of "
+            f"{false_accept_rate:g}: not one of them may be accepted; list more pairs, or allow a larger share"
+        )
+
+
 def change(name: Name, first: Numbers, second: Numbers, targets: Targets, *, seed: int = 0) -> Change:
     """The second system's figure minus the first's on the same trials, with a paired interval; raises InputError."""
     _check(first, targets)

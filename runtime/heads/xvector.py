@@ -6,6 +6,7 @@ by chunk; the embeddings are brought to unit length and averaged, each chunk wei
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ from ..errors import InputError
 DEFAULT_THRESHOLD = 0.86
 """The cosine that transformers' examples for WavLM and UniSpeech-SAT speaker models use, where a bundle names none
 (https://huggingface.co/microsoft/wavlm-base-plus-sv, "the optimal threshold is dataset-dependent")."""
+_EXACT = 1e-6
+"""The precision of a cosine of float32 numbers."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,13 @@ class Options:
             )
         return next((point for point in points if point.variant == variant), points[0])
 
+    def threshold_of(self, variant: str) -> float:
+        """The threshold where none is given: for the rate that ``threshold`` was measured for, that of the variant."""
+        own = DEFAULT_THRESHOLD if self.threshold is None else self.threshold
+        rates = [point.false_accept_rate for point in self.operating_points if point.threshold == self.threshold]
+        same_rate = (point for point in self.operating_points if point.false_accept_rate in rates[:1])
+        return next((point.threshold for point in same_rate if point.variant == variant), own)
+
     def measured(self, threshold: float, variant: str) -> OperatingPoint | None:
         """How often a threshold was wrong, where that was measured."""
         points = [point for point in self.operating_points if point.threshold == threshold]
@@ -81,7 +91,7 @@ class Verification:
     same: bool
     """Whether the score reaches the threshold."""
     score: float
-    """The cosine of the embeddings, from -1 to 1."""
+    """The cosine of the embeddings, from -1 to 1, rounded down to four digits."""
     threshold: float
     """The cosine that counts as the same speaker."""
 
@@ -115,4 +125,5 @@ def verify(first: NDArray[np.float32], second: NDArray[np.float32], threshold: f
     if not (np.isfinite(first).all() and np.isfinite(second).all() and np.isfinite(wanted)):
         raise InputError("an embedding or the threshold is NaN or infinite")
     score = cosine(first, second)
-    return Verification(score >= wanted, round(score, 4), wanted)
+    # Down, so that what is shown below a threshold of four digits is below it; but 1 for one recording twice.
+    return Verification(score >= wanted, math.floor(1e4 * (score + _EXACT)) / 1e4, wanted)

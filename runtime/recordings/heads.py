@@ -163,5 +163,7 @@ class Embedder(_ClipRunner[NDArray[np.float32]]):
         self, first: NDArray[np.float32], second: NDArray[np.float32], threshold: float | None = None
     ) -> Verification:
         """Whether two embeddings [size] are of the same speaker; threshold: as of ``verify``."""
-        own = self.spec.options(xvector.Options).threshold if self.spec.head == "xvector" else None
+        own = None
+        if self.spec.head == "xvector":
+            own = self.spec.options(xvector.Options).threshold_of(self.model.variant.name)
         return xvector.verify(first, second, own if threshold is None else threshold)

@@ -76,6 +76,13 @@ def test_rows_that_cannot_be_used_are_named_and_left_out(
     assert "3 items" in captured.out and "66.7 %" in captured.out
     assert len(json.loads((recordings / "r" / "evaluate.json").read_text())["problems"]) == 4
     assert "bad.wav" in (recordings / "r" / "index.html").read_text()
+    largest = captured.out.split("largest errors of ")[1].splitlines()[3:]
+    assert [line.split()[1:] for line in largest] == [["sad", "happy", "happy"]]
+    items = json.loads((recordings / "r" / "evaluate.json").read_text())["items"]
+    assert [item["errors"] for item in items] == [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
+    assert items[0]["reference"] == "sad" and items[0]["answers"] == ["happy", "happy"]
+    assert main([*words, "--worst", "0"]) == 2
+    assert "largest errors" not in capsys.readouterr().out
     manifest.write_text(json.dumps({"path": "bad.wav", "label": "sad"}))
     assert main(words) == 2
     assert "no recording could be used" in capsys.readouterr().err

@@ -107,7 +107,7 @@ def test_two_recordings_are_compared(
     bundle = bundle_of("xvector", ("batch", "embedding"), xvector.Options(threshold=0.5))
     names = [str(path) for path, _ in clips[:2]]
     assert main(["verify", *names, "-m", bundle, *NULL]) == 1
-    assert capsys.readouterr().out == "different speakers: cosine 0.000, threshold 0.5\n"
+    assert capsys.readouterr().out == "different speakers: cosine 0.0000, threshold 0.5\n"
     assert main(["verify", *names, "-m", bundle, *NULL, "--threshold", "-0.5", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"same": True, "score": 0.0, "threshold": -0.5}
 
@@ -120,8 +120,8 @@ def test_each_channel_is_compared(bundle_of: Make, tmp_path: Path, capsys: pytes
     soundfile.write(alone, samples[:, 0], 16000)
     assert main(["verify", alone, call, "-m", bundle, *NULL, "--channel", "each"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "channel 1 of B: the same speaker: cosine 0.000, threshold -0.5",
-        "channel 2 of B: the same speaker: cosine 0.000, threshold -0.5",
+        "channel 1 of B: the same speaker: cosine 0.0000, threshold -0.5",
+        "channel 2 of B: the same speaker: cosine 0.0000, threshold -0.5",
     ]
     assert main(["verify", call, call, "-m", bundle, *NULL, "--channel", "each", "--threshold", "1", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
@@ -140,7 +140,7 @@ def test_a_silent_channel_leaves_the_others(
     soundfile.write(alone, samples[:, 1], 16000)
     assert main(["verify", alone, call, "-m", bundle, *NULL, "--channel", "each"]) == 0
     printed = capsys.readouterr()
-    assert printed.out == "channel 2 of B: the same speaker: cosine 0.000, threshold -0.5\n"
+    assert printed.out == "channel 2 of B: the same speaker: cosine 0.0000, threshold -0.5\n"
     assert "channel 1 of " in printed.err and "call.wav: it is silent" in printed.err
     assert main(["embed", call, "-m", bundle, *NULL, "--channel", "each"]) == 2
     printed = capsys.readouterr()
@@ -193,6 +193,8 @@ def test_a_threshold_is_measured_for_a_false_accept_rate(
     assert main([*verify, "--false-accept-rate", "0.5", "--threshold", "0.1"]) == 2
     assert main([*evaluate, "--false-accept-rate", "0.01"]) == 2
     assert "2 pairs of different speakers are too few" in capsys.readouterr().err
+    assert main([*evaluate, "--false-accept-rate", "0.5,0.01", "--keep"]) == 2
+    assert "2 pairs of different speakers are too few" in capsys.readouterr().err
     assert main([*evaluate, "--keep"]) == 2
     assert main(["evaluate", str(pairs), "-m", "speaker", "--false-accept-rate", "0.5", "--keep"]) == 2
     assert "is part of wav2edge; copy it" in capsys.readouterr().err
@@ -237,6 +239,37 @@ def test_the_wrong_bundle_is_one_line(
     assert "with -m BUNDLE" in capsys.readouterr().err
     assert main([command, name, "-m", str(shapes_bundle.path), *NULL]) == 2
     assert "its head is ctc, which does not" in capsys.readouterr().err
+
+
+def test_a_turn_cannot_end_above_the_probability_at_which_it_begins(
+    bundle_of: Make, clips: list[tuple[Path, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = bundle_of("frame_classification", ("batch", "frames", "labels"), frame_classification.Options(), ("one",))
+    line = ["diarize", str(clips[0][0]), "-m", bundle, *NULL]
+    assert main([*line, "--onset", "0.2", "--offset", "0.9"]) == 2
+    assert "--offset 0.9: a turn begins at 0.2, so it ends at most there" in capsys.readouterr().err
+    assert main([*line, "--offset", "0.6"]) == 2
+    assert main([*line, "--onset", "0.2"]) == 0
+
+
+def test_verify_takes_the_threshold_of_the_variant_that_runs_with_and_without_a_rate() -> None:
+    points = [
+        xvector.OperatingPoint(rate, threshold, 0, 100, 0, 100, "pairs.tsv", variant)
+        for rate, threshold, variant in ((0.01, 0.7, "int8-u8s8"), (0.01, 0.75, "fp32"), (0.001, 0.9, "fp32"))
+    ]
+    options = xvector.Options(threshold=0.7, operating_points=tuple(points))
+    for variant, threshold in (("int8-u8s8", 0.7), ("fp32", 0.75), ("fp16", 0.7)):
+        assert options.threshold_of(variant) == options.operating_point(0.01, variant).threshold == threshold
+    assert xvector.Options(threshold=0.3).threshold_of("fp32") == 0.3
+    assert xvector.Options().threshold_of("fp32") == xvector.DEFAULT_THRESHOLD
+
+
+def test_a_cosine_below_the_threshold_is_shown_below_it() -> None:
+    one = np.array([1.0, 0.0], np.float32)
+    other = np.array([0.76857, np.sqrt(1 - 0.76857**2)], np.float32)
+    found = xvector.verify(one, other, 0.7686)
+    assert not found.same and found.score == 0.7685
+    assert xvector.verify(other, other, 0.5).score == 1.0
 
 
 def test_recordings_of_one_name_do_not_overwrite_each_other(

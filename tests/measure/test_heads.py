@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from wav2edge.measure import heads
+from wav2edge.measure import heads, trials
 from wav2edge.measure.figures import diarization
 from wav2edge.measure.manifest import Row
 from wav2edge.measure.speaker_tasks import _turns_of
+from wav2edge.measure.trial_list import Trial
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import OUTPUT_LENGTHS, Output
 from wav2edge.runtime.engines import Arrays
@@ -112,6 +115,57 @@ def test_a_classifier_is_scored_by_its_labels(shapes_bundle: Bundle, folder: Pat
     assert change.value == pytest.approx(-0.25) and change.worse
 
 
+def test_models_with_their_labels_in_another_order_or_with_more_are_compared(
+    shapes_bundle: Bundle, folder: Path
+) -> None:
+    """The numbers of classes were compared, after both had run."""
+    first = heads.run(classifier(shapes_bundle, RIGHT), labels(folder, 5))
+    turned = {level: answer[::-1] for level, answer in RIGHT.items()}
+    other = heads.run(classifier(shapes_bundle, turned, names=("angry", "calm")), labels(folder, 5))
+    assert first.change(other).value == 0
+    more = {level: [-9.0, *answer] for level, answer in RIGHT.items()} | {0.1: [9.0, 0.0, 0.0]}
+    wider = heads.run(classifier(shapes_bundle, more, names=("sad", "calm", "angry")), labels(folder, 5))
+    assert first.change(wider).value == pytest.approx(-0.25)
+
+
+def test_other_recordings_are_not_compared_although_their_labels_agree(shapes_bundle: Bundle, folder: Path) -> None:
+    first = heads.run(classifier(shapes_bundle, RIGHT), labels(folder))
+    path = labels(folder)
+    path.write_text(path.read_text().replace("1.wav", "2.wav"))
+    with pytest.raises(InputError, match="not of the same recordings"):
+        first.change(heads.run(classifier(shapes_bundle, RIGHT), path))
+
+
+def test_pairs_of_speakers_are_those_of_all_combinations() -> None:
+    rows = [Row(Path(f"{number}.wav"), "", "c", "m:1", speaker="abcad"[number % 5]) for number in range(9)]
+    rows += [rows[0], Row(Path("x.wav"), "", "c", "m:2")]
+    combinations = list(itertools.combinations(rows[:9], 2))
+    wanted = [(a.audio, b.audio, same) for same in (True, False) for a, b in combinations
+              if (a.speaker == b.speaker) == same]  # fmt: skip
+    found = trials.among(rows)
+    assert [(trial.first, trial.second, trial.same) for trial in found] == wanted
+    assert trials.count(rows) == (sum(trial.same for trial in found), sum(not trial.same for trial in found))
+    assert trials.count(rows, found[:3]) == (3, 0) and trials.among(rows[:1]) == ()
+
+
+def test_pairs_that_are_not_drawn_take_no_memory() -> None:
+    """All pairs were made first: 5 000 recordings would have taken gigabytes."""
+    rows = [Row(Path(f"{number}.wav"), "", "c", "m:1", speaker=str(number % 700)) for number in range(5000)]
+    assert trials.count(rows) == (10_000, 10_000)
+    tracemalloc.start()
+    found = trials.among(rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(set(found)) == 20_000 and peak < 50e6
+    assert all((trial.first.path.stem, trial.second.path.stem) == ordered(trial) for trial in found)
+    assert all((int(trial.first.path.stem) % 700 == int(trial.second.path.stem) % 700) == trial.same for trial in found)
+
+
+def ordered(trial: Trial) -> tuple[str, ...]:
+    """The names of its recordings in the manifest's order."""
+    return tuple(map(str, sorted((int(trial.first.path.stem), int(trial.second.path.stem)))))
+
+
 def test_a_speaker_model_is_scored_by_pairs(shapes_bundle: Bundle, folder: Path) -> None:
     model = speaker_model(shapes_bundle)
     (folder / "pairs.txt").write_text("1 1.wav 2.wav\n1 3.wav 4.wav\n0 1.wav 3.wav\n0 2.wav 4.wav\n")
@@ -154,6 +208,14 @@ def test_the_turns_of_a_part_are_those_in_it(folder: Path) -> None:
 TURNS = ((0.0, 2.0, "a"), (3.0, 2.5, "b"), (7.0, 1.0, "a"))
 
 
+def test_the_turns_of_a_recording_whose_name_has_a_space_are_found(folder: Path) -> None:
+    """RTTM has no spaces in names: ``diarize`` writes ``my_call``."""
+    turns = [f"SPEAKER {name} 1 0 {length} <NA> <NA> a <NA> <NA>\n" for name, length in (("my_call", 2), ("b", 3))]
+    (folder / "all.rttm").write_text("".join(turns))
+    row = Row(folder / "my call.wav", "", "c", "c:1", rttm=folder / "all.rttm")
+    assert _turns_of(row) == (diarization.SpeakerTurn(0.0, 2.0, "a"),)
+
+
 def test_groups_of_labels_are_right_together(shapes_bundle: Bundle, folder: Path) -> None:
     """The first group is right in all clips, the second in half of them."""
     names = ("open", "close", "door", "lamp")
@@ -183,6 +245,21 @@ def test_a_regression_is_scored_by_its_numbers(shapes_bundle: Bundle, folder: Pa
     found = heads.run(model, path)
     assert found.estimates()[0].value == pytest.approx(4 / 7)
     assert found.change(found).value == 0
+    two = [replace(spec, labels=names) for names in (("arousal", "other"), ("other", "arousal"))]
+    both = {level: [*answer, 50 * level] for level, answer in answers.items()}
+    turned = {level: numbers[::-1] for level, numbers in both.items()}
+    first, second = (
+        heads.run(
+            Model(replace(shapes_bundle, spec=one), "fake", "fp32", sessions={"full": Loudness("logits", numbers)}),
+            path,
+        )
+        for one, numbers in zip(two, (both, turned))
+    )
+    assert first.estimates()[0].value == pytest.approx(2 / 7) and first.change(second).value == 0
+    with pytest.raises(InputError, match="one gives arousal, other, the other arousal"):
+        first.change(found)
+    with pytest.raises(InputError, match=r"other labels \(arousal; arousal, other\)"):
+        heads.scan([spec, two[0]], path)
     path.write_text('{"path": "1.wav", "values": {"valence": 1}}\n')
     with pytest.raises(InputError, match=r"numbers\.jsonl:1: `values` has no number for arousal"):
         heads.run(model, path)

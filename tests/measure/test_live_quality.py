@@ -21,6 +21,21 @@ def test_a_silence_after_sound_without_words_is_no_delay_of_the_final_before_it(
     assert found.finalisations == []
 
 
+@pytest.mark.parametrize(
+    ("shown", "changed", "completed"),
+    [(("a b c", "a b", "a x"), 1, 2), (("a b c", "a b", "a b c", "a b"), 0, 2), (("a b", "a c d"), 0, 2)],
+)
+def test_a_word_that_was_followed_is_counted_once_although_later_text_is_shorter(
+    shown: tuple[str, ...], changed: int, completed: int
+) -> None:
+    found = LiveQuality()
+    for text in shown:
+        found.add(TimedEvent(events.Partial(1, 0.0, 1.0, "", text), 1.1))
+    words = tuple(word(text, 0.2) for text in shown[-1].split())
+    found.add(TimedEvent(events.Final(1, 0.0, 1.0, shown[-1], words, 0), 1.2))
+    assert (found.changed, found.completed) == (changed, completed)
+
+
 def test_measures_of_a_session() -> None:
     found = LiveQuality()
     said = (word("turn", 0.5, 0.8), word("off", 0.9, 1.2), word("lights", 1.3, 1.8))

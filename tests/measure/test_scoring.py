@@ -26,6 +26,13 @@ from wav2edge.runtime.errors import InputError
         ("'", "basic", ""),
         ("\u200fשלום\u200f, \u202bעולם\u202c co\u00adop", "basic", "שלום עולם coop"),
         ("می\u200cخواهم", "basic", "می\u200cخواهم"),
+        ("Go! \U0001f468\u200d\U0001f469\u200d\U0001f467", "basic", "go"),
+        ("repeat \u2764\ufe0f, \u2764\ufe0f\u200d\U0001f525", "basic", "repeat"),
+        ("1\ufe0f\u20e3 cup", "basic", "1 cup"),
+        ("\u00b4stop\u00b4 don\u00b4t \u00a8 \u02dc \u0385", "basic", "stop don't"),
+        ("a \u0301b", "basic", "a b"),
+        ("J\u030c", "basic", "\u01f0"),
+        ("हिन्दी में", "basic", "हिन्दी में"),
     ],
 )
 def test_normalization(text: str, how: str, expected: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from wav2edge.measure import tables
+from wav2edge.measure.figures import known
 from wav2edge.runtime.errors import InputError
 
 from . import _foreign, _options, _terminal
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wav2edge.measure.evaluation import System
+    from wav2edge.measure.heads import Scanned
     from wav2edge.measure.runs import Run
     from wav2edge.runtime.bundle.read import Bundle
     from wav2edge.runtime.heads.xvector import OperatingPoint
@@ -46,14 +48,32 @@ class Thresholds:
         if self.keep and shipped.root() in next(iter(paths)).parents:
             raise InputError(f"{next(iter(paths))}: is part of wav2edge; copy it, and name the copy with -m")
 
-    def measured(self, run: Run, manifest: str, variant: str) -> list[OperatingPoint]:
-        """The thresholds of a system; empty where no rate was given."""
+    def check_pairs(self, scanned: Scanned) -> None:
+        """Raise InputError where a manifest has too few pairs of different speakers for a rate."""
+        from wav2edge.measure import trials
+        from wav2edge.measure.figures import verification
+        from wav2edge.measure.speaker_tasks import SpeakerVerification
+
+        for task in scanned.tasks[:1]:
+            if isinstance(task, SpeakerVerification):
+                for rate in self.false_accept_rate:
+                    verification.require_pairs(rate, trials.count(scanned.rows, task.pairs)[1])
+
+    def measured(self, run: Run, manifest: str, variant: str) -> tuple[list[OperatingPoint], list[str]]:
+        """The thresholds of a system, and why one could not be measured; none where no rate was given."""
         from wav2edge.measure.runs import VerificationRun
 
         name = os.path.basename(manifest)
+        points: list[OperatingPoint] = []
+        problems: list[str] = []
         if not isinstance(run, VerificationRun):
-            return []
-        return [run.operating_point(rate, name, variant) for rate in self.false_accept_rate]
+            return points, problems
+        for rate in self.false_accept_rate:
+            try:
+                points.append(run.operating_point(rate, name, variant))
+            except InputError as error:
+                problems.append(str(error))
+        return points, problems
 
 
 def run(
@@ -76,12 +96,16 @@ def run(
     if len(of) > 1:
         raise InputError(f"bundles of different heads ({', '.join(sorted(of))}) have no figure in common")
     labels = evaluation.labels([system for _, system in systems])
-    runs, problems = _run(systems, labels, several, manifest, split)
-    points = [thresholds.measured(run, manifest, system.variant) for run, (_, system) in zip(runs, systems)]
+    runs, unusable = _run(systems, labels, several, manifest, split, thresholds)
+    measured = [thresholds.measured(run, manifest, system.variant) for run, (_, system) in zip(runs, systems)]
+    points = [of_system for of_system, _ in measured]
+    without = tuple(dict.fromkeys(problem for _, problems in measured for problem in problems))
+    problems = (*unusable, *without)
     document = {
         "head": next(iter(of)),
         "manifest": manifest,
         "systems": _documents(systems, runs, points),
+        "items": _items(runs),
         "problems": list(problems),
     }
     _terminal.write_json(document, json)
@@ -93,16 +117,18 @@ def run(
         _terminal.write_json(document, folder / "evaluate.json")
         _terminal.note(f"the page is {folder / 'index.html'}")
     if json != "-":
-        _print(labels, runs)
+        _print(labels, runs, worst)
         for label, of_system in zip(labels, points):
             for point in of_system:
                 _terminal.out(f"{label}: threshold {point.threshold:g} {point}")
     if thresholds.keep and not problems:
         _keep(systems, points)
-    if problems:
-        if thresholds.keep:
-            _terminal.note("the thresholds were not kept: they would be of a part of the manifest")
-        _terminal.note(f"{len(problems)} rows of {manifest} could not be used; the rates are without them")
+    for problem in without:
+        _terminal.note(problem)
+    if problems and thresholds.keep:
+        _terminal.note("the thresholds were not kept: they would be of a part of the manifest")
+    if unusable:
+        _terminal.note(f"{len(unusable)} rows of {manifest} could not be used; the rates are without them")
     return 2 if problems else 0
 
 
@@ -112,12 +138,14 @@ def _run(
     several: Several,
     manifest: str,
     split: str | None,
+    thresholds: Thresholds,
 ) -> tuple[list[Run], tuple[str, ...]]:
     """Every system's results on what all could use, and a line for each row that one could not, which is noted too."""
     from wav2edge.devices.open import open_model
     from wav2edge.measure import heads
 
     scanned = heads.scan([bundle.spec for bundle, _ in systems], manifest, split)
+    thresholds.check_pairs(scanned)
     for problem in scanned.problems:
         _terminal.note(problem)
     answers = []
@@ -151,7 +179,9 @@ def _keep(systems: Sequence[tuple[Bundle, System]], points: Sequence[Sequence[Op
     _options.note_lost_signature(bundle)
 
 
-def _print(labels: Sequence[str], runs: Sequence[Run]) -> None:
+def _print(labels: Sequence[str], runs: Sequence[Run], worst: int) -> None:
+    from wav2edge.measure.runs import largest_errors
+
     estimates = runs[0].estimates()
     _terminal.out(f"{estimates[0].items} items; intervals: 95\u00a0%")
     headings = ["", *(estimate.figure.title for estimate in estimates)]
@@ -161,6 +191,29 @@ def _print(labels: Sequence[str], runs: Sequence[Run]) -> None:
         changes = [""] + [str(runs[0].change(run)) for run in runs[1:]]
         rows = [[*row, change] for row, change in zip(rows, changes)]
     _terminal.out(tables.table(headings, rows))
+    of_all = [run.items() for run in runs]
+    chosen = largest_errors(of_all[0], worst)
+    if chosen:
+        _terminal.out(f"\nlargest errors of {labels[0]}:")
+        cells = [
+            [of_all[0][index].name, of_all[0][index].reference, *(items[index].answer for items in of_all)]
+            for index in chosen
+        ]
+        _terminal.out(tables.table(["", "reference", *labels], cells))
+
+
+def _items(runs: Sequence[Run]) -> list[dict[str, object]]:
+    """Every recording or pair: what the manifest says, what each system answered, and the size of each error."""
+    of_all = [run.items() for run in runs]
+    return [
+        {
+            "name": item.name,
+            "reference": item.reference,
+            "answers": [items[index].answer for items in of_all],
+            "errors": [known(items[index].wrong) for items in of_all],
+        }
+        for index, item in enumerate(of_all[0])
+    ]
 
 
 def _documents(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,11 +35,18 @@ class TurnRules:
     shortest_pause: float | None
 
     def options(self, spec: ModelSpec) -> Options | None:
-        """The bundle's options with what was given; None where the head has none."""
+        """The bundle's options with what was given; None where the head has none.
+
+        Raises InputError for an offset above the onset.
+        """
         from wav2edge.runtime.heads.frame_classification import Options
 
         if not isinstance(spec.head_options, Options):
             return None
+        if self.offset is not None:
+            onset = spec.head_options.onset if self.onset is None else self.onset
+            if self.offset > onset:
+                raise InputError(f"--offset {self.offset:g}: a turn begins at {onset:g}, so it ends at most there")
         given = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
         return dataclasses.replace(spec.head_options, **given)
 
@@ -81,7 +87,7 @@ class TurnRules:
     ),
     option(
         "--offset",
-        "probability below which it ends (default: the bundle's, else 0.5)",
+        "probability below which it ends, at most --onset (default: the bundle's, else 0.5)",
         group=_TURNS,
         metavar="P",
         type=Number(float, 0, 1, "a probability"),
@@ -164,14 +170,9 @@ def _lines(name: str, stem: str, channel: int | None, turns: Turns, format: str)
     if format == "rttm":
         # NIST RT-09 evaluation plan, appendix A: type file channel onset duration ortho subtype name score lookahead.
         return [
-            f"SPEAKER {_field(stem)} {channel or 1} {turn.start:.3f} {turn.end - turn.start:.3f} <NA> <NA> "
-            f"{_field(turn.label)} {turn.score:.3f} <NA>"
+            f"SPEAKER {escape.rttm_field(stem)} {channel or 1} {turn.start:.3f} {turn.end - turn.start:.3f} <NA> <NA> "
+            f"{escape.rttm_field(turn.label)} {turn.score:.3f} <NA>"
             for turn in turns.turns
         ]
     which = "" if channel is None else f"  channel {channel}"
     return [f"{turn.start:9.2f} {turn.end:9.2f}  {turn.label}  {turn.score:.2f}{which}" for turn in turns.turns]
-
-
-def _field(text: str) -> str:
-    """A name as one field of a line whose fields are separated by spaces."""
-    return re.sub(r"\s+", "_", escape.one_line(text)) or "_"

@@ -34,13 +34,12 @@ class Threshold:
 
     def of(self, embed: Embedder) -> tuple[float, OperatingPoint | None]:
         """The cosine, and how often it was wrong where that was measured; raises InputError where it is not known."""
-        from wav2edge.runtime.heads.xvector import DEFAULT_THRESHOLD, Options
+        from wav2edge.runtime.heads.xvector import Options
 
         options = embed.spec.head_options if isinstance(embed.spec.head_options, Options) else Options()
         variant = embed.model.variant.name
         if self.false_accept_rate is None:
-            own = DEFAULT_THRESHOLD if options.threshold is None else options.threshold
-            cosine = own if self.threshold is None else self.threshold
+            cosine = options.threshold_of(variant) if self.threshold is None else self.threshold
             return cosine, options.measured(cosine, variant)
         if self.threshold is not None:
             raise InputError("--threshold and --false-accept-rate both choose the threshold; give one")
@@ -145,4 +144,4 @@ def _line(channels: tuple[int, int], result: Verification) -> str:
     names = [f"channel {number} of {name}" for name, number in zip("AB", channels) if number]
     which = f"{' and '.join(names)}: " if names else ""
     words = "the same speaker" if result.same else "different speakers"
-    return f"{which}{words}: cosine {result.score:.3f}, threshold {result.threshold:g}"
+    return f"{which}{words}: cosine {result.score:.4f}, threshold {result.threshold:g}"
