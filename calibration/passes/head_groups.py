@@ -23,7 +23,7 @@ from ...graphs.graph import SHAPE_ONLY, Graph
 from ...graphs.nodes import Node, integer, make_node
 
 HEADS = 2
-"""Heads of a group: 18 MB of scores over 30 s, which stay in a processor's last cache. At base shape the encoder takes
+"""Heads of a group: 18 MB of scores over 30 s, which stay in the last-level cache. At base shape the encoder takes
 0.92 of the time of groups of four at 30 s, 0.95 at 20 s, and as long at 10 s and less. Single heads gain no more at
 20 s and take 1.05 to 1.09 times as long at 5 s and less; with three, one of two threads waits, because ONNX Runtime
 gives a thread whole heads."""

@@ -1,4 +1,4 @@
-"""Attention as ONNX Runtime's one operator for it, which computes in blocks that stay in the processor's second cache.
+"""Attention as ONNX Runtime's one operator for it, which computes in blocks that stay in the L2 cache.
 
 Scores, softmax and mixed values as separate operators read and write frames² numbers for each head; for 30 s they take
 two thirds of the embedded model's time in FP32 (benchmarks/attention.py). The numbers are the same, up to rounding.
@@ -8,7 +8,7 @@ two thirds of the embedded model's time in FP32 (benchmarks/attention.py). The n
 2. Scores may be multiplied by a constant; not by 0, which the operator takes for its default. With anything added to
    them, as relative positions, a local attention's mask or one for padding, attention stays as it is: the operator
    then computes no blocks.
-3. Where ONNX Runtime does not know the size of the second cache (``computes_blocks``) nothing is gained.
+3. Where ONNX Runtime does not know the size of the L2 cache (``computes_blocks``) nothing is gained.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Group:
 def computes_blocks() -> bool:
     """Whether the operator computes blocks here; else it keeps the scores of all heads.
 
-    It asks the C library for the size of the second cache, and that of Linux does not know it on many ARM processors:
+    It asks the C library for the size of the L2 cache, and that of Linux does not know it on many ARM processors:
     https://github.com/microsoft/onnxruntime/issues/29613
     """
     if sys.platform != "linux":

@@ -113,8 +113,8 @@ root = _Commands(
     context_settings=CONTEXT,
     help="""Take a trained checkpoint of the Wav2Vec 2.0 family to a device, and check every step.
 
-    To try it: `wav2edge transcribe talk.wav` uses a small demo model that is embedded, and `wav2edge demo` runs all
-    steps. `wav2edge COMMAND --help` explains a command.
+    To try it: `wav2edge transcribe talk.wav` uses a small demo model that is embedded, and `wav2edge demo` exports,
+    checks and measures it. `wav2edge COMMAND --help` explains a command.
 
     \b
     checkpoint  a model as it was trained: weights, configuration, vocabulary

@@ -1,4 +1,4 @@
-"""``wav2edge demo``: run all steps with the embedded model, from export to live captions."""
+"""``wav2edge demo``: export the embedded model, check and measure it, and show live captions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHOWN = ("coffee-latte.opus", "smart-mirror.opus", "librispeech-5339.flac")
 )
 @option("--output", "keep the bundle there (default: a temporary directory)", metavar="DIR", type=_options.FILE)
 def run(checkpoint: str | None, output: str | None) -> int:
-    """Run all steps with the embedded model, from export to live captions.
+    """Export the embedded model, check and measure it, and show live captions.
 
     Export with its parity check, the content of the bundle, a selftest on every engine here, the text of a few clips,
     the speed, and live captions of one clip. Each step prints its command. Takes a minute or two. Without torch and

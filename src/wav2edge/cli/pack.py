@@ -86,7 +86,7 @@ def run(
     updates: a new installation is used once it has passed its selftest; until then the previous one is.
 
     For another tool: a folder, or one file, with a README that shows the commands to run it. A model that the tool
-    would decode to other words is refused with the reason.
+    would decode to other words is refused with the reason; only an INT8 file may round to others there.
     """
     from wav2edge.devices import pack
     from wav2edge.devices import profile as profiles
