@@ -10,7 +10,7 @@ from .page import Column, Html
 
 if TYPE_CHECKING:
     from .evaluation import Evaluation
-    from .scoring import Rate
+    from .scoring import Difference, Rate
 
 _COMPARED = {
     "none": "as they are written",
@@ -56,14 +56,20 @@ def _corpus(evaluation: Evaluation, labels: Sequence[str], corpus: str) -> Html:
         change = changes.get(line.system)
         compared = ""
         if change is not None:
-            sure = "significant" if change.wer.significant else "could be chance"
-            compared = kit.join([str(change.wer), kit.element("br"), kit.element("small", sure)])
+            compared = _change(change.wer)
         speed = [f"{evaluation.hypotheses[line.system].speed:.1f}"] if corpus == evaluation.whole else []
         wer, cer = line.scores.wer, line.scores.cer
         rows.append(kit.TableRow([labels[line.system]], [_rate(wer), _bar(wer, scale), _rate(cer), compared, *speed]))
     first = lines[0].scores.wer
     counted = kit.paragraph(f"{first.clips} recordings, {first.length} words.", kind="muted")
     return kit.section(kit.join([kit.table("system", columns, rows), counted]), corpus)
+
+
+def _change(change: Difference) -> str:
+    if change.value != change.value:  # no reference words
+        return str(change)
+    sure = "significant" if change.significant else "could be chance"
+    return kit.join([str(change), kit.element("br"), kit.element("small", sure)])
 
 
 def _rate(rate: Rate) -> str:

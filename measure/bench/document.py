@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypedDict, cast
 
@@ -14,6 +15,8 @@ from .report import BenchReport, BenchResult, MachineDocument, ResultFigure, Set
 
 FORMAT = 2
 _WHAT = "a benchmark that `wav2edge bench --json` wrote"
+_SHORTEST, _LONGEST = 1e-9, 1e9
+"""Bounds of times and lengths in seconds: no run is outside of them, and their quotients are finite."""
 
 
 class TimingDocument(TypedDict):
@@ -77,9 +80,7 @@ class SkippedDocument(TypedDict):
     reason: str
 
 
-class BenchDocument(TypedDict):
-    """A whole benchmark. machine: as ``wav2edge devices --json`` describes it."""
-
+class _BenchRequired(TypedDict):
     format: int
     created: str
     machine: MachineDocument
@@ -90,6 +91,15 @@ class BenchDocument(TypedDict):
     results: list[ResultDocument]
     skipped: list[SkippedDocument]
     notes: list[str]
+
+
+class BenchDocument(_BenchRequired, total=False):
+    """A whole benchmark. machine: as ``wav2edge devices --json`` describes it.
+
+    problems: a line for each row of the manifest that could not be used. Older documents do not have it.
+    """
+
+    problems: list[str]
 
 
 def to_json(report: BenchReport) -> BenchDocument:
@@ -105,6 +115,7 @@ def to_json(report: BenchReport) -> BenchDocument:
         "results": [_result(report, result) for result in report.results],
         "skipped": [{"name": skipped.name, "reason": skipped.reason} for skipped in report.skipped],
         "notes": list(report.notes),
+        "problems": list(report.problems),
     }
 
 
@@ -148,6 +159,8 @@ def from_json(values: object, where: str = f"not {_WHAT}") -> BenchReport:
     document = documents.check(values, BenchDocument, where)
     if version != FORMAT:
         raise InputError(f"{where} (format {version}, this wav2edge reads {FORMAT}; measure again)")
+    if not document["results"]:
+        raise InputError(f"{where} (it has no results)")
     return BenchReport(
         machine=document["machine"],
         versions=document["versions"],
@@ -158,12 +171,18 @@ def from_json(values: object, where: str = f"not {_WHAT}") -> BenchReport:
         created=document["created"],
         settings=document["settings"],
         notes=tuple(document["notes"]),
+        problems=tuple(document.get("problems", ())),
     )
 
 
 def _read_result(result: ResultDocument, where: str) -> BenchResult:
-    timings = tuple(_read_timing(timing, f"{where} ({result['name'][:40]}") for timing in result["timings"])
+    inside = f"{where} ({result['name'][:40]}"
+    timings = tuple(_read_timing(timing, inside) for timing in result["timings"])
     given = result.get("figure")
+    _check_finite(result, inside)
+    _check_finite(given or {}, inside)
+    if not 0 <= result["load"] <= _LONGEST:
+        raise InputError(f"{inside}: load must be from 0 to {_LONGEST:g} s)")
     figure = None if given is None else documents.build(ResultFigure, given)
     known = {field.name for field in dataclasses.fields(BenchResult)} - {"timings", "figure"}
     values = {key: value for key, value in result.items() if key in known}
@@ -172,17 +191,24 @@ def _read_result(result: ResultDocument, where: str) -> BenchResult:
 
 def _read_timing(timing: TimingDocument, where: str) -> Timing:
     triples = [tuple(triple) for triple in timing["triples"]]
-    numbers = [timing["seconds"], *timing["times"], *(time for triple in triples for time in triple)]
+    numbers = [timing["seconds"], timing["first"], *timing["times"], *(time for triple in triples for time in triple)]
     if not timing["times"] or any(len(triple) != 3 for triple in triples):
         raise InputError(f"{where}: a length needs times, and triples of three)")
-    if not all(0 < number < float("inf") for number in numbers):
-        raise InputError(f"{where}: times must be above 0)")
+    if not all(_SHORTEST <= number <= _LONGEST for number in numbers):
+        raise InputError(f"{where}: times must be above 0: from {_SHORTEST:g} to {_LONGEST:g} s)")
     return Timing(
         timing["seconds"],
         timing["first"],
         tuple(timing["times"]),
         cast("tuple[tuple[float, float, float], ...]", tuple(triples)),
     )
+
+
+def _check_finite(values: Mapping[str, object], where: str) -> None:
+    """Raise InputError, naming the field, for NaN and infinite numbers."""
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{where}: {name} must be a finite number)")
 
 
 def read(path: Path) -> BenchReport:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Generic, Protocol
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from ...runtime.errors import EngineError, InputError
 from .. import manifest, scoring, trials
 from ..figures import Change, Estimate, known
 from ..manifest import Row
+from ..runs import Run
 from ..task import Answer, Task
 from ..tasks import task_of
 from ..trial_list import Trial
@@ -21,12 +22,8 @@ from . import plan as bench_plan
 from .audio import manifest_rows, spread_out
 from .plan import BenchPlan, Configuration
 from .report import BenchResult, ResultFigure, Skipped
+from .usable import Done, Given, Key, UsableRows
 from .worker import WHISPER, Worker
-
-Key: TypeAlias = tuple[Path, str]
-"""A configuration: its bundle and its name."""
-Done = Callable[[int, int], None]
-"""Called with the recordings that are done, and all."""
 
 
 class ManifestFigure(Protocol):
@@ -37,6 +34,14 @@ class ManifestFigure(Protocol):
         """The recordings; none where there is no manifest."""
 
     @property
+    def used(self) -> Sequence[Row]:
+        """The recordings that every configuration so far could use."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A line for each row of the manifest that could not be used."""
+
+    @property
     def title(self) -> str:
         """The figure's title, such as ``WER``."""
 
@@ -44,53 +49,99 @@ class ManifestFigure(Protocol):
         """Run a loaded configuration on every recording; raises EngineError."""
 
     def scored(self, results: Sequence[BenchResult], baseline: str | None) -> list[BenchResult]:
-        """The results with their figures, and what changed against the bundle's fp32 (``against``)."""
+        """The results with their figures, and what changed against the bundle's fp32 (``against``).
+
+        All figures are of the recordings that every configuration could use; raises InputError where these are none, or
+        too few for the figure.
+        """
 
 
 def of_plan(plan: BenchPlan, folder: Path) -> ManifestFigure:
     """The figures that a plan's manifest gives; folder: where a worker may write its answers.
 
-    Raises InputError for a manifest that does not fit the models' head, and for models of different heads.
+    Raises InputError for a manifest of which no row fits the models' head, and for models of different heads.
     """
     bundles = sorted({one.bundle for one in plan.configurations if one.engine != WHISPER})
     specs = [Bundle.open(path).spec for path in bundles]
     transcribes = {"ctc"} if any(one.engine == WHISPER for one in plan.configurations) else set()
     heads = sorted({spec.head for spec in specs} | transcribes)
     if plan.manifest is None or heads in ([], ["ctc"]):
-        return WordFigure(manifest_rows(plan))
+        return WordFigure(UsableRows(*manifest_rows(plan)))
     if len(heads) > 1:
         raise InputError(f"models of different heads ({', '.join(heads)}) have no figure in common on one manifest")
     pairs: tuple[Trial, ...] = ()
     if heads == ["xvector"]:
-        rows, pairs = trials.read(plan.manifest)
+        rows, pairs, refused = trials.scan(plan.manifest)
         rows = trials.fewer(rows, pairs, len(rows) if plan.clips is None else plan.clips)
+        for spec in specs:
+            task_of(spec, pairs).check(rows)
     else:
-        rows = spread_out(manifest.read(plan.manifest, need=task_of(specs[0]).needs), plan.clips)
-    for spec in specs:
-        task_of(spec, pairs).check(rows)
-    return HeadFigure(rows, {path: task_of(spec, pairs) for path, spec in zip(bundles, specs)}, folder)
+        rows, refused = _fitting(plan.manifest, [task_of(spec) for spec in specs])
+        rows = spread_out(rows, plan.clips)
+    tasks = {path: task_of(spec, pairs) for path, spec in zip(bundles, specs)}
+    return HeadFigure(UsableRows(rows, refused), tasks, folder)
+
+
+def _fitting(path: Path, tasks: Sequence[Task]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+    """The rows of a manifest that fit models of one head, and a line for each of the others.
+
+    Raises InputError where no row fits.
+    """
+    rows, broken = manifest.scan(path, need=tasks[0].needs)
+    fit: list[Row] = []
+    problems = list(broken)
+    for row in rows:
+        try:
+            for task in tasks:
+                task.check((row,))
+        except InputError as error:
+            problems.append(str(error))
+        else:
+            fit.append(row)
+    if not fit:
+        raise InputError("; ".join([*dict.fromkeys(problems)][:3]))
+    return tuple(fit), tuple(problems)
 
 
 @dataclass(eq=False)
-class WordFigure:
+class _OfManifest(Generic[Given]):
+    """The rows of a manifest, and what the configurations gave for them."""
+
+    asked: UsableRows[Given]
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The recordings; none where there is no manifest."""
+        return self.asked.rows
+
+    @property
+    def used(self) -> Sequence[Row]:
+        """The recordings that every configuration so far could use."""
+        return self.asked.used
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A line for each row of the manifest that could not be used."""
+        return self.asked.problems
+
+
+@dataclass(eq=False)
+class WordFigure(_OfManifest[str]):
     """Word error rates, of the models that transcribe and of the peers."""
 
-    rows: Sequence[Row]
-    texts: dict[Key, list[str]] = field(default_factory=dict)
     title: str = "WER"
 
     def ask(self, worker: Worker, configuration: Configuration, done: Done) -> None:
         """Transcribe every recording."""
-        texts = []
-        for number, row in enumerate(self.rows):
-            done(number, len(self.rows))
-            texts.append(worker.transcribe(row.audio))
-        self.texts[configuration.bundle, configuration.name] = texts
+        key = (configuration.bundle, configuration.name)
+        self.asked.ask(key, lambda row: worker.transcribe(row.audio), done)
 
     def scored(self, results: Sequence[BenchResult], baseline: str | None) -> list[BenchResult]:
         """The results with WER and its rise."""
-        references = [row.text for row in self.rows]
-        rates = {key: scoring.score(references, texts).wer for key, texts in self.texts.items()}
+        references = [row.text for row in self.used]
+        if not any(map(scoring.normalize, references)):
+            raise InputError("no recording that could be used has a text with words")
+        rates = {key: scoring.score(references, texts).wer for key, texts in self.asked.given().items()}
         scored = []
         for result in results:
             rate = rates.get(_key(result))
@@ -104,14 +155,12 @@ class WordFigure:
 
 
 @dataclass(eq=False)
-class HeadFigure:
+class HeadFigure(_OfManifest[Answer]):
     """The main figure of a head that does not transcribe: accuracy, equal error rate, diarization error rate."""
 
-    rows: Sequence[Row]
     tasks: Mapping[Path, Task]
     """Of each bundle: labels may differ."""
     folder: Path
-    answers: dict[Key, list[Answer]] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -120,19 +169,27 @@ class HeadFigure:
 
     def ask(self, worker: Worker, configuration: Configuration, done: Done) -> None:
         """Run every recording; the worker writes the model's answers to a file. Raises EngineError for NaN and Inf."""
-        answers: list[Answer] = []
-        for number, row in enumerate(self.rows):
-            done(number, len(self.rows))
-            worker.answer(row.audio, self.folder / "answer.npy")
-            answer = np.asarray(np.load(self.folder / "answer.npy"), np.float32)
-            if not np.isfinite(answer).all():
+        file = self.folder / "answer.npy"
+
+        def answer(row: Row) -> Answer:
+            worker.answer(row.audio, file)
+            given = np.asarray(np.load(file), np.float32)
+            if not np.isfinite(given).all():
                 raise EngineError(f"{row.audio.name}: NaN or Inf in its output")
-            answers.append(answer)
-        self.answers[configuration.bundle, configuration.name] = answers
+            return given
+
+        self.asked.ask((configuration.bundle, configuration.name), answer, done)
 
     def scored(self, results: Sequence[BenchResult], baseline: str | None) -> list[BenchResult]:
         """The results with the figure and its change."""
-        runs = {key: self.tasks[key[0]].run(self.rows, answers) for key, answers in self.answers.items()}
+        rows = self.used
+        if not rows:
+            raise InputError("no recording could be used")
+        runs: dict[Key, Run] = {}
+        for key, answers in self.asked.given().items():
+            task = self.tasks[key[0]]
+            task.check(rows)
+            runs[key] = task.run(rows, answers)
         scored = []
         for result in results:
             run = runs.get(_key(result))
@@ -161,6 +218,28 @@ def measured(figures: ManifestFigure, worker: Worker, configuration: Configurati
     except EngineError as error:
         return Skipped(f"{configuration.name}, {figures.title}", str(error))
     return None
+
+
+def judged(
+    figure: ManifestFigure, results: Sequence[BenchResult], baseline: str | None
+) -> tuple[list[BenchResult], list[str]]:
+    """The results with their figures, and notes on them: how many recordings they are of, or why they are not known."""
+    if not figure.rows:
+        return list(results), []
+    try:
+        scored = figure.scored(results, baseline)
+    except InputError as error:
+        return list(results), [f"no {figure.title}: {error}"]
+    notes = []
+    if figure.problems:
+        used = len(figure.used)
+        notes.append(
+            f"{figure.title}: of {used} of {used + len(figure.problems)} recordings; the others could not be used"
+        )
+    if unknown := [result.name for result in scored if result.figure is not None and result.figure.value is None]:
+        why = "fp32 was not measured" if figure.title == "cosine" else "these recordings are too few or too much alike"
+        notes.append(f"no {figure.title} of {', '.join(unknown)}: {why}")
+    return scored, notes
 
 
 def _figure(estimate: Estimate, change: Change | None) -> ResultFigure:

@@ -28,6 +28,8 @@ def page(report: BenchReport) -> str:
         kit.section(_table(report), "Table"),
         kit.section(notes, "Notes", "notes"),
     ]
+    if report.problems:
+        sections.append(kit.section(kit.bullets(report.problems), "Rows that could not be used", "notes"))
     lines = heading(report)
     return kit.document(f"wav2edge bench: {lines[0]}", sections, lines, heading="wav2edge bench")
 

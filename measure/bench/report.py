@@ -130,6 +130,11 @@ class BenchResult:
         return configuration_name(self.engine, self.variant, self.device)
 
     @property
+    def has_figure(self) -> bool:
+        """Whether its figure on a manifest is known."""
+        return self.wer is not None or (self.figure is not None and self.figure.value is not None)
+
+    @property
     def engine_label(self) -> str:
         """The engine, with its device where one was named."""
         return f"{self.engine} ({self.device})" if self.device else self.engine
@@ -190,7 +195,7 @@ class Settings(TypedDict, total=False):
 
     batch: clips at once. runs, limit_s: the runs, or seconds, after which a configuration stopped at one length.
     burn_in_runs: runs before those that count. threads: of the CPU. power_mode: the board's. manifest, clips: the
-    recordings that WER or another figure was measured on.
+    recordings that WER or another figure was measured on. clips_wanted: these and the rows that could not be used.
     """
 
     batch: int
@@ -201,6 +206,7 @@ class Settings(TypedDict, total=False):
     power_mode: str | None
     manifest: str | None
     clips: int | None
+    clips_wanted: int | None
 
 
 @dataclass(frozen=True)
@@ -209,6 +215,7 @@ class BenchReport:
 
     versions: of Python and the engines' libraries. baseline: the name of the configuration that ratios are to.
     energy_source: the parts of the machine whose joules are counted, None where it has no meter. created: ISO 8601.
+    problems: a line for each row of the manifest that could not be used.
     """
 
     machine: MachineDocument
@@ -220,6 +227,7 @@ class BenchReport:
     created: str = ""
     settings: Settings = field(default_factory=Settings)
     notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
     @property
     def lengths(self) -> tuple[float, ...]:

@@ -153,9 +153,7 @@ def measure(plan: BenchPlan, progress: Progress = lambda share, text: None) -> B
             measuring.measure(group, _part(progress, index / len(groups), 1 / len(groups)))
     if not measuring.results:
         raise EngineError("nothing could be measured: " + "; ".join(report.grouped(measuring.failed)))
-    rows, results = of_manifest.rows, measuring.results
-    if rows:
-        results = of_manifest.scored(results, measuring.baseline)
+    results, of_figures = figures.judged(of_manifest, measuring.results, measuring.baseline)
     progress(1.0, "done")
     order = {(str(one.bundle), one.name): number for number, one in enumerate(plan.configurations)}
     return BenchReport(
@@ -166,12 +164,13 @@ def measure(plan: BenchPlan, progress: Progress = lambda share, text: None) -> B
         baseline=measuring.baseline,
         energy_source=meter.name if meter is not None else None,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        settings=_settings(plan, len(rows), machine.power_mode),
-        notes=(*notes, *([] if meter is not None else [f"no energy: {energy.missing()}"])),
+        settings=_settings(plan, len(of_manifest.used), len(of_manifest.problems), machine.power_mode),
+        notes=(*notes, *of_figures, *([] if meter is not None else [f"no energy: {energy.missing()}"])),
+        problems=of_manifest.problems,
     )
 
 
-def _settings(plan: BenchPlan, clips: int, power_mode: str | None) -> Settings:
+def _settings(plan: BenchPlan, used: int, unusable: int, power_mode: str | None) -> Settings:
     return {
         "batch": 1,
         "runs": plan.runs,
@@ -180,7 +179,8 @@ def _settings(plan: BenchPlan, clips: int, power_mode: str | None) -> Settings:
         "threads": sorted({configuration.threads for configuration in plan.configurations}),
         "power_mode": power_mode,
         "manifest": plan.manifest.name if plan.manifest else None,
-        "clips": clips or None,
+        "clips": used if plan.manifest else None,
+        "clips_wanted": used + unusable if plan.manifest else None,
     }
 
 

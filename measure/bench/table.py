@@ -1,11 +1,10 @@
-"""A benchmark as text, Markdown and CSV, and two of them side by side."""
+"""A benchmark as text, Markdown and CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 from ...runtime import escape
 from .. import tables
@@ -80,50 +79,6 @@ def heading(report: BenchReport) -> list[str]:
     return [first, f"{', '.join(parts)}, {report.created[:10]}"]
 
 
-def compare(first: BenchReport, second: BenchReport, names: tuple[str, str]) -> str:
-    """Two reports side by side: medians of what both measured, and how much faster the second is."""
-    header = ["bundle"] if first.several_bundles else []
-    header += ["engine", "variant", "audio", names[0], names[1], "second is"]
-    # Ratios of two machines can be compared only where both are to the same baseline.
-    ratios = first.baseline is not None and first.baseline == second.baseline
-    header += [f"ratio in {name}" for name in names] if ratios else []
-    rows = []
-    taken: list[BenchResult] = []
-    for result in first.results:
-        other = _same(result, [c for c in second.results if c.name == result.name], taken)
-        if other is None:
-            continue
-        for timing in result.timings:
-            seconds, theirs = timing.seconds, other.timing(timing.seconds)
-            if theirs is not None:
-                ours, median = timing.percentile(50), theirs.percentile(50)
-                times = [_ms(ours), _ms(median), f"{ours / median:.2f}×"]
-                row = [first.bundle_name(result)] if first.several_bundles else []
-                row += [result.engine_label, result.variant, f"{seconds:g} s", *times]
-                row += [_ratio(first, result, seconds), _ratio(second, other, seconds)] if ratios else []
-                rows.append(row)
-    if not rows:
-        return "The two reports have no configuration and length in common."
-    lines = tables.table(header, rows, indent="").splitlines()
-    only = [f"only in {name}: {', '.join(missing)}" for name, missing in _unshared(first, second, names) if missing]
-    machines = [f"{name}: {'; '.join(heading(report))}" for name, report in zip(names, (first, second))]
-    return "\n".join([*machines, "", *lines, "", *only]).rstrip()
-
-
-def _same(result: BenchResult, candidates: list[BenchResult], taken: list[BenchResult]) -> BenchResult | None:
-    """What a result is compared with: of the same bundle by its path, else by its name, else of another bundle.
-
-    taken: what others were compared with, which grows. A bundle that was moved has another path in the second report.
-    """
-    of_name = [c for c in candidates if Path(c.bundle).name == Path(result.bundle).name]
-    same = [c for c in candidates if c.bundle == result.bundle]
-    free = [c for c in (*same, *(of_name or candidates)) if not any(c is other for other in taken)]
-    if not free:
-        return None
-    taken.append(free[0])
-    return free[0]
-
-
 def table(report: BenchReport) -> tuple[list[str], list[list[str]]]:
     """The header and a row for each result; columns without a measurement are left out."""
     lengths = report.lengths
@@ -142,9 +97,9 @@ def table(report: BenchReport) -> tuple[list[str], list[list[str]]]:
             columns.append((f"{reference:g} s p{share}", [_percentile(result, reference, share) for result in results]))
         timings = [result.timing(reference) for result in results]
         columns.append(("RTF", [f"{t.rtf:.3f}" if t else _DASH for t in timings]))
-        columns.append(("ratio", [_ratio(report, result, reference) for result in results]))
+        columns.append(("ratio", [shown_ratio(report, result, reference) for result in results]))
         first = [result.timings[0].first if result.timings else None for result in results]
-        columns.append((f"{lengths[0]:g} s first", [_or_dash(time, _ms) for time in first]))
+        columns.append((f"{lengths[0]:g} s first", [_or_dash(time, milliseconds) for time in first]))
     columns.append(("load", [f"{result.load:.1f} s" for result in results]))
     columns.append(("memory", [_or_dash(result.memory, _mb) for result in results]))
     columns.append(("GPU memory", [_or_dash(result.device_memory, _mb) for result in results]))
@@ -197,17 +152,12 @@ def _is_row(skipped: Skipped) -> bool:
     return "/" in skipped.name and "," not in skipped.name
 
 
-def _unshared(first: BenchReport, second: BenchReport, names: Sequence[str]) -> list[tuple[str, list[str]]]:
-    a, b = ({result.name for result in report.results} for report in (first, second))
-    return [(names[0], sorted(a - b)), (names[1], sorted(b - a))]
-
-
 def _percentile(result: BenchResult, seconds: float, share: float) -> str:
     timing = result.timing(seconds)
-    return _ms(timing.percentile(share)) if timing else _DASH
+    return milliseconds(timing.percentile(share)) if timing else _DASH
 
 
-def _ratio(report: BenchReport, result: BenchResult, seconds: float) -> str:
+def shown_ratio(report: BenchReport, result: BenchResult, seconds: float) -> str:
     """As ``6.29× ± 0.08``: half the width of the middle half, where the ratio was taken turn by turn."""
     ratio = report.ratio(result, report.baseline_for(result), seconds)
     if ratio is None:
@@ -216,7 +166,8 @@ def _ratio(report: BenchReport, result: BenchResult, seconds: float) -> str:
     return f"{ratio:.2f}×" + (f" ± {(middle[1] - middle[0]) / 2:.2f}" if middle else "")
 
 
-def _ms(seconds: float) -> str:
+def milliseconds(seconds: float) -> str:
+    """As ``6.29 ms``, with two digits or three."""
     ms = seconds * 1e3
     return f"{ms:.2f} ms" if ms < 10 else f"{ms:.1f} ms" if ms < 100 else f"{ms:.0f} ms"
 

@@ -26,7 +26,7 @@ def keep(
     measurements = tuple(_measurements(report, bundle))
     if not measurements:
         remedy = "add an engine for inference"
-        if report.settings.get("clips"):
+        if report.settings.get("manifest"):
             remedy += " that runs the manifest"
         raise GateRefused(f"{bundle.path}: nothing was measured that could be chosen; {remedy}")
     chosen = tuning.within_budget(measurements, max_wer_rise, max_latency)
@@ -43,7 +43,7 @@ def _measurements(report: BenchReport, bundle: Bundle) -> Iterator[Measurement]:
             continue
         if result.engine not in usable or bundle.variant(result.variant).forced:
             continue
-        if report.settings.get("clips") and result.wer is None and result.figure is None:
+        if report.settings.get("manifest") and result.wer is None and result.figure is None:
             continue
         yield Measurement(
             result.engine,

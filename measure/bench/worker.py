@@ -59,9 +59,13 @@ class WorkerRequest(TypedDict, total=False):
 
 
 class WorkerAnswer(TypedDict, total=False):
-    """The answer of a worker: ``error`` alone, or the fields of the request's kind."""
+    """The answer of a worker: ``error``, or the fields of the request's kind.
+
+    unusable: whether the error is that of the request's recording, and not of what runs it.
+    """
 
     error: str
+    unusable: bool
     seconds: float
     device_before: int | None
     times: list[float]
@@ -71,7 +75,10 @@ class WorkerAnswer(TypedDict, total=False):
 
 
 class Worker:
-    """The parent's side. Every failure of the process is an EngineError with the last line of its output."""
+    """The parent's side. Every failure of the process is an EngineError with the last line of its output.
+
+    A recording that cannot be used is an AudioError.
+    """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         """Start a process that has imported nothing heavy yet."""
@@ -106,11 +113,14 @@ class Worker:
         return self.ask(do="run", samples=samples, runs=runs, limit=limit, warm=warm)["times"]
 
     def transcribe(self, audio: RecordingPart) -> str:
-        """The text of a recording."""
+        """The text of a recording; raises AudioError where it cannot be used."""
         return self.ask(do="text", **_as_json(audio))["text"]
 
     def answer(self, audio: RecordingPart, into: Path) -> None:
-        """Write what a model that does not transcribe gives for a recording (``task.Answer``) as a .npy file."""
+        """Write what a model that does not transcribe gives for a recording (``task.Answer``) as a .npy file.
+
+        Raises AudioError where the recording cannot be used.
+        """
         self.ask(do="answer", **_as_json(audio), into=str(into))
 
     def memory(self) -> tuple[int | None, int | None]:
@@ -119,7 +129,7 @@ class Worker:
         return answer["host"], answer["device"]
 
     def ask(self, **request: object) -> WorkerAnswer:
-        """Send a request and wait for its answer; raises EngineError."""
+        """Send a request and wait for its answer; raises EngineError, and AudioError for an unusable recording."""
         assert self._process.stdin is not None and self._process.stdout is not None
         line = ""
         with contextlib.suppress(BrokenPipeError):
@@ -130,7 +140,7 @@ class Worker:
             raise EngineError(f"its process ended (status {self._process.wait()}): {self._last_output()}")
         answer = cast(WorkerAnswer, json.loads(line))
         if "error" in answer:
-            raise EngineError(answer["error"])
+            raise (AudioError if answer.get("unusable") else EngineError)(answer["error"])
         return answer
 
     def close(self) -> None:
@@ -249,6 +259,8 @@ class _Server:
         """The answer to a request, which may be an error."""
         try:
             return self._answer(request)
+        except AudioError as error:
+            return {"error": str(error), "unusable": request["do"] in ("text", "answer")}
         except Wav2EdgeError as error:
             return {"error": str(error)}
         except Exception as error:  # of any class; the configuration is reported as failed with this line

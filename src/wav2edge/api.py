@@ -196,8 +196,10 @@ def bench(
 
     bundles: none means the embedded demo model. engines, variants: only these. threads: CPU threads (None: one per
     core that may be used). lengths: seconds of audio. runs: of each configuration at each length. manifest: recordings
-    with text, for WER. baseline: the configuration that ratios are to, such as ``onnxruntime/fp32``. quick: fewer
-    lengths and runs, where they are not named. progress: called with the share that is done and the name of the step.
+    with text, for WER, or for another head's figure; rows that cannot be used are in the report's ``problems``, and the
+    figures are of the recordings that every engine and variant could use. baseline: the configuration that ratios are
+    to, such as ``onnxruntime/fp32``. quick: fewer lengths and runs, where they are not named. progress: called with the
+    share that is done and the name of the step.
 
     Raises InputError and BundleError for names that do not exist and numbers that cannot be measured, EngineError where
     nothing could be measured.

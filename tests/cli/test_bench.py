@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from wav2edge.cli import main
+from wav2edge.measure.bench.worker import Worker
+from wav2edge.runtime.audio.parts import RecordingPart
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
+from wav2edge.runtime.errors import EngineError
 
 CLIP = embedded.clips_manifest().parent / "coffee-mocha.opus"
 FAST = ["--seconds", "0.5,1", "--runs", "4", "--limit", "1", "--threads", "1"]
@@ -146,6 +149,41 @@ def test_nothing_goes_with_compare(
     assert main(["bench", "--compare", str(tmp_path / "a.json"), str(tmp_path / "b.json"), *option]) == 2
     shown = option[0] if option[0].startswith("--") else "-m"
     assert f"{shown} is for measuring" in capsys.readouterr().err
+
+
+def manifest_of(folder: Path, *names: str) -> str:
+    """A manifest of a clip that ships and of other recordings in its folder."""
+    path = folder / "m.jsonl"
+    path.write_text("".join(json.dumps({"path": name, "text": "one"}) + "\n" for name in (*names, str(CLIP))))
+    return str(path)
+
+
+def test_rows_that_cannot_be_used_are_named_and_the_exit_code_is_2(
+    null: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run ended with nothing, or with 0 and without the figure of any engine."""
+    (tmp_path / "noise.wav").write_bytes(b"no sound")
+    manifest = manifest_of(tmp_path, "noise.wav", "gone.wav")
+    assert main([*null, "--manifest", manifest, "--report", str(tmp_path / "r")]) == 2
+    out, error = capsys.readouterr()
+    assert "WER: of 1 of 3 recordings; the others could not be used" in out and "100.0 %" in out
+    assert error.count("noise.wav") == error.count("gone.wav") == 1
+    assert f"2 rows of {manifest} could not be used; the figures are without them" in error
+    assert len(json.loads((tmp_path / "r" / "bench.json").read_text())["problems"]) == 2
+    assert main([*null, "--manifest", manifest_of(tmp_path)]) == 0
+
+
+def test_an_engine_that_fails_on_the_manifest_gives_exit_code_3(
+    null: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The figure that was asked for was missing, and the exit code 0."""
+
+    def fail(worker: Worker, audio: RecordingPart) -> str:
+        raise EngineError("NaN or Inf in its output")
+
+    monkeypatch.setattr(Worker, "transcribe", fail)
+    assert main([*null, "--manifest", manifest_of(tmp_path)]) == 3
+    assert "not measured: null/fp32, WER: NaN or Inf in its output" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "ten", "1,,2"])

@@ -13,7 +13,9 @@ import pytest
 import soundfile
 
 from wav2edge.cli import main
+from wav2edge.cli.evaluate import _print
 from wav2edge.measure.evaluation import System, SystemHypotheses, evaluate, to_json, transcribe_rows
+from wav2edge.measure.evaluation_page import page
 from wav2edge.measure.manifest import Row
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import ModelSpec, Output
@@ -125,6 +127,17 @@ def test_a_partly_broken_manifest_is_evaluated_and_its_lines_are_named(
     values = json.loads(capsys.readouterr().out)
     assert values["systems"][0]["corpora"]["all"]["wer"]["value"] == 1.0
     assert len(values["problems"]) == 3
+
+
+def test_a_difference_without_words_is_not_known_and_nothing_more(capsys: pytest.CaptureFixture[str]) -> None:
+    """It was "not known (could be chance)", as if there were a difference."""
+    rows = tuple(replace(row, text="...") for row in ROWS)
+    found = evaluate(rows, [recognised(RIGHT, "fp32"), recognised(WRONG, "int8")])
+    _print(found, ["fp32", "int8"], 0)
+    shown = page(found, ["fp32", "int8"], "m.jsonl", 0)
+    for text in (capsys.readouterr().out, shown):
+        assert "not known" in text and "chance" not in text
+    assert "could be chance" in page(evaluate(ROWS, [recognised(RIGHT, "a"), recognised(RIGHT, "b")]), "ab", "m", 0)
 
 
 def test_a_speed_is_shown_once_where_it_is_of_all_recordings(

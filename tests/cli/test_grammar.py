@@ -54,6 +54,37 @@ def test_json_goes_to_a_file_and_the_text_is_still_printed(
 @pytest.mark.parametrize(
     "words",
     [
+        ["bench", "{}", "--json={folder}"],
+        ["bench", "{}", "--csv", "{folder}"],
+        ["bench", "{}", "--markdown", "{folder}"],
+        ["devices", "--json={folder}"],
+        ["embed", "a.wav", "-m", "{}", "-o", "{folder}"],
+        ["evaluate", "m.jsonl", "-m", "{}", "--json={folder}"],
+        ["evaluate", "m.jsonl", "-m", "{}", "--html", "{folder}"],
+        ["inspect", "{}", "--json={folder}"],
+        ["listen", "-m", "{}", "--json={folder}"],
+        ["listen", "-m", "{}", "--measure", "m.jsonl", "--plot", "{folder}"],
+        ["listen", "-m", "{}", "--record", "{folder}"],
+        ["listen", "-m", "{}", "--save", "{folder}"],
+        ["quantize", "{}", "--json={folder}"],
+        ["selftest", "{}", "--json={folder}"],
+        ["verify", "a.wav", "b.wav", "-m", "{}", "--json={folder}"],
+    ],
+)
+def test_a_folder_is_no_file_to_write(
+    path: str, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever ran before was lost: the refusal came when the results were to be written."""
+    folder = tmp_path / "folder.png"
+    folder.mkdir()
+    assert main([word.format(path, folder=folder) for word in words]) == 2
+    out, error = capsys.readouterr()
+    assert out == "" and f"{folder}: is a folder; name a file" in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
         ["inspect", "{}", "--json", "{}/bundle.json"],
         ["quantize", "{}", "--json", "{}/bundle.json"],
         ["bench", "{}", "--csv", "{}/bundle.json"],

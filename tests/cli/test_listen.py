@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -280,6 +281,20 @@ def test_measure_finds_what_cannot_be_before_it_plays(
     assert main(["listen", *shapes, "--measure", str(manifest), *arguments]) == code
     out, err = capsys.readouterr()
     assert out == "" and message in err and len(err.splitlines()) == 1
+
+
+def test_a_plot_of_a_clip_without_words_is_drawn_without_a_warning(
+    shapes: list[str], clips: list[tuple[Path, str]], tmp_path: Path
+) -> None:
+    """Matplotlib warned that there was nothing to put into a legend."""
+    pytest.importorskip("jiwer", reason="the scores need the extra [eval]")
+    pytest.importorskip("matplotlib", reason="plots need the extra [report]")
+    manifest, plot = tmp_path / "m.jsonl", tmp_path / "x.png"
+    manifest.write_text(json.dumps({"path": str(clips[0][0]), "text": ""}) + "\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert main(["listen", *shapes, "--measure", str(manifest), "--fast", "--plot", str(plot)]) == 0
+    assert plot.read_bytes().startswith(b"\x89PNG")
 
 
 def test_measure_prints_a_table_and_json(

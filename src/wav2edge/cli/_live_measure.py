@@ -117,7 +117,8 @@ def plot(result: live_trial.Playback, path: Path) -> None:
     axes.set_xlabel("seconds")
     axes.set_ylabel("% of cases")
     axes.grid(alpha=0.3)
-    axes.legend()
+    if axes.lines:
+        axes.legend()
     figure.tight_layout()
     figure.savefig(path)
     pyplot.close(figure)

@@ -139,9 +139,11 @@ keep = gathered(
         group=OUTPUT,
         metavar="FILE",
         multiple=True,
-        type=_options.WRITTEN,
+        type=_options.WRITTEN_FILE,
     ),
-    option("--record", "keep the sound: a .flac or .wav file", group=OUTPUT, metavar="FILE", type=_options.WRITTEN),
+    option(
+        "--record", "keep the sound: a .flac or .wav file", group=OUTPUT, metavar="FILE", type=_options.WRITTEN_FILE
+    ),
 )
 
 rules = gathered(
@@ -218,5 +220,5 @@ measure = gathered(
         group=_MEASURE,
         metavar="COMMAND",
     ),
-    option("--plot", "draw the delays as an image", group=_MEASURE, metavar="FILE", type=_options.WRITTEN),
+    option("--plot", "draw the delays as an image", group=_MEASURE, metavar="FILE", type=_options.WRITTEN_FILE),
 )

@@ -27,7 +27,8 @@ MODEL = "Model and engine"
 OUTPUT = "What comes out"
 BUNDLE = click.Path(file_okay=False)  # for the shell's completion; what is wrong with a name the library says
 FILE = click.Path()
-WRITTEN = Written()
+WRITTEN = Written(folder=True)
+WRITTEN_FILE = Written(folder=False)
 THREADS = Number(int, 1, MAX_THREADS, "a whole number")
 THREADS_HELP = "CPU threads (default: one per fast core, or what the board's profile or `bench --tune` found better)"
 
@@ -153,7 +154,7 @@ def json_file(text: str, endings: tuple[str, ...] = (".json",)) -> Callable[[Fun
         is_flag=False,
         flag_value="-",
         endings=endings,
-        type=WRITTEN,
+        type=WRITTEN_FILE,
     )
 
 

@@ -79,6 +79,11 @@ class Number(click.ParamType[float]):
 class Written(click.Path):
     """A file to be written, or a folder for several: neither a file of a bundle nor a bundle."""
 
+    def __init__(self, *, folder: bool) -> None:
+        """``folder``: whether it may be one."""
+        super().__init__()
+        self._folder = folder
+
     def convert(
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
     ) -> str | bytes | os.PathLike[str]:
@@ -89,6 +94,8 @@ class Written(click.Path):
             if bundle is not None:
                 part = "is a bundle" if place == bundle else f"belongs to the bundle {bundle}"
                 self.fail(f"{value}: {part}; write to another place", param, ctx)
+            if place.is_dir() and not self._folder:
+                self.fail(f"{value}: is a folder; name a file", param, ctx)
         return super().convert(value, param, ctx)
 
 

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from wav2edge.runtime.errors import InputError
 
-from . import _options, _terminal
+from . import _foreign, _options, _terminal
 from ._command import argument, command, gathered, listed, option
 from ._options import OUTPUT, Several
 from ._progress import Progress
@@ -140,8 +140,8 @@ class TuneOptions:
     Outputs,
     "outputs",
     _options.json_file("print the figures as JSON instead"),
-    option("--csv", "also write a CSV table", group=OUTPUT, metavar="FILE", type=_options.WRITTEN),
-    option("--markdown", "also write a Markdown table", group=OUTPUT, metavar="FILE", type=_options.WRITTEN),
+    option("--csv", "also write a CSV table", group=OUTPUT, metavar="FILE", type=_options.WRITTEN_FILE),
+    option("--markdown", "also write a Markdown table", group=OUTPUT, metavar="FILE", type=_options.WRITTEN_FILE),
     _options.report("write a page with plots (index.html), and bench.json, bench.csv, bench.md"),
 )
 @option(
@@ -185,21 +185,24 @@ def run(
     outputs: Outputs,
     compare: tuple[str, str] | None,
     tuning: TuneOptions,
-) -> None:
+) -> int:
     """Measure how fast every engine and variant runs on this machine.
 
     For each: the time for several lengths of audio, the real-time factor, memory, and energy where the machine has a
     meter. Engines take turns, so that other load on the machine affects all alike.
+
+    With --manifest, rows that cannot be used are named, and the figures are of the recordings that every engine and
+    variant could use. The exit code is then 2, and 3 where an engine or a variant failed.
     """
-    from wav2edge.measure.bench import document, table
+    from wav2edge.measure.bench import comparison, document
     from wav2edge.measure.bench import run as bench
 
     if compare:
         _check_alone()
         first, second = (document.read(Path(path)) for path in compare)
         names = (Path(compare[0]).stem, Path(compare[1]).stem)
-        _terminal.out(table.compare(first, second, names if names[0] != names[1] else ("first", "second")))
-        return
+        _terminal.out(comparison.compare(first, second, names if names[0] != names[1] else ("first", "second")))
+        return 0
     plan = _plan((*model, *more), several, what, how, tuning)
     _options.check_folder(outputs.json, outputs.csv, outputs.markdown)
     written = (("--json", outputs.json), ("--csv", outputs.csv), ("--markdown", outputs.markdown))
@@ -208,11 +211,26 @@ def run(
     _options.make_folder(outputs.report)
     if plan.configurations:
         _terminal.note(_amount(plan))
-    with Progress() as progress:
+    with Progress() as progress, _foreign.without_lines(_foreign.MP3_DECODER):
         report = bench.measure(plan, lambda share, text: progress.update(text, share, 1.0, "share"))
+    for problem in report.problems:
+        _terminal.note(problem)
     _write(report, outputs)
+    if count := len(report.problems):
+        rows = f"{count} row{'' if count == 1 else 's'} of {plan.manifest}"
+        _terminal.note(f"{rows} could not be used; the figures are without {'it' if count == 1 else 'them'}")
     if tuning.tune:
         _tune(report, tuning)
+    return _exit_code(plan, report)
+
+
+def _exit_code(plan: BenchPlan, report: BenchReport) -> int:
+    """Of a run with a manifest: 3 where an engine or a variant failed, else 2 where a row or a figure is missing."""
+    if plan.manifest is None:
+        return 0
+    if set(report.skipped) - set(plan.skipped):
+        return 3
+    return 2 if report.problems or not all(result.has_figure for result in report.results) else 0
 
 
 def _plan(

@@ -24,7 +24,7 @@ from ._transcripts import inputs
     "write all embeddings to FILE.npz (arrays `names` and `embeddings`) or FILE.jsonl instead of printing",
     group=OUTPUT,
     metavar="FILE",
-    type=_options.WRITTEN,
+    type=_options.WRITTEN_FILE,
 )
 @_options.model("bundle of a speaker model or a bare encoder", embedded=False)
 @_options.one_engine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ _DESCRIBED = {"none": "as they are written", "lower": "lower case", "basic": "NF
 )
 @_options.json_file("print everything as JSON instead")
 @_options.report("write a page to look at (index.html), and evaluate.json")
-@option("--html", "the page alone, as one file", group=OUTPUT, metavar="FILE", type=_options.WRITTEN, hidden=True)
+@option("--html", "the page alone, as one file", group=OUTPUT, metavar="FILE", type=_options.WRITTEN_FILE, hidden=True)
 @_decoding.cut
 @_decoding.words
 @gathered(
@@ -234,5 +235,6 @@ def _against(result: Evaluation, corpus: str, system: int, first: str) -> str:
         if (other.corpus, other.system) == (corpus, system):
             if other.wer.low == other.wer.high == 0:
                 return f"as many errors as {first} in every recording"
-            return f"{other.wer}{'' if other.wer.significant else ' (could be chance)'}"
+            by_chance = math.isfinite(other.wer.value) and not other.wer.significant
+            return f"{other.wer}{' (could be chance)' if by_chance else ''}"
     return ""

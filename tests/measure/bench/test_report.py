@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from wav2edge.measure.bench import document, table, tuning
+from wav2edge.measure.bench import comparison, document, table, tuning
 from wav2edge.measure.bench import page as bench_page
 from wav2edge.measure.bench import plots as bench_plots
 from wav2edge.measure.bench import report as bench_report
@@ -125,7 +125,7 @@ def test_ratios_are_of_turns_that_other_load_did_not_disturb_in_every_form(tmp_p
     assert json.loads(path.read_text())["results"][1]["timings"][0]["ratio"] == 6.0
     again = document.read(path)
     assert again.results[1].timings[0].ratios == faster.timings[0].ratios
-    assert "6.00× ± 0.00" in table.compare(report, again, ("a", "b"))
+    assert "6.00× ± 0.00" in comparison.compare(report, again, ("a", "b"))
 
 
 def test_turns_in_a_burst_count_where_there_are_no_others() -> None:
@@ -170,12 +170,12 @@ def test_markdown_is_a_table() -> None:
 
 def test_two_machines_side_by_side() -> None:
     faster = BenchReport({}, {}, (result("onnxruntime", "fp32", 215), result("tensorrt", "fp16", 10)))
-    text = table.compare(REPORT, faster, ("pi", "desk"))
+    text = comparison.compare(REPORT, faster, ("pi", "desk"))
     row = next(line for line in text.splitlines() if line.startswith("onnxruntime") and "10 s" in line)
     assert "2.00×" in row
     assert "only in desk: tensorrt/fp16" in text
     assert "openvino/int8-s8s8" in text
-    nothing = table.compare(REPORT, BenchReport({}, {}, ()), ("a", "b"))
+    nothing = comparison.compare(REPORT, BenchReport({}, {}, ()), ("a", "b"))
     assert "no configuration and length in common" in nothing
 
 
@@ -225,6 +225,12 @@ def test_the_document_fits_its_schema() -> None:
         (("results", 0, "threads"), "two", r"results\[0\].threads must be a whole number"),
         (("results", 0, "timings", 0, "times"), [], "needs times"),
         (("results", 0, "timings", 0, "times"), [0.0], "must be above 0"),
+        (("results", 0, "timings", 0, "times"), [5e-324], "must be above 0"),
+        (("results", 0, "timings", 0, "first"), float("nan"), "must be above 0"),
+        (("results", 0, "load"), float("nan"), "load must be a finite number"),
+        (("results", 0, "load"), -1.0, "load must be from 0"),
+        (("results", 0, "wer"), float("inf"), "wer must be a finite number"),
+        (("results",), [], "it has no results"),
         (("results", 0, "timings", 0, "triples"), [[1.0, 2.0]], "triples of three"),
         (("results", 0, "timings", 0, "times", 3), "x", r"timings\[0\].times\[3\] must be a number"),
         (("machine", "gpus"), [{"name": 3}], r"machine.gpus\[0\].name must be text"),
@@ -299,7 +305,7 @@ def test_a_report_of_unknown_origin_is_shown_or_refused_in_one_line(path: tuple[
     for text in (table.text_table(report), table.markdown(report), table.comma_separated(report)):
         assert "\x1b" not in text
     assert "<svg" in bench_page.page(report) or not report.results
-    table.compare(report, report, ("a", "b"))
+    comparison.compare(report, report, ("a", "b"))
     document.to_json(report)
 
 
@@ -308,13 +314,52 @@ def test_bundles_of_one_name_are_told_apart() -> None:
     first = replace(result("onnxruntime", "fp32", 100), bundle="/a/bundle")
     second = replace(result("onnxruntime", "fp32", 300), bundle="/b/bundle")
     both = BenchReport({}, {}, (first, second))
-    compared = [line for line in table.compare(both, both, ("x", "y")).splitlines() if "×" in line]
+    compared = [line for line in comparison.compare(both, both, ("x", "y")).splitlines() if "×" in line]
     assert len(compared) == 4 and all(line.endswith("1.00×") for line in compared)
     assert {line.split()[0] for line in compared} == {"a/bundle", "b/bundle"}
     assert [both.bundle_name(each) for each in both.results] == ["a/bundle", "b/bundle"]
     assert bench_plots.label(both, second) == "b/bundle onnxruntime fp32"
     moved = BenchReport({}, {}, (replace(second, bundle="/c/bundle"),))
-    assert table.compare(BenchReport({}, {}, (first,)), moved, ("x", "y")).count("0.33×") == 2
+    assert comparison.compare(BenchReport({}, {}, (first,)), moved, ("x", "y")).count("0.33×") == 2
+
+
+def moved(report: BenchReport, **bundles: str) -> BenchReport:
+    """A report whose bundles have other paths; bundles: the path for each engine's."""
+    return replace(report, results=tuple(replace(one, bundle=bundles[one.engine]) for one in report.results))
+
+
+def test_bundles_of_different_names_are_both_named() -> None:
+    """A keyword model was compared with one that transcribes, and no word said so."""
+    one = BenchReport({}, {}, (result("onnxruntime", "fp32", 100),))
+    text = comparison.compare(moved(one, onnxruntime="/a/asr"), moved(one, onnxruntime="/b/keyword"), ("x", "y"))
+    header, row = (text.splitlines()[number].split() for number in (3, 5))
+    assert header[:6] == ["bundle", "in", "x", "bundle", "in", "y"] and row[:2] == ["asr", "keyword"]
+    same = comparison.compare(moved(one, onnxruntime="/a/asr"), moved(one, onnxruntime="/b/asr"), ("x", "y"))
+    assert "bundle" not in same
+
+
+def test_a_bundle_that_both_measured_is_compared_with_itself() -> None:
+    """The first bundle of the first report took the results of the second's only one."""
+    both = BenchReport(
+        {}, {}, (replace(result("onnxruntime", "fp32", 100), bundle="/m/a"), result("onnxruntime", "fp32", 300))
+    )
+    text = comparison.compare(both, BenchReport({}, {}, both.results[1:]), ("x", "y"))
+    rows = [line for line in text.splitlines() if "×" in line]
+    assert len(rows) == 2 and all(row.startswith("mine ") and row.endswith("1.00×") for row in rows)
+    assert "only in x: a onnxruntime/fp32" in text and "only in y" not in text
+
+
+def test_what_only_one_report_has_is_named() -> None:
+    """Lengths and bundles that one report lacked were left out without a word."""
+    all_lengths = result("onnxruntime", "fp32", 100)
+    fewer = replace(all_lengths, timings=all_lengths.timings[:1])
+    other = replace(result("onnxruntime", "fp32", 100), bundle="models/other")
+    text = comparison.compare(BenchReport({}, {}, (all_lengths, other)), BenchReport({}, {}, (fewer,)), ("x", "y"))
+    assert "only in x: mine onnxruntime/fp32 at 10 s, other onnxruntime/fp32" in text and "only in y" not in text
+    nothing = comparison.compare(BenchReport({}, {}, (other,)), REPORT, ("x", "y"))
+    assert "only in y: mine torch/fp32, mine onnxruntime/int8-dynamic, mine openvino/int8-s8s8" in nothing
+    alone = comparison.compare(REPORT, BenchReport({}, {}, (result("tensorrt", "fp16", 9),)), ("x", "y"))
+    assert "no configuration and length in common" in alone and "only in y: tensorrt/fp16" in alone
 
 
 def test_what_failed_on_the_manifest_is_never_the_choice(shapes_bundle: Bundle) -> None:

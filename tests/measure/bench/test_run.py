@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,20 @@ import pytest
 import soundfile
 
 from wav2edge.measure import manifest
-from wav2edge.measure.bench import audio, document, run, table
+from wav2edge.measure.bench import audio, document, page, run, table, tuning
 from wav2edge.measure.bench import plan as bench_plan
 from wav2edge.measure.bench.figures import WordFigure, measured, of_plan
 from wav2edge.measure.bench.plan import BenchPlan, Configuration
+from wav2edge.measure.bench.report import Skipped
+from wav2edge.measure.bench.usable import UsableRows
 from wav2edge.measure.bench.verdicts import verdicts
 from wav2edge.measure.bench.worker import Worker
+from wav2edge.runtime.audio.parts import RecordingPart
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import Convolution, ModelSpec, Output
 from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
-from wav2edge.runtime.errors import BundleError, EngineError, InputError
+from wav2edge.runtime.errors import AudioError, BundleError, EngineError, GateRefused, InputError
 from wav2edge.runtime.heads import sequence_classification, xvector
 
 
@@ -216,9 +220,9 @@ def test_other_heads_have_their_own_figure(shapes_bundle: Bundle, tmp_path: Path
     )
     write_manifest(shapes_bundle.path, spec, shapes_bundle.variants, {})
     rows = [row.path for row in manifest.read(embedded.clips_manifest())][:2]
-    listed = tmp_path / "labels.jsonl"
-    listed.write_text("".join(json.dumps({"path": str(p), "label": w}) + "\n" for p, w in zip(rows, ("happy", "sad"))))
-    plan = BenchPlan((configuration(shapes_bundle),), lengths=(0.5,), runs=2, limit=1.0, manifest=listed)
+    labels = tmp_path / "labels.jsonl"
+    right = [{"path": str(path), "label": label} for path, label in zip(rows, ("happy", "sad"))]
+    plan = BenchPlan((configuration(shapes_bundle),), lengths=(0.5,), runs=2, limit=1.0, manifest=listed(labels, right))
     report = run.measure(plan)
     figure = report.results[0].figure
     assert figure is not None and report.results[0].wer is None
@@ -229,9 +233,15 @@ def test_other_heads_have_their_own_figure(shapes_bundle: Bundle, tmp_path: Path
     assert "accuracy +0.0" in verdicts(report)[0]
     again = document.from_json(json.loads(json.dumps(document.to_json(report))))
     assert again.results[0].figure == figure
+    angry = {"path": str(rows[0]), "label": "angry"}
     with pytest.raises(InputError, match="the model has no label 'angry'"):
-        listed.write_text(json.dumps({"path": str(rows[0]), "label": "angry"}))
+        listed(labels, [angry])
         run.measure(plan)
+    listed(labels, [{"path": cut_short(tmp_path / "cut.wav"), "label": "happy"}, angry, *right])
+    partly = run.measure(plan)
+    assert partly.results[0].figure == figure and "accuracy: of 2 of 4 recordings" in table.text_table(partly)
+    unfit, cut = partly.problems
+    assert "labels.jsonl:2: the model has no label 'angry'" in unfit and "cut.wav: cut short" in cut
 
 
 def test_a_manifest_has_one_figure(shapes_bundle: Bundle) -> None:
@@ -246,28 +256,92 @@ def test_a_manifest_has_one_figure(shapes_bundle: Bundle) -> None:
 def test_recordings_without_words_have_no_word_error_rate(shapes_bundle: Bundle, tmp_path: Path, text: str) -> None:
     """It was NaN, which counted as no loss at all for --tune, and is not JSON."""
     paths = [row.path for row in manifest.read(embedded.clips_manifest())][:2]
-    listed = tmp_path / "m.jsonl"
-    listed.write_text(
-        "".join(json.dumps({"path": str(path), "text": said}) + "\n" for path, said in zip(paths, (text, "words")))
-    )
-    plan = BenchPlan((configuration(shapes_bundle),), lengths=(0.5,), manifest=listed, clips=1)
+    rows = [{"path": str(path), "text": said} for path, said in zip(paths, (text, "words"))]
+    path = listed(tmp_path / "m.jsonl", rows)
+    plan = BenchPlan((configuration(shapes_bundle),), lengths=(0.5,), manifest=path, clips=1)
     with pytest.raises(InputError, match=r"no row of the 1 that --clips picks has a text with words"):
         run.measure(plan)
 
 
-def test_a_recording_cut_short_is_not_scored(shapes_bundle: Bundle, tmp_path: Path) -> None:
-    """Its text was compared with all that is said. Only the first recordings are read for their sound."""
+def cut_short(path: Path) -> str:
+    """The name of a WAV file of which the second half is missing."""
+    samples, rate = soundfile.read(next(row.path for row in manifest.read(embedded.clips_manifest())))
+    soundfile.write(path, samples, rate)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    return path.name
+
+
+def listed(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("position", [0, 1, 30])
+def test_a_recording_that_cannot_be_used_costs_no_configuration_its_figure(
+    shapes_bundle: Bundle, tmp_path: Path, position: int
+) -> None:
+    """One among the first ended the run, a later one took the figure of every configuration. It is not scored."""
     path = next(row.path for row in manifest.read(embedded.clips_manifest()))
-    samples, rate = soundfile.read(path)
-    soundfile.write(tmp_path / "cut.wav", samples, rate)
-    data = (tmp_path / "cut.wav").read_bytes()
-    (tmp_path / "cut.wav").write_bytes(data[: len(data) // 2])
-    rows = [{"path": str(path), "text": "words"}] * 30 + [{"path": "cut.wav", "text": "words"}]
-    listed = tmp_path / "m.jsonl"
-    listed.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = run.measure(BenchPlan((configuration(shapes_bundle),), lengths=(0.5,), runs=2, limit=1.0, manifest=listed))
-    assert [result.wer for result in found.results] == [None]
-    assert any("cut.wav: it breaks off" in skipped.reason for skipped in found.skipped)
+    rows: list[dict[str, object]] = [{"path": str(path), "text": "words"}] * 30
+    rows[position:position] = [{"path": cut_short(tmp_path / "cut.wav"), "text": "words"}]
+    rows += [{"path": "gone.wav", "text": "words"}]
+    two = (configuration(shapes_bundle), configuration(shapes_bundle, device="other"))
+    plan = BenchPlan(two, lengths=(0.5,), runs=2, limit=1.0, manifest=listed(tmp_path / "m.jsonl", rows))
+    found = run.measure(plan)
+    assert [result.wer for result in found.results] == [1.0, 1.0] and not found.skipped
+    gone, cut = found.problems
+    assert "m.jsonl:32: " in gone and "gone.wav: no such file" in gone
+    assert f"m.jsonl:{position + 1}: " in cut and "cut.wav: it breaks off" in cut
+    assert "WER: of 30 of 32 recordings; the others could not be used" in table.text_table(found)
+    written = json.loads(json.dumps(document.to_json(found)))
+    assert (written["settings"]["clips"], written["settings"]["clips_wanted"]) == (30, 32)
+    assert document.from_json(written).problems == found.problems
+    assert "Rows that could not be used" in page.page(found)
+
+
+def test_without_a_usable_recording_there_is_no_figure_and_all_else(shapes_bundle: Bundle, tmp_path: Path) -> None:
+    """The first damaged recording ended the run before anything was timed. Nothing is chosen without a figure."""
+    short = cut_short(tmp_path / "cut.wav")
+    path = listed(tmp_path / "m.jsonl", [{"path": short, "text": "words"}])
+    found = run.measure(BenchPlan((configuration(shapes_bundle),), lengths=(0.5,), runs=2, limit=1.0, manifest=path))
+    assert [(result.wer, len(result.timings)) for result in found.results] == [(None, 1)]
+    assert "no WER: no recording that could be used has a text with words" in found.notes
+    with pytest.raises(GateRefused, match="nothing was measured that could be chosen"):
+        tuning.keep(found, shapes_bundle)
+
+
+def test_an_engine_that_fails_on_the_manifest_costs_the_others_nothing(
+    shapes_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its failure is not that of a recording, and recordings that it refused before count for the others."""
+    first, second = list(manifest.read(embedded.clips_manifest()))[:2]
+    asked: list[Path] = []
+
+    def transcribe(worker: Worker, audio: RecordingPart) -> str:
+        asked.append(audio.path)
+        if len(asked) == 1:
+            raise AudioError(f"{audio}: too short")
+        if len(asked) == 2:
+            raise EngineError("NaN or Inf in its output")
+        return "words"
+
+    monkeypatch.setattr(Worker, "transcribe", transcribe)
+    path = listed(tmp_path / "m.jsonl", [{"path": str(row.path), "text": "words"} for row in (first, second)])
+    two = (configuration(shapes_bundle), configuration(shapes_bundle, device="other"))
+    found = run.measure(BenchPlan(two, lengths=(0.5,), runs=2, limit=1.0, manifest=path))
+    assert [result.wer for result in found.results] == [None, 0.0]
+    assert found.skipped == (Skipped("null/fp32, WER", "NaN or Inf in its output"),)
+    assert not found.problems and len(asked) == 4
+
+
+def test_speech_is_of_the_recordings_that_can_be_read(tmp_path: Path) -> None:
+    """One that was damaged ended the run, before anything was timed."""
+    good = next(row.path for row in manifest.read(embedded.clips_manifest()))
+    rows = [{"path": name, "text": ""} for name in (cut_short(tmp_path / "cut.wav"), str(good))]
+    both = manifest.read(listed(tmp_path / "m.jsonl", rows))
+    assert np.array_equal(audio.speech_of(9.0, both), audio.speech_of(9.0, both[1:]))
+    assert len(audio.speech_of(9.0, both[:1])) == 9 * 16000
 
 
 @pytest.mark.parametrize(
@@ -283,9 +357,8 @@ def test_a_row_of_a_part_of_its_recording_is_scored_by_the_part(
 ) -> None:
     """The whole was scored by the text of the part; of a file cut short, what was left by the whole text."""
     soundfile.write(tmp_path / "a.wav", np.zeros(16000 * 3), 16000)
-    listed = tmp_path / "m.jsonl"
-    listed.write_text(json.dumps({"path": "a.wav", "text": "words", **row}))
-    figure = WordFigure(manifest.read(listed))
+    rows = manifest.read(listed(tmp_path / "m.jsonl", [{"path": "a.wav", "text": "words", **row}]))
+    figure = WordFigure(UsableRows(rows))
     np.save(tmp_path / "speech.npy", np.zeros(16000, np.float32))
     worker = Worker()
     try:
@@ -293,9 +366,9 @@ def test_a_row_of_a_part_of_its_recording_is_scored_by_the_part(
         skipped = measured(figure, worker, configuration(shapes_bundle), lambda done, of: None)
     finally:
         worker.close()
-    assert list(figure.texts.values()) == ([[""]] if reason is None else [])
-    assert (skipped is None) == (reason is None)
-    assert skipped is None or str(reason) in skipped.reason
+    assert skipped is None
+    assert list(figure.asked.given().values()) == [[""] if reason is None else []]
+    assert [str(reason) in problem for problem in figure.problems] == ([] if reason is None else [True])
 
 
 def test_few_of_many_pairs_are_of_both_kinds(tmp_path: Path, shapes_bundle: Bundle) -> None:
