@@ -57,7 +57,7 @@ def main() -> int:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--speech", default=BUILT_IN)
     parser.add_argument("--clips", type=int, default=100)
-    parser.add_argument("--variants", default=",".join(Options().variants))
+    parser.add_argument("--variants", default=",".join(Options().names))
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, _kit.Output(arguments) as output:

@@ -54,7 +54,8 @@ class Candidates:
             ratio, milliseconds = self.judge.latency_ratio(self._staged(variant), variant, self.options.timed_seconds)
         timed = ratio if here and is_meant_for_speed(name) else None
         missing = () if here else variant.preferred_by
-        verdict = decide(found.result, timed, self.options.budget, self.options.force, missing)
+        in_float = self._in_float(name, found.float_layers, order) if is_meant_for_speed(name) else 0.0
+        verdict = decide(found.result, timed, self.options.budget, self.options.force, missing, in_float)
         kept_float = self._kept_float(name, found.float_layers, order)
         return Outcome(variant, found.result, verdict, kept_float, ratio, milliseconds, found.trials)
 
@@ -86,6 +87,13 @@ class Candidates:
     def _nodes(self, float_layers: frozenset[str]) -> frozenset[str]:
         """The nodes in float where these layers are."""
         return self.keep_float | {site.node for site in self.builder.sites if site.layer in float_layers}
+
+    def _in_float(self, name: str, found: frozenset[str], order: Sequence[Sensitivity]) -> float:
+        """The share of a variant's work that is in float, from 0 to 1; 0 without a search, which measures no work."""
+        kept = self._nodes(found)
+        integer = {site.layer for site in self.builder.quantizable(name) if site.node not in kept}
+        integer -= set(self.builder.never_quantized(name))
+        return sum(item.cost for item in order if item.layer not in integer)
 
     def _kept_float(self, name: str, found: frozenset[str], order: Sequence[Sensitivity]) -> dict[str, str]:
         """The layers in float, and why."""

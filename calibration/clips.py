@@ -150,11 +150,10 @@ def choose_speech(
         if left_out := len(clips.rows) - len(rest.rows):
             say(f"{left_out} of {len(clips.rows)} recordings of {speech} are in {dev} too: not calibrated on")
         clips = rest
-    return Speech(
-        clips.limited(limit, str(speech)),
-        enough_to_judge(judged.limited(dev_limit, source, "judge"), source),
-        len(clips.rows) + len(judged.rows),
-    )
+    few = judged.limited(dev_limit, source, "judge")
+    if few is not judged:
+        source = f"{source}, {len(few.rows)} of {len(judged.rows)} recordings by dev_limit"
+    return Speech(clips.limited(limit, str(speech)), enough_to_judge(few, source), len(clips.rows) + len(judged.rows))
 
 
 def calibration_clips(source: str | Path, spec: ModelSpec, *, longest: float, limit: int | None = None) -> Clips:
@@ -244,10 +243,13 @@ def _audible(clips: Clips, source: str = "speech", verb: Verb = "calibrate") -> 
     return clips
 
 
-def _rows(source: str | Path) -> tuple[Row, ...]:
+def _rows(source: str | Path, spec: ModelSpec) -> tuple[Row, ...]:
     if str(source) == BUILT_IN:
         source = embedded.clips_manifest()
-    rows = manifest.read(source, need=None)
+    # The folder that a recording is in is its label only where labels are asked for. The rows of other manifests need
+    # none: those without one calibrate.
+    labelled = Path(source).is_dir() and task_of(spec).needs == "label"
+    rows = manifest.read(source, need="label" if labelled else None)
     # The test split of a manifest neither calibrates nor judges, unless the manifest holds nothing else.
     return tuple(row for row in rows if manifest.part_of(row.split or "") != "test") or rows
 
@@ -256,7 +258,7 @@ def _rows_or_pairs(source: str | Path, spec: ModelSpec) -> tuple[tuple[Row, ...]
     """The recordings of a manifest, and the pairs of a list of pairs."""
     if spec.head == "xvector" and str(source) != BUILT_IN and trial_list.lists_pairs(source):
         return trials.read(source)
-    return _rows(source), ()
+    return _rows(source, spec), ()
 
 
 def _spread(rows: Sequence[Row], limit: int | None) -> tuple[Row, ...]:

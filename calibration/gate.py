@@ -10,6 +10,9 @@ from .judge import Measured
 
 _LOST = ("words", "characters", "labels")
 """Units that a rate counts one by one."""
+MOST_IN_FLOAT = 0.5
+"""The largest share of the multiplications that a variant whose time is not measured may have in float. Chosen, not
+measured: were the rest done in no time at all, it would take half of fp32's."""
 
 
 @dataclass(frozen=True)
@@ -88,19 +91,22 @@ class Verdict:
 
 
 def decide(
-    measured: Measured, latency_ratio: float | None, budget: Budget, force: bool, meant_for: tuple[str, ...] = ()
+    measured: Measured,
+    latency_ratio: float | None,
+    budget: Budget,
+    force: bool,
+    meant_for: tuple[str, ...] = (),
+    in_float: float = 0.0,
 ) -> Verdict:
     """The verdict on a variant.
 
     latency_ratio: its time over fp32's; None where this machine's speed does not count. force: keep it anyway.
     meant_for: the engines that it is made for and that are not on this machine; the verdict then mentions that its
-    speed was not judged.
+    speed was not judged. in_float: the share of its multiplications in float, from 0 to 1, of a variant whose speed
+    matters; it decides where there is no time.
     """
     lost = budget.loss(measured)
-    slow = None
-    if latency_ratio is not None and latency_ratio >= 1.0:
-        slow = f"not faster: {latency_ratio:.2f} of fp32's time on {measured.engine}"
-    reason = lost or slow
+    reason = lost or _slow(measured, latency_ratio, in_float)
     if reason is not None:
         if force:
             return Verdict(True, f"kept by force, {reason}", forced=True, words=lost is not None)
@@ -111,3 +117,14 @@ def decide(
     if meant_for:
         text += f"; speed not judged here, it is made for {', '.join(meant_for)}"
     return Verdict(True, text)
+
+
+def _slow(measured: Measured, latency_ratio: float | None, in_float: float) -> str | None:
+    """Why a variant is too slow, or may be; None where it is not."""
+    if latency_ratio is not None:
+        if latency_ratio < 1.0:
+            return None
+        return f"not faster: {latency_ratio:.2f} of fp32's time on {measured.engine}"
+    if in_float <= MOST_IN_FLOAT:
+        return None
+    return f"{100 * in_float:.0f} % of its work is in float, and its speed cannot be measured here"

@@ -17,8 +17,9 @@ from .ranges import Method, check_method
 class Options:
     """How to quantise a bundle."""
 
-    variants: tuple[str, ...] = DEFAULT
-    """The variants to make, of ``build.NAMES``."""
+    variants: tuple[str, ...] | None = None
+    """The variants to make, of ``build.NAMES``; None: ``build.DEFAULT``. Where they are named and one is refused, none
+    is added."""
     method: Method = "mse"
     """How the range of an activation is found (``ranges.METHODS``). With everything in INT8 the embedded model's words
     change least with ``mse`` and ``percentile``, and most with ``entropy`` (benchmarks/quantization_choices.py, part
@@ -54,16 +55,27 @@ class Options:
     threads: int | None = None
     """CPU threads; None: the engine's choice."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The variants to make, those of the default where none is named."""
+        return DEFAULT if self.variants is None else self.variants
+
     def check(self) -> None:
         """Raise InputError for values that cannot be used."""
         self.budget.check()
         check_method(self.method)
-        if not 0 < self.longest <= 3600:
-            raise InputError(f"longest {self.longest:g}: give seconds above 0, at most 3600")
-        if self.local_attention is not None and not 0 < self.local_attention <= 3600:
-            raise InputError(f"local_attention {self.local_attention:g}: give seconds above 0, at most 3600")
-        if len(set(self.variants)) < len(self.variants):
-            raise InputError(f"variants {', '.join(self.variants)}: one is named twice")
+        lengths = (
+            ("longest", self.longest),
+            ("timed_seconds", self.timed_seconds),
+            ("local_attention", self.local_attention),
+        )
+        for name, seconds in lengths:
+            if seconds is not None and not 0 < seconds <= 3600:
+                raise InputError(f"{name} {seconds:g}: give seconds above 0, at most 3600")
+        if not self.names:
+            raise InputError("variants: none is named; name one or more, or leave them out for the default ones")
+        if len(set(self.names)) < len(self.names):
+            raise InputError(f"variants {', '.join(self.names)}: one is named twice")
         if self.local_attention is not None and self.compress:
             raise InputError("give local attention or compress, one at a time")
         for name, limit in (("limit", self.limit), ("dev_limit", self.dev_limit)):

@@ -64,11 +64,11 @@ def make_plan(bundle: Bundle, speech: Speech, sites: Collection[Site], options: 
     passes = FOLDING_COST * options.smooth + OBSERVING_COST * needs_ranges(options)
     sounds = speech.calibrating.seconds * passes
     if options.searching:
-        schemes = bool(SIGNED & set(options.variants)) + bool(set(options.variants) - SIGNED)
+        schemes = bool(SIGNED & set(options.names)) + bool(set(options.names) - SIGNED)
         sounds += SWITCHED_COST * schemes * len({site.layer for site in sites}) * SECONDS
     dev = speech.judging.seconds
     timing = 2 * (REPEATS + 1) * options.timed_seconds
-    sounds += dev + len(options.variants) * (dev + timing)
+    sounds += dev + len(options.names) * (dev + timing)
     return QuantizationPlan(
         calibrating=len(speech.calibrating.rows),
         judging=len(speech.judging.rows),

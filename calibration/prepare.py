@@ -61,7 +61,7 @@ def prepare(
 
 def needs_ranges(options: Options) -> bool:
     """Whether activations are observed: for static variants, and for the sensitivities that guide a search."""
-    return options.searching or bool(set(options.variants) & set(STATIC))
+    return options.searching or bool(set(options.names) & set(STATIC))
 
 
 def sensitivities(
@@ -72,8 +72,8 @@ def sensitivities(
         return {}
     elements = {name: seen.elements for name, seen in builder.histograms.items()}
     costs = layer_costs(builder.graph, builder.sites, elements)
-    schemes = [S8S8] if SIGNED & set(options.variants) else []
-    if set(options.variants) - SIGNED:
+    schemes = [S8S8] if SIGNED & set(options.names) else []
+    if set(options.names) - SIGNED:
         schemes.insert(0, U8S8)
     return {
         scheme.name: measure_sensitivities(

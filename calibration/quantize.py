@@ -18,7 +18,7 @@ from wav2edge.runtime.bundle.write import add_variants
 from wav2edge.runtime.errors import InputError
 
 from ..graphs.graph import Graph
-from .build import COMPRESSED, DEFAULT, LOCAL, planned
+from .build import COMPRESSED, LOCAL, planned
 from .candidates import Candidates
 from .clips import Clips, choose_speech
 from .compress import NOTHING, compress, need_parts
@@ -29,7 +29,7 @@ from .parts import Removal
 from .passes.local_attention import block_of, localize
 from .plan import make_plan
 from .prepare import prepare, sensitivities
-from .record import FILE, Record, metrics, record, to_text
+from .record import FILE, RunRecord, merged, metrics, run_record, to_text
 from .resume import kept_work
 from .sensitivity import Sensitivity
 from .sites import find_sites, match_sites
@@ -50,8 +50,8 @@ class Calibration:
     """By scheme, worst layer first; none without a search."""
     judge: Judge
     """The dev clips and fp32's answers to them."""
-    record: Record
-    """What calibration.json holds, or would hold after a refusal."""
+    record: RunRecord
+    """Every variant of this run with its figures and how it was made."""
 
     @property
     def refused(self) -> str | None:
@@ -84,11 +84,11 @@ def quantize(
     graph_file = _usable(bundle, options)
     chosen = choose_speech(bundle.spec, speech, dev, options.longest, options.limit, options.dev_limit, say)
     clips = chosen.calibrating
-    if options.local_attention is not None:
-        _check_long_enough(chosen.judging, options.local_attention)
     graph = Graph.load(graph_file)
     if options.local_attention is not None:
-        localize(graph, block_of(bundle.spec, options.local_attention))
+        block = block_of(bundle.spec, options.local_attention)
+        _check_long_enough(chosen.judging, options.local_attention)
+        localize(graph, block)
     if options.compress:
         need_parts(bundle, graph)
     sites = find_sites(graph)
@@ -109,12 +109,11 @@ def quantize(
             builder = dataclasses.replace(builder, suffix=COMPRESSED if removed else _suffix(options))
             measured = sensitivities(builder, clips, options, progress, work)
             candidates = Candidates(builder, judge, measured, keep_float, options, progress)
-            for name in options.variants:
+            for name in options.names:
                 outcomes.append(dataclasses.replace(candidates.make(name), removed=parts))
                 report(outcomes[-1])
         refused = NOTHING if options.compress and not removed else _refusal(outcomes, options)
-        current = Bundle.open(bundle.directory, ask_signature=False)  # another run may have added to it meanwhile
-        made = record(current, clips, judge, options, outcomes, measured, folds, refused)
+        made = run_record(clips, judge, options, outcomes, measured, folds, refused)
         if refused is None:
             bundle = _add(bundle, folder, outcomes, made)
     return Calibration(bundle, tuple(outcomes), measured, judge, made)
@@ -138,7 +137,7 @@ def _suffix(options: Options) -> str:
 
 def _usable(bundle: Bundle, options: Options) -> Path:
     """The fp32 graph, after all checks that need no speech and no run."""
-    for name in options.variants:
+    for name in options.names:
         engine_for(bundle, planned(name))
     task_of(bundle.spec)
     fp32 = bundle.variant("fp32")
@@ -149,14 +148,13 @@ def _usable(bundle: Bundle, options: Options) -> Path:
 def _refusal(outcomes: list[Outcome], options: Options) -> str | None:
     """Why nothing is added: words lost anywhere, a variant that the user named refused, or nothing kept."""
     refused = [outcome for outcome in outcomes if not outcome.verdict.kept]
-    serious = [o for o in refused if o.verdict.words or options.variants != DEFAULT or len(refused) == len(outcomes)]
+    serious = [o for o in refused if o.verdict.words or options.variants is not None or len(refused) == len(outcomes)]
     if not serious:
         return None
     return "; ".join(f"{outcome.variant.name}: {outcome.verdict.text}" for outcome in serious)
 
 
-def _add(bundle: Bundle, folder: Path, outcomes: list[Outcome], made: Record) -> Bundle:
-    (folder / FILE).write_text(to_text(made), encoding="utf-8")
+def _add(bundle: Bundle, folder: Path, outcomes: list[Outcome], made: RunRecord) -> Bundle:
     kept = [outcome for outcome in outcomes if outcome.verdict.kept]
     added = [dataclasses.replace(outcome.variant, metrics=metrics(outcome)) for outcome in kept]
-    return add_variants(bundle, folder, added, files=(FILE,))
+    return add_variants(bundle, folder, added, files=lambda now: {FILE: to_text(merged(now, made))})

@@ -1,4 +1,4 @@
-"""calibration.json: how each variant was made, so that it can be repeated and checked."""
+"""How each variant came out and was made: the document of one run, and calibration.json for those of all runs."""
 
 from __future__ import annotations
 
@@ -103,15 +103,30 @@ class VariantRecord(Figures):
     machine: str
 
 
-class Record(TypedDict):
-    """The whole file. variants: by name, those of earlier runs too. refused: why a run added nothing, else null."""
+class OutcomeRecord(VariantRecord):
+    """One variant of a run. kept: whether it passed the gate, or was forced; ``verdict`` says why, or why not."""
 
-    variants: dict[str, VariantRecord]
+    kept: bool
+
+
+class RunRecord(TypedDict):
+    """What one run made. variants: by name, the refused ones too, and none of earlier runs.
+
+    refused: why the bundle is as it was, without the variants that passed either; null where those were added.
+    """
+
+    variants: dict[str, OutcomeRecord]
     refused: str | None
 
 
-def record(
-    bundle: Bundle,
+class Record(TypedDict):
+    """calibration.json. variants: by name, those of earlier runs too. refused: null."""
+
+    variants: dict[str, VariantRecord]
+    refused: None
+
+
+def run_record(
     clips: Clips,
     judge: Judge,
     options: Options,
@@ -119,16 +134,15 @@ def record(
     sensitivities: Mapping[str, Sequence[Sensitivity]],
     folds: int,
     refused: str | None,
-) -> Record:
-    """The record of a run; earlier runs whose variants are still in the bundle stay listed."""
-    variants = _earlier(bundle)
+) -> RunRecord:
+    """The document of a run."""
     judged: ClipsRecord = {"clips": len(judge.dev.rows), "sha256": judge.dev.digest}
     judged[judge.task.unit] = judge.dev.amount
+    calibrated: ClipsRecord = {"clips": len(clips.rows), "sha256": clips.digest}
+    variants: dict[str, OutcomeRecord] = {}
     for outcome in outcomes:
-        if not outcome.verdict.kept:
-            continue
-        variants.pop(outcome.variant.name, None)
         variants[outcome.variant.name] = {
+            "kept": outcome.verdict.kept,
             **_figures(outcome),
             "kept_float": outcome.kept_float,
             "removed": outcome.removed,
@@ -144,7 +158,7 @@ def record(
             "min_cosine": options.budget.min_cosine,
             "local_attention": options.local_attention,
             "longest_seconds": options.longest,
-            "calibrated_on": {"clips": len(clips.rows), "sha256": clips.digest},
+            "calibrated_on": calibrated,
             "judged_on": judged,
             "folds": folds,
             "fp32": judge.reference.run.estimates()[0].to_json(),
@@ -156,6 +170,16 @@ def record(
             "machine": f"{platform.system()} {platform.machine()}",
         }
     return {"variants": variants, "refused": refused}
+
+
+def merged(bundle: Bundle, run: RunRecord) -> Record:
+    """calibration.json after a run: its kept variants, and those of earlier runs that are still in the bundle."""
+    variants = _earlier(bundle)
+    for name, entry in run["variants"].items():
+        if entry["kept"]:
+            variants.pop(name, None)
+            variants[name] = cast(VariantRecord, {key: value for key, value in entry.items() if key != "kept"})
+    return {"variants": variants, "refused": None}
 
 
 def to_text(content: Record) -> str:

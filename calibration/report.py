@@ -43,7 +43,8 @@ def page(made: Calibration) -> str:
     )
     parts += [_sensitivities(made, scheme, found) for scheme, found in made.sensitivities.items()]
     if not made.sensitivities:
-        parts.append(kit.section(kit.paragraph("Not measured: no search was asked for."), "Sensitivity of each layer"))
+        why = "no search was asked for" if made.outcomes else "no variant was made"
+        parts.append(kit.section(kit.paragraph(f"Not measured: {why}."), "Sensitivity of each layer"))
     parts += [_worst(judge, outcome) for outcome in made.outcomes]
     return kit.document(name, parts, [line])
 

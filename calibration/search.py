@@ -34,7 +34,9 @@ def search(
     passes: Callable[[Result], bool],
     pruning_trials: int = PRUNING_TRIALS,
 ) -> SearchResult[Result]:
-    """The cheapest set of float layers that passes.
+    """The cheapest set of float layers that passes; no layer where none does, or only all of them together.
+
+    A model with every layer in float is fp32 again, in more or less its time, so it is no answer.
 
     order: layers, worst first. build: makes and measures the candidate with these layers in float.
     1. Everything quantised, if it passes.
@@ -48,7 +50,8 @@ def search(
     worst = _fewest_worst([item.layer for item in order], trials)
     if trials.passes(worst):
         worst = _pruned(worst, {item.layer: item.cost for item in order}, trials, pruning_trials)
-    return trials.result(worst)
+    found = trials.passes(worst) and len(worst) < len(order)
+    return trials.result(worst if found else frozenset())
 
 
 class _Trials(Generic[Result]):

@@ -29,17 +29,19 @@ FEWEST = 16
 
 
 def block_of(spec: ModelSpec, seconds: float) -> int:
-    """The frames of a block of so many seconds."""
-    return round(seconds * spec.sample_rate / spec.feature_stride)
+    """The frames of a block of so many seconds; raises InputError where they are below ``FEWEST``."""
+    block = round(seconds * spec.sample_rate / spec.feature_stride)
+    if block < FEWEST:
+        least = FEWEST * spec.feature_stride / spec.sample_rate
+        raise InputError(f"local_attention {seconds:g}: give at least {least:g} s, {FEWEST} frames of this model")
+    return block
 
 
 def localize(graph: Graph, block: int) -> int:
     """Rewrite every attention, in place, for blocks of ``block`` frames; returns how many there are.
 
-    Raises InputError where an attention is of another kind, or none is found, or for a block below ``FEWEST``.
+    Raises InputError where an attention is of another kind, or none is found.
     """
-    if block < FEWEST:
-        raise InputError(f"local attention over {block} frames; give seconds for at least {FEWEST}")
     found = [_Attention(graph, node) for node in list(graph.nodes) if node.op_type == "Softmax"]
     if not found:
         raise InputError("the graph has no attention that could be made local")

@@ -7,14 +7,15 @@
 3. uint8 activations have a zero point and a range that holds zero; int8 activations are symmetric. Keys and values are
    int8 beside uint8 queries and probabilities: ONNX Runtime then takes half the time for them.
 4. Where the scheme asks for it the operator's output is quantised too, so that ONNX Runtime fuses the whole operator.
-5. Biases stay float, or become int32 in the scale input × weight where the scheme asks for it.
+5. Biases stay float, or become int32 in the scale input × weight where the scheme asks for it. A channel whose weights
+   are so small that its bias would not fit into int32 gets a larger weight scale, in which the bias fits.
 6. ONNX Runtime turns quantised convolutions channels-last and pushes the transposes down. A group norm, whose sums run
    over time, then reads with a stride and takes ten times as long. A Reshape to the same shape stops the transposes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -28,6 +29,8 @@ from ..sites import Site
 _OVER_TIME = frozenset({"ReduceSum", "ReduceMean", "Where", "Sub", "Mul"})
 Range: TypeAlias = tuple[float, float]
 """The lowest and the highest value that INT8 covers."""
+LARGEST_BIAS = 2**30
+"""The largest int32 that a bias becomes: half of int32's range leaves room for the sum of the products."""
 
 
 def insert_qdq(
@@ -41,10 +44,10 @@ def insert_qdq(
     ``quantize:<layer>``: one graph then serves every choice of layers (it is slow, and exact to rounding).
     Returns the layers.
     """
-    writer = _Writer(graph, ranges, scheme, switched)
-    for site in sites:
-        if scheme.quantizes(site.kind):
-            writer.site(site)
+    quantized = [site for site in sites if scheme.quantizes(site.kind)]
+    writer = _Writer(graph, ranges, scheme, switched, quantized)
+    for site in quantized:
+        writer.site(site)
     writer.finish()
     return tuple(writer.switches)
 
@@ -67,17 +70,26 @@ def activation_parameters(span: Range, unsigned: bool) -> tuple[np.float32, int]
     return scale, int(np.clip(round(-low / float(scale)), 0, 255))
 
 
-def quantize_weight(values: NDArray[np.float32], axis: int, limit: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """A weight as int8 and its scale for each channel of ``axis``, symmetric."""
+def quantize_weight(
+    values: NDArray[np.float32], axis: int, limit: int, least: NDArray[np.float32] | None = None
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """A weight as int8 and its scale for each channel of ``axis``, symmetric.
+
+    least: the smallest scale of each channel, [channels]; None: as small as the weights allow.
+    """
     others = tuple(i for i in range(values.ndim) if i != axis)
     scale = np.maximum(np.abs(values).max(axis=others), 1e-10).astype(np.float32) / np.float32(limit)
+    if least is not None:
+        scale = np.maximum(scale, least)
     shape = [1] * values.ndim
     shape[axis] = -1
     return np.clip(np.rint(values / scale.reshape(shape)), -limit, limit).astype(np.int8), scale
 
 
 class _Writer:
-    def __init__(self, graph: Graph, ranges: Mapping[str, Range], scheme: Scheme, switched: bool) -> None:
+    def __init__(
+        self, graph: Graph, ranges: Mapping[str, Range], scheme: Scheme, switched: bool, sites: Sequence[Site]
+    ) -> None:
         self.graph = graph
         self.ranges = ranges
         self.scheme = scheme
@@ -85,6 +97,7 @@ class _Writer:
         self.switches: dict[str, str] = {}
         self.pairs: dict[tuple[str, str], str] = {}
         self.added: list[Node] = []
+        self.least = self._least_scales(sites)
 
     def site(self, site: Site) -> None:
         node = self.graph.node(site.node)
@@ -111,6 +124,19 @@ class _Writer:
         self.graph.sort()
         self.graph.drop_unused()
 
+    def _least_scales(self, sites: Sequence[Site]) -> dict[str, NDArray[np.float32]]:
+        """By weight, the least scale of each channel [channels] in which every bias beside it fits, see rule 5."""
+        least: dict[str, NDArray[np.float32]] = {}
+        for site in sites:
+            if site.weight is None or site.bias is None or not self.scheme.integer_bias:
+                continue
+            unsigned = self.scheme.reads_unsigned(site.kind, 0)
+            scale, _ = activation_parameters(self.ranges[site.anchors[0]], unsigned)
+            bias = np.abs(self.graph.floats(site.bias).astype(np.float64))
+            wanted = (bias / (float(scale) * LARGEST_BIAS)).astype(np.float32)
+            least[site.weight] = np.maximum(wanted, least.get(site.weight, np.float32(0)))
+        return least
+
     def _key(self, site: Site) -> str:
         return site.layer if self.switched else ""
 
@@ -134,7 +160,8 @@ class _Writer:
         name = str(site.weight)
         key = (name, self._key(site))
         if key not in self.pairs:
-            values, scale = quantize_weight(self.graph.floats(name), axis, self.scheme.weight_limit)
+            weight = self.graph.floats(name)
+            values, scale = quantize_weight(weight, axis, self.scheme.weight_limit, self.least.get(name))
             stem = f"{name}{'@' if self.switched else ''}{self._key(site)}"
             self.graph.weights[f"{stem}_quantized"] = values
             names = self._store(stem, scale, np.zeros(len(scale), np.int8))
@@ -145,8 +172,10 @@ class _Writer:
     def _bias(self, site: Site) -> str:
         measured = site.anchors[0] if self.scheme.anchored else site.activations[0]
         scale = self.graph.floats(f"{measured}_scale") * self.graph.floats(f"{site.weight}_scale")
-        limit = float(2**31 - 1)
-        values = np.clip(np.rint(self.graph.floats(str(site.bias)) / scale), -limit, limit).astype(np.int32)
+        # In float64: float32 has no number between 2^31 - 128 and 2^31, which int32 does not hold.
+        steps = np.rint(self.graph.floats(str(site.bias)).astype(np.float64) / scale.astype(np.float64))
+        limit = np.iinfo(np.int32).max
+        values = np.clip(steps, -limit, limit).astype(np.int32)
         stem = str(site.bias) if f"{site.bias}_quantized" not in self.graph.weights else f"{site.bias}@{site.path}"
         self.graph.weights[f"{stem}_quantized"] = values
         names = self._store(stem, scale, np.zeros(len(scale), np.int32))

@@ -55,8 +55,6 @@ def quantize_int4(graph: Graph, keep_float: Collection[str]) -> None:
     """Linear layers' weights in 4 bits, symmetric, in blocks of 32."""
     for node in _linear(graph, keep_float):
         weight = graph.weights[node.input[1]]
-        if weight.shape[0] % BLOCK:
-            continue
         packed, scales = pack_int4(graph.floats(node.input[1]))
         names = [f"{node.input[1]}_int4", f"{node.input[1]}_int4_scales"]
         graph.weights[names[0]], graph.weights[names[1]] = packed, scales.reshape(-1)
@@ -80,9 +78,10 @@ def _linear(graph: Graph, keep_float: Collection[str]) -> list[Node]:
 def pack_int4(weight: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """A weight [inputs, outputs] as MatMulNBits stores it: uint8 [outputs, blocks, 16], low half first, zero at 8.
 
-    Returns it with its scales [outputs, blocks].
+    Returns it with its scales [outputs, blocks]. The last block is filled up with zeros.
     """
-    blocks = weight.T.reshape(weight.shape[1], -1, BLOCK)
+    rows = np.pad(weight.T, ((0, 0), (0, -len(weight) % BLOCK)))
+    blocks = rows.reshape(weight.shape[1], -1, BLOCK)
     # The value of largest magnitude becomes -8, the one level that the positive side lacks.
     peak = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2, keepdims=True), axis=2)
     scales = np.where(peak == 0, 1.0, peak / -8).astype(np.float32)

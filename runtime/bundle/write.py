@@ -12,7 +12,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -154,22 +154,34 @@ def add_variants(
     staged: Path,
     variants: Iterable[Variant],
     *,
-    files: Iterable[str] = (),
+    files: Callable[[Bundle], Mapping[str, str]] | None = None,
     extra: Mapping[str, object] | None = None,
 ) -> Bundle:
     """Move staged files into the bundle and list the variants; one of the same name is replaced.
 
-    staged: a directory on the same file system with the files of the variants (named from ``free_stem``) and
-    ``files`` (such as calibration.json; a new one gets a free name, see ``Bundle.file``). Until bundle.json is
-    replaced the bundle is the old one; what an interruption leaves is unlisted, and ignored. ``extra`` adds
-    keys to bundle.json.
+    staged: a directory on the same file system with the files of the variants (named from ``free_stem``). files: makes
+    the texts of further files (such as calibration.json), by name, from the bundle as it is under the lock, so that
+    they can carry over what others added; a new one gets a free name, see ``Bundle.file``. Until bundle.json is
+    replaced the bundle is the old one; what an interruption leaves is unlisted, and ignored. ``extra`` adds keys to
+    bundle.json.
 
     What others added since ``bundle`` was opened stays: bundle.json is read again, under a lock. Raises BundleError
     where a staged name was taken, or the model was exported anew meanwhile; InputError where nothing can be written.
     """
     with _locked(bundle.directory):
         now = Bundle.open(bundle.directory, ask_signature=False)
-        return _add(bundle, now, staged, tuple(variants), tuple(files), extra or {})
+        names = _stage_texts(staged, {} if files is None else files(now))
+        return _add(bundle, now, staged, tuple(variants), names, extra or {})
+
+
+def _stage_texts(staged: Path, texts: Mapping[str, str]) -> tuple[str, ...]:
+    """Write texts into a staged folder as UTF-8; returns their names. Raises InputError."""
+    try:
+        for name, text in texts.items():
+            (staged / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{staged}: cannot be written ({error.strerror or error})") from error
+    return tuple(texts)
 
 
 def _add(

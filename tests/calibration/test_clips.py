@@ -15,7 +15,7 @@ from wav2edge.calibration.clips import BUILT_IN, calibration_clips, choose_speec
 from wav2edge.runtime.audio.read import load
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.errors import InputError
-from wav2edge.runtime.heads import xvector
+from wav2edge.runtime.heads import sequence_classification, xvector
 
 
 @pytest.fixture
@@ -56,6 +56,22 @@ def listed(folder: Path, name: str, *rows: tuple[str, str]) -> Path:
     lines = [json.dumps({"path": path, "text": text}) for path, text in rows]
     (folder / name).write_text("\n".join(lines), "utf-8")
     return folder / name
+
+
+def test_the_folder_of_a_recording_is_its_label(tmp_path: Path, ctc_spec: ModelSpec) -> None:
+    """Such a folder was measured and not quantised with: no label was read."""
+    options = sequence_classification.Options()
+    spec = dataclasses.replace(ctc_spec, head="sequence_classification", labels=("no", "yes"), head_options=options)
+    random = np.random.default_rng(0)
+    for index in range(40):
+        folder = tmp_path / ("no", "yes")[index // 20]
+        folder.mkdir(exist_ok=True)
+        soundfile.write(folder / f"{index}.wav", random.normal(0, 0.1, 1600), 16000)
+    rest, dev = hold_out(calibration_clips(tmp_path, spec, longest=10.0), "folder")
+    assert rest.amount == dev.amount == 20
+    assert [row.label for row in dev_clips(tmp_path, spec, longest=10.0).rows] == ["no"] * 20 + ["yes"] * 20
+    unlabelled = listed(tmp_path, "rows.jsonl", ("no/0.wav", ""), ("yes/20.wav", ""))
+    assert [row.label for row in calibration_clips(unlabelled, spec, longest=10.0).rows] == [None, None]
 
 
 LONG = " ".join(["word"] * 24)
@@ -123,7 +139,7 @@ def test_a_large_manifest_is_judged_on_a_part_of_it(rows: Path, ctc_spec: ModelS
     found = choose_speech(ctc_spec, many, None, 10.0, dev_limit=2)
     assert names(found.judging) == ["1.wav", "5.wav"] and len(found.calibrating.rows) == 3 and found.recordings == 6
     dev = listed(rows.parent, "dev.jsonl", ("2.wav", "too few words"), ("5.wav", LONG))
-    with pytest.raises(InputError, match="3 words to judge on"):
+    with pytest.raises(InputError, match=r"dev\.jsonl, 1 of 2 recordings by dev_limit: 3 words to judge on"):
         choose_speech(ctc_spec, rows, dev, 10.0, dev_limit=1)
     soundfile.write(rows.parent / "silence.wav", np.zeros(16000), 16000)
     half = listed(rows.parent, "half.jsonl", ("silence.wav", LONG), ("5.wav", LONG))

@@ -92,6 +92,16 @@ def test_speed_that_was_not_judged_is_said() -> None:
     assert not decide(measured(rise=0.02), None, Budget(), False, ("openvino",)).kept
 
 
+def test_a_variant_that_is_mostly_float_is_refused_where_it_cannot_be_timed() -> None:
+    """It was kept with 29 of 34 layers in float, on a machine without the engine that it is made for."""
+    verdict = decide(measured(), None, Budget(), False, ("openvino",), in_float=0.6)
+    assert not verdict.kept and not verdict.words
+    assert verdict.text == "refused, 60 % of its work is in float, and its speed cannot be measured here"
+    assert decide(measured(), None, Budget(), True, ("openvino",), in_float=0.6).forced
+    assert decide(measured(), None, Budget(), False, ("openvino",), in_float=0.5).kept
+    assert decide(measured(), 0.8, Budget(), False, (), in_float=0.6).kept, "its time was measured"
+
+
 def test_a_budget_that_is_no_number_lets_nothing_through() -> None:
     nan = float("nan")
     assert not decide(measured(), 0.5, Budget(nan, 98.0), False).kept

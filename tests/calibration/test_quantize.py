@@ -8,14 +8,15 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from wav2edge.calibration import report
-from wav2edge.calibration.build import VariantBuilder, planned
-from wav2edge.calibration.gate import Budget
-from wav2edge.calibration.quantize import Calibration, Options, quantize
+from wav2edge.calibration.build import DEFAULT, VariantBuilder, planned
+from wav2edge.calibration.gate import Budget, Verdict
+from wav2edge.calibration.quantize import Calibration, Options, _refusal, quantize
 from wav2edge.calibration.sites import module_path
 from wav2edge.cli import main
 from wav2edge.devices.cpu import detect
@@ -236,6 +237,55 @@ def test_refusal_is_exit_1_and_force_marks(own_bundle: Bundle, capsys: pytest.Ca
     assert "its signature no longer holds; sign it again" in capsys.readouterr().err
     variant = Bundle.open(own_bundle.path).variant("int4")
     assert variant.metrics["forced"] is True and "by force" in variant.metrics["verdict"]
+
+
+def test_the_figures_are_those_of_this_run(own_bundle: Bundle, capsys: pytest.CaptureFixture[str], twin: Path) -> None:
+    """A variant that was refused had the figures of the run before as "kept"; the first time it was missing."""
+    arguments = ["quantize", str(own_bundle.path), "--no-search", "--no-smooth", "--limit", "1", "--dev-limit", "3"]
+    arguments += ["--speech", str(twin), "--dev", str(BUILT_IN_DEV), "--json"]
+    named, impossible = ["--variant", "int4,fp16"], ["--min-token-agreement", "100"]
+
+    def figures(*more: str, code: int) -> dict[str, tuple[bool, str]]:
+        assert main([*arguments, *more]) == code
+        printed = json.loads(capsys.readouterr().out)
+        beside = own_bundle.path.with_name(f"{own_bundle.path.name}.quantization") / "quantize.json"
+        assert printed == json.loads(beside.read_text("utf-8"))
+        assert (printed["refused"] is None) == (code == 0)
+        return {name: (entry["kept"], entry["verdict"]) for name, entry in printed["variants"].items()}
+
+    first = figures(*named, *impossible, code=1)
+    assert list(first) == ["int4", "fp16"] and not first["int4"][0]
+    assert first["int4"][1].startswith("refused, too many")
+    assert figures(*named, "--force", code=0)["int4"][0]
+    second = figures("--variant", "int4", *impossible, code=1)
+    assert second == {"int4": first["int4"]}
+    recorded = json.loads(Bundle.open(own_bundle.path).file("calibration.json").read_text("utf-8"))
+    assert list(recorded["variants"]) == ["int4", "fp16"] and "kept" not in recorded["variants"]["int4"]
+
+
+def test_variants_that_are_named_like_the_default_are_named() -> None:
+    """One of them that was refused was left out in silence, with the exit code of success."""
+    outcomes = [
+        SimpleNamespace(variant=planned(name), verdict=Verdict(name != "fp16", "refused, not faster"))
+        for name in DEFAULT
+    ]
+    assert _refusal(outcomes, Options(variants=DEFAULT)) == "fp16: refused, not faster"  # type: ignore[arg-type]
+    assert _refusal(outcomes, Options()) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (Options(variants=()), "variants: none is named"),
+        (Options(timed_seconds=0.0), "timed_seconds 0: give seconds"),
+        (Options(timed_seconds=float("nan")), "timed_seconds nan: give seconds"),
+        (Options(timed_seconds=float("inf")), "timed_seconds inf: give seconds"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused_at_once(options: Options, message: str) -> None:
+    """The time of a clip without length failed at the end of the run; no variants at all did nothing."""
+    with pytest.raises(InputError, match=message):
+        options.check()
 
 
 def test_keep_float_is_kept_and_named_and_nothing_is_measured_for_no_search(

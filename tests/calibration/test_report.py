@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from wav2edge.calibration import report
+from wav2edge.calibration.compress import NOTHING
 from wav2edge.calibration.gate import Verdict
 from wav2edge.calibration.quantize import Calibration, Options, quantize
 from wav2edge.calibration.sensitivity import Sensitivity
@@ -59,6 +60,13 @@ def test_a_refusal_and_a_forced_variant_are_marked(made: Calibration) -> None:
     assert re.search(r'class="bad">kept by force', report.page(forced))
     kept = with_outcome(made, verdict=Verdict(True, "kept"))
     assert re.search(r'class="good">kept<', report.page(kept))
+
+
+def test_a_model_of_which_nothing_can_be_removed_has_no_variant(made: Calibration) -> None:
+    """The page said that no search was asked for."""
+    nothing = dataclasses.replace(made, outcomes=(), record={"variants": {}, "refused": NOTHING})
+    page = report.page(nothing)
+    assert f"The bundle is unchanged: {NOTHING}" in page and "Not measured: no variant was made." in page
 
 
 def test_what_was_not_timed_has_no_dot(made: Calibration) -> None:

@@ -37,4 +37,12 @@ def test_two_bad_layers() -> None:
 
 def test_a_model_that_no_layer_saves_is_not_inside() -> None:
     kept, inside, _ = run({"elsewhere": 10.0}, 0.5)
-    assert not inside and len(kept) == len(ORDER)
+    assert not inside and kept == frozenset()
+
+
+def test_everything_in_float_is_no_answer() -> None:
+    """It is fp32 again: it passed on words, was refused as not faster, or was kept where it could not be timed."""
+    for layers in (ORDER[:1], ORDER[:5], ORDER):
+        whole = {item.layer for item in layers}
+        found = search(layers, whole.difference, lambda quantized: not quantized)
+        assert not found.passes and found.float_layers == frozenset() and found.result == whole

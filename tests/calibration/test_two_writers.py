@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from wav2edge.calibration import quantize as library
+from wav2edge.calibration.options import Options
+from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle, Variant
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.bundle.write import add_variants, describe_variant, free_stem, new_bundle, write_manifest
@@ -26,12 +32,38 @@ def test_two_runs_keep_each_others_variants(shapes_bundle: Bundle, tmp_path: Pat
     """Both opened the bundle before the other was done."""
     for name in ("one", "two"):
         folder, variant = staged(shapes_bundle, tmp_path / name, name)
-        (folder / "calibration.json").write_text(name)
-        made = add_variants(shapes_bundle, folder, [variant], files=["calibration.json"])
+        made = add_variants(shapes_bundle, folder, [variant], files=names_of_variants)
     assert [variant.name for variant in made.variants] == ["fp32", "one", "two"]
     for variant in made.variants:
         made.verify(variant)
-    assert made.file("calibration.json").read_text() == "two"
+    assert made.file("calibration.json").read_text() == "fp32, one"
+
+
+def names_of_variants(bundle: Bundle) -> dict[str, str]:
+    """A file with the names of the variants that a bundle has."""
+    return {"calibration.json": ", ".join(variant.name for variant in bundle.variants)}
+
+
+def test_a_run_that_ends_while_another_adds_stays_recorded(
+    own_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """calibration.json was composed before the bundle was locked: the run that came second lost the other's entry."""
+    clips = shutil.copytree(embedded.clips_manifest().parent, tmp_path / "clips")
+    monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("wav2edge.calibration.judge.Judge.latency_ratio", lambda *_: (0.5, 1.0))
+    fast = Options(variants=("fp16",), smooth=False, searching=False, force=True, limit=1, dev_limit=3)
+    arguments = (clips / embedded.clips_manifest().name, embedded.clips_manifest())
+
+    def other_first(*given: object, **named: object) -> Bundle:
+        monkeypatch.setattr(library, "add_variants", add_variants)
+        library.quantize(own_bundle, *arguments, dataclasses.replace(fast, variants=("int8-dynamic",)))
+        return add_variants(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(library, "add_variants", other_first)
+    made = library.quantize(own_bundle, *arguments, fast)
+    assert [variant.name for variant in made.bundle.variants] == ["fp32", "int8-dynamic", "fp16"]
+    recorded = json.loads(made.bundle.file("calibration.json").read_text("utf-8"))["variants"]
+    assert list(recorded) == ["int8-dynamic", "fp16"]
 
 
 def test_two_runs_of_one_variant(shapes_bundle: Bundle, tmp_path: Path) -> None:

@@ -90,6 +90,9 @@ def test_a_folder_is_no_file_to_write(
         ["bench", "{}", "--csv", "{}/bundle.json"],
         ["transcribe", "a.wav", "-m", "{}", "-o", "{}"],
         ["listen", "-m", "{}", "--save", "{}/vocab.json"],
+        ["quantize", "{}", "--report", "{}"],
+        ["evaluate", "m.jsonl", "-m", "{}", "--report", "{}"],
+        ["bench", "{}", "--report", "{}"],
     ],
     ids=lambda words: f"{words[0]} {words[-2]}",
 )

@@ -159,8 +159,8 @@ def json_file(text: str, endings: tuple[str, ...] = (".json",)) -> Callable[[Fun
 
 
 def report(text: str) -> Callable[[Function], Function]:
-    """Declare ``--report DIR``."""
-    return option("--report", text, group=OUTPUT, metavar="DIR", type=FILE)
+    """Declare ``--report DIR``, which is no bundle."""
+    return option("--report", text, group=OUTPUT, metavar="DIR", type=WRITTEN)
 
 
 def recordings(example: str, required: bool = True) -> Callable[[Function], Function]:

@@ -233,7 +233,6 @@ def run(
     what they will transcribe.
     """
     _check(list_layers)
-    from wav2edge.calibration.build import DEFAULT
     from wav2edge.calibration.gate import Budget
     from wav2edge.calibration.quantize import Options, quantize
     from wav2edge.runtime.bundle.read import Bundle
@@ -242,7 +241,7 @@ def run(
     if list_layers:
         return _list_layers(opened)
     options = Options(
-        variants=how.variant or DEFAULT,
+        variants=how.variant or None,
         method=how.method,
         budget=Budget(gate.max_wer_rise, gate.min_token_agreement, gate.min_cosine),
         keep_float=how.keep_float,

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wav2edge.calibration.passes.local_attention import localize
+from wav2edge.calibration.passes.local_attention import block_of, localize
 from wav2edge.calibration.sites import find_sites
 from wav2edge.graphs.graph import Graph
 from wav2edge.graphs.nodes import make_node
 from wav2edge.graphs.storage import save_model
 from wav2edge.runtime import engines
+from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.errors import InputError
 
 SAMPLES, SHORTER = 80_000, 61_000
@@ -75,9 +76,14 @@ def test_the_same_products_are_quantised(fp32_graph: Graph) -> None:
     assert {site.path: site.anchors for site in after if site.kind == "attention"} == anchors
 
 
+def test_the_shortest_blocks_are_said_in_seconds(fp32_bundle: Bundle) -> None:
+    """The message asked for seconds and gave frames."""
+    assert block_of(fp32_bundle.spec, 0.32) == 16
+    with pytest.raises(InputError, match=r"local_attention 0\.1: give at least 0\.32 s, 16 frames of this model"):
+        block_of(fp32_bundle.spec, 0.1)
+
+
 def test_what_cannot_be_made_local_is_refused(fp32_graph: Graph) -> None:
-    with pytest.raises(InputError, match="at least 16"):
-        localize(fp32_graph.copy(), 15)
     biased = fp32_graph.copy()
     softmax = next(node for node in biased.nodes if node.op_type == "Softmax")
     mask = next(name for name in biased.producer[softmax.input[0]].input if "Unsqueeze" in name)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from wav2edge.calibration.closeness import sqnr
-from wav2edge.calibration.observe import float_session, observe, observe_channels
+from wav2edge.calibration.observe import float_session, observe, observe_channels, run_with_outputs
 from wav2edge.calibration.passes.fuse_gelu import fuse_gelu
 from wav2edge.calibration.passes.half import HalfPrecision, to_half
 from wav2edge.calibration.passes.qdq import activation_parameters, insert_qdq, observed, quantize_weight
@@ -142,6 +142,27 @@ def test_integers_are_written_as_the_engines_want_them(
     assert sqnr([logits(fp32_graph, speech[0])], [logits(graph, speech[0])]) > 5
 
 
+@pytest.mark.parametrize("scheme", [U8S8, S8S8, U7S8], ids=lambda scheme: str(scheme.name))
+@pytest.mark.parametrize("weights", [0.0, 1e-9])
+def test_a_channel_with_hardly_any_weights_keeps_its_bias(
+    fp32_graph: Graph, ranges: Ranges, speech: list[np.ndarray], tmp_path: Path, scheme: Scheme, weights: float
+) -> None:
+    """Pruned checkpoints have such channels: the bias in steps of their scale exceeded int32, and its sign was lost."""
+    site = next(site for site in find_sites(fp32_graph) if site.bias is not None and site.kind == "convolution")
+    graph = fp32_graph.copy()
+    assert site.weight is not None and site.bias is not None
+    graph.weights[site.weight] = graph.floats(site.weight).copy()
+    graph.weights[site.bias] = graph.floats(site.bias).copy()
+    graph.weights[site.weight][7], graph.weights[site.bias][7] = weights, 0.5
+    graph.weights[site.weight][8], graph.weights[site.bias][8] = weights, -0.5
+    quantized = graph.copy()
+    insert_qdq(quantized, [site], {**ranges, site.output: (-4.0, 4.0)}, scheme)
+    result = quantized.node(site.node).output[0]
+    seen: list[np.ndarray] = []
+    run_with_outputs(quantized, (result,), speech[:1], tmp_path, lambda outputs: seen.append(outputs[result]), 1)
+    assert np.allclose(seen[0][0, 7], 0.5, atol=0.03) and np.allclose(seen[0][0, 8], -0.5, atol=0.03)
+
+
 def test_onnxruntime_fuses_everything(fp32_graph: Graph, ranges: Ranges, tmp_path: Path) -> None:
     import onnx
     import onnxruntime as ort
@@ -247,6 +268,33 @@ def test_int4_packs_as_the_operator_unpacks(fp32_graph: Graph, speech: list[np.n
     quantize_int4(graph, ())
     assert operators(graph)["MatMulNBits"] > 0
     assert sqnr([logits(fp32_graph, speech[0])], [logits(graph, speech[0])]) > 3
+
+
+@pytest.mark.parametrize("inputs", [20, 33, 784])
+def test_int4_takes_rows_that_fill_no_last_block(inputs: int) -> None:
+    """Layers whose inner units were removed have such rows: they stayed in float, and nothing said so."""
+    import onnxruntime as ort
+    from onnx import TensorProto, helper, numpy_helper
+
+    random = np.random.default_rng(2)
+    weight = random.standard_normal((inputs, 6)).astype(np.float32)
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 5, size]) for name, size in (("x", inputs), ("y", 6))
+    ]
+    nodes = [helper.make_node("MatMul", ["x", "weight"], ["y"], LINEAR + "/MatMul")]
+    opset = [helper.make_opsetid("", 17)]
+    parts = helper.make_graph(nodes, "graph", ends[:1], ends[1:], [numpy_helper.from_array(weight, "weight")])
+    graph = Graph(helper.make_model(parts, opset_imports=opset, ir_version=9))
+    quantize_int4(graph, ())
+    assert operators(graph) == {"MatMulNBits": 1}
+    packed, scales = pack_int4(weight)
+    levels = np.stack([packed & 15, packed >> 4], axis=-1).astype(np.float32) - 8
+    stored = (levels.reshape(6, -1, 32) * scales[..., None]).reshape(6, -1)[:, :inputs].T
+    assert np.abs(stored - weight).max() <= np.abs(scales).max() * 1.01
+    samples = random.standard_normal((2, 5, inputs)).astype(np.float32)
+    session = ort.InferenceSession(graph.to_model().SerializeToString(), providers=["CPUExecutionProvider"])
+    wanted = samples @ stored
+    assert np.abs(session.run(None, {"x": samples})[0] - wanted).max() <= 0.03 * np.abs(wanted).max()
 
 
 def test_ranges_become_scales_that_hold_zero() -> None:

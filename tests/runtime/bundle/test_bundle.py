@@ -56,10 +56,8 @@ def test_a_new_variant_joins_and_unknown_keys_survive(shapes_bundle: Bundle) -> 
     rewrite(shapes_bundle, colour="green")
     bundle = Bundle.open(shapes_bundle.path)
     directory = staging(bundle)
-    (directory / "calibration.json").write_text("{}")
-    bundle = add_variants(
-        bundle, directory, [stage(bundle, directory, "int8-u8s8", b"one")], files=["calibration.json"], extra={"a": 1}
-    )
+    added = [stage(bundle, directory, "int8-u8s8", b"one")]
+    bundle = add_variants(bundle, directory, added, files=lambda now: {"calibration.json": "{}"}, extra={"a": 1})
     assert [variant.name for variant in bundle.variants] == ["fp32", "int8-u8s8"]
     assert {"colour": "green", "a": 1}.items() <= dict(bundle.document).items()
     assert bundle.file("calibration.json").read_text() == "{}"
@@ -68,14 +66,11 @@ def test_a_new_variant_joins_and_unknown_keys_survive(shapes_bundle: Bundle) -> 
 
 def test_replacing_a_variant_keeps_the_old_files_until_the_new_ones_are_listed(shapes_bundle: Bundle) -> None:
     directory = staging(shapes_bundle)
-    (directory / "calibration.json").write_text("1")
-    first = add_variants(
-        shapes_bundle, directory, [stage(shapes_bundle, directory, "int8", b"one")], files=["calibration.json"]
-    )
-    (directory / "calibration.json").write_text("22")
+    once = [stage(shapes_bundle, directory, "int8", b"one")]
+    first = add_variants(shapes_bundle, directory, once, files=lambda now: {"calibration.json": "1"})
     again = stage(first, directory, "int8", b"three")
     assert not set(again.files) & set(first.variant("int8").files)
-    second = add_variants(first, directory, [again], files=["calibration.json"])
+    second = add_variants(first, directory, [again], files=lambda now: {"calibration.json": "22"})
     assert second.file("calibration.json").read_text() == "22"
     assert (second.path / second.variant("int8").graphs["full"]).read_bytes() == b"three"
     assert not any((second.path / name).exists() for name in first.variant("int8").files)
