@@ -1,7 +1,7 @@
 # wav2edge serve on a CPU. Build: docker build -t wav2edge .   Run: see compose.yaml.
 FROM python:3.12-slim-bookworm AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE NOTICE constraints.txt ./
+COPY pyproject.toml README.md LICENSE NOTICE wav2edge.cdx.json constraints.txt ./
 COPY src src
 COPY export export
 COPY calibration calibration

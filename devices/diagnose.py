@@ -5,6 +5,7 @@
     3  PyPI's onnxruntime-gpu on a Jetson             7  Python too old
     4  ONNX Runtime's TensorRT provider finds         8  no sounddevice, no PortAudio, no microphone
        another libnvinfer than it was linked with     9  an ONNX Runtime that takes too much memory on SME
+                                                     10  a package whose metadata is missing
 
 Each check is a function below, takes what was detected and looks at nothing else.
 """
@@ -45,6 +46,7 @@ def diagnose(machine: Machine, software: Software, microphones: Microphones | No
     checks: tuple[Callable[[Machine, Software], Iterator[Diagnosis]], ...] = (
         _python,
         _drivers,
+        _damaged,
         _two_onnxruntimes,
         _jetson_wheel,
         _leaking_onnxruntime,
@@ -91,6 +93,16 @@ def _drivers(machine: Machine, software: Software) -> Iterator[Diagnosis]:
                 f"{gpu.name} has no NVIDIA driver loaded, so nothing runs on it",
                 "sudo ubuntu-drivers install" if ubuntu else "install NVIDIA's driver: https://www.nvidia.com/drivers",
                 serious=False,
+            )
+
+
+def _damaged(machine: Machine, software: Software) -> Iterator[Diagnosis]:
+    for name, package in software.packages.items():
+        if not package.version:
+            yield Diagnosis(
+                "damaged-package",
+                f"the installation of {name} is damaged: its metadata is missing",
+                f"{remedies.pip()} install --force-reinstall --no-deps {name}",
             )
 
 
@@ -157,7 +169,7 @@ def _wrong_nvinfer(machine: Machine, software: Software) -> Iterator[Diagnosis]:
     wanted = _linked_nvinfer(package.location / "onnxruntime" / "capi" / "libonnxruntime_providers_tensorrt.so")
     own = software.packages.get("tensorrt")
     here = own.version if own is not None else software.tensorrt
-    if wanted is None or here is None or _numbers(here)[:1] == (wanted,):
+    if wanted is None or not here or _numbers(here)[:1] == (wanted,):
         return
     yield Diagnosis(
         "wrong-nvinfer",

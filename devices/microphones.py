@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 
+from wav2edge.runtime import children
 from wav2edge.runtime.live import sound_server
 
 TIMEOUT = 15.0
@@ -64,7 +64,7 @@ def detect(timeout: float = TIMEOUT) -> Microphones:
     sound_server.keep_out_of_home()
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _PROGRAM],
+            children.code(_PROGRAM),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

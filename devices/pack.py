@@ -34,11 +34,18 @@ from ..runtime.bundle.read import MANIFEST, SELFTEST, Bundle, Variant, sha256, v
 from ..runtime.errors import BundleError, InputError
 from ..runtime.files import replace_whole
 from .board import program
+from .board.commands import LISTEN, commands_of
 from .board.install import BoardPackage, check_bundle_name, install_script, requirements, service_notes, service_unit
 from .board.wheels import Target, gather
 from .profile import DeviceProfile
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz")
+_CHECK = (
+    "import hashlib; [print(n, h == hashlib.sha256(open(n, 'rb').read()).hexdigest() and 'OK' or 'FAILED') "
+    "for h, n in (l.rstrip().split('  ', 1) for l in open('SHA256SUMS', encoding='utf-8'))]"
+)
+"""Python that compares the files with SHA256SUMS, for Windows, whose ``certutil`` takes one file and compares nothing;
+in double quotes neither cmd nor PowerShell changes it."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,11 @@ def pack(
         raise InputError(f"{destination}: already exists; choose another name, or allow to overwrite it")
     if chosen.wheel is not None and not program.is_wheel(chosen.wheel):
         raise InputError(f"{chosen.wheel}: not a wheel of wav2edge; leave it out, and the one that runs is packed")
+    if chosen.service and LISTEN not in commands_of(bundle.spec):
+        raise InputError(
+            f"{bundle.path}: `listen` does not run its model ({bundle.spec.head}, {bundle.spec.sample_rate} Hz); "
+            "leave the service out"
+        )
     check_bundle_name(bundle.directory.resolve().name)
     if not profile.install.commands and SELFTEST not in bundle.files:
         raise BundleError(f"{bundle.path}: it lists no {SELFTEST}, without which no board installs it; export again")
@@ -181,6 +193,7 @@ def _contents(
         python=_pythons(profile, options),
         service=options.service,
         bytes=sum(variant.bytes for variant in variants),
+        commands=commands_of(bundle.spec),
     )
     listed = {label: bundle.file(label) for label in bundle.files}
     raw = {entry["name"]: entry for entry in bundle.document["variants"]}  # with what a newer version may have added
@@ -264,6 +277,13 @@ def _add(archive: tarfile.TarFile, name: str, content: Path | bytes, sums: list[
     sums.append((name, sha256(content)))
 
 
+def _check_line(platform: str) -> str:
+    """The line that compares the files with SHA256SUMS, by what every system of a platform has."""
+    if platform.startswith("win"):
+        return f'py -c "{_CHECK}"'
+    return "shasum -a 256 -c SHA256SUMS" if platform.startswith("macosx") else "sha256sum -c SHA256SUMS"
+
+
 def _readme(package: BoardPackage, variants: Iterable[Variant]) -> str:
     profile, name = package.profile, package.bundle
     rows = [f"    {variant.name:<14} {variant.bytes / 1e6:8.1f} MB" for variant in variants]
@@ -273,7 +293,7 @@ def _readme(package: BoardPackage, variants: Iterable[Variant]) -> str:
     parts = [f"{name} for {profile.title}", ""]
     parts += ["Install, or update what is installed:", *(f"    {line}" for line in install_lines(profile, package))]
     if profile.install.commands:
-        parts += ["", "Check the copy before:", "    sha256sum -c SHA256SUMS"]
+        parts += ["", "Check the copy before:", f"    {_check_line(profile.install.platform)}"]
     if profile.install.system:
         network = "needs the network, once" if package.wheels else "needs the network, as install.sh does"
         parts += ["", f"Where it names a system package that is missing ({network}):", f"    {profile.install.system}"]
@@ -281,9 +301,9 @@ def _readme(package: BoardPackage, variants: Iterable[Variant]) -> str:
         "",
         "Use it:",
         f"    {program} selftest {named}",
-        f"    {program} transcribe talk.wav -m {named}",
+        *(f"    {program} {command} -m {named}" for command in package.commands),
     ]
-    parts += [f"    {program} listen -m {named}", "", "Variants:", *rows]
+    parts += ["", "Variants:", *rows]
     if package.service:
         parts += ["", "The service:", *(f"    {line}" for line in service_notes(package))]
     parts += ["", "Notes:", *(f"    {note}" for note in profile.notes)] if profile.notes else []

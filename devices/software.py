@@ -39,7 +39,11 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Package:
-    """An installed Python package. tags: the platforms its wheel was made for, such as ``manylinux_2_28_aarch64``."""
+    """An installed Python package.
+
+    version: empty where its metadata is missing. tags: the platforms that its wheel was made for, such as
+    ``manylinux_2_28_aarch64``.
+    """
 
     name: str
     version: str
@@ -107,10 +111,27 @@ def _packages(site: Iterable[str] | None) -> dict[str, Package]:
     paths = list(sys.path if site is None else site)
     for name in PACKAGES:
         for distribution in importlib.metadata.distributions(name=name, path=paths):
-            tags = re.findall(r"^Tag:\s*\S+?-\S+?-(\S+)", distribution.read_text("WHEEL") or "", re.MULTILINE)
-            packages[name] = Package(name, distribution.version, tuple(tags), Path(str(distribution.locate_file(""))))
-            break
+            tags = re.findall(r"^Tag:\s*\S+?-\S+?-(\S+)", _text(distribution, "WHEEL"), re.MULTILINE)
+            version = _version(distribution)
+            packages[name] = Package(name, version, tuple(tags), Path(str(distribution.locate_file(""))))
+            if version:  # what an interrupted update left may be beside the package that is used
+                break
     return packages
+
+
+def _version(distribution: importlib.metadata.Distribution) -> str:
+    """The version of a package; empty where its metadata is missing or does not say."""
+    text = _text(distribution, "METADATA") or _text(distribution, "PKG-INFO")
+    match = re.search(r"^Version:[ \t]*(\S+)", text, re.MULTILINE)
+    return "" if match is None else match[1]
+
+
+def _text(distribution: importlib.metadata.Distribution, name: str) -> str:
+    """A file of a package's metadata; empty where it is missing or damaged."""
+    try:
+        return distribution.read_text(name) or ""
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _sees_system(environment: Path) -> bool:

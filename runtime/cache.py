@@ -157,15 +157,24 @@ def drop_changed(folder: Path, pattern: str) -> dict[str, str]:
     return kept
 
 
-def record_digests(folder: Path, pattern: str, known: Mapping[str, str]) -> None:
-    """Keep the SHA-256 of the files of a cache folder, for ``drop_changed``; raises InputError.
+def record_digests(folder: Path, pattern: str, known: Mapping[str, str]) -> dict[str, str]:
+    """Keep the SHA-256 of the files of a cache folder, for ``drop_changed``, and return them by name.
 
-    known: the digests of files that have not changed since, by name, which are not read again.
+    known: the digests of files that have not changed since, by name, which are not read again. Raises InputError.
     """
     names = (path.name for path in sorted(folder.glob(pattern)))
     digests = {name: digest for name in names if (digest := known.get(name) or _digest(folder / name)) is not None}
     if digests != read_json(folder / _DIGESTS):
         atomic_write_json(folder / _DIGESTS, digests)
+    return digests
+
+
+def unwritable(path: Path, reason: str) -> InputError:
+    """The error for a place of the cache that cannot be written; reason: why, in words."""
+    return InputError(
+        f"{path}: the cache cannot be written ({reason}); "
+        f"set {ENVIRONMENT} to a directory that can, with enough free space"
+    )
 
 
 def _digest(path: Path) -> str | None:
@@ -184,10 +193,7 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(
-            f"{path}: the cache cannot be written ({error.strerror or error}); "
-            f"set {ENVIRONMENT} to a directory that can, with enough free space"
-        ) from error
+        raise unwritable(path, error.strerror or str(error)) from error
 
 
 def _locked(handle: int) -> bool:

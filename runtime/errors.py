@@ -7,6 +7,7 @@
     │   └── CheckpointError               2  a checkpoint that cannot be exported
     ├── GateRefused(RuntimeError)         1  parity, words or selftest: the result was not good enough
     └── EngineError(RuntimeError)         3  an engine or a device is missing or failed
+        └── DeviceError                   3  a device that an engine does not have here
 
 A message says what is wrong and, after a semicolon or in a second sentence, what to do. It is one line: line breaks and
 control characters in names and other quoted text are written as escapes.
@@ -54,6 +55,10 @@ class EngineError(Wav2EdgeError, RuntimeError):
     """An engine or a device that is missing or failed (exit code 3)."""
 
     exit_code = 3
+
+
+class DeviceError(EngineError):
+    """A device that an engine does not have on this machine."""
 
 
 def first_line(error: BaseException) -> str:

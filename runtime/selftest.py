@@ -16,7 +16,7 @@ from .bundle.read import Bundle
 from .bundle.reference import Outputs, read_archive
 from .comparison import Comparison, compare, samples_of
 from .engines import EngineOptions
-from .errors import EngineError
+from .errors import DeviceError, EngineError
 from .model import Model
 
 Status = Literal["passed", "failed", "refused", "missing"]
@@ -27,8 +27,8 @@ class SelftestResult:
     """One engine × variant.
 
     status: ``passed``, ``failed``, ``refused`` (the engine does not run this variant) or ``missing`` (the engine is not
-    available here; variant is empty then). reason: why, where it did not pass. The figures are those of
-    ``comparison.Comparison``, None where nothing ran. seconds: time of the runs, loading left out.
+    available here, variant is empty then; or it lacks the device). reason: why, where it did not pass. The figures are
+    those of ``comparison.Comparison``, None where nothing ran. seconds: time of the runs, loading left out.
     """
 
     engine: str
@@ -52,7 +52,7 @@ def run(
     """Yield the result of every engine × variant, or of the one or those that are named.
 
     Raises BundleError where the bundle has no selftest or no such variant, InputError for an engine that does not
-    exist, EngineError for a named one that is missing here.
+    exist, EngineError for a named one that is missing here, DeviceError for a device that a named one lacks.
     """
     reference = read_archive(bundle)
     options = EngineOptions(threads=threads, device=device)
@@ -66,7 +66,13 @@ def run(
             yield SelftestResult(candidate.engine, name, status, candidate.reason)
             continue
         with Model(bundle, candidate.engine, candidate.variant, options) as model:
-            yield check(model, reference)
+            try:
+                result = check(model, reference)
+            except DeviceError as error:
+                if names is not None:
+                    raise
+                result = SelftestResult(candidate.engine, candidate.variant.name, "missing", str(error))
+        yield result
 
 
 def _named(names: str | Sequence[str] | None) -> tuple[str, ...] | None:
@@ -77,7 +83,7 @@ def check(model: Model, reference: Sequence[Outputs]) -> SelftestResult:
     """Run the bundle's clips, each alone, and compare; an engine's failure is a result, not an error.
 
     The whole graph is compared, and where the model runs in stages, as it does for recordings and live captions, they
-    are too. Raises BundleError where a file of the variant is damaged.
+    are too. Raises BundleError where a file of the variant is damaged, DeviceError for a device that is missing.
     """
     clips = [samples_of(values["clip"]) for values in reference]
     model.bundle.verify(model.variant)
@@ -92,6 +98,8 @@ def check(model: Model, reference: Sequence[Outputs]) -> SelftestResult:
             if apart.status != "passed":
                 reason = f"in stages, as for recordings and live captions: {apart.reason}"
                 return _result(model, apart, seconds, reason)
+    except DeviceError:
+        raise
     except EngineError as error:
         return SelftestResult(model.engine, model.variant.name, "failed", str(error))
     return _result(model, comparison, seconds, comparison.reason)

@@ -9,7 +9,6 @@ import queue
 import selectors
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -21,6 +20,7 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime import children
 from ..runtime.audio.read import BLOCK_SECONDS, Recording
 from ..runtime.audio.tracks import Problems
 from .decode_worker import Answer, Request
@@ -202,12 +202,11 @@ class Decoders:
 
 def _start() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "wav2edge.serving.decode_worker"],
+        children.module("wav2edge.serving.decode_worker"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for the server, which finishes its files
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
 
 

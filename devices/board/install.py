@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...runtime.errors import InputError
 from ..profile import DeviceProfile
+from .commands import COMMANDS, LISTEN
 
 _HERE = Path(__file__).parent
 _ENVIRONMENT_MB = 400
@@ -41,6 +42,8 @@ class BoardPackage:
     """Whether a systemd unit goes along."""
     bytes: int
     """The size of the bundle's variants."""
+    commands: tuple[str, ...] = COMMANDS["ctc"]
+    """What uses the bundle (``commands_of``); by default what uses a model that transcribes."""
 
 
 def check_bundle_name(name: str) -> None:
@@ -74,6 +77,7 @@ def install_script(package: BoardPackage) -> str:
         "SYSTEM": install.system or "install PortAudio",
         "SYSTEM_SITE": "yes" if install.system_site else "no",
         "SERVICE": package.name if package.service else "",
+        "USE": package.commands[0] if package.commands else "selftest",
     }
     lines = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
     return (_HERE / "install.sh").read_text("utf-8").replace("@VALUES@", "\n".join(lines))
@@ -87,8 +91,10 @@ def requirements(package: BoardPackage) -> str:
 def service_unit(package: BoardPackage) -> str:
     """The text of the systemd unit, in which install.sh puts the folder of the installation for ``@FOLDER@``.
 
-    Raises InputError for a bundle whose name a unit cannot hold.
+    Raises InputError for a model that ``listen`` does not run, and for a bundle whose name a unit cannot hold.
     """
+    if LISTEN not in package.commands:
+        raise InputError(f"{package.bundle}: `listen` does not run a model with this head; leave the service out")
     if package.profile.install.commands:
         raise InputError(f"{package.profile.name}: a service is a systemd unit, which runs on Linux")
     if not package.bundle.isprintable():

@@ -9,19 +9,31 @@
 # and the old installation stays, 2 a damaged copy or wrong use, 3 something is missing here.
 set -eu
 umask 022
-unset PYTHONPATH PYTHONHOME
+unset PYTHONPATH PYTHONHOME CDPATH
 
 # What `wav2edge pack` filled in:
 @VALUES@
 
 say() { echo "install.sh: $*"; }
 fail() { code=$1; shift; echo "install.sh: $*" >&2; exit "$code"; }
+# A word as it can be pasted into a shell.
+word() {
+  case $1 in
+    *[!A-Za-z0-9_./@%+=:,-]*) printf "'%s'" "$(printf %s "$1" | sed "s/'/'\\\\''/g")" ;;
+    *) printf %s "$1" ;;
+  esac
+}
 
+[ $# -le 1 ] || fail 2 "usage: ./install.sh [FOLDER]"
+if [ -z "${HOME:-}" ]; then
+  [ $# -eq 1 ] || [ -n "${XDG_DATA_HOME:-}" ] || fail 2 "HOME is not set; name the folder: ./install.sh FOLDER"
+  [ -z "$SERVICE" ] || [ -n "${XDG_CONFIG_HOME:-}" ] || fail 2 "HOME is not set, where a service's unit goes; set it"
+fi
 here=$(cd "$(dirname "$0")" && pwd)
 folder=${1:-${XDG_DATA_HOME:-$HOME/.local/share}/wav2edge/$NAME}
-[ $# -le 1 ] || fail 2 "usage: ./install.sh [FOLDER]"
 mkdir -p "$folder/releases" || fail 2 "$folder cannot be made; name another folder: ./install.sh FOLDER"
 folder=$(cd "$folder" && pwd)
+cd /  # Python imports from the working directory first, where the user may have files by any name
 
 # 1. The copy is whole.
 (cd "$here" && sha256sum -c SHA256SUMS >/dev/null 2>&1) ||
@@ -157,5 +169,5 @@ for old in "$folder"/releases/*; do
   case releases/${old##*/} in "releases/$id" | "$before") ;; *) rm -rf "$old" ;; esac
 done
 say "installed in $folder"
-say "use it: $folder/current/env/bin/wav2edge transcribe talk.wav -m $folder/current/$BUNDLE"
+say "use it: $(word "$folder/current/env/bin/wav2edge") $USE -m $(word "$folder/current/$BUNDLE")"
 [ -z "$SERVICE" ] || say "captions at once and after each start: systemctl --user enable --now $SERVICE && loginctl enable-linger"

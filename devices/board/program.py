@@ -9,11 +9,11 @@ import importlib.util
 import os
 import re
 import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...runtime import children
 from ...runtime.errors import InputError, first_line
 
 NAME = "wav2edge"
@@ -63,7 +63,7 @@ def rebuilt(folder: Path) -> Path:
 
 
 def _built(source: Path, folder: Path) -> Path:
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    command = children.module("hatchling", "build", "-t", "wheel", "-d", str(folder))
     environment = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
     done = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)
     found = sorted(folder.glob(f"{NAME}-*.whl"))

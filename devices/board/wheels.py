@@ -20,6 +20,7 @@ from email.message import Message
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...runtime import children
 from ...runtime.errors import EngineError, InputError
 from ..profile import Installation
 
@@ -111,7 +112,7 @@ def gather(program: Path, install: Installation, target: Target, folder: Path) -
 
 
 def _download(requirements: Sequence[str], target: Target, place: Path) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
+    command = children.module("pip", "download", "--quiet", "--disable-pip-version-check", "--no-input")
     command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", target.python]
     for tag in target.tags:
         command += ["--platform", tag]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TextIO, TypedDict, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime import children
 from ...runtime.audio.parts import RecordingPart
 from ...runtime.errors import AudioError, EngineError, Wav2EdgeError, first_line
 from . import memory
@@ -84,7 +85,7 @@ class Worker:
         """Start a process that has imported nothing heavy yet."""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close; a pipe that is not read would fill up)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", _MODULE],
+            children.module(_MODULE),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

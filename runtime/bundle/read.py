@@ -189,7 +189,7 @@ class Bundle:
             if sha256(path) != variant.sha256[name]:
                 raise BundleError(f"{path}: wrong SHA-256; the file was changed or damaged, copy it again")
             if name not in variant.data:
-                check_external_data(path, variant.data)
+                check_external_data(self.directory, name, variant.data)
 
     def file(self, name: str) -> Path:
         """A listed file that belongs to no variant, such as ``vocab.json``, with its SHA-256 checked."""

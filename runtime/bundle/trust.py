@@ -7,7 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Collection, Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ..errors import BundleError
 
@@ -84,23 +84,33 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def check_external_data(graph: Path, allowed: Collection[str]) -> None:
+def check_external_data(directory: Path, graph: str, allowed: Collection[str]) -> None:
     """Check that the weights a graph keeps in other files are in files of its variant; raises BundleError.
 
-    An engine follows these names by itself. In ONNX such a name is an entry of field 13 of a tensor, whose field 1 is
-    ``location`` and whose field 2 is the name. Only the shortest way to write an entry is taken, with nothing after the
-    name: that is what every exporter writes, and what can be checked without parsing the whole graph.
+    directory: the bundle's. graph, allowed: the graph and the variant's files of weights, by their names in the bundle.
+
+    An engine follows the names in a graph by itself, from the graph's own folder. In ONNX such a name is an entry of
+    field 13 of a tensor, whose field 1 is ``location`` and whose field 2 is the name. Only the shortest way to write an
+    entry is taken, with nothing after the name: that is what every exporter writes, and what can be checked without
+    parsing the whole graph.
     """
-    content = graph.read_bytes()
+    path = directory / graph
+    content = path.read_bytes()
     start = 0
     while (start := content.find(_KEY, start)) >= 0:
         end = start + len(_KEY)
         if start > 0 and content[start - 1] in _BEFORE:
             name = _external_name(content, start, end)
-            if name is None or name not in allowed:
+            if name is None or _listed_name(graph, name) not in allowed:
                 shown = "a file" if name is None else repr(name[:80])
-                raise BundleError(f"{graph}: it takes weights from {shown} outside its variant; do not trust it")
+                raise BundleError(f"{path}: it takes weights from {shown} outside its variant; do not trust it")
         start = end
+
+
+def _listed_name(graph: str, name: str) -> str | None:
+    """The name in the bundle of a file that a graph names from its own folder; None where it leads out of that."""
+    written = PurePosixPath(name)
+    return None if written.is_absolute() or ".." in written.parts else str(PurePosixPath(graph).parent / written)
 
 
 def _external_name(content: bytes, start: int, end: int) -> str | None:

@@ -62,6 +62,9 @@ class EngineOptions:
     linear layers are single operators, and batches of clips of several lengths are run clip by clip."""
     keep_compiled: bool = True
     """Write what an engine compiles to the cache directory; false for a variant that the gate may still refuse."""
+    must_keep: bool = False
+    """Raise InputError where what an engine compiled cannot be kept in the cache directory, and EngineError where
+    another process holds it; otherwise the engine runs all the same, and compiles again at the next start."""
 
     def __post_init__(self) -> None:
         """Raise InputError for a number of threads that no engine takes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 
-from ..errors import EngineError
+from ..errors import DeviceError, EngineError
 
 
 @cache
@@ -20,17 +20,25 @@ def missing() -> str | None:
         return "no NVIDIA driver here (libcuda.so.1); it needs an NVIDIA GPU and its driver"
     if code := driver.cuInit(0):
         return f"the NVIDIA driver does not start (cuInit: error {code}); see `nvidia-smi` and `dmesg`"
-    count = ctypes.c_int()
-    if driver.cuDeviceGetCount(ctypes.byref(count)) or count.value < 1:
+    if _count(driver) < 1:
         return "the NVIDIA driver sees no GPU; in a container start it with `--gpus all`"
     return None
 
 
 def index(device: str | None) -> int:
-    """The GPU's number in ``cuda:1``, ``1`` or None (0); raises ValueError for anything else."""
-    if device is None or device == "cuda":
-        return 0
-    return int(device.removeprefix("cuda:"))
+    """The GPU's number in ``cuda:1``, ``1`` or None (0); raises DeviceError for another name, and for no such GPU."""
+    number = "0" if device is None or device == "cuda" else device.removeprefix("cuda:")
+    if not number.isascii() or not number.isdigit():
+        raise DeviceError(f"no device {device!r}; name a GPU as cuda:0")
+    if missing() is None and 0 < (count := _count(ctypes.CDLL("libcuda.so.1"))) <= int(number):
+        raise DeviceError(f"no device {device!r} here; the last GPU is cuda:{count - 1}")
+    return int(number)
+
+
+def _count(driver: ctypes.CDLL) -> int:
+    """The GPUs that the driver sees; none where it does not say."""
+    count = ctypes.c_int()
+    return 0 if driver.cuDeviceGetCount(ctypes.byref(count)) else count.value
 
 
 def gpu_memory_used() -> int | None:

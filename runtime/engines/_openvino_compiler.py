@@ -21,7 +21,7 @@ from . import _mapped
 from ._openvino_session import OpenVinoSession, reason
 
 if TYPE_CHECKING:
-    from openvino import Core, Model
+    from openvino import CompiledModel, Core, Model
 
 FIXED = {"SNIPPETS_MODE": "DISABLE"}
 """Settings for a fixed length. OpenVINO would compute element-wise operators by other kernels than where lengths vary,
@@ -42,6 +42,8 @@ class Compiler:
     settings: Mapping[str, str | int]
     keep: bool
     """Whether what is compiled is kept in the cache directory."""
+    must_keep: bool = False
+    """Whether it is an error that it cannot be kept there."""
 
     def read(self) -> Model:
         """The graph of the stage."""
@@ -50,7 +52,7 @@ class Compiler:
     def session(self, make: Callable[[], Model], samples: int | None = None) -> OpenVinoSession:
         """A session of the model that ``make`` gives, for one clip of so many samples (None: any clips).
 
-        Raises EngineError.
+        Raises EngineError; with ``must_keep`` also InputError where what was compiled could not be kept.
         """
         # A folder for each stage, its settings and its length: every file in it is read whole to be checked.
         settings = dict(self.settings)
@@ -59,7 +61,7 @@ class Compiler:
             settings |= FIXED
             parts["samples"] = str(samples)
         with contextlib.ExitStack() as held:
-            kept = _kept_folder(self.variant, {**parts, **settings}, held) if self.keep else None
+            kept = self._kept_folder({**parts, **settings}, held) if self.keep else None
             if kept is not None:
                 settings["CACHE_DIR"] = str(kept)
             try:
@@ -72,26 +74,52 @@ class Compiler:
                 graph = self.bundle.graph(self.variant, self.stage).name
                 raise EngineError(f"openvino cannot load {graph} on {self.device}: {reason(error)}") from error
             if kept is not None:
-                with contextlib.suppress(InputError):
-                    cache.record_digests(kept, "*.blob", unchanged)
+                self._record(kept, unchanged, compiled)
         # What was compiled just now reads its weights from the bundle, what was kept from its own file.
         read = (self.bundle.directory.resolve(), *(() if kept is None else (kept,)))
         _mapped.release(*read)
         return OpenVinoSession(compiled, self.stage, {*self.bundle.spec.output_names, *BETWEEN_STAGES}, read)
 
+    def _kept_folder(self, parts: Mapping[str, object], held: contextlib.ExitStack) -> Path | None:
+        """The folder of what OpenVINO compiles, which no other process uses until ``held`` ends; None for no folder.
 
-def _kept_folder(variant: Variant, parts: Mapping[str, object], held: contextlib.ExitStack) -> Path | None:
-    """The folder of what OpenVINO compiles, which no other process uses until ``held`` ends; None where there is none.
+        OpenVINO reads compiled models that another process is writing. A machine without a writable cache still runs;
+        it only compiles at each start, as where another process holds the folder for too long.
+        """
+        try:
+            kept = cache.compiled("openvino", self.variant.sha256, cache.key(parts))
+            held.enter_context(cache.lock(kept.with_name(f"{kept.name}.lock"), timeout=_LONGEST_WAIT))
+        except InputError:
+            if self.must_keep:
+                raise
+            return None
+        except TimeoutError as error:
+            if self.must_keep:
+                raise EngineError(f"{error}; try again when it has ended") from error
+            return None
+        return kept
 
-    OpenVINO reads compiled models that another process is writing. A machine without a writable cache still runs; it
-    only compiles at each start, as where another process holds the folder for too long.
-    """
+    def _record(self, kept: Path, unchanged: Mapping[str, str], compiled: CompiledModel) -> None:
+        """Keep the digests of a folder's compiled models.
+
+        OpenVINO says nothing where it cannot write what it compiled, as on a full disk: then no file is new.
+        """
+        loaded = _was_kept(compiled)
+        try:
+            digests = cache.record_digests(kept, "*.blob", unchanged if loaded else {})
+            if not loaded and digests == unchanged:
+                raise cache.unwritable(kept, "openvino wrote no compiled model there")
+        except InputError:
+            if self.must_keep:
+                raise
+
+
+def _was_kept(compiled: CompiledModel) -> bool:
+    """Whether a model was taken from its folder of the cache rather than compiled."""
     try:
-        kept = cache.compiled("openvino", variant.sha256, cache.key(parts))
-        held.enter_context(cache.lock(kept.with_name(f"{kept.name}.lock"), timeout=_LONGEST_WAIT))
-    except (InputError, TimeoutError):
-        return None
-    return kept
+        return bool(compiled.get_property("LOADED_FROM_CACHE"))
+    except RuntimeError:  # a device that does not say so
+        return False
 
 
 def _unchanged(kept: Path | None) -> dict[str, str]:

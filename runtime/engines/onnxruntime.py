@@ -15,7 +15,7 @@ import numpy as np
 from .. import remedies
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import FEATURE_LENGTHS, FEATURES, ModelSpec, Stage
-from ..errors import EngineError, first_line
+from ..errors import DeviceError, EngineError, first_line
 from . import Arrays, Build, EngineOptions, Purpose, Session, _ort
 from ._library import library
 from ._one_clip import stacked
@@ -31,6 +31,8 @@ build: Build | None = None
 
 PROVIDER = _ort.CPU
 _SUFFIX = "ExecutionProvider"
+_OWNERS = {"gpu": "openvino", "npu": "openvino", "auto": "openvino", "cuda": "onnxruntime-cuda and of tensorrt"}
+"""The engines whose devices have names that begin so."""
 
 
 def unavailable() -> str | None:
@@ -123,6 +125,7 @@ class Unpadded:
 
 
 def _provider(device: str | None) -> str:
+    """The execution provider of a device's name; raises DeviceError."""
     if device is None:
         return PROVIDER
     ort = library("onnxruntime")
@@ -131,6 +134,8 @@ def _provider(device: str | None) -> str:
     try:
         return str(have[device.removesuffix(_SUFFIX).lower()])
     except KeyError:
-        raise EngineError(
+        owners = next((names for start, names in _OWNERS.items() if device.lower().startswith(start)), None)
+        raise DeviceError(
             f"onnxruntime has no provider {device!r} here; it has {', '.join(sorted(have.values()))}"
+            + (f". It is a device of {owners}: name the engine too" if owners else "")
         ) from None

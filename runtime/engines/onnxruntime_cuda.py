@@ -65,7 +65,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
 
     With CUDA graphs where ONNX Runtime accepts the graph for them, else without.
     """
-    device = device_index(options)
+    device = _gpu.index(options.device)
     preload()
     settings = {"device_id": str(device), "use_tf32": "0", "cudnn_conv_use_max_workspace": "1"}
     try:
@@ -86,14 +86,6 @@ def preload() -> None:
     if hasattr(ort, "preload_dlls"):  # since 1.21; it prints what it does not find, and the session then fails
         with contextlib.redirect_stdout(io.StringIO()):
             ort.preload_dlls()
-
-
-def device_index(options: EngineOptions) -> int:
-    """The GPU's number; raises EngineError for a name that is not a GPU's."""
-    try:
-        return _gpu.index(options.device)
-    except ValueError:
-        raise EngineError(f"no device {options.device!r}; name a GPU as cuda:0") from None
 
 
 @dataclass

@@ -19,7 +19,7 @@ from .. import cache
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import STAGES, ModelSpec, Stage
 from ..errors import EngineError
-from . import EVERY_OPTION, Arrays, Build, EngineOptions, Purpose, _ort, onnxruntime_cuda
+from . import EVERY_OPTION, Arrays, Build, EngineOptions, Purpose, _gpu, _ort, onnxruntime_cuda
 from ._library import library
 from ._profiles import ShapeProfile, output_steps, pick, plan
 from ._tensorrt import flavor
@@ -145,7 +145,7 @@ class BucketedSession:
     def _session(self, index: int, rest: tuple[int, ...]) -> _ort.OnnxRuntimeSession:
         with self._lock:
             if index not in self._sessions:
-                device = onnxruntime_cuda.device_index(self._options)
+                device = _gpu.index(self._options.device)
                 onnxruntime_cuda.preload()
                 settings = provider_options(
                     self._bundle, self._variant, self._stage, self._profiles[index], rest, device

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from .. import remedies, tiling
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import ModelSpec, Stage
-from ..errors import EngineError
+from ..errors import DeviceError
 from . import (
     Build,
     EngineOptions,
@@ -41,7 +41,7 @@ PURPOSE: Purpose = "inference"
 LIBRARY: str | None = "openvino"
 SHARED = False
 KEEPS_LENGTHS = True
-READS = frozenset({"threads", "device", "profiling", "keep_compiled"})
+READS = frozenset({"threads", "device", "profiling", "keep_compiled", "must_keep"})
 build: Build | None = None
 
 DEVICE = "CPU"
@@ -68,7 +68,10 @@ def refuses(spec: ModelSpec, variant: Variant) -> str | None:
 
 
 def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> Session:
-    """Load a stage on ``options.device`` (default: CPU); raises EngineError naming the devices there are."""
+    """Load a stage on ``options.device`` (default: CPU).
+
+    Raises EngineError, DeviceError naming the devices there are, and what ``options.must_keep`` says.
+    """
     openvino = library("openvino")
 
     core = openvino.Core()
@@ -77,7 +80,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
     # Asking for the devices loads the plugins for graphics and NPUs, which take 19 MB.
     have = core.available_devices if family != DEVICE else [DEVICE]
     if family not in {*(name.split(".")[0] for name in have), "AUTO", "MULTI", "HETERO"}:
-        raise EngineError(f"openvino has no device {device} here; it has {', '.join(have) or 'none'}")
+        raise DeviceError(f"openvino has no device {device} here; it has {', '.join(have) or 'none'}")
     settings: dict[str, str | int] = {
         "PERFORMANCE_HINT": "LATENCY",
         # Without the hint a CPU with bfloat16 computes fp32 variants in bfloat16. Statistics take longer in it.
@@ -91,7 +94,7 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
             settings["INFERENCE_NUM_THREADS"] = options.threads
     if options.profiling:
         settings["PERF_COUNT"] = True
-    compiler = Compiler(core, bundle, variant, stage, device, settings, options.keep_compiled)
+    compiler = Compiler(core, bundle, variant, stage, device, settings, options.keep_compiled, options.must_keep)
     if family != DEVICE or not (variant.precision == "int8" or variant.bfloat16):
         return compiler.session(compiler.read)
     prepared: list[Model] = []

@@ -23,7 +23,7 @@ from ..audio.loudness import measure
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import OUTPUT_LENGTHS, STAGES, ModelSpec, Stage
 from ..bundle.trust import joined_sha256
-from ..errors import EngineError, first_line
+from ..errors import DeviceError, EngineError, first_line
 from . import EVERY_OPTION, Arrays, Build, EngineOptions, Purpose, _gpu
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def matches(bundle: Bundle, directory: Path) -> bool:
 
 
 def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions) -> TorchSession:
-    """Load the checkpoint in the variant's float type; raises EngineError."""
+    """Load the checkpoint in the variant's float type; raises EngineError, DeviceError without the device."""
     import torch
 
     if stage != "full":
@@ -114,9 +114,9 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
         raise EngineError(f"{directory} holds other weights than {bundle.path} was made from")
     device, _, extra = (options.device or "cpu").partition(",")
     if extra not in ("", "compile"):
-        raise EngineError(f"no device {options.device!r}; torch takes cpu or cuda:0, and cuda:0,compile")
+        raise DeviceError(f"no device {options.device!r}; torch takes cpu or cuda:0, and cuda:0,compile")
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise EngineError("torch finds no CUDA device here; install its CUDA build and the NVIDIA driver, or use cpu")
+        raise DeviceError("torch finds no CUDA device here; install its CUDA build and the NVIDIA driver, or use cpu")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[variant.precision]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -215,6 +216,40 @@ def test_openvino_is_compiled_ahead_for_what_transcribes(
     assert len(kept) == 2 and str(tmp_path) in capsys.readouterr().out
     assert main(["transcribe", "--engine", "openvino", "--threads", "1", str(CLIP)]) == 0
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.blob")} == kept
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+def test_build_does_not_report_what_openvino_could_not_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a full disk OpenVINO writes nothing and says nothing, and a model was reported that the next start lacked."""
+    import resource
+
+    pytest.importorskip("openvino", reason='needs `pip install "wav2edge[openvino]"`')
+    monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))  # like a full disk for each compiled model
+    try:
+        assert main(["build", "--engine", "openvino", "--threads", "1"]) == 2
+        assert main(["transcribe", "--engine", "openvino", "--threads", "1", str(CLIP)]) == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "embedded demo model" not in line]
+    assert len(lines) == 1 and "the cache cannot be written" in lines[0] and "set WAV2EDGE_CACHE" in lines[0]
+
+
+def test_build_does_not_report_an_earlier_build_in_a_cache_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Compiled models of before were counted, which no start reads in a cache that is read-only now."""
+    pytest.importorskip("openvino", reason='needs `pip install "wav2edge[openvino]"`')
+    monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path))
+    assert main(["build", "--engine", "openvino", "--threads", "1"]) == 0
+    for lock in tmp_path.rglob("*.lock"):
+        lock.unlink()
+        lock.mkdir()
+    assert main(["build", "--engine", "openvino", "--threads", "1"]) == 2
+    assert "the cache cannot be written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

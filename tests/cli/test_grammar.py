@@ -93,12 +93,16 @@ def test_a_folder_is_no_file_to_write(
         ["quantize", "{}", "--report", "{}"],
         ["evaluate", "m.jsonl", "-m", "{}", "--report", "{}"],
         ["bench", "{}", "--report", "{}"],
+        ["inspect", "{}", "--json", "{}/new.json"],
+        ["bench", "{}", "--report", "{}/new"],
+        ["transcribe", "a.wav", "-m", "{}", "-o", "{}/new/deeper"],
+        ["pack", "{}", "--for", "x86-64", "{}/new.tar"],
+        ["pack", "-m", "{}", "--for", "sherpa-onnx", "{}/new"],
     ],
-    ids=lambda words: f"{words[0]} {words[-2]}",
+    ids=lambda words: f"{words[0]} {words[-2]} {words[-1]}",
 )
-def test_a_file_of_a_bundle_is_not_written_over(
-    path: str, words: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_is_written_into_a_bundle(path: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A new file, which its list does not have, was written; `pack` put its archive there."""
     before = {file: file.read_bytes() for file in Path(path).iterdir()}
     assert main([word.format(path) for word in words]) == 2
     [line] = capsys.readouterr().err.splitlines()
@@ -106,9 +110,10 @@ def test_a_file_of_a_bundle_is_not_written_over(
     assert {file: file.read_bytes() for file in Path(path).iterdir()} == before
 
 
-def test_a_new_file_may_be_written_into_a_bundle(path: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["inspect", path, "--json", f"{path}/seen.json"]) == 0
-    assert json.loads(Path(path, "seen.json").read_text("utf-8"))["provenance"] == {"checkpoint": "none"}
+def test_another_programs_bundle_json_does_not_matter(path: str, tmp_path: Path) -> None:
+    (tmp_path / "bundle.json").write_text('{"assets": []}')
+    assert main(["inspect", path, "--json", str(tmp_path / "seen.json")]) == 0
+    assert json.loads((tmp_path / "seen.json").read_text("utf-8"))["provenance"] == {"checkpoint": "none"}
 
 
 def test_json_does_not_take_a_manifest_for_its_file(

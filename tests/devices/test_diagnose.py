@@ -49,6 +49,19 @@ def test_a_healthy_orin(board: Board, tmp_path: Path) -> None:
     assert set(problems) == {"python"} and not problems["python"].serious
 
 
+@pytest.mark.parametrize("content", [None, b"", b"Version: \n\n", b"\xff\xfe"])
+def test_a_package_without_metadata(board: Board, tmp_path: Path, content: bytes | None) -> None:
+    """`devices`, which is to say what is wrong, ended in a traceback for what an interrupted update had left."""
+    install(tmp_path, "onnxruntime", "1.32.0")
+    metadata = tmp_path / "onnxruntime-1.32.0.dist-info/METADATA"
+    metadata.unlink() if content is None else metadata.write_bytes(content)
+    problem = found(board("x86-laptop"), tmp_path)["damaged-package"]
+    assert problem.problem == "the installation of onnxruntime is damaged: its metadata is missing" and problem.serious
+    assert problem.remedy == f"{remedies.pip()} install --force-reinstall --no-deps onnxruntime"
+    install(tmp_path, "onnxruntime", "1.27.0")
+    assert found(board("x86-laptop"), tmp_path) == {}, "the other one is whole"
+
+
 @pytest.mark.parametrize(("name", "extra"), [("x86-laptop", "cpu"), ("x86-desktop-nvidia", "gpu")])
 def test_both_onnxruntimes(board: Board, tmp_path: Path, name: str, extra: str) -> None:
     install(tmp_path, "onnxruntime", "1.32.0")

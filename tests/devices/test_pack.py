@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -19,7 +20,9 @@ import pytest
 
 from wav2edge.cli import main
 from wav2edge.devices import profile
+from wav2edge.devices.board.commands import COMMANDS
 from wav2edge.devices.pack import PackOptions, pack, used
+from wav2edge.runtime.bundle import shipped
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import ModelSpec, Stage
 from wav2edge.runtime.bundle.write import describe_variant, new_bundle, write_manifest
@@ -149,6 +152,59 @@ def test_names_with_spaces_are_quoted_in_the_lines_to_type(
         [program, "transcribe", "talk.wav", "-m", there],
         [program, "listen", "-m", there],
     ]
+
+
+def text_of(file: Path, name: str) -> str:
+    with tarfile.open(file) as archive:
+        member = archive.extractfile(name)
+        assert member is not None
+        return member.read().decode()
+
+
+def test_the_lines_to_type_are_for_the_models_head(tmp_path: Path, options: PackOptions) -> None:
+    """A model of speakers was said to transcribe and listen, and its service started again and again."""
+    speaker, keyword = (Bundle.open(shipped.directory_of(name)) for name in ("speaker", "keyword"))
+    pack(speaker, profile.load("raspberry-pi-5"), tmp_path / "a.tar", options)
+    readme, script = (text_of(tmp_path / "a.tar", name) for name in ("README.txt", "install.sh"))
+    assert "wav2edge embed talk.wav -m " in readme and "wav2edge verify a.wav b.wav -m " in readme
+    assert "transcribe" not in readme and "listen" not in readme
+    assert "\nUSE='embed talk.wav'\n" in script
+    service = dataclasses.replace(options, service=True)
+    with pytest.raises(InputError, match=r"`listen` does not run its model .*; leave the service out"):
+        pack(speaker, profile.load("raspberry-pi-5"), tmp_path / "b.tar", service)
+    assert not (tmp_path / "b.tar").exists()
+    pack(keyword, profile.load("raspberry-pi-5"), tmp_path / "c.tar", service)
+    readme = text_of(tmp_path / "c.tar", "README.txt")
+    assert "wav2edge classify talk.wav -m " in readme and "wav2edge listen -m " in readme
+
+
+def test_every_head_has_commands_that_exist() -> None:
+    heads = {path.stem for path in (Path(__file__).parents[2] / "runtime/heads").glob("[!_]*.py")}
+    assert set(COMMANDS) == heads
+    commands = {command.split()[0] for each in COMMANDS.values() for command in each}
+    assert commands < {path.stem for path in (Path(__file__).parents[2] / "src/wav2edge/cli").glob("[!_]*.py")}
+
+
+@pytest.mark.parametrize("board", ["snapdragon-x", "apple-silicon"])
+def test_the_line_that_checks_a_copy_is_of_the_boards_system(
+    bundle_of: Make, tmp_path: Path, options: PackOptions, board: str
+) -> None:
+    """README.txt had `sha256sum` for Windows and macOS, which do not have it."""
+    pack(bundle_of("fp32"), profile.load(board), tmp_path / "a.tar", options)
+    lines = text_of(tmp_path / "a.tar", "README.txt").splitlines()
+    line = lines[lines.index("Check the copy before:") + 1].strip()
+    if board == "apple-silicon":
+        assert line == "shasum -a 256 -c SHA256SUMS"
+        return
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        archive.extractall(tmp_path / "there")
+    launcher, *words = shlex.split(line)
+    assert launcher == "py"
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path / "there", capture_output=True, text=True, check=True)
+    assert "my-model/fp32.onnx OK" in done.stdout and "FAILED" not in done.stdout
+    (tmp_path / "there/my-model/fp32.onnx").write_bytes(b"damaged")
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path / "there", capture_output=True, text=True, check=True)
+    assert "my-model/fp32.onnx FAILED" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tgz"])

@@ -23,7 +23,7 @@ from wav2edge.runtime.bundle.reference import Outputs, clip_key, output_key, rea
 from wav2edge.runtime.bundle.spec import ModelSpec
 from wav2edge.runtime.bundle.write import write_manifest
 from wav2edge.runtime.comparison import compare, text_of
-from wav2edge.runtime.errors import BundleError, EngineError, InputError
+from wav2edge.runtime.errors import BundleError, DeviceError, EngineError, InputError
 from wav2edge.runtime.model import Model
 
 
@@ -250,3 +250,18 @@ def test_the_reasons_why_nothing_could_run_name_engines(
     monkeypatch.setattr(engines, "missing", lambda name: "not here")
     assert main(["selftest", "-m", str(embedded.bundle_path())]) == 3
     assert "nothing could run here (onnxruntime: not here; " in capsys.readouterr().err
+
+
+def test_a_device_that_an_engine_lacks_is_missing_not_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    """`selftest --device cuda:0` without a GPU advised against using the machine, with the code of a wrong result."""
+    engines.library("onnxruntime")
+    assert main(["selftest", "--device", "cuda:0"]) == 2
+    assert "--device names a device of one engine; add --engine" in capsys.readouterr().err
+    assert main(["selftest", "--engine", "onnxruntime", "--device", "nothing:0", "--variant", "fp32"]) == 3
+    error = capsys.readouterr().err
+    assert "onnxruntime has no provider 'nothing:0' here" in error and "do not use it" not in error
+    bundle = embedded.resolve(None)
+    with pytest.raises(DeviceError, match="no provider"):
+        list(selftest.run(bundle, "onnxruntime", "fp32", device="nothing:0"))
+    every = [result for result in selftest.run(bundle, None, "fp32", device="nothing:0") if result.variant]
+    assert every and {result.status for result in every} <= {"missing", "refused"}

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, SupportsInt
 
+from ... import children
 from ...errors import EngineError
 from .. import BuildProgress
 from .._profiles import ShapeProfile
@@ -70,7 +71,7 @@ class BuildRequest:
 def build_apart(request: BuildRequest, progress: BuildProgress) -> None:
     """Build in another process; raises EngineError with the builder's own reason, also when that process crashes."""
     process = subprocess.Popen(
-        [sys.executable, "-m", _MODULE],
+        children.module(_MODULE),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

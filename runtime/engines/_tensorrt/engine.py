@@ -154,10 +154,7 @@ def _open(flavor: Flavor, bundle: Bundle, key: store.Key, content: bytes, cuda: 
 
 
 def _cuda(options: EngineOptions) -> Cuda:
-    try:
-        return Cuda(_gpu.index(options.device))
-    except ValueError:
-        raise EngineError(f"no device {options.device!r}; name a GPU as cuda:0") from None
+    return Cuda(_gpu.index(options.device))
 
 
 def _gpu_facts(options: EngineOptions) -> CudaDevice:

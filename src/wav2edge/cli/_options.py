@@ -137,6 +137,12 @@ def device(function: Function) -> Function:
     return option("--device", text, group=MODEL, metavar="DEVICE")(function)
 
 
+def check_device(several: Several) -> None:
+    """Raise InputError for a device without the engine whose device it is."""
+    if several.device is not None and not several.engine:
+        raise InputError("--device names a device of one engine; add --engine")
+
+
 def threads_or_default(threads: int | None) -> int:
     """The given threads, else those that suit this machine."""
     from wav2edge.devices.choice import threads_for

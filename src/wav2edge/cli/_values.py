@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Callable, Iterable
@@ -77,7 +78,7 @@ class Number(click.ParamType[float]):
 
 
 class Written(click.Path):
-    """A file to be written, or a folder for several: neither a file of a bundle nor a bundle."""
+    """A file to be written, or a folder for several: neither a bundle nor anything inside one."""
 
     def __init__(self, *, folder: bool) -> None:
         """``folder``: whether it may be one."""
@@ -88,21 +89,36 @@ class Written(click.Path):
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
     ) -> str | bytes | os.PathLike[str]:
         """The path as it is given; ``-`` is standard output."""
-        place = Path(value).resolve()
-        if str(value) != "-" and place.exists():
-            bundle = next((folder for folder in (place, place.parent) if _is_bundle(folder)), None)
-            if bundle is not None:
-                part = "is a bundle" if place == bundle else f"belongs to the bundle {bundle}"
-                self.fail(f"{value}: {part}; write to another place", param, ctx)
-            if place.is_dir() and not self._folder:
-                self.fail(f"{value}: is a folder; name a file", param, ctx)
+        if reason := inside_bundle(value):
+            self.fail(reason, param, ctx)
+        if not self._folder and str(value) != "-" and Path(value).is_dir():
+            self.fail(f"{value}: is a folder; name a file", param, ctx)
         return super().convert(value, param, ctx)
 
 
+def inside_bundle(value: str | os.PathLike[str]) -> str | None:
+    """Why a place cannot be written to, because it is a bundle or inside one; None where it can, and for ``-``."""
+    if str(value) == "-":
+        return None
+    place = Path(value).resolve()
+    bundle = next((folder for folder in (place, *place.parents) if _is_bundle(folder)), None)
+    if bundle is None:
+        return None
+    part = "is a bundle" if place == bundle else f"is inside the bundle {bundle}"
+    return f"{value}: {part}; write to another place"
+
+
 def _is_bundle(folder: Path) -> bool:
+    """Whether a folder has a bundle's list of files, which another program's file of that name is not."""
     from wav2edge.runtime.bundle.trust import MANIFEST
 
-    return (folder / MANIFEST).is_file()
+    try:
+        document = json.loads((folder / MANIFEST).read_bytes())
+    except (ValueError, RecursionError):  # a damaged bundle is one too
+        return True
+    except OSError:
+        return False
+    return isinstance(document, dict) and "variants" in document
 
 
 COUNT = Number(int, 1, 1_000_000, "a whole number")

@@ -285,6 +285,7 @@ def _check_alone() -> None:
 
 def _check(several: Several, what: What, tuning: TuneOptions) -> None:
     """Raise InputError for options that need others."""
+    _options.check_device(several)
     if what.clips is not None and what.manifest is None:
         raise InputError("--clips picks recordings of a manifest; add --manifest MANIFEST")
     if several.device is not None and tuning.tune:
@@ -293,8 +294,6 @@ def _check(several: Several, what: What, tuning: TuneOptions) -> None:
         raise InputError("--max-wer-rise and --max-latency limit what --tune chooses; add --tune")
     if tuning.max_wer_rise is not None and what.manifest is None:
         raise InputError("--max-wer-rise needs recordings with text or labels; add --manifest MANIFEST")
-    if several.device is not None and not several.engine:
-        raise InputError("--device names a device of one engine; add --engine")
     for path in what.checkpoint:
         if not Path(path).is_dir():
             raise InputError(f"--checkpoint {path}: no such directory")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import TYPE_CHECKING
 
@@ -143,7 +144,10 @@ def _chosen(bundle: Bundle, engine: str, names: Sequence[str], every: bool) -> l
 def _load_once(
     bundle: Bundle, engine: str, names: Sequence[str], every: bool, device: str | None, threads: int | None
 ) -> None:
-    """Load what recordings and live captions load, so that the engine keeps what it compiles."""
+    """Load what recordings and live captions load, so that the engine keeps what it compiles.
+
+    Raises InputError where it cannot be kept.
+    """
     from wav2edge.devices.open import open_model
     from wav2edge.runtime import cache
 
@@ -151,7 +155,7 @@ def _load_once(
     for name in wanted:
         started = time.monotonic()
         with open_model(bundle, engine, name, threads=threads, device=device) as model:
-            model.prepare()
+            model.prepare(options=dataclasses.replace(model.options, must_keep=True))
             known = cache.compiled(engine, model.variant.sha256)
             size = sum(path.stat().st_size for path in known.rglob("*.blob")) / 1e6
             _terminal.out(f"{model.variant.name}: {size:.1f} MB in {time.monotonic() - started:.1f} s, {known}")

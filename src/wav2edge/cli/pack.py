@@ -9,7 +9,7 @@ from wav2edge.runtime.errors import InputError
 
 from . import _options, _terminal
 from ._command import argument, command, listed, option
-from ._values import Suggested
+from ._values import Suggested, inside_bundle
 
 BOARD = "For the board"
 
@@ -94,6 +94,8 @@ def run(
     from wav2edge.runtime.bundle import signature
 
     name, file = _split(files, model)
+    if reason := inside_bundle(file):
+        raise InputError(reason)
     if layouts.is_layout(profile):
         if wheel or wheels or python or service or key:
             raise InputError(f"--for {profile}: the options for boards are of no use to another tool; leave them out")

@@ -32,6 +32,7 @@ def run(bundle: str | None, model: str | None, json: str | None, several: Severa
     """
     from wav2edge.runtime import selftest
 
+    _options.check_device(several)
     opened = _options.open_bundle(_options.which(bundle, model))
     found = selftest.run(
         opened,

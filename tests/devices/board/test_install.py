@@ -6,6 +6,7 @@ import hashlib
 import importlib.resources
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -174,6 +175,45 @@ def test_what_is_missing_is_one_line(unpacked: Callable[..., Path], tmp_path: Pa
         sums(folder)
         done = install(folder, tmp_path / "place")
         assert done.returncode == 3 and line in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_what_a_users_shell_exports_does_not_matter(unpacked: Callable[..., Path], tmp_path: Path) -> None:
+    """With CDPATH, `cd` printed where it went, and the archive was said to be damaged."""
+    folder = unpacked("one", "one")
+    command = ["sh", "one/install.sh", str(tmp_path / "a place")]
+    told = {**environment(tmp_path), "CDPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=folder.parent, env=told, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    [line] = [line for line in done.stdout.splitlines() if "use it: " in line]
+    program, there = (str(tmp_path / "a place/current" / name) for name in ("env/bin/wav2edge", "my model"))
+    assert shlex.split(line.partition("use it: ")[2]) == [program, "transcribe", "talk.wav", "-m", there]
+
+
+def test_without_a_home_the_folder_must_be_named(unpacked: Callable[..., Path], tmp_path: Path) -> None:
+    """The shell's own message did not say what to do, and one for the service came after the installation."""
+    folder = unpacked("one", "one", service=True)
+    path = {"PATH": environment(tmp_path)["PATH"]}
+    for words, said in (
+        ([], "HOME is not set; name the folder: ./install.sh FOLDER"),
+        ([str(tmp_path / "place")], "HOME is not set, where a service's unit goes; set it"),
+    ):
+        done = subprocess.run(
+            ["./install.sh", *words], cwd=folder, env=path, capture_output=True, text=True, timeout=60
+        )
+        assert (done.returncode, done.stderr) == (2, f"install.sh: {said}\n")
+    assert not (tmp_path / "place").exists()
+
+
+def test_files_where_a_user_stands_are_not_imported(unpacked: Callable[..., Path], tmp_path: Path) -> None:
+    """A platform.py in the working directory was run by the Python that install.sh started."""
+    folder, working = unpacked("one", "one"), tmp_path / "working"
+    working.mkdir()
+    for name in ("platform", "venv", "ctypes", "os", "shutil"):
+        (working / f"{name}.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'a').write({name!r})\n")
+    command = [str(folder / "install.sh"), str(tmp_path / "place")]
+    done = subprocess.run(command, cwd=working, env=environment(tmp_path), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "imported").exists()
 
 
 def test_two_installers_do_not_mix(unpacked: Callable[..., Path], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.trust import check_external_data, contained, sha256
 from wav2edge.runtime.bundle.write import add_variants, describe_variant
@@ -218,7 +220,7 @@ def test_graphs_take_weights_from_their_variants_files_only(tmp_path: Path) -> N
     inside = b"\x08\x07" + external(b"fp32.data") + external(b"0", b"offset")
     for name in (b"", b"allocation", b"x.location.y"):
         graph.write_bytes(inside + name)
-        check_external_data(graph, ("fp32.data",))
+        check_external_data(tmp_path, "g.onnx", ("fp32.data",))
     attacks = [
         inside + external(b"../secret"),
         inside + external(b"/etc/passwd"),
@@ -232,9 +234,47 @@ def test_graphs_take_weights_from_their_variants_files_only(tmp_path: Path) -> N
     for content in attacks[:-1]:
         graph.write_bytes(content)
         with pytest.raises(BundleError, match="outside its variant"):
-            check_external_data(graph, ("fp32.data",))
+            check_external_data(tmp_path, "g.onnx", ("fp32.data",))
     graph.write_bytes(attacks[-1])
-    check_external_data(graph, ())
+    check_external_data(tmp_path, "g.onnx", ())
+
+
+def test_graphs_in_a_folder_take_weights_from_it(tmp_path: Path) -> None:
+    """A graph's names are read from its own folder, but were compared with names read from the bundle's."""
+    (tmp_path / "sub").mkdir()
+    graph = tmp_path / "sub/g.onnx"
+    graph.write_bytes(external(b"fp32.data"))
+    check_external_data(tmp_path, "sub/g.onnx", ("fp32.data", "sub/fp32.data"))
+    for name, allowed in (
+        (b"fp32.data", "fp32.data"),
+        (b"../fp32.data", "fp32.data"),
+        (b"../sub/fp32.data", "sub/../sub/fp32.data"),
+        (b"/fp32.data", "/fp32.data"),
+    ):
+        graph.write_bytes(external(name))
+        with pytest.raises(BundleError, match="outside its variant"):
+            check_external_data(tmp_path, "sub/g.onnx", (allowed,))
+
+
+def test_an_unlisted_file_beside_a_graph_in_a_folder_is_refused(tmp_path: Path) -> None:
+    """The listed file was verified, and the engine took its weights from the one in the graph's folder."""
+    folder = Path(shutil.copytree(embedded.bundle_path(), tmp_path / "bundle"))
+    (folder / "sub").mkdir()
+    document = json.loads((folder / "bundle.json").read_text())
+    variant = document["variants"][0]
+    for stage, name in variant["graphs"].items():
+        (folder / name).rename(folder / "sub" / name)
+        variant["graphs"][stage] = f"sub/{name}"
+        for figures in (variant["sha256"], variant["sizes"]):
+            figures[f"sub/{name}"] = figures.pop(name)
+    for name in variant["data"]:
+        (folder / "sub" / name).write_bytes(bytes((folder / name).stat().st_size))
+    document["variants"] = [variant]
+    (folder / "bundle.json").write_text(json.dumps(document))
+    bundle = Bundle.open(folder)
+    assert variant["data"]
+    with pytest.raises(BundleError, match="outside its variant"):
+        bundle.verify(bundle.variants[0])
 
 
 def test_contained_gives_path_and_size(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from wav2edge.runtime import engines, model
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.engines import EngineOptions, _gpu, _ort
-from wav2edge.runtime.errors import EngineError, InputError
+from wav2edge.runtime.errors import DeviceError, EngineError, InputError
 
 
 def test_runs_every_scheme_it_accepts(small_bundle: Bundle) -> None:
@@ -76,6 +76,15 @@ def test_large_models_spin_and_keep_their_memory(
     monkeypatch.setattr(model, "SMALL_BYTES", small_bytes)
     options = model.options_by_size(small_bundle.variant("fp32"), threads=1)
     assert options == EngineOptions(threads=1, keep_memory=large, spin=large)
+
+
+@pytest.mark.parametrize(
+    ("device", "engine"), [("GPU.7", "openvino"), ("NPU", "openvino"), ("cuda:9", "onnxruntime-cuda and of tensorrt")]
+)
+def test_another_engines_device_names_that_engine(small_bundle: Bundle, device: str, engine: str) -> None:
+    """`--device GPU`, as the help names it, without an engine was a provider that does not exist."""
+    with pytest.raises(DeviceError, match=rf"It is a device of {engine}: name the engine too"):
+        engines.load(small_bundle, small_bundle.variant("fp32"), "onnxruntime", options=EngineOptions(device=device))
 
 
 def test_an_unknown_provider_is_named_with_those_there_are(small_bundle: Bundle) -> None:
