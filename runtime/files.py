@@ -189,8 +189,9 @@ def _exchange_at_once(first: Path, second: Path) -> bool:
 def _remove_unlocked(path: Path) -> None:
     handle = None
     try:
-        mode = path.lstat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        status = path.lstat()
+        mode = status.st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or not _is_own(status):
             return
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
         if not _lock(handle):
@@ -204,6 +205,11 @@ def _remove_unlocked(path: Path) -> None:
     finally:
         if handle is not None:
             os.close(handle)
+
+
+def _is_own(status: os.stat_result) -> bool:
+    """Whether a file belongs to this process's user: root may remove those of others, who may still need them."""
+    return sys.platform == "win32" or status.st_uid == os.geteuid()
 
 
 def _own_temporary(target: Path, folder: bool) -> tuple[int | None, Path]:

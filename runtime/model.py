@@ -158,7 +158,7 @@ class Model:
     def outputs(
         self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None = None
     ) -> list[dict[str, NDArray[np.generic]]]:
-        """Every output of clips [samples] at the model's rate, run as one padded batch.
+        """Every output of clips [samples] at the model's rate, run as one padded batch where the variant ``batches``.
 
         For each clip its outputs by name, without the batch axis; those with a time axis are cut to the clip's own
         frames, of which a clip that is too short has none. Raises EngineError, also where every clip is too short and
@@ -166,6 +166,16 @@ class Model:
         """
         if not len(clips):
             raise EngineError("no clips to run")
+        if self.variant.batches or len(clips) == 1:
+            return self._outputs_together(clips, options)
+        self._check_length(max(map(len, clips)))
+        silence = np.zeros(self.spec.min_samples, np.float32)  # a clip that is too short runs only beside another
+        alone = [[clip] if len(clip) >= self.spec.min_samples else [clip, silence] for clip in clips]
+        return [self._outputs_together(each, options)[0] for each in alone]
+
+    def _outputs_together(
+        self, clips: Sequence[NDArray[np.float32]], options: EngineOptions | None
+    ) -> list[dict[str, NDArray[np.generic]]]:
         return engines.outputs_of(self.spec, self.run("full", engines.as_feeds(*tiling.batched(clips)), options))
 
     def outputs_of_normalized(
@@ -173,6 +183,8 @@ class Model:
     ) -> list[dict[str, NDArray[np.generic]]]:
         """As ``outputs``, for clips that are normalised already, none too short: the front end, then the encoder."""
         self._check_length(min(map(len, clips), default=0))
+        if len(clips) > 1 and not self.variant.batches:
+            return [self.outputs_of_normalized([clip], options)[0] for clip in clips]
         if self.runs_in_tiles:
             return engines.outputs_of(self.spec, self._encoded(clips, options))
         batch, samples = tiling.batched(clips)

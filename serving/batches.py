@@ -1,7 +1,7 @@
 """Put several runs of one stage together as one padded batch, and split its outputs.
 
-Padding never changes a clip's result (the graph contract), so texts do not depend on the batch. A variant that is
-quantised dynamically is the exception: it scales a whole batch by its largest value, so its clips run one by one.
+Padding never changes a clip's result (the graph contract), so texts do not depend on the batch. Clips of a variant that
+does not ``batches`` run one by one.
 """
 
 from __future__ import annotations
@@ -13,15 +13,9 @@ from numpy.typing import NDArray
 
 from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES
 from ..runtime.engines import Arrays
-from ..runtime.model import Model
 
 ALIKE = 1.25
 """Runs whose lengths differ by more than this are not padded to one batch."""
-
-
-def batches(model: Model) -> bool:
-    """Whether runs of a model may be put together without changing their outputs."""
-    return model.variant.scheme != "dynamic"
 
 
 def joined(feeds: Sequence[Arrays]) -> Arrays:

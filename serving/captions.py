@@ -42,10 +42,11 @@ async def listen(socket: WebSocket) -> None:
             feed = Feed(service, served.live, outbox, _form(socket))
             name = secrets.token_hex(8)
             subscribers = service.subscribers[name] = set[Outbox]()
+            problem: Refused | None = None
             try:
                 began = json.dumps({"event": "begin", "stream": name, "model": served.name})
                 await send(socket, began, service.limits)
-                await conversation(
+                problem = await conversation(
                     socket,
                     service,
                     lambda: _take(socket, service, feed),
@@ -56,12 +57,12 @@ async def listen(socket: WebSocket) -> None:
                 feed.close()
                 del service.subscribers[name]
                 for each in subscribers:
-                    each.ended(None)
+                    each.ended(problem)
     except (Refused, InputError) as error:
-        problem = error if isinstance(error, Refused) else Refused(400, str(error))
+        refused = error if isinstance(error, Refused) else Refused(400, str(error))
         with contextlib.suppress(Exception):
-            await socket.send_text(json.dumps({"event": "error", "message": problem.message}))
-            await socket.close(problem.close_code, problem.close_reason)
+            await socket.send_text(json.dumps({"event": "error", "message": refused.message}))
+            await socket.close(refused.close_code, refused.close_reason)
     except WebSocketDisconnect:
         pass
 

@@ -38,6 +38,10 @@ MANIFEST = "results.jsonl"
 """The same of the whole corpus, one line for each recording, in the corpus's order."""
 
 
+CONTENTS = "contents"
+"""The name among a folder's settings under which is what others of them stand for."""
+
+
 class CorpusOutcome(TypedDict):
     """The status of one recording."""
 
@@ -141,18 +145,27 @@ def other_settings(
     """The names of the settings with which the transcripts in a folder were made otherwise; empty where none were.
 
     settings: JSON values that decide what transcripts hold; they are kept in the folder for later runs where no
-    transcript contradicts them. form: of the outputs, each of which has its own settings.
+    transcript contradicts them. Under ``CONTENTS`` is, by their names, what some of them stand for, such as the lines
+    of a file: it is compared in place of the file's name, except with a folder that has none, of an older version.
+    form: of the outputs, each of which has its own settings.
     """
     path = output / RESULTS / f"settings-{form}.json"
     wanted = json.loads(json.dumps(settings))
     before = read_json(path) or {}
-    changed = tuple(name for name, value in wanted.items() if before.get(name, value) != value)
+    changed = tuple(name for name in wanted if name != CONTENTS and _differs(name, wanted, before))
     if changed and any(outcome["status"] != "failed" for outcome in outcomes(output, all_items)):
         return changed
     if wanted != before:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(wanted, indent=1) + "\n")
     return ()
+
+
+def _differs(name: str, wanted: Mapping[str, object], before: Mapping[str, object]) -> bool:
+    then, now = before.get(CONTENTS), wanted.get(CONTENTS)
+    if isinstance(then, dict) and isinstance(now, dict) and name in then and name in now:
+        return bool(then[name] != now[name])
+    return before.get(name, wanted[name]) != wanted[name]
 
 
 def run(

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..runtime.errors import InputError
+from .limits import Limits
 from .refusals import Refused
 from .service import Service
 
@@ -62,7 +63,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         began, status = time.monotonic(), 0
-        limit = _BoundedBody(receive, self.service.limits.upload_bytes, self.service.limits.idle_seconds)
+        limit = _BoundedBody(receive, self.service.limits)
 
         async def note(message: Message) -> None:
             nonlocal status
@@ -114,27 +115,41 @@ class Guard:
 
 
 class _BoundedBody:
-    """Receives a request's body up to a number of bytes, none of it later than a number of seconds after the last."""
+    """Receives a request's body up to a number of bytes, and neither late nor slowly.
 
-    def __init__(self, receive: Receive, most: int, idle: float) -> None:
+    Only the time counts in which the client is waited for, not that in which the server is busy with what came.
+    """
+
+    def __init__(self, receive: Receive, limits: Limits) -> None:
         self._receive = receive
-        self._most = most
-        self._idle = idle
+        self._limits = limits
         self._taken = 0
+        self._waited = 0.0
         self.complete = False
 
     async def __call__(self) -> Message:
         if self.complete:  # only the end of the connection follows, which may come late
             return await self._receive()
+        idle = self._limits.idle_seconds
+        left = idle + self._taken / self._limits.upload_rate - self._waited
+        began = time.monotonic()
         try:
-            message = await asyncio.wait_for(self._receive(), self._idle)
+            message = await asyncio.wait_for(self._receive(), min(idle, left))
         except asyncio.TimeoutError:
-            raise Refused(408, f"nothing was sent for {self._idle:g} s; send the request again") from None
+            raise Refused(408, self._late() if left < idle else _SILENT.format(idle)) from None
+        self._waited += time.monotonic() - began
         self._taken += len(message.get("body", b""))
-        if self._taken > self._most:
-            raise _too_large(self._most)
+        if self._taken > self._limits.upload_bytes:
+            raise _too_large(self._limits.upload_bytes)
         self.complete = not message.get("more_body", False)
         return message
+
+    def _late(self) -> str:
+        rate = self._limits.upload_rate
+        return f"less than {rate} bytes a second were sent on average; send the request again, or compress it first"
+
+
+_SILENT = "nothing was sent for {:g} s; send the request again"
 
 
 def _too_large(most: int) -> Refused:

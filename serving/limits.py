@@ -34,6 +34,10 @@ class Limits:
     idle_seconds: float = 30.0
     """Seconds that a client may send nothing, in a request or on a socket; default 30. Status 408, close code 1008."""
 
+    upload_rate: int = 1000
+    """Bytes a second that a request must bring on average once its client was waited for ``idle_seconds``; default
+    1000: codecs for speech need more. Else a few slow clients could hold every place for recordings. Status 408."""
+
     header_seconds: float = 20.0
     """Seconds that the headers of a request may take; default 20. Then its connection is closed."""
 
@@ -50,7 +54,8 @@ class Limits:
     """Seconds of sound of one stream that wait to be decoded; default 30. The oldest is dropped, and Dropped sent."""
 
     stream_seconds: float = 12 * 3600.0
-    """Length of one live stream, s; default 12 h. It ends as if the client had ended it."""
+    """Length of one live stream, s; default 12 h. Then it ends with its last finals and an error. Status 413, on a
+    socket close code 1008."""
 
     memory_bytes: int | None = None
     """Resident memory from which work is refused; None: 85 % of the machine's or container's. Status 503."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from .transcriptions import FORMATS, GRANULARITIES
 
@@ -12,19 +12,26 @@ Json = Mapping[str, object]
 _ERRORS = {
     "400": "a field is wrong; the message names it",
     "401": "the token is missing or wrong",
+    "403": "a page of another site asked",
     "404": "no model, stream or path of that name",
-    "408": "nothing was sent for too long",
+    "405": "the path does not take this method",
+    "408": "nothing was sent for too long, or too slowly",
     "413": "the upload or the recording is too large",
     "415": "the body is not multipart/form-data",
+    "421": "another host name than the server's",
     "422": "the recording crashed its decoder",
-    "429": "too many live streams of one address",
+    "429": "too many live streams of one address (on a socket)",
     "503": "the server is full or stopping; Retry-After says when to try again",
 }
+_EVERYWHERE = ("403", "405", "421")
+_UPLOADS = ("400", "401", "404", "408", "413", "415", "422", "503")
+_SOCKETS = ("401", "403", "421")
+"""Before a socket is open; later errors are messages on it, and the code with which it is closed."""
 _FIELDS: dict[str, Json] = {
     "file": {"type": "string", "format": "binary", "description": "the recording, in any format the server decodes"},
     "model": {"type": "string", "description": "one of /v1/models; the first where it is left out"},
-    "language": {"type": "string", "description": "refused where the model has another one"},
-    "keywords": {"type": "array", "items": {"type": "string"}, "description": "words or phrases to favour (hotwords)"},
+    "language": {"type": "string", "description": "refused where the model names another one"},
+    "keywords": {"type": "array", "items": {"type": "string"}, "description": "words or phrases to favour"},
     "response_format": {"type": "string", "enum": list(FORMATS), "default": "json"},
     "timestamp_granularities[]": {
         "type": "array",
@@ -69,27 +76,24 @@ def _paths() -> dict[str, Json]:
                 {name: _FIELDS[name] for name in _OWN},
             )
         },
-        "/v1/listen": {"get": _get(
+        "/v1/listen": {"get": _socket(
             "WebSocket: live captions. Binary messages are samples, {\"type\": \"finish\"} ends them; the answers are "
             "the events of `wav2edge listen --json`",
             _query("model", "one of /v1/models"), _query("sample_rate", "Hz, 16000"),
             _query("encoding", "s16le, f32le, mulaw or alaw"),
         )},
         "/v1/streams/{stream}/events": {"get": _get(
-            "Server-sent events of a running stream, for those who watch it",
-            {"name": "stream", "in": "path", "required": True, "schema": {"type": "string"}},
+            "Server-sent events of a running stream, for those who watch it", ("401", "404", "503"), _place("stream"),
         )},
-        "/v1/realtime": {"get": _get(
+        "/v1/realtime": {"get": _socket(
             "WebSocket: OpenAI's realtime transcription (24 kHz PCM, PCMU, PCMA)", _query("model", "one of /v1/models")
         )},
-        "/v1/models": {"get": _get("The models, with engine, variant and word error rates")},
-        "/v1/models/{model}": {"get": _get(
-            "One model", {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
-        )},
-        "/v1/status": {"get": _get("Load, streams, queue and limits")},
+        "/v1/models": {"get": _get("The models, with engine, variant and word error rates", ("401",))},
+        "/v1/models/{model}": {"get": _get("One model", ("401", "404"), _place("model"))},
+        "/v1/status": {"get": _get("Load, streams, queue and limits", ("401",))},
         "/healthz": {"get": _get("200 while the process runs")},
-        "/readyz": {"get": _get("200 while requests are taken, 503 while the server stops")},
-        "/metrics": {"get": _get("Counts and gauges for Prometheus")},
+        "/readyz": {"get": _get("200 while requests are taken, 503 while the server stops", ("503",))},
+        "/metrics": {"get": _get("Counts and gauges for Prometheus", ("401",))},
     }  # fmt: skip
 
 
@@ -101,21 +105,32 @@ def _error() -> Json:
 
 def _upload(summary: str, fields: Mapping[str, Json]) -> Json:
     content = {"multipart/form-data": {"schema": {"type": "object", "required": ["file"], "properties": dict(fields)}}}
-    return {"summary": summary, "requestBody": {"required": True, "content": content}, "responses": _responses()}
+    body = {"required": True, "content": content}
+    return {"summary": summary, "requestBody": body, "responses": _responses("200", (*_EVERYWHERE, *_UPLOADS))}
 
 
-def _get(summary: str, *parameters: Json) -> Json:
-    return {"summary": summary, "parameters": list(parameters), "responses": _responses()}
+def _get(summary: str, statuses: tuple[str, ...] = (), *parameters: Json) -> Json:
+    """statuses: what the path can give besides 200 and what all paths can."""
+    responses = _responses("200", (*_EVERYWHERE, *statuses))
+    return {"summary": summary, "parameters": list(parameters), "responses": responses}
+
+
+def _socket(summary: str, *parameters: Json) -> Json:
+    return {"summary": summary, "parameters": list(parameters), "responses": _responses("101", _SOCKETS)}
+
+
+def _place(name: str) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def _query(name: str, about: str) -> Json:
     return {"name": name, "in": "query", "description": about, "schema": {"type": "string"}}
 
 
-def _responses() -> dict[str, Json]:
+def _responses(success: str, statuses: Iterable[str]) -> dict[str, Json]:
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    responses: dict[str, Json] = {"200": {"description": "done"}}
-    responses.update({status: {"description": about, "content": error} for status, about in _ERRORS.items()})
+    responses: dict[str, Json] = {success: {"description": "done" if success == "200" else "the socket is open"}}
+    responses.update({status: {"description": _ERRORS[status], "content": error} for status in sorted(statuses)})
     return responses
 
 

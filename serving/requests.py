@@ -31,6 +31,9 @@ _FIELD_BYTES = 64 * 1024
 _MOST_FIELDS = 400
 _LONGEST_NAME = 200
 
+LONGEST_KEYWORD = 100
+"""Characters of one keyword: the time to prepare a search grows with the square of its length."""
+
 
 @dataclass(frozen=True)
 class Upload:
@@ -256,13 +259,26 @@ def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *value
         loop.call_soon_threadsafe(function, *values)
 
 
-def hotwords(served: ServedModel, keywords: Sequence[str], most: int) -> WordDecoder | None:
-    """A beam search that favours keywords; None without any. Raises Refused where they cannot be used."""
+async def hotwords(served: ServedModel, keywords: Sequence[str], most: int) -> WordDecoder | None:
+    """A beam search that favours keywords; None without any. Raises Refused where they cannot be used.
+
+    most: how many are taken. They are bounded in length too, and prepared in a thread: a hundred of 36 kB took 8 s.
+    """
     words = tuple(word.strip() for value in keywords for word in value.split(",") if word.strip())
     if not words:
         return None
     if len(words) > most:
         raise Refused(400, f"{len(words)} keywords; at most {most} are taken", param="keywords")
+    if long := next((word for word in words if len(word) > LONGEST_KEYWORD), None):
+        raise Refused(
+            400,
+            f"keyword {long[:40]!r}… has {len(long)} characters; at most {LONGEST_KEYWORD} are taken",
+            param="keywords",
+        )
+    return await asyncio.to_thread(_beam_search, served, words)
+
+
+def _beam_search(served: ServedModel, words: Sequence[str]) -> WordDecoder:
     from ..runtime.errors import EngineError, InputError
     from ..runtime.text.language_model import BeamDecoder
 

@@ -229,7 +229,7 @@ class Scheduler:
 
     def _batches(self, place: Place) -> bool:
         """Whether a stream's windows may run together with others."""
-        return self.settings.batch_seconds > 0 and batches.batches(place.stream.live.model)
+        return self.settings.batch_seconds > 0 and place.stream.live.model.variant.batches
 
     def _taken(self, places: list[Place]) -> list[tuple[Place, Window]]:
         """A batch of the most urgent stream's window and of those like it; the lock is not held, for it computes."""

@@ -253,8 +253,11 @@ async def send(socket: WebSocket, text: str, limits: Limits) -> None:
 async def conversation(
     socket: WebSocket, service: Service, taking: Callable[[], Awaitable[None]], giving: Callable[[], Awaitable[None]],
     say: Callable[[Refused], str],
-) -> None:  # fmt: skip
-    """Receive and send on a socket until sending ends; an error is sent, and then the socket is closed."""
+) -> Refused | None:  # fmt: skip
+    """Receive and send on a socket until sending ends; an error is sent, and then the socket is closed.
+
+    Returns the error; None where the sound ended as its client wished.
+    """
     tasks = [asyncio.ensure_future(taking()), asyncio.ensure_future(giving())]
     problem: Refused | None = None
     try:
@@ -278,6 +281,7 @@ async def conversation(
         if socket.application_state is WebSocketState.CONNECTED:
             code = problem.close_code if problem else 1001 if service.stopping.is_set() else 1000
             await asyncio.wait_for(socket.close(code, problem.close_reason if problem else ""), 1.0)
+    return problem
 
 
 def note(service: Service, events: Sequence[Event]) -> None:

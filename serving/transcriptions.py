@@ -61,7 +61,7 @@ async def openai_transcriptions(request: Request) -> Response:
         served = service.model(form.text("model"))
         check_language(served, form.text("language"))
         wanted = _wanted(form)
-        decoder = hotwords(served, form.listed("keywords"), service.limits.keywords)
+        decoder = await hotwords(served, form.listed("keywords"), service.limits.keywords)
         upload = await stack.enter_async_context(kept(service, form))
         if wanted.streamed:
             return _events(_openai_events(service, served, upload, decoder, wanted.logprobs), stack.pop_all())
@@ -76,7 +76,7 @@ async def recordings(request: Request) -> Response:
         stack.enter_context(service.file_place())
         form = await stack.enter_async_context(form_of(request, service))
         served = service.model(form.text("model"))
-        decoder = hotwords(served, form.listed("keywords"), service.limits.keywords)
+        decoder = await hotwords(served, form.listed("keywords"), service.limits.keywords)
         upload = await stack.enter_async_context(kept(service, form))
         return _events(_own_events(service, served, upload, decoder), stack.pop_all())
 

@@ -7,7 +7,6 @@ import json
 import os
 import queue
 import selectors
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from ..runtime import children
 from ..runtime.audio.read import BLOCK_SECONDS, Recording
 from ..runtime.audio.tracks import Problems
+from ..runtime.files import staging
 from .decode_worker import Answer, Request
 from .limits import Limits
 from .refusals import Refused
@@ -40,8 +40,9 @@ class Spool:
     """A folder for uploads, with a bound on what is in it."""
 
     def __init__(self, limits: Limits) -> None:
-        """Make the folder; close it to remove it."""
-        self.path = Path(tempfile.mkdtemp(prefix="wav2edge-uploads-"))
+        """Make the folder; close it to remove it. Those of servers that were killed are removed at once."""
+        self._folder = contextlib.ExitStack()
+        self.path = self._folder.enter_context(staging(Path(tempfile.gettempdir()) / "wav2edge-uploads"))
         self._limits = limits
         self._lock = threading.Lock()
         self._names = 0
@@ -72,7 +73,7 @@ class Spool:
 
     def close(self) -> None:
         """Remove the folder."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        self._folder.close()
 
 
 class Share:

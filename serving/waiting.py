@@ -81,7 +81,7 @@ class ChunkQueue:
                 continue
             if run.result.set_running_or_notify_cancel():
                 runs.append(run)
-            if runs and (most <= 0 or not batches.batches(run.transcriber.model)):
+            if runs and (most <= 0 or not run.transcriber.model.variant.batches):
                 break
         for run in passed:
             heapq.heappush(self.waiting, run)

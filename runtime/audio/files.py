@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -43,19 +43,24 @@ _HEADERS = (
     (b"riff\x2e\x91\xcf\x11", "a W64 file"),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "an ASF (WMA) file"),
     (b"#!AMR", "an AMR file"),
+    (b"NIST_1A", "a NIST SPHERE file"),
+    (b"Creative Voice File", "a VOC file"),
 )
+_UNCHECKED = "whether it was cut short is not known: {} files are not checked for that"
 _MPEG_NAMES = frozenset({".mp3", ".mp2", ".mp1", ".mpga", ".mpa"})
 _RAW_NAMES = frozenset({".raw", ".pcm", ".ulaw", ".ul", ".mulaw", ".alaw", ".al", ".sw", ".s16", ".f32", ".g711"})
 
 
 def container_of(head: bytes) -> str | None:
-    """The kind of file that begins with these bytes (12 are enough), in words; None where it is not recognised.
+    """The kind of file that begins with these bytes (4 kB are enough), in words; None where it is not recognised.
 
-    Only signatures that samples do not show by chance count, so an MP3 without an ID3 tag is not recognised.
+    Only what samples do not show by chance counts: a signature, or three headers of MPEG audio or AAC, each where the
+    one before says.
     """
     if head[4:8] == b"ftyp":
         return "an MP4 (M4A) file"
-    return next((words for signature, words in _HEADERS if head.startswith(signature)), None)
+    signed = next((words for signature, words in _HEADERS if head.startswith(signature)), None)
+    return signed or containers.stream_of(head)
 
 
 def open_track(source: Source) -> Track:
@@ -64,6 +69,7 @@ def open_track(source: Source) -> Track:
     with source.opened() as view:
         words = text.kind_of(view.at(0, 4096))
         parsed = Parsed([], 0) if words else containers.parse(view, suffix in _MPEG_NAMES)
+        known = parsed
         if not parsed.parts and not words:
             parsed = Parsed([Part(((0, view.size),))], view.size)
         opened, reason = _forms(view, parsed)
@@ -73,9 +79,11 @@ def open_track(source: Source) -> Track:
         why = f"not a recording that can be read ({reason})"
         if suffix in _RAW_NAMES:
             why += "; samples without a header need their raw format: encoding, rate and channels"
-        return media.open_track(source, why)
+        return media.open_track(source, why, known)
     for form in opened:
         checked_rate(form.rate, source.name)
+    if not known.parts:
+        parsed = replace(parsed, notes=(_UNCHECKED.format(opened[0].kind),))
     announced = [form.seconds for form in opened]
     return Track(
         opened[0].rate,
@@ -87,9 +95,12 @@ def open_track(source: Source) -> Track:
 
 
 def raw_track(source: Source, raw: RawFormat) -> Track:
-    """Samples without a header; raises AudioError where there is one."""
+    """Samples without a header; raises AudioError where there is one, and where it is text."""
     with source.opened() as view:
-        if container := container_of(view.at(0, 12)):
+        head = view.at(0, 4096)
+        if words := text.kind_in_place_of_samples(head):
+            raise AudioError(f"{source.name}: {words}")
+        if container := container_of(head):
             raise AudioError(f"{source.name}: it is {container}, with a header of its own; leave the raw format out")
 
     def pieces(problems: Problems) -> Iterator[Piece]:
@@ -132,6 +143,8 @@ class _Form:
     rate: int
     channels: int
     seconds: float | None
+    kind: str
+    """Of file, such as MAT5."""
 
 
 def _forms(view: View, parsed: Parsed) -> tuple[list[_Form], str]:
@@ -144,9 +157,8 @@ def _forms(view: View, parsed: Parsed) -> tuple[list[_Form], str]:
                 frames = _frames(file)
                 if part.announced is not None and not part.continues:
                     frames = max(part.announced, frames or 0)
-                forms.append(
-                    _Form(file.samplerate, file.channels, None if frames is None else frames / max(1, file.samplerate))
-                )
+                seconds = None if frames is None else frames / max(1, file.samplerate)
+                forms.append(_Form(file.samplerate, file.channels, seconds, file.format))
         except _unreadable() as error:
             reason = reason or _reason(error)
     return forms, reason

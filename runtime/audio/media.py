@@ -14,7 +14,8 @@ import numpy as np
 from .. import remedies
 from ..errors import AudioError, first_line
 from .arrays import checked_rate
-from .containers import films
+from .containers import Parsed, films
+from .containers.films import Joined
 from .source import Source, Stretch, View
 from .tracks import BREAKS_OFF, LONGEST_GAP, Piece, Problems, Track
 
@@ -59,8 +60,11 @@ def available() -> bool:
     return importlib.util.find_spec("av") is not None
 
 
-def open_track(source: Source, why: str) -> Track:
-    """The first sound track of a file; why: what to say where PyAV cannot read it either.
+def open_track(source: Source, why: str, parsed: Parsed) -> Track:
+    """The first sound track of a file.
+
+    why: what to say where PyAV cannot read it either. parsed: what is known of its structure: FFmpeg does not
+    report for every codec where a recording is cut short or damaged.
 
     Raises AudioError where it is not a medium, has no sound or sound that nothing decodes, and where PyAV is missing
     and the name says that it is needed.
@@ -72,15 +76,27 @@ def open_track(source: Source, why: str) -> Track:
         )
         raise AudioError(f"{name}: {why}{remedy}")
     with source.opened() as view:
-        stretches = films.stretches(view)
-        forms = [_form(view, source, why, stretch) for stretch in stretches]
+        stretches, forms = _joined(view, source, why, parsed)
     seconds = [form.seconds for form in forms]
     return Track(
         forms[0].rate,
         max(form.channels for form in forms),
         None if any(length is None for length in seconds) else sum(length for length in seconds if length is not None),
-        lambda problems: _Decoding(source, why, problems).pieces(stretches),
+        lambda problems: _Decoding(source, why, problems, parsed).pieces(stretches),
     )
+
+
+def _joined(view: View, source: Source, why: str, parsed: Parsed) -> tuple[list[Joined], list[_Form]]:
+    """The recordings in a file and what each of them is; raises AudioError where FFmpeg cannot read them."""
+    found = films.stretches(view, parsed)
+    try:
+        return found, [_form(view, source, why, each.place) for each in found]
+    except AudioError:  # one of them cannot be opened alone: FFmpeg may still find its way from the beginning
+        if len(found) == 1 or not parsed.parts:
+            raise
+    damage = next((each.damage for each in found if each.damage is not None), None)
+    whole = Joined((0, view.size), any(each.cut for each in found), damage)
+    return [whole], [_form(view, source, why, whole.place)]
 
 
 @dataclass(frozen=True)
@@ -120,7 +136,12 @@ def _described(container: InputContainer, name: str) -> _Form:
         seconds += lead
     trusted = bool(_TIMED & set(container.format.name.split(",")))
     rate, channels = checked_rate(rate, name), max(1, context.channels)
-    return _Form(rate, channels, lead, seconds, trusted, len(container.streams.audio))
+    return _Form(rate, channels, lead, seconds, trusted, _tracks(container))
+
+
+def _tracks(container: InputContainer) -> int:
+    """How many tracks of sound there are: FLV has one, and FFmpeg finds another where such a file breaks off."""
+    return 1 if container.format.name == "flv" else len(container.streams.audio)
 
 
 def _length(container: InputContainer, begin: float) -> float | None:
@@ -135,7 +156,8 @@ def _length(container: InputContainer, begin: float) -> float | None:
     with contextlib.suppress(ValueError):
         hours, minutes, rest = map(float, parts)
         return max(0.0, 3600 * hours + 60 * minutes + rest - begin)
-    if container.duration and len(container.streams) == 1:
+    others = len(container.streams) - len(container.streams.audio)
+    if container.duration and not others and _tracks(container) == 1:
         return container.duration / av.time_base
     return None
 
@@ -169,32 +191,44 @@ def _opened(view: View, source: Source, why: str, stretch: tuple[int, int]) -> I
 class _Decoding:
     """One pass over a file's sound."""
 
-    def __init__(self, source: Source, why: str, problems: Problems) -> None:
+    def __init__(self, source: Source, why: str, problems: Problems, parsed: Parsed) -> None:
         self._source = source
         self._why = why
         self._problems = problems
+        self._parsed = parsed
         self._seconds = 0.0
         self._damaged = False
         self._behind = 0.0  # seconds by which the present file's times are ahead of its sound
         self._lost_at = -BREAKS_OFF  # seconds, of the last damage that was noted
 
-    def pieces(self, stretches: Sequence[tuple[int, int]]) -> Iterator[Piece]:
+    def pieces(self, stretches: Sequence[Joined]) -> Iterator[Piece]:
         """Everything that can be decoded, of each of the joined files."""
-        import av
-
         with self._source.opened() as view:
             for stretch in stretches:
-                with _opened(view, self._source, self._why, stretch) as container:
-                    begun = self._seconds
-                    try:
-                        yield from self._file(container, films.avi_seconds(view, *stretch))
-                    except (av.FFmpegError, OverflowError, MemoryError) as error:
-                        self._problems.lost(f"it cannot be decoded after {self._seconds:.1f} s ({first_line(error)})")
-                    if "aac" in container.format.name.split(","):  # FFmpeg passes over what is between ADTS frames
-                        for seconds in films.adts_holes(view, *stretch):
-                            self._lost(begun + seconds, 0.0)
+                with _opened(view, self._source, self._why, stretch.place) as container:
+                    yield from self._stretch(view, stretch, container)
+        for line in self._parsed.missing:
+            self._problems.lost(line)
+        for line in self._parsed.notes:
+            self._problems.note(line)
 
-    def _file(self, container: InputContainer, announced: float) -> Iterator[Piece]:
+    def _stretch(self, view: View, stretch: Joined, container: InputContainer) -> Iterator[Piece]:
+        """One of the joined files."""
+        import av
+
+        begun, noted = self._seconds, len(self._problems.lines)
+        try:
+            yield from self._file(container, films.avi_seconds(view, *stretch.place), stretch.cut)
+        except (av.FFmpegError, OverflowError, MemoryError) as error:
+            self._problems.lost(f"it cannot be decoded after {self._seconds:.1f} s ({first_line(error)})")
+        if "aac" in container.format.name.split(","):  # FFmpeg passes over what is between ADTS frames
+            for seconds in films.adts_holes(view, *stretch.place):
+                self._lost(begun + seconds, 0.0)
+        if stretch.damage is not None and len(self._problems.lines) == noted:
+            self._problems.lost(f"it is damaged after {begun:.1f} s ({stretch.damage}); copy or convert it again")
+
+    def _file(self, container: InputContainer, announced: float, cut: bool) -> Iterator[Piece]:
+        """A file's sound; announced: seconds by its AVI header; cut: whether it is known to break off."""
         form = _described(container, self._source.name)
         kinds = set(container.format.name.split(","))
         longest = BREAKS_OFF if kinds & _SPARSE else _LONGEST_JUMP
@@ -218,7 +252,7 @@ class _Decoding:
         whole = max(form.seconds or 0.0, announced)
         missing = whole - (self._seconds - begun) if form.trusted else 0.0
         noted = self._seconds - self._lost_at < BREAKS_OFF and whole > (form.seconds or 0.0)
-        if self._damaged or (missing > BREAKS_OFF and not noted):
+        if self._damaged or cut or (missing > BREAKS_OFF and not noted):
             of = f" of {self._seconds + missing:.1f} s" if missing > BREAKS_OFF else ""
             self._problems.lost(f"it breaks off after {self._seconds:.1f} s{of}; copy or convert it again")
         if form.tracks > 1:
@@ -244,7 +278,7 @@ class _Decoding:
                     progress = progress or packet.size > 0
                     yield from frames
                 return
-            except av.FFmpegError:
+            except (av.FFmpegError, IndexError):  # PyAV's, of a track that FFmpeg finds where an FLV file breaks off
                 self._damaged = True
 
     def _gap(self, frame: AudioFrame, gap: float, longest: float) -> Iterator[Piece]:

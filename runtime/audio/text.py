@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 _LISTS = (b"#EXTM3U", b"[playlist]", b"ffconcat version", b"#EXTINF")
+_TEXT = "it is text, not a recording"
+_SHORTEST = 32
+"""Bytes of text that samples are not by chance."""
+_FEWEST_LETTERS = 8
+"""Different bytes in them."""
+
 _PAGES = (b"<!doctype html", b"<html", b"<?xml", b"<head", b"<error")
 
 
@@ -22,4 +28,14 @@ def kind_of(head: bytes) -> str | None:
         head[: len(head) - 3].decode("utf-8")  # a character may be cut in two at its end
     except UnicodeDecodeError:
         return None
-    return "it is text, not a recording"
+    return _TEXT
+
+
+def kind_in_place_of_samples(head: bytes) -> str | None:
+    """As ``kind_of``, where samples without a header are expected; None where these bytes may be such samples.
+
+    Constant samples may be letters: 0x55 is silence in A-law, 0x7F in mu-law.
+    """
+    found = kind_of(head)
+    constant = len(set(head)) < _FEWEST_LETTERS or b" " not in head
+    return None if found == _TEXT and (len(head) < _SHORTEST or constant) else found

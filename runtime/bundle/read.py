@@ -69,6 +69,14 @@ class Variant:
         return self.precision == "bf16" or (self.scheme or "").endswith("-bf16")
 
     @property
+    def batches(self) -> bool:
+        """Whether clips that run as one batch get the outputs that each of them gets alone.
+
+        Not where activations are quantised dynamically: a whole batch is scaled by its largest value.
+        """
+        return self.scheme != "dynamic"
+
+    @property
     def forced(self) -> bool:
         """Whether it was kept although the gate on words refused it (``quantize --force``); it is never a default."""
         return bool(self.metrics.get("forced"))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..audio import text
 from ..audio.arrays import checked_samples
 from ..audio.channels import Channel, ChannelComparison, averaged, checked_channel, index_of
 from ..audio.containers.riff import SLACK
@@ -21,7 +22,8 @@ from .backlog import Block
 from .portaudio import Resampler
 from .sources import RATE, Item, on_grid
 
-_HEAD = 12  # bytes by which a container is recognised
+_HEAD = 12  # bytes of a RIFF header, by which containers with a signature are recognised
+_LONGEST_HEAD = 4096  # bytes by which text and compressed streams are told from samples
 _LONGEST_HEADER = 1 << 20  # bytes before a WAV file's samples; recorders write 44 to a few thousand
 _READ = 1 << 16
 _UNKNOWN_SIZES = (
@@ -118,7 +120,12 @@ class PipeSource:
         """Find out what arrives; False as long as too few bytes are there."""
         if len(self._bytes) < _HEAD and not self._over:
             return False
-        container = container_of(self._bytes[:_HEAD])
+        head = self._bytes[:_LONGEST_HEAD]
+        container, words = container_of(head), text.kind_in_place_of_samples(head)
+        if container is None and len(head) < _LONGEST_HEAD and not self._over and _doubtful(head):
+            return False
+        if words is not None:
+            raise AudioError(f"{self._name}: {words}")
         if container is None:
             self._start(self._raw or RawFormat())
             return True
@@ -179,6 +186,11 @@ class PipeSource:
             raise AudioError(f"{self._name}: it breaks off after {came:.1f} s{whole}; copy or convert it again")
         if not self._frames:
             raise AudioError(f"{self._name}: no sound came; check the program that writes into the pipe")
+
+
+def _doubtful(head: bytes) -> bool:
+    """Whether it takes more bytes to say that these are samples: they may be text, or a header of MPEG audio or AAC."""
+    return head[:1] == b"\xff" or text.kind_of(head) is not None
 
 
 def wav_header(data: bytes, name: str) -> WavHeader | None:

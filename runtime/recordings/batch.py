@@ -1,7 +1,8 @@
 """Many recordings in order, with the next ones read while the engine runs.
 
 On a CPU padded batches gain nothing (benchmarks/throughput.py prints the figures), so chunks run one by one unless the
-caller asks for batches, which a GPU needs. Padding never changes a recording's text (the graph contract). A small model
+caller asks for batches, which a GPU needs. Padding never changes a recording's text (the graph contract); chunks of a
+variant whose texts would depend on the batch (``Variant.batches``) run one by one whatever is asked for. A small model
 does gain from lanes: two chunks at once on half of the threads each. Its operators are so short that threads which
 share one spend most of the time waiting for each other.
 """

@@ -15,14 +15,15 @@ import platform
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import documents, remedies
+from .. import cache, documents, remedies
+from ..bundle import trust
 from ..bundle.read import Bundle
 from ..bundle.spec import ModelSpec
 from ..errors import EngineError, InputError, first_line
@@ -77,6 +78,14 @@ class LanguageModel:
 
     boundary: bool = True
     """Whether the ends of a segment count as ends of a sentence; default true."""
+
+    def digest(self) -> str:
+        """A key of all that decides its scores: the file's bytes, the words and the weights.
+
+        Raises InputError where the file cannot be read.
+        """
+        parts = {**asdict(self), "path": None if self.path is None else trust.sha256(self.path)}
+        return cache.key(parts)
 
 
 def open_language_model(source: str | Path, bundle: Bundle | None = None) -> LanguageModel:

@@ -86,6 +86,21 @@ def test_bad_recordings_are_named_one_line_each_and_the_others_are_done(
         assert json.loads((out / f"{name}.json").read_text("utf-8"))["duration"] == 1.0
 
 
+def test_standard_input_is_named_once(null_options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The second one was at its end, and users of the command were told to "seek(0) first"."""
+    assert main(["transcribe", "-", "-", *null_options]) == 2
+    assert capsys.readouterr().err == "wav2edge: -: standard input is named twice, and can be read once\n"
+
+
+def test_standard_input_that_was_read_before(talks: Path, null_options: list[str]) -> None:
+    with (talks / "a.wav").open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        command = [sys.executable, "-m", "wav2edge", "transcribe", "-", *null_options]
+        done = subprocess.run(command, stdin=file, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "wav2edge: standard input: it holds no data; it was read to its end before\n"
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_one_bad_recording_alone(
     talks: Path, null_options: list[str], name: str, capsys: pytest.CaptureFixture[str]

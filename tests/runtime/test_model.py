@@ -100,6 +100,49 @@ def padded_and_alone(bundle: Bundle, variant: str) -> tuple[NDArray[np.float64],
     return padded[: len(alone)], alone
 
 
+class Loudest:
+    """A graph whose logits depend on the loudest sample of a batch, as those of dynamic quantisation do."""
+
+    inputs: tuple[str, ...] = ("input_values", INPUT_LENGTHS)
+    outputs: tuple[str, ...] = ("logits", "output_lengths")
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._spec = bundle.spec
+
+    def run(self, feeds: Arrays) -> Arrays:
+        values = feeds["input_values"]
+        counts = np.array([self._spec.frames(int(length)) for length in feeds[INPUT_LENGTHS]])
+        shape = len(values), self._spec.frames(values.shape[1]), len(self._spec.labels)
+        return {"logits": np.full(shape, np.abs(values).max(), np.float32), "output_lengths": counts}
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.mark.parametrize("scheme", ["dynamic", "u8s8"])
+def test_a_batch_changes_nothing_where_its_largest_value_scales_all_of_it(bundle: Bundle, scheme: str) -> None:
+    """`transcribe --batch 8` gave other words with int8-dynamic: a click in one chunk made the others coarse."""
+    variant = dataclasses.replace(bundle.variant("fp32"), scheme=scheme)
+    clips = [np.full(16000, 0.25, np.float32), np.full(16000, 0.5, np.float32), np.ones(10, np.float32)]
+    with Model(bundle, "onnxruntime", variant, sessions={"full": Loudest(bundle)}) as model:
+        first, second, short = model.logits(clips)
+    assert (first.max(), second.max(), len(short)) == ((0.25, 0.5, 0) if scheme == "dynamic" else (1, 1, 0))
+
+
+def test_normalised_clips_run_one_by_one_where_a_batch_would_change_them(bundle: Bundle) -> None:
+    variant = dataclasses.replace(bundle.variant("fp32"), scheme="dynamic")
+    clips = [np.random.default_rng(seed).normal(0, 1, 16000).astype(np.float32) for seed in range(3)]
+    sizes: list[int] = []
+    with Model(bundle, "onnxruntime", variant) as model:
+        session = model.session("encoder")
+        run = session.run
+        session.run = lambda feeds: (sizes.append(len(feeds[FEATURES])), run(feeds))[1]  # type: ignore
+        together = model.outputs_of_normalized(clips)
+        alone = [model.outputs_of_normalized([clip])[0] for clip in clips]
+    assert sizes == [1] * 6
+    assert all(np.array_equal(a["logits"], b["logits"]) for a, b in zip(together, alone))
+
+
 def test_padded_features_change_nothing(bundle: Bundle) -> None:
     """In INT8 a value may be rounded to the next step: a small part of what INT8 itself changes."""
     pytest.importorskip("openvino", reason="runs on openvino")

@@ -18,6 +18,7 @@ from wav2edge.runtime.audio.read import load
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.errors import InputError
 from wav2edge.runtime.files import write_whole
+from wav2edge.runtime.text import language_model
 from wav2edge.serving.corpus import CorpusOutcome, Shard, items, outcomes
 
 
@@ -263,6 +264,59 @@ def test_transcripts_of_two_settings_are_not_mixed(
         assert f"its transcripts were made with another {name}; give another folder" in capsys.readouterr().err
     assert texts(manifest) == before
     assert run(manifest, "--threads", "1") == 2 and "3 of them done before" in capsys.readouterr().err
+
+
+_ARPA = """\\data\\
+ngram 1=4
+ngram 2=1
+
+\\1-grams:
+-99\t<s>\t-0.3
+-2.0\t</s>
+-3.0\t<unk>
+-1.0\t{word}\t-0.3
+
+\\2-grams:
+-0.2\t<s> {word}
+
+\\end\\
+"""
+
+
+@pytest.mark.skipif(language_model.unavailable() is not None, reason="the extra [lm] is not installed on this machine")
+@pytest.mark.parametrize(("option", "file"), [("--hotwords", "words.txt"), ("--lm", "words.arpa")])
+def test_what_an_option_names_by_a_file_is_compared_by_its_contents(
+    manifest: Path, capsys: pytest.CaptureFixture[str], option: str, file: str
+) -> None:
+    """Only the file's name was kept: with other words in it, half of a corpus had the one and half the other."""
+    path, renamed = manifest.parent / file, manifest.parent / f"renamed-{file}"
+    text = _ARPA if option == "--lm" else "{word}\n"
+    value = "" if option == "--lm" else "@"
+    path.write_text(text.format(word="espresso"))
+    assert run(manifest, "--shard", "1/2", option, f"{value}{path}") == 2
+    settings = manifest.parent / "out" / "results" / "settings-json.json"
+    kept = json.loads(settings.read_text("utf-8"))
+    before = len(texts(manifest))
+    assert 0 < before < 3
+    path.rename(renamed)
+    capsys.readouterr()
+    assert run(manifest, "--shard", "1/2", option, f"{value}{renamed}") == 2
+    assert "made with another" not in capsys.readouterr().err
+    path.write_text(text.format(word="latte"))
+    assert run(manifest, "--shard", "2/2", option, f"{value}{path}") == 2
+    assert f"its transcripts were made with another {option}; give another folder" in capsys.readouterr().err
+    assert len(texts(manifest)) == before
+    # A folder of an older version has the names alone.
+    del kept["contents"]
+    settings.write_text(json.dumps(kept), "utf-8")
+    assert run(manifest, "--shard", "2/2", option, f"{value}{renamed}") == 2
+    assert f"made with another {option}" in capsys.readouterr().err
+    renamed.rename(path)
+    assert run(manifest, "--shard", "2/2", option, f"{value}{path}") == 2
+    assert "made with another" not in capsys.readouterr().err and len(texts(manifest)) == 3
+    path.write_text(text.format(word="latte"))
+    assert run(manifest, "--shard", "2/2", option, f"{value}{path}") == 2
+    assert f"made with another {option}" in capsys.readouterr().err
 
 
 def test_settings_without_a_transcript_do_not_bind(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ from wav2edge.serving.limits import Limits
 from wav2edge.serving.models import Catalogue
 from wav2edge.serving.refusals import Refused
 from wav2edge.serving.server import Server, ServerOptions
-from wav2edge.serving.uploads import Cancelled, Decoders
+from wav2edge.serving.uploads import Cancelled, Decoders, Spool
 
 FORM = "multipart/form-data; boundary=xx"
 
@@ -327,6 +328,31 @@ def test_captions_over_a_socket_are_those_of_listen(
     assert asked(f"{server.url}/v1/streams/{name}/events")[0] == 404
 
 
+def test_those_who_watch_a_stream_are_told_why_it_ended(catalogue: Catalogue, recordings: list[Path]) -> None:
+    """They were told that a stream ended well that was too long, or whose engine failed."""
+    sound = np.concatenate(list(blocks_of(recordings[1])))
+    watched: list[str] = []
+    with (
+        Running(catalogue, ServerOptions(port=0), Limits(stream_seconds=len(sound) / 16000 - 1)) as running,
+        connect(running.url.replace("http", "ws") + "/v1/listen?encoding=f32le") as ws,
+    ):
+        name = json.loads(ws.recv())["stream"]
+        watcher = threading.Thread(target=_watch, args=(f"{running.url}/v1/streams/{name}/events", watched))
+        watcher.start()
+        subscribers, deadline = running.service.subscribers[name], time.monotonic() + 20
+        while not subscribers and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for at in range(0, len(sound), 1600):
+            ws.send(sound[at : at + 1600].astype("<f4").tobytes())
+        with pytest.raises(ConnectionClosedError) as closed:
+            while True:
+                ws.recv(30)
+        watcher.join(20)
+    assert closed.value.rcvd is not None
+    end = json.loads([line[6:] for line in watched if line.startswith("data: ")][-1])
+    assert end == {"event": "end", "message": closed.value.rcvd.reason} and "a stream may last" in end["message"]
+
+
 def test_a_stream_that_is_too_long_ends_with_the_text_that_was_said(
     catalogue: Catalogue, recordings: list[Path]
 ) -> None:
@@ -389,13 +415,47 @@ def test_a_client_that_disconnects_leaves_nothing(server: Running, recordings: l
             break
         time.sleep(0.05)
     assert status["streams"] == status["files"] == 0
-    assert not list(Path(server_spool(server)).iterdir())
+    assert not list(server.service.files.spool.path.iterdir())
 
 
-def server_spool(server: Running) -> str:
-    """The folder of the newest server's uploads."""
-    found = sorted(Path(os.environ.get("TMPDIR", "/tmp")).glob("wav2edge-uploads-*"), key=lambda p: p.stat().st_mtime)
-    return str(found[-1])
+_KILLED = """
+import sys, time
+from wav2edge.serving.limits import Limits
+from wav2edge.serving.uploads import Spool
+spool = Spool(Limits())
+(spool.path / "1.wav").write_bytes(b"private")
+print(spool.path, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_uploads_of_a_server_that_was_killed_are_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What users had uploaded lay in /tmp for ever after `kill -9`."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    running = [
+        subprocess.Popen([sys.executable, "-c", _KILLED], stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(2)
+    ]
+    try:
+        paths = [Path(each.stdout.readline().strip()) for each in running if each.stdout is not None]
+        assert [(path / "1.wav").read_bytes() for path in paths] == [b"private"] * 2
+        running[0].kill()
+        running[0].wait(20)
+        assert paths[0].exists()
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        spool = Spool(Limits())
+        assert not paths[0].exists()
+        assert (paths[1] / "1.wav").exists(), "that server still runs"
+        assert spool.path.parent == tmp_path and spool.path.stat().st_mode & 0o777 == 0o700
+        spool.close()
+        assert list(tmp_path.iterdir()) == [paths[1]]
+    finally:
+        for each in running:
+            each.kill()
+            each.communicate()
 
 
 def test_a_decoder_that_dies_costs_its_own_request_only(clips: list[tuple[Path, str]], tmp_path: Path) -> None:

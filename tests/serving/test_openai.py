@@ -116,6 +116,7 @@ def test_the_models_are_listed_with_what_they_are(client: openai.OpenAI) -> None
         ({"file": ("a.wav", b"")}, 400, "a.wav: the file is empty"),
         ({"file": ("talk.wav", b"RIFF no sound at all")}, 400, "talk.wav"),
         ({"extra_body": {"keywords": ["a"] * 101}}, 400, "101 keywords"),
+        ({"extra_body": {"keywords": ["latte", "a" * 101]}}, 400, "101 characters; at most 100 are taken"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )

@@ -101,6 +101,26 @@ def test_a_client_that_leaves_frees_its_place_in_the_queue(service: Service, mon
     asyncio.run(run())
 
 
+def test_keywords_hold_up_no_other_client(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One upload with a hundred long keywords held the event loop for 20 s, and live streams were closed."""
+    began, go = threading.Event(), threading.Event()
+
+    def search(*_: object, **__: object) -> object:
+        began.set()
+        assert go.wait(20)
+        return object()
+
+    monkeypatch.setattr("wav2edge.runtime.text.language_model.BeamDecoder", search)
+
+    async def run() -> None:
+        job = asyncio.ensure_future(requests.hotwords(catalogue.models[0], ["latte,oat milk"], 100))
+        assert await asyncio.to_thread(began.wait, 20)
+        go.set()
+        assert await job is not None
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(
     ("name", "suffix"), [("talk.MP3", ".mp3"), ("talk", ""), ("a.b c", ""), ("x.mp3/..", ""), (".m4a", "")]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import socket
@@ -122,6 +123,29 @@ def test_a_connection_whose_client_takes_nothing_is_ended(catalogue: Catalogue, 
         client.connect(place(running))
         client.sendall(first)
         assert is_ended(client, more)
+
+
+@pytest.mark.parametrize(("size", "refused"), [(1, True), (400, False)])
+def test_an_upload_that_comes_in_drops_gives_its_place_back(catalogue: Catalogue, size: int, refused: bool) -> None:
+    """A byte every 25 s kept a place among the recordings for as long as its client liked; 256 of them kept all."""
+    body = form("a.wav", bytes(4000))
+    head = "POST /v1/recordings HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    head += f"Content-Type: {FORM}\r\nContent-Length: {len(body)}\r\n\r\n"
+    limits = Limits(idle_seconds=1.0, files=1)
+    with Running(catalogue, ServerOptions(port=0), limits) as running, socket.socket() as client:
+        client.connect(place(running))
+        client.sendall(head.encode() + body[:200])
+        client.setblocking(False)
+        sent, answer, deadline = 200, b"", time.monotonic() + 20
+        while not answer and time.monotonic() < deadline:
+            assert running.service.files_now <= 1
+            client.sendall(body[sent : sent + size])
+            sent += size
+            time.sleep(0.2)
+            with contextlib.suppress(BlockingIOError):
+                answer = client.recv(4096)
+        assert (b" 408 " in answer) == refused and (b"less than 1000 bytes a second" in answer) == refused
+        assert b"HTTP/1.1 " in answer and until(lambda: running.service.files_now == 0)
 
 
 def test_a_connection_whose_client_is_slow_goes_on(catalogue: Catalogue) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 import struct
+from dataclasses import dataclass
 
 from ..source import View
+from .part import Parsed, Part
 
 _EBML = b"\x1a\x45\xdf\xa3"
 _SIGNATURES = (
@@ -16,15 +18,55 @@ _SIGNATURES = (
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c", 0),  # ASF
     (b"AVI LIST", 8),
     (b"#!AMR", 0),
+    (b"TTA1\x01\0", 0),
     *((b"FLV\x01" + bytes((flags, 0, 0, 0, 9)), 0) for flags in (1, 4, 5)),
 )
 """Bytes by which a file begins, and how far in they are."""
 
 
-def stretches(view: View) -> list[tuple[int, int]]:
-    """Where each of the joined files begins and ends; one stretch where nothing was joined."""
+@dataclass(frozen=True)
+class Joined:
+    """One of the recordings in a file that FFmpeg decodes."""
+
+    place: tuple[int, int]
+    """Its first byte, and the one after its last."""
+
+    cut: bool = False
+    """Whether its container says that it breaks off."""
+
+    damage: str | None = None
+    """What its container says is wrong within it, in words; None where it does not."""
+
+
+def stretches(view: View, parsed: Parsed) -> list[Joined]:
+    """Each of the joined files, in order; one where nothing was joined.
+
+    parsed: what is known of the structure of a file of another kind, with a codec that only FFmpeg decodes.
+    """
+    if parsed.parts:
+        return _recordings(parsed, view.size)
     starts = _boxes(view) if view.at(4, 4) == b"ftyp" else _signed(view)
-    return list(zip(starts, [*starts[1:], view.size]))
+    return [Joined(place) for place in zip(starts, [*starts[1:], view.size])]
+
+
+def _recordings(parsed: Parsed, size: int) -> list[Joined]:
+    """The recordings in a file of ``size`` bytes, each with all of its bytes, whole or not."""
+    groups: list[list[Part]] = []
+    for part in parsed.parts:
+        if groups and part.continues:
+            groups[-1].append(part)
+        else:
+            groups.append([part])
+    starts = [0, *(_start(group[0]) for group in groups[1:])]
+    return [
+        Joined(place, group[-1].cut, next((part.damage for part in group if part.damage is not None), None))
+        for group, place in zip(groups, zip(starts, [*starts[1:], size]))
+    ]
+
+
+def _start(part: Part) -> int:
+    """Where the first bytes of a part are in its file; its decoder may get generated ones before them."""
+    return next(segment[0] for segment in part.segments if not isinstance(segment, bytes))
 
 
 def has_index(view: View, start: int, end: int) -> bool:
@@ -73,9 +115,18 @@ def adts_holes(view: View, at: int, end: int) -> list[float]:
     return holes
 
 
+def adts_frame(head: bytes) -> tuple[int, int] | None:
+    """The bytes of the ADTS frame with this header of 7 bytes, and what all headers share; None for other bytes."""
+    length, _ = _adts_of(head)
+    return (length, int.from_bytes(head[:4], "big") >> 4) if length else None
+
+
 def _adts(view: View, at: int) -> tuple[int, float]:
     """The bytes and the seconds of the frame at a place; 0 bytes where there is none."""
-    head = view.at(at, 7)
+    return _adts_of(view.at(at, 7))
+
+
+def _adts_of(head: bytes) -> tuple[int, float]:
     rate = head[2] >> 2 & 15 if len(head) == 7 else 15
     if rate >= len(_ADTS_RATES) or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
         return 0, 0.0

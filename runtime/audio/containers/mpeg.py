@@ -99,6 +99,16 @@ def begins(view: View, start: int) -> bool:
     return _sure(view, after_tags(view, start))
 
 
+def frame(head: bytes) -> tuple[int, int] | None:
+    """The bytes of the frame with this header of 4 bytes, and what all headers of a recording share.
+
+    None where it is no header.
+    """
+    word = int.from_bytes(head[:4], "big")
+    form = _header(word) if len(head) >= 4 else None
+    return None if form is None else (form.length, word & _KIND)
+
+
 def parse(view: View, start: int) -> Parsed:
     """All frames from ``start`` up to the end of the file, or to what is of another kind."""
     runs: list[_Run] = []

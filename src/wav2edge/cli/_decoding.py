@@ -95,6 +95,17 @@ class Words:
             "--word-gap": self.word_gap if self.word_gap != WORD_GAP else None,
         }
 
+    def contents(self, bundle: Bundle) -> dict[str, object]:
+        """What the options name, by their names in Words: the hotwords of files too, and a digest of the model.
+
+        Files keep their names when they change. Raises InputError where one cannot be read.
+        """
+        from wav2edge.runtime.text.language_model import open_language_model
+
+        found: dict[str, object] = {"hotwords": sorted(set(_hotwords(self.hotwords)))}
+        found["lm"] = None if self.lm is None else open_language_model(self.lm, bundle).digest()
+        return found
+
     def _check(self) -> None:
         """Raise InputError for weights without what they weigh."""
         searched = "--lm or --hotwords"

@@ -19,6 +19,7 @@ _FLAGS = {
     "their raw format: encoding, rate and channels": "--raw-format, --raw-rate and --raw-channels",
     "choose one channel (left, right, a number, loudest), or transcribe each": "choose with --channel (left, right, a "
     "number, loudest, each)",
+    "it is at its end, seek(0) first": "it was read to its end before",
 }
 
 

@@ -27,9 +27,12 @@ _REFERENCES = (".txt", ".rttm")
 def inputs(names: Sequence[str]) -> list[Source]:
     """The recordings that the arguments name, in order: patterns expanded, ``-`` as standard input.
 
-    A pattern that fits nothing stays as it is, and is then reported as a missing file.
+    A pattern that fits nothing stays as it is, and is then reported as a missing file. Raises InputError where ``-``
+    comes twice.
     """
     found: list[Source] = []
+    if list(names).count("-") > 1:
+        raise InputError("-: standard input is named twice, and can be read once")
     for name in names:
         if name == "-":
             if sys.stdin is None:

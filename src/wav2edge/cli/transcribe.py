@@ -221,9 +221,13 @@ def run(
 def _settings(
     model: str | None, variant: str | None, skip_silence: bool, *options: Held | LineOptions | Cut | Words
 ) -> dict[str, object]:
-    """What decides which words a corpus gets, and how they are written; the model by the files of its first variant."""
+    """What decides which words a corpus gets, and how they are written; the model by the files of its first variant.
+
+    ``contents`` has what options name by a file, see ``corpus.other_settings``.
+    """
     from wav2edge.runtime import cache
     from wav2edge.runtime.bundle import embedded
+    from wav2edge.serving.corpus import CONTENTS
 
     bundle = embedded.resolve(model)
     given: dict[str, object] = {
@@ -234,6 +238,8 @@ def _settings(
     for group in options:
         chosen = group.chunking(bundle.spec) if isinstance(group, Cut) else group
         given |= dataclasses.asdict(chosen)
+        if isinstance(group, Words):
+            given[CONTENTS] = group.contents(bundle)
     return given
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import itertools
 import os
 import struct
 import threading
 
 import numpy as np
 import pytest
+import soundfile
 from numpy.typing import NDArray
 
+from wav2edge.runtime.audio import files, text
+from wav2edge.runtime.audio.files import container_of
 from wav2edge.runtime.audio.raw import RawFormat
+from wav2edge.runtime.audio.source import open_source
 from wav2edge.runtime.errors import AudioError
 from wav2edge.runtime.live.backlog import Block
 from wav2edge.runtime.live.pipe import PipeSource
@@ -25,8 +32,9 @@ def piped(data: bytes, raw: RawFormat | None = None, cut: int = 1000) -> NDArray
     reader, writer = os.pipe()
 
     def write() -> None:
-        for at in range(0, len(data), cut):
-            os.write(writer, data[at : at + cut])
+        with contextlib.suppress(BrokenPipeError):  # a source that refuses what comes is not read to its end
+            for at in range(0, len(data), cut):
+                os.write(writer, data[at : at + cut])
         os.close(writer)
 
     thread = threading.Thread(target=write, daemon=True)
@@ -181,6 +189,49 @@ def test_raw_samples_have_the_format_that_is_given() -> None:
 def test_what_is_not_sound_as_it_stands_is_refused(data: bytes, raw: RawFormat | None, message: str) -> None:
     with pytest.raises(AudioError, match=message):
         piped(data, raw)
+
+
+PAGE = b"<!DOCTYPE html>\n<html><body>" + b"<p>no such recording</p>" * 400
+TEXT = b"the recording was moved to another place\n" * 200
+ADTS = (bytes.fromhex("fff16c40") + bytes([250 >> 3, (250 & 7) << 5 | 31, 0xFC]) + b"\x21" * 243) * 40
+
+
+def mp3() -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, TONE, 44100, format="MP3")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("raw", [None, RawFormat(), RawFormat("mulaw", 8000)], ids=["stdin", "s16le", "mulaw"])
+@pytest.mark.parametrize("cut", [500, 1 << 16])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (PAGE, "it is a web page"),
+        (TEXT, "it is text"),
+        (TEXT[:40], "it is text"),
+        (mp3(), r"it is MPEG audio \(MP3\)"),
+        (ADTS, r"it is AAC audio \(ADTS\)"),
+    ],
+    ids=["page", "text", "short text", "mp3", "aac"],
+)
+def test_text_and_compressed_sound_are_no_samples(data: bytes, message: str, cut: int, raw: RawFormat | None) -> None:
+    """They were noise: `curl … | wav2edge listen --stdin` transcribed an error page, with exit code 0."""
+    with pytest.raises(AudioError, match=message):
+        piped(data, raw, cut)
+    with pytest.raises(AudioError, match=message):
+        files.raw_track(open_source(data), raw or RawFormat())
+
+
+def test_samples_are_never_taken_for_something_else() -> None:
+    """Constant samples, those that begin as a header of MPEG audio and repeat, and noise."""
+    random = np.random.default_rng(0)
+    constant = (np.full(2048, value, "<u2").tobytes() for value in range(0, 1 << 16, 53))
+    repeated = (bytes([255, 0xE0 | value >> 8, value & 255, value % 251]) * 1024 for value in range(0, 1 << 13, 7))
+    noise = (b"\xff\xfb" + random.bytes(4094) for _ in range(200))
+    for head in itertools.chain(constant, repeated, noise):
+        assert container_of(head) is None and text.kind_in_place_of_samples(head) is None
+    assert len(piped(b"\x55" * 8000, RawFormat("alaw", 8000))) == pytest.approx(16000, abs=2)
 
 
 @pytest.mark.parametrize(("sign", "warned"), [(1, False), (-1, True)])
