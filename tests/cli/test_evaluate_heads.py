@@ -72,7 +72,7 @@ def test_rows_that_cannot_be_used_are_named_and_left_out(
     captured = capsys.readouterr()
     for said in ("m.jsonl:2: ", "m.jsonl:4: ", "m.jsonl:5: the model has no label 'angry'", "m.jsonl:7: "):
         assert said in captured.err
-    assert "4 rows of" in captured.err and "the rates are without them" in captured.err
+    assert "4 rows of" in captured.err and "the figures are without them" in captured.err
     assert "3 items" in captured.out and "66.7 %" in captured.out
     assert len(json.loads((recordings / "r" / "evaluate.json").read_text())["problems"]) == 4
     assert "bad.wav" in (recordings / "r" / "index.html").read_text()

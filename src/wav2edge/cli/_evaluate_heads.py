@@ -127,8 +127,7 @@ def run(
         _terminal.note(problem)
     if problems and thresholds.keep:
         _terminal.note("the thresholds were not kept: they would be of a part of the manifest")
-    if unusable:
-        _terminal.note(f"{len(unusable)} rows of {manifest} could not be used; the rates are without them")
+    _terminal.note_unusable(len(unusable), manifest)
     return 2 if problems else 0
 
 

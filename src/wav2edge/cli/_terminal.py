@@ -54,6 +54,14 @@ def note(message: str, prefix: str = "wav2edge: ") -> None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (for the rest of the process)
 
 
+def note_unusable(rows: int, manifest: object) -> None:
+    """Note how many rows of a manifest are not in its figures; nothing for none."""
+    if rows:
+        one = rows == 1
+        what = f"{rows} row{'' if one else 's'} of {manifest} could not be used"
+        note(f"{what}; the figures are without {'it' if one else 'them'}")
+
+
 def write_json(value: object, file: str | Path | None = "-") -> None:
     """Write JSON to a file, or to standard output for ``-``; nothing for None."""
     from wav2edge.runtime import files

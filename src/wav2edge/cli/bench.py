@@ -216,9 +216,7 @@ def run(
     for problem in report.problems:
         _terminal.note(problem)
     _write(report, outputs)
-    if count := len(report.problems):
-        rows = f"{count} row{'' if count == 1 else 's'} of {plan.manifest}"
-        _terminal.note(f"{rows} could not be used; the figures are without {'it' if count == 1 else 'them'}")
+    _terminal.note_unusable(len(report.problems), plan.manifest)
     if tuning.tune:
         _tune(report, tuning)
     return _exit_code(plan, report)

@@ -104,7 +104,7 @@ def run(
     Every engine and variant transcribes the same recordings. The table shows its error rates with 95 % intervals and
     its speed for each corpus of the manifest, and whether the difference from the first one is significant. With a
     language model or hotwords, greedy decoding and beam search are shown side by side. Exit code 2 when some recordings
-    could not be used; the rates are without them.
+    could not be used; the figures are without them.
 
     For models that do not transcribe the figures are those of their head: accuracy and recall of a classifier (the
     manifest has label), equal error rate of a speaker model (pairs of recordings, or speaker), diarization error rate
@@ -167,9 +167,7 @@ def run(
             files.write_whole(folder / "index.html", page)
             _terminal.write_json(values, folder / "evaluate.json")
             _terminal.note(f"the page is {folder / 'index.html'}")
-    if result.problems:
-        count_of = len(result.problems)
-        _terminal.note(f"{count_of} rows of {manifest} could not be used; the rates are without them")
+    _terminal.note_unusable(len(result.problems), manifest)
     return 2 if result.problems else 0
 
 
