@@ -103,7 +103,7 @@ def decide(
     latency_ratio: its time over fp32's; None where this machine's speed does not count. force: keep it anyway.
     meant_for: the engines that it is made for and that are not on this machine; the verdict then mentions that its
     speed was not judged. in_float: the share of its multiplications in float, from 0 to 1, of a variant whose speed
-    matters; it decides where there is no time.
+    matters; it decides where latency_ratio is None.
     """
     lost = budget.loss(measured)
     reason = lost or _slow(measured, latency_ratio, in_float)

@@ -36,7 +36,7 @@ def search(
 ) -> SearchResult[Result]:
     """The cheapest set of float layers that passes; no layer where none does, or only all of them together.
 
-    A model with every layer in float is fp32 again, in more or less its time, so it is no answer.
+    With every layer in float the model is fp32 again and takes about as long, so that set is never chosen.
 
     order: layers, worst first. build: makes and measures the candidate with these layers in float.
     1. Everything quantised, if it passes.

@@ -29,7 +29,7 @@ from . import manifest as manifests
 from .figures import OF_HEAD
 from .manifest import Row
 from .runs import Run
-from .task import Answer, Task
+from .task import Answer, Task, fitting
 from .tasks import Transcription, task_of
 
 Output = TypeVar("Output")
@@ -90,22 +90,8 @@ def scan(specs: Sequence[ModelSpec], manifest: str | Path, split: str | None = N
         given = "; ".join(dict.fromkeys(", ".join(spec.labels) for spec in specs))
         raise InputError(f"the bundles give numbers of other labels ({given}), so they have no figure in common")
     tasks = tuple(task_of(spec) for spec in specs)
-    rows, broken = manifests.scan(manifest, split=split, need=tasks[0].needs)
-    unfit = [next(filter(None, (_unfit(task, row) for task in tasks)), None) for row in rows]
-    problems = (*broken, *filter(None, unfit))
-    fit = tuple(row for row, problem in zip(rows, unfit) if problem is None)
-    if not fit:
-        raise InputError("; ".join(problems[:3]))
+    fit, problems = fitting(manifest, tasks, split)
     return Scanned(fit, tasks, problems)
-
-
-def _unfit(task: Task, row: Row) -> str | None:
-    """Why a row does not fit a model; None where it does."""
-    try:
-        task.check((row,))
-    except InputError as error:
-        return str(error)
-    return None
 
 
 def run(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.bundle.spec import ModelSpec
+from ..runtime.errors import InputError
+from . import manifest as manifests
 from .figures import Figure
 from .manifest import Need, Row
 from .runs import Run
@@ -74,6 +77,31 @@ class BaseTask:
     def answer(self, output: Answer) -> Answer:
         """The output itself."""
         return output
+
+
+def fitting(
+    manifest: str | Path, tasks: Sequence[Task], split: str | None = None
+) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+    """The rows of a manifest that fit models of one head, and a line for each of the others.
+
+    Raises InputError where no row fits.
+    """
+    rows, broken = manifests.scan(manifest, split=split, need=tasks[0].needs)
+    unfit = [next(filter(None, (_unfit(task, row) for task in tasks)), None) for row in rows]
+    problems = (*broken, *filter(None, unfit))
+    fit = tuple(row for row, problem in zip(rows, unfit) if problem is None)
+    if not fit:
+        raise InputError("; ".join(problems[:3]))
+    return fit, problems
+
+
+def _unfit(task: Task, row: Row) -> str | None:
+    """Why a row does not fit a model; None where it does."""
+    try:
+        task.check((row,))
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def names_of(rows: Sequence[Row]) -> tuple[str, ...]:

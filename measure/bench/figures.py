@@ -11,11 +11,11 @@ import numpy as np
 
 from ...runtime.bundle.read import Bundle
 from ...runtime.errors import EngineError, InputError
-from .. import manifest, scoring, trials
+from .. import scoring, trials
 from ..figures import Change, Estimate, known
 from ..manifest import Row
 from ..runs import Run
-from ..task import Answer, Task
+from ..task import Answer, Task, fitting
 from ..tasks import task_of
 from ..trial_list import Trial
 from . import plan as bench_plan
@@ -76,31 +76,10 @@ def of_plan(plan: BenchPlan, folder: Path) -> ManifestFigure:
         for spec in specs:
             task_of(spec, pairs).check(rows)
     else:
-        rows, refused = _fitting(plan.manifest, [task_of(spec) for spec in specs])
+        rows, refused = fitting(plan.manifest, [task_of(spec) for spec in specs])
         rows = spread_out(rows, plan.clips)
     tasks = {path: task_of(spec, pairs) for path, spec in zip(bundles, specs)}
     return HeadFigure(UsableRows(rows, refused), tasks, folder)
-
-
-def _fitting(path: Path, tasks: Sequence[Task]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
-    """The rows of a manifest that fit models of one head, and a line for each of the others.
-
-    Raises InputError where no row fits.
-    """
-    rows, broken = manifest.scan(path, need=tasks[0].needs)
-    fit: list[Row] = []
-    problems = list(broken)
-    for row in rows:
-        try:
-            for task in tasks:
-                task.check((row,))
-        except InputError as error:
-            problems.append(str(error))
-        else:
-            fit.append(row)
-    if not fit:
-        raise InputError("; ".join([*dict.fromkeys(problems)][:3]))
-    return tuple(fit), tuple(problems)
 
 
 @dataclass(eq=False)

@@ -206,27 +206,31 @@ def test_build_names_the_engines_that_are_built(shapes_bundle: Bundle, capsys: p
     assert "--longest 0: give seconds above 0" in capsys.readouterr().err
 
 
-def test_openvino_is_compiled_ahead_for_what_transcribes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def openvino_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache directory for what OpenVINO compiles."""
     pytest.importorskip("openvino", reason='needs `pip install "wav2edge[openvino]"`')
     monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_openvino_is_compiled_ahead_for_what_transcribes(
+    openvino_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["build", "--engine", "openvino", "--threads", "1"]) == 0
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.blob")}
-    assert len(kept) == 2 and str(tmp_path) in capsys.readouterr().out
+    kept = {path: path.stat().st_mtime_ns for path in openvino_cache.rglob("*.blob")}
+    assert len(kept) == 2 and str(openvino_cache) in capsys.readouterr().out
     assert main(["transcribe", "--engine", "openvino", "--threads", "1", str(CLIP)]) == 0
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.blob")} == kept
+    assert {path: path.stat().st_mtime_ns for path in openvino_cache.rglob("*.blob")} == kept
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
 def test_build_does_not_report_what_openvino_could_not_write(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    openvino_cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On a full disk OpenVINO writes nothing and says nothing, and a model was reported that the next start lacked."""
     import resource
 
-    pytest.importorskip("openvino", reason='needs `pip install "wav2edge[openvino]"`')
-    monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))  # like a full disk for each compiled model
     try:
@@ -239,13 +243,11 @@ def test_build_does_not_report_what_openvino_could_not_write(
 
 
 def test_build_does_not_report_an_earlier_build_in_a_cache_that_cannot_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    openvino_cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Compiled models of before were counted, which no start reads in a cache that is read-only now."""
-    pytest.importorskip("openvino", reason='needs `pip install "wav2edge[openvino]"`')
-    monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path))
     assert main(["build", "--engine", "openvino", "--threads", "1"]) == 0
-    for lock in tmp_path.rglob("*.lock"):
+    for lock in openvino_cache.rglob("*.lock"):
         lock.unlink()
         lock.mkdir()
     assert main(["build", "--engine", "openvino", "--threads", "1"]) == 2

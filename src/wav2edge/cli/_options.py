@@ -165,7 +165,7 @@ def json_file(text: str, endings: tuple[str, ...] = (".json",)) -> Callable[[Fun
 
 
 def report(text: str) -> Callable[[Function], Function]:
-    """Declare ``--report DIR``, which is no bundle."""
+    """Declare ``--report DIR``; a bundle is refused as the folder."""
     return option("--report", text, group=OUTPUT, metavar="DIR", type=WRITTEN)
 
 
