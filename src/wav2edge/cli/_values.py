@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Iterable
@@ -110,6 +109,8 @@ def inside_bundle(value: str | os.PathLike[str]) -> str | None:
 
 def _is_bundle(folder: Path) -> bool:
     """Whether a folder has a bundle's list of files, which another program's file of that name is not."""
+    import json  # 3 ms, which only commands that write something need
+
     from wav2edge.runtime.bundle.trust import MANIFEST
 
     try:
