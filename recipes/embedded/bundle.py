@@ -1,6 +1,6 @@
 """Make the bundle that ships with the package: export the checkpoint, quantise it, note its error rates.
 
-    python -m recipes.embedded.bundle --speech speech/manifest.jsonl [--variant int8-u8s8,int8-s8s8]
+    python -m recipes.embedded.bundle --speech speech/manifest.jsonl [--variant int8-u8s8,int8-s8s8,int8-u7s8]
 
 Calibration takes train clips and the gate dev clips (by the recipe's split); eval is not used. The error rates of the
 closing measurement come from results.json, where there is one; it must be of these weights.
@@ -43,7 +43,7 @@ def main() -> int:
     """Make the bundle in a scratch directory, then put it in its place."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--speech", type=Path, required=True, help="manifest that the checkpoint was trained on")
-    parser.add_argument("--variant", dest="variants", default="int8-u8s8,int8-s8s8", help="'' for fp32 alone")
+    parser.add_argument("--variant", dest="variants", default="int8-u8s8,int8-s8s8,int8-u7s8", help="'' for fp32 alone")
     parser.add_argument("--max-wer-rise", default="0.5")
     arguments = parser.parse_args()
     results = closing_results(CHECKPOINT / "model.safetensors", RESULTS)
