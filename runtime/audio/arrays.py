@@ -77,7 +77,7 @@ def samples_of(
 
 def checked_samples(samples: NDArray[np.float32], name: str) -> NDArray[np.float32]:
     """Samples as they are; raises AudioError for NaN, infinite values, and floats that are unscaled integers."""
-    peak = float(np.abs(samples).max(initial=0.0))
+    peak = float(np.maximum(samples.max(initial=0.0), -samples.min(initial=0.0)))  # ``np.abs`` would copy all of them
     if not np.isfinite(peak):
         raise AudioError(f"{name}: it holds NaN or infinite samples; record or convert it again")
     if peak > LOUDEST:
@@ -113,8 +113,12 @@ def _scaled(array: NDArray[np.generic], name: str) -> NDArray[np.float32]:
         raise AudioError(
             f"{name}: samples of type {kind.name} have no known scale; give int16, int32, uint8, or floats in [-1, 1]"
         )
-    scaled = (array.astype(np.float64) - (1 << bits if kind.kind == "u" else 0)) / (1 << bits)
-    return np.asarray(scaled, dtype=np.float32)
+    # In place, since hours of sound have hundreds of MB; a power of two changes no digit, so float32 is exact enough.
+    scaled = array.astype(np.float32)
+    if kind.kind == "u":
+        scaled -= np.float32(1 << bits)
+    scaled /= np.float32(1 << bits)
+    return scaled
 
 
 def _oriented(array: NDArray[np.float32], name: str, orientation: Orientation) -> NDArray[np.float32]:

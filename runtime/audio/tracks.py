@@ -34,18 +34,30 @@ class Problems:
     complete: bool = True
     """Whether all of the recording was decoded."""
 
-    lines: list[str] = field(default_factory=list)
-    """A line for each problem, without the recording's name."""
+    losses: list[str] = field(default_factory=list)
+    """A line for each piece that is missing, without the recording's name; one at least where it is not complete."""
+
+    notes: list[str] = field(default_factory=list)
+    """A line for each other problem."""
+
+    @property
+    def lines(self) -> list[str]:
+        """A line for each problem, the losses first: the first says why it is not complete."""
+        return [*self.losses, *self.notes][:MOST_WARNINGS]
 
     def note(self, line: str) -> None:
         """Something that the user should know, though nothing is missing."""
-        if line not in self.lines and len(self.lines) < MOST_WARNINGS:
-            self.lines.append(line)
+        _add(self.notes, line)
 
     def lost(self, line: str) -> None:
         """Some of the recording is missing."""
         self.complete = False
-        self.note(line)
+        _add(self.losses, line)
+
+
+def _add(lines: list[str], line: str) -> None:
+    if line not in lines and len(lines) < MOST_WARNINGS:
+        lines.append(line)
 
 
 @dataclass(frozen=True)

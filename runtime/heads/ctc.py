@@ -186,12 +186,22 @@ def frames_of(seconds: float, spec: ModelSpec) -> int:
     return max(1, round(seconds * spec.sample_rate / spec.stride))
 
 
+def check_gap(word_gap: float) -> None:
+    """Raise InputError for a word gap (s) that ends no words, or that is infinite."""
+    if not 0.0 < word_gap < float("inf"):
+        raise InputError(f"word gap {word_gap:g} s: it must be above 0, and finite")
+
+
 @dataclass(frozen=True)
 class Greedy:
     """Greedy decoding: from logits [frames, labels], the spec and the absolute first frame to words."""
 
     word_gap: float = WORD_GAP
     """Seconds without a label that end a word; default 0.5 (``WORD_GAP`` says why)."""
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a gap that ends no words."""
+        check_gap(self.word_gap)
 
     def __call__(self, logits: NDArray[np.float32], spec: ModelSpec, first_frame: int = 0) -> list[Word]:
         """Words of one clip's logits."""

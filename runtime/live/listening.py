@@ -46,23 +46,30 @@ class _Iteration:
         self._live = live
         self._source = source
         self._iterator: Iterator[Event] = iter(session)
-        self._turn = threading.Lock()  # one thread at a time takes an event, or closes
+        # One thread at a time takes an event, or closes. The thread that takes one may close meanwhile: in a signal
+        # handler, or where it is given a block of sound.
+        self._turn = threading.RLock()
+        self._taking = False
         self._closed = False
         self._forgotten = False
 
     def next(self) -> Event | None:
         """The next event; None once it is over or closed."""
         with self._turn:
-            event = self._taken()
+            self._taking = True
+            try:
+                event = self._taken()
+            finally:
+                self._taking = False
         if self._forgotten:
             self.forget()
         return event
 
     def close(self) -> None:
-        """End at once; waits for a thread that takes an event."""
+        """End at once; waits for another thread that takes an event. A call within ``next`` closes at its end."""
         self.session.stop()
         with self._turn:
-            self._close()
+            self._close_between_events()
 
     def forget(self) -> None:
         """``close`` without waiting: a thread that takes an event closes when it has it."""
@@ -70,9 +77,16 @@ class _Iteration:
         self.session.stop()
         if self._turn.acquire(blocking=False):
             try:
-                self._close()
+                self._close_between_events()
             finally:
                 self._turn.release()
+
+    def _close_between_events(self) -> None:
+        """Close now, or at the end of the call of ``next`` that this one is within."""
+        if self._taking:
+            self._forgotten = True
+        else:
+            self._close()
 
     def _taken(self) -> Event | None:
         if self._closed:

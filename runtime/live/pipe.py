@@ -17,7 +17,7 @@ from ..audio.containers.riff import SLACK
 from ..audio.files import container_of
 from ..audio.raw import Encoding, RawFormat
 from ..audio.tracks import BREAKS_OFF
-from ..errors import AudioError
+from ..errors import AudioError, first_line
 from .backlog import Block
 from .portaudio import Resampler
 from .sources import RATE, Item, on_grid
@@ -56,8 +56,8 @@ class PipeSource:
     """A file descriptor as a Source: raw samples such as ``ffmpeg … -f s16le -``, or a WAV file such as arecord's.
 
     Raises AudioError, in ``read``, for other containers, for WAV files whose samples are neither 16-bit integers,
-    32-bit floats nor G.711 codes, for a pipe that ends without a sample, and, after all sound that came, for a WAV file
-    of which less came than its header states.
+    32-bit floats nor G.711 codes, for a pipe that ends without a sample, and, after all sound that came, for a
+    descriptor that cannot be read and for a WAV file of which less came than its header states.
     """
 
     def __init__(
@@ -90,9 +90,9 @@ class PipeSource:
     def read(self, timeout: float) -> Sequence[Item] | None:
         """The sound that has arrived, at most 64 KiB of it."""
         if not self._over:
-            if not select.select([self._descriptor], [], [], timeout)[0]:
+            data = self._arrived(timeout)
+            if data is None:
                 return []
-            data = os.read(self._descriptor, _READ)
             self._bytes += data
             self._over = not data
             if self._format is None and not self._begin():
@@ -115,6 +115,16 @@ class PipeSource:
 
     def close(self) -> None:
         """Nothing: the descriptor belongs to the caller."""
+
+    def _arrived(self, timeout: float) -> bytes | None:
+        """Bytes that have arrived, none at the end of the pipe; None where nothing comes in ``timeout`` seconds."""
+        try:
+            if not select.select([self._descriptor], [], [], timeout)[0]:
+                return None
+            return os.read(self._descriptor, _READ)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or first_line(error)
+            raise AudioError(f"{self._name}: cannot be read ({reason})") from error
 
     def _begin(self) -> bool:
         """Find out what arrives; False as long as too few bytes are there."""

@@ -27,13 +27,12 @@ class Segmentation:
 
     def __post_init__(self) -> None:
         """Raises InputError for lengths that make no segments."""
-        if not (self.pause > 0.0 and 2 * self.pause <= self.longest):
+        if not (self.pause > 0.0 and 2 * self.pause <= self.longest < float("inf")):
             raise InputError(
                 f"pause {self.pause:g} s with segments up to {self.longest:g} s: "
-                "the pause must be above 0, and at most half of the longest segment"
+                "the pause must be above 0, and at most half of the longest segment, which is finite"
             )
-        if not self.word_gap > 0.0:
-            raise InputError(f"word gap {self.word_gap:g} s: it must be above 0")
+        ctc.check_gap(self.word_gap)
 
 
 @dataclass(frozen=True)

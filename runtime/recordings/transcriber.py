@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -107,7 +108,7 @@ class Transcriber(Runner[Transcript]):
         """
         from .batch import transcribe_all
 
-        if isinstance(sources, (str, bytes, os.PathLike, Mapping)) or getattr(sources, "ndim", 2) < 2:
+        if _is_one(sources):
             raise InputError("batch takes a list of recordings, and this is one; call the transcriber with it")
         if size < 1:
             raise InputError(f"size={size}: give 1 chunk or more")
@@ -126,3 +127,13 @@ class Transcriber(Runner[Transcript]):
     def decoding(self, recording: Recording | None = None) -> Decoding:
         """A decoding of one recording, to be fed with its chunks and their logits."""
         return Decoding(self.spec, self.decoder, self.segmentation, recording)
+
+
+def _is_one(sources: object) -> bool:
+    """Whether it is one recording and not a list of them: its name, bytes, an open file, or samples."""
+    if isinstance(sources, (str, bytes, bytearray, memoryview, os.PathLike, Mapping)) or hasattr(sources, "read"):
+        return True
+    if isinstance(sources, Sequence):
+        return len(sources) > 0 and isinstance(sources[0], numbers.Real)
+    kind = getattr(getattr(sources, "dtype", None), "kind", "f")
+    return getattr(sources, "ndim", 2) < 2 and kind in "biufc"  # an array of names is a list

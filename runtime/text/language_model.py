@@ -140,12 +140,14 @@ class BeamDecoder:
         hotwords: words or phrases to favour; hotword_weight: how much. beam_width: hypotheses kept at each frame.
         word_gap: seconds without a label that end a word.
         Raises EngineError when the extra [lm] is missing, InputError for a vocabulary that is not one of single
-        characters with a word delimiter, for a damaged language model, and for a language model or hotwords that it
-        cannot spell.
+        characters with a word delimiter, for a damaged language model, for a language model or hotwords that it
+        cannot spell, for numbers out of bounds, and for hotwords that are one text.
         """
         if reason := unavailable():
             raise EngineError(reason)
         model = language_model or LanguageModel(None)
+        _check_search(model, hotwords, hotword_weight, beam_width)
+        ctc.check_gap(word_gap)
         self._alphabet = Alphabet(spec, model.unigrams or ())
         self._hotwords = [self._alphabet.checked(word) for word in hotwords]
         self._hotword_weight = hotword_weight
@@ -252,6 +254,18 @@ def _listed_words(file: Path) -> tuple[str, ...]:
         return tuple(content.decode("utf-8-sig").split())
     except UnicodeDecodeError as error:
         raise InputError(f"{file}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+
+def _check_search(model: LanguageModel, hotwords: Sequence[str], hotword_weight: float, beam_width: int) -> None:
+    """Raise InputError for what no search can use; one with a weight of NaN finds nothing."""
+    if isinstance(hotwords, str):
+        raise InputError(f"hotwords are a list, and {hotwords!r} is one text: each of its letters would be a hotword")
+    weights = {"alpha": model.alpha, "beta": model.beta, "unknown": model.unknown, "hotword_weight": hotword_weight}
+    for name, value in weights.items():
+        if not abs(value) <= _LARGEST_WEIGHT:
+            raise InputError(f"{name} is {value}; a weight is from -{_LARGEST_WEIGHT} to {_LARGEST_WEIGHT}")
+    if not isinstance(beam_width, int) or beam_width < 1:
+        raise InputError(f"beam_width={beam_width}: give 1 hypothesis or more")
 
 
 def _check_weights(settings: AttributesJson, file: Path) -> None:

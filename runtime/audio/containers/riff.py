@@ -1,9 +1,9 @@
 """WAV (RIFF, RIFX, RF64) and AIFF (FORM): chunks with a name and a size.
 
 1. The sound is one chunk (``data``, ``SSND``). What follows a recording may be another one, joined on.
-2. A size of all ones, or near 2 or 4 GiB, in a shorter file was written by a recorder that did not know the size; a
-size of 0 with bytes after it, by a recorder that was stopped. All bytes up to the next header, or to the end, are sound
-then.
+2. A size of all ones, or near 2 or 4 GiB, where no chunk or header follows it, was written by a recorder that did not
+know the size, or that had no room for it; a size of 0 with bytes after it, by a recorder that was stopped. All bytes up
+to the next header, or to the end, are sound then. Where they are more than 32 bits can count, decoders get RF64.
 3. A size that goes beyond the file, or beyond the next recording's header, belongs to a recording that was cut short.
 """
 
@@ -18,8 +18,11 @@ from . import mpeg
 from .part import Parsed, Part
 
 _UNKNOWN = (range(0x7FFF_0000, 0x8001_0000), range(0xFFFF_0000, 0x1_0000_0000), range(1 << 62, 1 << 64))
-"""Sizes that mean "unknown" where the file is shorter: sox, arecord and ffmpeg write such, the last ones in RF64. Other
+"""Sizes that mean "unknown" where no sound ends there: sox, arecord and ffmpeg write such, the last ones in RF64. Other
 sizes are those of long recordings: 3 GB are four hours of 48 kHz stereo in 16 bits."""
+
+_MOST = 0xFFFF_FFFF
+"""The largest number that a size of 32 bits can be."""
 
 SLACK = 64
 """Bytes that a header may state too many: writers count it, or their padding, among the samples."""
@@ -54,19 +57,19 @@ def parse(view: View, start: int) -> Parsed:
     available = view.size - sound.start
     end = sound.start + sound.size
     unfinished = sound.size == 0 and available > 0 and _after_chunks(view, sound.start, big) is None
-    unknown = sound.size > available and any(sound.size in sizes for sizes in _UNKNOWN)
     after = None if unfinished or sound.size > available else _after(view, end, big)
     if after is not None:
         return Parsed([Part(((start, end),), announced=sound.size // sound.block)], after)
+    unknown = unfinished or any(sound.size in sizes for sizes in _UNKNOWN)
     forms = (b"AIFF", b"AIFC") if view.at(start, 4) == b"FORM" else (b"WAVE",)
     following = next_header(view, sound.start, forms)
-    if following is None and sound.size <= available and not unfinished:  # something else follows
+    if following is None and sound.size <= available and not unknown:  # something else follows
         return Parsed([Part(((start, end),), announced=sound.size // sound.block)], end)
     stop = view.size if following is None else following
-    announced = None if unfinished or unknown else sound.size // sound.block
-    segments = _finished(view, start, sound, stop, big) if unfinished or unknown else ((start, stop),)
-    cut = announced is not None and sound.size - (stop - sound.start) > SLACK
-    return Parsed([Part(segments, announced=announced, cut=cut)], stop)
+    if unknown:
+        return Parsed([_finished(view, start, sound, stop, big)], stop)
+    cut = sound.size - (stop - sound.start) > SLACK
+    return Parsed([Part(((start, stop),), announced=sound.size // sound.block, cut=cut)], stop)
 
 
 def _sound(view: View, at: int, big: bool) -> _Sound | None:
@@ -131,18 +134,39 @@ def next_header(view: View, at: int, forms: Sequence[bytes], end: int | None = N
     return min(found, default=None)
 
 
-def _finished(view: View, start: int, sound: _Sound, stop: int, big: bool) -> tuple[Segment, ...]:
+def _finished(view: View, start: int, sound: _Sound, stop: int, big: bool) -> Part:
     """The recording with the sizes that its recorder did not write."""
 
     def size(end: int, begin: int) -> bytes:
-        return struct.pack(">I" if big else "<I", min(end - begin, 0xFFFF_FFFF))
+        return struct.pack(">I" if big else "<I", min(end - begin, _MOST))
 
     magic = view.at(start, 4)
-    return (
+    too_long = stop - start - 8 > _MOST
+    if too_long and not big:
+        return Part(_in_64_bits(view, start, sound, stop))
+    segments = (
         b"RIFF" if magic == b"RF64" else magic,  # RF64 has its sizes elsewhere
         size(stop, start + 8),
         (start + 8, sound.size_at),
         size(stop, sound.size_at + 4),
+        (sound.size_at + 4, stop),
+    )
+    # AIFF and RIFX have no sizes of 64 bits: what is beyond the last that they can state counts as missing.
+    return Part(segments, announced=(stop - sound.start) // sound.block if too_long else None)
+
+
+def _in_64_bits(view: View, start: int, sound: _Sound, stop: int) -> tuple[Segment, ...]:
+    """A WAV file as RF64 (EBU Tech 3306), whose sizes are in its chunk ``ds64``."""
+    chunks = start + 12
+    if view.at(chunks, 4) == b"ds64":  # its own, without the sizes
+        chunks += 8 + _number(view.at(chunks + 4, 4), False)
+    samples = stop - sound.start
+    sizes = struct.pack("<4sIQQQI", b"ds64", 28, stop - start, samples, samples // sound.block, 0)
+    everywhere = b"\xff" * 4
+    return (
+        b"RF64" + everywhere + b"WAVE" + sizes,
+        (chunks, sound.size_at),
+        everywhere,
         (sound.size_at + 4, stop),
     )
 

@@ -18,8 +18,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from wav2edge.runtime.audio import read
-from wav2edge.runtime.audio.containers import flac, ogg
+from wav2edge.runtime.audio.containers import flac, ogg, riff
 from wav2edge.runtime.audio.read import Recording
+from wav2edge.runtime.audio.tracks import MOST_WARNINGS, Problems
 from wav2edge.runtime.errors import AudioError
 
 Encode = Callable[..., bytes]
@@ -308,6 +309,56 @@ def test_a_long_recording_that_was_cut_short_is_no_stream_without_a_size(
     samples, recording = taken(bytes(data))
     assert not recording.complete and recording.warnings[0].startswith("it breaks off after 12.0 s of ")
     assert second_of(samples, 11.4) == 11
+
+
+@pytest.mark.parametrize("form", ["WAV", "RF64"])
+@pytest.mark.parametrize("size", [0, 200_004])
+def test_wav_longer_than_its_size_can_state(
+    encode: Encode, second_of: SecondOf, monkeypatch: pytest.MonkeyPatch, form: str, size: int
+) -> None:
+    """What is beyond 4 GiB was missing without a word where the size was 0, or that of an RF64 file unknown.
+
+    ffmpeg and sox write the largest size into longer files: what followed it was said to be no sound. Here the largest
+    number is smaller, so that the file is too.
+    """
+    monkeypatch.setattr(riff, "_MOST", 300_000)
+    monkeypatch.setattr(riff, "_UNKNOWN", (range(200_000, 300_000), range(1 << 62, 1 << 64)))
+    data = bytearray(encode(form))
+    if form == "RF64":
+        at = data.index(b"ds64") + 8
+        data[at : at + 24] = struct.pack("<QQQ", size, size, 0)
+    else:
+        at = data.index(b"data") + 4
+        data[4:8] = data[at : at + 4] = struct.pack("<I", size)
+    for repeats in (1, 2):
+        samples, recording = taken(bytes(data) * repeats)
+        assert recording.complete and recording.warnings == () and len(samples) == 12 * 16000 * repeats
+        assert second_of(samples, 12 * repeats - 0.6) == 11
+
+
+def test_aiff_longer_than_its_size_can_state(encode: Encode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no sizes of 64 bits: what is beyond 4 GiB is said to be missing."""
+    monkeypatch.setattr(riff, "_MOST", 300_000)
+    data = bytearray(encode("AIFF"))
+    at = data.index(b"SSND") + 4
+    data[at : at + 4] = bytes(4)
+    samples, recording = taken(bytes(data))
+    assert not recording.complete and "breaks off after" in recording.warnings[0]
+    assert recording.warnings[0].endswith("of 12.0 s; copy or convert it again") and len(samples) < 10 * 16000
+
+
+def test_what_is_missing_is_said_before_other_doubts(encode: Encode) -> None:
+    """A note that came first was said to be why a recording is not whole, and ten of them hid the reason."""
+    data = encode("WAV", channels=2, seconds=2.0) + encode("WAV", seconds=4.0)[:64_000]
+    recording = read.open_recording(data, channel=2)
+    with pytest.raises(AudioError, match="it breaks off after"):
+        list(read.whole_blocks(recording))
+    assert len(recording.warnings) == 2 and "channel 2" in recording.warnings[1]
+    problems = Problems()
+    for number in range(12):
+        problems.note(f"doubt {number}")
+    problems.lost("it breaks off")
+    assert problems.lines[0] == "it breaks off" and len(problems.lines) == MOST_WARNINGS
 
 
 def pages_of(data: bytes) -> list[tuple[int, int]]:

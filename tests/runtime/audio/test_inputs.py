@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import io
 import math
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,18 @@ def test_integers_are_scaled_by_their_type(wave: NDArray[np.float32], kind: str,
     held = np.rint(wave.astype(np.float64) * factor + offset).astype(kind)
     np.testing.assert_allclose(samples(held), wave, atol=1 / min(factor, 32768))
     assert np.abs(samples(held)).max() == pytest.approx(12000 / 32768, rel=0.02)
+
+
+def test_integers_take_no_more_memory_than_their_samples() -> None:
+    """Two copies in float64 were made on the way: an hour of int16 took 660 MB, for samples of 230."""
+    held = np.full(2_000_000, 3, np.int16)
+    tracemalloc.start()
+    try:
+        recording = read.open_recording(held, RATE)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.1 * 4 * len(held) and next(recording.blocks)[0] == np.float32(3 / 32768)
 
 
 def test_a_torch_tensor_and_an_array_of_integers(wave: NDArray[np.float32]) -> None:

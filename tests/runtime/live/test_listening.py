@@ -177,6 +177,32 @@ def test_closing_ends_a_wait_of_another_thread_and_of_a_task(live: LiveTranscrib
     assert time.monotonic() - began < 2.0
 
 
+def test_closing_within_the_thread_that_waits(live: LiveTranscriber, source: Played) -> None:
+    """A signal handler that closes waited for ever for the thread that it runs in; so did a source and a recorder."""
+    session, inner, listening = session_of(live), source.read, Events(live, source)
+    found: list[Event] = []
+    closed: list[int] = []
+
+    def read(timeout: float) -> list[Item] | None:
+        if found:
+            listening.close()
+            closed.append(source.closed)  # 0: it is being read
+        return inner(timeout)
+
+    def take() -> None:
+        for event in listening:
+            found.append(event)
+
+    source.read = read  # type: ignore[method-assign]
+    reader = threading.Thread(target=take, daemon=True)
+    reader.start()
+    reader.join(5.0)
+    assert not reader.is_alive()
+    assert closed[0] == 0 and (source.closed, session.closed) == (1, 1)
+    listening.close()
+    assert (source.closed, session.closed) == (1, 1)
+
+
 def test_a_wait_that_was_cancelled_and_forgotten_closes(live: LiveTranscriber) -> None:
     """The thread that waited for an event kept the source, the model and itself for ever."""
     session, source = session_of(live), Endless()

@@ -8,6 +8,7 @@ import itertools
 import os
 import struct
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -160,6 +161,34 @@ def test_the_sizes_of_an_rf64_file_are_obeyed(stated: int) -> None:
 def test_a_pipe_without_a_sample_is_refused(data: bytes) -> None:
     """``wav2edge listen --stdin </dev/null`` gave exit code 0 and said nothing."""
     assert read_to_the_error(data) == (0, "standard input: no sound came; check the program that writes into the pipe")
+
+
+def test_a_descriptor_that_cannot_be_read_is_an_error_after_its_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was an OSError, which named no source; a session then dropped the utterance that was being spoken."""
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(AudioError, match=r"^standard input: cannot be read \("):
+            PipeSource(folder).read(1.0)
+    finally:
+        os.close(folder)
+    with pytest.raises(AudioError, match="cannot be read"):
+        PipeSource(folder).read(1.0)  # closed
+    reader, writer = os.pipe()
+    os.write(writer, bytes(3200))
+    source = PipeSource(reader)
+    assert source.read(1.0)
+
+    def reset(descriptor: int, count: int) -> bytes:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(os, "read", reset)
+    os.write(writer, bytes(3200))
+    with pytest.raises(AudioError, match=r"cannot be read \(Connection reset by peer\)"):
+        source.read(1.0)
+    os.close(reader)
+    os.close(writer)
 
 
 def test_wav_files_of_floats_and_of_telephony_are_decoded() -> None:

@@ -118,9 +118,12 @@ def test_segments_of_a_transcript(level_transcriber: Transcriber, spell: Callabl
 
 
 def test_limits_that_make_no_segments() -> None:
-    for pause, longest in ((0.0, 30.0), (1.0, 1.5)):
+    """Infinite ones were an OverflowError at the first recording."""
+    for pause, longest in ((0.0, 30.0), (1.0, 1.5), (0.6, float("inf"))):
         with pytest.raises(InputError, match="pause"):
             Segmentation(pause, longest)
+    with pytest.raises(InputError, match="word gap inf s"):
+        Segmentation(word_gap=float("inf"))
 
 
 def test_a_pause_too_long_for_a_word_ends_a_segment(ctc_spec: ModelSpec) -> None:

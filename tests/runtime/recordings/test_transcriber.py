@@ -17,7 +17,7 @@ import soundfile
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import Stage
 from wav2edge.runtime.engines import Arrays, EngineOptions, Session
-from wav2edge.runtime.errors import AudioError, EngineError
+from wav2edge.runtime.errors import AudioError, EngineError, InputError
 from wav2edge.runtime.model import Model
 from wav2edge.runtime.recordings.batch import Prefetcher, lanes, transcribe_all
 from wav2edge.runtime.recordings.chunking import Chunk, Chunking
@@ -106,6 +106,18 @@ def test_a_stream_raises_after_the_segments_of_a_recording_that_breaks_off(
         for segment in level_transcriber.stream(path):
             found.append(segment)
     assert found == list(level_transcriber(path).segments) and found[0].text == "hello there"
+
+
+def test_one_recording_is_no_batch(level_transcriber: Transcriber, spell: Spell, tmp_path: Path) -> None:
+    """Each number of a list, and each line of an open file, was a recording, and an array of names was refused."""
+    samples, path = spell("hello"), tmp_path / "a.wav"
+    write(path, samples)
+    for one in (samples, samples.tolist(), path, path.read_bytes(), bytearray(path.read_bytes()), path.open("rb")):
+        with pytest.raises(InputError, match="this is one"):
+            level_transcriber.batch(one)  # type: ignore[arg-type]
+    for several in ([samples, str(path)], np.array([str(path)] * 2), np.stack([samples] * 2), (path, path)):
+        found = level_transcriber.batch(several)  # type: ignore[arg-type]
+        assert [result.transcript and result.transcript.text for result in found] == ["hello", "hello"]
 
 
 @pytest.mark.parametrize("batch", [2, 3, 16])

@@ -180,6 +180,28 @@ def test_hotwords_without_a_language_model(ctc_spec: ModelSpec) -> None:
         BeamDecoder(ctc_spec, hotwords=["mp3"])
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"hotwords": "cat"}, "'cat' is one text"),
+        ({"hotword_weight": float("nan")}, "hotword_weight is nan"),
+        ({"hotword_weight": float("inf")}, "hotword_weight is inf"),
+        ({"language_model": LanguageModel(None, beta=float("nan"))}, "beta is nan"),
+        ({"beam_width": 0}, "beam_width=0"),
+        ({"beam_width": 1.5}, "beam_width=1.5"),
+        ({"word_gap": 0.0}, "word gap 0 s"),
+        ({"word_gap": float("inf")}, "word gap inf s"),
+    ],
+)
+def test_numbers_that_no_search_can_use(ctc_spec: ModelSpec, wrong: dict[str, Any], said: str) -> None:
+    """Each letter of one text was a hotword, a weight of NaN found no words, and a gap of 0 s cut words apart.
+
+    Other numbers were an error of the library at the first recording.
+    """
+    with pytest.raises(InputError, match=re.escape(said)):
+        BeamDecoder(ctc_spec, **wrong)
+
+
 def test_hotwords_may_have_their_accents_apart(ctc_spec: ModelSpec) -> None:
     spec = dataclasses.replace(ctc_spec, labels=tuple("ä" if label == "z" else label for label in ctc_spec.labels))
     apart = "a\N{COMBINING DIAERESIS}hnlich"
