@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _ATTENTION = ("_attn_implementation", "attn_implementation", "_attn_implementation_internal")
 """Keys of config.json that select an attention kernel, which may not be installed; the graph has plain attention."""
+_TUPLES = ("return_dict", "use_return_dict")
+"""Keys of config.json by which a model returns its outputs in a tuple; here they are read by their names."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,9 @@ class Checkpoint:
         return found
 
     def _model_config(self) -> dict[str, object]:
-        values: dict[str, object] = {key: value for key, value in self.config.items() if key not in _ATTENTION}
+        values: dict[str, object] = {
+            key: value for key, value in self.config.items() if key not in (*_ATTENTION, *_TUPLES)
+        }
         if self.head.name == "ctc":
             values["vocab_size"] = len(self.labels.names)
         return values

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, NORMALIZED
 from .encoders import encoder
 from .families import Family
+from .heads import HeadModule
 from .lengths import valid_positions, zero_outside
 from .log_mel import LogMelExtractor
 from .modules import Adapter, FeatureExtractor, WaveformNorm, first
@@ -30,7 +31,7 @@ class ContractGraph(nn.Module):
     Eval mode is set here: torch's exporter restores the mode of the outermost module, and that of all modules inside.
     """
 
-    def __init__(self, model: Network, family: Family, head: nn.Module, preprocessing: Preprocessing) -> None:
+    def __init__(self, model: Network, family: Family, head: HeadModule, preprocessing: Preprocessing) -> None:
         """Wrap ``model``, whose network is its attribute ``family.core``; ``head`` turns hidden states into outputs."""
         super().__init__()
         core: Network = getattr(model, family.core, model)  # a bare encoder is its own network
@@ -44,7 +45,7 @@ class ContractGraph(nn.Module):
         self.feature_projection = getattr(core, "feature_projection", None)
         self.encoder = encoder(family.encoder, core, model.config)
         adapter = getattr(core, "adapter", None)
-        self.adapter = None if adapter is None else Adapter(adapter, model.config)
+        self.adapter = None if adapter is None or head.reads_layers else Adapter(adapter, model.config)
         self.head = head
         self.eval()
 

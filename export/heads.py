@@ -22,6 +22,8 @@ class HeadModule(nn.Module):
     """Its outputs, lengths not among them."""
     after: tuple[Convolution, ...] = ()
     """The time arithmetic that it adds."""
+    reads_layers: bool = False
+    """Whether it reads the sum of the encoder's layers: then the adapter, which follows them, has no part in it."""
 
 
 class CtcHead(HeadModule):
@@ -117,6 +119,7 @@ class XVectorHead(HeadModule):
         self.feature_extractor = model.feature_extractor
         self.classifier = model.classifier
         self.layers = LayerSum(model)
+        self.reads_layers = self.layers.weights is not None
         self.steps = tuple(Convolution((t.kernel_size - 1) * t.dilation + 1, 1, 0) for t in model.tdnn)
         # A standard deviation needs two frames.
         self.after = (*self.steps, Convolution(2, 1, 0))

@@ -14,7 +14,7 @@ from .families import Head
 from .foreign import SPECIAL, read_dictionary
 from .label_groups import label_groups
 from .languages import LanguageFiles, choose_language
-from .vocabulary import PIECE, VOCABULARY, Table, read_table, token
+from .vocabulary import PIECE, VOCABULARY, Table, read_table, refuse_half_characters, token
 
 SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 """The ``problem_type`` of transformers' classifiers of clips: exactly one label holds (its default), any number of
@@ -116,6 +116,7 @@ def _class_names(file: Path, config: ConfigJson) -> tuple[str, ...]:
     if count is not None and count < 1:
         raise CheckpointError(f"{file}: num_labels is {count}; it must be the number of labels")
     ordered = tuple(table[index] for index in range(len(table)))
+    refuse_half_characters(ordered, file)
     if count in (None, len(ordered)):
         return ordered or numbered_names(DEFAULT_LABELS)
     # Where the two disagree, transformers drops the names with a warning.
@@ -133,6 +134,11 @@ def _dictionary_labels(file: Path, config: ConfigJson, language: str | None) -> 
         raise CheckpointError(
             f"{file}: {len(names)} labels with the special ones, but the output layer has {size}; "
             "this dictionary belongs to another model"
+        )
+    if config.get("pad_token_id") not in (None, 0):
+        raise CheckpointError(
+            f"{file}: a dictionary of fairseq has CTC's blank at 0, and config.json has it at {config['pad_token_id']} "
+            "(pad_token_id); name the vocab.json that the model was trained with"
         )
     delimiter = "|" if "|" in names else None
     return Labels(

@@ -121,6 +121,9 @@ def onnx_spec(checkpoint: OnnxCheckpoint) -> ModelSpec:
             "are of another model"
         )
     features = feature_steps(config)
+    # An x-vector of the sum of the encoder's layers has nothing of the adapter after them.
+    sums_layers = head.name == "xvector" and getattr(config, "use_weighted_layer_sum", False)
+    adapter = () if sums_layers else adapter_steps(config)
     after = speaker_steps(config) if head.name == "xvector" else ()
     return ModelSpec(
         architecture=checkpoint.family.name,
@@ -129,7 +132,7 @@ def onnx_spec(checkpoint: OnnxCheckpoint) -> ModelSpec:
         norm=front_end_norm(config),
         outputs=OUTPUTS[head.name],
         labels=labels.names,
-        time=(*features, *squeeze_steps(config), *adapter_steps(config), *after),
+        time=(*features, *squeeze_steps(config), *adapter, *after),
         feature_steps=len(features),
         head_options=options,
         blank=labels.blank,

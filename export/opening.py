@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..runtime.bundle.read import Bundle
 from ..runtime.errors import CheckpointError, InputError
+from ..runtime.escape import is_utf8
 from .checkpoint import Checkpoint
 from .onnx_files import OnnxCheckpoint, find_onnx, open_onnx
 from .sources import find_checkpoint, refuse_revision
@@ -38,6 +40,8 @@ def open_checkpoint(
     label_groups: Sequence[int] = (),
 ) -> Checkpoint | OnnxCheckpoint:
     """As ``Checkpoint.open``, and an ONNX file, or a directory or repository that holds no other weights."""
+    if not is_utf8(str(source)):
+        raise CheckpointError(f"{source}: this path is not UTF-8, which the readers of weights cannot open; rename it")
     local = Path(source).exists()
     place = source if local else find_checkpoint(source, revision, language)
     found = open_onnx(place, normalize, language, vocab, label_groups)
@@ -63,8 +67,11 @@ def export_checkpoint(
 ) -> Bundle:
     """Write a bundle of either kind: see ``pipeline.export`` and ``onnx_import.import_onnx``.
 
-    Raises InputError, too, for ``trained_seconds`` that are no length.
+    Raises InputError, too, for ``trained_seconds`` that are no length, and for a destination that is, or has inside it,
+    the checkpoint's directory, which ``overwrite`` would remove.
     """
+    if Path(os.path.realpath(checkpoint.path)).is_relative_to(os.path.realpath(destination)):
+        raise InputError(f"{destination}: the checkpoint {checkpoint.path} is in it; choose another name")
     if trained_seconds is not None and not 0 < trained_seconds < float("inf"):
         raise InputError(f"trained_seconds={trained_seconds}: give the length of a clip in seconds")
     if isinstance(checkpoint, OnnxCheckpoint):

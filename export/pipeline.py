@@ -93,6 +93,7 @@ def model_spec(checkpoint: Checkpoint, model: Network) -> ModelSpec:
     labels, config = checkpoint.labels, model.config
     name, options = head_options(checkpoint.head, config, labels)
     features = feature_steps(config)
+    adapter = () if head.reads_layers else adapter_steps(config)
     return ModelSpec(
         architecture=checkpoint.family.name,
         head=name,
@@ -101,7 +102,7 @@ def model_spec(checkpoint: Checkpoint, model: Network) -> ModelSpec:
         frontend=checkpoint.preprocessing.frontend,
         outputs=head.outputs,
         labels=labels.names,
-        time=(*features, *squeeze_steps(config), *adapter_steps(config), *head.after),
+        time=(*features, *squeeze_steps(config), *adapter, *head.after),
         feature_steps=len(features),
         head_options=options,
         blank=labels.blank,

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.bundle.spec import Frontend
+from ..runtime.bundle.spec import RATES, Frontend
 from ..runtime.errors import CheckpointError
 from .documents import PreprocessorJson, ProcessorJson, read_document
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-MAX_RATE = 1_000_000
-"""Hz; recordings of speech have far lower rates, so a larger number is a mistake."""
 
 SUMMED_AT_ONCE = 512
 """Samples whose mean is taken by itself, before the means are added up (``modules.WaveformNorm``)."""
@@ -97,9 +94,11 @@ def read_preprocessing(path: Path, normalize: bool | None, frontend: Frontend = 
             )
         normalize = values.get("do_normalize", True)
     rate = values.get("sampling_rate", 16000)
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 1 <= rate <= MAX_RATE or rate != int(rate):
+    low, high = RATES
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not low <= rate <= high or rate != int(rate):
         raise CheckpointError(
-            f"{path}: the preprocessor's sampling_rate is {rate!r}; it must be a number of Hz, such as 16000"
+            f"{path}: the preprocessor's sampling_rate is {rate!r}; it must be a number of Hz from {low} to {high}, "
+            "such as 16000"
         )
     if frontend == "log-mel":
         if stated:

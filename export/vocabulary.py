@@ -9,11 +9,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..runtime.errors import CheckpointError
+from ..runtime.escape import is_utf8
 from .documents import AddedTokensJson, FastTokenizerJson, TokenizerJson, read_document, read_object
 
 VOCABULARY = "vocab.json"
@@ -73,6 +74,15 @@ def token(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def refuse_half_characters(labels: Iterable[str], file: Path) -> None:
+    """Raise CheckpointError for a label with half of a surrogate pair, which is not text and which no file can hold."""
+    broken = next((label for label in labels if not is_utf8(label)), None)
+    if broken is not None:
+        raise CheckpointError(
+            f"{file}: the label {broken!a} has half of a character (a single surrogate of UTF-16); correct the label"
+        )
+
+
 def _special(settings: TokenizerJson) -> set[str]:
     named = {token(settings.get(key, default)) for key, default in SPECIAL.items()}
     for key in ("additional_special_tokens", "extra_special_tokens"):
@@ -102,7 +112,10 @@ def _with_added_tokens(
 
 
 def _fit(path: Path, source: str, table: Mapping[int, tuple[str, bool]], special: set[str], size: int) -> Table:
-    """Cut to the output layer; raises CheckpointError for labels beyond it, for missing last ones, and for bytes."""
+    """Cut to the output layer.
+
+    Raises CheckpointError for labels beyond it, for missing last ones, for bytes, and for half characters.
+    """
     beyond = [label for index, (label, added) in table.items() if index >= size and not added and label not in special]
     inside = {index: label for index, (label, _) in table.items() if 0 <= index < size}
     if beyond or min(table, default=0) < 0 or size - 1 not in inside:
@@ -116,6 +129,7 @@ def _fit(path: Path, source: str, table: Mapping[int, tuple[str, bool]], special
             f"{path / source}: its labels are sequences of bytes (byte-level BPE), of which a bundle makes no text; "
             "fine-tune the model with letters or SentencePiece's pieces"
         )
+    refuse_half_characters(inside.values(), path / source)
     holes = {index: f"<unused {index}>" for index in range(size) if index not in inside}
     names = tuple((inside | holes)[index] for index in range(size))
     return Table(names, frozenset(special | set(holes.values())), source)

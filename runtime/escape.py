@@ -36,6 +36,15 @@ def rttm_field(text: str) -> str:
     return re.sub(r"\s+", "_", one_line(text)) or "_"
 
 
+def is_utf8(text: str) -> bool:
+    """Whether text has a form in UTF-8: half of a surrogate pair has none, nor has a file's name of other bytes."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def columns(text: str) -> int:
     """Columns that text takes on a terminal or in a subtitle: wide and full-width characters (UAX 11) take two."""
     if text.isascii():

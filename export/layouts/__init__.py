@@ -98,7 +98,8 @@ def pack(
     stem = _stem(destination.name) if archive else destination.absolute().name
     job = Job(bundle, tuple(bundle.variant(wanted) for wanted in variants), argument, stem)
     try:
-        target = fixed(destination)
+        # A link to a folder is followed, one to an archive replaced (runtime.files.replace_whole).
+        target = fixed(destination) if archive else Path(os.path.realpath(destination))
         with staging(target) as place:
             made = place / stem
             made.mkdir()

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from .. import documents, remedies
 from ..errors import BundleError, EngineError, InputError, first_line
+from ..escape import is_utf8
 from ..files import remove_left_over, write_whole
 from .shipped import is_shipped
 from .trust import MANIFEST, contained, sha256
@@ -120,7 +121,10 @@ def sign(bundle: Bundle, private_key: str | Path) -> Path:
     key = Path(private_key)
     if not key.is_file():
         raise InputError(f"{key}: no such key; {_NO_KEY}")
-    content = _signature_of(bundle.directory, key)
+    directory = bundle.directory.resolve()  # model-signing takes no link
+    if key.resolve().is_relative_to(directory):
+        raise InputError(f"{key}: this private key is in the bundle, which others get; move it elsewhere")
+    content = _signature_of(directory, key)
     try:
         write_whole(bundle.directory / SIGNATURE, content)
     except OSError as error:
@@ -287,15 +291,6 @@ def _check_files(directory: Path, signed: dict[str, str]) -> None:
             raise BundleError(f"{path}: was changed after the bundle was signed; do not trust it")
 
 
-def _is_utf8(name: str) -> bool:
-    """Whether the operating system gave a name of UTF-8, without stand-ins for other bytes."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _files(directory: Path) -> Iterator[tuple[str, Path]]:
     """Every file of a bundle but the signature, by its name in the bundle; raises BundleError for what is not plain."""
     for folder, folders, names in os.walk(directory):
@@ -304,7 +299,7 @@ def _files(directory: Path) -> Iterator[tuple[str, Path]]:
             mode = path.lstat().st_mode
             if stat.S_ISLNK(mode) or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 raise BundleError(f"{path}: is not a plain file; a signed bundle holds its files itself")
-            if not _is_utf8(name):
+            if not is_utf8(name):
                 raise BundleError(f"{path}: its name is not UTF-8, which a signature cannot hold; remove or rename it")
             relative = path.relative_to(directory).as_posix()
             if stat.S_ISREG(mode) and relative != SIGNATURE:

@@ -54,7 +54,7 @@ Padding (any value after a clip's length) never changes the clip's result.
 """
 
 
-_RATES = (1_000, 1_000_000)
+RATES = (1_000, 1_000_000)
 """Hz: below the lower bound a file of a few kB would be hours of sound; no microphone records above the upper one."""
 _MAX_STEPS, _MAX_STEP, _MAX_SAMPLES = 64, 100_000, 100_000_000
 """Bounds of the time arithmetic. The family's longest chain has 10 steps, and kernels of at most 400 samples."""
@@ -260,8 +260,8 @@ def _frames(steps: tuple[Convolution, ...], length: int) -> int:
 
 def _problems(spec: ModelSpec) -> Iterator[str]:
     """What makes a spec one that no model can have."""
-    if not _RATES[0] <= spec.sample_rate <= _RATES[1]:
-        yield f"sample_rate is {spec.sample_rate}; it must be {_RATES[0]} to {_RATES[1]} Hz"
+    if not RATES[0] <= spec.sample_rate <= RATES[1]:
+        yield f"sample_rate is {spec.sample_rate}; it must be {RATES[0]} to {RATES[1]} Hz"
     steps = [value for step in spec.time for value in (step.kernel, step.stride, step.padding + 1)]
     if not spec.time or len(spec.time) > _MAX_STEPS or not all(0 < value <= _MAX_STEP for value in steps):
         yield f"time must hold 1 to {_MAX_STEPS} steps of kernels and strides from 1 to {_MAX_STEP}"

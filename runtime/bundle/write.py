@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, cast
 
 from .. import documents
 from ..errors import BundleError, InputError
-from ..files import exchange, fixed, flush, flush_tree, staging, write_whole
+from ..escape import is_utf8
+from ..files import exchange, flush, flush_tree, staging, write_whole
 from .documents import BundleJson, FileJson, MetricsJson
 from .read import FORMAT, MANIFEST, Bundle, Variant, sha256, variant_to_json
 from .spec import ModelSpec, Stage
@@ -31,17 +32,20 @@ if TYPE_CHECKING:
 def new_bundle(destination: Path, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty directory that becomes ``destination`` when the block ends without an error.
 
-    On an error nothing is left. Raises InputError when the destination exists (unless ``overwrite``, and then
-    only if it is a bundle or empty) or cannot be written.
+    A symbolic link of that name is followed. On an error nothing is left. Raises InputError when the destination exists
+    (unless ``overwrite``, and then only if it is a bundle or empty), cannot be written, or has a path that is not
+    UTF-8.
     """
     destination = Path(destination)
+    place = Path(os.path.realpath(destination))
+    if not is_utf8(str(place)):
+        raise InputError(f"{destination}: this path is not UTF-8, which the exporter cannot open; choose another name")
     replaces = destination.exists() and any(destination.iterdir() if destination.is_dir() else [destination])
     if replaces and not overwrite:
         raise InputError(f"{destination}: already exists; choose another name, or allow to overwrite it")
     if replaces and not _is_bundle(destination):
         raise InputError(f"{destination}: exists and is not a wav2edge bundle; choose another name")
     try:
-        place = fixed(destination)
         with staging(place) as folder:
             made = folder / "bundle"
             made.mkdir()

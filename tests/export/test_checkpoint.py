@@ -376,10 +376,11 @@ def test_weights_without_names(checkpoint: Path, tmp_path: Path, capsys: pytest.
     assert "no dictionary of tensors" in refusal(checkpoint, tmp_path / "out", capsys)
 
 
-@pytest.mark.parametrize("rate", [None, "16 kHz", 0, float("nan"), [16000]])
+@pytest.mark.parametrize("rate", [None, "16 kHz", 0, 500, float("nan"), [16000]])
 def test_sampling_rate_that_is_none(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], rate: object
 ) -> None:
+    """One below those of a bundle was refused after the whole export, by the name of a temporary file."""
     edit_json(checkpoint / "preprocessor_config.json", sampling_rate=rate)
     assert "sampling_rate is" in refusal(checkpoint, tmp_path / "out", capsys)
 

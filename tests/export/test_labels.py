@@ -148,6 +148,17 @@ def test_numbers_of_labels_that_cannot_be(tmp_path: Path, config: ConfigJson, re
         read_labels(tmp_path, config, head)
 
 
+@pytest.mark.parametrize("half", ["\ud83d", "a\ude00"])
+def test_a_label_with_half_of_a_character(tmp_path: Path, half: str) -> None:
+    """The whole export ran, and ended in an internal error when bundle.json was written."""
+    write(tmp_path, vocab={"<pad>": 0, half: 1})
+    with pytest.raises(CheckpointError, match=r"vocab.json: the label '.*\\ud.*' has half of a character"):
+        read_labels(tmp_path, {"vocab_size": 2}, HEADS[0])
+    head = next(head for head in HEADS if head.name == "sequence_classification")
+    with pytest.raises(CheckpointError, match=r"config.json: the label .* has half of a character"):
+        read_labels(tmp_path, {"id2label": {"0": half, "1": "b"}}, head)
+
+
 ONE = {"0": "age"}
 
 

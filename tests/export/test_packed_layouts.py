@@ -139,6 +139,17 @@ def test_what_is_there_is_replaced_only_where_pack_wrote_it(bundle: Bundle, tmp_
     assert [path.name for path in mine.iterdir()] == ["letter.txt"]
 
 
+def test_a_link_to_a_folder_is_followed(bundle: Bundle, tmp_path: Path) -> None:
+    """One to an empty folder was an error, and one to a packed folder was replaced, which left the old files there."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for overwrite in (False, True):
+        layouts.pack(bundle, "static:1s", tmp_path / "link", overwrite=overwrite)
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "real" / "wav2edge.json").is_file()
+        (tmp_path / "real" / "README.md").unlink()
+
+
 def test_a_folder_with_files_of_others_is_not_replaced(bundle: Bundle, tmp_path: Path) -> None:
     """They were removed with what pack had written."""
     folder = tmp_path / "model"

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from wav2edge.export.checkpoint import Checkpoint
-from wav2edge.export.opening import open_checkpoint
-from wav2edge.runtime.errors import CheckpointError
+from wav2edge.export.opening import export_checkpoint, open_checkpoint
+from wav2edge.export.pipeline import model_spec
+from wav2edge.export.reference import Reference
+from wav2edge.runtime.errors import CheckpointError, InputError
 
 OPTIMUM = Path(__file__).parent / "onnx_files/optimum-group-ctc"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 377667514\n"
@@ -107,6 +111,16 @@ def test_attention_that_is_not_installed_does_not_matter(checkpoint: Path, atten
     assert Checkpoint.open(checkpoint).load().config._attn_implementation == "eager"
 
 
+def test_outputs_in_a_tuple_do_not_matter(checkpoint: Path, tmp_path: Path) -> None:
+    """Where config.json has ``"return_dict": false``, ``export`` ended in an internal error."""
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps({**config, "return_dict": False}))
+    opened = Checkpoint.open(checkpoint)
+    model = opened.load()
+    reference = Reference(model, model_spec(opened, model), opened.preprocessing)
+    assert reference(np.zeros(16000, np.float32))["logits"].shape == (49, 32)
+
+
 def test_classes_that_come_with_the_checkpoint_are_never_run(checkpoint: Path) -> None:
     config = json.loads((checkpoint / "config.json").read_text())
     config.update(architectures=["MyModel"], auto_map={"AutoModelForCTC": "modeling.MyModel"})
@@ -190,3 +204,23 @@ def test_a_revision_is_for_the_hub(checkpoint: Path, tmp_path: Path) -> None:
     for local, kind in ((checkpoint, "directory"), (tmp_path / "model.pt", "file"), (OPTIMUM, "directory")):
         with pytest.raises(CheckpointError, match=f"revision 'v2' is for a name on the hub; this is a {kind}"):
             open_checkpoint(local, revision="v2")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
+def test_a_directory_whose_name_is_not_utf8(checkpoint: Path) -> None:
+    """It was called truncated or damaged, to be downloaded again."""
+    named = os.fsdecode(os.fsencode(checkpoint.parent) + b"/caf\xe9")
+    shutil.copytree(checkpoint, named)
+    with pytest.raises(CheckpointError, match="this path is not UTF-8"):
+        open_checkpoint(named)
+
+
+@pytest.mark.parametrize("place", [".", ".."])
+def test_a_checkpoint_inside_the_bundle_that_it_would_replace(checkpoint: Path, place: str) -> None:
+    """``export --overwrite`` removed the checkpoint together with the old bundle."""
+    bundle = checkpoint / place
+    document = {"format": 1, "spec": {}, "variants": []}
+    (bundle / "bundle.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match=r"the checkpoint .* is in it; choose another"):
+        export_checkpoint(open_checkpoint(checkpoint), bundle, overwrite=True)
+    assert (checkpoint / "model.safetensors").is_file()

@@ -233,6 +233,12 @@ UNUSUAL: dict[str, dict[str, object]] = {
         "num_adapter_layers": 1,
         "adapter_kernel_size": 4,
     },
+    "x-vectors of summed layers, an adapter after them": {
+        "head": "ForXVector",
+        "use_weighted_layer_sum": True,
+        "add_adapter": True,
+        **TWO_TIME_DELAY_LAYERS,
+    },
     "no adapter layers that stride": {"add_adapter": True, "num_adapter_layers": 1, "adapter_stride": 1},
 }
 """What ``conftest.write_checkpoint`` takes."""

@@ -250,3 +250,12 @@ def test_dictionaries_of_fairseq(own: tuple[str, ...], text: str, tmp_path: Path
     file.write_text("".join(f"{label} 1\n" for label in own), encoding="utf-8")
     labels = read_labels(tmp_path, {"vocab_size": 7}, CTC, vocabulary=file)
     assert spell([5, 4, 6] if own[0] == "|" else [4, 5, 6], labels) == text
+
+
+def test_a_dictionary_of_fairseq_for_a_model_with_another_blank(tmp_path: Path) -> None:
+    """A dictionary with as many labels was taken, and the model wrote other words without a warning."""
+    file = tmp_path / "dict.ltr.txt"
+    file.write_text("| 1\nA 1\nB 1\n", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"dict.ltr.txt: .* blank at 0, and config.json has it at 6"):
+        read_labels(tmp_path, {"vocab_size": 7, "pad_token_id": 6}, CTC, vocabulary=file)
+    assert read_labels(tmp_path, {"vocab_size": 7, "pad_token_id": 0}, CTC, vocabulary=file).blank == 0

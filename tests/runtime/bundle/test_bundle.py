@@ -108,6 +108,34 @@ def test_overwriting_a_bundle_swaps_it_whole(shapes_bundle: Bundle, ctc_spec: Mo
     assert [path.name for path in shapes_bundle.path.parent.iterdir()] == ["shapes"]
 
 
+@pytest.mark.parametrize("there", ["nothing", "empty", "bundle"])
+def test_a_link_is_followed(shapes_bundle: Bundle, ctc_spec: ModelSpec, tmp_path: Path, there: str) -> None:
+    """A link to an empty folder, or to nothing, was refused after the export, with the bundle under another name.
+
+    One to a bundle was replaced by a folder, which left the old bundle where it was.
+    """
+    real = shapes_bundle.path if there == "bundle" else tmp_path / "elsewhere" / "real"
+    if there == "empty":
+        real.mkdir(parents=True)
+    link = tmp_path / "link"
+    link.symlink_to(real)
+    with new_bundle(link, overwrite=there == "bundle") as directory:
+        (directory / "fp32.onnx").write_bytes(b"new")
+        write_manifest(directory, ctc_spec, [describe_variant(directory, "fp32", "fp32", {"full": "fp32.onnx"})], {})
+    assert link.is_symlink()
+    assert Bundle.open(real).variant("fp32").bytes == 3
+    assert {path.name for path in real.parent.iterdir()} <= {real.name, link.name}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
+def test_a_name_that_is_not_utf8_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    """``export`` ended, after minutes, in an error of torch about incompatible arguments."""
+    named = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    with pytest.raises(InputError, match="this path is not UTF-8"), new_bundle(named):
+        raise AssertionError("never reached")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_failed_overwrite_leaves_the_old_bundle_and_nothing_beside_it(shapes_bundle: Bundle) -> None:
     beside = sorted(path.name for path in shapes_bundle.path.parent.iterdir())
     with pytest.raises(RuntimeError), new_bundle(shapes_bundle.path, overwrite=True) as directory:

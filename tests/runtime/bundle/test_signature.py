@@ -74,6 +74,27 @@ def test_signed_again_by_a_relative_path(
     assert capsys.readouterr().out.endswith(f"{signed.path.name}: signed by {team[1]}, unchanged\n")
 
 
+def test_a_bundle_is_signed_by_a_link_to_it(
+    shapes_bundle: Bundle, team: Keys, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every other command took the link; ``sign`` refused it with an error of model-signing."""
+    link = tmp_path / "link"
+    link.symlink_to(shapes_bundle.path)
+    assert main(["sign", str(link), "--key", str(team[0])]) == 0, capsys.readouterr().err
+    assert main(["verify-bundle", str(shapes_bundle.path), "--key", str(team[1])]) == 0
+
+
+def test_a_private_key_inside_the_bundle_is_refused(
+    shapes_bundle: Bundle, team: Keys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was signed with the other files, and whoever got the bundle got the key."""
+    key = shapes_bundle.path / "team.pem"
+    shutil.copyfile(team[0], key)
+    assert main(["sign", str(shapes_bundle.path), "--key", str(key)]) == 2
+    assert f"{key}: this private key is in the bundle, which others get" in capsys.readouterr().err
+    assert not (shapes_bundle.path / "model.sig").exists()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
 def test_a_name_that_is_not_utf8_is_one_line(
     shapes_bundle: Bundle, team: Keys, capsys: pytest.CaptureFixture[str]
