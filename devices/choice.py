@@ -65,7 +65,7 @@ def choose(
     best = bundle.variant(variant).preferred_by if variant is not None else ()
     order = (*(name for name in best if name in profile.engines), *profile.engines, *engines.DEFAULT_ORDER)
     names = (engine,) if engine is not None else tuple(dict.fromkeys(order))
-    saturates = machine.cpu.saturates and device in (None, "CPU")
+    saturates = machine.cpu.saturates and engines.may_use_cpu(device)
     name, chosen = _first_that_runs(bundle, names, variant, saturates)
     reason = "named" if engine or variant else f"the first that runs; profile {profile.name} lists no other"
     return Choice(name, chosen, default_threads, reason)

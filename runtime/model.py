@@ -102,7 +102,7 @@ class Model:
         True on the engines for CPUs, for a variant that has the stages. Otherwise the whole graph is run: on GPUs,
         which gain nothing from small pieces, and for bundles without these stages.
         """
-        if self.engine not in engines.DEFAULT_ORDER or self.options.device not in (None, "CPU"):
+        if self.engine not in engines.DEFAULT_ORDER or not engines.on_cpu(self.options.device):
             return False
         if "full" in self._given or self.spec.frontend != "waveform":
             return False

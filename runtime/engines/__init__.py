@@ -146,6 +146,9 @@ class ReferenceEngine(Engine, Protocol):
 DEFAULT_ORDER = ("onnxruntime", "openvino")
 """The engines for CPUs, in the order in which they are tried where no board profile names others."""
 
+COMBINED = frozenset({"AUTO", "MULTI", "HETERO"})
+"""Devices of OpenVINO that give a model to others."""
+
 Status = Literal["runs", "missing", "refused"]
 
 
@@ -243,6 +246,24 @@ def refusal(bundle: Bundle, engine: str, variant: Variant) -> str | None:
 def shares(name: str) -> bool:
     """Whether runs of one session of an engine, from several threads, go on at the same time."""
     return name in names() and get(name).SHARED
+
+
+def on_cpu(device: str | None) -> bool:
+    """Whether a device of ``EngineOptions`` is the CPU, by any of its names in the engines for CPUs."""
+    return device is None or device.lower() in ("cpu", "cpuexecutionprovider")
+
+
+def may_use_cpu(device: str | None) -> bool:
+    """Whether a device is the CPU, or one of OpenVINO's that give a model to others, to the CPU among them.
+
+    Those are named as ``AUTO``, ``AUTO:GPU,CPU`` or ``AUTO:-GPU`` (all others).
+    """
+    family, _, listed = (device or "").upper().partition(":")
+    if on_cpu(device) or family not in COMBINED:
+        return on_cpu(device)
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    taken = [name for name in names if not name.startswith("-")]
+    return any(name.startswith("CPU") for name in taken) if taken else "-CPU" not in names
 
 
 def keeps_lengths(name: str) -> bool:

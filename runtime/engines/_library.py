@@ -8,12 +8,43 @@ ONNX Runtime 1.32 writes a device identifier and a queue of events; ORT_DISABLE_
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from importlib import import_module
 from types import ModuleType
 
+from .. import remedies
+
 _TELEMETRY = "openvino_telemetry"
+
+
+def installed(name: str) -> bool:
+    """Whether a module is there to be imported.
+
+    A folder that a package left when it was removed is not: Python imports it as a module without any content. The
+    packages onnxruntime and onnxruntime-gpu own one module, so that removing either leaves such a folder.
+    """
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None
+
+
+def not_installed(name: str, extra: str) -> str | None:
+    """The reason and the pip line where a module of an extra is missing; None when it is there."""
+    if installed(name):
+        return None
+    if importlib.util.find_spec(name) is None:
+        return f"{name} is not installed; install it with `{remedies.install(extra)}`"
+    again = f"{remedies.install(extra)} --force-reinstall"  # pip may still list the package
+    return f"of {name} only a folder without its module is left; install it again with `{again}`"
+
+
+def works(name: str) -> bool:
+    """Whether a module is there and its import succeeds."""
+    try:
+        return installed(name) and library(name) is not None
+    except Exception:  # a broken installation may raise anything
+        return False
 
 
 def library(name: str) -> ModuleType:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from .. import remedies
 from ..errors import EngineError
-from ._library import library
+from ._library import library, works
 from ._running import running
 
 Network = Callable[[dict[str, NDArray[np.generic]]], list[NDArray[np.float32]]]
@@ -20,11 +19,11 @@ Network = Callable[[dict[str, NDArray[np.generic]]], list[NDArray[np.float32]]]
 def open_network(content: bytes) -> Callable[[], Network]:
     """Load an ONNX network from its file's bytes; returns a function that makes a runner, one for each stream.
 
-    Raises EngineError where neither onnxruntime nor openvino is installed.
+    Raises EngineError where neither onnxruntime nor openvino is installed and can be imported.
     """
-    if importlib.util.find_spec("onnxruntime") is not None:
+    if works("onnxruntime"):
         return _with_onnxruntime(content)
-    if importlib.util.find_spec("openvino") is not None:
+    if works("openvino"):
         return _with_openvino(content)
     raise EngineError(f"this needs onnxruntime or openvino; install one with `{remedies.install('cpu')}`")
 

@@ -76,7 +76,8 @@ class Compiler:
             if kept is not None:
                 self._record(kept, unchanged, compiled)
         # What was compiled just now reads its weights from the bundle, what was kept from its own file.
-        read = (self.bundle.directory.resolve(), *(() if kept is None else (kept,)))
+        places = [*(self.bundle.directory / name for name in self.variant.files), *(() if kept is None else (kept,))]
+        read = tuple(place.resolve() for place in places)
         _mapped.release(*read)
         return OpenVinoSession(compiled, self.stage, {*self.bundle.spec.output_names, *BETWEEN_STAGES}, read)
 

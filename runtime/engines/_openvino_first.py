@@ -63,14 +63,16 @@ def _is_quantized(node: Node) -> bool:
 
 
 def _one(model: Model, rows: Output) -> Node:
-    """A one that is computed: the length of a clip, or the number of rows [batch, rows, width], at most one.
+    """A one that is computed: the length of the longest clip, or the number of rows [batch, rows, width], at most one.
 
-    Every clip has at least one frame. OpenVINO knows the number of rows beforehand where lengths are fixed, but never
-    a length that is an input.
+    The longest clip has at least one frame; others of its batch may have no sample. OpenVINO knows the number of rows
+    beforehand where lengths are fixed, but never a length that is an input.
     """
     operators = library("openvino.opset13")
 
     given = next((node for node in model.get_parameters() if INPUT_LENGTHS in node.output(0).names), None)
-    counts = operators.shape_of(rows, "i64") if given is None else given
-    count = operators.gather(counts, np.array([1 if given is None else 0]), np.array(0))
+    if given is None:
+        count = operators.gather(operators.shape_of(rows, "i64"), np.array([1]), np.array(0))
+    else:
+        count = operators.reduce_max(given, np.array([0]), True)
     return operators.minimum(operators.convert(count, np.float32), np.float32(1))

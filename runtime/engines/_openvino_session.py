@@ -34,7 +34,7 @@ class OpenVinoSession:
         """Wrap a compiled model; inputs that the graph does not use are left out.
 
         known: the outputs' names in the contract; OpenVINO gives a port every name that its value had in the graph.
-        read: the folders of the files that the compiled model's weights are read from.
+        read: the files that the compiled model's weights are read from, or their folders.
         """
         self._read = read
         self._packed = False  # whether it ran

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .. import remedies
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import STAGES, Stage
 from ..errors import EngineError, first_line
@@ -37,13 +35,6 @@ _LIMITED_SPINNING = (1, 27)
 """The first version whose threads can be told how long to spin."""
 _SPIN_US, _PAUSES = 200, 64
 """Microseconds, and pauses of the processor between two looks at the queue."""
-
-
-def not_installed(extra: str) -> str | None:
-    """The reason and the pip line where onnxruntime is missing; None when it is there."""
-    if importlib.util.find_spec("onnxruntime") is None:
-        return f"onnxruntime is not installed; install it with `{remedies.install(extra)}`"
-    return None
 
 
 def provider_missing(provider: str, remedy: str) -> str | None:

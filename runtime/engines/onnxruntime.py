@@ -17,7 +17,7 @@ from ..bundle.read import Bundle, Variant
 from ..bundle.spec import FEATURE_LENGTHS, FEATURES, ModelSpec, Stage
 from ..errors import DeviceError, EngineError, first_line
 from . import Arrays, Build, EngineOptions, Purpose, Session, _ort
-from ._library import library
+from ._library import library, not_installed
 from ._one_clip import stacked
 from ._ort import OnnxRuntimeSession
 
@@ -37,7 +37,7 @@ _OWNERS = {"gpu": "openvino", "npu": "openvino", "auto": "openvino", "cuda": "on
 
 def unavailable() -> str | None:
     """Why ONNX Runtime cannot run here; None when it can."""
-    reason = _ort.not_installed("cpu")
+    reason = not_installed("onnxruntime", "cpu")
     if reason is None and not all(importlib.util.find_spec(name) for name in ("google", "google.protobuf")):
         return f"protobuf is not installed; install it with `{remedies.install('cpu')}`"
     return reason

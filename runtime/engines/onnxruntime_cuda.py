@@ -19,7 +19,7 @@ from ..bundle.read import Bundle, Variant
 from ..bundle.spec import ModelSpec, Stage
 from ..errors import EngineError, first_line
 from . import EVERY_OPTION, Arrays, Build, EngineOptions, Purpose, _gpu, _ort
-from ._library import library
+from ._library import library, not_installed
 from ._running import running
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _NO_GRAPH = "-1"
 def unavailable() -> str | None:
     """Why ONNX Runtime cannot use a GPU here; None when it can."""
     return (
-        _ort.not_installed("gpu")
+        not_installed("onnxruntime", "gpu")
         or _gpu.missing()
         or _ort.provider_missing(
             PROVIDER,

@@ -9,14 +9,14 @@ model is compiled for each of them when it first comes: 0.1 s at base shape, for
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
-from .. import remedies, tiling
+from .. import tiling
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import ModelSpec, Stage
 from ..errors import DeviceError
 from . import (
+    COMBINED,
     Build,
     EngineOptions,
     Purpose,
@@ -29,8 +29,10 @@ from . import (
     _openvino_moves,
     _openvino_padding,
     _openvino_unsigned,
+    may_use_cpu,
+    on_cpu,
 )
-from ._library import library
+from ._library import library, not_installed
 from ._openvino_compiler import FIXED, Compiler
 from ._openvino_lengths import FixedLengths
 
@@ -55,9 +57,7 @@ _OF_STRETCHES: tuple[Stage, ...] = ("frontend", "tile")
 
 def unavailable() -> str | None:
     """Why OpenVINO cannot run here; None when it can."""
-    if importlib.util.find_spec("openvino") is None:
-        return f"openvino is not installed; install it with `{remedies.install('openvino')}`"
-    return None
+    return not_installed("openvino", "openvino")
 
 
 def refuses(spec: ModelSpec, variant: Variant) -> str | None:
@@ -75,27 +75,18 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
     openvino = library("openvino")
 
     core = openvino.Core()
-    device = options.device or DEVICE
+    device = DEVICE if on_cpu(options.device) else options.device or DEVICE
     family = _family(device)
     # Asking for the devices loads the plugins for graphics and NPUs, which take 19 MB.
     have = core.available_devices if family != DEVICE else [DEVICE]
-    if family not in {*(name.split(".")[0] for name in have), "AUTO", "MULTI", "HETERO"}:
+    if family not in {*(name.split(".")[0] for name in have), *COMBINED}:
         raise DeviceError(f"openvino has no device {device} here; it has {', '.join(have) or 'none'}")
-    settings: dict[str, str | int] = {
-        "PERFORMANCE_HINT": "LATENCY",
-        # Without the hint a CPU with bfloat16 computes fp32 variants in bfloat16. Statistics take longer in it.
-        "INFERENCE_PRECISION_HINT": "bf16" if variant.bfloat16 and stage != "statistics" else "f32",
-    }
-    if family not in ("CPU", "AUTO"):
-        settings["INFERENCE_PRECISION_HINT"] = "f32" if variant.precision == "fp32" else "f16"
-    if family == "CPU":
-        settings["CPU_RUNTIME_CACHE_CAPACITY"] = _KEPT
-        if options.threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = options.threads
-    if options.profiling:
-        settings["PERF_COUNT"] = True
+    settings = _settings(variant, stage, family, options)
     compiler = Compiler(core, bundle, variant, stage, device, settings, options.keep_compiled, options.must_keep)
-    if family != DEVICE or not (variant.precision == "int8" or variant.bfloat16):
+    adapts = variant.precision == "int8" or variant.bfloat16
+    if family != DEVICE and adapts and may_use_cpu(device) and _openvino_groups.needed():
+        return compiler.session(lambda: _with_joined_groups(compiler.read(), variant.bfloat16))
+    if family != DEVICE or not adapts:
         return compiler.session(compiler.read)
     prepared: list[Model] = []
 
@@ -111,6 +102,30 @@ def load(bundle: Bundle, variant: Variant, stage: Stage, options: EngineOptions)
     if not prepared:
         return session
     return FixedLengths(session, compiler, prepared[0], tiling.long_stretches(bundle.spec))
+
+
+def _settings(variant: Variant, stage: Stage, family: str, options: EngineOptions) -> dict[str, str | int]:
+    """OpenVINO's settings for a stage on a family of devices."""
+    settings: dict[str, str | int] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        # Without the hint a CPU with bfloat16 computes fp32 variants in bfloat16. Statistics take longer in it.
+        "INFERENCE_PRECISION_HINT": "bf16" if variant.bfloat16 and stage != "statistics" else "f32",
+    }
+    if family not in ("CPU", "AUTO"):
+        settings["INFERENCE_PRECISION_HINT"] = "f32" if variant.precision == "fp32" else "f16"
+    if family == "CPU":
+        settings["CPU_RUNTIME_CACHE_CAPACITY"] = _KEPT
+        if options.threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = options.threads
+    if options.profiling:
+        settings["PERF_COUNT"] = True
+    return settings
+
+
+def _with_joined_groups(model: Model, bfloat16: bool) -> Model:
+    """A model with what this CPU would compute wrongly rewritten, and nothing else: another device may run it."""
+    _openvino_groups.join_groups(model, bfloat16)
+    return model
 
 
 def _family(device: str) -> str:

@@ -8,7 +8,6 @@ as the parity gate's reference does: transformers itself lets padding change the
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -18,13 +17,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import remedies
 from ..audio.loudness import measure
 from ..bundle.read import Bundle, Variant
 from ..bundle.spec import OUTPUT_LENGTHS, STAGES, ModelSpec, Stage
 from ..bundle.trust import joined_sha256
 from ..errors import DeviceError, EngineError, first_line
-from . import EVERY_OPTION, Arrays, Build, EngineOptions, Purpose, _gpu
+from . import EVERY_OPTION, Arrays, Build, EngineOptions, Purpose, _gpu, _library
 
 if TYPE_CHECKING:
     import torch
@@ -68,8 +66,8 @@ def unavailable() -> str | None:
 def not_installed() -> str | None:
     """The reason and the pip line where torch or transformers is missing; None when both are there."""
     for name in ("torch", "transformers"):
-        if importlib.util.find_spec(name) is None:
-            return f"{name} is not installed; install it with `{remedies.install('export')}`"
+        if reason := _library.not_installed(name, "export"):
+            return reason
     return None
 
 

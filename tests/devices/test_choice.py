@@ -101,6 +101,20 @@ def test_a_named_engine_runs_what_cannot_saturate_without_vnni(board: Board, bun
     assert named.variant.name == "int8-s8s8"
 
 
+@pytest.mark.parametrize(
+    ("device", "variant"),
+    [
+        *[(name, "fp32") for name in ("cpu", "CPU", "AUTO", "AUTO:GPU,CPU", "MULTI:CPU(2),GPU", "AUTO:-GPU")],
+        *[(name, "int8-s8s8") for name in ("AUTO:GPU", "AUTO:-CPU", "GPU.1", "NPU")],
+    ],
+)
+def test_a_device_that_uses_the_cpu_saturates_as_it(device: str, variant: str, board: Board, bundle_of: Make) -> None:
+    """Only ``CPU`` in capitals was the CPU; AUTO ran INT8 there, whose sums saturate without VNNI."""
+    desktop, x86 = detect(board("x86-desktop-nvidia")), profile.load("x86-64")
+    found = choice.choose(bundle_of(*ALL), "openvino", device=device, machine=desktop, profile=x86)
+    assert found.variant.name == variant
+
+
 def test_threads_follow_limits_and_the_user(board: Board, bundle_of: Make) -> None:
     bundle = bundle_of("fp32")
     pi = detect(board("raspberry-pi-5"))

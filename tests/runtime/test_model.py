@@ -52,6 +52,15 @@ def encode(bundle: Bundle, engine: str, frames: range) -> list[tuple[int, int]]:
     return encoder.given
 
 
+@pytest.mark.parametrize(
+    ("device", "tiles"), [(None, True), ("CPU", True), ("cpu", True), ("CPUExecutionProvider", True), ("GPU", False)]
+)
+def test_the_cpu_by_any_of_its_names_runs_pieces(device: str | None, tiles: bool, bundle: Bundle) -> None:
+    """With ``--device cpu`` the whole graph was run: it took more memory, and INT8 gave other words than without."""
+    with Model(bundle, "onnxruntime", "fp32", EngineOptions(device=device)) as model:
+        assert model.runs_in_tiles is tiles
+
+
 def test_openvino_is_given_few_lengths(bundle: Bundle) -> None:
     """It keeps what it prepared for each: memory grew with every new length of a clip, past 2 GB."""
     given = encode(bundle, "openvino", range(1, 1500))

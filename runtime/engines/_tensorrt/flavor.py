@@ -12,6 +12,7 @@ from ...bundle.read import Variant
 from ...bundle.spec import ModelSpec
 from ...errors import EngineError
 from .. import _gpu
+from .._library import installed
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,14 @@ RTX = Flavor(
 
 def cannot_build(flavor: Flavor) -> str | None:
     """Why no engine can be built here and what to do; None when one can."""
-    if importlib.util.find_spec(flavor.module) is None:
+    if not installed(flavor.module):
         return f"{flavor.title} is not installed; {flavor.remedy}"
     return None if flavor.portable else cannot_run(flavor)
 
 
 def cannot_run(flavor: Flavor) -> str | None:
     """Why no engine can run here and what to do; None when one can."""
-    if importlib.util.find_spec(flavor.module) is None:
+    if not installed(flavor.module):
         return f"{flavor.title} is not installed; {flavor.remedy}"
     # The driver is asked before a Runtime is made: without a device the library can crash at exit.
     if reason := _gpu.missing():

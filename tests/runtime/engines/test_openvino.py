@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -21,7 +22,7 @@ from wav2edge.runtime import engines, remedies
 from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import FEATURE_LENGTHS, FEATURES, Stage
-from wav2edge.runtime.engines import EngineOptions
+from wav2edge.runtime.engines import EngineOptions, _openvino_groups
 from wav2edge.runtime.errors import EngineError
 
 pytestmark = pytest.mark.skipif(
@@ -237,6 +238,25 @@ def test_of_two_int8_variants_the_one_with_bfloat16_is_tried_first(small_bundle:
     assert [variant.name for variant in both.ranked("onnxruntime")] == ["fp32", "int8-s8s8", "int8-s8s8-bf16"]
     removed = dataclasses.replace(mixed, name="int8-s8s8-bf16-compressed")
     assert dataclasses.replace(both, variants=(signed, removed)).ranked("openvino")[0] is signed
+
+
+def test_the_cpu_may_be_written_in_any_case(small_bundle: Bundle) -> None:
+    """ONNX Runtime took ``--device cpu``; here it was a device that does not exist."""
+    session = engines.load(small_bundle, small_bundle.variant("fp32"), "openvino", options=EngineOptions(device="cpu"))
+    assert np.isfinite(session.run(feeds(800))["logits"]).all()
+
+
+@pytest.mark.parametrize(("device", "count"), [("AUTO", 1), ("HETERO:CPU", 1), ("CPU", 1), ("AUTO:GPU", 0)])
+def test_what_the_cpu_computes_wrongly_is_rewritten_on_devices_that_use_it(
+    device: str, count: int, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With AMX, AUTO ran groups of few channels as they are in the file, and their numbers were wrong."""
+    joined: list[bool] = []
+    monkeypatch.setattr(_openvino_groups, "needed", lambda: True)
+    monkeypatch.setattr(_openvino_groups, "join_groups", lambda model, bfloat16: joined.append(bfloat16))
+    with contextlib.suppress(EngineError):  # there is no GPU
+        engines.load(small_bundle, small_bundle.variant("int8-s8s8"), "openvino", options=EngineOptions(device=device))
+    assert len(joined) == count
 
 
 def test_missing_package_names_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:

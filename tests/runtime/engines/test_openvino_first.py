@@ -9,6 +9,7 @@ import pytest
 
 openvino = pytest.importorskip("openvino", reason='needs `pip install "wav2edge[openvino]"`')
 
+from wav2edge.runtime.bundle.spec import INPUT_LENGTHS  # noqa: E402
 from wav2edge.runtime.engines._openvino_first import quantize_apart  # noqa: E402
 
 WIDTH, CHANNELS = 12, 48
@@ -47,6 +48,23 @@ def test_gives_the_same_numbers(shape: tuple[int, int], gelu: str | None) -> Non
     assert len(np.unique(expected)) > 10
     off = np.abs(found - expected) > 1e-5  # a sum between two levels may be rounded to the other one
     assert off.mean() < 1e-3 and np.abs(found - expected).max() < 0.06
+
+
+def test_a_clip_without_samples_changes_no_other() -> None:
+    """The weights of the whole batch were multiplied by the length of its first clip, at most one: by 0."""
+    from openvino import opset13 as operators
+
+    graph = model()
+    lengths = operators.parameter([-1], np.int64)
+    lengths.output(0).set_names({INPUT_LENGTHS})
+    graph.add_parameters([lengths])
+    expected_graph = model()
+    assert quantize_apart(graph) == 1
+    rows = np.random.default_rng(2).standard_normal((2, 40, WIDTH)).astype(np.float32)
+    compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for counts in ([0, 40], [40, 0], [1, 40]):
+        found = np.array(compiled([rows, np.array(counts, np.int64)])[0])
+        assert np.abs(found - run(expected_graph, rows)).max() < 0.06
 
 
 @pytest.mark.parametrize("graph", [model(width=65), model(read=True), model(gelu="written out", read=True)])
