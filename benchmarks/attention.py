@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, nargs="+", default=[1.0, 5.0, 10.0, 20.0, 30.0])
     arguments = parser.parse_args()
     bundles = {
-        "embedded": (embedded.resolve(None), ("fp32", "int8-u8s8")),
+        "embedded": (embedded.resolve(None), ("fp32", "int8-u8s8", "int8-u7s8")),
         "base": (_shapes.bundle("base", "layer", ("int8-u8s8", "int8-u7s8")), ("fp32", "int8-u8s8", "int8-u7s8")),
     }
     with _kit.Output(arguments, markdown=True) as output:

@@ -98,7 +98,7 @@ def pack(
     if not destination.name.endswith(_SUFFIXES):
         raise InputError(f"{destination}: name it {' or '.join(_SUFFIXES)}")
     if destination.exists() and not overwrite:
-        raise InputError(f"{destination}: already exists; choose another name, or allow to overwrite it")
+        raise InputError(f"{destination}: already exists; choose another name, or replace it with overwrite=True")
     if chosen.wheel is not None and not program.is_wheel(chosen.wheel):
         raise InputError(f"{chosen.wheel}: not a wheel of wav2edge; leave it out, and the one that runs is packed")
     if chosen.service and LISTEN not in commands_of(bundle.spec):

@@ -26,6 +26,7 @@ from .requests import EventResponse, whole_number
 from .service import Service
 from .sockets import Feed, Outbox, conversation, note, send
 
+_PARAMETERS = ("encoding", "model", "sample_rate")
 _KEEP_ALIVE = 15.0  # seconds after which a quiet subscription gets a comment, so that proxies keep it open
 
 
@@ -68,6 +69,9 @@ async def listen(socket: WebSocket) -> None:
 
 
 def _form(socket: WebSocket) -> RawFormat:
+    for name in socket.query_params:
+        if name not in _PARAMETERS:  # a misspelled rate would mean another one, and wrong words
+            raise Refused(400, f"no parameter {name[:40]!r}; there are {', '.join(_PARAMETERS)}")
     encoding, rate = socket.query_params.get("encoding", "s16le"), socket.query_params.get("sample_rate", "16000")
     if encoding not in get_args(Encoding):
         raise Refused(400, f"encoding {encoding[:40]!r}: choose from {', '.join(get_args(Encoding))}")

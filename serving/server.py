@@ -64,9 +64,9 @@ class ServerOptions:
     def __post_init__(self) -> None:
         """Raises InputError for access without a token, a key without a certificate, wrong files and wrong sites."""
         if not is_local(self.host) and not self.token:
-            raise InputError(f"host={self.host} gives other machines access; give a token as well, or WAV2EDGE_TOKEN")
+            raise InputError(f"host={self.host} gives other machines access; give token= as well, or WAV2EDGE_TOKEN")
         if self.key is not None and self.certificate is None:
-            raise InputError("a key without a certificate; give certificate as well")
+            raise InputError("a key without a certificate; give certificate= as well")
         object.__setattr__(self, "origins", tuple(site(each) for each in self.origins))
         for path in (self.certificate, self.key):
             if path is not None and not path.is_file():

@@ -24,6 +24,7 @@ word() {
   esac
 }
 
+case ${1:-} in -*) fail 2 "usage: ./install.sh [FOLDER]" ;; esac
 [ $# -le 1 ] || fail 2 "usage: ./install.sh [FOLDER]"
 if [ -z "${HOME:-}" ]; then
   [ $# -eq 1 ] || [ -n "${XDG_DATA_HOME:-}" ] || fail 2 "HOME is not set; name the folder: ./install.sh FOLDER"

@@ -147,7 +147,7 @@ def _check_free(destination: Path, archive: bool, overwrite: bool) -> None:
         if destination.is_dir():
             raise InputError(f"{destination}: is a folder; choose another name")
         if not overwrite:
-            raise InputError(f"{destination}: already exists; choose another name, or allow to overwrite it")
+            raise InputError(f"{destination}: already exists; choose another name, or replace it with overwrite=True")
         return
     if not destination.is_dir():
         raise InputError(f"{destination}: is a file; name a folder, or end it in {' or '.join(ARCHIVES)}")
@@ -156,7 +156,7 @@ def _check_free(destination: Path, archive: bool, overwrite: bool) -> None:
     if not (destination / MARK).is_file():
         raise InputError(f"{destination}: exists and was not written by pack; choose another name")
     if not overwrite:
-        raise InputError(f"{destination}: already exists; choose another name, or allow to overwrite it")
+        raise InputError(f"{destination}: already exists; choose another name, or replace it with overwrite=True")
     _check_own(destination)
 
 

@@ -42,7 +42,7 @@ def new_bundle(destination: Path, overwrite: bool = False) -> Iterator[Path]:
         raise InputError(f"{destination}: this path is not UTF-8, which the exporter cannot open; choose another name")
     replaces = destination.exists() and any(destination.iterdir() if destination.is_dir() else [destination])
     if replaces and not overwrite:
-        raise InputError(f"{destination}: already exists; choose another name, or allow to overwrite it")
+        raise InputError(f"{destination}: already exists; choose another name, or replace it with overwrite=True")
     if replaces and not _is_bundle(destination):
         raise InputError(f"{destination}: exists and is not a wav2edge bundle; choose another name")
     try:

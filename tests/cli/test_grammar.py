@@ -85,6 +85,47 @@ def test_a_folder_is_no_file_to_write(
 @pytest.mark.parametrize(
     "words",
     [
+        ["quantize", "{}", "--report", "{file}"],
+        ["evaluate", "m.jsonl", "-m", "{}", "--report", "{file}"],
+        ["bench", "{}", "--report", "{file}"],
+        ["transcribe", "a.wav", "-m", "{}", "-o", "{file}"],
+        ["diarize", "a.wav", "-m", "{}", "-o", "{file}"],
+    ],
+    ids=lambda words: f"{words[0]} {words[-2]}",
+)
+def test_a_file_is_no_folder_to_write(
+    path: str, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`quantize` said so after all variants were made, without its report; others said `File exists`."""
+    file = tmp_path / "talk.flac"
+    file.touch()
+    assert main([word.format(path, file=file) for word in words]) == 2
+    out, error = capsys.readouterr()
+    assert out == "" and f"{file}: is a file; name a folder" in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [["inspect", "{}"], ["transcribe", "a.wav", "-m", "{}"], ["bench", "{}"]])
+def test_a_file_is_no_bundle(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The line was `--model Directory 'talk.flac' is a file.`, without what a bundle is."""
+    file = tmp_path / "talk.flac"
+    file.touch()
+    assert main([word.format(file) for word in words]) == 2
+    assert capsys.readouterr().err == f"wav2edge: {file}: a bundle is a directory, this is a file\n"
+
+
+def test_json_says_how_its_files_end(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`out.txt` was called an unexpected extra argument, which names neither the option nor the remedy."""
+    assert main(["inspect", path, "--json", "out.txt"]) == 2
+    assert "--json out.txt: the file's name must end in .json (see" in capsys.readouterr().err
+    assert main(["listen", "--json", "out.txt"]) == 2
+    assert "--json out.txt: the file's name must end in " in capsys.readouterr().err
+    assert main(["inspect", path, "--json", "out.json", "other"]) == 2
+    assert "unexpected extra argument (other)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
         ["inspect", "{}", "--json", "{}/bundle.json"],
         ["quantize", "{}", "--json", "{}/bundle.json"],
         ["bench", "{}", "--csv", "{}/bundle.json"],

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from wav2edge.cli import main
+from wav2edge.cli import _evaluate_heads, main
+from wav2edge.measure.evaluation import System
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.bundle.spec import ModelSpec, Output
 from wav2edge.runtime.bundle.write import write_manifest
@@ -198,6 +199,16 @@ def test_a_threshold_is_measured_for_a_false_accept_rate(
     assert main([*evaluate, "--keep"]) == 2
     assert main(["evaluate", str(pairs), "-m", "speaker", "--false-accept-rate", "0.5", "--keep"]) == 2
     assert "is part of wav2edge; copy it" in capsys.readouterr().err
+
+
+def test_keep_says_the_threshold_of_each_variant() -> None:
+    """It named that of the first variant alone, and `verify`, which runs another here, took another."""
+    measured = ((0.63, "int8-u8s8"), (0.64, "fp32"))
+    points = [xvector.OperatingPoint(0.1, cosine, 1, 10, 0, 10, "pairs.tsv", variant) for cosine, variant in measured]
+    options = xvector.Options(points[0].threshold, tuple(points))
+    systems = [System("speakers", "onnxruntime", variant) for _, variant in measured]
+    assert _evaluate_heads.default_thresholds(systems, options) == "0.63 (int8-u8s8), 0.64 (fp32)"
+    assert _evaluate_heads.default_thresholds(systems[1:], options) == "0.64"
 
 
 def test_turns_of_each_channel(bundle_of: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -269,3 +269,23 @@ def test_a_librarys_argument_is_spelled_as_the_option() -> None:
         "/a/max_wer_rise/keep_float.onnx: damaged": "/a/max_wer_rise/keep_float.onnx: damaged",
     }.items():
         assert _command.as_options(message, parameters) == spelled
+
+
+def test_a_remedy_is_an_option_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`pack` and `export` said "allow to overwrite it", and `serve` "give a token as well": no option's name."""
+    taken = tmp_path / "a.tar"
+    taken.touch()
+    assert main(["pack", "--for", "generic", str(taken)]) == 2
+    assert f"{taken}: already exists; choose another name, or replace it with --overwrite\n" in capsys.readouterr().err
+    assert main(["serve", "--host", "0.0.0.0"]) == 2
+    assert "give --token as well, or WAV2EDGE_TOKEN" in capsys.readouterr().err
+    assert main(["serve", "--key", str(taken)]) == 2
+    assert "give --certificate as well" in capsys.readouterr().err
+
+
+def test_serve_has_no_help_for_classifiers_which_it_refuses(capsys: pytest.CaptureFixture[str]) -> None:
+    """`serve --min-confidence` explained what it means with a classifier."""
+    assert main(["serve", "--help"]) == 0
+    assert "classifier" not in capsys.readouterr().out
+    assert main(["listen", "--help"]) == 0
+    assert "with a classifier" in capsys.readouterr().out

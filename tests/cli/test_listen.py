@@ -352,7 +352,8 @@ def test_a_classifier_gives_labels(
     for line in lines:
         jsonschema.validate(line, events.schema())
     assert main(["listen", *model, "--min-confidence", "0.9"]) == 0
-    assert capsys.readouterr().out == ""
+    out, err = capsys.readouterr()
+    assert out == "" and " s of sound, 0 labels, " in err  # it said 0 words
     manifest = tmp_path / "m.jsonl"
     manifest.write_text(json.dumps({"path": str(clips[0][0]), "text": clips[0][1]}) + "\n")
     assert main(["listen", *model[:4], "--measure", str(manifest)]) == 2

@@ -289,9 +289,15 @@ def test_headers_must_come_soon_and_a_stream_outlives_that_bound(catalogue: Cata
 
 @pytest.mark.parametrize(
     ("query", "message"),
-    [("?encoding=mp3", "choose from"), ("?sample_rate=1", "4000"), ("?model=none", "no model")],
+    [
+        ("?encoding=mp3", "choose from"),
+        ("?sample_rate=1", "4000"),
+        ("?model=none", "no model"),
+        ("?rate=48000", "no parameter 'rate'; there are encoding, model, sample_rate"),
+    ],
 )
 def test_a_stream_that_cannot_be_is_refused_in_one_line(server: Running, query: str, message: str) -> None:
+    """A misspelled parameter was ignored: sound of 48 kHz was captioned as of 16 kHz, in wrong words."""
     with connect(server.url.replace("http", "ws") + "/v1/listen" + query) as ws:
         said = json.loads(ws.recv())
         assert said["event"] == "error" and message in said["message"]

@@ -10,6 +10,7 @@ For every code but 0 one line on standard error says what is wrong and what to d
 
 from __future__ import annotations
 
+import itertools
 import os
 import pkgutil
 import sys
@@ -24,7 +25,7 @@ from wav2edge import __version__
 from wav2edge.runtime.errors import Wav2EdgeError, first_line
 
 from . import _terminal
-from ._command import CONTEXT, as_options, described, line_of_help
+from ._command import CONTEXT, Option, as_options, described, line_of_help
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -200,4 +201,15 @@ def _usage(error: click.UsageError, words: Sequence[str]) -> str:
         if not isinstance(error, click.MissingParameter):
             return f"{name} {error.message}"
         message = f"{name} is missing"
+    elif message.startswith("got unexpected extra argument") and called is not None:
+        message = _after_option(words, called.params, message) or message
     return f"{message} (see: {command} --help)"
+
+
+def _after_option(words: Sequence[str], parameters: Sequence[click.Parameter], message: str) -> str:
+    """Why an option whose value may be left out did not take the word that the message names; empty for other words."""
+    endings = {name: each.endings for each in parameters if isinstance(each, Option) for name in each.opts}
+    for name, word in itertools.pairwise(words):
+        if endings.get(name) and word in message.partition("(")[2].strip("() ").split():
+            return f"{name} {word}: the file's name must end in {' or '.join(endings[name])}"
+    return ""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from wav2edge.measure.runs import Run
     from wav2edge.runtime.bundle.read import Bundle
     from wav2edge.runtime.heads.xvector import OperatingPoint
+    from wav2edge.runtime.heads.xvector import Options as SpeakerOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,8 +175,17 @@ def _keep(systems: Sequence[tuple[Bundle, System]], points: Sequence[Sequence[Op
         options, threshold=points[0][0].threshold, operating_points=(*kept, *reversed(found.values()))
     )
     set_head_options(bundle, changed)
-    _terminal.note(f"{bundle.path}: verify now takes the threshold {changed.threshold:g} where none is given")
+    of_variants = default_thresholds([system for _, system in systems], changed)
+    _terminal.note(f"{bundle.path}: verify now takes the threshold {of_variants} where none is given")
     _options.note_lost_signature(bundle)
+
+
+def default_thresholds(systems: Sequence[System], options: SpeakerOptions) -> str:
+    """What ``verify`` takes where no threshold is given: one for each variant that was measured."""
+    variants = dict.fromkeys(system.variant for system in systems)
+    if len(variants) == 1:
+        return f"{options.threshold_of(*variants):g}"
+    return ", ".join(f"{options.threshold_of(variant):g} ({variant})" for variant in variants)
 
 
 def _print(labels: Sequence[str], runs: Sequence[Run], worst: int) -> None:

@@ -20,6 +20,9 @@ Settings = TypeVar("Settings")
 SOUND = "Sound (default: the microphone)"
 _RULES = "Captions"
 _MEASURE = "Measure"
+_OF_LABELS = (
+    "; with a classifier, the probability from which a label counts (default: the bundle's threshold, else 0.8)"
+)
 _RATE = Number(int, 1000, 1_000_000, "a rate in Hz")
 
 
@@ -146,63 +149,66 @@ keep = gathered(
     ),
 )
 
-rules = gathered(
-    Rules,
-    "rules",
-    option(
-        "--hop",
-        "seconds between two partial captions (default: 0.5, or what the board's profile says)",
-        group=_RULES,
-        metavar="S",
-        type=SECONDS,
-    ),
-    option(
-        "--left-context",
-        "seconds of earlier sound that a partial caption takes into account (default: 4.5 where "
-        "convolution features are kept between partials, else 3, or what the board's profile says)",
-        group=_RULES,
-        metavar="S",
-        type=SECONDS,
-    ),
-    option(
-        "--min-confidence",
-        "show a word less certain than this only once three partials in a row had it: steadier "
-        "and later (default: off; try 0.8); with a classifier, the probability from which a label counts "
-        "(default: the bundle's threshold, else 0.8)",
-        group=_RULES,
-        metavar="P",
-        type=SHARE,
-        old=("--doubt",),
-    ),
-    option(
-        "--silence-after-text",
-        "seconds of silence that end an utterance (default: 1.2)",
-        group=_RULES,
-        metavar="S",
-        type=SECONDS,
-    ),
-    option(
-        "--silence-without-text",
-        "seconds of silence that end an utterance without text (default: 2.4)",
-        group=_RULES,
-        metavar="S",
-        type=SECONDS,
-    ),
-    option(
-        "--longest-utterance",
-        "utterances longer than this many seconds are cut at a pause (default: 20)",
-        group=_RULES,
-        metavar="S",
-        type=SECONDS,
-    ),
-    option(
-        "--speech-threshold",
-        "probability from which sound counts as speech (default: 0.5)",
-        group=_RULES,
-        metavar="P",
-        type=SHARE,
-    ),
-)
+
+def rules(*, labels: bool) -> Callable[[Callable[..., object]], Callable[..., object]]:
+    """Declare the options of ``Rules``; labels: whether the command runs classifiers too."""
+    return gathered(
+        Rules,
+        "rules",
+        option(
+            "--hop",
+            "seconds between two partial captions (default: 0.5, or what the board's profile says)",
+            group=_RULES,
+            metavar="S",
+            type=SECONDS,
+        ),
+        option(
+            "--left-context",
+            "seconds of earlier sound that a partial caption takes into account (default: 4.5 where "
+            "convolution features are kept between partials, else 3, or what the board's profile says)",
+            group=_RULES,
+            metavar="S",
+            type=SECONDS,
+        ),
+        option(
+            "--min-confidence",
+            "show a word less certain than this only once three partials in a row had it: steadier "
+            f"and later (default: off; try 0.8){_OF_LABELS if labels else ''}",
+            group=_RULES,
+            metavar="P",
+            type=SHARE,
+            old=("--doubt",),
+        ),
+        option(
+            "--silence-after-text",
+            "seconds of silence that end an utterance (default: 1.2)",
+            group=_RULES,
+            metavar="S",
+            type=SECONDS,
+        ),
+        option(
+            "--silence-without-text",
+            "seconds of silence that end an utterance without text (default: 2.4)",
+            group=_RULES,
+            metavar="S",
+            type=SECONDS,
+        ),
+        option(
+            "--longest-utterance",
+            "utterances longer than this many seconds are cut at a pause (default: 20)",
+            group=_RULES,
+            metavar="S",
+            type=SECONDS,
+        ),
+        option(
+            "--speech-threshold",
+            "probability from which sound counts as speech (default: 0.5)",
+            group=_RULES,
+            metavar="P",
+            type=SHARE,
+        ),
+    )
+
 
 measure = gathered(
     Measure,

@@ -15,7 +15,7 @@ from wav2edge.runtime.threads import MAX_THREADS
 
 from . import _terminal
 from ._command import Function, argument, gathered, listed, option, single
-from ._values import Number, Suggested, Written
+from ._values import Folder, Number, Suggested, Written
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MODEL = "Model and engine"
 OUTPUT = "What comes out"
-BUNDLE = click.Path(file_okay=False)  # for the shell's completion; what is wrong with a name the library says
+BUNDLE = Folder()
 FILE = click.Path()
 WRITTEN = Written(folder=True)
 WRITTEN_FILE = Written(folder=False)

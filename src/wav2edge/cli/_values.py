@@ -92,7 +92,22 @@ class Written(click.Path):
             self.fail(reason, param, ctx)
         if not self._folder and str(value) != "-" and Path(value).is_dir():
             self.fail(f"{value}: is a folder; name a file", param, ctx)
+        if self._folder and Path(value).is_file() and Path(value).suffix != ".html":  # a report may be one page
+            self.fail(f"{value}: is a file; name a folder", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class Folder(click.Path):
+    """A folder's name, which the shell completes; what is wrong with it, the library says."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False)
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """The name as it is given."""
+        return self.coerce_path_result(value)
 
 
 def inside_bundle(value: str | os.PathLike[str]) -> str | None:

@@ -44,7 +44,7 @@ _ENGINES_DEVICE = re.compile(r"(?i)(cpu|cuda|gpu|npu|dla|auto)([.:]\d+)?")
 @_live_options.keep
 @_options.model()
 @_options.one_engine
-@_live_options.rules
+@_live_options.rules(labels=True)
 @_live_options.measure
 @_decoding.words
 def run(
@@ -92,7 +92,7 @@ def run(
         watchdog = _watchdog(stack)
         session = live.session(WatchedSource(source, watchdog), record)
         watchdog.ready()
-        return _caption(session, sound, keep.json, keepers)
+        return _caption(session, sound, keep.json, keepers, opened.spec.head == "ctc")
 
 
 def _watchdog(stack: ExitStack) -> Watchdog:
@@ -213,7 +213,9 @@ def _keepers(
     return keepers, recording
 
 
-def _caption(session: LiveSession, sound: Sound, json: str | None, keepers: list[Callable[[Event], None]]) -> int:
+def _caption(
+    session: LiveSession, sound: Sound, json: str | None, keepers: list[Callable[[Event], None]], transcribes: bool
+) -> int:
     from . import _live_display
 
     # ALSA and PortAudio write to standard error when a microphone is unplugged.
@@ -230,14 +232,14 @@ def _caption(session: LiveSession, sound: Sound, json: str | None, keepers: list
             display.close()
     for line in getattr(session.source, "warnings", ()):  # a microphone has none
         _terminal.note(f"{sound.file or 'standard input'}: {_sound.with_flags(line)}")
-    _terminal.note(_summary(session))
+    _terminal.note(_summary(session, transcribes))
     return 0
 
 
-def _summary(session: LiveSession) -> str:
+def _summary(session: LiveSession, transcribes: bool) -> str:
     import numpy as np
 
-    found = f"{session.labels} labels" if session.labels else f"{session.words} words"
+    found = _counted(session.words, "word") if transcribes else _counted(session.labels, "label")
     parts = [f"{session.seconds:.1f} s of sound", found]
     if session.lags and session.source.present() is not None:
         median, high = np.percentile(session.lags, (50, 95))
@@ -246,6 +248,10 @@ def _summary(session: LiveSession) -> str:
         parts.append(f"{session.computed / session.seconds:.3f} s of computing per second")
     parts.append(f"{session.dropped:.1f} s dropped")
     return ", ".join(parts)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 @contextmanager

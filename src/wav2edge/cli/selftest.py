@@ -29,6 +29,8 @@ def run(bundle: str | None, model: str | None, json: str | None, several: Severa
 
     A bundle holds two clips and the outputs that its model gave for them when it was exported. Every engine and variant
     that runs here is run on those clips and compared. Exit code 1 when one differs by more than its precision allows.
+    Of a model that transcribes, `tokens` counts the frames that have a clear best label; INT8 may change the others,
+    and with them the text.
     """
     from wav2edge.runtime import selftest
 

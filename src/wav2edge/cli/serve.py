@@ -117,7 +117,7 @@ class Bounds:
 )  # fmt: skip
 @option("--log", "write a line of JSON for each request to standard error, without the words said", is_flag=True)
 @option("--log-text", "with --log: a line for what each utterance and recording says as well", is_flag=True)
-@_live_options.rules
+@_live_options.rules(labels=False)
 def run(
     model: tuple[str, ...], one: One, where: Where, bounds: Bounds, log: bool, log_text: bool, rules: Rules
 ) -> None:

@@ -204,6 +204,15 @@ def test_without_a_home_the_folder_must_be_named(unpacked: Callable[..., Path], 
     assert not (tmp_path / "place").exists()
 
 
+def test_an_option_is_answered_with_the_usage(unpacked: Callable[..., Path], tmp_path: Path) -> None:
+    """`--help` was taken for the folder, and answered by mkdir."""
+    done = subprocess.run(
+        ["./install.sh", "--help"], cwd=unpacked("one", "one"), env=environment(tmp_path), capture_output=True,
+        text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, "install.sh: usage: ./install.sh [FOLDER]\n")
+
+
 def test_files_where_a_user_stands_are_not_imported(unpacked: Callable[..., Path], tmp_path: Path) -> None:
     """A platform.py in the working directory was run by the Python that install.sh started."""
     folder, working = unpacked("one", "one"), tmp_path / "working"
