@@ -114,7 +114,7 @@ def _first_that_runs(bundle: Bundle, order: Sequence[str], variant: str | None, 
             reasons.append(f"{candidate.engine}: {found.name} was kept by --force; name it with --variant")
             continue
         if found is not None and candidate.runs:
-            if not (saturates and variant is None and _may_saturate(candidate.engine, found)):
+            if not (saturates and variant is None and may_saturate(candidate.engine, found)):
                 return candidate.engine, found
             affected = affected or (candidate.engine, found)
             continue
@@ -125,7 +125,7 @@ def _first_that_runs(bundle: Bundle, order: Sequence[str], variant: str | None, 
     raise EngineError("; ".join(reasons) or f"{bundle.path}: no variant for the engines {', '.join(order)}")
 
 
-def _may_saturate(engine: str, variant: Variant) -> bool:
+def may_saturate(engine: str, variant: Variant) -> bool:
     """Whether sums of a variant's products may need more than 16 bits on a CPU; those of 7-bit weights do not."""
     return engine in engines.DEFAULT_ORDER and variant.precision == "int8" and variant.scheme != "u7s8"
 

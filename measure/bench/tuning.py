@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...devices import detect, tuning
+from ...devices import choice, detect, tuning
 from ...devices.tuning import Measurement
 from ...runtime import engines
 from ...runtime.bundle.read import Bundle
@@ -20,8 +20,8 @@ def keep(
 
     max_wer_rise: points of WER, or of another head's figure; max_latency: seconds at the report's reference length.
     Only engines for inference are chosen from: a device has no checkpoint for a reference engine, and one for testing
-    gives no words. Where a manifest was run, what failed on it (with NaN, say) is not chosen either. Raises GateRefused
-    when nothing is inside the budget.
+    gives no words. Where a manifest was run, what failed on it (with NaN, say) is not chosen either; where none was,
+    ``unjudged`` is not. Raises GateRefused when nothing is inside the budget.
     """
     measurements = tuple(_measurements(report, bundle))
     if not measurements:
@@ -34,9 +34,22 @@ def keep(
     return chosen, tuning.save(bundle, detect.detect(), kept)
 
 
+def unjudged(report: BenchReport, bundle: Bundle) -> list[BenchResult]:
+    """Results of a bundle whose INT8 sums may saturate on this processor, without a figure that tells what is lost."""
+    if not detect.detect().cpu.saturates:
+        return []
+    return [
+        result
+        for result in report.results
+        if result.bundle == str(bundle.path)
+        and not result.has_figure
+        and choice.may_saturate(result.engine, bundle.variant(result.variant))
+    ]
+
+
 def _measurements(report: BenchReport, bundle: Bundle) -> Iterator[Measurement]:
     seconds = report.reference_length
-    usable = engines.names(("inference",))
+    usable, left_out = engines.names(("inference",)), unjudged(report, bundle)
     for result in report.results:
         timing = result.timing(seconds) if seconds is not None else None
         if timing is None or result.bundle != str(bundle.path) or result.device is not None:
@@ -44,6 +57,8 @@ def _measurements(report: BenchReport, bundle: Bundle) -> Iterator[Measurement]:
         if result.engine not in usable or bundle.variant(result.variant).forced:
             continue
         if report.settings.get("manifest") and result.wer is None and result.figure is None:
+            continue
+        if result in left_out:
             continue
         yield Measurement(
             result.engine,

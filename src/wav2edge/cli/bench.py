@@ -335,5 +335,9 @@ def _tune(report: BenchReport, tuning: TuneOptions) -> None:
     for path in dict.fromkeys(result.bundle for result in report.results):
         if not (Path(path) / MANIFEST).is_file():
             continue  # a Whisper model: nothing of ours to choose
-        chosen, file = tunings.keep(report, Bundle.open(path), tuning.max_wer_rise, tuning.max_latency)
+        bundle = Bundle.open(path)
+        if left_out := tunings.unjudged(report, bundle):
+            what = ", ".join(f"{each.engine}/{each.variant}" for each in left_out)
+            _terminal.note(f"{path}: may lose words on this processor, so not chosen without --manifest: {what}")
+        chosen, file = tunings.keep(report, bundle, tuning.max_wer_rise, tuning.max_latency)
         _terminal.note(f"{path} now runs {chosen.variant} on {chosen.engine} here ({file})")

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
+from wav2edge.devices import detect
 from wav2edge.measure.bench import comparison, document, table, tuning
 from wav2edge.measure.bench import page as bench_page
 from wav2edge.measure.bench import plots as bench_plots
@@ -24,6 +25,7 @@ from wav2edge.measure.bench import report as bench_report
 from wav2edge.measure.bench.report import BenchReport, BenchResult, Skipped, Timing
 from wav2edge.measure.bench.verdicts import verdicts
 from wav2edge.runtime import documents
+from wav2edge.runtime.bundle import embedded
 from wav2edge.runtime.bundle.read import Bundle
 from wav2edge.runtime.errors import GateRefused, InputError
 
@@ -373,3 +375,23 @@ def test_what_failed_on_the_manifest_is_never_the_choice(shapes_bundle: Bundle) 
     assert tuning.keep(judged, shapes_bundle)[0].engine == "onnxruntime"
     with pytest.raises(GateRefused, match="nothing was measured that could be chosen"):
         tuning.keep(replace(judged, results=(failed,)), shapes_bundle)
+
+
+@pytest.mark.parametrize(("vnni", "judged", "chosen"), [
+    (False, False, "int8-u7s8"), (False, True, "int8-u8s8"), (True, False, "int8-u8s8"),
+])  # fmt: skip
+def test_int8_whose_sums_may_saturate_is_the_choice_only_with_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vnni: bool, judged: bool, chosen: str
+) -> None:
+    """Without VNNI the fastest variant was kept, although its words may be wrong and no recording had judged them."""
+    monkeypatch.setenv("WAV2EDGE_CACHE", str(tmp_path))
+    bundle, here = Bundle.open(embedded.bundle_path()), detect.detect()
+    features = ("avx2", "avx512-vnni") if vnni else ("avx2",)
+    cpu = replace(here.cpu, architecture="x86_64", features=features)
+    monkeypatch.setattr(detect, "detect", lambda: replace(here, cpu=cpu))
+    found = {"wer": 0.12, "wer_rise": 0.0} if judged else {}
+    results = [result("onnxruntime", name, ms, **found) for name, ms in (("int8-u8s8", 70), ("int8-u7s8", 80))]
+    report = replace(REPORT, results=tuple(replace(each, bundle=str(bundle.path)) for each in results))
+    assert tuning.keep(report, bundle)[0].variant == chosen
+    left_out = [each.variant for each in tuning.unjudged(report, bundle)]
+    assert left_out == ([] if vnni or judged else ["int8-u8s8"])
