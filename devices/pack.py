@@ -32,7 +32,7 @@ from typing import IO
 from ..runtime.bundle import signature
 from ..runtime.bundle.read import MANIFEST, SELFTEST, Bundle, Variant, sha256, variant_to_json
 from ..runtime.errors import BundleError, InputError
-from ..runtime.files import replace_whole
+from ..runtime.files import occupied, replace_whole
 from .board import program
 from .board.commands import LISTEN, commands_of
 from .board.install import BoardPackage, check_bundle_name, install_script, requirements, service_notes, service_unit
@@ -98,7 +98,7 @@ def pack(
     if not destination.name.endswith(_SUFFIXES):
         raise InputError(f"{destination}: name it {' or '.join(_SUFFIXES)}")
     if destination.exists() and not overwrite:
-        raise InputError(f"{destination}: already exists; choose another name, or replace it with overwrite=True")
+        raise occupied(destination)
     if chosen.wheel is not None and not program.is_wheel(chosen.wheel):
         raise InputError(f"{chosen.wheel}: not a wheel of wav2edge; leave it out, and the one that runs is packed")
     if chosen.service and LISTEN not in commands_of(bundle.spec):

@@ -39,6 +39,11 @@ _OF_THE_DISK = frozenset(
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
+def occupied(destination: Path) -> InputError:
+    """The error for a destination that exists and that the caller did not allow to replace."""
+    return InputError(f"{destination}: already exists; choose another name, or replace it with overwrite=True")
+
+
 def write_whole(path: str | Path, content: bytes | str) -> None:
     """Write a file whole or not at all; text as UTF-8. Raises OSError, and then the old file is unchanged."""
     data = content.encode("utf-8") if isinstance(content, str) else content

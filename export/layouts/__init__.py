@@ -22,7 +22,7 @@ from ... import __version__
 from ...runtime import documents, remedies
 from ...runtime.bundle.read import Bundle, Variant
 from ...runtime.errors import EngineError, InputError
-from ...runtime.files import exchange, fixed, flush, flush_tree, replace_whole, staging, write_whole
+from ...runtime.files import exchange, fixed, flush, flush_tree, occupied, replace_whole, staging, write_whole
 from ._job import Job, Readme
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
@@ -147,7 +147,7 @@ def _check_free(destination: Path, archive: bool, overwrite: bool) -> None:
         if destination.is_dir():
             raise InputError(f"{destination}: is a folder; choose another name")
         if not overwrite:
-            raise InputError(f"{destination}: already exists; choose another name, or replace it with overwrite=True")
+            raise occupied(destination)
         return
     if not destination.is_dir():
         raise InputError(f"{destination}: is a file; name a folder, or end it in {' or '.join(ARCHIVES)}")
@@ -156,7 +156,7 @@ def _check_free(destination: Path, archive: bool, overwrite: bool) -> None:
     if not (destination / MARK).is_file():
         raise InputError(f"{destination}: exists and was not written by pack; choose another name")
     if not overwrite:
-        raise InputError(f"{destination}: already exists; choose another name, or replace it with overwrite=True")
+        raise occupied(destination)
     _check_own(destination)
 
 

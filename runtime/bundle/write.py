@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, cast
 from .. import documents
 from ..errors import BundleError, InputError
 from ..escape import is_utf8
-from ..files import exchange, flush, flush_tree, staging, write_whole
+from ..files import exchange, flush, flush_tree, occupied, staging, write_whole
 from .documents import BundleJson, FileJson, MetricsJson
 from .read import FORMAT, MANIFEST, Bundle, Variant, sha256, variant_to_json
 from .spec import ModelSpec, Stage
@@ -42,7 +42,7 @@ def new_bundle(destination: Path, overwrite: bool = False) -> Iterator[Path]:
         raise InputError(f"{destination}: this path is not UTF-8, which the exporter cannot open; choose another name")
     replaces = destination.exists() and any(destination.iterdir() if destination.is_dir() else [destination])
     if replaces and not overwrite:
-        raise InputError(f"{destination}: already exists; choose another name, or replace it with overwrite=True")
+        raise occupied(destination)
     if replaces and not _is_bundle(destination):
         raise InputError(f"{destination}: exists and is not a wav2edge bundle; choose another name")
     try:

@@ -258,9 +258,11 @@ def may_use_cpu(device: str | None) -> bool:
 
     Those are named as ``AUTO``, ``AUTO:GPU,CPU`` or ``AUTO:-GPU`` (all others).
     """
-    family, _, listed = (device or "").upper().partition(":")
-    if on_cpu(device) or family not in COMBINED:
-        return on_cpu(device)
+    if device is None or on_cpu(device):
+        return True
+    family, _, listed = device.upper().partition(":")
+    if family not in COMBINED:
+        return False
     names = [name.strip() for name in listed.split(",") if name.strip()]
     taken = [name for name in names if not name.startswith("-")]
     return any(name.startswith("CPU") for name in taken) if taken else "-CPU" not in names

@@ -21,6 +21,12 @@ def path(shapes_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return str(shapes_bundle.path)
 
 
+def refused_in_one_line(words: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    out, error = capsys.readouterr()
+    assert out == "" and why in error and len(error.splitlines()) == 1
+
+
 @pytest.mark.parametrize("order", [["{}"], ["-m", "{}"], ["--model", "{}"], ["-m", "{}", "{}"]])
 def test_a_bundle_that_is_looked_at_is_named_with_or_without_m(
     path: str, order: list[str], capsys: pytest.CaptureFixture[str]
@@ -77,9 +83,9 @@ def test_a_folder_is_no_file_to_write(
     """Whatever ran before was lost: the refusal came when the results were to be written."""
     folder = tmp_path / "folder.png"
     folder.mkdir()
-    assert main([word.format(path, folder=folder) for word in words]) == 2
-    out, error = capsys.readouterr()
-    assert out == "" and f"{folder}: is a folder; name a file" in error and len(error.splitlines()) == 1
+    refused_in_one_line(
+        [word.format(path, folder=folder) for word in words], f"{folder}: is a folder; name a file", capsys
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,9 +105,7 @@ def test_a_file_is_no_folder_to_write(
     """`quantize` said so after all variants were made, without its report; others said `File exists`."""
     file = tmp_path / "talk.flac"
     file.touch()
-    assert main([word.format(path, file=file) for word in words]) == 2
-    out, error = capsys.readouterr()
-    assert out == "" and f"{file}: is a file; name a folder" in error and len(error.splitlines()) == 1
+    refused_in_one_line([word.format(path, file=file) for word in words], f"{file}: is a file; name a folder", capsys)
 
 
 @pytest.mark.parametrize("words", [["inspect", "{}"], ["transcribe", "a.wav", "-m", "{}"], ["bench", "{}"]])

@@ -254,7 +254,7 @@ def test_what_the_cpu_computes_wrongly_is_rewritten_on_devices_that_use_it(
     joined: list[bool] = []
     monkeypatch.setattr(_openvino_groups, "needed", lambda: True)
     monkeypatch.setattr(_openvino_groups, "join_groups", lambda model, bfloat16: joined.append(bfloat16))
-    with contextlib.suppress(EngineError):  # there is no GPU
+    with contextlib.suppress(EngineError):  # AUTO:GPU where no GPU is
         engines.load(small_bundle, small_bundle.variant("int8-s8s8"), "openvino", options=EngineOptions(device=device))
     assert len(joined) == count
 
